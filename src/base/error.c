@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See error.h.
+ */
+#include "base/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+int error_set(struct error *err, enum exit_status status, const char *fmt, ...)
+{
+    va_list ap;
+
+    err->status = status;
+    va_start(ap, fmt);
+    (void)vsnprintf(err->text, sizeof(err->text), fmt, ap);
+    va_end(ap);
+    return -1;
+}
+
+int error_prefix(struct error *err, const char *fmt, ...)
+{
+    char rest[sizeof(err->text)];
+    va_list ap;
+
+    memcpy(rest, err->text, sizeof(rest));
+    va_start(ap, fmt);
+    int len = vsnprintf(err->text, sizeof(err->text), fmt, ap);
+    va_end(ap);
+    if (len >= 0 && (size_t)len < sizeof(err->text))
+        (void)snprintf(err->text + len, sizeof(err->text) - (size_t)len, ": %s", rest);
+    return -1;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * log - the error log, in gunicorn's format:
+ *
+ *   [2026-11-22 12:34:56 +0000] [4711] [INFO] Listening at: http://127.0.0.1:8000
+ *
+ * One line is one write(2) of at most LOG_LINE_MAX bytes, so lines of several processes never mix.
+ * Control bytes in a message are escaped: nobody forges a line. errno is kept.
+ */
+#ifndef GCORN_BASE_LOG_H
+#define GCORN_BASE_LOG_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+
+enum { LOG_LINE_MAX = 4096 }; /* PIPE_BUF: what a pipe takes whole */
+
+enum log_level {
+    LOG_LEVEL_DEBUG,
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_WARNING,
+    LOG_LEVEL_ERROR,
+    LOG_LEVEL_CRITICAL,
+};
+
+/* Where lines go, and from which level on; the defaults are stderr and INFO. */
+void log_set_level(enum log_level level);
+bool log_wants(enum log_level level);
+int log_fd(void);
+
+/* Puts the log on a file, opened for appending; "-" is stderr. When the log was on a file already,
+ * its descriptor keeps its number (dup3): whoever knows the number sees the new file.
+ * 0, or -1 with errno, the old sink kept. */
+int log_open(const char *path);
+
+/* The same with a descriptor opened by somebody else (the master, for an unprivileged worker);
+ * takes fd in every case. */
+int log_adopt(int fd);
+
+void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));   /* adds errno's text */
+void log_warnx(const char *fmt, ...) __attribute__((format(printf, 1, 2)));  /* does not */
+void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));  /* adds errno's text */
+void log_errorx(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* does not */
+void log_critical(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_at(enum log_level level, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
+
+/* log_critical and _exit(1): only during start-up and in a worker that cannot go on. */
+void fatal(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See spool.h. The file has no name from its first moment where the file system can (O_TMPFILE),
+ * else it loses it at once. A mapping must end in a NUL, so the file is made one byte longer before
+ * it is mapped.
+ */
+#include "base/spool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/util.h"
+
+enum { SPOOL_FIRST_SIZE = 1024 };
+
+void spool_init(struct spool *s, size_t mem_max, const char *dir)
+{
+    *s = (struct spool){.mem_max = mem_max, .dir = dir, .fd = -1};
+}
+
+void spool_release(struct spool *s)
+{
+    free(s->mem);
+    if (s->map)
+        (void)munmap(s->map, s->map_len); /* fails only for an address that was never mapped */
+    fd_close(&s->fd);
+    spool_init(s, s->mem_max, s->dir);
+}
+
+static int open_unlinked(const char *dir)
+{
+    char path[4096];
+
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
+        return fd;
+    if ((size_t)snprintf(path, sizeof(path), "%s/gcorn-XXXXXX", dir) >= sizeof(path)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0)
+        (void)unlink(path); /* at worst a name stays behind in the temporary directory */
+    return fd;
+}
+
+static int move_to_file(struct spool *s)
+{
+    int fd = open_unlinked(s->dir);
+
+    if (fd < 0)
+        return -1;
+    if (write_all(fd, s->mem, (size_t)s->len) < 0) {
+        fd_close(&fd);
+        return -1;
+    }
+    free(s->mem);
+    s->mem = NULL;
+    s->mem_cap = 0;
+    s->fd = fd;
+    return 0;
+}
+
+static void append_to_memory(struct spool *s, const void *data, size_t len)
+{
+    size_t need = (size_t)s->len + len + 1;
+
+    if (need > s->mem_cap) {
+        size_t cap = s->mem_cap ? s->mem_cap : SPOOL_FIRST_SIZE;
+
+        while (cap < need)
+            cap *= 2;
+        s->mem = xrealloc(s->mem, cap);
+        s->mem_cap = cap;
+    }
+    memcpy(s->mem + s->len, data, len);
+    s->mem[need - 1] = '\0';
+}
+
+int spool_append(struct spool *s, const void *data, size_t len)
+{
+    assert(!s->map);
+    if (len == 0)
+        return 0;
+    if (s->fd < 0 && s->len + len <= s->mem_max) {
+        append_to_memory(s, data, len);
+    } else {
+        if (s->fd < 0 && move_to_file(s) < 0)
+            return -1;
+        if (write_all(s->fd, data, len) < 0)
+            return -1;
+    }
+    s->len += len;
+    return 0;
+}
+
+ssize_t spool_read(struct spool *s, uint64_t offset, void *buf, size_t size)
+{
+    if (offset >= s->len)
+        return 0;
+    if (size > s->len - offset)
+        size = (size_t)(s->len - offset);
+    if (s->fd >= 0)
+        return pread(s->fd, buf, size, (off_t)offset);
+    memcpy(buf, s->mem + offset, size);
+    return (ssize_t)size;
+}
+
+const char *spool_map(struct spool *s)
+{
+    if (s->fd < 0)
+        return s->mem ? s->mem : "";
+    if (s->map)
+        return s->map;
+    if (ftruncate(s->fd, (off_t)s->len + 1) < 0)
+        return NULL;
+    s->map_len = (size_t)s->len + 1;
+    void *map = mmap(NULL, s->map_len, PROT_READ, MAP_PRIVATE, s->fd, 0);
+    if (map == MAP_FAILED)
+        return NULL;
+    s->map = map;
+    return s->map;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * strbuf - a growing piece of bytes that is always followed by a NUL.
+ *
+ * Life: strbuf_init (allocates nothing), strbuf_add..., strbuf_release. A zeroed struct is also a
+ * valid empty one. `data` is NULL while nothing was ever added.
+ */
+#ifndef GCORN_BASE_STRBUF_H
+#define GCORN_BASE_STRBUF_H
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+struct strbuf {
+    char *data;
+    size_t len;
+    size_t cap; /* bytes allocated, the NUL's place included */
+};
+
+void strbuf_init(struct strbuf *b);
+void strbuf_release(struct strbuf *b); /* frees the bytes; empty and usable afterwards */
+
+/* Makes room for `more` further bytes and the NUL; returns where they go. */
+char *strbuf_grow(struct strbuf *b, size_t more);
+
+/* Empties it and keeps the memory. */
+static inline void strbuf_reset(struct strbuf *b)
+{
+    b->len = 0;
+}
+
+static inline void strbuf_add(struct strbuf *b, const void *data, size_t len)
+{
+    if (b->cap - b->len <= len)
+        (void)strbuf_grow(b, len);
+    memcpy(b->data + b->len, data, len);
+    b->len += len;
+    b->data[b->len] = '\0';
+}
+
+static inline void strbuf_addstr(struct strbuf *b, const char *s)
+{
+    strbuf_add(b, s, strlen(s));
+}
+
+static inline void strbuf_addch(struct strbuf *b, char c)
+{
+    strbuf_add(b, &c, 1);
+}
+
+void strbuf_addf(struct strbuf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void strbuf_vaddf(struct strbuf *b, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
+
+/* A decimal number, without printf's machinery: for response heads. */
+void strbuf_addu(struct strbuf *b, unsigned long long n);
+
+/* Drops the first n bytes. */
+void strbuf_consume(struct strbuf *b, size_t n);
+
+/* Hands the bytes over: the caller frees them with free(). "" when nothing was added. */
+char *strbuf_detach(struct strbuf *b);
+
+#endif

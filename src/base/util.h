@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * util - the handful of helpers that every room uses: memory that cannot fail, the clock, complete
+ * reads and writes, and numbers out of text.
+ */
+#ifndef GCORN_BASE_UTIL_H
+#define GCORN_BASE_UTIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+/* Allocation that aborts the process when memory is out: a worker is restarted by its master, and
+ * whoever asks has bounded the size before. The result is freed with free(). */
+void *xmalloc(size_t size);
+void *xcalloc(size_t count, size_t size); /* zeroed */
+void *xrealloc(void *p, size_t size);
+char *xstrdup(const char *s);
+char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* CLOCK_MONOTONIC in milliseconds and nanoseconds. Every deadline in gcorn is on this clock: it
+ * does not jump when the wall clock is set. */
+uint64_t now_ms(void);
+uint64_t now_ns(void);
+
+/* Writes all of it to a blocking descriptor, retrying EINTR and short writes.
+ * 0, or -1 with errno; how much was written is then unknown. */
+int write_all(int fd, const void *data, size_t len);
+
+/* Sets or clears FD_CLOEXEC; sets O_NONBLOCK. 0 or -1 with errno. */
+int fd_set_cloexec(int fd, bool on);
+int fd_set_nonblock(int fd);
+
+/* Closes *fd if it is open (>= 0) and sets it to -1. errno is kept. */
+void fd_close(int *fd);
+
+/* A whole text as a decimal number in [min, max], with no sign but '-', no blank, no tail.
+ * 0, or -1 with errno EINVAL (not a number) or ERANGE (out of bounds). */
+int parse_int(const char *text, int64_t min, int64_t max, int64_t *value);
+
+#endif
