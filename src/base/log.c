@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -107,11 +108,14 @@ static void emit(enum log_level level, int error_number, const char *fmt, va_lis
     (void)write_all(sink.fd, line, n); /* a log that cannot be written has nowhere to say so */
 }
 
-void log_at(enum log_level level, const char *fmt, va_list ap)
+void log_at(enum log_level level, const char *fmt, ...)
 {
     int saved_errno = errno;
+    va_list ap;
 
+    va_start(ap, fmt);
     emit(level, 0, fmt, ap);
+    va_end(ap);
     errno = saved_errno;
 }
 

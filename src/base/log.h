@@ -10,7 +10,6 @@
 #ifndef GCORN_BASE_LOG_H
 #define GCORN_BASE_LOG_H
 
-#include <stdarg.h>
 #include <stdbool.h>
 
 enum { LOG_LINE_MAX = 4096 }; /* PIPE_BUF: what a pipe takes whole */
@@ -44,8 +43,7 @@ void log_warnx(const char *fmt, ...) __attribute__((format(printf, 1, 2)));  /* 
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));  /* adds errno's text */
 void log_errorx(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* does not */
 void log_critical(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-void log_at(enum log_level level, const char *fmt, va_list ap)
-    __attribute__((format(printf, 2, 0)));
+void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* log_critical and _exit(1): only during start-up and in a worker that cannot go on. */
 void fatal(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));

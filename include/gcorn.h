@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * gcorn.h - what an application includes: WSGI (PEP 3333) in C.
+ *
+ *  #include <gcorn.h>
+ *
+ *  GCORN_EXPORT
+ *  struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response
+ * *start_response)
+ *  {
+ *      static const struct gcorn_header headers[] = {{"Content-Type", "text/plain"}, {NULL, NULL}};
+ *
+ *      gcorn_start(start_response, "200 OK", headers);
+ *      return gcorn_body_text(env, "Hello, World!");
+ *  }
+ *
+ *  cc -shared -fPIC -o hello.so hello.c $(pkg-config --cflags gcorn)
+ *  gcorn --workers 4 hello.so:handler
+ *
+ * Four rules hold everywhere:
+ *
+ * Memory.  Whatever is made with an environ lives until that request is over, and is then released
+ *   by the server, returned or not: strings, header lists, bodies (closed), file descriptors
+ *   (closed). Nothing needs freeing on an early return. Out of memory ends the worker: no result is
+ *   NULL for it.
+ * Threads.  The handler of a request, its body's next and close, and its deferred functions run one
+ *   at a time, never two at once, on the loop's thread of a sync worker. A function that takes an
+ *   environ, a start_response or a body is called from there and from nowhere else. Any thread may
+ *   call gcorn_now, gcorn_slot, gcorn_threads, gcorn_draining and gcorn_log(NULL, ...). A thread
+ *   that the application starts blocks all signals.
+ * Errors.  int and ssize_t functions return -1 with errno set. A handler that returns NULL has
+ *   failed: 500, whatever it started. So has a next that returns -1: 500, or a broken connection
+ *   when bytes have left.
+ * Control.  No C++ exception, longjmp or exit() may leave a function that the server calls.
+ *
+ * The one structure whose layout an application knows is struct gcorn_header. It will not change.
+ */
+#ifndef GCORN_H
+#define GCORN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+#define GCORN_EXPORT extern "C" __attribute__((visibility("default")))
+extern "C" {
+#else
+#define GCORN_EXPORT __attribute__((visibility("default")))
+#endif
+
+#define GCORN_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+
+/* What is declared here is exported by the server, or found by it in the application. */
+#pragma GCC visibility push(default)
+
+struct ev_loop;
+struct gcorn_environ;        /* one request: CGI variables, input, arena */
+struct gcorn_start_response; /* how to start its answer: the server's, or a middleware's */
+struct gcorn_body;           /* the iterable that an application returns */
+
+/* A header list ends with {NULL, NULL}. */
+struct gcorn_header {
+    const char *name;
+    const char *value;
+};
+
+/* An application: the symbol named after the colon of app.so:handler. Middleware is an application
+ * that calls another: pass the inner one as a third parameter, and let a handler of three lines
+ * name it. NULL: failed, the client gets 500. */
+typedef struct gcorn_body *gcorn_app(struct gcorn_environ *env,
+                                     struct gcorn_start_response *start_response);
+
+/* ---- the answer ------------------------------------------------------------------------------ */
+
+/* Begins the answer: status is "NNN Reason"; headers may be NULL. Both are copied before it
+ * returns, so they may lie on the stack. It may be called late, from next, as long as no body byte
+ * has been handed over; until then a further call replaces the answer (an error page). The head
+ * leaves with the first body byte, or at the end. -1 with EINVAL: a status or field that is not
+ * valid HTTP, a hop-by-hop field, a second Content-Length; the answer is then 500 unless a later
+ * call succeeds, so a handler need not look at the result. -1 with EALREADY: a body byte has been
+ * handed over; let next return -1 to break the connection. */
+int gcorn_start(struct gcorn_start_response *start_response, const char *status,
+                const struct gcorn_header *headers);
+
+/* Header lists. Names compare without case. The first value or NULL; a new deep copy in which name
+ * has this one value (NULL: in which it is absent); a new deep copy with one more field. headers
+ * may be NULL. */
+const char *gcorn_headers_get(const struct gcorn_header *headers, const char *name);
+struct gcorn_header *gcorn_headers_set(struct gcorn_environ *env,
+                                       const struct gcorn_header *headers, const char *name,
+                                       const char *value);
+struct gcorn_header *gcorn_headers_add(struct gcorn_environ *env,
+                                       const struct gcorn_header *headers, const char *name,
+                                       const char *value);
+
+/* ---- bodies ---------------------------------------------------------------------------------- */
+
+/* The length of all but iterators is known and Content-Length is set from it; an iterator is sent
+ * chunked unless the application gave a Content-Length. An empty answer is gcorn_body_text(env,
+ * ""), never NULL. For HEAD, 204 and 304 the same body is returned as ever; the server sends none
+ * of it. */
+
+/* data stays unchanged until the request is over: static, from gcorn_alloc or gcorn_printf, or
+ * handed to gcorn_defer (text from malloc: gcorn_defer(env, free, text)). */
+struct gcorn_body *gcorn_body_bytes(struct gcorn_environ *env, const void *data, size_t len);
+
+/* The same for a string; the length of a literal is known when it is compiled. text NULL: NULL,
+ * failed. */
+static inline struct gcorn_body *gcorn_body_text(struct gcorn_environ *env, const char *text)
+{
+    return text ? gcorn_body_bytes(env, text, strlen(text)) : NULL;
+}
+
+/* An empty body to write into, for the imperative style (WSGI's write()). gcorn_write and
+ * gcorn_writef copy; they never wait for the client: past a limit in memory the body goes to an
+ * unlinked file. -1 when that is full: the body is then failed, so the result may be ignored. Only
+ * on such a body, and only before the handler returns. */
+struct gcorn_body *gcorn_body_buffer(struct gcorn_environ *env);
+int gcorn_write(struct gcorn_body *body, const void *data, size_t len);
+int gcorn_writef(struct gcorn_body *body, const char *fmt, ...) GCORN_PRINTF(2, 3);
+
+/* An iterator. next stores a chunk and returns its length; 0 at the end; -1 failed (500, or a
+ * broken connection when bytes have left). It is called only as the socket drains, so a slow client
+ * holds one chunk. The chunk stays valid and unchanged until next is called again or close is: a
+ * buffer shared by many requests must not be overwritten for a slow one. next must not block a sync
+ * worker. close (may be NULL) is called exactly once: at the end, on failure, and when the client
+ * has left. */
+typedef ssize_t gcorn_next_fn(struct gcorn_environ *env, void *state, const void **chunk);
+typedef void gcorn_close_fn(struct gcorn_environ *env, void *state);
+struct gcorn_body *gcorn_body_iter(struct gcorn_environ *env, gcorn_next_fn *next,
+                                   gcorn_close_fn *close, void *state);
+
+/* ---- the request ----------------------------------------------------------------------------- */
+
+/* REQUEST_METHOD, PATH_INFO (percent-decoded), QUERY_STRING, RAW_URI (as it came), CONTENT_TYPE,
+ * SERVER_PROTOCOL, REMOTE_ADDR, HTTP_* (repeated fields joined), wsgi.url_scheme, wsgi.multithread
+ * ("0", "1"), gcorn.request_id, ... NULL when absent. No value holds a NUL. Each stays valid until
+ * the request is over, also when the key is set anew. */
+const char *gcorn_get(struct gcorn_environ *env, const char *key);
+
+/* Sets a variable for inner applications (copied); NULL removes it. Methods, framing and the access
+ * log keep to what the client sent. */
+void gcorn_set(struct gcorn_environ *env, const char *key, const char *value);
+
+/* Objects, as Python's environ carries them: a session, a user, a parsed route. Borrowed. Prefix
+ * the key. */
+void *gcorn_get_ptr(struct gcorn_environ *env, const char *key);
+void gcorn_set_ptr(struct gcorn_environ *env, const char *key, void *value);
+
+/* The i-th variable's key and value; NULL past the last. Setting one may reorder them. */
+const char *gcorn_each(struct gcorn_environ *env, size_t i, const char **value);
+
+/* The first value of a parameter of QUERY_STRING, decoded; NULL when absent or malformed. */
+const char *gcorn_query(struct gcorn_environ *env, const char *name);
+
+/* wsgi.input. The body is complete before the handler is called, in memory or in an unlinked file,
+ * so neither waits for the client. gcorn_read: bytes, 0 at the end, -1 failed. gcorn_input: all of
+ * it, mapped when it lies in a file, followed by a NUL; "" when there is none; it does not move
+ * gcorn_read. NULL failed. len may be NULL. */
+ssize_t gcorn_read(struct gcorn_environ *env, void *buf, size_t size);
+const char *gcorn_input(struct gcorn_environ *env, size_t *len);
+
+/* ---- memory and log -------------------------------------------------------------------------- */
+
+/* Zeroed, aligned for anything, freed when the request is over: not for each event of an endless
+ * stream. */
+void *gcorn_alloc(struct gcorn_environ *env, size_t size);
+char *gcorn_printf(struct gcorn_environ *env, const char *fmt, ...) GCORN_PRINTF(2, 3);
+
+/* Calls fn(arg) when the request is over, after the body is closed, the latest first. */
+void gcorn_defer(struct gcorn_environ *env, void (*fn)(void *arg), void *arg);
+
+/* wsgi.errors: a line in the error log with worker and request id. env NULL: outside a request. */
+enum gcorn_level { GCORN_DEBUG, GCORN_INFO, GCORN_WARNING, GCORN_ERROR, GCORN_CRITICAL };
+void gcorn_log(struct gcorn_environ *env, enum gcorn_level level, const char *fmt, ...)
+    GCORN_PRINTF(3, 4);
+
+/* ---- the worker ------------------------------------------------------------------------------ */
+
+/* A worker is a process, so a static variable set by gcorn_on_worker_init is per-worker state. Its
+ * slot is 0 to workers - 1 and passes on to its replacement. Its libev loop (include <ev.h>, link
+ * -lev): use it only on the loop's thread, that is in gcorn_on_worker_init, in watchers' callbacks,
+ * and in handlers of a sync worker; from other threads only ev_async_send. Timers and descriptors,
+ * no signal or child watchers. Callbacks must not block. */
+unsigned gcorn_slot(void);
+struct ev_loop *gcorn_loop(void);
+
+/* How many requests of this worker may run at once: 1 in the sync worker class, the only one so
+ * far. An application that is not thread-safe refuses more than 1 in gcorn_on_worker_init. */
+unsigned gcorn_threads(void);
+
+/* The worker is stopping: end streams (next returns 0), fail health checks. */
+bool gcorn_draining(void);
+
+/* Milliseconds of CLOCK_MONOTONIC. Any thread. */
+uint64_t gcorn_now(void);
+
+/* Hooks: define those you need; the server finds them by name. -1 from gcorn_on_worker_init (log
+ * why): the worker does not boot. exit: no request runs any more; not called in a worker that is
+ * killed. abort: inside a signal handler, the worker is about to be killed. pre_request before the
+ * handler; post_request after close, when gcorn.status and gcorn.bytes_sent can be read; both where
+ * the handler runs. */
+int gcorn_on_worker_init(void);
+void gcorn_on_worker_exit(void);
+void gcorn_on_worker_abort(void);
+void gcorn_on_pre_request(struct gcorn_environ *env);
+void gcorn_on_post_request(struct gcorn_environ *env);
+
+/* ---- ABI ------------------------------------------------------------------------------------- */
+
+/* Every object asks for the ABI it was compiled for; a server that does not speak it lacks the
+ * symbol, so dlopen refuses the application, or a library it brings, before any of it runs. */
+#if defined(__has_attribute)
+#if __has_attribute(retain)
+#define GCORN_KEEP __attribute__((used, retain))
+#endif
+#endif
+#ifndef GCORN_KEEP
+#define GCORN_KEEP __attribute__((used))
+#endif
+extern const char gcorn_abi_1;
+#pragma GCC visibility pop
+static const char *const gcorn_abi_wanted GCORN_KEEP = &gcorn_abi_1;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

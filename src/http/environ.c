@@ -1,0 +1,544 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See environ.h. A variable is looked for among those that were set, then among the names below,
+ * then (HTTP_*) among the fields of the head, whose values get their NUL in place: the head is ours
+ * and llhttp is done with it.
+ */
+#include "http/environ.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/strbuf.h"
+#include "base/util.h"
+#include "http/syntax.h"
+
+const char gcorn_abi_1 = 1;
+
+void http_context_set_date(struct http_context *c, time_t wall)
+{
+    struct tm tm;
+
+    if (wall == c->date && c->common_fields_len > 0)
+        return;
+    (void)gmtime_r(&wall, &tm);
+    c->date = wall;
+    /* the C locale's names: gcorn never calls setlocale */
+    c->common_fields_len =
+        strftime(c->common_fields, sizeof(c->common_fields),
+                 "\r\nServer: gcorn\r\nDate: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+}
+
+void environ_init(struct gcorn_environ *env, const struct http_context *context,
+                  const struct http_peer *peer, uint64_t id)
+{
+    request_init(&env->request, &context->limits, &env->arena);
+    response_init(&env->response);
+    env->response.start.state = env;
+    env->context = context;
+    env->peer = peer;
+    env->id = id;
+    env->input_offset = 0;
+    env->vars = NULL;
+    env->objects = NULL;
+    env->deferred = NULL;
+    env->listed = NULL;
+    env->listed_count = 0;
+}
+
+void environ_reset(struct gcorn_environ *env)
+{
+    response_close(env);
+    while (env->deferred) {
+        struct environ_deferred *d = env->deferred;
+
+        env->deferred = d->next;
+        d->fn(d->arg);
+    }
+    request_release(&env->request);
+    arena_reset(&env->arena);
+}
+
+void environ_release(struct gcorn_environ *env)
+{
+    arena_release(&env->arena);
+}
+
+/* ---- variables ------------------------------------------------------------------------------ */
+
+static const char *span_text(struct gcorn_environ *env, struct span s)
+{
+    return arena_strndup(&env->arena, s.p, s.len);
+}
+
+static const char *var_method(struct gcorn_environ *env)
+{
+    return env->request.method;
+}
+
+static const char *var_empty(struct gcorn_environ *env)
+{
+    (void)env;
+    return "";
+}
+
+static const char *var_path(struct gcorn_environ *env)
+{
+    const struct request *r = &env->request;
+    char *path = arena_alloc(&env->arena, r->path.len + 1);
+
+    (void)syntax_unescape(path, r->path.p, r->path.len, false);
+    return path;
+}
+
+static const char *var_query(struct gcorn_environ *env)
+{
+    return span_text(env, env->request.query);
+}
+
+static const char *var_raw_uri(struct gcorn_environ *env)
+{
+    return span_text(env, env->request.target);
+}
+
+static const char *field_text(struct gcorn_environ *env, enum field_id id)
+{
+    const struct request *r = &env->request;
+
+    for (size_t i = 0; i < r->field_count; i++) {
+        struct field *f = &r->fields[i];
+
+        if (f->id == id) {
+            f->value[f->value_len] = '\0';
+            return f->value;
+        }
+    }
+    return NULL;
+}
+
+static const char *var_content_type(struct gcorn_environ *env)
+{
+    return field_text(env, FIELD_CONTENT_TYPE);
+}
+
+static const char *var_content_length(struct gcorn_environ *env)
+{
+    return field_text(env, FIELD_CONTENT_LENGTH);
+}
+
+static const char *var_protocol(struct gcorn_environ *env)
+{
+    return env->request.minor_version == 0 ? "HTTP/1.0" : "HTTP/1.1";
+}
+
+static const char *var_remote_addr(struct gcorn_environ *env)
+{
+    return env->peer->remote_addr;
+}
+
+static const char *var_remote_port(struct gcorn_environ *env)
+{
+    return env->peer->remote_port;
+}
+
+static const char *var_server_name(struct gcorn_environ *env)
+{
+    return env->peer->server_name;
+}
+
+static const char *var_server_port(struct gcorn_environ *env)
+{
+    return env->peer->server_port;
+}
+
+static const char *var_server_software(struct gcorn_environ *env)
+{
+    (void)env;
+    return "gcorn/" GCORN_VERSION;
+}
+
+static const char *var_scheme(struct gcorn_environ *env)
+{
+    return env->peer->scheme;
+}
+
+static const char *var_wsgi_version(struct gcorn_environ *env)
+{
+    (void)env;
+    return "1.0";
+}
+
+static const char *var_multithread(struct gcorn_environ *env)
+{
+    return env->context->multithread ? "1" : "0";
+}
+
+static const char *var_multiprocess(struct gcorn_environ *env)
+{
+    return env->context->multiprocess ? "1" : "0";
+}
+
+static const char *var_run_once(struct gcorn_environ *env)
+{
+    (void)env;
+    return "0";
+}
+
+static const char *var_request_id(struct gcorn_environ *env)
+{
+    return arena_printf(&env->arena, "%016llx", (unsigned long long)env->id);
+}
+
+/* The two facts of the answer, for gcorn_on_post_request. */
+static const char *var_status(struct gcorn_environ *env)
+{
+    if (env->response.phase == RESPONSE_OPEN)
+        return NULL;
+    return arena_printf(&env->arena, "%d", env->response.status);
+}
+
+static const char *var_bytes_sent(struct gcorn_environ *env)
+{
+    if (env->response.phase == RESPONSE_OPEN)
+        return NULL;
+    return arena_printf(&env->arena, "%llu", (unsigned long long)env->response.body_len);
+}
+
+static const struct {
+    const char *key;
+    const char *(*make)(struct gcorn_environ *env);
+    bool changes; /* made anew each time */
+} variables[] = {
+    {"REQUEST_METHOD", var_method, false},
+    {"SCRIPT_NAME", var_empty, false},
+    {"PATH_INFO", var_path, false},
+    {"QUERY_STRING", var_query, false},
+    {"RAW_URI", var_raw_uri, false},
+    {"CONTENT_TYPE", var_content_type, false},
+    {"CONTENT_LENGTH", var_content_length, false},
+    {"SERVER_PROTOCOL", var_protocol, false},
+    {"SERVER_NAME", var_server_name, false},
+    {"SERVER_PORT", var_server_port, false},
+    {"SERVER_SOFTWARE", var_server_software, false},
+    {"REMOTE_ADDR", var_remote_addr, false},
+    {"REMOTE_PORT", var_remote_port, false},
+    {"wsgi.version", var_wsgi_version, false},
+    {"wsgi.url_scheme", var_scheme, false},
+    {"wsgi.multithread", var_multithread, false},
+    {"wsgi.multiprocess", var_multiprocess, false},
+    {"wsgi.run_once", var_run_once, false},
+    {"gcorn.request_id", var_request_id, false},
+    {"gcorn.status", var_status, true},
+    {"gcorn.bytes_sent", var_bytes_sent, true},
+};
+
+/* ---- fields ---------------------------------------------------------------------------------- */
+
+static char key_char(char c)
+{
+    if (c >= 'a' && c <= 'z')
+        return (char)(c & ~0x20);
+    return c == '-' ? '_' : c;
+}
+
+void environ_key(char *out, const char *name, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        out[i] = key_char(name[i]);
+    out[len] = '\0';
+}
+
+/* A name with '_' would be the same key as one with '-', and a proxy that strips X-Real-IP lets
+ * X_Real_IP pass: such fields are dropped. CONTENT_TYPE and CONTENT_LENGTH have keys of their own
+ * (RFC 3875 4.1). */
+static bool field_is_visible(const struct field *f)
+{
+    return f->id != FIELD_CONTENT_TYPE && f->id != FIELD_CONTENT_LENGTH &&
+           !memchr(f->name, '_', f->name_len);
+}
+
+static bool field_has_key(const struct field *f, const char *key, size_t len)
+{
+    if (f->name_len != len)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (key_char(f->name[i]) != key[i])
+            return false;
+    }
+    return field_is_visible(f);
+}
+
+/* Repeated fields are one list (RFC 9110 5.3); cookies have a separator of their own (RFC 6265
+ * 4.2.1). */
+static const char *join_fields(struct gcorn_environ *env, const char *key, size_t len)
+{
+    const struct request *r = &env->request;
+    const char *separator = strcmp(key, "COOKIE") == 0 ? "; " : ", ";
+    struct strbuf joined = {0};
+
+    for (size_t i = 0; i < r->field_count; i++) {
+        const struct field *f = &r->fields[i];
+
+        if (!field_has_key(f, key, len))
+            continue;
+        if (joined.data)
+            strbuf_addstr(&joined, separator);
+        strbuf_add(&joined, f->value, f->value_len);
+    }
+    const char *value = arena_strndup(&env->arena, joined.data, joined.len);
+    strbuf_release(&joined);
+    return value;
+}
+
+/* key is without its HTTP_. An absolute target's authority stands for Host. */
+static const char *get_field(struct gcorn_environ *env, const char *key)
+{
+    const struct request *r = &env->request;
+    struct field *found = NULL;
+    size_t len = strlen(key);
+    bool repeated = false;
+
+    if (r->authority.len > 0 && strcmp(key, "HOST") == 0)
+        return span_text(env, r->authority);
+    for (size_t i = 0; i < r->field_count; i++) {
+        if (!field_has_key(&r->fields[i], key, len))
+            continue;
+        repeated = found != NULL;
+        found = &r->fields[i];
+        if (repeated)
+            return join_fields(env, key, len);
+    }
+    if (!found)
+        return NULL;
+    found->value[found->value_len] = '\0';
+    return found->value;
+}
+
+const char *environ_field(struct gcorn_environ *env, const char *lower)
+{
+    char key[128];
+    size_t len = strlen(lower);
+
+    if (len >= sizeof(key))
+        return NULL;
+    environ_key(key, lower, len);
+    if (strcmp(key, "CONTENT_TYPE") == 0 || strcmp(key, "CONTENT_LENGTH") == 0)
+        return gcorn_get(env, key);
+    return get_field(env, key);
+}
+
+/* ---- get, set, each ----------------------------------------------------------------------------
+ */
+
+static struct environ_var *find_var(const struct gcorn_environ *env, const char *key)
+{
+    struct environ_var *v = env->vars;
+
+    while (v && strcmp(v->key, key) != 0)
+        v = v->next;
+    return v;
+}
+
+static void keep_var(struct gcorn_environ *env, const char *key, const char *value)
+{
+    struct environ_var *v = arena_alloc(&env->arena, sizeof(*v));
+
+    *v = (struct environ_var){.key = key, .value = value, .next = env->vars};
+    env->vars = v;
+}
+
+static const char *make_value(struct gcorn_environ *env, const char *key)
+{
+    for (size_t i = 0; i < ARRAY_LEN(variables); i++) {
+        if (strcmp(key, variables[i].key) != 0)
+            continue;
+        const char *value = variables[i].make(env);
+        if (!variables[i].changes)
+            keep_var(env, variables[i].key, value);
+        return value;
+    }
+    if (strncmp(key, "HTTP_", 5) != 0)
+        return NULL;
+    const char *value = get_field(env, key + 5);
+    if (value)
+        keep_var(env, arena_strdup(&env->arena, key), value);
+    return value;
+}
+
+const char *gcorn_get(struct gcorn_environ *env, const char *key)
+{
+    const struct environ_var *v = find_var(env, key);
+
+    return v ? v->value : make_value(env, key);
+}
+
+void gcorn_set(struct gcorn_environ *env, const char *key, const char *value)
+{
+    struct environ_var *v = find_var(env, key);
+    const char *copy = value ? arena_strdup(&env->arena, value) : NULL;
+
+    if (v)
+        v->value = copy;
+    else
+        keep_var(env, arena_strdup(&env->arena, key), copy);
+    env->listed = NULL;
+}
+
+void *gcorn_get_ptr(struct gcorn_environ *env, const char *key)
+{
+    for (const struct environ_object *o = env->objects; o; o = o->next) {
+        if (strcmp(o->key, key) == 0)
+            return o->value;
+    }
+    return NULL;
+}
+
+void gcorn_set_ptr(struct gcorn_environ *env, const char *key, void *value)
+{
+    struct environ_object *o = env->objects;
+
+    while (o && strcmp(o->key, key) != 0)
+        o = o->next;
+    if (!o) {
+        o = arena_alloc(&env->arena, sizeof(*o));
+        *o = (struct environ_object){.key = arena_strdup(&env->arena, key), .next = env->objects};
+        env->objects = o;
+    }
+    o->value = value;
+}
+
+/* Makes every variable, so that the list of those that are kept is the whole environ. */
+static void make_all(struct gcorn_environ *env)
+{
+    const struct request *r = &env->request;
+
+    for (size_t i = 0; i < ARRAY_LEN(variables); i++)
+        (void)gcorn_get(env, variables[i].key);
+    for (size_t i = 0; i < r->field_count; i++) {
+        const struct field *f = &r->fields[i];
+        char *key = arena_alloc(&env->arena, 5 + (size_t)f->name_len + 1);
+
+        if (!field_is_visible(f))
+            continue;
+        memcpy(key, "HTTP_", 5);
+        environ_key(key + 5, f->name, f->name_len);
+        (void)gcorn_get(env, key);
+    }
+}
+
+static void list_vars(struct gcorn_environ *env)
+{
+    size_t count = 0;
+
+    make_all(env);
+    for (const struct environ_var *v = env->vars; v; v = v->next)
+        count += v->value != NULL;
+    env->listed = arena_alloc(&env->arena, (count + 1) * sizeof(*env->listed));
+    env->listed_count = count;
+    for (const struct environ_var *v = env->vars; v; v = v->next) {
+        if (v->value)
+            env->listed[--count] = *v;
+    }
+}
+
+const char *gcorn_each(struct gcorn_environ *env, size_t i, const char **value)
+{
+    if (!env->listed)
+        list_vars(env);
+    if (i >= env->listed_count)
+        return NULL;
+    *value = env->listed[i].value;
+    return env->listed[i].key;
+}
+
+const char *gcorn_query(struct gcorn_environ *env, const char *name)
+{
+    const char *p = gcorn_get(env, "QUERY_STRING");
+
+    while (p && *p != '\0') {
+        size_t len = strcspn(p, "&");
+        const char *equals = memchr(p, '=', len);
+        size_t name_len = equals ? (size_t)(equals - p) : len;
+        char *text = arena_alloc(&env->arena, len + 2);
+
+        if (syntax_escapes_ok(p, len)) {
+            (void)syntax_unescape(text, p, name_len, true);
+            if (strcmp(text, name) == 0) {
+                size_t value_len = equals ? len - name_len - 1 : 0;
+
+                (void)syntax_unescape(text, equals ? equals + 1 : "", value_len, true);
+                return text;
+            }
+        }
+        p += len + (p[len] == '&');
+    }
+    return NULL;
+}
+
+/* ---- input -------------------------------------------------------------------------------------
+ */
+
+ssize_t gcorn_read(struct gcorn_environ *env, void *buf, size_t size)
+{
+    ssize_t n = spool_read(&env->request.body, env->input_offset, buf, size);
+
+    if (n > 0)
+        env->input_offset += (uint64_t)n;
+    return n;
+}
+
+const char *gcorn_input(struct gcorn_environ *env, size_t *len)
+{
+    const char *data = spool_map(&env->request.body);
+
+    if (data && len)
+        *len = (size_t)env->request.body.len;
+    return data;
+}
+
+/* ---- memory and log ----------------------------------------------------------------------------
+ */
+
+void *gcorn_alloc(struct gcorn_environ *env, size_t size)
+{
+    return memset(arena_alloc(&env->arena, size), 0, size);
+}
+
+char *gcorn_printf(struct gcorn_environ *env, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    char *text = arena_vprintf(&env->arena, fmt, ap);
+    va_end(ap);
+    return text;
+}
+
+void gcorn_defer(struct gcorn_environ *env, void (*fn)(void *arg), void *arg)
+{
+    struct environ_deferred *d = arena_alloc(&env->arena, sizeof(*d));
+
+    *d = (struct environ_deferred){.fn = fn, .arg = arg, .next = env->deferred};
+    env->deferred = d;
+}
+
+void gcorn_log(struct gcorn_environ *env, enum gcorn_level level, const char *fmt, ...)
+{
+    enum log_level to = level > GCORN_CRITICAL ? LOG_LEVEL_CRITICAL : (enum log_level)level;
+    char text[LOG_LINE_MAX];
+    va_list ap;
+
+    if (!log_wants(to))
+        return;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap); /* a longer text is cut, as every log line is */
+    va_end(ap);
+    if (env)
+        log_at(to, "[%016llx] %s", (unsigned long long)env->id, text);
+    else
+        log_at(to, "%s", text);
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * environ - what an application sees of one request: CGI variables as PEP 3333 has them, the input,
+ * memory and deferred functions. Variables are made when they are asked for: a request that reads
+ * two pays for two.
+ *
+ * struct gcorn_environ holds the request and its answer and owns the arena that both live in; it is
+ * reset whole and used again. The gcorn_* functions of include/gcorn.h that take an environ live
+ * here and in response.c.
+ */
+#ifndef GCORN_HTTP_ENVIRON_H
+#define GCORN_HTTP_ENVIRON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "base/arena.h"
+#include "gcorn.h"
+#include "http/request.h"
+#include "http/response.h"
+
+/* What all requests of a worker share. */
+struct http_context {
+    struct request_limits limits;
+    bool multithread;
+    bool multiprocess;
+    uint64_t id_seed;       /* of request ids, different in every worker */
+    time_t date;            /* the second that common_fields are of */
+    char common_fields[80]; /* "\r\nServer: gcorn\r\nDate: ...\r\n" */
+    size_t common_fields_len;
+};
+
+/* What all requests of a connection share. All texts are borrowed. */
+struct http_peer {
+    const char *remote_addr; /* "" for a unix socket */
+    const char *remote_port;
+    const char *server_name;
+    const char *server_port;
+    const char *scheme;
+};
+
+struct environ_var {
+    const char *key;
+    const char *value; /* NULL: removed */
+    struct environ_var *next;
+};
+
+struct environ_object {
+    const char *key;
+    void *value;
+    struct environ_object *next;
+};
+
+struct environ_deferred {
+    void (*fn)(void *arg);
+    void *arg;
+    struct environ_deferred *next;
+};
+
+struct gcorn_environ {
+    struct request request;
+    struct response response;
+    struct arena arena;
+    const struct http_context *context;
+    const struct http_peer *peer;
+    uint64_t id; /* gcorn.request_id, in hex for the application and the logs */
+    uint64_t input_offset;
+
+    struct environ_var *vars; /* set by the application, or made once and kept */
+    struct environ_object *objects;
+    struct environ_deferred *deferred; /* the latest first */
+    struct environ_var *listed;        /* for gcorn_each: an array, NULL until asked for */
+    size_t listed_count;
+};
+
+/* Sets the date of answers; cheap when the second is still the same. */
+void http_context_set_date(struct http_context *c, time_t wall);
+
+/* For a fresh request; context and peer are borrowed. */
+void environ_init(struct gcorn_environ *env, const struct http_context *context,
+                  const struct http_peer *peer, uint64_t id);
+
+/* The request is over: closes its body, runs what was deferred, and leaves the environ ready for
+ * environ_init, its arena empty. May be called in any state. */
+void environ_reset(struct gcorn_environ *env);
+
+/* Frees a reset environ's memory. */
+void environ_release(struct gcorn_environ *env);
+
+/* Makes an HTTP_* style key of a field name: upper case, '-' as '_'. out takes len + 1 bytes. */
+void environ_key(char *out, const char *name, size_t len);
+
+/* A field of the request by name (lower case), joined if repeated; NULL when absent. */
+const char *environ_field(struct gcorn_environ *env, const char *lower);
+
+#endif

@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See request.h. The order of a head's life:
+ *
+ *   collect_head   scan_head on the bytes as they come; they are copied into one piece
+ *   parse_head     the request line's form, then llhttp over the whole piece at once, so that every
+ *                  span is whole; on_* note where fields lie
+ *   check_head     what llhttp lets through or cannot know: counts, Host, target, codings, limits
+ *
+ * llhttp runs strict, with no lenient flag. It is not asked what to do about the connection
+ * (keep-alive): trailers can change its flags, and it misses some tokens.
+ */
+#include "http/request.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <llhttp.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "http/syntax.h"
+
+enum { HEAD_FIRST_SIZE = 1024 };
+
+static void refuse(struct request *r, int status, const char *reason)
+{
+    r->state = REQUEST_REFUSED;
+    r->refusal = status;
+    r->refusal_reason = reason;
+}
+
+void request_init(struct request *r, const struct request_limits *limits, struct arena *arena)
+{
+    *r = (struct request){.state = REQUEST_HEAD, .limits = limits, .arena = arena};
+    scan_init(&r->scan, false);
+    spool_init(&r->body, limits->body_mem_max, limits->body_dir);
+}
+
+void request_release(struct request *r)
+{
+    spool_release(&r->body);
+}
+
+/* ---- what llhttp reports ------------------------------------------------------------------- */
+
+/* llhttp's spans are const, but they point into r->head, which is ours. */
+static char *in_head(const struct request *r, const char *at)
+{
+    return r->head + (at - r->head);
+}
+
+static int on_url(llhttp_t *parser, const char *at, size_t len)
+{
+    struct request *r = parser->data;
+
+    r->target = (struct span){in_head(r, at), len};
+    return 0;
+}
+
+static enum field_id field_identify(const char *name, size_t len)
+{
+    static const struct {
+        const char *lower;
+        enum field_id id;
+    } known[] = {
+        [4] = {"host", FIELD_HOST},
+        [6] = {"expect", FIELD_EXPECT},
+        [10] = {"connection", FIELD_CONNECTION},
+        [12] = {"content-type", FIELD_CONTENT_TYPE},
+        [14] = {"content-length", FIELD_CONTENT_LENGTH},
+        [17] = {"transfer-encoding", FIELD_TRANSFER_ENCODING},
+    };
+
+    if (len >= ARRAY_LEN(known) || !known[len].lower || !syntax_is(name, len, known[len].lower))
+        return FIELD_OTHER;
+    return known[len].id;
+}
+
+static int on_header_field(llhttp_t *parser, const char *at, size_t len)
+{
+    struct request *r = parser->data;
+    struct field *f = &r->fields[r->field_count];
+
+    f->name = in_head(r, at);
+    f->name_len = (uint32_t)len;
+    f->id = field_identify(at, len);
+    r->seen[f->id]++;
+    return 0;
+}
+
+static int on_header_value(llhttp_t *parser, const char *at, size_t len)
+{
+    struct request *r = parser->data;
+    struct field *f = &r->fields[r->field_count++];
+
+    syntax_trim(&at, &len);
+    f->value = in_head(r, at);
+    f->value_len = (uint32_t)len;
+    return 0;
+}
+
+/* ---- rules for the head -------------------------------------------------------------------- */
+
+/* Connection is a list of tokens (RFC 9110 7.6.1); the version gives the default (RFC 9112 9.3). */
+static void read_connection(struct request *r, const struct field *f)
+{
+    const char *list = f->value, *token;
+    size_t len = f->value_len, token_len;
+
+    while (syntax_next_element(&list, &len, &token, &token_len)) {
+        if (token_len == 5 && syntax_is(token, 5, "close"))
+            r->asks_close = true;
+        else if (token_len == 10 && syntax_is(token, 10, "keep-alive"))
+            r->keep_alive = true;
+    }
+}
+
+/* Only chunked, only once, only in 1.1: how the body ends must not be open to interpretation
+ * (RFC 9112 6.1, 6.3). */
+static void check_transfer_encoding(struct request *r, const struct field *f)
+{
+    const char *list = f->value, *coding;
+    size_t len = f->value_len, coding_len;
+    size_t codings = 0;
+    bool other = false;
+
+    while (syntax_next_element(&list, &len, &coding, &coding_len)) {
+        codings++;
+        other |= coding_len != 7 || !syntax_is(coding, 7, "chunked");
+    }
+    if (r->minor_version == 0)
+        refuse(r, 400, "Transfer-Encoding in an HTTP/1.0 request");
+    else if (r->seen[FIELD_CONTENT_LENGTH] > 0)
+        refuse(r, 400, "both Transfer-Encoding and Content-Length");
+    else if (codings == 0 || r->seen[FIELD_TRANSFER_ENCODING] > 1)
+        refuse(r, 400, "an empty or repeated Transfer-Encoding");
+    else if (other)
+        refuse(r, 501, "a transfer coding other than chunked");
+    else if (codings > 1)
+        refuse(r, 400, "chunked applied more than once");
+    else
+        r->chunked = true;
+}
+
+/* RFC 9110 10.1.1: one expectation exists; a 1.0 client cannot mean it. */
+static void check_expect(struct request *r, const struct field *f)
+{
+    if (r->minor_version == 0)
+        return;
+    if (f->value_len == 12 && syntax_is(f->value, 12, "100-continue"))
+        r->expects_continue = true;
+    else
+        refuse(r, 417, "an expectation other than 100-continue");
+}
+
+static void check_fields(struct request *r)
+{
+    static const struct {
+        enum field_id id;
+        const char *reason;
+    } singles[] = {
+        {FIELD_HOST, "more than one Host"},
+        {FIELD_CONTENT_LENGTH, "more than one Content-Length"},
+        {FIELD_CONTENT_TYPE, "more than one Content-Type"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(singles); i++) {
+        if (r->seen[singles[i].id] > 1) {
+            refuse(r, 400, singles[i].reason);
+            return;
+        }
+    }
+    if (r->seen[FIELD_HOST] == 0 && r->minor_version > 0) {
+        refuse(r, 400, "no Host");
+        return;
+    }
+    for (size_t i = 0; i < r->field_count && r->state != REQUEST_REFUSED; i++) {
+        const struct field *f = &r->fields[i];
+
+        switch (f->id) {
+        case FIELD_HOST:
+            if (!syntax_is_authority(f->value, f->value_len, true))
+                refuse(r, 400, "an invalid Host");
+            break;
+        case FIELD_CONNECTION: read_connection(r, f); break;
+        case FIELD_TRANSFER_ENCODING: check_transfer_encoding(r, f); break;
+        case FIELD_EXPECT: check_expect(r, f); break;
+        default: break;
+        }
+    }
+}
+
+/* Splits path?query; the target has no fragment (RFC 9112 3.2). */
+static void split_path(struct request *r, char *p, size_t len)
+{
+    char *question = memchr(p, '?', len);
+    size_t path_len = question ? (size_t)(question - p) : len;
+
+    r->path = (struct span){p, path_len};
+    r->query = question ? (struct span){question + 1, len - path_len - 1} : (struct span){p, 0};
+    if (memchr(p, '#', len))
+        refuse(r, 400, "a fragment in the request target");
+    else if (!syntax_escapes_ok(p, path_len))
+        refuse(r, 400, "an invalid percent escape in the path");
+}
+
+/* http://authority/path?query. */
+static void check_absolute_target(struct request *r)
+{
+    static char root[] = "/";
+    char *p = r->target.p;
+    size_t len = r->target.len;
+    size_t scheme = len > 7 && syntax_is(p, 7, "http://")    ? 7
+                    : len > 8 && syntax_is(p, 8, "https://") ? 8
+                                                             : 0;
+
+    if (scheme == 0) {
+        refuse(r, 400, "a request target that is neither a path nor an http URI");
+        return;
+    }
+    size_t end = scheme;
+    while (end < len && p[end] != '/' && p[end] != '?' && p[end] != '#')
+        end++;
+    r->authority = (struct span){p + scheme, end - scheme};
+    if (!syntax_is_authority(p + scheme, end - scheme, false)) {
+        refuse(r, 400, "an invalid authority in the request target");
+        return;
+    }
+    split_path(r, p + end, len - end);
+    if (r->path.len == 0)
+        r->path = (struct span){root, 1};
+}
+
+/* The four forms of RFC 9112 3.2. */
+static void check_target(struct request *r)
+{
+    bool is_options = strcmp(r->method, "OPTIONS") == 0;
+
+    if (strcmp(r->method, "CONNECT") == 0) {
+        refuse(r, 501, "CONNECT asks for a tunnel, which an origin server does not give");
+    } else if (r->target.p[0] == '/') {
+        split_path(r, r->target.p, r->target.len);
+    } else if (r->target.len == 1 && r->target.p[0] == '*') {
+        r->path = r->target;
+        r->query = (struct span){r->target.p, 0};
+        if (!is_options)
+            refuse(r, 400, "the request target * with a method other than OPTIONS");
+    } else {
+        check_absolute_target(r);
+    }
+}
+
+static int on_headers_complete(llhttp_t *parser)
+{
+    struct request *r = parser->data;
+
+    parser->upgrade =
+        0; /* an Upgrade is only ever an offer; framing goes on as if it were absent */
+    r->method = llhttp_method_name((llhttp_method_t)parser->method);
+    r->is_head = parser->method == HTTP_HEAD;
+    r->body_left = parser->content_length;
+    check_target(r);
+    if (r->state != REQUEST_REFUSED)
+        check_fields(r);
+    if (r->asks_close)
+        r->keep_alive = false;
+    return r->state == REQUEST_REFUSED ? -1 : 0;
+}
+
+static const llhttp_settings_t head_settings = {
+    .on_url = on_url,
+    .on_header_field = on_header_field,
+    .on_header_value = on_header_value,
+    .on_headers_complete = on_headers_complete,
+};
+
+/* ---- the head ------------------------------------------------------------------------------ */
+
+/* method SP target SP HTTP/1.x, single blanks. llhttp would take other versions, other protocols
+ * and none at all. A minor version above 1 is treated as 1 (RFC 9110 2.5), which is written into
+ * the head, because llhttp 8 refuses it. */
+static int check_request_line(struct request *r, size_t len)
+{
+    char *line = r->head;
+    char *method_end = memchr(line, ' ', len);
+
+    r->minor_version = 1;
+    if (!method_end || !syntax_is_token(line, (size_t)(method_end - line))) {
+        refuse(r, 400, "the request line does not begin with a method and a blank");
+        return -1;
+    }
+    const char *target = method_end + 1;
+    const char *target_end = memchr(target, ' ', (size_t)(line + len - target));
+    if (!target_end || target_end == target) {
+        refuse(r, 400, "the request line is not method, target and version with single blanks");
+        return -1;
+    }
+    char *version = line + (target_end - line) + 1;
+    if (line + len - version != 8 || memcmp(version, "HTTP/", 5) != 0 || version[5] < '0' ||
+        version[5] > '9' || version[6] != '.' || version[7] < '0' || version[7] > '9') {
+        refuse(r, 400, "the request line does not end in an HTTP version");
+        return -1;
+    }
+    if (version[5] != '1') {
+        refuse(r, 505, "an HTTP version other than 1.0 and 1.1");
+        return -1;
+    }
+    r->minor_version = version[7] == '0' ? 0 : 1;
+    version[7] = (char)('0' + r->minor_version);
+    r->keep_alive = r->minor_version == 1;
+    return 0;
+}
+
+/* llhttp said no. The request line was sound, so a constant it did not find is a method that it
+ * knows of other protocols only. */
+static void refuse_as_llhttp(struct request *r, const llhttp_t *parser, llhttp_errno_t error)
+{
+    if (r->state == REQUEST_REFUSED)
+        return;
+    if (error == HPE_INVALID_METHOD || (error == HPE_INVALID_CONSTANT && !r->target.p))
+        refuse(r, 501, "an unknown method");
+    else if (error == HPE_INVALID_CONSTANT || error == HPE_PAUSED_H2_UPGRADE)
+        refuse(r, 501, "a method of another protocol");
+    else
+        refuse(r, 400, llhttp_get_error_reason(parser));
+}
+
+static void begin_body(struct request *r, const llhttp_t *parser)
+{
+    const uint64_t max = r->limits->body_max;
+
+    if (r->chunked) {
+        r->body_parser = arena_alloc(r->arena, sizeof(*parser));
+        *r->body_parser = *parser;
+        chunk_line_init(&r->chunk);
+        r->state = REQUEST_CHUNKS;
+    } else if (max > 0 && r->body_left > max) {
+        refuse(r, 413, "the body is larger than limit_request_body");
+    } else {
+        r->state = r->body_left > 0 ? REQUEST_COUNTED : REQUEST_DONE;
+    }
+}
+
+static void parse_head(struct request *r)
+{
+    const char *line_end = memchr(r->head, '\r', r->scan.len);
+    llhttp_t parser;
+
+    if (check_request_line(r, (size_t)(line_end - r->head)) < 0)
+        return;
+    r->fields = arena_alloc(r->arena, r->scan.lines * sizeof(*r->fields));
+    llhttp_init(&parser, HTTP_REQUEST, &head_settings);
+    parser.data = r;
+    llhttp_errno_t error = llhttp_execute(&parser, r->head, r->scan.len);
+    if (error != HPE_OK || !r->method) {
+        refuse_as_llhttp(r, &parser, error);
+        return;
+    }
+    assert(r->field_count < r->scan.lines);
+    begin_body(r, &parser);
+}
+
+static void append_head(struct request *r, const char *data, size_t len, size_t had)
+{
+    size_t need = had + len;
+
+    if (need > r->head_cap) {
+        /* mostly the head comes in one piece and is complete: then it gets just its size */
+        size_t cap = r->scan.place == SCAN_END ? need
+                     : need > HEAD_FIRST_SIZE  ? 2 * need
+                                               : HEAD_FIRST_SIZE;
+        char *head = arena_alloc(r->arena, cap);
+
+        if (had > 0)
+            memcpy(head, r->head, had);
+        r->head = head;
+        r->head_cap = cap;
+    }
+    memcpy(r->head + had, data, len);
+}
+
+static size_t collect_head(struct request *r, const char *data, size_t len)
+{
+    const char *reason;
+    size_t had = r->scan.len, skipped = r->scan.skipped, used;
+    int status = scan_head(&r->scan, &r->limits->head, data, len, &used, &reason);
+
+    skipped = r->scan.skipped - skipped; /* by this call; they come before the head's first byte */
+    if (r->scan.len > had)
+        append_head(r, data + skipped, r->scan.len - had, had);
+    if (status != 0)
+        refuse(r, status, reason);
+    else if (r->scan.place == SCAN_END)
+        parse_head(r);
+    return used;
+}
+
+/* ---- the body ------------------------------------------------------------------------------ */
+
+static int add_to_body(struct request *r, const char *data, size_t len)
+{
+    if (spool_append(&r->body, data, len) == 0)
+        return 0;
+    refuse(r, 507, strerror(errno));
+    return -1;
+}
+
+static int on_body(llhttp_t *parser, const char *at, size_t len)
+{
+    return add_to_body(parser->data, at, len);
+}
+
+static int on_message_complete(llhttp_t *parser)
+{
+    struct request *r = parser->data;
+
+    r->state = REQUEST_DONE;
+    return 0;
+}
+
+static const llhttp_settings_t body_settings = {
+    .on_body = on_body,
+    .on_message_complete = on_message_complete,
+};
+
+static void feed_parser(struct request *r, const char *data, size_t len)
+{
+    llhttp_t *parser = r->body_parser;
+
+    parser->settings = (void *)(uintptr_t)&body_settings; /* llhttp keeps its const settings so */
+    llhttp_errno_t error = llhttp_execute(parser, data, len);
+    if (error != HPE_OK && r->state != REQUEST_REFUSED)
+        refuse(r, 400, llhttp_get_error_reason(parser));
+}
+
+static size_t feed_counted(struct request *r, const char *data, size_t len)
+{
+    size_t n = len < r->body_left ? len : (size_t)r->body_left;
+
+    if (add_to_body(r, data, n) < 0)
+        return n;
+    r->body_left -= n;
+    if (r->body_left == 0)
+        r->state = REQUEST_DONE;
+    return n;
+}
+
+/* A size line is complete: hand llhttp the size alone. */
+static void begin_chunk(struct request *r)
+{
+    const uint64_t max = r->limits->body_max;
+    char line[CHUNK_DIGITS_MAX + 2];
+
+    if (r->chunk.size > UINT64_MAX - 2 - r->body.len ||
+        (max > 0 && r->body.len + r->chunk.size > max)) {
+        refuse(r, 413, "the body is larger than limit_request_body");
+        return;
+    }
+    memcpy(line, r->chunk.hex, r->chunk.digits);
+    memcpy(line + r->chunk.digits, "\r\n", 2);
+    feed_parser(r, line, (size_t)r->chunk.digits + 2);
+    r->body_left = r->chunk.size + 2;
+    if (r->chunk.size == 0 && r->state != REQUEST_REFUSED) {
+        r->state = REQUEST_TRAILERS;
+        scan_init(&r->scan, true);
+    }
+}
+
+static size_t feed_chunks(struct request *r, const char *data, size_t len)
+{
+    const char *reason;
+    size_t n;
+
+    if (r->body_left > 0) {
+        n = len < r->body_left ? len : (size_t)r->body_left;
+        r->body_left -= n;
+        feed_parser(r, data, n);
+        if (r->body_left == 0)
+            chunk_line_next(&r->chunk);
+        return n;
+    }
+    int status = chunk_line_feed(&r->chunk, data, len, &n, &reason);
+    if (status != 0)
+        refuse(r, status, reason);
+    else if (r->chunk.place == CHUNK_LINE_END)
+        begin_chunk(r);
+    return n;
+}
+
+/* Trailers are checked like the head and then forgotten: merged into the environ they would let a
+ * client add fields after every check (RFC 9110 6.5.1). */
+static size_t feed_trailers(struct request *r, const char *data, size_t len)
+{
+    const char *reason;
+    size_t used;
+    int status = scan_head(&r->scan, &r->limits->head, data, len, &used, &reason);
+
+    if (status != 0) {
+        refuse(r, status, reason);
+        return used;
+    }
+    feed_parser(r, data, used);
+    if (r->scan.place == SCAN_END && r->state == REQUEST_TRAILERS)
+        refuse(r, 400, "invalid trailers");
+    return used;
+}
+
+size_t request_feed(struct request *r, const char *data, size_t len)
+{
+    size_t used = 0;
+
+    while (used < len && r->state < REQUEST_DONE) {
+        const char *p = data + used;
+        size_t left = len - used;
+
+        switch (r->state) {
+        case REQUEST_HEAD: used += collect_head(r, p, left); break;
+        case REQUEST_COUNTED: used += feed_counted(r, p, left); break;
+        case REQUEST_CHUNKS: used += feed_chunks(r, p, left); break;
+        case REQUEST_TRAILERS: used += feed_trailers(r, p, left); break;
+        default: break;
+        }
+    }
+    return used;
+}

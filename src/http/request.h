@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * request - one HTTP/1.x request out of bytes (RFC 9112, RFC 9110).
+ *
+ * Bytes are fed as they come, in pieces of any size; what is decided never depends on how they were
+ * cut. The head is collected, scanned once (scan.h), parsed by llhttp in one piece and held against
+ * the rules that llhttp does not know; the body goes into a spool. No descriptor, no loop, no
+ * clock.
+ *
+ *   feed --MORE--> feed --DONE--> the application
+ *             \----REFUSED-------> an error answer; not one further byte of the connection is
+ * parsed
+ */
+#ifndef GCORN_HTTP_REQUEST_H
+#define GCORN_HTTP_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/spool.h"
+#include "http/chunk.h"
+#include "http/scan.h"
+
+struct llhttp__internal_s;
+
+struct request_limits {
+    struct scan_limits head;
+    uint64_t body_max;    /* 0: unbounded; past it 413 */
+    size_t body_mem_max;  /* of a body kept in memory */
+    const char *body_dir; /* where larger ones are spooled */
+};
+
+enum request_state {
+    REQUEST_HEAD,     /* collecting the head */
+    REQUEST_COUNTED,  /* in a body with Content-Length */
+    REQUEST_CHUNKS,   /* in a chunked body */
+    REQUEST_TRAILERS, /* behind its last chunk */
+    REQUEST_DONE,     /* complete */
+    REQUEST_REFUSED,  /* see refusal */
+};
+
+/* The fields that gcorn itself must understand. */
+enum field_id {
+    FIELD_OTHER,
+    FIELD_HOST,
+    FIELD_CONTENT_LENGTH,
+    FIELD_CONTENT_TYPE,
+    FIELD_TRANSFER_ENCODING,
+    FIELD_CONNECTION,
+    FIELD_EXPECT,
+    FIELD_ID_COUNT,
+};
+
+/* Both point into the head, the value trimmed; neither is followed by a NUL. */
+struct field {
+    char *name;
+    char *value;
+    uint32_t name_len;
+    uint32_t value_len;
+    enum field_id id;
+};
+
+/* A piece of the head. */
+struct span {
+    char *p;
+    size_t len;
+};
+
+struct request {
+    enum request_state state;
+    int refusal; /* the status to answer with */
+    const char *refusal_reason;
+
+    const struct request_limits *limits;
+    struct arena *arena;
+    struct scan scan;
+    char *head; /* the head's bytes, ours to write into once it is parsed */
+    size_t head_cap;
+
+    /* Valid once the head is parsed, that is past REQUEST_HEAD unless refused in it. */
+    const char *method; /* a static string; NULL before */
+    bool is_head;       /* the method is HEAD: the answer has no body */
+    unsigned char minor_version;
+    struct span target;    /* as it came */
+    struct span path;      /* of it, undecoded; escapes are valid */
+    struct span query;     /* of it, without '?' */
+    struct span authority; /* of an absolute target: it stands for Host (RFC 9112 3.2.2) */
+    struct field *fields;
+    size_t field_count;
+    uint16_t seen[FIELD_ID_COUNT]; /* how many of each */
+    bool keep_alive;               /* the client's wish, and else the version's default */
+    bool asks_close;               /* the client will send nothing more */
+    bool expects_continue;         /* waits for 100 before it sends the body */
+    bool chunked;
+
+    uint64_t body_left; /* of a counted body, or of the chunk being read with its CRLF */
+    struct chunk_line chunk;
+    struct llhttp__internal_s *body_parser; /* llhttp's state between chunks */
+    struct spool body;
+};
+
+/* arena and limits are borrowed. */
+void request_init(struct request *r, const struct request_limits *limits, struct arena *arena);
+void request_release(struct request *r);
+
+/* Takes bytes until the request is complete or refused; returns how many it took. What is left
+ * belongs to the next request. Nothing may be fed after DONE or REFUSED. */
+size_t request_feed(struct request *r, const char *data, size_t len);
+
+/* Has a byte of it arrived? (Empty lines before a request line are none.) */
+static inline bool request_has_begun(const struct request *r)
+{
+    return r->state != REQUEST_HEAD || r->scan.len > 0;
+}
+
+static inline bool request_in_body(const struct request *r)
+{
+    return r->state == REQUEST_COUNTED || r->state == REQUEST_CHUNKS ||
+           r->state == REQUEST_TRAILERS;
+}
+
+#endif

@@ -1,0 +1,645 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See response.h. What the application says is copied into the arena when it says it, already in
+ * the form in which it is sent; the head is put together when the first body byte is at hand, since
+ * until then gcorn_start may be called anew.
+ */
+#include "http/response.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "http/environ.h"
+#include "http/scan.h"
+#include "http/syntax.h"
+
+/* A piece up to this length is copied behind the head, so that pipelined answers gather in one
+ * write; a longer one costs less where it lies. */
+enum { COPY_MAX = 16 * 1024 };
+
+/* ---- gcorn_start ------------------------------------------------------------------------------
+ */
+
+enum answer_field {
+    ANSWER_OTHER,
+    ANSWER_LENGTH,
+    ANSWER_DATE,
+    ANSWER_SERVER,
+    ANSWER_HOP, /* belongs to the connection, and so to the server (RFC 9110 7.6.1) */
+};
+
+static enum answer_field answer_field(const char *name, size_t len)
+{
+    static const struct {
+        const char *lower;
+        enum answer_field what;
+    } known[] = {
+        {"te", ANSWER_HOP},
+        {"date", ANSWER_DATE},
+        {"server", ANSWER_SERVER},
+        {"trailer", ANSWER_HOP},
+        {"upgrade", ANSWER_HOP},
+        {"connection", ANSWER_HOP},
+        {"keep-alive", ANSWER_HOP},
+        {"content-length", ANSWER_LENGTH},
+        {"proxy-connection", ANSWER_HOP},
+        {"transfer-encoding", ANSWER_HOP},
+        {"proxy-authenticate", ANSWER_HOP},
+        {"proxy-authorization", ANSWER_HOP},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        if ((known[i].lower[0] | 0x20) == (name[0] | 0x20) && strlen(known[i].lower) == len &&
+            syntax_is(name, len, known[i].lower))
+            return known[i].what;
+    }
+    return ANSWER_OTHER;
+}
+
+/* One field into *r; NULL, or why it cannot be sent. */
+static const char *check_field(struct response *r, const struct gcorn_header *h, size_t name_len,
+                               size_t value_len)
+{
+    int64_t length;
+
+    if (!syntax_is_token(h->name, name_len))
+        return "not a valid field name";
+    if (scan_control(h->value, value_len) < value_len)
+        return "a control character in the value";
+    switch (answer_field(h->name, name_len)) {
+    case ANSWER_HOP: return "the server's own business";
+    case ANSWER_DATE: r->has_date = true; return NULL;
+    case ANSWER_SERVER: r->has_server = true; return NULL;
+    case ANSWER_LENGTH:
+        if (r->content_length >= 0)
+            return "given twice";
+        if (h->value[0] == '-' || parse_int(h->value, 0, INT64_MAX, &length) < 0)
+            return "not a length";
+        r->content_length = length;
+        return NULL;
+    case ANSWER_OTHER: break;
+    }
+    return NULL;
+}
+
+/* "NNN Reason"; 1xx answers are the server's own business. */
+static bool status_is_valid(const char *status)
+{
+    size_t len = strlen(status);
+
+    for (size_t i = 0; i < 3; i++) {
+        if (status[i] < '0' || status[i] > '9')
+            return false;
+    }
+    return status[0] >= '2' && (status[3] == ' ' || status[3] == '\0') &&
+           scan_control(status, len) == len;
+}
+
+static int refuse_start(struct gcorn_environ *env, const char *what, const char *name)
+{
+    env->response.refused = true;
+    log_errorx("[%016llx] gcorn_start refused: %s: %s", (unsigned long long)env->id, name, what);
+    errno = EINVAL;
+    return -1;
+}
+
+/* The fields as they will be sent, without Content-Length, which the framing decides. */
+static int render_fields(struct gcorn_environ *env, const struct gcorn_header *headers)
+{
+    struct response *r = &env->response;
+    size_t size = 0;
+
+    for (const struct gcorn_header *h = headers; h->name; h++) {
+        size_t name_len = strlen(h->name), value_len = h->value ? strlen(h->value) : 0;
+        const char *bad = h->value ? check_field(r, h, name_len, value_len) : "no value";
+
+        if (bad)
+            return refuse_start(env, bad, h->name);
+        size += name_len + value_len + 4;
+    }
+    char *p = arena_alloc(&env->arena, size + 1);
+    r->fields = p;
+    for (const struct gcorn_header *h = headers; h->name; h++) {
+        size_t name_len = strlen(h->name), value_len = strlen(h->value);
+
+        if (r->content_length >= 0 && answer_field(h->name, name_len) == ANSWER_LENGTH)
+            continue;
+        memcpy(p, h->name, name_len);
+        memcpy(p + name_len, ": ", 2);
+        memcpy(p + name_len + 2, h->value, value_len);
+        memcpy(p + name_len + 2 + value_len, "\r\n", 2);
+        p += name_len + value_len + 4;
+    }
+    r->fields_len = (size_t)(p - r->fields);
+    return 0;
+}
+
+/* The server's own start_response. */
+static int start_own(void *state, const char *status, const struct gcorn_header *headers)
+{
+    struct gcorn_environ *env = state;
+    struct response *r = &env->response;
+
+    if (r->phase != RESPONSE_OPEN) {
+        errno = EALREADY;
+        return -1;
+    }
+    r->started = r->refused = false;
+    r->has_date = r->has_server = false;
+    r->content_length = -1;
+    r->fields_len = 0;
+    if (!status || !status_is_valid(status))
+        return refuse_start(env, "not a status", status ? status : "NULL");
+    if (headers && render_fields(env, headers) < 0)
+        return -1;
+    r->status = (status[0] - '0') * 100 + (status[1] - '0') * 10 + (status[2] - '0');
+    r->status_line_len = strlen(status);
+    r->status_line = arena_strndup(&env->arena, status, r->status_line_len);
+    r->started = true;
+    return 0;
+}
+
+int gcorn_start(struct gcorn_start_response *start_response, const char *status,
+                const struct gcorn_header *headers)
+{
+    return start_response->fn(start_response->state, status, headers);
+}
+
+/* ---- header lists ------------------------------------------------------------------------------
+ */
+
+static bool same_name(const char *a, const char *b)
+{
+    return strcasecmp(a, b) == 0;
+}
+
+const char *gcorn_headers_get(const struct gcorn_header *headers, const char *name)
+{
+    for (; headers && headers->name; headers++) {
+        if (same_name(headers->name, name))
+            return headers->value;
+    }
+    return NULL;
+}
+
+/* A deep copy with room for one more; without `omitted`. *end is where the list ends. */
+static struct gcorn_header *copy_headers(struct gcorn_environ *env,
+                                         const struct gcorn_header *headers, const char *omitted,
+                                         struct gcorn_header **end)
+{
+    size_t count = 0;
+
+    while (headers && headers[count].name)
+        count++;
+    struct gcorn_header *copy = arena_alloc(&env->arena, (count + 2) * sizeof(*copy));
+    struct gcorn_header *to = copy;
+    for (size_t i = 0; i < count; i++) {
+        if (omitted && same_name(headers[i].name, omitted))
+            continue;
+        to->name = arena_strdup(&env->arena, headers[i].name);
+        to->value = arena_strdup(&env->arena, headers[i].value ? headers[i].value : "");
+        to++;
+    }
+    *to = (struct gcorn_header){NULL, NULL};
+    *end = to;
+    return copy;
+}
+
+static void append_header(struct gcorn_environ *env, struct gcorn_header *end, const char *name,
+                          const char *value)
+{
+    end[0].name = arena_strdup(&env->arena, name);
+    end[0].value = arena_strdup(&env->arena, value);
+    end[1] = (struct gcorn_header){NULL, NULL};
+}
+
+struct gcorn_header *gcorn_headers_set(struct gcorn_environ *env,
+                                       const struct gcorn_header *headers, const char *name,
+                                       const char *value)
+{
+    struct gcorn_header *end;
+    struct gcorn_header *copy = copy_headers(env, headers, name, &end);
+
+    if (value)
+        append_header(env, end, name, value);
+    return copy;
+}
+
+struct gcorn_header *gcorn_headers_add(struct gcorn_environ *env,
+                                       const struct gcorn_header *headers, const char *name,
+                                       const char *value)
+{
+    struct gcorn_header *end;
+    struct gcorn_header *copy = copy_headers(env, headers, NULL, &end);
+
+    append_header(env, end, name, value);
+    return copy;
+}
+
+/* ---- bodies ------------------------------------------------------------------------------------
+ */
+
+static struct gcorn_body *body_new(struct gcorn_environ *env, enum body_kind kind)
+{
+    struct gcorn_body *body = arena_alloc(&env->arena, sizeof(*body));
+
+    *body = (struct gcorn_body){.env = env, .kind = kind, .older = env->response.bodies};
+    env->response.bodies = body;
+    return body;
+}
+
+struct gcorn_body *gcorn_body_bytes(struct gcorn_environ *env, const void *data, size_t len)
+{
+    struct gcorn_body *body = body_new(env, BODY_BYTES);
+
+    body->data = data;
+    body->len = len;
+    return body;
+}
+
+struct gcorn_body *gcorn_body_buffer(struct gcorn_environ *env)
+{
+    const struct request_limits *limits = &env->context->limits;
+    struct gcorn_body *body = body_new(env, BODY_BUFFER);
+
+    spool_init(&body->spool, limits->body_mem_max, limits->body_dir);
+    return body;
+}
+
+int gcorn_write(struct gcorn_body *body, const void *data, size_t len)
+{
+    if (body->kind != BODY_BUFFER || body->closed || body->env->response.body == body) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (!body->failed && spool_append(&body->spool, data, len) == 0)
+        return 0;
+    if (!body->failed)
+        log_error("[%016llx] gcorn_write", (unsigned long long)body->env->id);
+    body->failed = true;
+    return -1;
+}
+
+int gcorn_writef(struct gcorn_body *body, const char *fmt, ...)
+{
+    struct strbuf text = {0};
+    va_list ap;
+
+    va_start(ap, fmt);
+    strbuf_vaddf(&text, fmt, ap);
+    va_end(ap);
+    int result = gcorn_write(body, text.data, text.len);
+    strbuf_release(&text);
+    return result;
+}
+
+struct gcorn_body *gcorn_body_iter(struct gcorn_environ *env, gcorn_next_fn *next,
+                                   gcorn_close_fn *close, void *state)
+{
+    struct gcorn_body *body = body_new(env, BODY_ITER);
+
+    body->next = next;
+    body->close = close;
+    body->state = state;
+    return body;
+}
+
+static void body_close(struct gcorn_body *body)
+{
+    if (body->closed)
+        return;
+    body->closed = true;
+    if (body->kind == BODY_BUFFER)
+        spool_release(&body->spool);
+    else if (body->kind == BODY_ITER && body->close)
+        body->close(body->env, body->state);
+}
+
+void response_close(struct gcorn_environ *env)
+{
+    for (struct gcorn_body *b = env->response.bodies; b; b = b->older)
+        body_close(b);
+}
+
+/* The length of the whole body, -1 when nobody knows. */
+static int64_t body_len(const struct gcorn_body *body)
+{
+    switch (body->kind) {
+    case BODY_BYTES: return (int64_t)body->len;
+    case BODY_BUFFER: return (int64_t)body->spool.len;
+    case BODY_ITER: break;
+    }
+    return -1;
+}
+
+/* The next piece of the body: its length, 0 at the end, -1 failed. */
+static ssize_t body_pull(struct gcorn_environ *env, struct gcorn_body *body, const char **data)
+{
+    const void *chunk = NULL;
+    ssize_t n;
+
+    switch (body->kind) {
+    case BODY_BYTES: *data = body->data; return env->response.body_len > 0 ? 0 : (ssize_t)body->len;
+    case BODY_BUFFER:
+        if (body->failed || !(*data = spool_map(&body->spool)))
+            return -1;
+        return env->response.body_len > 0 ? 0 : (ssize_t)body->spool.len;
+    case BODY_ITER:
+        n = body->next(env, body->state, &chunk);
+        *data = chunk;
+        return n < 0 || (n > 0 && !chunk) ? -1 : n;
+    }
+    return -1;
+}
+
+/* ---- running -----------------------------------------------------------------------------------
+ */
+
+const char *response_reason(int status)
+{
+    static const struct {
+        int status;
+        const char *reason;
+    } reasons[] = {
+        {400, "Bad Request"},
+        {408, "Request Timeout"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {417, "Expectation Failed"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+        {507, "Insufficient Storage"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++) {
+        if (reasons[i].status == status)
+            return reasons[i].reason;
+    }
+    return "Unknown";
+}
+
+void response_init(struct response *r)
+{
+    *r = (struct response){.start.fn = start_own, .content_length = -1};
+}
+
+void response_refuse(struct gcorn_environ *env, int status, const char *reason)
+{
+    static const struct gcorn_header headers[] = {{"Content-Type", "text/plain; charset=utf-8"},
+                                                  {NULL, NULL}};
+    char line[64];
+    const char *text;
+
+    assert(env->response.phase == RESPONSE_OPEN);
+    (void)snprintf(line, sizeof(line), "%d %s", status, response_reason(status));
+    if (reason)
+        text = arena_printf(&env->arena, "%s: %s\n", line, reason);
+    else
+        text = arena_printf(&env->arena, "%s\n", line);
+    (void)start_own(env, line, headers); /* cannot be refused: all of it is ours */
+    env->response.body = gcorn_body_text(env, text);
+}
+
+static void fail(struct gcorn_environ *env, const char *why)
+{
+    log_errorx("[%016llx] %s: answered 500", (unsigned long long)env->id, why);
+    response_refuse(env, 500, NULL);
+}
+
+void response_run(struct gcorn_environ *env, gcorn_app *app)
+{
+    struct response *r = &env->response;
+    struct gcorn_body *body = app(env, &r->start);
+
+    if (!body) {
+        fail(env, "the application failed (it returned NULL)");
+        return;
+    }
+    r->body = body;
+}
+
+/* ---- the head ----------------------------------------------------------------------------------
+ */
+
+static bool has_no_body(const struct gcorn_environ *env)
+{
+    const struct response *r = &env->response;
+
+    return env->request.is_head || r->status == 204 || r->status == 304;
+}
+
+/* RFC 9112 6.1 and 6.3, RFC 9110 8.6. */
+static void choose_framing(struct gcorn_environ *env)
+{
+    struct response *r = &env->response;
+    int64_t known = body_len(r->body);
+
+    if (has_no_body(env)) {
+        r->framing = FRAMING_NONE;
+        if (r->status == 204)
+            r->content_length = -1;
+        else if (r->content_length < 0 && r->status != 304)
+            r->content_length = known;
+        return;
+    }
+    if (r->content_length < 0)
+        r->content_length = known;
+    if (r->content_length >= 0) {
+        r->framing = FRAMING_COUNTED;
+        r->body_max = (uint64_t)r->content_length;
+    } else if (env->request.minor_version > 0) {
+        r->framing = FRAMING_CHUNKED;
+    } else {
+        r->framing = FRAMING_CLOSE;
+        r->close = true;
+    }
+}
+
+/* Date and Server that the application did not give. */
+static void render_common(const struct gcorn_environ *env, struct strbuf *out)
+{
+    const struct http_context *c = env->context;
+    const struct response *r = &env->response;
+
+    if (!r->has_date && !r->has_server) {
+        strbuf_add(out, c->common_fields, c->common_fields_len);
+        return;
+    }
+    const char *date = strstr(c->common_fields, "Date:");
+    size_t server_len = (size_t)(date - c->common_fields);
+    strbuf_add(out, c->common_fields, r->has_server ? 2 : server_len);
+    if (!r->has_date)
+        strbuf_add(out, date, c->common_fields_len - server_len);
+}
+
+#define ADD_LITERAL(out, text) strbuf_add(out, text, sizeof(text) - 1)
+
+static void render_head(struct gcorn_environ *env, struct strbuf *out)
+{
+    struct response *r = &env->response;
+
+    choose_framing(env);
+    /* the version is the highest that the server speaks, whatever the client's (RFC 9110 2.5) */
+    ADD_LITERAL(out, "HTTP/1.1 ");
+    strbuf_add(out, r->status_line, r->status_line_len);
+    if (r->status_line_len == 3)
+        strbuf_addch(out, ' ');
+    render_common(env, out);
+    if (r->close)
+        ADD_LITERAL(out, "Connection: close\r\n");
+    else if (env->request.minor_version == 0)
+        ADD_LITERAL(out, "Connection: keep-alive\r\n");
+    strbuf_add(out, r->fields, r->fields_len);
+    if (r->framing == FRAMING_CHUNKED) {
+        ADD_LITERAL(out, "Transfer-Encoding: chunked\r\n");
+    } else if (r->content_length >= 0) {
+        ADD_LITERAL(out, "Content-Length: ");
+        strbuf_addu(out, (unsigned long long)r->content_length);
+        ADD_LITERAL(out, "\r\n");
+    }
+    ADD_LITERAL(out, "\r\n");
+}
+
+/* Gets the first piece, whose making may still start the answer. NULL, or why there is none. */
+static const char *first_piece(struct gcorn_environ *env, const char **data, ssize_t *n)
+{
+    struct response *r = &env->response;
+
+    /* a body that nobody will see is pulled only until the answer has been started */
+    do {
+        *n = body_pull(env, r->body, data);
+    } while (*n > 0 && !r->started && has_no_body(env));
+    if (*n < 0)
+        return "the application failed (its body could not be read)";
+    if (r->refused)
+        return "the application failed (its gcorn_start was refused)";
+    if (!r->started)
+        return "the application failed (it did not call gcorn_start)";
+    return NULL;
+}
+
+static ssize_t open_response(struct gcorn_environ *env, struct strbuf *out, const char **data)
+{
+    ssize_t n;
+    const char *failure = first_piece(env, data, &n);
+
+    if (failure) {
+        fail(env, failure);
+        n = body_pull(env, env->response.body, data);
+    }
+    render_head(env, out);
+    env->response.phase = RESPONSE_BODY;
+    return n;
+}
+
+/* ---- the body ----------------------------------------------------------------------------------
+ */
+
+static void add_piece(struct strbuf *out, const char *piece, size_t n, const char **data,
+                      size_t *len)
+{
+    if (n <= COPY_MAX) {
+        strbuf_add(out, piece, n);
+    } else {
+        *data = piece;
+        *len = n;
+    }
+}
+
+static void add_chunk(struct gcorn_environ *env, struct strbuf *out, const char *piece, size_t n,
+                      const char **data, size_t *len)
+{
+    struct response *r = &env->response;
+
+    if (r->owes_crlf)
+        ADD_LITERAL(out, "\r\n");
+    r->owes_crlf = false;
+    if (n == 0) {
+        ADD_LITERAL(out, "0\r\n\r\n");
+        return;
+    }
+    strbuf_addf(out, "%zx\r\n", n);
+    add_piece(out, piece, n, data, len);
+    if (*len == 0)
+        ADD_LITERAL(out, "\r\n");
+    else
+        r->owes_crlf = true;
+}
+
+/* A longer body than promised would be read as the next answer, so it is cut; a shorter one cannot
+ * be mended, only broken off. */
+static size_t clip_counted(struct gcorn_environ *env, size_t n)
+{
+    struct response *r = &env->response;
+    uint64_t left = r->body_max - r->body_len;
+
+    if (n > left) {
+        log_errorx("[%016llx] the body is longer than its Content-Length of %llu: cut",
+                   (unsigned long long)env->id, (unsigned long long)r->body_max);
+        return (size_t)left;
+    }
+    if (n == 0 && left > 0) {
+        log_errorx("[%016llx] the body is %llu bytes shorter than its Content-Length: connection "
+                   "closed",
+                   (unsigned long long)env->id, (unsigned long long)left);
+        r->broken = true;
+    }
+    return n;
+}
+
+/* Adds one piece in its framing. True while more may follow. */
+static bool add_body(struct gcorn_environ *env, struct strbuf *out, const char *piece, size_t n,
+                     const char **data, size_t *len)
+{
+    struct response *r = &env->response;
+    bool more = n > 0;
+
+    switch (r->framing) {
+    case FRAMING_NONE: return false;
+    case FRAMING_CHUNKED: add_chunk(env, out, piece, n, data, len); break;
+    case FRAMING_CLOSE: add_piece(out, piece, n, data, len); break;
+    case FRAMING_COUNTED:
+        if (r->body_max > 0 || n > 0)
+            n = clip_counted(env, n);
+        add_piece(out, piece, n, data, len);
+        more = !r->broken && r->body_len + n < r->body_max;
+        break;
+    }
+    r->body_len += n;
+    return more;
+}
+
+bool response_next(struct gcorn_environ *env, struct strbuf *out, const char **data, size_t *len)
+{
+    struct response *r = &env->response;
+    const char *piece = NULL;
+    ssize_t n;
+    bool more = false;
+
+    *len = 0;
+    if (r->phase == RESPONSE_OPEN)
+        n = open_response(env, out, &piece);
+    else
+        n = body_pull(env, r->body, &piece);
+    if (n < 0) {
+        log_errorx("[%016llx] the application failed amid its body: connection closed",
+                   (unsigned long long)env->id);
+        r->broken = true;
+    } else {
+        more = add_body(env, out, piece, (size_t)n, data, len);
+    }
+    if (!more)
+        r->phase = RESPONSE_ENDED;
+    return more;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * response - an application's answer into bytes: what gcorn_start was told, which framing the body
+ * gets (RFC 9112 6), and the pieces in which it leaves. No descriptor, no loop: whoever sends asks
+ * for the next piece when the last one is gone, so a slow client holds one piece and no worker.
+ *
+ *   response_run     calls the application
+ *   response_next    appends head, framing and small pieces to `out`; a large piece is handed out
+ *                    where it lies, to be sent behind `out`
+ */
+#ifndef GCORN_HTTP_RESPONSE_H
+#define GCORN_HTTP_RESPONSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/spool.h"
+#include "base/strbuf.h"
+#include "gcorn.h"
+
+enum body_kind { BODY_BYTES, BODY_BUFFER, BODY_ITER };
+
+struct gcorn_body {
+    struct gcorn_environ *env;
+    struct gcorn_body *older; /* all bodies of a request, so that each is closed */
+    enum body_kind kind;
+    bool failed; /* BODY_BUFFER: a write did not fit anywhere */
+    bool closed;
+    const char *data; /* BODY_BYTES */
+    size_t len;
+    struct spool spool;  /* BODY_BUFFER */
+    gcorn_next_fn *next; /* BODY_ITER */
+    gcorn_close_fn *close;
+    void *state;
+};
+
+/* The receiver of gcorn_start: the server's own in each response, or (later) a middleware's. */
+struct gcorn_start_response {
+    int (*fn)(void *state, const char *status, const struct gcorn_header *headers);
+    void *state;
+};
+
+enum response_phase {
+    RESPONSE_OPEN,  /* may still be started, or started anew */
+    RESPONSE_BODY,  /* the head has been handed over */
+    RESPONSE_ENDED, /* everything has */
+};
+
+enum response_framing { FRAMING_NONE, FRAMING_COUNTED, FRAMING_CHUNKED, FRAMING_CLOSE };
+
+struct response {
+    struct gcorn_start_response start;
+    enum response_phase phase;
+    bool started; /* by a gcorn_start that was in order */
+    bool refused; /* the last gcorn_start was not */
+    int status;
+    const char *status_line; /* "200 OK", in the arena */
+    size_t status_line_len;
+    const char *fields; /* "Name: value\r\n"..., in the arena */
+    size_t fields_len;
+    int64_t content_length; /* the application's; -1: it gave none */
+    bool has_server, has_date;
+
+    bool close; /* the connection ends with this answer: set by whoever sends, before the head */
+    bool owes_crlf; /* the end of a chunk that was handed out where it lies */
+    bool broken;    /* out: the answer is incomplete, and the connection must say so */
+    enum response_framing framing;
+    struct gcorn_body *body;   /* what the application returned */
+    struct gcorn_body *bodies; /* all that were made */
+    uint64_t body_len;         /* bytes of the body handed over, framing not counted */
+    uint64_t body_max;         /* FRAMING_COUNTED: how many there are to be */
+};
+
+void response_init(struct response *r);
+
+/* Runs the application: its answer, or 500 when it fails, is then ready to be asked for. */
+void response_run(struct gcorn_environ *env, gcorn_app *app);
+
+/* Begins the server's own answer to a refused request: a short text. */
+void response_refuse(struct gcorn_environ *env, int status, const char *reason);
+
+/* The next piece: appends to out, and stores in *data and *len what is to be sent behind it (len 0:
+ * nothing). *data stays valid until the next call. True while there is more to come; false after
+ * the last piece. Once `broken` is set, the rest is not to be expected. */
+bool response_next(struct gcorn_environ *env, struct strbuf *out, const char **data, size_t *len);
+
+/* Closes every body, each once. */
+void response_close(struct gcorn_environ *env);
+
+/* "Not Found" for 404; "Unknown" for what nobody named. */
+const char *response_reason(int status);
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See syntax.h.
+ */
+#include "http/syntax.h"
+
+#include <string.h>
+
+/* clang-format off */
+const bool syntax_tchar[256] = {
+    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1, ['+'] = 1,
+    ['-'] = 1, ['.'] = 1, ['^'] = 1, ['_'] = 1, ['`'] = 1, ['|'] = 1, ['~'] = 1,
+    ['0'] = 1, ['1'] = 1, ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1,
+    ['8'] = 1, ['9'] = 1,
+    ['A'] = 1, ['B'] = 1, ['C'] = 1, ['D'] = 1, ['E'] = 1, ['F'] = 1, ['G'] = 1, ['H'] = 1,
+    ['I'] = 1, ['J'] = 1, ['K'] = 1, ['L'] = 1, ['M'] = 1, ['N'] = 1, ['O'] = 1, ['P'] = 1,
+    ['Q'] = 1, ['R'] = 1, ['S'] = 1, ['T'] = 1, ['U'] = 1, ['V'] = 1, ['W'] = 1, ['X'] = 1,
+    ['Y'] = 1, ['Z'] = 1,
+    ['a'] = 1, ['b'] = 1, ['c'] = 1, ['d'] = 1, ['e'] = 1, ['f'] = 1, ['g'] = 1, ['h'] = 1,
+    ['i'] = 1, ['j'] = 1, ['k'] = 1, ['l'] = 1, ['m'] = 1, ['n'] = 1, ['o'] = 1, ['p'] = 1,
+    ['q'] = 1, ['r'] = 1, ['s'] = 1, ['t'] = 1, ['u'] = 1, ['v'] = 1, ['w'] = 1, ['x'] = 1,
+    ['y'] = 1, ['z'] = 1,
+};
+/* clang-format on */
+
+bool syntax_is_token(const char *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (!syntax_tchar[(unsigned char)p[i]])
+            return false;
+    }
+    return len > 0;
+}
+
+bool syntax_is(const char *p, size_t len, const char *lower)
+{
+    for (size_t i = 0; i < len; i++) {
+        char c = p[i] >= 'A' && p[i] <= 'Z' ? (char)(p[i] | 0x20) : p[i];
+
+        if (c != lower[i])
+            return false;
+    }
+    return true;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+void syntax_trim(const char **p, size_t *len)
+{
+    while (*len > 0 && is_blank((*p)[0])) {
+        (*p)++;
+        (*len)--;
+    }
+    while (*len > 0 && is_blank((*p)[*len - 1]))
+        (*len)--;
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool is_escape(const char *p, size_t len)
+{
+    return len >= 3 && p[0] == '%' && hex_value(p[1]) >= 0 && hex_value(p[2]) >= 0;
+}
+
+/* unreserved and sub-delims, RFC 3986 2.2 and 2.3: what a host name may hold besides escapes. */
+static bool is_reg_name_char(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c != '\0' && strchr("-._~!$&'()*+,;=", c));
+}
+
+/* The length of the host at the start of p, or -1: [address] or a registered name. */
+static long host_len(const char *p, size_t len)
+{
+    size_t i = 0;
+
+    if (len > 0 && p[0] == '[') {
+        for (i = 1; i < len && (is_reg_name_char(p[i]) || p[i] == ':'); i++)
+            ;
+        return i < len && p[i] == ']' && i > 1 ? (long)i + 1 : -1;
+    }
+    while (i < len && p[i] != ':') {
+        if (is_escape(p + i, len - i))
+            i += 3;
+        else if (is_reg_name_char(p[i]))
+            i++;
+        else
+            return -1;
+    }
+    return (long)i;
+}
+
+bool syntax_is_authority(const char *p, size_t len, bool may_be_empty)
+{
+    if (len == 0)
+        return may_be_empty;
+    long host = host_len(p, len);
+    if (host <= 0)
+        return false;
+    if ((size_t)host == len)
+        return true;
+    if (p[host] != ':')
+        return false;
+    unsigned long port = 0;
+    for (size_t i = (size_t)host + 1; i < len; i++) {
+        if (p[i] < '0' || p[i] > '9')
+            return false;
+        port = port * 10 + (unsigned long)(p[i] - '0');
+        if (port > 65535)
+            return false;
+    }
+    return true; /* also "host:", whose port is empty (RFC 3986 3.2.3) */
+}
+
+bool syntax_escapes_ok(const char *p, size_t len)
+{
+    const char *end = p + len;
+
+    while ((p = memchr(p, '%', (size_t)(end - p)))) {
+        if (!is_escape(p, (size_t)(end - p)) || (p[1] == '0' && p[2] == '0'))
+            return false;
+        p += 3;
+    }
+    return true;
+}
+
+size_t syntax_unescape(char *out, const char *p, size_t len, bool plus)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        if (p[i] == '%' && is_escape(p + i, len - i)) {
+            out[n++] = (char)(hex_value(p[i + 1]) << 4 | hex_value(p[i + 2]));
+            i += 2;
+        } else {
+            out[n++] = plus && p[i] == '+' ? ' ' : p[i];
+        }
+    }
+    out[n] = '\0';
+    return n;
+}
+
+bool syntax_next_element(const char **list, size_t *len, const char **element, size_t *element_len)
+{
+    while (*len > 0) {
+        const char *comma = memchr(*list, ',', *len);
+        size_t n = comma ? (size_t)(comma - *list) : *len;
+
+        *element = *list;
+        *element_len = n;
+        *list += comma ? n + 1 : n;
+        *len -= comma ? n + 1 : n;
+        syntax_trim(element, element_len);
+        if (*element_len > 0)
+            return true;
+    }
+    return false;
+}

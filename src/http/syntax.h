@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * syntax - the small grammars of RFC 9110 and RFC 3986 that requests and answers are held against.
+ * Pure functions of bytes.
+ */
+#ifndef GCORN_HTTP_SYNTAX_H
+#define GCORN_HTTP_SYNTAX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* tchar, RFC 9110 5.6.2: what methods and field names are made of. */
+extern const bool syntax_tchar[256];
+
+bool syntax_is_token(const char *p, size_t len); /* at least one tchar, nothing else */
+
+/* Case-insensitive: is p the ASCII text `lower`, which is in lower case and has the same length? */
+bool syntax_is(const char *p, size_t len, const char *lower);
+
+/* A field value without the SP and HTAB around it (RFC 9110 5.5). */
+void syntax_trim(const char **p, size_t *len);
+
+/* uri-host [":" port], RFC 9110 7.2, without userinfo; may_be_empty: nothing at all will do. */
+bool syntax_is_authority(const char *p, size_t len, bool may_be_empty);
+
+/* Are all percent escapes two hex digits, and none of them %00? */
+bool syntax_escapes_ok(const char *p, size_t len);
+
+/* Decodes percent escapes, and '+' to a blank if plus; writes a NUL behind. out has room for
+ * len + 1 bytes and may be p itself. The decoded length. The escapes must be ok. */
+size_t syntax_unescape(char *out, const char *p, size_t len, bool plus);
+
+/* The next element of a comma-separated list, trimmed; empty elements are passed over (RFC 9110
+ * 5.6.1.2). *list and *len move on. False at the end. */
+bool syntax_next_element(const char **list, size_t *len, const char **element, size_t *element_len);
+
+#endif
