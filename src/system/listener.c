@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See listener.h. A text is first parsed into a struct address, which holds the same bytes for all
+ * spellings of one address; opening and comparing start from there.
+ *
+ * A literal address never reaches the resolver: a start must not hang on a name server that it does
+ * not need. A host name is bound on IPv4 if it has such an address, as gunicorn does, so that
+ * `localhost` is what the neighbours' settings mean by 127.0.0.1.
+ */
+#include "system/listener.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/util.h"
+
+enum { DEFAULT_PORT = 8000, FIRST_PASSED_FD = 3 };
+
+enum address_kind { ADDRESS_TCP, ADDRESS_UNIX, ADDRESS_FD };
+
+struct address {
+    enum address_kind kind;
+    char host[256]; /* TCP: a literal in its canonical form, or a name in lower case */
+    char port[6];
+    const char *path; /* unix: points into the text */
+    int fd;           /* fd:// */
+};
+
+/* ---- from text to address ---------------------------------------------------------------- */
+
+static int malformed(struct error *err, const char *text, const char *why)
+{
+    return error_set(err, EXIT_USAGE, "bind: '%s' %s", text, why);
+}
+
+static int parse_unix(struct address *a, const char *text, struct error *err)
+{
+    size_t path_max = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
+
+    a->kind = ADDRESS_UNIX;
+    a->path = text + strlen("unix:");
+    if (strncmp(a->path, "//", 2) == 0) /* gunicorn takes unix://PATH as well */
+        a->path += 2;
+    if (a->path[0] == '\0')
+        return malformed(err, text, "has no path");
+    if (strlen(a->path) > path_max)
+        return error_set(err, EXIT_USAGE,
+                         "bind: the path of '%s' has %zu bytes, and the system takes at most %zu",
+                         text, strlen(a->path), path_max);
+    return 0;
+}
+
+static int parse_fd(struct address *a, const char *text, struct error *err)
+{
+    int64_t fd;
+
+    a->kind = ADDRESS_FD;
+    if (parse_int(text + strlen("fd://"), FIRST_PASSED_FD, INT32_MAX, &fd) < 0)
+        return malformed(err, text, "must be fd://N with a number from 3");
+    a->fd = (int)fd;
+    return 0;
+}
+
+static int parse_port(struct address *a, const char *text, const char *port, struct error *err)
+{
+    int64_t n = DEFAULT_PORT;
+
+    if (port && parse_int(port, 0, UINT16_MAX, &n) < 0)
+        return malformed(err, text, "has no valid port: 0 to 65535");
+    (void)snprintf(a->port, sizeof(a->port), "%u", (unsigned)n);
+    return 0;
+}
+
+/* The part in brackets: one spelling for each address, so that addresses compare as text. A scope
+ * (fe80::1%eth0) stays as it is. */
+static int parse_host6(struct address *a, const char *text, struct error *err)
+{
+    struct in6_addr addr;
+    char plain[sizeof(a->host)];
+
+    (void)snprintf(plain, sizeof(plain), "%.*s", (int)strcspn(a->host, "%"), a->host);
+    if (inet_pton(AF_INET6, plain, &addr) != 1)
+        return malformed(err, text, "has no IPv6 address in its brackets");
+    if (strlen(plain) == strlen(a->host))
+        (void)inet_ntop(AF_INET6, &addr, a->host, sizeof(a->host)); /* cannot fail: valid, fits */
+    return 0;
+}
+
+static int parse_host(struct address *a, const char *text, bool has_port, struct error *err)
+{
+    if (a->host[0] == '\0') {
+        if (!has_port)
+            return malformed(err, text, "is empty");
+        (void)snprintf(a->host, sizeof(a->host), "0.0.0.0");
+    }
+    /* The resolver would read a number as an address, 8000 as 0.0.31.64. */
+    if (!has_port && a->host[strspn(a->host, "0123456789")] == '\0')
+        return malformed(err, text, "is no address; a port alone is written with a colon, ':8000'");
+    for (char *c = a->host; *c != '\0'; c++)
+        *c = (char)tolower((unsigned char)*c);
+    return 0;
+}
+
+static int parse_tcp(struct address *a, const char *text, struct error *err)
+{
+    const char *rest = strncmp(text, "tcp://", 6) == 0 ? text + 6 : text;
+    bool bracketed = rest[0] == '[';
+    const char *host = bracketed ? rest + 1 : rest;
+    const char *host_end = bracketed ? strchr(host, ']') : strrchr(host, ':');
+    const char *colon = host_end;
+
+    if (rest[strcspn(rest, "/ \t\r\n")] != '\0')
+        return malformed(err, text, "is none of HOST:PORT, [IPV6]:PORT, unix:PATH, fd://N");
+    if (bracketed) {
+        if (!host_end || (host_end[1] != '\0' && host_end[1] != ':'))
+            return malformed(err, text, "must be [IPV6]:PORT");
+        colon = host_end[1] == ':' ? host_end + 1 : NULL;
+    } else if (!host_end) {
+        host_end = host + strlen(host);
+    } else if (memchr(host, ':', (size_t)(host_end - host))) {
+        return malformed(err, text, "must have its IPv6 address in brackets, as in [::1]:8000");
+    }
+    size_t host_len = (size_t)(host_end - host);
+    if (host_len >= sizeof(a->host))
+        return malformed(err, text, "has a host name that is too long");
+    a->kind = ADDRESS_TCP;
+    memcpy(a->host, host, host_len);
+    if (parse_port(a, text, colon ? colon + 1 : NULL, err) < 0)
+        return -1;
+    return bracketed ? parse_host6(a, text, err) : parse_host(a, text, colon != NULL, err);
+}
+
+static int address_parse(struct address *a, const char *text, struct error *err)
+{
+    memset(a, 0, sizeof(*a));
+    if (strncmp(text, "unix:", 5) == 0)
+        return parse_unix(a, text, err);
+    if (strncmp(text, "fd://", 5) == 0)
+        return parse_fd(a, text, err);
+    return parse_tcp(a, text, err);
+}
+
+int listener_check(const char *text, struct error *err)
+{
+    struct address a;
+
+    return address_parse(&a, text, err);
+}
+
+/* ---- TCP ------------------------------------------------------------------------------------ */
+
+static char *host_port(const char *prefix, const char *host, const char *port)
+{
+    bool v6 = strchr(host, ':') != NULL;
+
+    return xasprintf("%s%s%s%s:%s", prefix, v6 ? "[" : "", host, v6 ? "]" : "", port);
+}
+
+/* host and port of the bound address: what port 0 and a host name came to. 0, or -1 with errno. */
+static int describe_tcp(struct listener *l)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+
+    if (getsockname(l->fd, (struct sockaddr *)&ss, &len) < 0)
+        return -1;
+    if (getnameinfo((struct sockaddr *)&ss, len, l->host, sizeof(l->host), l->port, sizeof(l->port),
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    l->family = ss.ss_family;
+    return 0;
+}
+
+/* Linux hands the option on to accepted sockets: a system call a connection saved. Answers leave in
+ * one write each, so Nagle's wait for more would only add the client's 40 ms of delayed ACK. */
+static void set_nodelay(int fd)
+{
+    int on = 1;
+
+    /* A socket without the option is slower, and still serves. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+/* The listening descriptor, or -1 with errno. */
+static int bind_tcp(const struct sockaddr *sa, socklen_t len, int backlog)
+{
+    int on = 1;
+    int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return -1;
+    set_nodelay(fd);
+    /* A restart need not wait for the old connections' TIME_WAIT. */
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 || bind(fd, sa, len) < 0 ||
+        listen(fd, backlog) < 0)
+        fd_close(&fd);
+    return fd;
+}
+
+static bool literal(const struct address *a, struct sockaddr_storage *ss, socklen_t *len)
+{
+    struct sockaddr_in *in4 = (struct sockaddr_in *)ss;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;
+    in_port_t port = htons((uint16_t)atoi(a->port)); /* parse_port wrote it */
+
+    memset(ss, 0, sizeof(*ss));
+    if (inet_pton(AF_INET, a->host, &in4->sin_addr) == 1) {
+        in4->sin_family = AF_INET;
+        in4->sin_port = port;
+        *len = sizeof(*in4);
+        return true;
+    }
+    if (inet_pton(AF_INET6, a->host, &in6->sin6_addr) == 1) {
+        in6->sin6_family = AF_INET6;
+        in6->sin6_port = port;
+        *len = sizeof(*in6);
+        return true;
+    }
+    return false;
+}
+
+/* Binds the first address of a name that this machine has; -1 with the reason in *why. "In use" and
+ * "permission denied" end the search: half the clients of the name would reach somebody else. */
+static int bind_name(const struct address *a, int backlog, const char **why)
+{
+    static const int families[] = {AF_INET, AF_INET6};
+    struct addrinfo *list = NULL;
+    int rc = EAI_NONAME, fd = -1;
+
+    for (size_t i = 0; i < ARRAY_LEN(families) && !list; i++) {
+        struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+                                 .ai_family = families[i],
+                                 .ai_socktype = SOCK_STREAM};
+        rc = getaddrinfo(a->host, a->port, &hints, &list);
+        if (rc != 0)
+            list = NULL;
+    }
+    if (!list) {
+        *why = rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc);
+        return -1;
+    }
+    for (struct addrinfo *ai = list; ai; ai = ai->ai_next) {
+        fd = bind_tcp(ai->ai_addr, ai->ai_addrlen, backlog);
+        if (fd >= 0 || (errno != EADDRNOTAVAIL && errno != EAFNOSUPPORT))
+            break;
+    }
+    *why = strerror(errno);
+    freeaddrinfo(list);
+    return fd;
+}
+
+static int open_tcp(struct listener *l, const struct address *a, int backlog, struct error *err)
+{
+    struct sockaddr_storage ss;
+    socklen_t len;
+    const char *why = NULL;
+
+    if (literal(a, &ss, &len))
+        l->fd = bind_tcp((struct sockaddr *)&ss, len, backlog);
+    else
+        l->fd = bind_name(a, backlog, &why);
+    if (l->fd < 0 || describe_tcp(l) < 0) {
+        if (!why)
+            why = strerror(errno);
+        char *where = host_port("", a->host, a->port);
+        (void)error_set(err, EXIT_BIND, "cannot bind %s: %s", where, why);
+        free(where);
+        return -1;
+    }
+    l->name = host_port("http://", l->host, l->port);
+    return 0;
+}
+
+/* ---- unix ----------------------------------------------------------------------------------- */
+
+/* What is wrong with the file that lies at the address already; NULL when there is none any more.
+ * Only a connection tells whether somebody serves a socket file. Between the answer and the unlink
+ * another server may take the name; the second look at the inode leaves a window of microseconds,
+ * which the pid file's lock closes for two starts of one site. */
+static const char *clear_stale(const struct sockaddr_un *un)
+{
+    struct stat before, now;
+
+    if (lstat(un->sun_path, &before) < 0)
+        return errno == ENOENT ? NULL : strerror(errno);
+    if (!S_ISSOCK(before.st_mode))
+        return "a file that is no socket has this name";
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return strerror(errno);
+    int rc = connect(fd, (const struct sockaddr *)un, sizeof(*un));
+    fd_close(&fd);
+    if (rc < 0 && errno == ENOENT)
+        return NULL;
+    if (rc < 0 && errno == EACCES)
+        return "a socket of another user has this name";
+    if (rc == 0 || errno != ECONNREFUSED) /* EAGAIN: its backlog is full; EPROTOTYPE: no stream */
+        return "already in use by another server";
+    if (lstat(un->sun_path, &now) < 0 || now.st_dev != before.st_dev || now.st_ino != before.st_ino)
+        return "already in use by another server";
+    return unlink(un->sun_path) < 0 && errno != ENOENT ? strerror(errno) : NULL;
+}
+
+/* Remembers which file is ours. 0, or -1 with errno. */
+static int remember_file(struct listener *l, const char *path)
+{
+    struct stat st;
+
+    if (lstat(path, &st) < 0)
+        return -1;
+    l->path = xstrdup(path);
+    l->dev = st.st_dev;
+    l->ino = st.st_ino;
+    return 0;
+}
+
+static int open_unix(struct listener *l, const struct address *a, int backlog, struct error *err)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+
+    (void)snprintf(un.sun_path, sizeof(un.sun_path), "%s", a->path); /* parse_unix saw to it */
+    const char *why = clear_stale(&un);
+    if (why)
+        return error_set(err, EXIT_BIND, "cannot bind unix:%s: %s", a->path, why);
+    l->family = AF_UNIX;
+    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (l->fd < 0 || bind(l->fd, (struct sockaddr *)&un, sizeof(un)) < 0 ||
+        remember_file(l, a->path) < 0 || listen(l->fd, backlog) < 0)
+        return error_set(err, EXIT_BIND, "cannot bind unix:%s: %s", a->path, strerror(errno));
+    l->name = xasprintf("unix:%s", a->path);
+    return 0;
+}
+
+/* ---- inherited ------------------------------------------------------------------------------ */
+
+static int socket_option(int fd, int option, int *value)
+{
+    socklen_t len = sizeof(*value);
+
+    return getsockopt(fd, SOL_SOCKET, option, value, &len);
+}
+
+/* The descriptor is taken over as it is: listening again would change the backlog that its owner
+ * chose. The number comes from a person, so it may be anything: ask before using it. */
+static int open_fd(struct listener *l, const struct address *a, struct error *err)
+{
+    int type, listening;
+
+    if (socket_option(a->fd, SO_TYPE, &type) < 0 ||
+        socket_option(a->fd, SO_DOMAIN, &l->family) < 0 ||
+        socket_option(a->fd, SO_ACCEPTCONN, &listening) < 0)
+        return error_set(err, EXIT_BIND, "cannot use fd://%d: %s", a->fd,
+                         errno == EBADF ? "no such descriptor was passed" : strerror(errno));
+    bool known = l->family == AF_INET || l->family == AF_INET6 || l->family == AF_UNIX;
+    if (!known || type != SOCK_STREAM || !listening)
+        return error_set(err, EXIT_BIND, "cannot use fd://%d: not a listening stream socket",
+                         a->fd);
+    l->inherited = true;
+    l->fd = a->fd;
+    if (fd_set_cloexec(l->fd, true) < 0 || fd_set_nonblock(l->fd) < 0 ||
+        (l->family != AF_UNIX && describe_tcp(l) < 0))
+        return error_set(err, EXIT_BIND, "cannot use fd://%d: %s", a->fd, strerror(errno));
+    if (l->family != AF_UNIX)
+        set_nodelay(l->fd);
+    l->name = xasprintf("fd://%d", a->fd);
+    return 0;
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+int listener_open(struct listener *l, const char *text, int backlog, struct error *err)
+{
+    struct address a;
+    int rc = -1;
+
+    *l = (struct listener){.fd = -1};
+    if (address_parse(&a, text, err) < 0)
+        return -1;
+    l->text = xstrdup(text);
+    switch (a.kind) {
+    case ADDRESS_TCP: rc = open_tcp(l, &a, backlog, err); break;
+    case ADDRESS_UNIX: rc = open_unix(l, &a, backlog, err); break;
+    case ADDRESS_FD: rc = open_fd(l, &a, err); break;
+    }
+    if (rc < 0)
+        listener_close(l, true); /* l->path is set only for a file that was made here */
+    return rc;
+}
+
+void listener_close(struct listener *l, bool unlink_file)
+{
+    struct stat st;
+
+    /* The name goes first: a client gets "no such file", not a refused connection. */
+    if (unlink_file && l->path && lstat(l->path, &st) == 0 && st.st_dev == l->dev &&
+        st.st_ino == l->ino)
+        (void)unlink(l->path); /* a file left behind is recognised as stale by the next start */
+    fd_close(&l->fd);
+    free(l->text);
+    free(l->name);
+    free(l->path);
+    *l = (struct listener){.fd = -1};
+}
+
+bool listener_same(const struct listener *l, const char *text)
+{
+    struct address a, mine;
+    struct error ignored;
+
+    if (!l->text || address_parse(&a, text, &ignored) < 0 ||
+        address_parse(&mine, l->text, &ignored) < 0 || a.kind != mine.kind)
+        return false;
+    switch (a.kind) {
+    case ADDRESS_UNIX: return strcmp(a.path, mine.path) == 0;
+    case ADDRESS_FD: return a.fd == mine.fd;
+    case ADDRESS_TCP: break;
+    }
+    if (strcmp(a.host, mine.host) == 0 && strcmp(a.port, mine.port) == 0)
+        return true;
+    /* What a name or port 0 came to, spelled out. */
+    return strcmp(a.host, l->host) == 0 && strcmp(a.port, l->port) == 0;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * listener - a listening socket, from the text of one `bind` setting. The forms are gunicorn's:
+ *
+ *   HOST:PORT   HOST (port 8000)   :PORT (0.0.0.0, all IPv4 addresses)   [::1]:PORT   [::1]
+ *   unix:PATH   fd://N (N from 3: opened by somebody else, systemd for one)
+ *
+ * Port 0 lets the kernel choose; `name` and `port` then show its choice. `[::]` leaves IPV6_V6ONLY
+ * to the system, whose default (net.ipv6.bindv6only = 0) takes IPv4 connections too, so `[::]:80`
+ * and `0.0.0.0:80` exclude each other.
+ *
+ * Life: listener_open, then listener_close. The master does both; a worker only inherits.
+ */
+#ifndef GCORN_SYSTEM_LISTENER_H
+#define GCORN_SYSTEM_LISTENER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct error;
+
+struct listener {
+    int fd;         /* non-blocking, close-on-exec; -1 once closed */
+    int family;     /* AF_INET, AF_INET6, AF_UNIX */
+    char *text;     /* as configured */
+    char *name;     /* as logged: http://127.0.0.1:8000, unix:/run/a.sock, fd://3 */
+    char host[64];  /* SERVER_NAME: the bound address in numbers; "" for a unix socket */
+    char port[8];   /* SERVER_PORT: "" for a unix socket */
+    bool inherited; /* fd://: the socket and its file belong to who made them */
+    char *path;     /* the unix socket's file, when this process made it; else NULL */
+    dev_t dev;      /* of that file, to know it again */
+    ino_t ino;
+};
+
+/* Opens the address that text names and listens. 0, or -1 with err filled: EXIT_USAGE for a text
+ * that is no address, EXIT_BIND for one that cannot be had; *l is then closed and owns nothing.
+ * Blocks only to resolve a host name. A unix socket's file gets its mode from the process's umask.
+ * A file left by a dead server is replaced; what is no socket is never removed. */
+int listener_open(struct listener *l, const char *text, int backlog, struct error *err);
+
+/* Closes and frees. With unlink_file the unix socket's file is removed, if it is still the one that
+ * this process made: not the file of a successor. Harmless on a closed one. */
+void listener_close(struct listener *l, bool unlink_file);
+
+/* Is text an address? Opens and resolves nothing. 0, or -1 with err (EXIT_USAGE). */
+int listener_check(const char *text, struct error *err);
+
+/* Does text name the address that l listens on, so that a reload keeps the socket? Host names are
+ * compared as text and not resolved. */
+bool listener_same(const struct listener *l, const char *text);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See pidfile.h.
+ */
+#include "system/pidfile.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/util.h"
+
+static struct flock whole_file(void)
+{
+    return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+}
+
+/* Who holds the lock: 0 when the kernel cannot say, as it is a process of another pid namespace. */
+static pid_t holder(int fd)
+{
+    struct flock lock = whole_file();
+
+    if (fcntl(fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK || lock.l_pid < 0)
+        return 0;
+    return lock.l_pid;
+}
+
+/* Empty or a number and white space: what a server may overwrite. Everything else was named by
+ * mistake (--pid app.conf). */
+static bool looks_like_pid(int fd)
+{
+    char text[32];
+    ssize_t n = pread(fd, text, sizeof(text), 0);
+
+    if (n < 0 || n == (ssize_t)sizeof(text))
+        return false;
+    for (ssize_t i = 0; i < n; i++) {
+        if (!isdigit((unsigned char)text[i]) && !isspace((unsigned char)text[i]))
+            return false;
+    }
+    return true;
+}
+
+static int refuse(struct pidfile *pf, struct error *err, const char *why)
+{
+    (void)error_set(err, EXIT_FAILED, "pid file %s: %s", pf->path, why);
+    pidfile_close(pf);
+    return -1;
+}
+
+static int already_running(struct pidfile *pf, struct error *err)
+{
+    pid_t pid = holder(pf->fd);
+
+    if (pid > 0)
+        (void)error_set(err, EXIT_FAILED, "already running with pid %d (pid file %s)", (int)pid,
+                        pf->path);
+    else
+        (void)error_set(err, EXIT_FAILED, "already running (pid file %s)", pf->path);
+    pidfile_close(pf);
+    return -1;
+}
+
+/* Is the file that was locked the one that has the name? Its last owner may have removed it between
+ * open and lock; whoever comes next would then lock a file of his own. */
+static bool has_name(const struct pidfile *pf)
+{
+    struct stat st;
+
+    return stat(pf->path, &st) == 0 && st.st_dev == pf->dev && st.st_ino == pf->ino;
+}
+
+static int write_pid(const struct pidfile *pf)
+{
+    char text[16];
+    int len = snprintf(text, sizeof(text), "%d\n", (int)pf->pid);
+
+    /* Written over the old number and then cut, so that a reader never finds the file empty. */
+    errno = ENOSPC; /* what a short write means */
+    return pwrite(pf->fd, text, (size_t)len, 0) == len ? ftruncate(pf->fd, len) : -1;
+}
+
+int pidfile_open(struct pidfile *pf, const char *path, struct error *err)
+{
+    struct stat st;
+
+    *pf = (struct pidfile){.fd = -1, .path = xstrdup(path)};
+    do {
+        struct flock lock = whole_file();
+
+        fd_close(&pf->fd);
+        pf->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0644);
+        if (pf->fd < 0 || fstat(pf->fd, &st) < 0)
+            return refuse(pf, err, strerror(errno));
+        if (!S_ISREG(st.st_mode))
+            return refuse(pf, err, "is no regular file");
+        pf->dev = st.st_dev;
+        pf->ino = st.st_ino;
+        if (fcntl(pf->fd, F_SETLK, &lock) < 0)
+            return errno == EACCES || errno == EAGAIN ? already_running(pf, err)
+                                                      : refuse(pf, err, strerror(errno));
+    } while (!has_name(pf));
+    if (!looks_like_pid(pf->fd))
+        return refuse(pf, err, "holds something else than a pid; not overwritten");
+    pf->pid = getpid(); /* from here on pidfile_close removes the file */
+    if (write_pid(pf) < 0)
+        return refuse(pf, err, strerror(errno));
+    return 0;
+}
+
+void pidfile_close(struct pidfile *pf)
+{
+    if (!pf->path)
+        return;
+    /* While the lock is held, so that a successor's file is never the one removed. */
+    if (pf->pid == getpid() && has_name(pf))
+        (void)unlink(pf->path); /* one left behind is unlocked, and holds up nobody */
+    fd_close(&pf->fd);
+    free(pf->path);
+    *pf = (struct pidfile){.fd = -1};
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * pidfile - one server a site: a lock on a file, which ends with the process however it ends. The
+ * number in the file is for people and scripts and decides nothing: in a container a stale one
+ * often names a living process.
+ *
+ * It is a POSIX lock: a fork does not pass it on, so take it after becoming a daemon, and the
+ * process must not open and close the file by other means, which would drop it.
+ */
+#ifndef GCORN_SYSTEM_PIDFILE_H
+#define GCORN_SYSTEM_PIDFILE_H
+
+#include <sys/types.h>
+
+struct error;
+
+struct pidfile {
+    int fd; /* close-on-exec */
+    char *path;
+    pid_t pid; /* who holds it */
+    dev_t dev;
+    ino_t ino;
+};
+
+/* Locks path, made if need be, and writes the pid. 0, or -1 with err filled (EXIT_FAILED: somebody
+ * runs already, or what is there is no pid file and stays untouched). Never blocks. */
+int pidfile_open(struct pidfile *pf, const char *path, struct error *err);
+
+/* Removes the file if it is still ours, and unlocks. In a child of the owner nothing is removed.
+ * Harmless on a zeroed or closed one. */
+void pidfile_close(struct pidfile *pf);
+
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See process.h. Two things here are global because the process has only one of them: the memory of
+ * the title, and the socket to the process that waits for the daemon.
+ */
+#include "system/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/util.h"
+
+static struct {
+    char *start;
+    size_t size;
+    char **environment; /* the copy's array: setenv leaves it for one of its own */
+} title;
+
+static int report_fd = -1; /* in a daemon that has not reported */
+
+/* ---- title ---------------------------------------------------------------------------------- */
+
+static char **copy_strings(char **strings)
+{
+    size_t count = 0;
+
+    while (strings[count])
+        count++;
+    char **copy = xcalloc(count + 1, sizeof(*copy));
+    for (size_t i = 0; i < count; i++)
+        copy[i] = xstrdup(strings[i]);
+    return copy;
+}
+
+/* The end of the strings that lie one after the other from end on, as the kernel laid them out. */
+static char *follow(char **strings, char *end)
+{
+    for (size_t i = 0; strings[i] == end; i++)
+        end += strlen(end) + 1;
+    return end;
+}
+
+char **process_title_init(int argc, char **argv)
+{
+    char **args = copy_strings(argv);
+
+    if (argc > 0) {
+        title.start = argv[0];
+        title.size = (size_t)(follow(environ, follow(argv, argv[0])) - argv[0]);
+        title.environment = copy_strings(environ);
+        environ = title.environment;
+        /* glibc's names for messages point into argv[0] too. */
+        program_invocation_name = args[0];
+        const char *slash = strrchr(args[0], '/');
+        program_invocation_short_name = slash ? args[0] + (slash - args[0]) + 1 : args[0];
+    }
+    (void)prctl(PR_SET_NAME, "gcorn"); /* cannot fail with a valid pointer */
+    return args;
+}
+
+void process_title_set(const char *fmt, ...)
+{
+    va_list ap;
+
+    if (title.size == 0)
+        return;
+    va_start(ap, fmt);
+    int len = vsnprintf(title.start, title.size, fmt, ap);
+    va_end(ap);
+    /* ps shows the whole of the old command line's space: leave nothing of it behind the title. A
+     * title longer than that space is read on into the environment's (fs/proc/base.c). */
+    if (len >= 0 && (size_t)len < title.size)
+        memset(title.start + len, 0, title.size - (size_t)len);
+}
+
+/* ---- signals -------------------------------------------------------------------------------- */
+
+void process_signals_block(sigset_t *old)
+{
+    sigset_t all;
+
+    (void)sigfillset(&all); /* neither can fail: the arguments are constant */
+    (void)sigprocmask(SIG_SETMASK, &all, old);
+}
+
+void process_signals_unblock(const sigset_t *old)
+{
+    (void)sigprocmask(SIG_SETMASK, old, NULL); /* cannot fail: as above */
+}
+
+void process_signals_reset(void)
+{
+    struct sigaction dfl = {.sa_handler = SIG_DFL};
+    sigset_t none;
+
+    /* Refused for KILL, STOP and the C library's own: those have no other disposition. */
+    for (int sig = 1; sig <= SIGRTMAX; sig++)
+        (void)sigaction(sig, &dfl, NULL);
+    /* The mask last: what is pending must meet the dispositions above. */
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+void process_die_with_parent(pid_t expected_parent)
+{
+    /* Not SIGKILL: a worker whose loop turns sees the end of its channel and finishes the requests
+     * it has, which KILL would break off at once. The signal is for the others: one that boots dies
+     * of it, one stuck in a call runs its handler. */
+    (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* cannot fail with a valid signal */
+    /* A parent that died before the line above sends nothing. Who adopts is not always pid 1. */
+    if (getppid() != expected_parent)
+        _exit(EXIT_STOPPED);
+}
+
+/* ---- daemon --------------------------------------------------------------------------------- */
+
+/* The first process: becomes the daemon's exit status. */
+static _Noreturn void await_report(int fd, pid_t child)
+{
+    unsigned char status;
+    ssize_t n;
+
+    process_signals_reset(); /* ^C ends the wait, whatever main made of it */
+    while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+        continue; /* it only forks once more and leaves */
+    do {
+        n = read(fd, &status, 1);
+    } while (n < 0 && errno == EINTR);
+    _exit(n == 1 ? status : EXIT_FAILED);
+}
+
+static int put_on_null(int first, int last)
+{
+    int rc = 0;
+    int fd = open("/dev/null", O_RDWR); /* to be inherited, when it gets one of the numbers */
+
+    if (fd < 0)
+        return -1;
+    for (int i = first; i <= last && rc == 0; i++)
+        rc = dup2(fd, i) < 0 ? -1 : 0;
+    if (fd > last)
+        fd_close(&fd);
+    return rc;
+}
+
+int process_daemonize(struct error *err)
+{
+    int fds[2];
+
+    /* Not a pipe: when whoever waits was killed, the report must not raise SIGPIPE. */
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+        return error_set(err, EXIT_FAILED, "cannot become a daemon: %s", strerror(errno));
+    (void)fflush(NULL); /* else what is buffered is printed twice; errors are stdio's to keep */
+    pid_t pid = fork();
+    if (pid > 0) {
+        fd_close(&fds[1]);
+        await_report(fds[0], pid);
+    }
+    if (pid == 0) {
+        fd_close(&fds[0]);
+        (void)setsid(); /* cannot fail: a new child leads no group */
+        /* Once more: only a session leader can come by a terminal again, by opening one. */
+        pid = fork();
+        if (pid > 0)
+            _exit(EXIT_STOPPED);
+    }
+    if (pid < 0 || put_on_null(STDIN_FILENO, STDOUT_FILENO) < 0) {
+        fd_close(&fds[0]);
+        fd_close(&fds[1]);
+        return error_set(err, EXIT_FAILED, "cannot become a daemon: %s", strerror(errno));
+    }
+    report_fd = fds[1];
+    return 0;
+}
+
+void process_daemon_report(int status)
+{
+    unsigned char byte = (unsigned char)status;
+
+    if (report_fd < 0)
+        return;
+    (void)send(report_fd, &byte, 1, MSG_NOSIGNAL); /* fails when nobody is left to be told */
+    fd_close(&report_fd);
+    if (log_fd() != STDERR_FILENO)
+        (void)put_on_null(STDERR_FILENO, STDERR_FILENO); /* failed: the terminal is held, no more */
+}
+
+void process_daemon_forget(void)
+{
+    fd_close(&report_fd);
+}
+
+/* ---- descriptors ---------------------------------------------------------------------------- */
+
+int process_stdin_null(void)
+{
+    int fd;
+
+    /* open gives the lowest free number: this fills the holes below 3. No close-on-exec, these are
+     * meant to be inherited. */
+    do {
+        fd = open("/dev/null", O_RDWR);
+        if (fd < 0)
+            return -1;
+    } while (fd <= STDERR_FILENO);
+    int rc = dup2(fd, STDIN_FILENO) < 0 ? -1 : 0;
+    fd_close(&fd);
+    return rc;
+}
+
+int process_raise_nofile(rlim_t wanted, rlim_t *got)
+{
+    struct rlimit limit;
+
+    *got = 0;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return -1;
+    *got = limit.rlim_cur;
+    rlim_t goal = wanted < limit.rlim_max ? wanted : limit.rlim_max; /* infinity is the largest */
+    if (goal <= limit.rlim_cur)
+        return 0;
+    limit.rlim_cur = goal;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return -1;
+    *got = goal;
+    return 0;
+}

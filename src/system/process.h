@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * process - what a process is to the system: its title, its signals across a fork, its parent, its
+ * first three descriptors, its limits, and becoming a daemon. (Its user: privileges.h.)
+ */
+#ifndef GCORN_SYSTEM_PROCESS_H
+#define GCORN_SYSTEM_PROCESS_H
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+struct error;
+
+/* Makes the memory of the command line and the environment available for titles, and names the
+ * process "gcorn". Call it before anything keeps a pointer into argv or the environment. Returns
+ * the arguments to use from now on: a copy that lasts for ever, NULL-ended; argv's own strings are
+ * overwritten. The environment moves by itself. */
+char **process_title_init(int argc, char **argv);
+
+/* What ps and /proc/PID/cmdline show from now on: "gcorn: worker [hello.so:handler]". Cut to the
+ * space there is. Does nothing before process_title_init. */
+void process_title_set(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Around fork: block, fork, then unblock in the parent and process_signals_reset in the child. A
+ * signal that meets the child in between stays pending, and then finds the child's own
+ * dispositions: it neither runs a handler of the master nor is lost. */
+void process_signals_block(sigset_t *old);
+void process_signals_unblock(const sigset_t *old);
+
+/* In a child, also before exec: every disposition to its default, then nothing blocked. */
+void process_signals_reset(void);
+
+/* In a child, once expected_parent is its parent for good and it has changed its user (both undo
+ * the setting): SIGTERM arrives when the parent dies. Leaves with _exit(0) when it is dead already.
+ * expected_parent: getpid() of the parent, from before the fork. The handler of SIGTERM must see to
+ * it that a call that never returns ends too: alarm(2), whose default kills, is enough. */
+void process_die_with_parent(pid_t expected_parent);
+
+/* Goes on as a daemon: a session of its own, no terminal, stdin and stdout on /dev/null. stderr
+ * stays, for what goes wrong while starting, and so do the directory and the umask. The first
+ * process waits in here, and exits with what process_daemon_report is told, or with EXIT_FAILED
+ * when the daemon dies without a word. 0 in the daemon, or -1 with err filled. Before any thread,
+ * event loop or pid file: they do not survive the fork. */
+int process_daemonize(struct error *err);
+
+/* Tells the waiting process what to exit with: 0 once requests are served. Then stderr goes to
+ * /dev/null, unless the error log is there. Only the first call counts, and only in a daemon. */
+void process_daemon_report(int status);
+
+/* In a child of the daemon: lets go of the waiting process, which else would not notice that the
+ * master died while a worker lives. */
+void process_daemon_forget(void);
+
+/* Puts stdin on /dev/null and opens stdout and stderr there if they are closed, so that no socket
+ * is ever given one of their numbers. Before anything is opened. 0, or -1 with errno. */
+int process_stdin_null(void);
+
+/* Raises the soft limit of open files to wanted (RLIM_INFINITY: all there is), as far as the hard
+ * one allows; never lowers it. *got is what holds now. 0, or -1 with errno. */
+int process_raise_nofile(rlim_t wanted, rlim_t *got);
+
+#endif

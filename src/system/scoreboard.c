@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See scoreboard.h. Layout: one page of header, then the slots, each two pages, so that two workers
+ * never write the same cache line or page. What the master relies on (the count, the mapping's
+ * size) is kept in its own memory: workers can write the header too.
+ */
+#include "system/scoreboard.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/util.h"
+
+enum { HEADER_SIZE = 4096, SCOREBOARD_VERSION = 1 };
+
+static const char magic[8] = "gcornsb";
+
+struct header {
+    char magic[8];
+    uint32_t version;
+    uint32_t slot_size;
+    uint32_t slot_count;
+};
+
+struct scoreboard {
+    int fd;
+    unsigned count;
+    char *map;
+};
+
+static size_t map_size(unsigned count)
+{
+    return HEADER_SIZE + (size_t)count * SLOT_SIZE;
+}
+
+/* Maps fd, which it takes in every case. NULL with errno. */
+static struct scoreboard *map_fd(int fd, unsigned count)
+{
+    void *map = mmap(NULL, map_size(count), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    if (map == MAP_FAILED) {
+        fd_close(&fd);
+        return NULL;
+    }
+    struct scoreboard *sb = xcalloc(1, sizeof(*sb));
+    *sb = (struct scoreboard){.fd = fd, .count = count, .map = map};
+    return sb;
+}
+
+struct scoreboard *scoreboard_new(unsigned count, struct error *err)
+{
+    struct scoreboard *sb = NULL;
+
+    assert(count >= 1 && count <= SCOREBOARD_MAX_SLOTS);
+    int fd = memfd_create("gcorn-scoreboard", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 || ftruncate(fd, (off_t)map_size(count)) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        fd_close(&fd);
+    else
+        sb = map_fd(fd, count);
+    if (!sb) {
+        (void)error_set(err, EXIT_FAILED, "cannot make the scoreboard of %u slots: %s", count,
+                        strerror(errno));
+        return NULL;
+    }
+    struct header h = {.version = SCOREBOARD_VERSION, .slot_size = SLOT_SIZE, .slot_count = count};
+    memcpy(h.magic, magic, sizeof(magic));
+    memcpy(sb->map, &h, sizeof(h));
+    return sb;
+}
+
+struct scoreboard *scoreboard_attach(int fd, struct error *err)
+{
+    struct header h;
+    struct stat st;
+    int seals = fcntl(fd, F_GET_SEALS);
+
+    bool ours = seals >= 0 && (seals & F_SEAL_SHRINK) && fstat(fd, &st) == 0 &&
+                pread(fd, &h, sizeof(h), 0) == (ssize_t)sizeof(h) &&
+                memcmp(h.magic, magic, sizeof(magic)) == 0;
+    bool usable = ours && h.version == SCOREBOARD_VERSION && h.slot_size == SLOT_SIZE &&
+                  h.slot_count >= 1 && h.slot_count <= SCOREBOARD_MAX_SLOTS &&
+                  st.st_size == (off_t)map_size(h.slot_count);
+    if (!usable) {
+        (void)error_set(err, EXIT_FAILED, "descriptor %d is no scoreboard%s", fd,
+                        ours ? " of this version" : "");
+        fd_close(&fd);
+        return NULL;
+    }
+    struct scoreboard *sb = map_fd(fd, h.slot_count);
+    if (!sb)
+        (void)error_set(err, EXIT_FAILED, "cannot map the scoreboard: %s", strerror(errno));
+    return sb;
+}
+
+void scoreboard_free(struct scoreboard *sb)
+{
+    if (!sb)
+        return;
+    (void)munmap(sb->map, map_size(sb->count)); /* cannot fail: mapped so by map_fd */
+    fd_close(&sb->fd);
+    free(sb);
+}
+
+struct slot *scoreboard_slot(struct scoreboard *sb, unsigned i)
+{
+    assert(i < sb->count);
+    return (struct slot *)(void *)(sb->map + HEADER_SIZE + (size_t)i * SLOT_SIZE);
+}
+
+unsigned scoreboard_count(const struct scoreboard *sb)
+{
+    return sb->count;
+}
+
+int scoreboard_fd(const struct scoreboard *sb)
+{
+    return sb->fd;
+}
+
+void slot_reset(struct slot *s)
+{
+    memset(s, 0, sizeof(*s));
+}
+
+void slot_set_text(char *field, size_t field_size, const char *text, size_t len)
+{
+    size_t n = len < field_size ? len : field_size - 1;
+
+    memcpy(field, text, n);
+    field[n] = '\0';
+}
+
+size_t slot_get_text(const char *field, size_t field_size, char *out, size_t size)
+{
+    const volatile char *in = field; /* each byte once: its writer may be at work right now */
+    size_t n = 0;
+
+    assert(size > 0);
+    while (n < field_size && n < size - 1) {
+        out[n] = in[n];
+        if (out[n] == '\0')
+            break;
+        n++;
+    }
+    out[n] = '\0';
+    return n;
+}
+
+enum slot_state slot_get_state(const struct slot *s)
+{
+    uint32_t state = *(const volatile uint32_t *)&s->state;
+
+    return state <= SLOT_DRAINING ? (enum slot_state)state : SLOT_EMPTY;
+}
+
+const char *slot_state_name(enum slot_state state)
+{
+    static const char *const names[] = {"empty", "booting", "idle", "calling", "draining"};
+
+    return names[state];
+}
+
+size_t slot_get_log(const struct slot *s, void *out, size_t size)
+{
+    size_t len = atomic_load_explicit(&s->log_len, memory_order_acquire);
+
+    if (len > sizeof(s->log))
+        len = sizeof(s->log);
+    if (len > size)
+        len = size;
+    memcpy(out, s->log, len);
+    return len;
+}

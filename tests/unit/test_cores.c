@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The count of usable cores, under made-up trees of /proc and /sys.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "system/cores.h"
+
+static int make_root(void **state)
+{
+    char *root = xstrdup("/tmp/gcorn-cores-XXXXXX");
+
+    *state = root;
+    return mkdtemp(root) ? 0 : -1;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type, (void)ftw;
+    return remove(path);
+}
+
+static int remove_root(void **state)
+{
+    int rc = nftw(*state, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+
+    free(*state);
+    return rc;
+}
+
+/* Writes root/path, with the directories that it needs. */
+static void put(const char *root, const char *path, const char *text)
+{
+    char *full = xasprintf("%s/%s", root, path);
+
+    for (char *slash = strchr(full + strlen(root) + 1, '/'); slash;
+         slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        assert_true(mkdir(full, 0700) == 0 || errno == EEXIST);
+        *slash = '/';
+    }
+    FILE *f = fopen(full, "we");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    free(full);
+}
+
+static void expect(const char *root, int affinity, int cores, const char *how)
+{
+    char text[200];
+
+    assert_int_equal(cores_under(root, affinity, text, sizeof(text)), cores);
+    assert_string_equal(text, how);
+}
+
+static void test_no_cgroup(void **state)
+{
+    expect(*state, 8, 8, "8 cores (affinity 8, no cgroup quota)");
+    expect(*state, 1, 1, "1 core (affinity 1, no cgroup quota)");
+    expect(*state, 0, 1, "1 core (affinity 0, no cgroup quota)");
+}
+
+static void test_v2_own_quota(void **state)
+{
+    put(*state, "proc/self/cgroup", "0::/app\n");
+    put(*state, "sys/fs/cgroup/app/cpu.max", "150000 100000\n");
+    expect(*state, 8, 2, "2 cores (affinity 8, cgroup quota 1.5 CPUs)");
+    expect(*state, 1, 1, "1 core (affinity 1, cgroup quota 1.5 CPUs)");
+}
+
+static void test_v2_parent_is_tighter(void **state)
+{
+    put(*state, "proc/self/cgroup", "0::/a.slice/b.slice/c.scope\n");
+    put(*state, "sys/fs/cgroup/a.slice/b.slice/c.scope/cpu.max", "max 100000\n");
+    put(*state, "sys/fs/cgroup/a.slice/b.slice/cpu.max", "400000 100000\n");
+    put(*state, "sys/fs/cgroup/a.slice/cpu.max", "100000 100000\n");
+    expect(*state, 8, 1, "1 core (affinity 8, cgroup quota 1 CPU)");
+}
+
+static void test_v2_container(void **state)
+{
+    /* The path is the host's, the files are the container's own. */
+    put(*state, "proc/self/cgroup", "0::/docker/0123456789abcdef\n");
+    put(*state, "sys/fs/cgroup/cpu.max", "20000 100000\n");
+    expect(*state, 96, 1, "1 core (affinity 96, cgroup quota 0.2 CPUs)");
+    put(*state, "proc/self/cgroup", "0::/../../elsewhere\n");
+    expect(*state, 96, 1, "1 core (affinity 96, cgroup quota 0.2 CPUs)");
+    put(*state, "proc/self/cgroup", "0::/\n");
+    put(*state, "sys/fs/cgroup/cpu.max", "max 100000\n");
+    expect(*state, 96, 96, "96 cores (affinity 96, no cgroup quota)");
+}
+
+static void test_v1(void **state)
+{
+    put(*state, "proc/self/cgroup",
+        "5:cpuset:/x\n4:cpuacct,cpu:/app\n1:name=systemd:/app\n0::/app\n");
+    put(*state, "sys/fs/cgroup/cpuacct,cpu/app/cpu.cfs_quota_us", "250000\n");
+    put(*state, "sys/fs/cgroup/cpuacct,cpu/app/cpu.cfs_period_us", "100000\n");
+    expect(*state, 8, 3, "3 cores (affinity 8, cgroup quota 2.5 CPUs)");
+    /* Preferred when it is there; no quota in the cgroup, one above it. */
+    put(*state, "sys/fs/cgroup/cpu/app/cpu.cfs_quota_us", "-1\n");
+    put(*state, "sys/fs/cgroup/cpu/app/cpu.cfs_period_us", "100000\n");
+    put(*state, "sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000\n");
+    put(*state, "sys/fs/cgroup/cpu/cpu.cfs_period_us", "10000\n");
+    expect(*state, 8, 5, "5 cores (affinity 8, cgroup quota 5 CPUs)");
+}
+
+static void test_v1_other_controllers(void **state)
+{
+    put(*state, "proc/self/cgroup", "5:cpuset:/x\n4:cpuacct:/x\n");
+    put(*state, "sys/fs/cgroup/cpu/x/cpu.cfs_quota_us", "10000\n");
+    put(*state, "sys/fs/cgroup/cpu/x/cpu.cfs_period_us", "10000\n");
+    expect(*state, 4, 4, "4 cores (affinity 4, no cgroup quota)");
+}
+
+static void test_rubbish(void **state)
+{
+    static const char *const texts[] = {"",         "x",         "100000", "100000 0", "-1 -1",
+                                        "0 100000", "100000 -5", "max",    "1000 x",   "max max"};
+
+    put(*state, "proc/self/cgroup", "\n:\n::\nno colon\n0:/x\n0::/app\n");
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        put(*state, "sys/fs/cgroup/app/cpu.max", texts[i]);
+        expect(*state, 4, 4, "4 cores (affinity 4, no cgroup quota)");
+    }
+}
+
+static void test_small_buffer(void **state)
+{
+    char how[8];
+
+    assert_int_equal(cores_under(*state, 4, how, sizeof(how)), 4);
+    assert_string_equal(how, "4 cores");
+}
+
+static void test_here(void **state)
+{
+    char how[200];
+
+    (void)state;
+    assert_true(cores_available(how, sizeof(how)) >= 1);
+    assert_non_null(strstr(how, "affinity"));
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, make_root, remove_root)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_no_cgroup),    TEST(test_v2_own_quota), TEST(test_v2_parent_is_tighter),
+        TEST(test_v2_container), TEST(test_v1),           TEST(test_v1_other_controllers),
+        TEST(test_rubbish),      TEST(test_small_buffer), TEST(test_here),
+    };
+
+    return cmocka_run_group_tests_name("cores", tests, NULL, NULL);
+}

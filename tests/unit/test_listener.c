@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Listening sockets: the forms of a bind text, what the errors say, and whose files are removed.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/util.h"
+#include "system/listener.h"
+
+static char dir[64];
+
+static int make_dir(void **state)
+{
+    (void)state;
+    (void)snprintf(dir, sizeof(dir), "/tmp/gcorn-listener-XXXXXX");
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int remove_dir(void **state)
+{
+    (void)state;
+    return rmdir(dir); /* fails when a test left a file behind */
+}
+
+static void open_ok(struct listener *l, const char *text)
+{
+    struct error err = {0};
+
+    if (listener_open(l, text, 16, &err) < 0)
+        fail_msg("%s: %s", text, err.text);
+}
+
+static void expect_error(const char *text, enum exit_status status, const char *part)
+{
+    struct listener l;
+    struct error err = {0};
+
+    assert_int_equal(listener_open(&l, text, 16, &err), -1);
+    assert_int_equal(err.status, status);
+    if (!strstr(err.text, part))
+        fail_msg("'%s' lacks '%s'", err.text, part);
+    assert_int_equal(l.fd, -1);
+    assert_null(l.text);
+}
+
+static int option(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t len = sizeof(value);
+
+    assert_int_equal(getsockopt(fd, level, name, &value, &len), 0);
+    return value;
+}
+
+/* ---- forms ---------------------------------------------------------------------------------- */
+
+static void test_tcp_port_zero(void **state)
+{
+    struct listener l;
+    char name[64];
+
+    (void)state;
+    open_ok(&l, "127.0.0.1:0");
+    assert_int_equal(l.family, AF_INET);
+    assert_string_equal(l.text, "127.0.0.1:0");
+    assert_string_equal(l.host, "127.0.0.1");
+    assert_true(atoi(l.port) > 0);
+    (void)snprintf(name, sizeof(name), "http://127.0.0.1:%s", l.port);
+    assert_string_equal(l.name, name);
+    assert_true(fcntl(l.fd, F_GETFD) & FD_CLOEXEC);
+    assert_true(fcntl(l.fd, F_GETFL) & O_NONBLOCK);
+    assert_int_equal(option(l.fd, SOL_SOCKET, SO_ACCEPTCONN), 1);
+    assert_int_equal(option(l.fd, SOL_SOCKET, SO_REUSEADDR), 1);
+    assert_false(l.inherited);
+    listener_close(&l, true);
+    assert_int_equal(l.fd, -1);
+    listener_close(&l, true); /* harmless */
+}
+
+static void test_tcp_accepted_has_nodelay(void **state)
+{
+    struct listener l;
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+
+    (void)state;
+    open_ok(&l, "127.0.0.1:0");
+    assert_int_equal(getsockname(l.fd, (struct sockaddr *)&ss, &len), 0);
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&ss, len), 0);
+    int conn = accept4(l.fd, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(conn >= 0);
+    assert_int_equal(option(conn, IPPROTO_TCP, TCP_NODELAY), 1);
+    fd_close(&conn);
+    fd_close(&client);
+    listener_close(&l, true);
+}
+
+static void test_tcp_all_addresses(void **state)
+{
+    struct listener l;
+
+    (void)state;
+    open_ok(&l, ":0");
+    assert_string_equal(l.host, "0.0.0.0");
+    listener_close(&l, true);
+    open_ok(&l, "tcp://127.0.0.1:0");
+    assert_string_equal(l.host, "127.0.0.1");
+    listener_close(&l, true);
+}
+
+static void test_tcp_name(void **state)
+{
+    struct listener l;
+
+    (void)state;
+    open_ok(&l, "LocalHost:0");
+    assert_string_equal(l.host, "127.0.0.1"); /* IPv4 first */
+    listener_close(&l, true);
+}
+
+static void test_tcp_ipv6(void **state)
+{
+    struct listener l;
+    struct error err = {0};
+    char name[64];
+
+    (void)state;
+    if (listener_open(&l, "[0:0::1]:0", 16, &err) < 0)
+        skip(); /* a machine without IPv6 */
+    assert_int_equal(l.family, AF_INET6);
+    assert_string_equal(l.host, "::1");
+    (void)snprintf(name, sizeof(name), "http://[::1]:%s", l.port);
+    assert_string_equal(l.name, name);
+    listener_close(&l, true);
+    open_ok(&l, "[::]:0");
+    assert_string_equal(l.host, "::");
+    listener_close(&l, true);
+}
+
+static void test_check_texts(void **state)
+{
+    static const char *const good[] = {
+        "127.0.0.1",       "127.0.0.1:80", "localhost",          "my-host.example:8000",
+        ":8000",           "[::1]",        "[::1]:8000",         "[::]:0",
+        "[fe80::1%lo]:80", "unix:/a",      "unix:relative.sock", "unix:///run/a",
+        "fd://3",          "fd://17",      "0.0.0.0:65535",
+    };
+    static const char *const bad[] = {
+        "",
+        "foo:99999",
+        "foo:-1",
+        "foo:",
+        "foo:80x",
+        ":",
+        "8000",
+        "::1",
+        "::1:80",
+        "[::1",
+        "[::1]80",
+        "[foo]:80",
+        "[]:80",
+        "unix:",
+        "unix://",
+        "fd://",
+        "fd://2",
+        "fd://x",
+        "fd://-1",
+        "a b:80",
+        "a/b:80",
+        "http://a:80",
+        "https://localhost",
+    };
+    struct error err;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        if (listener_check(good[i], &err) < 0)
+            fail_msg("%s", err.text);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        if (listener_check(bad[i], &err) == 0)
+            fail_msg("'%s' was taken", bad[i]);
+        assert_int_equal(err.status, EXIT_USAGE);
+        assert_ptr_equal(strstr(err.text, "bind: "), err.text);
+    }
+}
+
+/* ---- errors --------------------------------------------------------------------------------- */
+
+static void test_error_malformed(void **state)
+{
+    char text[400];
+
+    (void)state;
+    expect_error("foo:99999", EXIT_USAGE, "bind: 'foo:99999' has no valid port");
+    expect_error("::1:8000", EXIT_USAGE, "brackets, as in [::1]:8000");
+    expect_error("8000", EXIT_USAGE, "':8000'");
+    memset(text, 'x', sizeof(text));
+    text[sizeof(text) - 1] = '\0';
+    expect_error(text, EXIT_USAGE, "too long");
+    memcpy(text, "unix:/", 6);
+    expect_error(text, EXIT_USAGE, "at most 107");
+}
+
+static void test_error_in_use(void **state)
+{
+    struct listener l;
+    char text[64], message[128];
+
+    (void)state;
+    open_ok(&l, "127.0.0.1:0");
+    (void)snprintf(text, sizeof(text), "127.0.0.1:%s", l.port);
+    (void)snprintf(message, sizeof(message), "cannot bind %s: Address already in use", text);
+    expect_error(text, EXIT_BIND, message);
+    listener_close(&l, true);
+    expect_error("192.0.2.1:0", EXIT_BIND, "cannot bind 192.0.2.1:0: Cannot assign");
+}
+
+/* ---- unix ----------------------------------------------------------------------------------- */
+
+static void unix_text(char *text, size_t size)
+{
+    (void)snprintf(text, size, "unix:%s/s", dir);
+}
+
+static void test_unix_open_and_unlink(void **state)
+{
+    struct listener l;
+    struct stat st;
+    char text[100];
+
+    (void)state;
+    unix_text(text, sizeof(text));
+    mode_t old = umask(007);
+    open_ok(&l, text);
+    (void)umask(old);
+    assert_int_equal(l.family, AF_UNIX);
+    assert_string_equal(l.name, text);
+    assert_string_equal(l.host, "");
+    assert_string_equal(l.port, "");
+    assert_int_equal(stat(text + 5, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0770);
+    listener_close(&l, true);
+    assert_int_equal(stat(text + 5, &st), -1);
+}
+
+static void test_unix_stale_is_replaced(void **state)
+{
+    struct listener l;
+    char text[100];
+
+    (void)state;
+    unix_text(text, sizeof(text));
+    open_ok(&l, text);
+    listener_close(&l, false); /* as a killed server leaves it */
+    assert_int_equal(access(text + 5, F_OK), 0);
+    open_ok(&l, text);
+    listener_close(&l, true);
+}
+
+static void test_unix_in_use(void **state)
+{
+    struct listener l, full;
+    struct error err;
+    char text[100];
+
+    (void)state;
+    unix_text(text, sizeof(text));
+    open_ok(&l, text);
+    expect_error(text, EXIT_BIND, "already in use by another server");
+    assert_int_equal(access(text + 5, F_OK), 0);
+    listener_close(&l, true);
+
+    /* A full backlog is a server too. */
+    assert_int_equal(listener_open(&full, text, 0, &err), 0);
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    (void)snprintf(un.sun_path, sizeof(un.sun_path), "%s", text + 5);
+    int client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&un, sizeof(un)), 0);
+    expect_error(text, EXIT_BIND, "already in use by another server");
+    fd_close(&client);
+    listener_close(&full, true);
+}
+
+static void test_unix_foreign_file_stays(void **state)
+{
+    char text[100];
+
+    (void)state;
+    unix_text(text, sizeof(text));
+    int fd = open(text + 5, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    fd_close(&fd);
+    expect_error(text, EXIT_BIND, "no socket has this name");
+    assert_int_equal(unlink(text + 5), 0);
+}
+
+static void test_unix_successor_stays(void **state)
+{
+    struct listener mine, successor;
+    char text[100];
+
+    (void)state;
+    unix_text(text, sizeof(text));
+    open_ok(&mine, text);
+    assert_int_equal(unlink(text + 5), 0); /* somebody tidied up, and a new server came */
+    open_ok(&successor, text);
+    listener_close(&mine, true);
+    assert_int_equal(access(text + 5, F_OK), 0);
+    listener_close(&successor, true);
+}
+
+static void test_unix_no_directory(void **state)
+{
+    (void)state;
+    expect_error("unix:/nonexistent/dir/s", EXIT_BIND, "No such file or directory");
+}
+
+/* ---- inherited ------------------------------------------------------------------------------ */
+
+static void test_fd_listening(void **state)
+{
+    struct listener owner, l;
+    char text[32], path_text[100];
+
+    (void)state;
+    open_ok(&owner, "127.0.0.1:0");
+    int fd = dup(owner.fd);
+    (void)snprintf(text, sizeof(text), "fd://%d", fd);
+    open_ok(&l, text);
+    assert_int_equal(l.fd, fd);
+    assert_true(l.inherited);
+    assert_string_equal(l.name, text);
+    assert_string_equal(l.port, owner.port);
+    assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    listener_close(&l, true);
+    listener_close(&owner, true);
+
+    unix_text(path_text, sizeof(path_text));
+    open_ok(&owner, path_text);
+    (void)snprintf(text, sizeof(text), "fd://%d", fd = dup(owner.fd));
+    open_ok(&l, text);
+    assert_int_equal(l.family, AF_UNIX);
+    listener_close(&l, true); /* the file belongs to who made it */
+    assert_int_equal(access(path_text + 5, F_OK), 0);
+    listener_close(&owner, true);
+}
+
+static void test_fd_refused(void **state)
+{
+    char text[32];
+    int pair[2];
+
+    (void)state;
+    expect_error("fd://987", EXIT_BIND, "cannot use fd://987: no such descriptor");
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    (void)snprintf(text, sizeof(text), "fd://%d", pair[0]);
+    expect_error(text, EXIT_BIND, "not a listening stream socket");
+    assert_true(fcntl(pair[0], F_GETFD) >= 0); /* a refused descriptor is not closed */
+    fd_close(&pair[0]);
+    fd_close(&pair[1]);
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    (void)snprintf(text, sizeof(text), "fd://%d", fd);
+    expect_error(text, EXIT_BIND, "Socket operation on non-socket");
+    fd_close(&fd);
+}
+
+/* ---- same ----------------------------------------------------------------------------------- */
+
+static void test_same(void **state)
+{
+    struct listener l;
+    char text[100], other[100];
+
+    (void)state;
+    open_ok(&l, "localhost:0");
+    assert_true(listener_same(&l, "localhost:0"));
+    assert_true(listener_same(&l, "LOCALHOST:0"));
+    (void)snprintf(text, sizeof(text), "127.0.0.1:%s", l.port);
+    assert_true(listener_same(&l, text));
+    assert_false(listener_same(&l, "127.0.0.1:1"));
+    assert_false(listener_same(&l, "fd://5"));
+    assert_false(listener_same(&l, "no such text"));
+    listener_close(&l, true);
+    assert_false(listener_same(&l, "localhost:0"));
+
+    open_ok(&l, ":0");
+    assert_true(listener_same(&l, "0.0.0.0:0"));
+    listener_close(&l, true);
+
+    unix_text(other, sizeof(other));
+    open_ok(&l, other);
+    (void)snprintf(text, sizeof(text), "unix://%s/s", dir);
+    assert_true(listener_same(&l, text));
+    assert_false(listener_same(&l, "unix:/other"));
+    listener_close(&l, true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tcp_port_zero),
+        cmocka_unit_test(test_tcp_accepted_has_nodelay),
+        cmocka_unit_test(test_tcp_all_addresses),
+        cmocka_unit_test(test_tcp_name),
+        cmocka_unit_test(test_tcp_ipv6),
+        cmocka_unit_test(test_check_texts),
+        cmocka_unit_test(test_error_malformed),
+        cmocka_unit_test(test_error_in_use),
+        cmocka_unit_test(test_unix_open_and_unlink),
+        cmocka_unit_test(test_unix_stale_is_replaced),
+        cmocka_unit_test(test_unix_in_use),
+        cmocka_unit_test(test_unix_foreign_file_stays),
+        cmocka_unit_test(test_unix_successor_stays),
+        cmocka_unit_test(test_unix_no_directory),
+        cmocka_unit_test(test_fd_listening),
+        cmocka_unit_test(test_fd_refused),
+        cmocka_unit_test(test_same),
+    };
+
+    return cmocka_run_group_tests_name("listener", tests, make_dir, remove_dir);
+}
