@@ -370,9 +370,10 @@ void config_resolve_workers(struct config *c, int cores, const char *how)
         return;
     assert(cores >= 1);
     c->workers = cores < (int)s->max / 2 ? 2 * cores + 1 : (int)s->max;
-    origin->text =
-        arena_printf(&c->arena, "%s: 2 x %d core%s + 1%s%s%s", origin->text, cores,
-                     cores == 1 ? "" : "s", how ? " (" : "", how ? how : "", how ? ")" : "");
+    if (how)
+        origin->text = arena_printf(&c->arena, "%s: 2 x %s + 1", origin->text, how);
+    else
+        origin->text = arena_printf(&c->arena, "%s: 2 x %d cores + 1", origin->text, cores);
 }
 
 /* ---- printing ------------------------------------------------------------------------------- */

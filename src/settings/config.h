@@ -153,8 +153,9 @@ const struct config_list *config_list(const struct config *c, const struct setti
 /* What no single setting can know: is all there that c->action needs? 0, or -1 with err. */
 int config_check(const struct config *c, struct error *err);
 
-/* Replaces auto workers by 2 x cores + 1; no change when a number was given. `how` says where the
- * number of cores comes from, for the origin: "cgroup quota"; NULL: nothing to say. */
+/* Replaces auto workers by 2 x cores + 1; no change when a number was given. For the origin `how`
+ * says how many and why, as cores_available() does: "2 cores (cgroup quota 2 CPUs)"; NULL: only the
+ * number. */
 void config_resolve_workers(struct config *c, int cores, const char *how);
 
 /* --print-config: every key as YAML, its origin as a comment. Read with -c it gives the same

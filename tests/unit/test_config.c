@@ -626,8 +626,9 @@ static void test_resolve_workers(void **state)
     config_resolve_workers(&c, 8, NULL);
     assert_int_equal(c.workers, 5);
     assert_int_equal(set(&c, "workers", "auto", &err), 0);
-    config_resolve_workers(&c, 1, "cgroup quota");
-    assert_string_equal(origin_of(&c, "workers"), "test: 2 x 1 core + 1 (cgroup quota)");
+    config_resolve_workers(&c, 2, "2 cores (affinity 8, cgroup quota 1.5 CPUs)");
+    assert_string_equal(origin_of(&c, "workers"),
+                        "test: 2 x 2 cores (affinity 8, cgroup quota 1.5 CPUs) + 1");
     assert_int_equal(set(&c, "workers", "auto", &err), 0);
     config_resolve_workers(&c, 4096, NULL);
     assert_int_equal(c.workers, 1024);
