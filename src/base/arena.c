@@ -99,7 +99,7 @@ void *arena_alloc(struct arena *a, size_t size)
     const size_t align = _Alignof(max_align_t);
     size_t need = (size + align - 1) / align * align;
 
-    assert(need >= size && need + ARENA_GAP > need);
+    assert(need >= size && need <= SIZE_MAX - ARENA_GAP);
     need += ARENA_GAP;
     if ((size_t)(a->end - a->next) < need || !a->block)
         block_push(a, need > ARENA_BLOCK_SIZE ? need : ARENA_BLOCK_SIZE);

@@ -28,7 +28,13 @@ int error_prefix(struct error *err, const char *fmt, ...)
     va_start(ap, fmt);
     int len = vsnprintf(err->text, sizeof(err->text), fmt, ap);
     va_end(ap);
-    if (len >= 0 && (size_t)len < sizeof(err->text))
-        (void)snprintf(err->text + len, sizeof(err->text) - (size_t)len, ": %s", rest);
+    if (len < 0 || (size_t)len + 3 > sizeof(err->text))
+        return -1;
+    size_t room = sizeof(err->text) - (size_t)len - 3, rest_len = strnlen(rest, sizeof(rest));
+    if (rest_len > room)
+        rest_len = room;
+    memcpy(err->text + len, ": ", 2);
+    memcpy(err->text + len + 2, rest, rest_len);
+    err->text[(size_t)len + 2 + rest_len] = '\0';
     return -1;
 }

@@ -20,6 +20,11 @@ static struct {
     enum log_level level;
 } sink = {STDERR_FILENO, LOG_LEVEL_INFO};
 
+void log_set_fd(int fd)
+{
+    sink.fd = fd;
+}
+
 void log_set_level(enum log_level level)
 {
     sink.level = level;
@@ -35,29 +40,11 @@ int log_fd(void)
     return sink.fd;
 }
 
-int log_adopt(int fd)
+int log_file_open(const char *path, int std_fd)
 {
-    if (sink.fd <= STDERR_FILENO) {
-        sink.fd = fd;
-        return 0;
-    }
-    int result = dup3(fd, sink.fd, O_CLOEXEC);
-    fd_close(&fd);
-    return result < 0 ? -1 : 0;
-}
-
-int log_open(const char *path)
-{
-    if (strcmp(path, "-") == 0) {
-        if (sink.fd > STDERR_FILENO)
-            fd_close(&sink.fd);
-        sink.fd = STDERR_FILENO;
-        return 0;
-    }
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-    if (fd < 0)
-        return -1;
-    return log_adopt(fd);
+    if (strcmp(path, "-") == 0)
+        return std_fd;
+    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
 }
 
 /* Copies text with control bytes escaped, so that one message is one line whatever it quotes. */
@@ -88,7 +75,8 @@ static const char *level_name(enum log_level level)
     return names[level];
 }
 
-static void emit(enum log_level level, int error_number, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 3, 0)))
+emit(enum log_level level, int error_number, const char *fmt, va_list ap)
 {
     char text[LOG_LINE_MAX], line[LOG_LINE_MAX];
     struct tm tm;

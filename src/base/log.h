@@ -22,19 +22,16 @@ enum log_level {
     LOG_LEVEL_CRITICAL,
 };
 
-/* Where lines go, and from which level on; the defaults are stderr and INFO. */
+/* Where lines go, and from which level on; the defaults are stderr and INFO. The log borrows fd:
+ * its owner reopens the file by putting another one behind the same number (dup3). */
+void log_set_fd(int fd);
+int log_fd(void);
 void log_set_level(enum log_level level);
 bool log_wants(enum log_level level);
-int log_fd(void);
 
-/* Puts the log on a file, opened for appending; "-" is stderr. When the log was on a file already,
- * its descriptor keeps its number (dup3): whoever knows the number sees the new file.
- * 0, or -1 with errno, the old sink kept. */
-int log_open(const char *path);
-
-/* The same with a descriptor opened by somebody else (the master, for an unprivileged worker);
- * takes fd in every case. */
-int log_adopt(int fd);
+/* Opens a log file for appending, close-on-exec; "-" is std_fd itself, which the caller does not
+ * own. The descriptor, or -1 with errno. */
+int log_file_open(const char *path, int std_fd);
 
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

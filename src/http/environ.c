@@ -50,6 +50,15 @@ void environ_init(struct gcorn_environ *env, const struct http_context *context,
     env->listed_count = 0;
 }
 
+bool environ_has_code(const struct gcorn_environ *env)
+{
+    const struct gcorn_body *body = env->response.bodies;
+
+    while (body && (body->kind != BODY_ITER || body->closed))
+        body = body->older;
+    return body || env->deferred;
+}
+
 void environ_reset(struct gcorn_environ *env)
 {
     response_close(env);

@@ -82,6 +82,9 @@ void http_context_set_date(struct http_context *c, time_t wall);
 void environ_init(struct gcorn_environ *env, const struct http_context *context,
                   const struct http_peer *peer, uint64_t id);
 
+/* Will ending the request run code of the application: a body's close, deferred functions? */
+bool environ_has_code(const struct gcorn_environ *env);
+
 /* The request is over: closes its body, runs what was deferred, and leaves the environ ready for
  * environ_init, its arena empty. May be called in any state. */
 void environ_reset(struct gcorn_environ *env);

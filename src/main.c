@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * main - the phases of the program, and nothing else: settings, then what the command line asks
+ * for, then the master.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/util.h"
+#include "http/accesslog.h"
+#include "master/generation.h"
+#include "master/master.h"
+#include "master/spawn.h"
+#include "settings/config_cli.h"
+#include "system/process.h"
+
+static int report(const struct error *err)
+{
+    (void)fprintf(stderr, "gcorn: %s\n", err->text);
+    return (int)err->status;
+}
+
+/* --check-config: what would go wrong at start, found without serving. */
+static int check(const struct config *config, struct error *err)
+{
+    for (size_t i = 0; i < config->bind.count; i++) {
+        if (listener_check(config->bind.items[i], err) < 0)
+            return -1;
+    }
+    struct accesslog *format = accesslog_new(config->access_log_format, err);
+    if (!format)
+        return -1;
+    accesslog_free(format);
+    return spawn_check_app(config, err);
+}
+
+/* What ends without serving. */
+static int act(struct config *config, struct error *err)
+{
+    int status = EXIT_STOPPED;
+
+    switch (config->action) {
+    case CONFIG_HELP: config_print_help(stdout); break;
+    case CONFIG_VERSION: (void)puts("gcorn " GCORN_VERSION); break;
+    case CONFIG_SAMPLE: config_print_sample(stdout); break;
+    case CONFIG_PRINT: config_print(config, stdout); break;
+    default:
+        if (check(config, err) < 0)
+            status = report(err);
+        break;
+    }
+    config_release(config);
+    if (fflush(stdout) != 0) {
+        (void)error_set(err, EXIT_FAILED, "cannot write to standard output: %s", strerror(errno));
+        return report(err);
+    }
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct start start;
+    struct config config;
+    struct error err;
+    sigset_t inherited;
+
+    /* the first thing of all: pid 1 has no default dispositions, so what comes too early is lost */
+    process_signals_block(&inherited);
+    (void)process_stdin_null(); /* at worst stdin stays what it was */
+    char **args = process_title_init(argc, argv);
+    start_init(&start, argc, args);
+    if (start_load_config(&start, &config, &err) < 0)
+        return report(&err);
+    if (config.action != CONFIG_RUN) {
+        process_signals_unblock(&inherited);
+        return act(&config, &err);
+    }
+    if (config.daemon && process_daemonize(&err) < 0)
+        return report(&err);
+    return master_run(&start, &config);
+}

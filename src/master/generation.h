@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * generation - one set of settings with all that they open: sockets, logs, the workers' user. The
+ * first is made at start, a further one by every reload; workers belong to the one that they were
+ * forked with. It lives until the master wants another and its last worker is gone.
+ */
+#ifndef GCORN_MASTER_GENERATION_H
+#define GCORN_MASTER_GENERATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "settings/config.h"
+#include "system/listener.h"
+#include "system/privileges.h"
+
+/* A socket is shared by all generations that listen on its address. */
+struct shared_listener {
+    struct listener listener; /* first: a listener is its share */
+    unsigned refs;
+};
+
+struct generation {
+    unsigned id; /* 1, 2, ... */
+    unsigned refs;
+    struct config config;
+    struct privileges privileges;
+    struct listener **listeners; /* each a struct shared_listener */
+    size_t listener_count;
+    int error_fd;  /* STDERR_FILENO or its own */
+    int access_fd; /* STDOUT_FILENO, its own, or -1 */
+};
+
+/* How the program was started: what a reload starts from again. */
+struct start {
+    int argc;
+    char **argv;
+    char *dir; /* the working directory, by the name that the shell had for it: a link in it is
+                  followed anew by each reload */
+};
+
+/* Remembers how; argv is borrowed for ever. */
+void start_init(struct start *s, int argc, char **argv);
+
+/* Loads the settings (config_load) as at start, from the directory of the start, and then changes
+ * to the directory that they name. 0, or -1 with err. */
+int start_load_config(const struct start *s, struct config *config, struct error *err);
+
+/* Opens all that config names; takes config, also on failure. Sockets that `before` (NULL: none)
+ * has open are shared. NULL with err; nothing is open then. The caller has one reference. */
+struct generation *generation_new(unsigned id, struct config *config,
+                                  const struct generation *before, struct error *err);
+
+struct generation *generation_ref(struct generation *g);
+
+/* Gives a reference back; the last one closes everything. unlink_files: also the files of unix
+ * sockets, because nobody serves them any more. NULL is allowed. */
+void generation_unref(struct generation *g, bool unlink_files);
+
+/* Opens the log files anew, behind the same descriptors. 0, or -1 with err: those that could not be
+ * opened are as they were. */
+int generation_reopen_logs(struct generation *g, struct error *err);
+
+#endif

@@ -1,0 +1,698 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See master.h. One loop. Signals, pipes and timers only change what is wanted or known; then
+ * reconcile() makes the processes match:
+ *
+ *   what went past its deadline is killed -> what silence or a call too long condemns is killed ->
+ *   what is surplus or replaced is retired -> what is missing is started
+ *
+ * The decisions are plan.c's. There is no waiting anywhere else: stopping and reloading are states,
+ * with deadlines.
+ */
+#include "master/master.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/strbuf.h"
+#include "base/util.h"
+#include "master/plan.h"
+#include "master/spawn.h"
+#include "system/channel.h"
+#include "system/pidfile.h"
+#include "system/process.h"
+#include "system/scoreboard.h"
+
+enum {
+    SLOTS_MIN = 64,
+    SLOTS_PER_WORKER = 4,
+    TICK_MS = 1000,       /* workers are judged this often */
+    LATE_MS = 2000,       /* a master that comes so late to it was away, not the workers */
+    KILL_GRACE_MS = 2000, /* from SIGABRT to SIGKILL */
+    QUIT_MS = 2000,       /* a quick stop is over by then */
+    SPAWN_RETRY_MS = 1000,
+    SPARE_DESCRIPTORS = 64, /* of a worker, besides its connections */
+};
+
+struct master {
+    const struct start *start;
+    struct ev_loop *loop;
+    struct plan plan;
+    struct generation *current;
+    struct generation *candidate; /* being tried by a reload; NULL: none */
+    unsigned last_generation;
+    bool reload_again; /* a HUP came while one was under way */
+    bool has_served;   /* a worker was READY once */
+    bool quick;        /* stopping without waiting for requests */
+    int exit_status;
+
+    struct scoreboard *scoreboard;
+    struct pidfile pidfile;
+    bool has_pidfile;
+
+    struct ev_signal signals[10];
+    size_t signal_count;
+    struct ev_timer tick; /* judging, once a second */
+    struct ev_timer wake; /* the next deadline */
+    uint64_t ticked_ms;
+    uint64_t judged_from_ms;
+    uint64_t spawn_not_before_ms; /* fork failed */
+};
+
+static void reconcile(struct master *m);
+
+static const struct config *config_of(const struct master *m)
+{
+    return &m->current->config;
+}
+
+/* ---- orders ------------------------------------------------------------------------------------
+ */
+
+static void send_order(const struct worker_proc *w, enum down_type type, uint64_t idle_ms)
+{
+    const struct down_message order = {.type = type, .ms = (uint32_t)idle_ms, .fds = {-1, -1}};
+
+    /* EPIPE: it is dead already, and SIGCHLD says so. EAGAIN: it is stuck, and its deadline ends
+     * it. */
+    (void)channel_send_down(w->channel.down_master, &order);
+}
+
+static void kill_worker(struct worker_proc *w, int signal_number, uint64_t deadline_ms)
+{
+    (void)kill(w->pid, signal_number); /* it is not reaped yet, so the pid is its own */
+    w->phase = PROC_KILLING;
+    w->deadline_ms = deadline_ms;
+}
+
+/* Tells a worker to finish. A worker that a reload or TTOU replaces keeps its idle connections for
+ * all of its grace, one that stops with the server only for a moment. */
+static void retire(struct master *m, struct worker_proc *w)
+{
+    const struct config *cfg = &w->settings->config;
+    uint64_t grace = cfg->graceful_timeout_ms, idle = cfg->keepalive_drain_ms;
+    enum down_type order = m->quick ? DOWN_QUIT : m->plan.stopping ? DOWN_STOP : DOWN_RETIRE;
+
+    if (order == DOWN_QUIT)
+        grace = QUIT_MS;
+    if (idle > grace)
+        idle = grace;
+    w->phase = PROC_RETIRING;
+    w->deadline_ms = now_ms() + grace;
+    send_order(w, order, idle);
+}
+
+/* ---- judging -----------------------------------------------------------------------------------
+ */
+
+/* What the slot says the worker is doing, as a text for the log. */
+static void describe_request(const struct master *m, const struct worker_proc *w,
+                             struct strbuf *out)
+{
+    const struct slot *s = scoreboard_slot(m->scoreboard, (unsigned)(w - m->plan.procs));
+    char method[sizeof(s->method)], target[sizeof(s->target)], peer[sizeof(s->peer)];
+
+    if (slot_get_text(s->method, sizeof(s->method), method, sizeof(method)) == 0) {
+        strbuf_addstr(out, "no request");
+        return;
+    }
+    (void)slot_get_text(s->target, sizeof(s->target), target, sizeof(target));
+    (void)slot_get_text(s->peer, sizeof(s->peer), peer, sizeof(peer));
+    target[strcspn(target, "?")] = '\0'; /* queries carry secrets */
+    strbuf_addf(out, "%s %s of %s, request %016llx", method, target, *peer ? peer : "a unix peer",
+                (unsigned long long)s->request_id);
+}
+
+static void condemn(struct master *m, struct worker_proc *w, enum verdict verdict, uint64_t ms)
+{
+    struct strbuf what = {0};
+
+    describe_request(m, w, &what);
+    if (verdict == VERDICT_CALL_TOO_LONG)
+        log_critical("WORKER TIMEOUT (pid:%d) after %llu.%llu s in %s", (int)w->pid,
+                     (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100, what.data);
+    else
+        log_critical("WORKER SILENT (pid:%d): its loop is dead; last: %s", (int)w->pid, what.data);
+    strbuf_release(&what);
+    kill_worker(w, SIGABRT, now_ms() + KILL_GRACE_MS);
+}
+
+static void judge(struct master *m, uint64_t now)
+{
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        struct worker_proc *w = &m->plan.procs[i];
+
+        if (w->phase != PROC_READY && w->phase != PROC_RETIRING)
+            continue;
+        const struct slot *s = scoreboard_slot(m->scoreboard, i);
+        const struct signs signs = {
+            .call_started_ms = atomic_load(&s->call_started_ms),
+            .loop_ms = atomic_load(&s->loop_ms),
+            .judged_from_ms = m->judged_from_ms,
+            .timeout_ms = w->settings->config.timeout_ms,
+            .heartbeat_ms = w->settings->config.heartbeat_ms,
+        };
+        enum verdict verdict = plan_judge(w, &signs, now);
+        if (verdict != VERDICT_FINE)
+            condemn(m, w, verdict, now - signs.call_started_ms);
+    }
+}
+
+static void kill_late(struct master *m, uint64_t now)
+{
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        struct worker_proc *w = &m->plan.procs[i];
+
+        if (w->phase == PROC_EMPTY || now < w->deadline_ms)
+            continue;
+        if (w->phase == PROC_BOOTING)
+            log_errorx("Worker (pid:%d) was not ready within boot_timeout: killed", (int)w->pid);
+        else if (w->phase == PROC_RETIRING && !m->quick)
+            log_errorx("Worker (pid:%d) did not finish within graceful_timeout: killed",
+                       (int)w->pid);
+        kill_worker(w, SIGKILL, NO_DEADLINE);
+    }
+}
+
+/* ---- stopping and reloading --------------------------------------------------------------------
+ */
+
+static void stop(struct master *m, bool quick, int status)
+{
+    if (m->plan.stopping && (m->quick || !quick))
+        return;
+    m->quick = quick;
+    if (!m->plan.stopping)
+        m->exit_status = status;
+    m->plan.stopping = true;
+    for (unsigned i = 0; quick && i < m->plan.proc_count; i++) {
+        if (m->plan.procs[i].phase == PROC_RETIRING)
+            retire(m, &m->plan.procs[i]);
+    }
+}
+
+static void drop_candidate(struct master *m)
+{
+    generation_unref(m->candidate, true);
+    m->candidate = NULL;
+    m->plan.candidate = 0;
+}
+
+static void reload_failed(struct master *m, const char *why)
+{
+    log_errorx("Reload failed: %s. Generation %u goes on unchanged", why, m->current->id);
+    if (m->candidate)
+        drop_candidate(m);
+    /* loading changed the process's directory and umask; a respawned worker needs the old ones */
+    if (config_of(m)->chdir ? chdir(config_of(m)->chdir) < 0 : chdir(m->start->dir) < 0)
+        log_error("cannot change back to the working directory");
+    (void)umask((mode_t)config_of(m)->umask);
+}
+
+static int check_new(const struct master *m, const struct config *cfg, struct error *err)
+{
+    if ((unsigned)cfg->workers * 2 > m->plan.proc_count)
+        return error_set(err, EXIT_USAGE,
+                         "workers: %d are more than this master has room for (%u): restart it",
+                         cfg->workers, m->plan.proc_count / 2);
+    return 0;
+}
+
+static struct generation *load_generation(struct master *m, struct error *err)
+{
+    struct config config;
+
+    if (start_load_config(m->start, &config, err) < 0)
+        return NULL;
+    if (check_new(m, &config, err) < 0) {
+        config_release(&config);
+        return NULL;
+    }
+    return generation_new(++m->last_generation, &config, m->current, err);
+}
+
+/* New settings are read and opened and one worker is booted with them; only when that one is READY
+ * do they count. */
+static void reload(struct master *m)
+{
+    struct error err;
+
+    if (m->plan.stopping)
+        return;
+    if (m->candidate) {
+        m->reload_again = true;
+        return;
+    }
+    log_info("Hang up: Master");
+    struct generation *g = load_generation(m, &err);
+    if (!g) {
+        reload_failed(m, err.text);
+        return;
+    }
+    m->candidate = g;
+    m->plan.candidate = g->id;
+}
+
+static void log_listeners(const struct generation *g)
+{
+    for (size_t i = 0; i < g->listener_count; i++)
+        log_info("Listening at: %s (%d)", g->listeners[i]->name, (int)getpid());
+}
+
+/* Puts what is the master's own in order with the settings that now count. */
+static void apply_settings(struct master *m)
+{
+    const struct config *cfg = config_of(m);
+
+    log_set_fd(m->current->error_fd);
+    log_set_level((enum log_level)cfg->loglevel);
+    m->plan.workers = (unsigned)cfg->workers;
+    m->plan.generation = m->current->id;
+    process_title_set("gcorn: master [%s]", cfg->proc_name ? cfg->proc_name : cfg->wsgi_app);
+}
+
+static void commit_candidate(struct master *m)
+{
+    struct generation *old = m->current;
+    struct strbuf changes = {0};
+    size_t count = config_diff(&old->config, &m->candidate->config, &changes);
+
+    m->current = m->candidate;
+    m->candidate = NULL;
+    m->plan.candidate = 0;
+    apply_settings(m);
+    memset(m->plan.backoffs, 0, m->plan.proc_count * sizeof(*m->plan.backoffs));
+    log_info("Reloaded: generation %u -> %u, %s", old->id, m->current->id,
+             count > 0 ? changes.data : "no setting changed");
+    log_listeners(m->current);
+    strbuf_release(&changes);
+    generation_unref(old, true);
+    if (m->reload_again) {
+        m->reload_again = false;
+        reload(m);
+    }
+}
+
+/* ---- workers come and go -----------------------------------------------------------------------
+ */
+
+static void worker_ready(struct master *m, struct worker_proc *w)
+{
+    if (w->phase != PROC_BOOTING)
+        return; /* told to retire meanwhile */
+    w->phase = PROC_READY;
+    w->ready_ms = w->heard_ms = now_ms();
+    w->deadline_ms = NO_DEADLINE;
+    if (!m->has_served)
+        process_daemon_report(EXIT_STOPPED);
+    m->has_served = true;
+    if (w->generation == m->plan.candidate)
+        commit_candidate(m);
+}
+
+/* A worker cannot boot. At the first start that ends the program; a reload rolls back; any other is
+ * tried again after a while. */
+static void boot_failed(struct master *m, struct worker_proc *w, const char *why)
+{
+    w->failed_boot = true;
+    if (w->generation == m->plan.candidate) {
+        reload_failed(m, why);
+    } else if (!m->has_served && !m->plan.stopping) {
+        log_critical("Worker failed to boot: %s", why);
+        stop(m, true, EXIT_APP);
+    } else if (!m->plan.stopping) {
+        log_errorx("Worker (pid:%d) failed to boot: %s", (int)w->pid, why);
+    }
+}
+
+static void hear(struct master *m, struct worker_proc *w)
+{
+    struct up_message message;
+    int got;
+
+    while ((got = channel_recv_up(w->channel.up_read, &message)) > 0) {
+        switch (message.type) {
+        case UP_READY: worker_ready(m, w); break;
+        case UP_HEARTBEAT: w->heard_ms = now_ms(); break;
+        case UP_BOOTFAIL: boot_failed(m, w, message.text); break;
+        case UP_RECYCLE: break;
+        }
+    }
+    if (got < 0)
+        ev_io_stop(m->loop, &w->up); /* its death, or its nonsense, is dealt with by SIGCHLD */
+}
+
+static void on_up(struct ev_loop *loop, struct ev_io *io, int revents)
+{
+    struct master *m = io->data;
+    struct worker_proc *w =
+        (struct worker_proc *)(void *)((char *)io - offsetof(struct worker_proc, up));
+
+    (void)loop;
+    (void)revents;
+    hear(m, w);
+    reconcile(m);
+}
+
+static void log_death(const struct master *m, const struct worker_proc *w, int status)
+{
+    struct strbuf what = {0};
+    const struct slot *s = scoreboard_slot(m->scoreboard, (unsigned)(w - m->plan.procs));
+
+    if (atomic_load(&s->call_started_ms) != 0) {
+        strbuf_addstr(&what, " while it ran ");
+        describe_request(m, w, &what);
+    }
+    const char *during = what.data ? what.data : "";
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && w->phase != PROC_KILLING)
+        log_errorx("Worker (pid:%d) was sent SIGKILL! Perhaps out of memory?%s", (int)w->pid,
+                   during);
+    else if (WIFSIGNALED(status))
+        log_errorx("Worker (pid:%d) was sent SIG%s!%s", (int)w->pid,
+                   sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?", during);
+    else if (WEXITSTATUS(status) != 0 || w->phase == PROC_READY)
+        log_errorx("Worker (pid:%d) exited with code %d%s", (int)w->pid, WEXITSTATUS(status),
+                   during);
+    strbuf_release(&what);
+}
+
+static void worker_died(struct master *m, struct worker_proc *w, int status)
+{
+    uint64_t now = now_ms();
+
+    hear(m, w); /* its last words */
+    if (w->phase == PROC_BOOTING && !w->failed_boot) {
+        struct error err;
+
+        if (WIFSIGNALED(status))
+            (void)error_set(&err, EXIT_APP, "it died of signal %d (%s) before it was ready",
+                            WTERMSIG(status), strsignal(WTERMSIG(status)));
+        else
+            (void)error_set(&err, EXIT_APP, "it exited with code %d before it was ready",
+                            WEXITSTATUS(status));
+        boot_failed(m, w, err.text);
+    } else if (!w->failed_boot) {
+        log_death(m, w, status);
+    }
+    if (w->phase != PROC_RETIRING && w->generation == m->plan.generation)
+        plan_note_death(&m->plan.backoffs[w->number], w->ready_ms > 0 ? now - w->ready_ms + 1 : 0,
+                        now);
+    ev_io_stop(m->loop, &w->up);
+    spawn_forget(w);
+}
+
+/* Every child that has ended; those that are no worker (an orphan, when we are pid 1) are only
+ * reaped. */
+static void reap(struct master *m)
+{
+    pid_t pid;
+    int status;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        for (unsigned i = 0; i < m->plan.proc_count; i++) {
+            struct worker_proc *w = &m->plan.procs[i];
+
+            if (w->phase != PROC_EMPTY && w->pid == pid) {
+                worker_died(m, w, status);
+                break;
+            }
+        }
+    }
+}
+
+static bool spawn(struct master *m, unsigned number, unsigned generation)
+{
+    struct generation *g = generation == m->plan.candidate ? m->candidate : m->current;
+    int place = plan_free_place(&m->plan);
+
+    if (place == PLAN_NONE)
+        return false; /* the next death makes room */
+    struct worker_proc *w = &m->plan.procs[place];
+    if (spawn_worker(&m->plan, place, number, g, m->scoreboard, m->loop) < 0) {
+        log_error("cannot start a worker (next try in %d s)", SPAWN_RETRY_MS / 1000);
+        m->spawn_not_before_ms = now_ms() + SPAWN_RETRY_MS;
+        return false;
+    }
+    ev_io_init(&w->up, on_up, w->channel.up_read, EV_READ);
+    w->up.data = m;
+    ev_io_start(m->loop, &w->up);
+    return true;
+}
+
+/* ---- the loop ----------------------------------------------------------------------------------
+ */
+
+static void arm_wake(struct master *m, uint64_t now)
+{
+    uint64_t at = plan_wake_ms(&m->plan, now);
+
+    if (m->spawn_not_before_ms > now && m->spawn_not_before_ms < at)
+        at = m->spawn_not_before_ms;
+    ev_timer_stop(m->loop, &m->wake);
+    if (at == NO_DEADLINE)
+        return;
+    ev_now_update(m->loop);
+    ev_timer_set(&m->wake, at > now ? (double)(at - now) / 1000 : 0, 0);
+    ev_timer_start(m->loop, &m->wake);
+}
+
+static void reconcile(struct master *m)
+{
+    uint64_t now = now_ms();
+    unsigned number, generation;
+    int place;
+
+    kill_late(m, now);
+    while ((place = plan_retire(&m->plan)) != PLAN_NONE)
+        retire(m, &m->plan.procs[place]);
+    while (now >= m->spawn_not_before_ms && plan_spawn(&m->plan, now, &number, &generation)) {
+        if (!spawn(m, number, generation))
+            break;
+    }
+    if (m->plan.stopping && plan_alive(&m->plan) == 0)
+        ev_break(m->loop, EVBREAK_ALL);
+    arm_wake(m, now_ms());
+}
+
+static void on_wake(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    (void)loop;
+    (void)revents;
+    reconcile(timer->data);
+}
+
+/* A master that was stopped, or on a machine that was, finds every worker silent at once: then it
+ * hears them before it judges again. */
+static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    struct master *m = timer->data;
+    uint64_t now = now_ms();
+
+    (void)loop;
+    (void)revents;
+    if (now - m->ticked_ms > LATE_MS)
+        m->judged_from_ms = now;
+    else
+        judge(m, now);
+    m->ticked_ms = now;
+    reconcile(m);
+}
+
+static void reopen_logs(struct master *m)
+{
+    struct error err;
+
+    if (generation_reopen_logs(m->current, &err) < 0)
+        log_errorx("%s", err.text);
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        const struct worker_proc *w = &m->plan.procs[i];
+        const struct generation *g = w->settings;
+
+        if (w->phase == PROC_EMPTY || g != m->current)
+            continue;
+        const struct down_message order = {
+            .type = DOWN_REOPEN,
+            .fds = {g->error_fd > STDERR_FILENO ? g->error_fd : -1,
+                    g->access_fd > STDERR_FILENO ? g->access_fd : -1}};
+        if (channel_send_down(w->channel.down_master, &order) < 0)
+            log_error("cannot tell worker %d to reopen its logs", (int)w->pid);
+    }
+}
+
+static void change_workers(struct master *m, int by)
+{
+    if (by < 0 && m->plan.workers <= 1) {
+        log_warnx("The last worker stays");
+        return;
+    }
+    if (by > 0 && (m->plan.workers + 1) * 2 > m->plan.proc_count) {
+        log_warnx("%u workers are all that there is room for: set workers and restart",
+                  m->plan.workers);
+        return;
+    }
+    m->plan.workers = (unsigned)((int)m->plan.workers + by);
+    log_info("%u workers wanted", m->plan.workers);
+}
+
+/* "hup", as gunicorn writes it. */
+static const char *signal_name(int number)
+{
+    static char name[16];
+    const char *upper = sigabbrev_np(number);
+    size_t i = 0;
+
+    for (; upper && upper[i] != '\0' && i < sizeof(name) - 1; i++)
+        name[i] = (char)tolower((unsigned char)upper[i]);
+    name[i] = '\0';
+    return name;
+}
+
+static void on_signal(struct ev_loop *loop, struct ev_signal *watcher, int revents)
+{
+    struct master *m = watcher->data;
+
+    (void)loop;
+    (void)revents;
+    if (watcher->signum != SIGCHLD)
+        log_info("Handling signal: %s", signal_name(watcher->signum));
+    switch (watcher->signum) {
+    case SIGCHLD: reap(m); break;
+    case SIGTERM: stop(m, false, EXIT_STOPPED); break;
+    case SIGINT:
+    case SIGQUIT: stop(m, true, EXIT_STOPPED); break;
+    case SIGHUP: reload(m); break;
+    case SIGUSR1: reopen_logs(m); break;
+    case SIGTTIN: change_workers(m, 1); break;
+    case SIGTTOU: change_workers(m, -1); break;
+    default: break; /* caught so that it does not end the master */
+    }
+    reconcile(m);
+}
+
+/* ---- start and end -----------------------------------------------------------------------------
+ */
+
+static void start_watchers(struct master *m)
+{
+    static const int numbers[] = {SIGCHLD, SIGTERM, SIGINT,  SIGQUIT, SIGHUP,
+                                  SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGWINCH};
+
+    _Static_assert(ARRAY_LEN(numbers) == ARRAY_LEN(((struct master *)0)->signals), "one each");
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        ev_signal_init(&m->signals[i], on_signal, numbers[i]);
+        m->signals[i].data = m;
+        ev_signal_start(m->loop, &m->signals[i]);
+    }
+    ev_timer_init(&m->tick, on_tick, TICK_MS / 1000.0, TICK_MS / 1000.0);
+    ev_init(&m->wake, on_wake);
+    m->tick.data = m->wake.data = m;
+    m->ticked_ms = now_ms();
+    ev_timer_start(m->loop, &m->tick);
+}
+
+static int init_tables(struct master *m, struct error *err)
+{
+    unsigned workers = (unsigned)config_of(m)->workers;
+    unsigned slots = workers * SLOTS_PER_WORKER;
+
+    if (slots < SLOTS_MIN)
+        slots = SLOTS_MIN;
+    m->plan.proc_count = slots;
+    m->plan.procs = xcalloc(slots, sizeof(*m->plan.procs));
+    m->plan.backoffs = xcalloc(slots, sizeof(*m->plan.backoffs));
+    m->scoreboard = scoreboard_new(slots, err);
+    if (!m->scoreboard)
+        return -1;
+    m->loop = ev_loop_new(EVFLAG_NOENV);
+    if (!m->loop)
+        return error_set(err, EXIT_FAILED, "no event loop can be made");
+    return 0;
+}
+
+/* A worker's descriptors are its connections and a few more. */
+static void raise_limits(const struct config *cfg)
+{
+    rlim_t wanted = (rlim_t)cfg->worker_connections + SPARE_DESCRIPTORS, got;
+    struct rlimit before;
+
+    if (getrlimit(RLIMIT_NOFILE, &before) < 0 || before.rlim_cur >= wanted)
+        return;
+    if (process_raise_nofile(wanted, &got) < 0 || got < wanted)
+        log_warnx("open files are limited to %llu, too few for worker_connections = %d: raise the "
+                  "hard limit (ulimit -n, LimitNOFILE=)",
+                  (unsigned long long)got, cfg->worker_connections);
+    else
+        log_info("Open files: limit raised from %llu to %llu to fit worker_connections",
+                 (unsigned long long)before.rlim_cur, (unsigned long long)got);
+}
+
+static int open_all(struct master *m, struct config *config, struct error *err)
+{
+    m->current = generation_new(++m->last_generation, config, NULL, err);
+    if (!m->current)
+        return -1;
+    apply_settings(m);
+    if (config_of(m)->pidfile) {
+        if (pidfile_open(&m->pidfile, config_of(m)->pidfile, err) < 0)
+            return -1;
+        m->has_pidfile = true;
+    }
+    return init_tables(m, err);
+}
+
+static void announce(const struct master *m)
+{
+    const struct config *cfg = config_of(m);
+    const struct setting *workers = config_find("workers");
+
+    log_info("Starting gcorn " GCORN_VERSION);
+    log_listeners(m->current);
+    log_info("Using worker: sync");
+    log_info("Workers: %d (%s)", cfg->workers, config_origin(cfg, workers)->text);
+}
+
+static void close_all(struct master *m)
+{
+    if (m->loop)
+        ev_loop_destroy(m->loop);
+    drop_candidate(m);
+    if (m->has_pidfile)
+        pidfile_close(&m->pidfile);
+    generation_unref(m->current, true);
+    scoreboard_free(m->scoreboard);
+    free(m->plan.procs);
+    free(m->plan.backoffs);
+}
+
+int master_run(const struct start *start, struct config *config)
+{
+    struct master m = {.start = start};
+    struct error err;
+    sigset_t mine;
+
+    if (open_all(&m, config, &err) < 0) {
+        log_critical("%s", err.text);
+        process_daemon_report(err.status);
+        close_all(&m);
+        return (int)err.status;
+    }
+    announce(&m);
+    raise_limits(config_of(&m));
+    start_watchers(&m);
+    (void)sigemptyset(&mine);
+    process_signals_unblock(&mine);
+    reconcile(&m);
+    (void)ev_run(m.loop, 0);
+    log_info("Shutting down: Master");
+    process_daemon_report(m.exit_status);
+    int status = m.exit_status;
+    close_all(&m);
+    return status;
+}

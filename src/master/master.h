@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * master - the process that binds, forks workers and supervises them. It never runs application
+ * code, never reads a byte from a client and never blocks.
+ */
+#ifndef GCORN_MASTER_MASTER_H
+#define GCORN_MASTER_MASTER_H
+
+#include "master/generation.h"
+
+/* Serves with the first generation of settings until it is told to stop; takes config. start is
+ * borrowed. Returns the exit status; what went wrong has been logged. Signals are blocked when it
+ * is called and remain so. */
+int master_run(const struct start *start, struct config *config);
+
+#endif

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See plan.h.
+ */
+#include "master/plan.h"
+
+enum {
+    BOOT_BACKOFF_MS = 100, /* after the first failed boot; doubled by each further one */
+    BOOT_BACKOFF_MAX_MS = 30000,
+    CRASH_BACKOFF_MAX_MS = 500, /* for workers that die soon after READY */
+    LIVED_LONG_MS = 10000,      /* who was READY so long has not failed */
+};
+
+static bool is_alive(const struct worker_proc *w)
+{
+    return w->phase != PROC_EMPTY;
+}
+
+static bool is_serving(const struct worker_proc *w)
+{
+    return w->phase == PROC_READY;
+}
+
+/* Will it serve, if all goes well? */
+static bool is_coming(const struct worker_proc *w)
+{
+    return w->phase == PROC_BOOTING || w->phase == PROC_READY;
+}
+
+static bool has(const struct plan *p, unsigned number, unsigned generation,
+                bool (*is)(const struct worker_proc *))
+{
+    for (unsigned i = 0; i < p->proc_count; i++) {
+        const struct worker_proc *w = &p->procs[i];
+
+        if (is(w) && w->number == number && w->generation == generation)
+            return true;
+    }
+    return false;
+}
+
+static bool all_are_serving(const struct plan *p)
+{
+    for (unsigned number = 0; number < p->workers; number++) {
+        if (!has(p, number, p->generation, is_serving))
+            return false;
+    }
+    return true;
+}
+
+int plan_retire(const struct plan *p)
+{
+    for (unsigned i = 0; i < p->proc_count; i++) {
+        const struct worker_proc *w = &p->procs[i];
+
+        if (!is_coming(w))
+            continue;
+        if (p->stopping)
+            return (int)i;
+        if (w->generation == p->candidate)
+            continue;
+        if (w->number >= p->workers) {
+            if (w->generation == p->generation || all_are_serving(p))
+                return (int)i;
+        } else if (w->generation != p->generation &&
+                   (w->phase == PROC_BOOTING || has(p, w->number, p->generation, is_serving))) {
+            return (int)i;
+        }
+    }
+    return PLAN_NONE;
+}
+
+/* Is a replacement booting for a worker that still serves? */
+static bool is_rolling(const struct plan *p)
+{
+    for (unsigned i = 0; i < p->proc_count; i++) {
+        const struct worker_proc *w = &p->procs[i];
+
+        if (w->phase != PROC_BOOTING || w->generation != p->generation)
+            continue;
+        for (unsigned j = 0; j < p->proc_count; j++) {
+            const struct worker_proc *old = &p->procs[j];
+
+            if (is_serving(old) && old->number == w->number && old->generation != p->generation)
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool is_served_by_old(const struct plan *p, unsigned number)
+{
+    for (unsigned i = 0; i < p->proc_count; i++) {
+        const struct worker_proc *w = &p->procs[i];
+
+        if (is_serving(w) && w->number == number && w->generation != p->generation &&
+            w->generation != p->candidate)
+            return true;
+    }
+    return false;
+}
+
+bool plan_spawn(const struct plan *p, uint64_t now_ms, unsigned *number, unsigned *generation)
+{
+    if (p->stopping)
+        return false;
+    if (p->candidate != 0 && !has(p, 0, p->candidate, is_coming)) {
+        *number = 0;
+        *generation = p->candidate;
+        return true;
+    }
+    for (unsigned n = 0; n < p->workers; n++) {
+        if (has(p, n, p->generation, is_coming) || now_ms < p->backoffs[n].not_before_ms)
+            continue;
+        if (is_served_by_old(p, n) && is_rolling(p))
+            continue;
+        *number = n;
+        *generation = p->generation;
+        return true;
+    }
+    return false;
+}
+
+int plan_free_place(const struct plan *p)
+{
+    for (unsigned i = 0; i < p->proc_count; i++) {
+        if (!is_alive(&p->procs[i]))
+            return (int)i;
+    }
+    return PLAN_NONE;
+}
+
+unsigned plan_alive(const struct plan *p)
+{
+    unsigned alive = 0;
+
+    for (unsigned i = 0; i < p->proc_count; i++)
+        alive += is_alive(&p->procs[i]);
+    return alive;
+}
+
+static uint64_t latest(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+enum verdict plan_judge(const struct worker_proc *proc, const struct signs *signs, uint64_t now_ms)
+{
+    if (signs->call_started_ms != 0) {
+        uint64_t since = latest(signs->call_started_ms, signs->judged_from_ms);
+
+        return signs->timeout_ms > 0 && now_ms > since && now_ms - since > signs->timeout_ms
+                   ? VERDICT_CALL_TOO_LONG
+                   : VERDICT_FINE;
+    }
+    uint64_t heard = latest(latest(proc->heard_ms, signs->loop_ms), signs->judged_from_ms);
+    return signs->heartbeat_ms > 0 && now_ms > heard && now_ms - heard > signs->heartbeat_ms
+               ? VERDICT_SILENT
+               : VERDICT_FINE;
+}
+
+/* first_ms, doubled failures - 1 times, at most max_ms. */
+static uint64_t doubled(uint64_t first_ms, unsigned failures, uint64_t max_ms)
+{
+    uint64_t delay = first_ms;
+
+    while (--failures > 0 && delay < max_ms)
+        delay *= 2;
+    return delay < max_ms ? delay : max_ms;
+}
+
+void plan_note_death(struct backoff *b, uint64_t was_ready_ms, uint64_t now_ms)
+{
+    if (was_ready_ms >= LIVED_LONG_MS) {
+        *b = (struct backoff){0};
+        return;
+    }
+    b->failures++;
+    if (was_ready_ms == 0)
+        b->not_before_ms = now_ms + doubled(BOOT_BACKOFF_MS, b->failures, BOOT_BACKOFF_MAX_MS);
+    else if (b->failures > 3) /* a few crashes in a row cost no delay at all */
+        b->not_before_ms = now_ms + doubled(10, b->failures - 3, CRASH_BACKOFF_MAX_MS);
+}
+
+uint64_t plan_wake_ms(const struct plan *p, uint64_t now_ms)
+{
+    uint64_t wake = NO_DEADLINE;
+
+    for (unsigned i = 0; i < p->proc_count; i++) {
+        const struct worker_proc *w = &p->procs[i];
+
+        if (is_alive(w) && w->deadline_ms < wake)
+            wake = w->deadline_ms;
+    }
+    for (unsigned n = 0; n < p->workers && !p->stopping; n++) {
+        uint64_t at = p->backoffs[n].not_before_ms;
+
+        if (at > now_ms && at < wake && !has(p, n, p->generation, is_coming))
+            wake = at;
+    }
+    return wake;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * plan - the master's decisions: which worker to start, to retire, to kill. Functions of plain
+ * structs and of the time: they do nothing, so they are tested without a process. Carrying them out
+ * is master.c's.
+ */
+#ifndef GCORN_MASTER_PLAN_H
+#define GCORN_MASTER_PLAN_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "system/channel.h"
+
+struct generation;
+struct master;
+
+enum proc_phase {
+    PROC_EMPTY,    /* no process */
+    PROC_BOOTING,  /* forked, has not said READY; killed past its deadline */
+    PROC_READY,    /* serves */
+    PROC_RETIRING, /* told to finish; killed past its deadline */
+    PROC_KILLING,  /* sent a fatal signal; SIGKILL past its deadline, which then is none */
+};
+
+#define NO_DEADLINE UINT64_MAX
+
+/* One worker process, as the master knows it. Its place in the table is its slot's in the
+ * scoreboard. */
+struct worker_proc {
+    enum proc_phase phase;
+    pid_t pid;
+    unsigned number;     /* 0 to workers - 1: what it is for; a replacement has the same */
+    unsigned generation; /* of settings and application */
+    uint64_t deadline_ms;
+    uint64_t started_ms; /* forked */
+    uint64_t ready_ms;   /* said READY; 0 while it has not */
+    uint64_t heard_ms;   /* last heartbeat */
+    bool failed_boot;    /* said why it cannot boot */
+
+    /* What carrying out takes; no decision looks at it. */
+    struct generation *settings;
+    struct channel channel;
+    struct ev_io up;
+};
+
+/* How often a worker number failed, and when it may be tried again. */
+struct backoff {
+    unsigned failures;
+    uint64_t not_before_ms;
+};
+
+struct plan {
+    struct worker_proc *procs;
+    unsigned proc_count;
+    unsigned workers;    /* wanted */
+    unsigned generation; /* wanted */
+    unsigned candidate;  /* the generation that a canary tries; 0: none */
+    bool stopping;
+    struct backoff *backoffs; /* by worker number, proc_count of them */
+};
+
+enum { PLAN_NONE = -1 };
+
+/* A process that is to finish: of an old generation, and replaced by one that is READY; or one too
+ * many. Its place in the table, or PLAN_NONE. */
+int plan_retire(const struct plan *p);
+
+/* A process to start: fills in number and generation. All that are missing at once; replacements of
+ * those that still serve one at a time. False: none now. */
+bool plan_spawn(const struct plan *p, uint64_t now_ms, unsigned *number, unsigned *generation);
+
+/* A free place in the table, or PLAN_NONE. */
+int plan_free_place(const struct plan *p);
+
+/* How many processes there are. */
+unsigned plan_alive(const struct plan *p);
+
+/* What a worker showed of itself, and what it is allowed. 0 in a limit: no limit. */
+struct signs {
+    uint64_t call_started_ms; /* 0: no call runs */
+    uint64_t loop_ms;         /* last sign of life between calls */
+    uint64_t judged_from_ms;  /* the master was away until then: nothing before it counts */
+    uint64_t timeout_ms;
+    uint64_t heartbeat_ms;
+};
+
+enum verdict {
+    VERDICT_FINE,
+    VERDICT_CALL_TOO_LONG,
+    VERDICT_SILENT, /* no call runs, and no heartbeat came */
+};
+
+/* Of a READY or RETIRING process. */
+enum verdict plan_judge(const struct worker_proc *proc, const struct signs *signs, uint64_t now_ms);
+
+/* A process of this number died by itself: was_ready_ms after READY (0: it never was). When may the
+ * next one start? A worker that a request killed is replaced at once; one that does not boot is
+ * tried ever more rarely. */
+void plan_note_death(struct backoff *b, uint64_t was_ready_ms, uint64_t now_ms);
+
+/* When something is due next by itself: a deadline, the end of a backoff. NO_DEADLINE: nothing. */
+uint64_t plan_wake_ms(const struct plan *p, uint64_t now_ms);
+
+#endif

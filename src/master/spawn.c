@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See spawn.h. Signals are blocked around the fork: one that meets the child before it has its own
+ * handlers must neither run the master's nor be lost.
+ */
+#include "master/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "system/process.h"
+#include "worker/app.h"
+#include "worker/worker.h"
+
+/* The child: drops all that is the master's, becomes a worker. */
+static void __attribute__((noreturn))
+run_child(const struct plan *plan, const struct worker_args *args, const struct generation *g,
+          struct ev_loop *loop)
+{
+    for (unsigned i = 0; i < plan->proc_count; i++) {
+        struct worker_proc *w = &plan->procs[i];
+
+        /* a sibling's end left open here would hide its death, or the master's */
+        if (w->phase != PROC_EMPTY)
+            channel_close(&w->channel);
+    }
+    ev_loop_destroy(loop);
+    process_daemon_forget();
+    log_set_fd(g->error_fd);
+    log_set_level((enum log_level)g->config.loglevel);
+    worker_run(args);
+}
+
+int spawn_worker(struct plan *plan, int place, unsigned number, struct generation *g,
+                 struct scoreboard *scoreboard, struct ev_loop *loop)
+{
+    struct worker_proc *w = &plan->procs[place];
+    struct worker_args args = {
+        .config = &g->config,
+        .privileges = &g->privileges,
+        .listeners = g->listeners,
+        .listener_count = g->listener_count,
+        .slot = scoreboard_slot(scoreboard, (unsigned)place),
+        .number = number,
+        .generation = g->id,
+        .access_fd = g->access_fd,
+        .master_pid = getpid(),
+    };
+    sigset_t old;
+
+    if (channel_open(&args.channel) < 0)
+        return -1;
+    slot_reset(args.slot);
+    args.slot->state = SLOT_BOOTING;
+    args.slot->generation = g->id;
+    args.slot->number = number;
+    (void)fflush(NULL); /* what stdio holds would be written twice */
+    process_signals_block(&old);
+    pid_t pid = fork();
+    if (pid == 0) {
+        channel_keep_worker_end(&args.channel);
+        args.slot->pid = (int32_t)getpid();
+        run_child(plan, &args, g, loop);
+    }
+    int fork_errno = errno;
+    process_signals_unblock(&old);
+    if (pid < 0) {
+        channel_close(&args.channel);
+        errno = fork_errno;
+        return -1;
+    }
+    channel_keep_master_end(&args.channel);
+    uint64_t now = now_ms();
+    *w = (struct worker_proc){.phase = PROC_BOOTING,
+                              .pid = pid,
+                              .number = number,
+                              .generation = g->id,
+                              .started_ms = now,
+                              .deadline_ms = now + g->config.boot_timeout_ms,
+                              .settings = generation_ref(g),
+                              .channel = args.channel};
+    return 0;
+}
+
+void spawn_forget(struct worker_proc *w)
+{
+    channel_close(&w->channel);
+    generation_unref(w->settings, false);
+    *w = (struct worker_proc){.phase = PROC_EMPTY};
+}
+
+static void __attribute__((noreturn)) check_child(const struct config *config, int report_fd)
+{
+    struct error err = {.text = ""};
+    struct app app = {0};
+
+    process_signals_reset();
+    for (size_t i = 0; i < config->raw_env.count; i++)
+        (void)putenv(xstrdup(config->raw_env.items[i]));
+    int result = app_load(&app, config->wsgi_app, &err);
+    (void)write_all(report_fd, err.text, strlen(err.text)); /* else the status tells */
+    _exit(result < 0 ? EXIT_APP : EXIT_STOPPED);
+}
+
+/* What a child's end says about it, for people. */
+static void describe_end(int status, struct error *err)
+{
+    if (WIFSIGNALED(status))
+        (void)error_set(err, EXIT_APP, "loading the application ended in signal %d (%s)",
+                        WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        (void)error_set(err, EXIT_APP, "the application called exit(%d) while it was loaded",
+                        WEXITSTATUS(status));
+}
+
+int spawn_check_app(const struct config *config, struct error *err)
+{
+    int ends[2], status = 0;
+    size_t len = 0;
+    ssize_t n;
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return error_set(err, EXIT_FAILED, "pipe: %s", strerror(errno));
+    (void)fflush(NULL); /* what stdio holds would be written twice */
+    pid_t pid = fork();
+    if (pid < 0) {
+        (void)close(ends[0]);
+        (void)close(ends[1]);
+        return error_set(err, EXIT_FAILED, "fork: %s", strerror(errno));
+    }
+    if (pid == 0)
+        check_child(config, ends[1]);
+    (void)close(ends[1]);
+    while (len < sizeof(err->text) - 1 &&
+           ((n = read(ends[0], err->text + len, sizeof(err->text) - 1 - len)) > 0 ||
+            (n < 0 && errno == EINTR)))
+        len += n > 0 ? (size_t)n : 0;
+    err->text[len] = '\0';
+    err->status = EXIT_APP;
+    (void)close(ends[0]);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    if (status == 0)
+        return 0;
+    if (len == 0)
+        describe_end(status, err);
+    return -1;
+}

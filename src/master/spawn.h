@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * spawn - forking a worker so that nothing of the master, and nothing of a sibling, leaks into it.
+ */
+#ifndef GCORN_MASTER_SPAWN_H
+#define GCORN_MASTER_SPAWN_H
+
+#include <ev.h>
+
+#include "master/generation.h"
+#include "master/plan.h"
+#include "system/scoreboard.h"
+
+/* Forks a worker for procs[place], which is empty: fills it in, PROC_BOOTING. The child never
+ * returns. loop is the master's, which the child lets go of. 0, or -1 with errno. */
+int spawn_worker(struct plan *plan, int place, unsigned number, struct generation *g,
+                 struct scoreboard *scoreboard, struct ev_loop *loop);
+
+/* The process is gone: closes what the master had of it; its place is empty. */
+void spawn_forget(struct worker_proc *w);
+
+/* For --check-config: loads the application in a child and tells what it says. 0, or -1 with err.
+ */
+int spawn_check_app(const struct config *config, struct error *err);
+
+#endif

@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See conn.h. The path of a request, in the order of this file from the bottom up:
+ *
+ *   on_io -> conn_read -> conn_work     bytes into request_feed; complete: conn_answer
+ *            conn_answer                the application, its answer into `out`
+ *            conn_flush                 one write at once; EV_WRITE only when the socket is full
+ *            conn_settle                what the connection waits for next
+ *
+ * Invariants: a connection that writes does not read, so answers stay in order and a client that
+ * does not take them cannot make the worker buffer more. Unparsed bytes are worked before the loop
+ * waits. `env` is there from a request's first byte to its answer's last.
+ */
+#include "worker/conn.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "worker/worker.h"
+
+enum {
+    OUT_MAX = 64 * 1024,          /* gathered answers are written out past this */
+    OUT_KEEP_MAX = 256 * 1024,    /* a larger buffer is not kept for the next connection */
+    LINGER_MAX = 4 * 1024 * 1024, /* bytes that are read only to be thrown away */
+};
+
+enum flushed { FLUSHED_ALL, FLUSHED_SOME, FLUSHED_FAILED };
+
+static struct worker *worker_of(const struct conn *c)
+{
+    return c->io.data;
+}
+
+/* ---- state -------------------------------------------------------------------------------------
+ */
+
+static void watch(struct conn *c, int events)
+{
+    struct ev_loop *loop = worker_of(c)->loop;
+
+    if (ev_is_active(&c->io) && (c->io.events & (EV_READ | EV_WRITE)) == events)
+        return;
+    ev_io_stop(loop, &c->io);
+    if (events != 0) {
+        ev_io_set(&c->io, c->fd, events);
+        ev_io_start(loop, &c->io);
+    }
+}
+
+/* The only place that changes what a connection waits for. A head's timer runs from its first byte
+ * on; every other one begins anew with each progress. */
+static void conn_set_state(struct conn *c, enum conn_state state)
+{
+    static const struct {
+        int events;
+        enum timer_kind timer;
+    } waits[] = {
+        [CONN_FREE] = {0, TIMER_NONE},           [CONN_IDLE] = {EV_READ, TIMER_KEEPALIVE},
+        [CONN_HEAD] = {EV_READ, TIMER_HEADER},   [CONN_BODY] = {EV_READ, TIMER_BODY},
+        [CONN_QUEUED] = {0, TIMER_NONE},         [CONN_WRITE] = {EV_WRITE, TIMER_WRITE},
+        [CONN_LINGER] = {EV_READ, TIMER_LINGER},
+    };
+
+    if (state == CONN_HEAD && c->state == CONN_HEAD)
+        return;
+    c->state = state;
+    watch(c, waits[state].events);
+    if (waits[state].timer == TIMER_NONE)
+        timer_clear(&c->timer);
+    else
+        worker_set_timer(worker_of(c), c, waits[state].timer);
+}
+
+/* Is env's answer under way, rather than its request? */
+static bool is_answering(const struct conn *c)
+{
+    return c->env && c->env->response.phase != RESPONSE_OPEN;
+}
+
+static bool is_awaiting_request(const struct conn *c)
+{
+    return (c->state == CONN_IDLE || c->state == CONN_HEAD) &&
+           (!c->env || !request_has_begun(&c->env->request));
+}
+
+void conn_drop(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+
+    conn_set_state(c, CONN_FREE);
+    fd_close(&c->fd);
+    if (is_answering(c))
+        worker_log_access(w, c->env, w->now_ns - c->request_ns);
+    if (c->env)
+        worker_give_environ(w, c->env);
+    strbuf_release(&c->in);
+    strbuf_release(&c->out);
+    worker_give_conn(w, c);
+}
+
+/* Everything is sent, and nothing more is taken. A close with bytes unread would reset the
+ * connection and could destroy the answer on its way (RFC 9112 9.6): unless the client has said
+ * that it is done, only our side is closed, and the client's bytes are read until it closes too. */
+static void conn_finish(struct conn *c)
+{
+    strbuf_release(&c->in);
+    if (c->peer_ended || shutdown(c->fd, SHUT_WR) < 0) {
+        conn_drop(c);
+        return;
+    }
+    c->lingered = 0;
+    conn_set_state(c, CONN_LINGER);
+}
+
+static void conn_linger(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+    ssize_t n = read(c->fd, w->in, WORKER_IN_SIZE);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    c->lingered += n > 0 ? (uint32_t)n : 0;
+    if (n <= 0 || c->lingered > LINGER_MAX)
+        conn_drop(c);
+}
+
+/* An answer without length ends with the connection, so one that is cut short must not end in an
+ * orderly way: it would look whole. */
+static void conn_abort(struct conn *c)
+{
+    const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+
+    /* a unix socket has no reset; closing is all that there is */
+    (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    conn_drop(c);
+}
+
+/* ---- answers -----------------------------------------------------------------------------------
+ */
+
+/* The out buffer is the worker's while nothing waits in it. */
+static void borrow_out(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+
+    if (c->out.data)
+        return;
+    c->out = w->out;
+    w->out = (struct strbuf){0};
+}
+
+static void return_out(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+
+    c->out_sent = 0;
+    strbuf_reset(&c->out);
+    if (w->out.data || c->out.cap > OUT_KEEP_MAX)
+        strbuf_release(&c->out);
+    else
+        w->out = c->out;
+    c->out = (struct strbuf){0};
+}
+
+/* The answer's last byte is in `out`, or sent. */
+static void end_answer(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+    struct gcorn_environ *env = c->env;
+
+    if (env->response.close || env->response.broken)
+        c->closing = true;
+    if (!env->request.keep_alive && env->request.state == REQUEST_DONE)
+        c->peer_ended = true; /* by saying so, the client sends nothing more (RFC 9112 9.6) */
+    worker_log_access(w, env, w->now_ns - c->request_ns);
+    worker_give_environ(w, env);
+    c->env = NULL;
+}
+
+/* Asks for the answer's next piece: application code, where the body is an iterator. */
+static void next_piece(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+    struct gcorn_environ *env = c->env;
+    bool calls = env->response.body->kind == BODY_ITER;
+
+    if (calls)
+        worker_call_begin(w, env);
+    c->more = response_next(env, &c->out, &c->piece, &c->piece_len);
+    if (calls)
+        (void)worker_call_end(w);
+}
+
+static ssize_t send_some(const struct conn *c)
+{
+    size_t left = c->out.len - c->out_sent;
+    struct iovec iov[2] = {{c->out.data + c->out_sent, left},
+                           {(void *)(uintptr_t)c->piece, c->piece_len}};
+    const struct msghdr message = {.msg_iov = iov, .msg_iovlen = 2};
+
+    if (c->piece_len == 0)
+        return send(c->fd, iov[0].iov_base, left, MSG_NOSIGNAL);
+    return sendmsg(c->fd, &message, MSG_NOSIGNAL);
+}
+
+static void mark_sent(struct conn *c, size_t n)
+{
+    size_t left = c->out.len - c->out_sent;
+    size_t of_out = n < left ? n : left;
+
+    c->out_sent += of_out;
+    c->piece += n - of_out;
+    c->piece_len -= n - of_out;
+    worker_of(c)->slot->bytes_out += n;
+}
+
+static enum flushed wait_writable(struct conn *c)
+{
+    conn_set_state(c, CONN_WRITE);
+    return FLUSHED_SOME;
+}
+
+/* Writes what there is, and what the answer still yields, until the socket is full. FAILED: the
+ * connection is gone. */
+static enum flushed conn_flush(struct conn *c)
+{
+    for (;;) {
+        while (c->out_sent < c->out.len || c->piece_len > 0) {
+            ssize_t n = send_some(c);
+
+            if (n >= 0) {
+                mark_sent(c, (size_t)n);
+            } else if (errno == EAGAIN) {
+                return wait_writable(c);
+            } else if (errno != EINTR) {
+                conn_drop(c);
+                return FLUSHED_FAILED;
+            }
+        }
+        c->out_sent = 0;
+        strbuf_reset(&c->out);
+        if (!is_answering(c))
+            return FLUSHED_ALL;
+        if (!c->more) {
+            if (c->env->response.broken && c->env->response.framing == FRAMING_CLOSE) {
+                conn_abort(c);
+                return FLUSHED_FAILED;
+            }
+            end_answer(c);
+            return FLUSHED_ALL;
+        }
+        if (worker_pass_is_long(worker_of(c)))
+            return wait_writable(c); /* a client as fast as the application: others have a turn */
+        next_piece(c);
+    }
+}
+
+/* The one epilogue of everything that is refused. */
+static void conn_refuse(struct conn *c, int status, const char *reason)
+{
+    struct gcorn_environ *env = c->env;
+
+    log_debug("refused a request of %s: %d: %s", *c->remote_addr ? c->remote_addr : "a unix peer",
+              status, reason);
+    if (status == 507)
+        log_errorx("cannot keep a request body in %s: %s", env->context->limits.body_dir, reason);
+    borrow_out(c);
+    response_refuse(env, status, reason);
+    env->response.close = true;
+    c->more = response_next(env, &c->out, &c->piece, &c->piece_len);
+    assert(!c->more && c->piece_len == 0);
+    end_answer(c);
+}
+
+static bool must_close(const struct conn *c)
+{
+    const struct worker *w = worker_of(c);
+
+    return !c->env->request.keep_alive || w->draining || w->config->keepalive_ms == 0 ||
+           fair_lets_go(&w->fair, w->now_ns / 1000000);
+}
+
+/* The request is complete: the application's turn. */
+static void conn_answer(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+    struct gcorn_environ *env = c->env;
+
+    worker_call_begin(w, env);
+    if (w->app.on_pre_request)
+        w->app.on_pre_request(env);
+    response_run(env, w->app.handler);
+    fair_note(&w->fair, worker_call_end(w) / 1000000, w->now_ns / 1000000);
+    env->response.close = must_close(c);
+    next_piece(c);
+    if (!c->more && c->piece_len == 0 && !env->response.broken)
+        end_answer(c);
+}
+
+/* ---- requests ----------------------------------------------------------------------------------
+ */
+
+/* RFC 9110 10.1.1: only a client that waits for it is told to go on, and only for a body that is
+ * wanted; that it is not refused by now means that it is. */
+static void send_continue(struct conn *c)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct request *r = &c->env->request;
+
+    if (!r->expects_continue || !request_in_body(r))
+        return;
+    r->expects_continue = false;
+    if (r->body.len == 0 && r->chunk.digits == 0)
+        strbuf_add(&c->out, text, sizeof(text) - 1);
+}
+
+static void keep_unparsed(struct conn *c, const char *data, size_t len)
+{
+    if (len > 0 && !c->closing)
+        strbuf_add(&c->in, data, len);
+}
+
+/* All answers are in the kernel's hands: what next? */
+static void conn_settle(struct conn *c)
+{
+    return_out(c);
+    if (c->closing) {
+        conn_finish(c);
+        return;
+    }
+    if (c->in.len > 0) {
+        conn_set_state(c, CONN_QUEUED);
+        worker_queue_conn(worker_of(c), c);
+    } else if (!c->env) {
+        conn_set_state(c, CONN_IDLE);
+    } else if (request_in_body(&c->env->request)) {
+        conn_set_state(c, CONN_BODY);
+    } else {
+        conn_set_state(c, CONN_HEAD);
+    }
+}
+
+/* Works bytes of requests, in order, until they are used up, or the socket is full, or others
+ * should have a turn. data is not c->in's. */
+static void conn_work(struct conn *c, const char *data, size_t len)
+{
+    struct worker *w = worker_of(c);
+    enum flushed flushed = FLUSHED_ALL;
+
+    borrow_out(c);
+    while (len > 0 && !c->closing && flushed == FLUSHED_ALL) {
+        if (!c->env) {
+            c->env = worker_take_environ(w, &c->peer);
+            c->request_ns = w->now_ns;
+        }
+        struct request *r = &c->env->request;
+        size_t used = request_feed(r, data, len);
+        data += used;
+        len -= used;
+        if (r->state == REQUEST_DONE)
+            conn_answer(c);
+        else if (r->state == REQUEST_REFUSED)
+            conn_refuse(c, r->refusal, r->refusal_reason);
+        else
+            send_continue(c);
+        if (is_answering(c) || c->out.len > OUT_MAX)
+            flushed = conn_flush(c);
+        if (worker_pass_is_long(w))
+            break;
+    }
+    if (flushed == FLUSHED_FAILED)
+        return;
+    keep_unparsed(c, data, len);
+    if (flushed == FLUSHED_ALL && conn_flush(c) == FLUSHED_ALL)
+        conn_settle(c);
+}
+
+/* The client has sent all that it will. What it had sent whole is answered; a request cut short is
+ * refused, for a client that only half closed is still listening. */
+static void conn_peer_ended(struct conn *c)
+{
+    c->peer_ended = true;
+    if (is_awaiting_request(c)) {
+        conn_drop(c);
+        return;
+    }
+    conn_refuse(c, 400, "the connection ended within the request");
+    if (conn_flush(c) == FLUSHED_ALL)
+        conn_settle(c);
+}
+
+static void conn_read(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+    ssize_t n = read(c->fd, w->in, WORKER_IN_SIZE);
+
+    if (n > 0) {
+        w->slot->bytes_in += (uint64_t)n;
+        conn_work(c, w->in, (size_t)n);
+    } else if (n == 0) {
+        conn_peer_ended(c);
+    } else if (errno != EAGAIN && errno != EINTR) {
+        conn_drop(c);
+    }
+}
+
+void conn_resume(struct conn *c)
+{
+    struct strbuf in = c->in;
+
+    c->in = (struct strbuf){0};
+    conn_work(c, in.data ? in.data : "", in.len);
+    strbuf_release(&in);
+}
+
+/* ---- events ------------------------------------------------------------------------------------
+ */
+
+static void on_io(struct ev_loop *loop, struct ev_io *io, int revents)
+{
+    struct conn *c = (struct conn *)(void *)((char *)io - offsetof(struct conn, io));
+    struct worker *w = io->data;
+
+    (void)loop;
+    (void)revents;
+    worker_look_at_clock(w);
+    switch (c->state) {
+    case CONN_WRITE:
+        if (conn_flush(c) == FLUSHED_ALL) {
+            if (c->closing)
+                conn_settle(c);
+            else
+                conn_resume(c);
+        }
+        break;
+    case CONN_LINGER: conn_linger(c); break;
+    default: conn_read(c); break;
+    }
+}
+
+static void name_peer(struct conn *c, const struct listener *l, const void *address)
+{
+    const struct sockaddr_in *in = address;
+    const struct sockaddr_in6 *in6 = address;
+    unsigned port = 0;
+
+    c->remote_addr[0] = c->remote_port[0] = '\0';
+    if (in->sin_family == AF_INET) {
+        (void)inet_ntop(AF_INET, &in->sin_addr, c->remote_addr, sizeof(c->remote_addr));
+        port = ntohs(in->sin_port);
+    } else if (in->sin_family == AF_INET6) {
+        /* an IPv4 client of an IPv6 socket goes by its IPv4 address */
+        if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
+            (void)inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], c->remote_addr,
+                            sizeof(c->remote_addr));
+        else
+            (void)inet_ntop(AF_INET6, &in6->sin6_addr, c->remote_addr, sizeof(c->remote_addr));
+        port = ntohs(in6->sin6_port);
+    }
+    if (port > 0)
+        (void)snprintf(c->remote_port, sizeof(c->remote_port), "%u", port);
+    c->peer = (struct http_peer){.remote_addr = c->remote_addr,
+                                 .remote_port = c->remote_port,
+                                 .server_name = l->host,
+                                 .server_port = l->port,
+                                 .scheme = "http"};
+}
+
+void conn_open(struct worker *w, int fd, const struct listener *l, const void *address)
+{
+    struct conn *c = worker_take_conn(w);
+
+    assert(c && c->state == CONN_FREE);
+    timer_init(&c->timer);
+    ev_init(&c->io, on_io);
+    c->io.data = w;
+    c->fd = fd;
+    c->closing = c->peer_ended = c->more = false;
+    c->env = NULL;
+    c->in = c->out = (struct strbuf){0};
+    c->out_sent = c->piece_len = 0;
+    name_peer(c, l, address);
+    conn_set_state(c, CONN_HEAD);
+}
+
+/* Bytes found win: a client is judged only by what the kernel does not hold for us already. */
+void conn_timed_out(struct conn *c)
+{
+    uint64_t deadline_ms = c->timer.deadline_ms;
+    enum conn_state state = c->state;
+
+    if (state == CONN_WRITE || state == CONN_LINGER) {
+        conn_drop(c);
+        return;
+    }
+    conn_read(c);
+    if (c->state != state || c->timer.deadline_ms != deadline_ms)
+        return;
+    if (is_awaiting_request(c)) {
+        conn_drop(c);
+        return;
+    }
+    conn_refuse(c, 408,
+                state == CONN_BODY ? "the body did not come in time"
+                                   : "the head did not come in time");
+    if (conn_flush(c) == FLUSHED_ALL)
+        conn_settle(c);
+}
+
+bool conn_let_go(struct conn *c)
+{
+    if (!is_awaiting_request(c))
+        return false;
+    conn_read(c);
+    if (c->state == CONN_FREE)
+        return true;
+    if (!is_awaiting_request(c))
+        return false;
+    conn_drop(c);
+    return true;
+}

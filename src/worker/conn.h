@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conn - one client connection: bytes from the socket into requests, answers back to it, in order.
+ *
+ * A connection holds no buffer while nothing is in flight: it reads into the worker's buffer, keeps
+ * only what is incomplete, and answers through the worker's out buffer, which it takes along only
+ * when the socket is full. conn_set_state is the one place that decides which events and which
+ * timer a connection has.
+ */
+#ifndef GCORN_WORKER_CONN_H
+#define GCORN_WORKER_CONN_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/strbuf.h"
+#include "http/environ.h"
+#include "worker/timers.h"
+
+struct worker;
+struct listener;
+
+enum conn_state {
+    CONN_FREE,   /* in the table, unused */
+    CONN_IDLE,   /* between requests */
+    CONN_HEAD,   /* a request head is coming, or the connection's first is awaited */
+    CONN_BODY,   /* a request body is coming */
+    CONN_QUEUED, /* has unparsed bytes and waits for its turn in the loop */
+    CONN_WRITE,  /* the client does not take its answer fast enough */
+    CONN_LINGER, /* answered for the last time; waits for the client to close (RFC 9112 9.6) */
+};
+
+struct conn {
+    struct timer timer; /* first: a timer is its connection */
+    struct ev_io io;
+    struct conn *next; /* in the free list, or in the queue */
+    int fd;
+    enum conn_state state;
+    bool closing;      /* no further request is taken */
+    bool peer_ended;   /* the client has sent its last byte */
+    bool more;         /* the answer has further pieces */
+    uint32_t lingered; /* bytes thrown away while lingering */
+
+    struct gcorn_environ *env; /* the request that is coming or being answered; NULL when none */
+    uint64_t request_ns;       /* when its first bytes were read */
+    struct strbuf in;          /* bytes behind it, not parsed yet */
+    struct strbuf out;         /* of answers, for the socket */
+    size_t out_sent;           /* bytes of out that are gone */
+    const char *piece;         /* part of env's answer, to be sent behind out from where it lies */
+    size_t piece_len;
+
+    struct http_peer peer;
+    char remote_addr[46];
+    char remote_port[6];
+};
+
+/* Takes over an accepted, non-blocking socket. */
+void conn_open(struct worker *w, int fd, const struct listener *l, const void *address);
+
+/* The timer's deadline has come. */
+void conn_timed_out(struct conn *c);
+
+/* Takes up the bytes that were left when the connection was queued. */
+void conn_resume(struct conn *c);
+
+/* The connection is idle and the worker would like it gone: reads it once, and closes it if there
+ * is nothing. True when it is closed. */
+bool conn_let_go(struct conn *c);
+
+/* Closes at once, whatever is in flight. */
+void conn_drop(struct conn *c);
+
+#endif

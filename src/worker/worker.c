@@ -1,0 +1,736 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See worker.h. The life of a worker, top down at the end of the file:
+ *
+ *   worker_run    become a worker (signals, user, title), load the application, say READY,
+ *                 turn the loop until drained, leave
+ *
+ * and what the loop serves: acceptors, connections (conn.c), one sweep for all their timers, orders
+ * from the master, a heartbeat. Accepting has the lowest priority: who is connected already is read
+ * first, and one connection a wake-up is taken, so that siblings get the others.
+ *
+ * The clock is read at the start of a callback and after each call, never more often.
+ */
+#include "worker/worker.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "gcorn.h"
+#include "system/process.h"
+
+enum {
+    PASS_LONG_MS = 10,     /* after so long in calls, others have their turn */
+    ACCEPT_PAUSE_MS = 100, /* after accept failed for want of descriptors or memory */
+    ACCEPT_LOG_MS = 10000, /* and this often it is said */
+    DRAIN_AGAIN_MS = 100,  /* connections that became idle late are looked for so often */
+    BODY_MEM_MAX = 64 * 1024,
+    LINGER_MS = 2000,
+};
+
+/* What signal handlers and the functions of gcorn.h that have no environ must reach. */
+static struct worker *the_worker;
+static pid_t the_pid; /* children that the application forks are not the worker */
+
+/* ---- time --------------------------------------------------------------------------------------
+ */
+
+void worker_look_at_clock(struct worker *w)
+{
+    w->now_ns = now_ns();
+    if (w->pass_ns == 0)
+        w->pass_ns = w->now_ns;
+    else /* whoever is served now has waited since the pass began */
+        fair_note(&w->fair, (w->now_ns - w->pass_ns) / 1000000, w->now_ns / 1000000);
+}
+
+bool worker_pass_is_long(const struct worker *w)
+{
+    return w->now_ns - w->pass_ns > PASS_LONG_MS * UINT64_C(1000000);
+}
+
+static void note_request(struct slot *s, const struct gcorn_environ *env)
+{
+    const struct request *r = &env->request;
+
+    s->request_id = env->id;
+    s->target_len = (uint32_t)r->target.len;
+    slot_set_text(s->method, sizeof(s->method), r->method, strlen(r->method));
+    slot_set_text(s->target, sizeof(s->target), r->target.p, r->target.len);
+    slot_set_text(s->peer, sizeof(s->peer), env->peer->remote_addr, strlen(env->peer->remote_addr));
+}
+
+void worker_call_begin(struct worker *w, const struct gcorn_environ *env)
+{
+    struct slot *s = w->slot;
+
+    if (s->request_id != env->id)
+        note_request(s, env);
+    s->state = SLOT_CALLING;
+    atomic_store_explicit(&s->call_started_ms, w->now_ns / 1000000, memory_order_release);
+}
+
+uint64_t worker_call_end(struct worker *w)
+{
+    uint64_t now = now_ns(), took = now - w->now_ns;
+
+    w->now_ns = now;
+    w->calls_ns += took;
+    atomic_store_explicit(&w->slot->loop_ms, now / 1000000, memory_order_relaxed);
+    atomic_store_explicit(&w->slot->call_started_ms, 0, memory_order_release);
+    w->slot->state = w->draining ? SLOT_DRAINING : SLOT_IDLE;
+    return took;
+}
+
+static void arm_sweep(struct worker *w, uint64_t at_ms)
+{
+    uint64_t now = worker_client_ms(w);
+
+    ev_timer_stop(w->loop, &w->timer_sweep);
+    w->sweep_at_ms = at_ms;
+    if (at_ms == UINT64_MAX)
+        return;
+    ev_timer_set(&w->timer_sweep, at_ms > now ? (double)(at_ms - now) / 1000 : 0, 0);
+    ev_timer_start(w->loop, &w->timer_sweep);
+}
+
+void worker_set_timer(struct worker *w, struct conn *c, enum timer_kind kind)
+{
+    timer_set(&w->timers, &c->timer, kind, worker_client_ms(w));
+    if (c->timer.deadline_ms < w->sweep_at_ms)
+        arm_sweep(w, c->timer.deadline_ms);
+}
+
+static void on_sweep(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    struct worker *w = timer->data;
+    struct timer *late;
+
+    (void)loop;
+    (void)revents;
+    worker_look_at_clock(w);
+    while ((late = timers_late(&w->timers, worker_client_ms(w))))
+        conn_timed_out((struct conn *)(void *)late);
+    arm_sweep(w, timers_next_ms(&w->timers));
+}
+
+/* ---- what connections borrow -------------------------------------------------------------------
+ */
+
+/* splitmix64: consecutive numbers into ones that look like nothing, so ids of workers with
+ * different seeds do not meet. */
+static uint64_t next_request_id(struct worker *w)
+{
+    uint64_t z = w->http.id_seed + ++w->request_count * UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+struct gcorn_environ *worker_take_environ(struct worker *w, const struct http_peer *peer)
+{
+    struct gcorn_environ *env =
+        w->spare_count > 0 ? w->spare[--w->spare_count] : xcalloc(1, sizeof(*env));
+
+    http_context_set_date(&w->http, time(NULL));
+    environ_init(env, &w->http, peer, next_request_id(w));
+    return env;
+}
+
+void worker_give_environ(struct worker *w, struct gcorn_environ *env)
+{
+    bool answered = env->request.state == REQUEST_DONE && env->response.phase != RESPONSE_OPEN;
+    bool has_hook = answered && w->app.on_post_request;
+
+    if (answered)
+        w->slot->requests++;
+    if (has_hook || environ_has_code(env)) {
+        worker_call_begin(w, env);
+        response_close(env);
+        if (has_hook)
+            w->app.on_post_request(env);
+        environ_reset(env);
+        (void)worker_call_end(w);
+    } else {
+        environ_reset(env);
+    }
+    if (w->spare_count < WORKER_SPARE_ENVIRONS) {
+        w->spare[w->spare_count++] = env;
+    } else {
+        environ_release(env);
+        free(env);
+    }
+}
+
+static bool has_room(const struct worker *w)
+{
+    return w->free_conns || w->table_used < w->max_conns;
+}
+
+/* Starts or stops the acceptors, whichever the state asks for. */
+static void update_accepting(struct worker *w)
+{
+    bool wanted = !w->draining && has_room(w) && !ev_is_active(&w->accept_pause);
+
+    if (wanted == w->accepting)
+        return;
+    w->accepting = wanted;
+    for (size_t i = 0; i < w->args->listener_count; i++) {
+        if (wanted)
+            ev_io_start(w->loop, &w->acceptors[i].io);
+        else
+            ev_io_stop(w->loop, &w->acceptors[i].io);
+    }
+}
+
+struct conn *worker_take_conn(struct worker *w)
+{
+    struct conn *c = w->free_conns;
+
+    if (c)
+        w->free_conns = c->next;
+    else if (w->table_used < w->max_conns)
+        c = &w->conns[w->table_used++];
+    else
+        return NULL;
+    w->slot->connections_open = ++w->open_conns;
+    w->slot->connections_accepted++;
+    return c;
+}
+
+void worker_give_conn(struct worker *w, struct conn *c)
+{
+    c->next = w->free_conns;
+    w->free_conns = c;
+    w->slot->connections_open = --w->open_conns;
+    update_accepting(w);
+    if (w->draining && w->open_conns == 0)
+        ev_break(w->loop, EVBREAK_ALL);
+}
+
+void worker_queue_conn(struct worker *w, struct conn *c)
+{
+    c->next = NULL;
+    *w->queue_end = c;
+    w->queue_end = &c->next;
+    ev_idle_start(w->loop, &w->queue_turn);
+}
+
+/* Each of those that were queued when the turn began. */
+static void on_queue_turn(struct ev_loop *loop, struct ev_idle *idle, int revents)
+{
+    struct worker *w = idle->data;
+    struct conn *c = w->queue;
+
+    (void)revents;
+    ev_idle_stop(loop, idle);
+    w->queue = NULL;
+    w->queue_end = &w->queue;
+    while (c) {
+        struct conn *next = c->next;
+
+        worker_look_at_clock(w);
+        conn_resume(c);
+        c = next;
+    }
+}
+
+/* ---- the access log ----------------------------------------------------------------------------
+ */
+
+static void write_access_lines(struct worker *w)
+{
+    if (w->access_lines.len == 0)
+        return;
+    if (write_all(w->access_fd, w->access_lines.data, w->access_lines.len) < 0)
+        log_error("access log");
+    strbuf_reset(&w->access_lines);
+}
+
+void worker_log_access(struct worker *w, struct gcorn_environ *env, uint64_t duration_ns)
+{
+    if (!w->accesslog)
+        return;
+    size_t before = w->access_lines.len;
+    const struct access_facts facts = {
+        .wall = time(NULL), .duration_us = duration_ns / 1000, .pid = (int)the_pid};
+
+    accesslog_add(w->accesslog, env, &facts, &w->access_lines);
+    if (w->access_lines.len <= ACCESSLOG_LINE_MAX)
+        return;
+    /* a write takes whole lines, at most PIPE_BUF bytes of them */
+    size_t len = w->access_lines.len - before;
+    char line[ACCESSLOG_LINE_MAX];
+    memcpy(line, w->access_lines.data + before, len);
+    w->access_lines.len = before;
+    write_access_lines(w);
+    strbuf_add(&w->access_lines, line, len);
+}
+
+/* ---- accepting ---------------------------------------------------------------------------------
+ */
+
+static void on_accept_pause(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    (void)loop;
+    (void)revents;
+    update_accepting(timer->data);
+}
+
+/* The connection stays in the kernel's queue: trying on at once would only spin (trap T19). */
+static void pause_accepting(struct worker *w)
+{
+    uint64_t now = w->now_ns / 1000000;
+
+    if (now >= w->accept_error_logged_ms + ACCEPT_LOG_MS || w->accept_error_logged_ms == 0) {
+        log_error("accept (next try in %d ms; said every %d s)", ACCEPT_PAUSE_MS,
+                  ACCEPT_LOG_MS / 1000);
+        w->accept_error_logged_ms = now;
+    }
+    ev_timer_set(&w->accept_pause, ACCEPT_PAUSE_MS / 1000.0, 0);
+    ev_timer_start(w->loop, &w->accept_pause);
+    update_accepting(w);
+}
+
+/* At the cap the connection that has been idle longest makes room. One with a request on its way is
+ * none of them, so a few are tried. */
+static bool make_room(struct worker *w)
+{
+    for (int tries = 0; tries < 8 && !has_room(w); tries++) {
+        struct timer *idle = timers_first(&w->timers, TIMER_KEEPALIVE);
+
+        if (!idle)
+            break;
+        (void)conn_let_go((struct conn *)(void *)idle);
+    }
+    update_accepting(w);
+    return has_room(w);
+}
+
+/* True when a connection was taken. */
+static bool accept_one(struct acceptor *a)
+{
+    struct worker *w = a->worker;
+    struct sockaddr_storage address;
+    socklen_t len = sizeof(address);
+
+    if (!make_room(w))
+        return false;
+    int fd = accept4(a->io.fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+        conn_open(w, fd, a->listener, &address);
+        update_accepting(w);
+        return true;
+    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+        pause_accepting(w);
+    return false; /* any other error is about one connection that is gone, or a sibling's */
+}
+
+static void on_accept(struct ev_loop *loop, struct ev_io *io, int revents)
+{
+    struct acceptor *a = io->data;
+    struct worker *w = a->worker;
+
+    (void)loop;
+    (void)revents;
+    worker_look_at_clock(w);
+    /* Calls took long: connections of ours may be waiting unread by now, and a sibling is likely to
+     * be free. Once, so that new clients are served also when every worker is busy for ever. */
+    if (worker_pass_is_long(w) && !w->accept_skipped && w->args->config->workers > 1) {
+        w->accept_skipped = true;
+        return;
+    }
+    w->accept_skipped = false;
+    (void)accept_one(a);
+}
+
+/* ---- stopping ----------------------------------------------------------------------------------
+ */
+
+static void on_drain(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    struct worker *w = timer->data;
+
+    (void)loop;
+    (void)revents;
+    worker_look_at_clock(w);
+    for (size_t i = 0; i < w->table_used; i++) {
+        if (w->conns[i].state != CONN_FREE)
+            (void)conn_let_go(&w->conns[i]);
+    }
+}
+
+/* Finishes: takes nothing new, answers what is there, with Connection: close. Connections that are
+ * idle may still send a request for idle_ms. When the whole server stops, what waits in the
+ * kernel's queue has been accepted on its behalf, and is served (trap T25). */
+static void drain(struct worker *w, uint32_t idle_ms, bool server_stops)
+{
+    if (w->draining)
+        return;
+    worker_look_at_clock(w);
+    for (size_t i = 0; server_stops && i < w->args->listener_count; i++) {
+        while (accept_one(&w->acceptors[i]))
+            continue;
+    }
+    w->draining = true;
+    w->slot->state = SLOT_DRAINING;
+    update_accepting(w);
+    ev_timer_set(&w->drain, idle_ms / 1000.0, DRAIN_AGAIN_MS / 1000.0);
+    ev_timer_start(w->loop, &w->drain);
+    if (w->open_conns == 0)
+        ev_break(w->loop, EVBREAK_ALL);
+}
+
+static void __attribute__((noreturn)) leave(struct worker *w, int status)
+{
+    write_access_lines(w);
+    if (w->app.on_worker_exit)
+        w->app.on_worker_exit();
+    log_info("Worker exiting (pid: %d)", (int)the_pid);
+    exit(status); /* with the application's atexit functions: it is in this process only */
+}
+
+/* Puts a log that the master has opened anew behind the number of the old one. */
+static void replace_log(const char *which, int new_fd, int fd)
+{
+    if (new_fd < 0)
+        return;
+    if (fd < 0 || dup3(new_fd, fd, O_CLOEXEC) < 0)
+        log_error("cannot reopen the %s log", which);
+    (void)close(new_fd); /* a second number of the same file */
+}
+
+static void reopen_logs(struct worker *w, const struct down_message *m)
+{
+    if (m->fds_lost)
+        log_warnx("a reopened log could not be taken over: too many open files");
+    write_access_lines(w);
+    replace_log("error", m->fds[0], log_fd());
+    replace_log("access", m->fds[1], w->access_fd);
+}
+
+static void obey(struct worker *w, const struct down_message *m)
+{
+    switch (m->type) {
+    case DOWN_RETIRE: drain(w, m->ms, false); break;
+    case DOWN_STOP: drain(w, m->ms, true); break;
+    case DOWN_QUIT: leave(w, EXIT_STOPPED); break;
+    case DOWN_REOPEN: reopen_logs(w, m); break;
+    }
+}
+
+/* Nobody is left to end a worker that does not end by itself. */
+static void stop_orphan(struct worker *w)
+{
+    log_info("Parent changed, shutting down (pid: %d)", (int)the_pid);
+    ev_io_stop(w->loop, &w->orders);
+    ev_timer_stop(w->loop, &w->heartbeat);
+    (void)alarm((unsigned)(w->config->graceful_timeout_ms / 1000 + 1));
+    drain(w, (uint32_t)w->config->keepalive_drain_ms, true);
+}
+
+static void on_orders(struct ev_loop *loop, struct ev_io *io, int revents)
+{
+    struct worker *w = io->data;
+    struct down_message m;
+    int got;
+
+    (void)loop;
+    (void)revents;
+    while ((got = channel_recv_down(io->fd, &m)) > 0)
+        obey(w, &m);
+    if (got < 0)
+        stop_orphan(w);
+}
+
+static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    struct worker *w = timer->data;
+
+    (void)loop;
+    (void)revents;
+    (void)channel_send_up(w->args->channel.up_write, UP_HEARTBEAT, NULL); /* the next one will do */
+}
+
+/* ---- signals ------------------------------------------------------------------------------------
+ */
+
+/* Orders come through the channel. Signals that a terminal or `pkill gcorn` sends to everybody mean
+ * the master. They are caught, not ignored: what the application execs starts with the defaults. */
+static void on_signal_for_master(int signal_number)
+{
+    (void)signal_number;
+}
+
+static bool is_own_process(int signal_number)
+{
+    if (getpid() == the_pid)
+        return true;
+    (void)signal(signal_number, SIG_DFL);
+    (void)raise(signal_number);
+    return false;
+}
+
+/* From a person, who means this one worker, or from the kernel: the master is dead. */
+static void on_term(int signal_number)
+{
+    int saved_errno = errno;
+
+    if (is_own_process(signal_number)) {
+        if (getppid() != the_worker->args->master_pid)
+            (void)alarm((unsigned)(the_worker->config->graceful_timeout_ms / 1000 + 1));
+        ev_async_send(the_worker->loop, &the_worker->told_to_stop);
+    }
+    errno = saved_errno;
+}
+
+/* From the master, because a call took too long. */
+static void on_abort(int signal_number, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (getpid() == the_pid && the_worker->app.on_worker_abort)
+        the_worker->app.on_worker_abort();
+    if (getpid() == the_pid && info->si_code == SI_USER &&
+        info->si_pid == the_worker->args->master_pid)
+        _exit(EXIT_FAILED);
+    (void)signal(signal_number, SIG_DFL);
+    (void)raise(signal_number);
+}
+
+static void on_told_to_stop(struct ev_loop *loop, struct ev_async *async, int revents)
+{
+    struct worker *w = async->data;
+
+    (void)loop;
+    (void)revents;
+    drain(w, (uint32_t)w->config->keepalive_drain_ms, false);
+}
+
+static void install_signals(void)
+{
+    static const int for_master[] = {SIGINT,  SIGQUIT, SIGHUP,   SIGUSR1, SIGUSR2,
+                                     SIGTTIN, SIGTTOU, SIGWINCH, SIGPIPE};
+    struct sigaction action = {.sa_handler = on_signal_for_master, .sa_flags = SA_RESTART};
+
+    for (size_t i = 0; i < ARRAY_LEN(for_master); i++)
+        (void)sigaction(for_master[i], &action, NULL); /* cannot fail: the numbers are valid */
+    action.sa_handler = on_term;
+    (void)sigaction(SIGTERM, &action, NULL);
+    action = (struct sigaction){.sa_sigaction = on_abort, .sa_flags = SA_SIGINFO};
+    (void)sigaction(SIGABRT, &action, NULL);
+}
+
+/* ---- booting ------------------------------------------------------------------------------------
+ */
+
+static void __attribute__((noreturn)) boot_failed(const struct worker *w, const char *why)
+{
+    (void)channel_send_up(w->args->channel.up_write, UP_BOOTFAIL, why); /* else the status tells */
+    _exit(EXIT_APP);
+}
+
+static void on_pass_begin(struct ev_loop *loop, struct ev_check *check, int revents)
+{
+    struct worker *w = check->data;
+
+    (void)loop;
+    (void)revents;
+    w->pass_ns = 0; /* the first callback takes the time */
+}
+
+static void on_pass_end(struct ev_loop *loop, struct ev_prepare *prepare, int revents)
+{
+    (void)loop;
+    (void)revents;
+    write_access_lines(prepare->data);
+}
+
+static void init_http(struct worker *w)
+{
+    const struct config *cfg = w->config;
+    const char *tmp = cfg->tmp_upload_dir ? cfg->tmp_upload_dir : getenv("TMPDIR");
+
+    w->http = (struct http_context){
+        .limits = {.head = {.line_max = cfg->limit_request_line,
+                            .field_max = cfg->limit_request_field_size,
+                            .fields_max = (size_t)cfg->limit_request_fields,
+                            .head_max = cfg->limit_request_head},
+                   .body_max = cfg->limit_request_body,
+                   .body_mem_max = BODY_MEM_MAX,
+                   .body_dir = tmp && *tmp != '\0' ? tmp : "/tmp"},
+        .multiprocess = cfg->workers > 1,
+    };
+    if (getrandom(&w->http.id_seed, sizeof(w->http.id_seed), GRND_NONBLOCK) < 0)
+        w->http.id_seed = now_ns() ^ (uint64_t)the_pid << 32; /* early in the system's life */
+}
+
+static void init_timers(struct worker *w)
+{
+    const struct config *cfg = w->config;
+
+    w->timers = (struct timers){.length_ms = {[TIMER_HEADER] = cfg->header_timeout_ms,
+                                              [TIMER_BODY] = cfg->body_timeout_ms,
+                                              [TIMER_WRITE] = cfg->write_timeout_ms,
+                                              [TIMER_KEEPALIVE] = cfg->keepalive_ms,
+                                              [TIMER_LINGER] = LINGER_MS}};
+    timers_init(&w->timers);
+    w->sweep_at_ms = UINT64_MAX;
+    ev_init(&w->timer_sweep, on_sweep);
+    ev_init(&w->drain, on_drain);
+    ev_init(&w->accept_pause, on_accept_pause);
+    w->timer_sweep.data = w->drain.data = w->accept_pause.data = w;
+}
+
+static void init_conns(struct worker *w)
+{
+    w->max_conns = (size_t)w->config->worker_connections;
+    w->queue_end = &w->queue;
+    w->in = xmalloc(WORKER_IN_SIZE);
+    /* a mapping of its own: only what is used takes memory, and it can be walked when the heap is
+     * broken */
+    w->conns = mmap(NULL, w->max_conns * sizeof(*w->conns), PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (w->conns == MAP_FAILED)
+        fatal("cannot map a table of %zu connections: %s", w->max_conns, strerror(errno));
+}
+
+static void init_watchers(struct worker *w)
+{
+    size_t count = w->args->listener_count;
+
+    w->acceptors = xcalloc(count, sizeof(*w->acceptors));
+    for (size_t i = 0; i < count; i++) {
+        struct acceptor *a = &w->acceptors[i];
+
+        a->worker = w;
+        a->listener = w->args->listeners[i];
+        ev_io_init(&a->io, on_accept, a->listener->fd, EV_READ);
+        ev_set_priority(&a->io, EV_MINPRI);
+        a->io.data = a;
+    }
+    ev_io_init(&w->orders, on_orders, w->args->channel.down_worker, EV_READ);
+    ev_timer_init(&w->heartbeat, on_heartbeat, 1, 1);
+    ev_async_init(&w->told_to_stop, on_told_to_stop);
+    ev_prepare_init(&w->pass_end, on_pass_end);
+    ev_check_init(&w->pass_begin, on_pass_begin);
+    ev_idle_init(&w->queue_turn, on_queue_turn);
+    ev_set_priority(&w->pass_begin, EV_MAXPRI);
+    ev_set_priority(&w->queue_turn, EV_MAXPRI); /* its turn comes however many events there are */
+    w->orders.data = w->heartbeat.data = w->told_to_stop.data = w;
+    w->pass_end.data = w->pass_begin.data = w->queue_turn.data = w;
+}
+
+static void start_watchers(struct worker *w)
+{
+    ev_io_start(w->loop, &w->orders);
+    ev_timer_start(w->loop, &w->heartbeat);
+    ev_async_start(w->loop, &w->told_to_stop);
+    ev_check_start(w->loop, &w->pass_begin);
+    if (w->accesslog)
+        ev_prepare_start(w->loop, &w->pass_end);
+    update_accepting(w);
+}
+
+static void set_environment(const struct config *cfg)
+{
+    for (size_t i = 0; i < cfg->raw_env.count; i++)
+        (void)putenv(xstrdup(cfg->raw_env.items[i])); /* checked: it has a '=' */
+}
+
+static void become_worker(const struct worker_args *args)
+{
+    const char *name = args->config->proc_name ? args->config->proc_name : args->config->wsgi_app;
+    struct error err;
+
+    process_title_set("gcorn: worker [%s]", name);
+    if (privileges_apply(args->privileges, &err) < 0)
+        boot_failed(the_worker, err.text);
+    process_signals_reset();
+    process_die_with_parent(args->master_pid);
+    set_environment(args->config);
+}
+
+static void load_app(struct worker *w)
+{
+    struct error err;
+
+    if (app_load(&w->app, w->config->wsgi_app, &err) < 0)
+        boot_failed(w, err.text);
+    if (w->app.on_worker_init && w->app.on_worker_init() < 0)
+        boot_failed(w, "gcorn_on_worker_init of the application failed");
+}
+
+void worker_run(const struct worker_args *args)
+{
+    struct worker *w = xcalloc(1, sizeof(*w));
+    struct error err;
+
+    the_worker = w;
+    the_pid = getpid();
+    w->args = args;
+    w->config = args->config;
+    w->slot = args->slot;
+    w->access_fd = args->access_fd;
+    w->fair.enabled = w->config->fair_close;
+    become_worker(args);
+    log_info("Booting worker with pid: %d", (int)the_pid);
+    w->loop = ev_loop_new(EVFLAG_NOENV);
+    if (!w->loop)
+        boot_failed(w, "no event loop can be made: out of descriptors?");
+    if (w->access_fd >= 0 && !(w->accesslog = accesslog_new(w->config->access_log_format, &err)))
+        boot_failed(w, err.text);
+    init_http(w);
+    init_timers(w);
+    init_conns(w);
+    init_watchers(w);
+    worker_look_at_clock(w);
+    load_app(w);
+    install_signals();
+    start_watchers(w);
+    w->slot->state = SLOT_IDLE;
+    (void)channel_send_up(args->channel.up_write, UP_READY, NULL); /* the pipe is empty */
+    (void)ev_run(w->loop, 0);
+    leave(w, EXIT_STOPPED);
+}
+
+/* ---- gcorn.h ------------------------------------------------------------------------------------
+ */
+
+unsigned gcorn_slot(void)
+{
+    return the_worker->args->number;
+}
+
+struct ev_loop *gcorn_loop(void)
+{
+    return the_worker->loop;
+}
+
+unsigned gcorn_threads(void)
+{
+    return 1;
+}
+
+bool gcorn_draining(void)
+{
+    return the_worker->draining;
+}
+
+uint64_t gcorn_now(void)
+{
+    return now_ms();
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * worker - a process that serves connections: one libev loop around synchronous calls of the
+ * application. It reads and writes as clients allow and calls only when a request is complete, so
+ * no slow client ever holds it; what holds it is a call, and nothing but a call.
+ */
+#ifndef GCORN_WORKER_WORKER_H
+#define GCORN_WORKER_WORKER_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/strbuf.h"
+#include "http/accesslog.h"
+#include "http/environ.h"
+#include "settings/config.h"
+#include "system/channel.h"
+#include "system/listener.h"
+#include "system/privileges.h"
+#include "system/scoreboard.h"
+#include "worker/app.h"
+#include "worker/conn.h"
+#include "worker/fair.h"
+#include "worker/timers.h"
+
+/* What the master gives a worker; all borrowed, and unchanged while the process lives. */
+struct worker_args {
+    const struct config *config;
+    const struct privileges *privileges;
+    struct listener *const *listeners;
+    size_t listener_count;
+    struct channel channel; /* its own ends */
+    struct slot *slot;
+    unsigned number; /* gcorn_slot() */
+    unsigned generation;
+    int access_fd; /* -1: no access log */
+    pid_t master_pid;
+};
+
+enum { WORKER_IN_SIZE = 64 * 1024, WORKER_SPARE_ENVIRONS = 8 };
+
+struct acceptor {
+    struct ev_io io;
+    struct worker *worker;
+    struct listener *listener;
+};
+
+struct worker {
+    const struct worker_args *args;
+    const struct config *config;
+    struct ev_loop *loop;
+    struct slot *slot;
+    struct app app;
+    struct http_context http;
+
+    struct acceptor *acceptors;
+    bool accepting;
+    bool accept_skipped; /* the last wake-up of an acceptor gave way to waiting connections */
+    struct ev_timer accept_pause;
+    uint64_t accept_error_logged_ms;
+
+    struct conn *conns; /* the table: a mapping of its own, max_conns long */
+    size_t max_conns;
+    size_t table_used; /* conns ever used: [0, table_used) */
+    size_t open_conns;
+    struct conn *free_conns;
+    struct conn *queue, **queue_end;
+    struct ev_idle queue_turn;
+
+    struct timers timers;
+    struct ev_timer timer_sweep;
+    uint64_t sweep_at_ms; /* client time; UINT64_MAX: not armed */
+
+    uint64_t now_ns;   /* as of the last look at the clock */
+    uint64_t pass_ns;  /* when this pass of the loop began */
+    uint64_t calls_ns; /* spent in application code so far: client time stands still in it */
+    uint64_t request_count;
+    struct fair fair;
+
+    char *in;          /* WORKER_IN_SIZE bytes that every read goes to */
+    struct strbuf out; /* lent to the connection that is being served */
+    struct gcorn_environ *spare[WORKER_SPARE_ENVIRONS];
+    size_t spare_count;
+
+    struct accesslog *accesslog; /* NULL: none */
+    int access_fd;
+    struct strbuf access_lines;
+
+    struct ev_io orders;
+    struct ev_timer heartbeat;
+    struct ev_prepare pass_end;
+    struct ev_check pass_begin;
+    struct ev_async told_to_stop; /* by a signal */
+    bool draining;
+    struct ev_timer drain;
+};
+
+/* Never returns. The process is the master's child, fresh from fork, signals blocked. */
+void worker_run(const struct worker_args *args) __attribute__((noreturn));
+
+/* ---- for conn.c ------------------------------------------------------------------------------ */
+
+/* Brackets every stay in application code; they do not nest. worker_call_end returns how long it
+ * took, in nanoseconds. */
+void worker_call_begin(struct worker *w, const struct gcorn_environ *env);
+uint64_t worker_call_end(struct worker *w);
+
+/* Takes the time: at the start of every callback. */
+void worker_look_at_clock(struct worker *w);
+
+/* Milliseconds of client time (timers.h). */
+static inline uint64_t worker_client_ms(const struct worker *w)
+{
+    return (w->now_ns - w->calls_ns) / 1000000;
+}
+
+/* A fresh environ, and back. */
+struct gcorn_environ *worker_take_environ(struct worker *w, const struct http_peer *peer);
+void worker_give_environ(struct worker *w, struct gcorn_environ *env);
+
+/* A conn in CONN_FREE, NULL when there are max_conns; and back. */
+struct conn *worker_take_conn(struct worker *w);
+void worker_give_conn(struct worker *w, struct conn *c);
+
+/* Sets the connection's timer, and sees to it that the sweep comes in time. */
+void worker_set_timer(struct worker *w, struct conn *c, enum timer_kind kind);
+
+/* Puts the connection at the end of the queue of those with unparsed bytes. */
+void worker_queue_conn(struct worker *w, struct conn *c);
+
+/* Has this pass of the loop spent so long in calls that others should have their turn? */
+bool worker_pass_is_long(const struct worker *w);
+
+/* Adds a line about env's answer. */
+void worker_log_access(struct worker *w, struct gcorn_environ *env, uint64_t duration_ns);
+
+#endif
