@@ -4,6 +4,52 @@
 
 VERSION := 0.1.0
 
+# One build with all cores, unless the caller chose otherwise.
+ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+MAKEFLAGS += --no-print-directory
+
+# ---- dependencies ----------------------------------------------------------------------------
+#
+# `make deps GOAL...` first installs what is missing from Debian's packages, then makes the goals in
+# a make of its own, which sees what is there now.
+ifneq ($(filter deps deps-bench,$(MAKECMDGOALS)),)
+
+DEPS_BUILD := gcc libc6-dev pkg-config libev-dev libyaml-dev
+DEPS_TEST := libcmocka-dev python3 python3-pytest nginx-light curl g++ procps
+DEPS_BENCH := nghttp2-client valgrind strace wrk
+GOALS := $(filter-out deps deps-bench,$(MAKECMDGOALS))
+DEPS := $(DEPS_BUILD) $(if $(filter check% fuzz,$(GOALS)),$(DEPS_TEST)) \
+        $(if $(filter deps-bench,$(MAKECMDGOALS)),$(DEPS_BENCH))
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+# RUNLEVEL=1: a server that comes as a dependency of the tests is not started
+APT_GET := $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get
+
+.PHONY: deps deps-bench $(GOALS)
+# libllhttp-dev where the distribution has it, else the C sources that node-llhttp brings
+deps deps-bench &:
+	@missing=; for package in $(DEPS); do \
+	    dpkg -s $$package 2>/dev/null | grep -q '^Status: .* installed' || missing="$$missing $$package"; done; \
+	if ! dpkg -s libllhttp-dev >/dev/null 2>&1 && ! dpkg -s node-llhttp >/dev/null 2>&1; then \
+	    missing="$$missing llhttp"; fi; \
+	if [ -z "$$missing" ]; then echo "deps: all there"; exit 0; fi; \
+	$(APT_GET) update -q && \
+	case "$$missing" in *" llhttp"*) \
+	    if apt-cache show libllhttp-dev >/dev/null 2>&1; then llhttp=libllhttp-dev; \
+	    else llhttp=node-llhttp; fi; missing="$${missing% llhttp} $$llhttp";; esac; \
+	echo "deps: installing$$missing" && \
+	$(APT_GET) install -y -q --no-install-recommends $$missing
+
+ifneq ($(GOALS),)
+$(firstword $(GOALS)): deps
+	@$(MAKE) $(GOALS)
+$(wordlist 2,99,$(GOALS)): $(firstword $(GOALS))
+	@:
+endif
+
+else # the rest of this file
+
 PREFIX     ?= /usr/local
 BINDIR     ?= $(PREFIX)/bin
 INCLUDEDIR ?= $(PREFIX)/include
@@ -16,12 +62,6 @@ endif
 CFLAGS     ?= -O2 -g
 PKG_CONFIG ?= pkg-config
 PYTHON     ?= /usr/bin/python3
-
-# One build with all cores, unless the caller chose otherwise.
-ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
-MAKEFLAGS += -j$(shell nproc)
-endif
-MAKEFLAGS += --no-print-directory
 
 comma := ,
 ifdef SANITIZE
@@ -75,29 +115,37 @@ UNIT_SRCS := $(wildcard tests/unit/test_*.c)
 UNIT_TESTS := $(UNIT_SRCS:tests/unit/%.c=$(B)/tests/%)
 
 .PHONY: all examples check check-unit check-system check-headers check-includes fuzz bench count \
-        install uninstall docs lint clean deps run
+        install uninstall docs lint clean run
 .DELETE_ON_ERROR:
 
 all: $(B)/gcorn examples
 examples: $(EXAMPLE_SOS)
 
 # ---- building --------------------------------------------------------------------------------
+#
+# `make V=1` shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo "  $(1) $@")
 
 $(B)/gcorn: $(B)/main.o $(OBJS) $(LLHTTP_OBJS)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(EXPORT) -o $@ $^ $(LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(EXPORT) -o $@ $^ $(LIBS)
 
 $(B)/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/llhttp/%.o: $(LLHTTP_DIR)/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) -std=c11 $(LLHTTP_CFLAGS) -fPIE $(HARDEN) $(CFLAGS) -w -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) -std=c11 $(LLHTTP_CFLAGS) -fPIE $(HARDEN) $(CFLAGS) -w -c -o $@ $<
 
 # An example is compiled the way its reader would: nothing but gcorn.h, warnings on.
 $(B)/examples/%.so: examples/%/*.c include/gcorn.h Makefile
 	@mkdir -p $(@D)
-	$(CC) -std=c11 -D_GNU_SOURCE -g -O2 -Wall -Wextra -Wpedantic -Wshadow -Iinclude -shared -fPIC \
+	$(call say,SO)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g -O2 -Wall -Wextra -Wpedantic -Wshadow -Iinclude -shared -fPIC \
 	    $(filter-out -fno-sanitize-recover=all,$(if $(SANITIZE),$(HARDEN))) $(CPPFLAGS) -o $@ $(filter %.c,$^)
 
 -include $(OBJS:.o=.d) $(B)/main.d
@@ -108,7 +156,8 @@ check: check-includes check-headers check-unit check-system
 
 $(B)/tests/%: tests/unit/%.c $(OBJS) $(LLHTTP_OBJS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Itests/unit $(ALL_LDFLAGS) -MMD -MP -o $@ $< $(OBJS) $(LLHTTP_OBJS) $(LIBS) -lcmocka
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests/unit $(ALL_LDFLAGS) -MMD -MP -o $@ $< $(OBJS) $(LLHTTP_OBJS) $(LIBS) -lcmocka
 
 -include $(UNIT_TESTS:=.d)
 
@@ -128,5 +177,51 @@ $(B)/headers/%.ok: % Makefile
 check-includes:
 	@$(PYTHON) -B tests/check_includes.py
 
+# ---- using -----------------------------------------------------------------------------------
+
+run: all
+	@echo "try: curl -i http://127.0.0.1:8000/"
+	$(B)/gcorn --bind 127.0.0.1:8000 $(B)/examples/hello.so:handler
+
+# The sample is made of the same rows as the settings; a test compares them.
+docs: $(B)/gcorn
+	$(B)/gcorn --print-sample > gunicorn-c.yaml
+
+install: all
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(LIBDIR)/pkgconfig
+	install -m 755 $(B)/gcorn $(DESTDIR)$(BINDIR)/gcorn
+	install -m 644 include/gcorn.h $(DESTDIR)$(INCLUDEDIR)/gcorn.h
+	printf '%s\n' 'includedir=$(INCLUDEDIR)' 'Name: gcorn' \
+	    'Description: pre-fork HTTP application server in C' 'Version: $(VERSION)' \
+	    'Cflags: -I$${includedir}' > $(B)/gcorn.pc
+	install -m 644 $(B)/gcorn.pc $(DESTDIR)$(LIBDIR)/pkgconfig/gcorn.pc
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/gcorn $(DESTDIR)$(INCLUDEDIR)/gcorn.h \
+	    $(DESTDIR)$(LIBDIR)/pkgconfig/gcorn.pc
+
+# ---- measuring -------------------------------------------------------------------------------
+
+# What a request costs in instructions and system calls: the measure for every hot-path change.
+count: all
+	@$(PYTHON) -B tests/bench/count.py $(B)
+
+bench: all
+	@$(PYTHON) -B tests/bench/start.py $(B)
+	@$(PYTHON) -B tests/bench/fair.py $(B)
+
+# ---- keeping ---------------------------------------------------------------------------------
+
+# clang-format in place of arguments about layout; cppcheck and clang's warnings where installed.
+lint:
+	@clang-format --dry-run -Werror $(wildcard src/*/*.[ch] src/*.c include/*.h tests/unit/*.[ch] examples/*/*.c)
+	@if command -v clang >/dev/null; then for f in $(SRCS) src/main.c; do \
+	    clang $(filter-out -fno-sanitize-recover=all,$(ALL_CFLAGS)) -Werror -fsyntax-only $$f || exit 1; done; fi
+	@if command -v cppcheck >/dev/null; then cppcheck -q --std=c11 --error-exitcode=1 \
+	    --enable=warning,portability --inline-suppr --suppress=missingIncludeSystem -Isrc -Iinclude \
+	    -DGCORN_VERSION='"$(VERSION)"' src; fi
+
 clean:
 	rm -rf build
+
+endif

@@ -71,11 +71,23 @@ static bool is_escape(const char *p, size_t len)
     return len >= 3 && p[0] == '%' && hex_value(p[1]) >= 0 && hex_value(p[2]) >= 0;
 }
 
-/* unreserved and sub-delims, RFC 3986 2.2 and 2.3: what a host name may hold besides escapes. */
+/* unreserved and sub-delims, RFC 3986 2.2 and 2.3: what a host name may hold besides escapes. All of
+ * them but five are tchars, and a few tchars are none of them. */
 static bool is_reg_name_char(char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c != '\0' && strchr("-._~!$&'()*+,;=", c));
+    switch (c) {
+    case '(':
+    case ')':
+    case ',':
+    case ';':
+    case '=': return true;
+    case '#':
+    case '%':
+    case '^':
+    case '`':
+    case '|': return false;
+    default: return syntax_tchar[(unsigned char)c];
+    }
 }
 
 /* The length of the host at the start of p, or -1: [address] or a registered name. */
@@ -89,10 +101,10 @@ static long host_len(const char *p, size_t len)
         return i < len && p[i] == ']' && i > 1 ? (long)i + 1 : -1;
     }
     while (i < len && p[i] != ':') {
-        if (is_escape(p + i, len - i))
-            i += 3;
-        else if (is_reg_name_char(p[i]))
+        if (is_reg_name_char(p[i]))
             i++;
+        else if (is_escape(p + i, len - i))
+            i += 3;
         else
             return -1;
     }

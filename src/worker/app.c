@@ -17,8 +17,8 @@
 
 #include "base/util.h"
 
-#define ABI_SYMBOL "gcorn_abi_"
-#define ABI_SPOKEN "gcorn_abi_1"
+#define ABI_SYMBOL "gcorn_abi_" /* and the number */
+#define ABI_SPOKEN "1"
 
 /* The machine that this binary is for, read off its own header. */
 static const ElfW(Ehdr) * own_header(void)
@@ -70,7 +70,7 @@ static int explain_dlopen(const char *path, const char *message, struct error *e
             err, EXIT_APP,
             "%s speaks ABI %s of gcorn.h, this gcorn speaks ABI %s: compile it against "
             "the gcorn.h of gcorn %s",
-            path, symbol + strlen(ABI_SYMBOL), ABI_SPOKEN + strlen(ABI_SYMBOL), GCORN_VERSION);
+            path, symbol + strlen(ABI_SYMBOL), ABI_SPOKEN, GCORN_VERSION);
     if (symbol)
         return error_set(
             err, EXIT_APP,

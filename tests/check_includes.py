@@ -1,0 +1,53 @@
+#!/usr/bin/python3
+"""Checks the direction of includes: a room under src/ knows only the rooms below it.
+
+Also the few headers that one file alone may know, and what http/ must not touch. Prints a line for
+each breach and exits 1, or says how many files are in order.
+"""
+import pathlib
+import re
+import sys
+
+ROOMS = ["base", "settings", "system", "http", "worker", "master"]
+# A room knows those before it in the list, except:
+FORBIDDEN = {("system", "settings"), ("http", "settings"), ("http", "system")}
+ONLY = {"yaml.h": ["src/settings/config_yaml.c"], "llhttp.h": ["src/http/request.c"]}
+NOT_IN_HTTP = ["ev.h", "sys/socket.h", "sys/epoll.h", "netinet/in.h"]
+ONLY_MASTER = re.compile(r"\b(?:fork|waitpid|kill)\(")
+# daemonising is a fork too, and it is the system room's
+FORKS = {"src/system/process.c"}
+
+
+def breaches(path):
+    name = path.as_posix()
+    room = path.parts[1] if len(path.parts) > 2 else None
+    text = path.read_text()
+    for header in re.findall(r'^#include "([^"]+)"', text, re.M):
+        if header in ("gcorn.h", "settings/settings.def"):
+            continue
+        target = header.split("/")[0]
+        if target not in ROOMS:
+            yield f"{name} includes {header}, which is in no room"
+        elif room and (ROOMS.index(target) > ROOMS.index(room) or (room, target) in FORBIDDEN):
+            yield f"{name} includes {header}: {room}/ may not know {target}/"
+    for header in re.findall(r"^#include <([^>]+)>", text, re.M):
+        if name not in ONLY.get(header, [name]):
+            yield f"{name} includes <{header}>: only {ONLY[header][0]} may"
+        if room == "http" and header in NOT_IN_HTTP:
+            yield f"{name} includes <{header}>: http/ is bytes in, bytes out"
+    code = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    if room in ROOMS and room != "master" and name not in FORKS and ONLY_MASTER.search(code):
+        yield f"{name}: only master/ forks, waits and kills"
+
+
+def main():
+    files = sorted(pathlib.Path("src").rglob("*.[ch]"))
+    found = [line for path in files for line in breaches(path)]
+    for path in files:
+        if path.suffix == ".c" and path.name != "main.c" and not path.with_suffix(".h").exists():
+            found.append(f"{path.as_posix()} has no header of its own")
+    print("\n".join(found) if found else f"includes: {len(files)} files in order")
+    sys.exit(bool(found))
+
+
+main()
