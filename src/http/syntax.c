@@ -71,8 +71,8 @@ static bool is_escape(const char *p, size_t len)
     return len >= 3 && p[0] == '%' && hex_value(p[1]) >= 0 && hex_value(p[2]) >= 0;
 }
 
-/* unreserved and sub-delims, RFC 3986 2.2 and 2.3: what a host name may hold besides escapes. All of
- * them but five are tchars, and a few tchars are none of them. */
+/* unreserved and sub-delims, RFC 3986 2.2 and 2.3: what a host name may hold besides escapes. All
+ * of them but five are tchars, and a few tchars are none of them. */
 static bool is_reg_name_char(char c)
 {
     switch (c) {

@@ -299,7 +299,7 @@ static void conn_answer(struct conn *c)
     if (w->app.on_pre_request)
         w->app.on_pre_request(env);
     response_run(env, w->app.handler);
-    fair_note(&w->fair, worker_call_end(w) / 1000000, w->now_ns / 1000000);
+    (void)worker_call_end(w);
     env->response.close = must_close(c);
     next_piece(c);
     if (!c->more && c->piece_len == 0 && !env->response.broken)
@@ -404,6 +404,7 @@ static void conn_read(struct conn *c)
     ssize_t n = read(c->fd, w->in, WORKER_IN_SIZE);
 
     if (n > 0) {
+        fair_note_wait(&w->fair, worker_waited_ms(w), w->now_ns / 1000000);
         w->slot->bytes_in += (uint64_t)n;
         conn_work(c, w->in, (size_t)n);
     } else if (n == 0) {

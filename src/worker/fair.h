@@ -3,9 +3,11 @@
  * fair - fair_close: which keep-alive connections a worker lets go.
  *
  * A connection is pinned to the worker that accepted it and waits behind that worker's calls while
- * siblings may be idle. When calls have been slow lately, answers say Connection: close, so that
+ * siblings may be idle. When connections have waited lately, answers say Connection: close, so that
  * the client's next request goes through the kernel's queue, from which whoever is free takes it.
- * Plain state and numbers: no clock, no socket.
+ * After a while connections are kept again; if that soon makes one wait, the next while is longer.
+ * Where calls are slow but nobody waits for them (as many workers as clients), all connections
+ * stay. Plain state and numbers: no clock, no socket.
  */
 #ifndef GCORN_WORKER_FAIR_H
 #define GCORN_WORKER_FAIR_H
@@ -14,20 +16,22 @@
 #include <stdint.h>
 
 enum {
-    FAIR_SLOW_MS = 10,     /* a call, or a wait behind calls, longer than this is slow */
-    FAIR_MEMORY_MS = 2000, /* how long one slow call is remembered */
+    FAIR_WAIT_MS = 10,     /* a wait longer than this counts */
+    FAIR_MEMORY_MS = 4000, /* and is remembered so long */
+    FAIR_MEMORY_MAX_MS =
+        64000, /* at most, when keeping connections again and again made some wait */
 };
 
 struct fair {
     bool enabled;
-    uint64_t slow_until_ms; /* slow lately until then */
+    uint64_t until_ms;  /* connections are let go until then */
+    uint64_t memory_ms; /* how long the last wait is remembered */
 };
 
-/* A call took took_ms, or a connection waited that long to be read. */
-void fair_note(struct fair *f, uint64_t took_ms, uint64_t now_ms);
+/* A connection's bytes lay unread for waited_ms, because calls of others ran. */
+void fair_note_wait(struct fair *f, uint64_t waited_ms, uint64_t now_ms);
 
-/* Should the answer that is about to leave say Connection: close? others: how many connections
- * besides its own the worker holds. */
+/* Should the answer that is about to leave say Connection: close? */
 bool fair_lets_go(const struct fair *f, uint64_t now_ms);
 
 #endif

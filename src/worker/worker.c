@@ -38,6 +38,7 @@ enum {
     DRAIN_AGAIN_MS = 100,  /* connections that became idle late are looked for so often */
     BODY_MEM_MAX = 64 * 1024,
     LINGER_MS = 2000,
+    NO_SLEEP_NS = 1000000, /* between two passes of a loop that had work waiting */
 };
 
 /* What signal handlers and the functions of gcorn.h that have no environ must reach. */
@@ -49,11 +50,19 @@ static pid_t the_pid; /* children that the application forks are not the worker 
 
 void worker_look_at_clock(struct worker *w)
 {
+    uint64_t last_ns = w->now_ns;
+
     w->now_ns = now_ns();
-    if (w->pass_ns == 0)
-        w->pass_ns = w->now_ns;
-    else /* whoever is served now has waited since the pass began */
-        fair_note(&w->fair, (w->now_ns - w->pass_ns) / 1000000, w->now_ns / 1000000);
+    if (w->pass_ns != 0)
+        return;
+    /* The loop did not sleep between two passes: what it found had come during the last one. */
+    w->waited_ns = w->now_ns - last_ns < NO_SLEEP_NS ? w->last_pass_ns : 0;
+    w->pass_ns = w->now_ns;
+}
+
+uint64_t worker_waited_ms(const struct worker *w)
+{
+    return (w->waited_ns + w->now_ns - w->pass_ns) / 1000000;
 }
 
 bool worker_pass_is_long(const struct worker *w)
@@ -549,6 +558,7 @@ static void on_pass_begin(struct ev_loop *loop, struct ev_check *check, int reve
 
     (void)loop;
     (void)revents;
+    w->last_pass_ns = w->pass_ns != 0 ? w->now_ns - w->pass_ns : 0;
     w->pass_ns = 0; /* the first callback takes the time */
 }
 

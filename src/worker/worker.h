@@ -73,9 +73,11 @@ struct worker {
     struct ev_timer timer_sweep;
     uint64_t sweep_at_ms; /* client time; UINT64_MAX: not armed */
 
-    uint64_t now_ns;   /* as of the last look at the clock */
-    uint64_t pass_ns;  /* when this pass of the loop began */
-    uint64_t calls_ns; /* spent in application code so far: client time stands still in it */
+    uint64_t now_ns;  /* as of the last look at the clock */
+    uint64_t pass_ns; /* when this pass of the loop began; 0: its first callback is yet to come */
+    uint64_t last_pass_ns; /* how long the one before took */
+    uint64_t waited_ns;    /* how long what this pass found may have waited for it */
+    uint64_t calls_ns;     /* spent in application code so far: client time stands still in it */
     uint64_t request_count;
     struct fair fair;
 
@@ -109,6 +111,9 @@ uint64_t worker_call_end(struct worker *w);
 
 /* Takes the time: at the start of every callback. */
 void worker_look_at_clock(struct worker *w);
+
+/* The longest that a connection which is read now can have waited for calls to end. */
+uint64_t worker_waited_ms(const struct worker *w);
 
 /* Milliseconds of client time (timers.h). */
 static inline uint64_t worker_client_ms(const struct worker *w)

@@ -1,0 +1,81 @@
+#!/usr/bin/python3
+"""The experiment of fair_close: what a quick request waits for behind slow ones.
+
+4 workers, 16 clients; 90 % of the calls take 1 ms, 10 % take 100 ms; a client thinks for 100 ms.
+Printed is the p95 of the 1 ms requests with keep-alive connections, with a connection per request
+in the same run, and their ratio (to hold: at most 2); beside it, what it is without fair_close.
+
+    tests/bench/fair.py BUILD_DIR [seconds a round] [rounds]
+"""
+import asyncio
+import random
+import sys
+import time
+
+from harness import Server, median, percentile
+
+WORKERS, CLIENTS, THINK_S = 4, 16, 0.1
+SLOW_SHARE, SLOW_MS, QUICK_MS = 0.1, 100, 1
+
+
+async def request(port, connection, ms, keep_alive):
+    """One request, on the connection given or a new one. The connection to go on with, or None."""
+    reader, writer = connection or await asyncio.open_connection("127.0.0.1", port)
+    close = "" if keep_alive else "Connection: close\r\n"
+    writer.write(f"GET /sleep?ms={ms} HTTP/1.1\r\nHost: x\r\n{close}\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    await reader.readexactly(length)
+    if b"connection: close" in head.lower() or not keep_alive:
+        writer.close()
+        return None
+    return reader, writer
+
+
+async def client(port, keep_alive, until, quick, seed):
+    chance = random.Random(seed)
+    connection = None
+    await asyncio.sleep(chance.random() * THINK_S)
+    while time.monotonic() < until:
+        slow = chance.random() < SLOW_SHARE
+        began = time.monotonic()
+        connection = await request(port, connection, SLOW_MS if slow else QUICK_MS, keep_alive)
+        if not slow:
+            quick.append(1000 * (time.monotonic() - began))
+        await asyncio.sleep(THINK_S)
+    if connection:
+        connection[1].close()
+
+
+async def measure(port, keep_alive, seconds, seed):
+    quick = []
+    until = time.monotonic() + seconds
+    await asyncio.gather(*(client(port, keep_alive, until, quick, seed * 100 + i)
+                           for i in range(CLIENTS)))
+    return quick
+
+
+def main():
+    build = sys.argv[1]
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 5
+    rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 3
+    app = f"{build}/examples/faulty.so:handler"
+    ways = {"a connection per request": ([], False), "keep-alive": ([], True),
+            "keep-alive, --no-fair-close": (["--no-fair-close"], True)}
+    p95 = {way: [] for way in ways}
+    p50 = {way: [] for way in ways}
+    for turn in range(rounds):
+        for way, (arguments, keep_alive) in ways.items():
+            with Server(build, "-w", str(WORKERS), "--log-level", "info", *arguments, app) as server:
+                quick = asyncio.run(measure(server.port, keep_alive, seconds, turn))
+            p50[way].append(percentile(quick, 0.5))
+            p95[way].append(percentile(quick, 0.95))
+    print("fair_close: the 1 ms requests, ms (median of rounds)")
+    for way in ways:
+        print(f"  {way:30} p50 {median(p50[way]):6.1f}  p95 {median(p95[way]):6.1f}   "
+              f"({', '.join(f'{value:.1f}' for value in p95[way])})")
+    ratio = median(p95["keep-alive"]) / median(p95["a connection per request"])
+    print(f"  p95 keep-alive / connection per request: {ratio:.2f}")
+
+
+main()
