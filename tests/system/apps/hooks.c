@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * hooks - every hook of gcorn.h writes a line into the file hooks.txt. /hang blocks for ever. With
+ * -DREFUSES gcorn_on_worker_init refuses; with -DCRASHES the object's constructor crashes; with
+ * -DLEAVES it calls exit(0).
+ */
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <gcorn.h>
+
+/* One write, of what a signal handler may use, too. */
+static void note(const char *line)
+{
+    int fd = open("hooks.txt", O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+
+    if (write(fd, line, strlen(line)) < 0)
+        _exit(99);
+    close(fd);
+}
+
+#ifdef CRASHES
+static volatile uintptr_t nowhere = 64; /* volatile: the compiler would warn */
+
+__attribute__((constructor)) static void crash(void)
+{
+    *(volatile int *)nowhere = 1;
+}
+#endif
+
+#ifdef LEAVES
+__attribute__((constructor)) static void leave(void)
+{
+    exit(0);
+}
+#endif
+
+GCORN_EXPORT int gcorn_on_worker_init(void)
+{
+#ifdef REFUSES
+    return -1;
+#else
+    note("init\n");
+    return 0;
+#endif
+}
+
+GCORN_EXPORT void gcorn_on_worker_exit(void)
+{
+    note("exit\n");
+}
+
+GCORN_EXPORT void gcorn_on_worker_abort(void)
+{
+    note("abort\n");
+}
+
+GCORN_EXPORT void gcorn_on_pre_request(struct gcorn_environ *env)
+{
+    note(gcorn_printf(env, "pre %s\n", gcorn_get(env, "PATH_INFO")));
+}
+
+GCORN_EXPORT void gcorn_on_post_request(struct gcorn_environ *env)
+{
+    const char *status = gcorn_get(env, "gcorn.status");
+    const char *sent = gcorn_get(env, "gcorn.bytes_sent");
+
+    note(gcorn_printf(env, "post %s %s %s\n", gcorn_get(env, "PATH_INFO"), status ? status : "?",
+                      sent ? sent : "?"));
+}
+
+GCORN_EXPORT
+struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response *start_response)
+{
+    while (strcmp(gcorn_get(env, "PATH_INFO"), "/hang") == 0)
+        pause();
+    note("call\n");
+    gcorn_start(start_response, "200 OK", NULL);
+    return gcorn_body_text(env, "hooked");
+}
