@@ -103,6 +103,8 @@ uint64_t worker_call_end(struct worker *w)
     return took;
 }
 
+static void update_accepting(struct worker *w);
+
 static void arm_sweep(struct worker *w, uint64_t at_ms)
 {
     uint64_t now = worker_client_ms(w);
@@ -120,6 +122,8 @@ void worker_set_timer(struct worker *w, struct conn *c, enum timer_kind kind)
     timer_set(&w->timers, &c->timer, kind, worker_client_ms(w));
     if (c->timer.deadline_ms < w->sweep_at_ms)
         arm_sweep(w, c->timer.deadline_ms);
+    if (kind == TIMER_KEEPALIVE && !w->accepting)
+        update_accepting(w); /* an idle connection can make room */
 }
 
 static void on_sweep(struct ev_loop *loop, struct ev_timer *timer, int revents)
@@ -192,7 +196,8 @@ static bool has_room(const struct worker *w)
 /* Starts or stops the acceptors, whichever the state asks for. */
 static void update_accepting(struct worker *w)
 {
-    bool wanted = !w->draining && has_room(w) && !ev_is_active(&w->accept_pause);
+    bool can_take = has_room(w) || timers_first(&w->timers, TIMER_KEEPALIVE);
+    bool wanted = !w->draining && can_take && !ev_is_active(&w->accept_pause);
 
     if (wanted == w->accepting)
         return;
