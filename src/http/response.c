@@ -38,27 +38,26 @@ enum answer_field {
 static enum answer_field answer_field(const char *name, size_t len)
 {
     static const struct {
-        const char *lower;
-        enum answer_field what;
+        const char *lower[2];
+        enum answer_field what[2];
     } known[] = {
-        {"te", ANSWER_HOP},
-        {"date", ANSWER_DATE},
-        {"server", ANSWER_SERVER},
-        {"trailer", ANSWER_HOP},
-        {"upgrade", ANSWER_HOP},
-        {"connection", ANSWER_HOP},
-        {"keep-alive", ANSWER_HOP},
-        {"content-length", ANSWER_LENGTH},
-        {"proxy-connection", ANSWER_HOP},
-        {"transfer-encoding", ANSWER_HOP},
-        {"proxy-authenticate", ANSWER_HOP},
-        {"proxy-authorization", ANSWER_HOP},
+        [2] = {{"te"}, {ANSWER_HOP}},
+        [4] = {{"date"}, {ANSWER_DATE}},
+        [6] = {{"server"}, {ANSWER_SERVER}},
+        [7] = {{"trailer", "upgrade"}, {ANSWER_HOP, ANSWER_HOP}},
+        [10] = {{"connection", "keep-alive"}, {ANSWER_HOP, ANSWER_HOP}},
+        [14] = {{"content-length"}, {ANSWER_LENGTH}},
+        [16] = {{"proxy-connection"}, {ANSWER_HOP}},
+        [17] = {{"transfer-encoding"}, {ANSWER_HOP}},
+        [18] = {{"proxy-authenticate"}, {ANSWER_HOP}},
+        [19] = {{"proxy-authorization"}, {ANSWER_HOP}},
     };
 
-    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-        if ((known[i].lower[0] | 0x20) == (name[0] | 0x20) && strlen(known[i].lower) == len &&
-            syntax_is(name, len, known[i].lower))
-            return known[i].what;
+    if (len >= ARRAY_LEN(known))
+        return ANSWER_OTHER;
+    for (size_t i = 0; i < 2 && known[len].lower[i]; i++) {
+        if (syntax_is(name, len, known[len].lower[i]))
+            return known[len].what[i];
     }
     return ANSWER_OTHER;
 }

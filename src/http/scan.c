@@ -91,24 +91,32 @@ static bool in_request_line(const struct scan *s)
 }
 
 /* After bytes were added to the current line: is it still within bounds? */
-static int check_line(const struct scan *s, const struct scan_limits *limits, const char **reason)
+static inline int check_line(const struct scan *s, const struct scan_limits *limits,
+                             const char **reason)
 {
-    if (in_request_line(s)) {
-        if ((limits->line_max > 0 && s->line_len > limits->line_max) || s->len > limits->head_max) {
-            *reason = "the request line is too long";
-            return 414;
-        }
+    bool request_line = in_request_line(s);
+    size_t max = request_line ? limits->line_max : limits->field_max;
+
+    if ((max == 0 || s->line_len <= max) && s->len <= limits->head_max)
         return 0;
-    }
-    if (limits->field_max > 0 && s->line_len > limits->field_max) {
-        *reason = "a header field is too long";
-        return 431;
-    }
-    if (s->len > limits->head_max) {
+    if (request_line)
+        *reason = "the request line is too long";
+    else if (s->len > limits->head_max)
         *reason = "the header fields are too long together";
-        return 431;
-    }
-    return 0;
+    else
+        *reason = "a header field is too long";
+    return request_line ? 414 : 431;
+}
+
+/* The LF of a line has come: whatever the line was cut into, this is where it is judged whole. */
+static inline int end_line(struct scan *s, const struct scan_limits *limits, const char **reason)
+{
+    int status = check_line(s, limits, reason);
+
+    s->lines++;
+    s->line_len = 0;
+    s->place = SCAN_START;
+    return status;
 }
 
 /* At the first byte of a line that is not the request line. */
@@ -138,22 +146,30 @@ static int bad_line_end(const char **reason)
     return 400;
 }
 
-/* Scans the rest of the current line, up to and with its CR. */
-static int scan_line(struct scan *s, const struct scan_limits *limits, const char *p, size_t len,
-                     size_t *used, const char **reason)
+/* Scans the rest of the current line, with its CRLF if that is there. */
+static inline int scan_line(struct scan *s, const struct scan_limits *limits, const char *p,
+                            size_t len, size_t *used, const char **reason)
 {
     size_t n = scan_control(p, len);
 
     s->line_len += n;
+    if (n == len) {
+        s->len += n;
+        *used = n;
+        return check_line(s, limits, reason);
+    }
+    if (p[n] == '\r' && len - n > 1 && p[n + 1] == '\n') {
+        s->len += n + 2;
+        *used = n + 2;
+        return end_line(s, limits, reason);
+    }
     s->len += n;
     *used = n;
     int status = check_line(s, limits, reason);
-    if (status != 0 || n == len)
-        return status;
-    if (p[n] != '\r')
-        return bad_line_end(reason);
-    *used = n + 1;
+    if (status != 0 || p[n] != '\r')
+        return status != 0 ? status : bad_line_end(reason);
     s->len++;
+    *used = n + 1;
     s->place = SCAN_CR;
     return 0;
 }
@@ -161,31 +177,23 @@ static int scan_line(struct scan *s, const struct scan_limits *limits, const cha
 /* One byte at a place where a single byte decides. */
 static int scan_byte(struct scan *s, const struct scan_limits *limits, char c, const char **reason)
 {
-    switch (s->place) {
-    case SCAN_BEFORE_CR:
-        if (c != '\n')
-            return bad_line_end(reason);
-        s->place = SCAN_BEFORE;
-        s->skipped++;
-        return 0;
-    case SCAN_CR:
-    case SCAN_LAST_CR:
-        if (c != '\n')
-            return bad_line_end(reason);
-        s->len++;
-        if (s->place == SCAN_LAST_CR) {
-            s->place = SCAN_END;
-        } else {
-            s->lines++;
-            s->line_len = 0;
-            s->place = SCAN_START;
-        }
-        return check_line(s, limits, reason);
-    default: /* SCAN_START, at the CR of the empty line */
+    if (s->place == SCAN_START) { /* at the CR of the empty line */
         s->len++;
         s->place = SCAN_LAST_CR;
         return 0;
     }
+    if (c != '\n')
+        return bad_line_end(reason);
+    if (s->place == SCAN_BEFORE_CR) {
+        s->skipped++;
+        s->place = SCAN_BEFORE;
+        return 0;
+    }
+    s->len++;
+    if (s->place == SCAN_CR)
+        return end_line(s, limits, reason);
+    s->place = SCAN_END;
+    return check_line(s, limits, reason);
 }
 
 int scan_head(struct scan *s, const struct scan_limits *limits, const char *data, size_t len,

@@ -71,23 +71,27 @@ static bool is_escape(const char *p, size_t len)
     return len >= 3 && p[0] == '%' && hex_value(p[1]) >= 0 && hex_value(p[2]) >= 0;
 }
 
-/* unreserved and sub-delims, RFC 3986 2.2 and 2.3: what a host name may hold besides escapes. All
- * of them but five are tchars, and a few tchars are none of them. */
-static bool is_reg_name_char(char c)
+/* unreserved and sub-delims, RFC 3986 2.2 and 2.3: what a host name may hold besides escapes. */
+/* clang-format off */
+static const bool reg_name_char[256] = {
+    ['-'] = 1, ['.'] = 1, ['_'] = 1, ['~'] = 1, ['!'] = 1, ['$'] = 1, ['&'] = 1, ['\''] = 1,
+    ['('] = 1, [')'] = 1, ['*'] = 1, ['+'] = 1, [','] = 1, [';'] = 1, ['='] = 1,
+    ['0'] = 1, ['1'] = 1, ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1,
+    ['8'] = 1, ['9'] = 1,
+    ['A'] = 1, ['B'] = 1, ['C'] = 1, ['D'] = 1, ['E'] = 1, ['F'] = 1, ['G'] = 1, ['H'] = 1,
+    ['I'] = 1, ['J'] = 1, ['K'] = 1, ['L'] = 1, ['M'] = 1, ['N'] = 1, ['O'] = 1, ['P'] = 1,
+    ['Q'] = 1, ['R'] = 1, ['S'] = 1, ['T'] = 1, ['U'] = 1, ['V'] = 1, ['W'] = 1, ['X'] = 1,
+    ['Y'] = 1, ['Z'] = 1,
+    ['a'] = 1, ['b'] = 1, ['c'] = 1, ['d'] = 1, ['e'] = 1, ['f'] = 1, ['g'] = 1, ['h'] = 1,
+    ['i'] = 1, ['j'] = 1, ['k'] = 1, ['l'] = 1, ['m'] = 1, ['n'] = 1, ['o'] = 1, ['p'] = 1,
+    ['q'] = 1, ['r'] = 1, ['s'] = 1, ['t'] = 1, ['u'] = 1, ['v'] = 1, ['w'] = 1, ['x'] = 1,
+    ['y'] = 1, ['z'] = 1,
+};
+/* clang-format on */
+
+static inline bool is_reg_name_char(char c)
 {
-    switch (c) {
-    case '(':
-    case ')':
-    case ',':
-    case ';':
-    case '=': return true;
-    case '#':
-    case '%':
-    case '^':
-    case '`':
-    case '|': return false;
-    default: return syntax_tchar[(unsigned char)c];
-    }
+    return reg_name_char[(unsigned char)c];
 }
 
 /* The length of the host at the start of p, or -1: [address] or a registered name. */
