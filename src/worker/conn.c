@@ -329,6 +329,30 @@ static void keep_unparsed(struct conn *c, const char *data, size_t len)
         strbuf_add(&c->in, data, len);
 }
 
+static void conn_settle(struct conn *c);
+
+/* The request did not come in time. */
+static void conn_time_out_request(struct conn *c)
+{
+    conn_refuse(c, 408,
+                request_in_body(&c->env->request) ? "the body did not come in time"
+                                                  : "the head did not come in time");
+    if (conn_flush(c) == FLUSHED_ALL)
+        conn_settle(c);
+}
+
+/* Each piece of a body renews its timer; so that a byte now and then is not enough, the body as a
+ * whole must keep up with a least rate once the timer's length is over. */
+static bool trickles(const struct conn *c)
+{
+    const struct worker *w = worker_of(c);
+    uint64_t rate = w->config->body_min_rate, len = c->env->request.body.len;
+    uint64_t took_ms = worker_client_ms(w) - c->body_ms;
+
+    return rate > 0 && took_ms > w->config->body_timeout_ms &&
+           took_ms - w->config->body_timeout_ms > len * 1000 / rate;
+}
+
 /* All answers are in the kernel's hands: what next? */
 static void conn_settle(struct conn *c)
 {
@@ -343,7 +367,11 @@ static void conn_settle(struct conn *c)
     } else if (!c->env) {
         conn_set_state(c, CONN_IDLE);
     } else if (request_in_body(&c->env->request)) {
+        if (c->state != CONN_BODY)
+            c->body_ms = worker_client_ms(worker_of(c));
         conn_set_state(c, CONN_BODY);
+        if (trickles(c))
+            conn_time_out_request(c);
     } else {
         conn_set_state(c, CONN_HEAD);
     }
@@ -510,11 +538,7 @@ void conn_timed_out(struct conn *c)
         conn_drop(c);
         return;
     }
-    conn_refuse(c, 408,
-                state == CONN_BODY ? "the body did not come in time"
-                                   : "the head did not come in time");
-    if (conn_flush(c) == FLUSHED_ALL)
-        conn_settle(c);
+    conn_time_out_request(c);
 }
 
 bool conn_let_go(struct conn *c)

@@ -45,6 +45,7 @@ struct conn {
 
     struct gcorn_environ *env; /* the request that is coming or being answered; NULL when none */
     uint64_t request_ns;       /* when its first bytes were read */
+    uint64_t body_ms;          /* when its body began, in client time */
     struct strbuf in;          /* bytes behind it, not parsed yet */
     struct strbuf out;         /* of answers, for the socket */
     size_t out_sent;           /* bytes of out that are gone */
