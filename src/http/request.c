@@ -38,6 +38,7 @@ void request_init(struct request *r, const struct request_limits *limits, struct
 
 void request_release(struct request *r)
 {
+    strbuf_release(&r->trailers);
     spool_release(&r->body);
 }
 
@@ -122,11 +123,12 @@ static void check_transfer_encoding(struct request *r, const struct field *f)
     const char *list = f->value, *coding;
     size_t len = f->value_len, coding_len;
     size_t codings = 0;
-    bool other = false;
+    bool other = false, ends_chunked = false;
 
     while (syntax_next_element(&list, &len, &coding, &coding_len)) {
         codings++;
-        other |= coding_len != 7 || !syntax_is(coding, 7, "chunked");
+        ends_chunked = coding_len == 7 && syntax_is(coding, 7, "chunked");
+        other |= !ends_chunked;
     }
     if (r->minor_version == 0)
         refuse(r, 400, "Transfer-Encoding in an HTTP/1.0 request");
@@ -134,6 +136,8 @@ static void check_transfer_encoding(struct request *r, const struct field *f)
         refuse(r, 400, "both Transfer-Encoding and Content-Length");
     else if (codings == 0 || r->seen[FIELD_TRANSFER_ENCODING] > 1)
         refuse(r, 400, "an empty or repeated Transfer-Encoding");
+    else if (!ends_chunked)
+        refuse(r, 400, "a Transfer-Encoding that does not end in chunked");
     else if (other)
         refuse(r, 501, "a transfer coding other than chunked");
     else if (codings > 1)
@@ -488,7 +492,8 @@ static size_t feed_chunks(struct request *r, const char *data, size_t len)
 }
 
 /* Trailers are checked like the head and then forgotten: merged into the environ they would let a
- * client add fields after every check (RFC 9110 6.5.1). */
+ * client add fields after every check (RFC 9110 6.5.1). llhttp gets them in one piece too: were it
+ * asked sooner, what it refuses and what scan_head refuses would come in the order of the cuts. */
 static size_t feed_trailers(struct request *r, const char *data, size_t len)
 {
     const char *reason;
@@ -499,8 +504,15 @@ static size_t feed_trailers(struct request *r, const char *data, size_t len)
         refuse(r, status, reason);
         return used;
     }
-    feed_parser(r, data, used);
-    if (r->scan.place == SCAN_END && r->state == REQUEST_TRAILERS)
+    if (r->scan.place != SCAN_END || r->trailers.len > 0)
+        strbuf_add(&r->trailers, data, used);
+    if (r->scan.place != SCAN_END)
+        return used;
+    if (r->trailers.len > 0)
+        feed_parser(r, r->trailers.data, r->trailers.len);
+    else
+        feed_parser(r, data, used);
+    if (r->state == REQUEST_TRAILERS)
         refuse(r, 400, "invalid trailers");
     return used;
 }

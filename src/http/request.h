@@ -20,6 +20,7 @@
 
 #include "base/arena.h"
 #include "base/spool.h"
+#include "base/strbuf.h"
 #include "http/chunk.h"
 #include "http/scan.h"
 
@@ -98,6 +99,7 @@ struct request {
     uint64_t body_left; /* of a counted body, or of the chunk being read with its CRLF */
     struct chunk_line chunk;
     struct llhttp__internal_s *body_parser; /* llhttp's state between chunks */
+    struct strbuf trailers;                 /* that came in pieces, until they are complete */
     struct spool body;
 };
 
