@@ -49,6 +49,11 @@ def wait_for(condition, what, timeout=None):
         pause = min(pause * 1.5, 0.01)
 
 
+def pace(seconds):
+    """What a slow client does between two steps. Not for waiting."""
+    time.sleep(seconds)
+
+
 # ---- processes ----------------------------------------------------------------------------------
 
 
@@ -148,13 +153,11 @@ class Response:
 class Client:
     """One connection. Answers are read strictly: any deviation from HTTP/1.1 is a failure."""
 
-    def __init__(self, address, receive_buffer=None, timeout=None):
+    def __init__(self, address, timeout=None):
         family = (socket.AF_UNIX if isinstance(address, str)
                   else socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.settimeout(timeout or PATIENCE)
-        if receive_buffer:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.connect(address)
         if family != socket.AF_UNIX:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
