@@ -1,0 +1,891 @@
+# SPDX-License-Identifier: MIT
+"""The master and its workers: how many there are, what each signal does, what becomes of a worker
+that dies, hangs or does not boot."""
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from server import (GCORN, SLOWER, Client, Process, children, clean_environment, example, run,
+                    wait_for)
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
+
+
+class Held:
+    """A request that runs until it is let go: apps/probe.c's /hold."""
+
+    def __init__(self, server, name="held"):
+        self.go = server.dir / f"{name}.go"
+        self.client = server.connect()
+        self.client.send(f"GET /hold?name={name} HTTP/1.1\r\nHost: t\r\n\r\n")
+        wait_for((server.dir / f"{name}.running").exists, "the request to run")
+
+    def let_go(self):
+        self.go.touch()
+        return self.client.response()
+
+
+def pid_of(server):
+    return int(server.get("/pid").text)
+
+
+def write_config(directory, **settings):
+    """gunicorn-c.yaml in a directory, as by an editor that renames."""
+    text = "".join(f"{key}: {value}\n" for key, value in settings.items())
+    (directory / "new.yaml").write_text(text)
+    os.rename(directory / "new.yaml", directory / "gunicorn-c.yaml")
+
+
+def install(path, app_file):
+    """Puts an application in place, the way it should be done: by rename."""
+    shutil.copy(app_file, f"{path}.new")
+    os.rename(f"{path}.new", path)
+
+
+def critical_lines(server):
+    return re.findall(r"\[CRITICAL\] (.*)", server.log())
+
+
+# ---- processes ----------------------------------------------------------------------------------
+
+
+def test_four_workers_are_five_processes(gcorn):
+    server = gcorn("hello", "--workers", "4")
+    assert len(server.workers) == 4
+    assert len(server.left_over()) == 5
+
+
+def test_process_titles(gcorn, tmp_path):
+    os.symlink(example("hello").split(":")[0], tmp_path / "hello.so")
+    server = gcorn("hello.so:handler", "--workers", "2")
+    assert Process(server.pid).title == "gcorn: master [hello.so:handler]"
+    assert [p.title for p in server.workers] == ["gcorn: worker [hello.so:handler]"] * 2
+
+
+def test_process_title_by_name(gcorn):
+    server = gcorn("hello", "--name", "shop")
+    assert Process(server.pid).title == "gcorn: master [shop]"
+    assert server.workers[0].title == "gcorn: worker [shop]"
+
+
+def test_slots_are_numbered(gcorn, probe):
+    server = gcorn(probe, "--workers", "2")
+    held = Held(server)
+    slots = {server.get("/slot").text}  # of the other
+    os.kill(pid_of(server), signal.SIGKILL)
+    assert slots <= {"0", "1"}
+    assert held.let_go().status == 200
+
+
+def test_the_log_of_a_start(gcorn):
+    server = gcorn("hello", "--workers", "2")
+    for line in (r"Starting gcorn \d+\.\d+\.\d+", rf"Listening at: http://127.0.0.1:\d+ \({server.pid}\)",
+                 r"Using worker: sync", r"Workers: 2 \(command line\)"):
+        server.wait_log(rf"\[{server.pid}\] \[INFO\] {line}$")
+    for pid in server.worker_pids:
+        server.wait_log(rf"\[{pid}\] \[INFO\] Booting worker with pid: {pid}$")
+
+
+def test_workers_inherit_no_descriptor_of_others(gcorn):
+    server = gcorn("hello", "--workers", "4")
+    counts = {len(os.listdir(f"/proc/{p.pid}/fd")) for p in server.workers}
+    assert max(counts) - min(counts) <= 1, counts
+
+
+# ---- stopping -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_stop_signals_exit_0(gcorn, number):
+    server = gcorn("hello", "--workers", "2")
+    server.get()
+    assert server.stop(number) == 0
+    assert f"Handling signal: {number.name[3:].lower()}" in server.log()
+    assert server.log().count("Worker exiting") == 2
+    assert server.log().endswith("[INFO] Shutting down: Master\n")
+
+
+def test_term_finishes_the_running_request(gcorn, probe):
+    server = gcorn(probe)
+    held = Held(server)
+    server.kill(signal.SIGTERM)
+    server.wait_log("Handling signal: term")
+    assert server.process.poll() is None
+    answer = held.let_go()
+    assert (answer.status, answer.closes) == (200, True)
+    assert server.wait_exit() == 0
+
+
+def test_term_serves_what_waits_in_the_backlog(gcorn, probe):
+    server = gcorn(probe)
+    held = Held(server)
+    waiting = [server.connect() for _ in range(3)]
+    for client in waiting:
+        client.send("GET /pid HTTP/1.1\r\nHost: t\r\n\r\n")
+    server.kill(signal.SIGTERM)
+    server.wait_log("Handling signal: term")
+    held.let_go()
+    for client in waiting:
+        assert client.response().status == 200
+    assert server.wait_exit() == 0
+
+
+def test_term_of_a_sleeping_application(gcorn):
+    server = gcorn("faulty")
+    client = server.connect()
+    client.send("GET /sleep?ms=200 HTTP/1.1\r\nHost: t\r\n\r\n")
+    server.kill(signal.SIGTERM)
+    assert client.response().text == "slept 200 ms\n"
+    assert server.wait_exit() == 0
+
+
+def test_term_still_answers_on_an_idle_connection(gcorn):
+    """A request that is on its way when the server stops is not lost: keepalive_drain."""
+    server = gcorn("hello", "--keepalive-drain", "10s")
+    client = server.connect()
+    client.get()
+    server.kill(signal.SIGTERM)
+    server.wait_log("Handling signal: term")
+    assert client.get().status == 200
+    assert server.wait_exit() == 0
+
+
+def test_term_closes_idle_connections_after_keepalive_drain(gcorn):
+    server = gcorn("hello", "--keepalive-drain", "50ms")
+    client = server.connect()
+    client.get()
+    server.kill(signal.SIGTERM)
+    client.assert_closed()
+    assert server.wait_exit() == 0
+
+
+def test_graceful_timeout_ends_the_patience(gcorn, probe):
+    server = gcorn(probe, "--graceful-timeout", "200ms")
+    held = Held(server)
+    server.kill(signal.SIGTERM)
+    assert server.wait_exit() == 0
+    server.wait_log(r"\[ERROR\] Worker \(pid:\d+\) did not finish within graceful_timeout: killed")
+    with pytest.raises((AssertionError, ConnectionResetError)):
+        held.client.response()
+
+
+def test_a_second_term_changes_nothing(gcorn, probe):
+    server = gcorn(probe)
+    held = Held(server)
+    server.kill(signal.SIGTERM)
+    server.wait_log("Handling signal: term")
+    server.kill(signal.SIGTERM)
+    server.wait_log("Handling signal: term", count=2)
+    assert held.let_go().status == 200
+    assert server.wait_exit() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_a_quick_stop_after_term_does_not_wait(gcorn, number):
+    server = gcorn("hello", "--keepalive-drain", "30s")
+    client = server.connect()
+    client.get()
+    server.kill(signal.SIGTERM)
+    server.wait_log("Handling signal: term")
+    server.kill(number)
+    client.assert_closed()
+    assert server.wait_exit() == 0
+
+
+def test_quit_does_not_wait_for_a_request(gcorn, probe):
+    server = gcorn(probe)
+    Held(server)
+    started = time.monotonic()
+    server.kill(signal.SIGQUIT)
+    assert server.wait_exit() == 0
+    assert time.monotonic() - started < 3 * SLOWER
+
+
+def test_a_stop_while_workers_boot(gcorn):
+    server = gcorn("hello", "--workers", "4", ready=0)
+    server.wait_log("Booting worker")
+    assert server.stop() == 0
+
+
+# ---- HUP ----------------------------------------------------------------------------------------
+
+
+def test_hup_replaces_the_workers(gcorn):
+    server = gcorn("hello", "--workers", "2")
+    old = server.worker_pids
+    server.kill(signal.SIGHUP)
+    server.wait_log(r"Handling signal: hup\n.*Hang up: Master")
+    server.wait_log(r"Reloaded: generation 1 -> 2, no setting changed")
+    server.wait_workers(2, other_than=old)
+    assert server.get().status == 200
+
+
+def test_hup_finishes_the_request_in_flight(gcorn, probe):
+    server = gcorn(probe)
+    old = server.workers[0].pid
+    held = Held(server)
+    server.kill(signal.SIGHUP)
+    server.wait_log("Reloaded: generation 1 -> 2")
+    assert pid_of(server) != old
+    answer = held.let_go()
+    assert (answer.text, answer.closes) == (str(old), True)
+    server.wait_workers(1, other_than={old})
+
+
+def test_hup_loads_new_code(gcorn, app, tmp_path):
+    install(tmp_path / "app.so", app("probe", '-DVERSION="one"'))
+    server = gcorn("app.so:handler", "--workers", "2")
+    old = server.worker_pids
+    assert server.get("/version").text == "one"
+    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    server.kill(signal.SIGHUP)
+    server.wait_workers(2, other_than=old)
+    assert {server.get("/version").text for _ in range(5)} == {"two"}
+
+
+def test_a_replaced_worker_loads_the_code_of_then(gcorn, app, tmp_path):
+    """Between the file's change and HUP a crashed worker already gets the new file: the price of
+    loading in the worker, as gunicorn without preload_app."""
+    install(tmp_path / "app.so", app("probe", '-DVERSION="one"'))
+    server = gcorn("app.so:handler")
+    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    old = server.worker_pids
+    os.kill(min(old), signal.SIGKILL)
+    server.wait_workers(1, other_than=old)
+    assert server.get("/version").text == "two"
+
+
+@pytest.mark.parametrize("before, after", [(1, 3), (3, 1)])
+def test_hup_changes_the_number_of_workers(gcorn, tmp_path, before, after):
+    write_config(tmp_path, workers=before, bind="127.0.0.1:0")
+    server = gcorn("hello", bare=True, ready=before)
+    old, port = server.worker_pids, server.port
+    write_config(tmp_path, workers=after, bind="127.0.0.1:0")
+    server.kill(signal.SIGHUP)
+    server.wait_log(rf"Reloaded: generation 1 -> 2, workers {before} -> {after}$")
+    server.wait_workers(after, other_than=old)
+    assert server.port == port  # the socket is kept
+    assert server.get().status == 200
+
+
+def test_hup_changes_a_limit(gcorn, tmp_path):
+    write_config(tmp_path, workers=1, bind="127.0.0.1:0", limit_request_body=3)
+    server = gcorn("hello", bare=True)
+    old = server.worker_pids
+    post = "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\nabcd"
+    assert server.connect().send(post).response().status == 413
+    write_config(tmp_path, workers=1, bind="127.0.0.1:0", limit_request_body=4)
+    server.kill(signal.SIGHUP)
+    server.wait_workers(1, other_than=old)
+    assert server.connect().send(post).response().status == 200
+
+
+def test_hup_changes_the_bind(gcorn, tmp_path):
+    write_config(tmp_path, workers=1, bind="unix:one.sock")
+    server = gcorn("hello", bare=True)
+    write_config(tmp_path, workers=1, bind="unix:two.sock")
+    old = server.worker_pids
+    server.kill(signal.SIGHUP)
+    server.wait_workers(1, other_than=old)
+    assert Client(str(tmp_path / "two.sock")).get().status == 200
+    wait_for(lambda: not (tmp_path / "one.sock").exists(), "the old socket's file to go")
+
+
+def test_hup_adds_a_bind_and_keeps_the_other(gcorn, tmp_path):
+    write_config(tmp_path, workers=1, bind="[unix:one.sock]")
+    server = gcorn("hello", bare=True)
+    inode = os.stat(tmp_path / "one.sock").st_ino
+    write_config(tmp_path, workers=1, bind="[unix:one.sock, unix:two.sock]")
+    old = server.worker_pids
+    server.kill(signal.SIGHUP)
+    server.wait_workers(1, other_than=old)
+    for name in ("one.sock", "two.sock"):
+        assert Client(str(tmp_path / name)).get().status == 200
+    assert os.stat(tmp_path / "one.sock").st_ino == inode
+
+
+def fails_to_reload(server, why):
+    old = server.worker_pids
+    server.kill(signal.SIGHUP)
+    server.wait_log(rf"\[ERROR\] Reload failed: .*{why}.*Generation 1 goes on unchanged")
+    assert server.get().status == 200
+    assert server.worker_pids & old == old
+    server.wait_workers(len(old))  # the one that was tried is gone
+
+
+@pytest.mark.parametrize("content, why", [
+    (None, "cannot open the application ./app.so: No such file"),
+    (b"#!/bin/sh\n", "app.so is not a shared object"),
+    ("hooks -DREFUSES", "gcorn_on_worker_init"),
+    ("hooks -DCRASHES", "SEGV|signal 11"),
+], ids=["missing", "not ELF", "refuses", "crashes"])
+def test_hup_with_a_broken_application_changes_nothing(gcorn, app, tmp_path, content, why):
+    install(tmp_path / "app.so", app("probe"))
+    server = gcorn("app.so:handler", "--workers", "2")
+    if isinstance(content, str):
+        install(tmp_path / "app.so", app(*content.split()))
+    else:
+        (tmp_path / "app.so").unlink()
+        if content:
+            (tmp_path / "app.so").write_bytes(content)
+    fails_to_reload(server, why)
+
+
+def test_hup_after_a_failed_one_succeeds(gcorn, app, tmp_path):
+    install(tmp_path / "app.so", app("probe", '-DVERSION="one"'))
+    server = gcorn("app.so:handler")
+    old = server.worker_pids
+    install(tmp_path / "app.so", app("hooks", "-DREFUSES"))
+    fails_to_reload(server, "gcorn_on_worker_init")
+    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    server.kill(signal.SIGHUP)
+    server.wait_workers(1, other_than=old)
+    assert server.get("/version").text == "two"
+
+
+@pytest.mark.parametrize("text, why", [
+    ("workers: [1\n", "gunicorn-c.yaml:1:"),
+    ("workers: none\n", r"gunicorn-c.yaml:1:\d+: workers: must be"),
+    ("wokers: 1\n", 'did you mean "workers"'),
+    ("bind: 'unix:/nonexistent/x.sock'\n", "cannot bind unix:/nonexistent/x.sock"),
+    ("errorlog: /nonexistent/log\n", "cannot open /nonexistent/log"),
+    ("access_log_format: '%(zz)s'\n", "access_log_format"),
+    ("user: no-such-user\n", "no-such-user"),
+    ("workers: 1000\n", "workers"),
+    ("chdir: /nonexistent\n", "cannot change to /nonexistent"),
+], ids=lambda value: value.split(":")[0] if value.endswith("\n") else "")
+def test_hup_with_broken_settings_changes_nothing(gcorn, tmp_path, text, why):
+    write_config(tmp_path, workers=2, bind="unix:app.sock")
+    server = gcorn("hello", bare=True, ready=2)
+    (tmp_path / "gunicorn-c.yaml").write_text(text if "bind" in text else text + "bind: 'unix:app.sock'\n")
+    fails_to_reload(server, why)
+    assert (tmp_path / "app.sock").exists()
+
+
+def test_hup_twice_at_once(gcorn):
+    server = gcorn("hello", "--workers", "2")
+    old = server.worker_pids
+    server.kill(signal.SIGHUP)
+    server.wait_log("Hang up: Master")
+    server.kill(signal.SIGHUP)
+    server.wait_log("Reloaded: generation 1 -> 2")
+    server.wait_workers(2, other_than=old)
+    assert server.get().status == 200
+
+
+def test_term_amid_a_reload(gcorn):
+    server = gcorn("hello", "--workers", "3")
+    server.kill(signal.SIGHUP)
+    server.wait_log("Hang up: Master")
+    assert server.stop() == 0
+
+
+def test_idle_connections_survive_hup_for_a_request(gcorn, probe):
+    """A retired worker keeps its idle connections: the request that was on its way is answered,
+    with Connection: close."""
+    server = gcorn(probe)
+    old = server.workers[0].pid
+    client = server.connect()
+    client.get()
+    server.kill(signal.SIGHUP)
+    server.wait_log("Reloaded: generation 1 -> 2")
+    answer = client.get("/pid")
+    assert int(answer.text) == old
+    while not answer.closes:  # the old worker may not have been told yet
+        answer = client.get("/pid")
+    client.assert_closed()
+
+
+# ---- the other signals --------------------------------------------------------------------------
+
+
+def test_ttin_and_ttou(gcorn):
+    server = gcorn("hello", "--workers", "1")
+    server.kill(signal.SIGTTIN)
+    server.wait_workers(2)
+    server.wait_log("2 workers wanted")
+    server.kill(signal.SIGTTOU)
+    server.wait_workers(1)
+    server.kill(signal.SIGTTOU)
+    server.wait_log("The last worker stays")
+    assert server.get().status == 200
+
+
+def test_ttou_finishes_the_request(gcorn, probe):
+    server = gcorn(probe, "--workers", "2")
+    held = [Held(server, "a"), Held(server, "b")]
+    server.kill(signal.SIGTTOU)
+    server.wait_log("1 workers wanted")
+    assert [h.let_go().status for h in held] == [200, 200]
+    server.wait_workers(1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGWINCH, signal.SIGPIPE])
+def test_other_signals_do_not_end_it(gcorn, number):
+    server = gcorn("hello")
+    pids = server.worker_pids
+    server.kill(number)
+    for pid in pids:
+        os.kill(pid, number)
+    assert server.get().status == 200
+    assert server.worker_pids == pids
+
+
+def test_signals_to_the_whole_group_are_the_masters(gcorn):
+    """^C in a terminal reaches everybody: the workers leave it to the master."""
+    server = gcorn("hello", "--workers", "2")
+    os.killpg(server.pid, signal.SIGINT)
+    assert server.wait_exit() == 0
+    assert "was sent SIG" not in server.log()
+
+
+def test_usr1_reopens_the_logs(gcorn, tmp_path):
+    error, access = tmp_path / "error.log", tmp_path / "access.log"
+    server = gcorn("hello", "--workers", "2", "--error-logfile", error, "--access-logfile", access,
+                   ready=0)
+    wait_for(lambda: error.exists() and "Listening at" in error.read_text(), "the log")
+    server.error_log = error
+    server.wait_ready(2)
+    server.get("/before")
+    wait_for(lambda: "/before" in access.read_text(), "the access log")
+    for path in (error, access):
+        os.rename(path, f"{path}.1")
+    server.kill(signal.SIGUSR1)
+    wait_for(lambda: error.exists() and access.exists(), "the new files")
+    wait_for(lambda: all(f"{tmp_path}/error.log" in links(p.pid) and f"{tmp_path}/access.log"
+                         in links(p.pid) for p in server.workers), "the workers to follow")
+    for i in range(4):
+        server.get(f"/after{i}")
+    wait_for(lambda: access.read_text().count("/after") == 4, "the access log")
+    before = (tmp_path / "access.log.1").read_text()
+    assert "/before" in before and "/after" not in before
+    server.stop()
+    assert error.read_text().count("Worker exiting") == 2
+    assert "Shutting down: Master" in error.read_text()
+
+
+def links(pid):
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except OSError:
+            pass
+    return found
+
+
+def test_usr1_without_files_is_harmless(gcorn):
+    server = gcorn("hello")
+    server.kill(signal.SIGUSR1)
+    server.wait_log("Handling signal: usr1")
+    assert server.get().status == 200
+
+
+# ---- workers that die ---------------------------------------------------------------------------
+
+
+def test_a_killed_worker_is_replaced(gcorn):
+    server = gcorn("hello", "--workers", "2")
+    pids = server.worker_pids
+    victim = min(pids)
+    os.kill(victim, signal.SIGKILL)
+    server.wait_log(rf"\[ERROR\] Worker \(pid:{victim}\) was sent SIGKILL! Perhaps out of memory\?$")
+    server.wait_workers(2, other_than={victim})
+    assert server.worker_pids & pids == pids - {victim}
+
+
+def test_a_worker_told_to_stop_by_a_person_is_replaced(gcorn):
+    server = gcorn("hello", "--workers", "2")
+    victim = min(server.worker_pids)
+    os.kill(victim, signal.SIGTERM)
+    server.wait_log(rf"\[{victim}\] \[INFO\] Worker exiting")
+    server.wait_workers(2, other_than={victim})
+
+
+@pytest.mark.parametrize("path, how", [
+    ("/segv", "was sent SIGSEGV!"), ("/abort", "was sent SIGABRT!"),
+    ("/exit", "exited with code 0"), ("/_exit", "exited with code 0")])
+def test_a_crash_is_logged_and_the_worker_replaced(gcorn, path, how):
+    server = gcorn("faulty", "--workers", "2")
+    other = server.connect()
+    client = server.connect()
+    client.send(f"GET {path}?token=secret HTTP/1.1\r\nHost: t\r\n\r\n")
+    with pytest.raises((AssertionError, ConnectionResetError)):
+        client.response()
+    line = server.wait_log(rf"\[ERROR\] Worker \(pid:(\d+)\) {how} while it ran GET {path} "
+                           r"of 127\.0\.0\.1, request [0-9a-f]{16}$")
+    assert "secret" not in server.log()
+    server.wait_workers(2, other_than={int(line.group(1))})
+    other.close()
+    assert server.get("/").status == 200
+
+
+def test_many_crashes_in_a_row_do_not_end_the_service(gcorn):
+    server = gcorn("faulty", "--workers", "2")
+    for _ in range(6):
+        with server.connect() as client:
+            client.send("GET /_exit HTTP/1.1\r\nHost: t\r\n\r\n")
+            with pytest.raises((AssertionError, ConnectionResetError)):
+                client.response()
+    server.wait_workers(2)
+    assert server.get("/").status == 200
+
+
+def test_a_forked_childs_exit_does_no_harm(gcorn):
+    server = gcorn("faulty")
+    pids = server.worker_pids
+    client = server.connect()
+    assert client.get("/fork-exit").text == "the child's status is 0\n"
+    assert client.get("/").status == 200
+    assert server.worker_pids == pids
+
+
+@pytest.mark.parametrize("path", ["/hang", "/spin"])
+def test_timeout_kills_a_call_that_takes_too_long(gcorn, path):
+    server = gcorn("faulty", "-t", "1")
+    pid = server.workers[0].pid
+    client = server.connect()
+    client.send(f"POST {path}?q=1 HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n")
+    line = server.wait_log(rf"\[CRITICAL\] WORKER TIMEOUT \(pid:{pid}\) after (\d\.\d) s in "
+                           rf"POST {path} of 127\.0\.0\.1, request [0-9a-f]{{16}}$")
+    assert 1 <= float(line.group(1)) <= 2.5 * SLOWER
+    with pytest.raises((AssertionError, ConnectionResetError)):
+        client.response()
+    server.wait_workers(1, other_than={pid})
+    assert server.get("/").status == 200
+
+
+def test_timeout_leaves_the_other_workers_alone(gcorn):
+    server = gcorn("faulty", "-t", "1", "--workers", "2")
+    before = server.worker_pids
+    server.connect().send("GET /hang HTTP/1.1\r\nHost: t\r\n\r\n")
+    victim = int(server.wait_log(r"WORKER TIMEOUT \(pid:(\d+)\)").group(1))
+    server.wait_workers(2, other_than={victim})
+    assert before - {victim} <= server.worker_pids
+
+
+@pytest.mark.parametrize("state", ["idle", "busy"])
+def test_workers_leave_when_the_master_is_killed(gcorn, probe, state):
+    server = gcorn(probe, "--workers", "2")
+    held = Held(server) if state == "busy" else None
+    server.kill(signal.SIGKILL)
+    server.process.wait()
+    if held:
+        wait_for(lambda: len(server.left_over()) == 1, "the idle worker to leave")
+        assert held.let_go().status == 200  # what runs is finished
+    wait_for(lambda: not server.left_over(), "the workers to leave")
+
+
+# ---- what does not start ------------------------------------------------------------------------
+
+
+def fails_to_start(gcorn, app_text, status, why, *args, **options):
+    server = gcorn(app_text, *args, ready=0, **options)
+    assert server.wait_exit() == status
+    lines = critical_lines(server)
+    assert len(lines) == 1, lines
+    assert re.search(why, lines[0]), lines
+    return server
+
+
+def test_boot_missing_file(gcorn, tmp_path):
+    fails_to_start(gcorn, "nowhere.so:handler", 3,
+                   rf"cannot open the application ./nowhere.so: No such file or directory "
+                   rf"\(working directory {tmp_path}\)")
+
+
+def test_boot_not_elf(gcorn, tmp_path):
+    (tmp_path / "app.so").write_text("int handler;\n" * 20)
+    fails_to_start(gcorn, "app.so:handler", 3, "app.so is not a shared object: build it with")
+
+
+def test_boot_a_program_is_no_application(gcorn, tmp_path):
+    (tmp_path / "main.c").write_text("int main(void) { return 0; }\n")
+    subprocess.run(["cc", "-no-pie", "-o", tmp_path / "app.so", tmp_path / "main.c"], check=True)
+    fails_to_start(gcorn, "app.so:handler", 3, "app.so is an ELF file but no shared object")
+
+
+def test_boot_missing_symbol(gcorn):
+    fails_to_start(gcorn, example("hello").replace(":handler", ":application"), 3,
+                   "hello.so exports no function application")
+
+
+def test_boot_unresolved_symbol(gcorn, app):
+    fails_to_start(gcorn, f"{app('unresolved')}", 3, "needs not_defined_anywhere")
+
+
+def test_boot_wrong_abi(gcorn, app):
+    fails_to_start(gcorn, f"{app('unresolved', '-DABI')}", 3, "ABI 999.*this gcorn speaks ABI 1")
+
+
+def test_boot_cxx_name(gcorn, app):
+    if not shutil.which("c++"):
+        pytest.skip("there is no c++ compiler")
+    fails_to_start(gcorn, f"{app('mangled', compiler='c++')}", 3,
+                   "defines handler with a C\\+\\+ name: put GCORN_EXPORT")
+
+
+def test_boot_constructor_crashes(gcorn, app):
+    fails_to_start(gcorn, f"{app('hooks', '-DCRASHES')}:handler", 3, r"signal 11")
+
+
+def test_boot_constructor_exits(gcorn, app):
+    fails_to_start(gcorn, f"{app('hooks', '-DLEAVES')}:handler", 3, r"exited with code 0")
+
+
+def test_boot_init_refuses(gcorn, app):
+    fails_to_start(gcorn, f"{app('hooks', '-DREFUSES')}:handler", 3,
+                   "gcorn_on_worker_init of the application failed")
+
+
+def test_boot_failure_with_many_workers_is_one_line(gcorn):
+    fails_to_start(gcorn, "nowhere.so:handler", 3, "nowhere.so", "--workers", "8")
+
+
+def test_bind_in_use(gcorn):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        fails_to_start(gcorn, "hello", 4, f"cannot bind 127.0.0.1:{port}: Address already in use",
+                       bind=f"127.0.0.1:{port}")
+
+
+def test_bind_to_a_foreign_address(gcorn):
+    fails_to_start(gcorn, "hello", 4, "cannot bind 192.0.2.1:80: Cannot assign",
+                   bind="192.0.2.1:80")
+
+
+def test_bind_to_a_directory_that_is_not_there(gcorn):
+    fails_to_start(gcorn, "hello", 4, "cannot bind unix:no/app.sock: No such file",
+                   bind="unix:no/app.sock")
+
+
+@pytest.mark.parametrize("args", [("--workers", "many"), ("--no-such-flag",), ("-b", "1:2:3"),
+                                  ("--user", "no-such-user"), ("--access-logformat", "%(zz)s")])
+def test_bad_settings_exit_2(tmp_path, args):
+    done = run("--bind", "unix:app.sock", *args, example("hello"), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert args[0].lstrip("-") in done.stderr.replace("_", "-") or args[1] in done.stderr
+
+
+# ---- pid file, daemon ---------------------------------------------------------------------------
+
+
+def test_pid_file(gcorn, tmp_path):
+    server = gcorn("hello", "--pid", "gcorn.pid")
+    assert (tmp_path / "gcorn.pid").read_text() == f"{server.pid}\n"
+    server.stop()
+    assert not (tmp_path / "gcorn.pid").exists()
+
+
+def test_pid_file_of_a_running_server(gcorn, tmp_path):
+    first = gcorn("hello", "--pid", "gcorn.pid")
+    second = gcorn("hello", "--pid", tmp_path / "gcorn.pid", ready=0)
+    assert second.wait_exit() == 1
+    assert f"already running with pid {first.pid}" in second.log()
+    assert (tmp_path / "gcorn.pid").read_text() == f"{first.pid}\n"
+    assert first.get().status == 200
+
+
+def test_pid_file_left_behind_is_replaced(gcorn, tmp_path):
+    (tmp_path / "gcorn.pid").write_text("1\n")
+    server = gcorn("hello", "--pid", "gcorn.pid")
+    assert (tmp_path / "gcorn.pid").read_text() == f"{server.pid}\n"
+
+
+def test_pid_file_is_no_other_file(gcorn, tmp_path):
+    (tmp_path / "precious").write_text("text\n")
+    server = gcorn("hello", "--pid", "precious", ready=0)
+    assert server.wait_exit() == 1
+    assert (tmp_path / "precious").read_text() == "text\n"
+
+
+def test_daemon_returns_when_it_serves(gcorn, tmp_path):
+    server = gcorn("hello", "-D", "--pid", "gcorn.pid", "--error-logfile", "error.log",
+                   bind="unix:app.sock", ready=0)
+    assert server.wait_exit() == 0
+    pid = int((tmp_path / "gcorn.pid").read_text())
+    server.sessions.add(Process(pid).session)
+    try:
+        with Client(str(tmp_path / "app.sock")) as client:
+            assert client.get().body == b"Hello, World!"  # at once: no waiting
+        daemon = Process(pid)
+        assert daemon.session not in (os.getsid(0), pid, server.pid)  # no session leader
+        assert [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)] == ["/dev/null"] * 3
+        assert len(children(pid)) == 1
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: not Process(pid).is_alive, "the daemon to stop")
+    assert not (tmp_path / "gcorn.pid").exists()
+
+
+@pytest.mark.parametrize("args, status, why", [
+    (["--bind", "unix:a.sock", "nowhere.so:handler"], 3, "cannot open the application ./nowhere.so"),
+    (["--bind", "unix:no/a.sock", "hello"], 4, "cannot bind unix:no/a.sock"),
+    (["--bind", "unix:a.sock", "--workers", "x", "hello"], 2, "workers: must be")],
+    ids=["app", "bind", "settings"])
+def test_daemon_reports_why_it_does_not_serve(gcorn, args, status, why):
+    app_text = args.pop()
+    server = gcorn(app_text, "-D", *args, bare=True, ready=0)
+    assert server.wait_exit() == status
+    assert why in server.log()
+
+
+# ---- sockets ------------------------------------------------------------------------------------
+
+
+def test_unix_socket_file_goes_with_the_server(gcorn, tmp_path):
+    server = gcorn("hello", bind="unix:app.sock")
+    assert f"Listening at: unix:app.sock ({server.pid})" in server.log()
+    server.stop()
+    assert not (tmp_path / "app.sock").exists()
+
+
+def test_unix_socket_file_left_behind_is_replaced(gcorn, tmp_path):
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(tmp_path / "app.sock"))
+    stale.close()
+    assert gcorn("hello", bind="unix:app.sock").get().status == 200
+
+
+def test_unix_socket_of_another_server_is_not_stolen(gcorn, tmp_path):
+    first = gcorn("hello", bind="unix:app.sock")
+    second = gcorn("hello", bind=f"unix:{tmp_path}/app.sock", ready=0)
+    assert second.wait_exit() == 4
+    assert "already in use by another server" in second.log()
+    assert first.get().status == 200
+
+
+def test_unix_socket_never_replaces_a_file(gcorn, tmp_path):
+    (tmp_path / "app.sock").write_text("precious")
+    server = gcorn("hello", bind="unix:app.sock", ready=0)
+    assert server.wait_exit() == 4
+    assert (tmp_path / "app.sock").read_text() == "precious"
+
+
+def test_a_successors_socket_file_is_left(gcorn, tmp_path):
+    first = gcorn("hello", bind="unix:app.sock")
+    (tmp_path / "app.sock").unlink()
+    gcorn("hello", bind=f"unix:{tmp_path}/app.sock")
+    first.stop()
+    assert Client(str(tmp_path / "app.sock")).get().status == 200
+
+
+def test_inherited_socket(gcorn):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        fd, port = listener.fileno(), listener.getsockname()[1]
+        server = gcorn("hello", bind=f"fd://{fd}", pass_fds=[fd])
+        assert f"Listening at: fd://{fd} (" in server.log()
+        with Client(("127.0.0.1", port)) as client:
+            assert client.get().status == 200
+
+
+def test_inherited_socket_that_is_none(gcorn, tmp_path):
+    with open(tmp_path / "file", "w") as file:
+        server = gcorn("hello", bind=f"fd://{file.fileno()}", pass_fds=[file.fileno()], ready=0)
+        assert server.wait_exit() == 4
+    assert "cannot use fd://" in server.log()
+
+
+def test_the_port_is_free_at_once_after_a_stop(gcorn):
+    first = gcorn("hello")
+    client = first.connect()
+    client.get(fields="Connection: close\r\n")
+    port = first.port
+    first.stop()
+    assert gcorn("hello", bind=f"127.0.0.1:{port}").get().status == 200
+
+
+# ---- the process's surroundings -----------------------------------------------------------------
+
+
+@ROOT_ONLY
+def test_user_and_group(gcorn, probe):
+    server = gcorn(probe, "--user", "nobody", "--group", "65534", directory=None, bind="127.0.0.1:0")
+    assert server.get("/ids").text == "65534 65534: 65534"
+    assert Process(server.pid).status("Uid").split()[0] == "0"
+
+
+@ROOT_ONLY
+def test_user_brings_its_group(gcorn, probe):
+    assert gcorn(probe, "--user", "daemon").get("/ids").text == "1 1: 1"
+
+
+@ROOT_ONLY
+def test_dropped_workers_still_reopen_logs(gcorn, tmp_path):
+    access = tmp_path / "access.log"
+    server = gcorn("hello", "--user", "nobody", "--access-logfile", access)
+    os.rename(access, f"{access}.1")
+    server.kill(signal.SIGUSR1)
+    wait_for(lambda: str(access) in links(server.workers[0].pid), "the worker to follow")
+    server.get()
+    wait_for(access.read_text, "a line")
+
+
+@pytest.mark.parametrize("mode", ["022", "077"])
+def test_umask(gcorn, probe, tmp_path, mode):
+    server = gcorn(probe, "--umask", mode, bind="unix:app.sock")
+    assert server.get("/umask").text == mode
+    assert os.stat(tmp_path / "app.sock").st_mode & 0o777 == 0o777 & ~int(mode, 8)
+
+
+def test_env_reaches_the_application(gcorn, probe):
+    server = gcorn(probe, "-e", "COLOUR=red=blue", "-e", "EMPTY=", env={"INHERITED": "yes"})
+    assert server.get("/env?name=COLOUR").text == "red=blue"
+    assert server.get("/env?name=EMPTY").text == ""
+    assert server.get("/env?name=INHERITED").text == "yes"
+    assert server.get("/env?name=ABSENT").text == "(none)"
+
+
+def test_chdir(gcorn, app, tmp_path):
+    (tmp_path / "site").mkdir()
+    install(tmp_path / "site" / "app.so", app("probe"))
+    server = gcorn("app.so:handler", "--chdir", "site")
+    assert server.get("/cwd").text == f"{tmp_path}/site"
+    old = server.worker_pids
+    server.kill(signal.SIGHUP)  # relative to the directory of the start, again
+    server.wait_workers(1, other_than=old)
+    assert server.get("/cwd").text == f"{tmp_path}/site"
+
+
+def test_stdin_closed_at_start(tmp_path):
+    """Descriptors 0 to 2 are filled, so that no socket becomes somebody's standard output."""
+    process = subprocess.Popen(  # pylint: disable=consider-using-with
+        ["/bin/sh", "-c", f'exec "{GCORN}" -w 1 -b unix:app.sock "{example("hello")}" <&- >&-'],
+        cwd=tmp_path, env=clean_environment(), stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_for(lambda: (tmp_path / "app.sock").exists(), "the socket")
+        wait_for(lambda: [p for p in children(process.pid) if p.is_ready_worker], "the worker")
+        with Client(str(tmp_path / "app.sock")) as client:
+            assert client.get().status == 200
+        assert os.readlink(f"/proc/{process.pid}/fd/1") == "/dev/null"
+    finally:
+        process.terminate()
+        assert process.wait(10 * SLOWER) == 0
+
+
+# ---- hooks --------------------------------------------------------------------------------------
+
+
+def test_hooks(gcorn, app, tmp_path):
+    server = gcorn(f"{app('hooks')}:handler")
+    assert server.get("/x").text == "hooked"
+    server.stop()
+    assert (tmp_path / "hooks.txt").read_text().splitlines() == [
+        "init", "pre /x", "call", "post /x 200 6", "exit"]
+
+
+def test_abort_hook(gcorn, app, tmp_path):
+    server = gcorn(f"{app('hooks')}:handler", "-t", "1")
+    pid = server.workers[0].pid
+    server.connect().send("GET /hang HTTP/1.1\r\nHost: t\r\n\r\n")
+    server.wait_log("WORKER TIMEOUT")
+    server.wait_workers(1, other_than={pid})
+    assert (tmp_path / "hooks.txt").read_text().splitlines() == [
+        "init", "pre /hang", "abort", "init"]
