@@ -114,7 +114,7 @@ EXAMPLE_SOS := $(EXAMPLES:%=$(B)/examples/%.so)
 UNIT_SRCS := $(wildcard tests/unit/test_*.c)
 UNIT_TESTS := $(UNIT_SRCS:tests/unit/%.c=$(B)/tests/%)
 
-.PHONY: all examples check check-unit check-system check-headers check-includes fuzz bench count \
+.PHONY: all examples check check-corpus fuzz-run check-unit check-system check-headers check-includes fuzz bench count \
         install uninstall docs lint clean run
 .DELETE_ON_ERROR:
 
@@ -152,7 +152,7 @@ $(B)/examples/%.so: examples/%/*.c include/gcorn.h Makefile
 
 # ---- testing ---------------------------------------------------------------------------------
 
-check: check-includes check-headers check-unit check-system
+check: check-includes check-headers check-unit check-corpus check-system
 
 $(B)/tests/%: tests/unit/%.c $(OBJS) $(LLHTTP_OBJS)
 	@mkdir -p $(@D)
@@ -164,8 +164,35 @@ $(B)/tests/%: tests/unit/%.c $(OBJS) $(LLHTTP_OBJS)
 check-unit: $(UNIT_TESTS)
 	@for t in $(UNIT_TESTS); do echo "== $$t"; $$t || exit 1; done
 
-check-system: all check-unit
+check-system: all check-unit check-corpus
 	GCORN_BUILD=$(abspath $(B)) SANITIZE=$(SANITIZE) $(PYTHON) -B -m pytest -p no:cacheprovider -q tests/system
+
+# The fuzz targets: over their corpus with every check, for FUZZ_SECONDS each by `make fuzz`.
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 60
+FUZZ_CC ?= clang
+
+$(B)/tests/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/feed.c tests/fuzz/replay.c $(OBJS) $(LLHTTP_OBJS)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -Itests/fuzz -o $@ $^ $(LIBS)
+
+check-corpus: $(FUZZERS:%=$(B)/tests/replay_%)
+	@for f in $(FUZZERS); do echo "== $$f"; $(B)/tests/replay_$$f tests/fuzz/corpus/$$f/* || exit 1; done
+
+fuzz:
+	@command -v $(FUZZ_CC) >/dev/null || { echo "fuzz: $(FUZZ_CC) is not installed (clang, libclang-rt-dev)"; exit 1; }
+	@$(MAKE) CC=$(FUZZ_CC) SANITIZE=fuzzer-no-link,address,undefined fuzz-run
+
+fuzz-run: $(FUZZERS:%=$(B)/fuzz/%)
+	@for f in $(FUZZERS); do echo "== fuzz $$f for $(FUZZ_SECONDS) s"; mkdir -p $(B)/corpus/$$f; \
+	    $(B)/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -max_len=2048 -print_final_stats=1 -verbosity=0 -artifact_prefix=$(B)/ \
+	    -dict=tests/fuzz/$$f.dict $(FUZZ_FLAGS) $(B)/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
+
+$(B)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/feed.c $(OBJS) $(LLHTTP_OBJS)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -Itests/fuzz -o $@ $^ $(LIBS)
 
 # Every header compiles alone.
 HEADERS := $(wildcard src/*/*.h) include/gcorn.h

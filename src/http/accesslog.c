@@ -131,14 +131,11 @@ static void add_span(struct strbuf *out, struct span s)
     add_escaped(out, s.p, s.len);
 }
 
-/* The request line as it came, as far as it came: a refused request may have none of its parts. */
+/* The request line as it came, if it came whole: of a refused request there may be less. */
 static void add_request_line(struct strbuf *out, const struct request *r)
 {
-    const char *end = r->head ? memchr(r->head, '\r', r->scan.len) : NULL;
-    size_t len = end ? (size_t)(end - r->head) : r->method ? r->scan.len : 0;
-
-    if (len > 0)
-        add_escaped(out, r->head, len);
+    if (r->line.p)
+        add_escaped(out, r->line.p, r->line.len);
     else
         strbuf_addch(out, '-');
 }

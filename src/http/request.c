@@ -285,7 +285,7 @@ static const llhttp_settings_t head_settings = {
  * the head, because llhttp 8 refuses it. */
 static int check_request_line(struct request *r, size_t len)
 {
-    char *line = r->head;
+    char *line = r->line.p;
     char *method_end = memchr(line, ' ', len);
 
     r->minor_version = 1;
@@ -347,10 +347,10 @@ static void begin_body(struct request *r, const llhttp_t *parser)
 
 static void parse_head(struct request *r)
 {
-    const char *line_end = memchr(r->head, '\r', r->scan.len);
     llhttp_t parser;
 
-    if (check_request_line(r, (size_t)(line_end - r->head)) < 0)
+    r->line.p = r->head; /* it may have moved since its line came */
+    if (check_request_line(r, r->line.len) < 0)
         return;
     r->fields = arena_alloc(r->arena, r->scan.lines * sizeof(*r->fields));
     llhttp_init(&parser, HTTP_REQUEST, &head_settings);
@@ -392,6 +392,9 @@ static size_t collect_head(struct request *r, const char *data, size_t len)
     skipped = r->scan.skipped - skipped; /* by this call; they come before the head's first byte */
     if (r->scan.len > had)
         append_head(r, data + skipped, r->scan.len - had, had);
+    if (!r->line.p && r->scan.lines > 0)
+        r->line =
+            (struct span){r->head, (size_t)((char *)memchr(r->head, '\r', r->scan.len) - r->head)};
     if (status != 0)
         refuse(r, status, reason);
     else if (r->scan.place == SCAN_END)

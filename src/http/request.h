@@ -79,6 +79,7 @@ struct request {
     struct scan scan;
     char *head; /* the head's bytes, ours to write into once it is parsed */
     size_t head_cap;
+    struct span line; /* the request line, once it came whole; p NULL before */
 
     /* Valid once the head is parsed, that is past REQUEST_HEAD unless refused in it. */
     const char *method; /* a static string; NULL before */

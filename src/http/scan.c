@@ -113,10 +113,12 @@ static inline int end_line(struct scan *s, const struct scan_limits *limits, con
 {
     int status = check_line(s, limits, reason);
 
+    if (status != 0)
+        return status;
     s->lines++;
     s->line_len = 0;
     s->place = SCAN_START;
-    return status;
+    return 0;
 }
 
 /* At the first byte of a line that is not the request line. */

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See feed.h.
+ */
+#include "feed.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/strbuf.h"
+#include "http/accesslog.h"
+#include "http/environ.h"
+
+static const char *const chunks[] = {"one", "two", "", "three"};
+
+static ssize_t next_chunk(struct gcorn_environ *env, void *state, const void **chunk)
+{
+    size_t *i = state;
+
+    (void)env;
+    *chunk = chunks[*i];
+    return (ssize_t)strlen(chunks[(*i)++]);
+}
+
+/* Echoes the environ and the body; the path chooses a kind of body. */
+static struct gcorn_body *echo(struct gcorn_environ *env,
+                               struct gcorn_start_response *start_response)
+{
+    const char *path = gcorn_get(env, "PATH_INFO"), *key, *value;
+    size_t len;
+    const char *input = gcorn_input(env, &len);
+    const struct gcorn_header headers[] = {{"Content-Type", gcorn_get(env, "CONTENT_TYPE")},
+                                           {"X-Query", gcorn_query(env, "a")},
+                                           {NULL, NULL}};
+    static const struct gcorn_header plain[] = {{"Date", "now"}, {NULL, NULL}};
+
+    if (headers[0].value && headers[1].value)
+        (void)gcorn_start(start_response, "200 OK", headers);
+    else
+        (void)gcorn_start(start_response, strcmp(path, "/204") == 0 ? "204 No" : "200 OK", plain);
+    if (strcmp(path, "/iter") == 0)
+        return gcorn_body_iter(env, next_chunk, NULL, gcorn_alloc(env, sizeof(size_t)));
+    if (strcmp(path, "/null") == 0)
+        return NULL;
+    struct gcorn_body *body = gcorn_body_buffer(env);
+    for (size_t i = 0; (key = gcorn_each(env, i, &value)); i++)
+        (void)gcorn_writef(body, "%s=%s\n", key, value);
+    (void)gcorn_write(body, input, len);
+    return body;
+}
+
+struct feeder {
+    struct http_context context;
+    struct http_peer peer;
+    struct accesslog *accesslog;
+    struct gcorn_environ env;
+};
+
+static struct feeder *feeder(void)
+{
+    static struct feeder f;
+    struct error err;
+
+    if (f.accesslog)
+        return &f;
+    log_set_level(LOG_LEVEL_CRITICAL);
+    f.context.limits = (struct request_limits){
+        .head = {.line_max = 200, .field_max = 900, .fields_max = 8, .head_max = 1500},
+        .body_max = 4096,
+        .body_mem_max = 512,
+        .body_dir = "/tmp"};
+    http_context_set_date(&f.context, 1);
+    f.peer = (struct http_peer){"127.0.0.1", "1", "127.0.0.1", "80", "http"};
+    f.accesslog = accesslog_new("%(h)s %(u)s %(r)s %(m)s %(U)s %(q)s %(H)s %(s)s %(b)s %(f)s %(a)s "
+                                "%({x}i)s %({date}o)s %({PATH_INFO}e)s",
+                                &err);
+    return &f;
+}
+
+/* The request is complete or refused: what came of it, as text. */
+static bool finish(struct feeder *f, struct strbuf *result)
+{
+    const struct access_facts facts = {0};
+    struct gcorn_environ *env = &f->env;
+    const struct request *r = &env->request;
+    const char *piece;
+    size_t len;
+    bool more, goes_on = r->state == REQUEST_DONE;
+
+    strbuf_addf(result, "\n-- %d %d %s\n", r->state, r->refusal,
+                r->refusal_reason ? r->refusal_reason : "");
+    if (goes_on)
+        response_run(env, echo);
+    else
+        response_refuse(env, r->refusal, r->refusal_reason);
+    do {
+        more = response_next(env, result, &piece, &len);
+        strbuf_add(result, len ? piece : "", len);
+    } while (more);
+    accesslog_add(f->accesslog, env, &facts, result);
+    goes_on = goes_on && r->keep_alive;
+    environ_reset(env);
+    environ_init(env, &f->context, &f->peer, 1);
+    return goes_on;
+}
+
+static void feed(const char *stream, size_t len, feed_cut *cut, uint64_t seed,
+                 struct strbuf *result)
+{
+    struct feeder *f = feeder();
+    bool goes_on = true;
+    size_t at = 0;
+
+    environ_init(&f->env, &f->context, &f->peer, 1);
+    while (at < len && goes_on) {
+        size_t n = cut(&seed);
+        if (n > len - at)
+            n = len - at;
+        /* a copy of its own size, so that the sanitizer sees every byte read too many */
+        char *piece = malloc(n);
+        memcpy(piece, stream + at, n);
+        size_t used = request_feed(&f->env.request, piece, n);
+        free(piece);
+        if (used > n || (used < n && f->env.request.state < REQUEST_DONE))
+            abort();
+        at += used;
+        if (f->env.request.state >= REQUEST_DONE)
+            goes_on = finish(f, result);
+    }
+    strbuf_addf(result, "\n-- %d %d\n", f->env.request.state, request_has_begun(&f->env.request));
+    environ_reset(&f->env);
+}
+
+static size_t cut_never(uint64_t *state)
+{
+    (void)state;
+    return SIZE_MAX;
+}
+
+static size_t cut_each(uint64_t *state)
+{
+    (void)state;
+    return 1;
+}
+
+static size_t cut_random(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return 1 + (size_t)(*state >> 60) * (*state >> 33 & 3);
+}
+
+static void compare(const struct strbuf *a, const struct strbuf *b, const char *how)
+{
+    if (a->len == b->len && memcmp(a->data, b->data, a->len) == 0)
+        return;
+    fprintf(stderr, "whole:\n%s\n%s:\n%s\n", a->data, how, b->data);
+    abort();
+}
+
+void feed_all_ways(const char *prefix, const uint8_t *data, size_t len)
+{
+    struct strbuf stream = {0}, whole = {0}, other = {0};
+    uint64_t seed = len;
+
+    for (size_t i = 0; i < len; i++)
+        seed = seed * 31 + data[i];
+    strbuf_addstr(&stream, prefix);
+    strbuf_add(&stream, data, len);
+    feed(stream.data, stream.len, cut_never, 0, &whole);
+    feed(stream.data, stream.len, cut_each, 0, &other);
+    compare(&whole, &other, "byte by byte");
+    strbuf_reset(&other);
+    feed(stream.data, stream.len, cut_random, seed, &other);
+    compare(&whole, &other, "cut at random");
+    strbuf_release(&stream);
+    strbuf_release(&whole);
+    strbuf_release(&other);
+}

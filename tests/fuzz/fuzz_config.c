@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fuzz_config - any bytes as a settings file; what is taken must survive being printed and read.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/strbuf.h"
+#include "settings/config.h"
+#include "settings/config_yaml.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    struct config c, again;
+    struct error err;
+    struct strbuf changes = {0};
+    char *printed = NULL;
+    size_t printed_len = 0;
+
+    config_init(&c);
+    if (config_yaml_parse(&c, "fuzz", (const char *)data, len, &err) == 0) {
+        FILE *out = open_memstream(&printed, &printed_len);
+
+        config_print(&c, out);
+        (void)fclose(out);
+        config_init(&again);
+        if (config_yaml_parse(&again, "printed", printed, printed_len, &err) < 0 ||
+            config_diff(&c, &again, &changes) != 0) {
+            fprintf(stderr, "%s\n%s\n%s\n", printed, err.text, changes.data);
+            abort();
+        }
+        config_release(&again);
+    }
+    config_release(&c);
+    strbuf_release(&changes);
+    free(printed);
+    return 0;
+}
