@@ -590,6 +590,7 @@ static void start_watchers(struct master *m)
         m->signals[i].data = m;
         ev_signal_start(m->loop, &m->signals[i]);
     }
+    (void)signal(SIGPIPE, SIG_IGN); /* a log that nobody reads any more ends nothing */
     ev_timer_init(&m->tick, on_tick, TICK_MS / 1000.0, TICK_MS / 1000.0);
     ev_init(&m->wake, on_wake);
     m->tick.data = m->wake.data = m;

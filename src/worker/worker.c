@@ -675,6 +675,7 @@ static void become_worker(const struct worker_args *args)
     if (privileges_apply(args->privileges, &err) < 0)
         boot_failed(the_worker, err.text);
     process_signals_reset();
+    (void)signal(SIGPIPE, on_signal_for_master); /* a log that nobody reads any more, from now on */
     process_die_with_parent(args->master_pid);
     set_environment(args->config);
 }
