@@ -92,7 +92,7 @@ int spawn_worker(struct plan *plan, int place, unsigned number, struct generatio
 void spawn_forget(struct worker_proc *w)
 {
     channel_close(&w->channel);
-    generation_unref(w->settings, false);
+    generation_unref(w->settings, true);
     *w = (struct worker_proc){.phase = PROC_EMPTY};
 }
 
