@@ -304,7 +304,7 @@ class Server:
         self.clients = []
         self.sessions = set()
         self.error_log, self.output = self.dir / "stderr", self.dir / "stdout"
-        self.forgives_reports = False
+        self.address = None  # of the last "Listening at" when it was ready
         with open(self.error_log, "ab") as err, open(self.output, "ab") as out:
             self.process = subprocess.Popen(  # pylint: disable=consider-using-with
                 words, cwd=self.dir, env=clean_environment(env), stdin=subprocess.DEVNULL,
@@ -333,18 +333,17 @@ class Server:
 
     # where it is
 
-    @property
-    def port(self):
-        return int(re.findall(r"Listening at: http://\S+:(\d+) \(", self.log())[-1])
-
-    @property
-    def address(self):
-        """Of the latest "Listening at" line."""
+    def _find_address(self):
         name = re.findall(r"Listening at: (\S+) \(", self.log())[-1]
         if name.startswith("unix:"):
-            return str(self.dir / name[5:])
-        host, port = re.fullmatch(r"http://\[?([^\]]*)\]?:(\d+)", name).groups()
-        return host, int(port)
+            self.address = str(self.dir / name[5:])
+        elif name.startswith("http:"):
+            host, port = re.fullmatch(r"http://\[?([^\]]*)\]?:(\d+)", name).groups()
+            self.address = host, int(port)
+
+    @property
+    def port(self):
+        return self.address[1]
 
     # its processes
 
@@ -369,16 +368,21 @@ class Server:
         assert self.process.poll() is None, f"gcorn has ended with status {self.process.returncode}"
 
     def wait_ready(self, workers=1):
-        self.wait_log(r"Listening at: ")
+        self.wait_log(r"Listening at: .*\n")
+        self._find_address()
         self.wait_workers(workers)
         return self
 
     def kill(self, number):
         os.kill(self.pid, number)
 
-    def wait_exit(self, timeout=None):
+    def wait_exit(self, hang_up=True):
+        """Its exit status. Answered clients hang up, as clients do: until then the server lingers
+        (RFC 9112 9.6)."""
+        for client in self.clients if hang_up else []:
+            client.close()
         try:
-            return self.process.wait(timeout or PATIENCE)
+            return self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             raise AssertionError("gcorn does not end") from None
 
@@ -399,8 +403,6 @@ class Server:
         return [p for p in all_processes() if p.session in self.sessions and p.is_alive]
 
     def stop(self, number=signal.SIGTERM):
-        for client in self.clients:
-            client.close()
         if self.process.poll() is None:
             self.kill(number)
         return self.wait_exit()
@@ -420,6 +422,6 @@ class Server:
                 os.kill(p.pid, signal.SIGKILL)
         if self.process.poll() is None:
             self.wait_exit()
-        if not self.forgives_reports and SANITIZER_REPORT.search(self.log()):
+        if SANITIZER_REPORT.search(self.log()):
             wrong.append("a sanitizer's report is in the log")
         return wrong

@@ -155,9 +155,12 @@ def test_environ_over_ipv6(gcorn):
 
 def test_two_binds_serve_both(gcorn):
     server = gcorn("hello", "--bind", "unix:app.sock")
-    assert Client(str(server.dir / "app.sock")).get().status == 200
-    with Client(("127.0.0.1", server.port)) as client:
-        assert client.get().status == 200
+    first, second = server.wait_log(r"Listening at: (\S+) ", count=2)
+    assert second.group(1) == "unix:app.sock"
+    port = int(first.group(1).rpartition(":")[2])
+    for address in (server.address, ("127.0.0.1", port)):
+        with Client(address) as client:
+            assert client.get().status == 200
 
 
 # ---- connections --------------------------------------------------------------------------------
