@@ -153,6 +153,7 @@ static int start_own(void *state, const char *status, const struct gcorn_header 
     r->started = r->refused = false;
     r->has_date = r->has_server = false;
     r->content_length = -1;
+    r->fields = ""; /* never NULL, which memcpy must not be given */
     r->fields_len = 0;
     if (!status || !status_is_valid(status))
         return refuse_start(env, "not a status", status ? status : "NULL");
