@@ -134,8 +134,8 @@ static bool step(struct chunk_line *c, char byte)
     return false;
 }
 
-int chunk_line_feed(struct chunk_line *c, const char *data, size_t len, size_t *used,
-                    const char **reason)
+int chunk_line_feed(struct chunk_line *c, size_t ext_max, const char *data, size_t len,
+                    size_t *used, const char **reason)
 {
     size_t i = 0;
 
@@ -145,7 +145,7 @@ int chunk_line_feed(struct chunk_line *c, const char *data, size_t len, size_t *
             *used = i;
             return 400;
         }
-        if (c->place != CHUNK_SIZE && c->place < CHUNK_LF && ++c->ext_len > CHUNK_EXT_MAX) {
+        if (c->place != CHUNK_SIZE && c->place < CHUNK_LF && ++c->ext_len > ext_max) {
             *reason = "the chunk extensions are too long";
             *used = i;
             return 400;

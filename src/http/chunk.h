@@ -10,10 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum {
-    CHUNK_DIGITS_MAX = 16,
-    CHUNK_EXT_MAX = 4096, /* bytes of extensions in all the lines of a body together */
-};
+enum { CHUNK_DIGITS_MAX = 16 };
 
 enum chunk_place {
     CHUNK_SIZE,         /* in the hex digits */
@@ -42,9 +39,11 @@ struct chunk_line {
 void chunk_line_init(struct chunk_line *c);
 void chunk_line_next(struct chunk_line *c);
 
-/* Takes bytes up to the end of the line; *used says how many. 0, or the status to refuse the
- * message with. The line is complete when place is CHUNK_LINE_END. */
-int chunk_line_feed(struct chunk_line *c, const char *data, size_t len, size_t *used,
-                    const char **reason);
+/* Takes bytes up to the end of the line; *used says how many. ext_max bounds the bytes of
+ * extensions in all the lines of a body together: one chunk each would be a body for the price of
+ * many. 0, or the status to refuse the message with. The line is complete when place is
+ * CHUNK_LINE_END. */
+int chunk_line_feed(struct chunk_line *c, size_t ext_max, const char *data, size_t len,
+                    size_t *used, const char **reason);
 
 #endif

@@ -345,6 +345,37 @@ static void begin_body(struct request *r, const llhttp_t *parser)
     }
 }
 
+static llhttp_errno_t run_llhttp(struct request *r, llhttp_t *parser)
+{
+    r->field_count = 0;
+    memset(r->seen, 0, sizeof(r->seen));
+    llhttp_init(parser, HTTP_REQUEST, &head_settings);
+    parser->data = r;
+    return llhttp_execute(parser, r->head, r->scan.len);
+}
+
+/* Writes what is white space to RFC 9110, and what is nothing in a list (5.6.1.2), as the blanks
+ * that llhttp 8 knows: an HTAB or a comma at the end of the two fields that frame the body. True
+ * when there was one. Only asked when llhttp has refused such a field. */
+static bool normalise_framing(struct request *r)
+{
+    bool changed = false;
+
+    for (size_t i = 0; i <= r->field_count && i < r->scan.lines - 1; i++) {
+        struct field *f = &r->fields[i];
+        bool is_coding = f->id == FIELD_TRANSFER_ENCODING;
+
+        if (!is_coding && f->id != FIELD_CONTENT_LENGTH)
+            continue;
+        char *end = memchr(f->name, '\r', (size_t)(r->head + r->scan.len - f->name));
+        while (end[-1] == ' ' || end[-1] == '\t' || (is_coding && end[-1] == ',')) {
+            changed |= end[-1] != ' ';
+            *--end = ' ';
+        }
+    }
+    return changed;
+}
+
 static void parse_head(struct request *r)
 {
     llhttp_t parser;
@@ -353,9 +384,10 @@ static void parse_head(struct request *r)
     if (check_request_line(r, r->line.len) < 0)
         return;
     r->fields = arena_alloc(r->arena, r->scan.lines * sizeof(*r->fields));
-    llhttp_init(&parser, HTTP_REQUEST, &head_settings);
-    parser.data = r;
-    llhttp_errno_t error = llhttp_execute(&parser, r->head, r->scan.len);
+    llhttp_errno_t error = run_llhttp(r, &parser);
+    if ((error == HPE_INVALID_CONTENT_LENGTH || error == HPE_INVALID_TRANSFER_ENCODING) &&
+        r->state != REQUEST_REFUSED && normalise_framing(r))
+        error = run_llhttp(r, &parser);
     if (error != HPE_OK || !r->method) {
         refuse_as_llhttp(r, &parser, error);
         return;
@@ -486,7 +518,7 @@ static size_t feed_chunks(struct request *r, const char *data, size_t len)
             chunk_line_next(&r->chunk);
         return n;
     }
-    int status = chunk_line_feed(&r->chunk, data, len, &n, &reason);
+    int status = chunk_line_feed(&r->chunk, r->limits->chunk_ext_max, data, len, &n, &reason);
     if (status != 0)
         refuse(r, status, reason);
     else if (r->chunk.place == CHUNK_LINE_END)

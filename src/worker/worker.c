@@ -585,6 +585,7 @@ static void init_http(struct worker *w)
                             .fields_max = (size_t)cfg->limit_request_fields,
                             .head_max = cfg->limit_request_head},
                    .body_max = cfg->limit_request_body,
+                   .chunk_ext_max = cfg->limit_chunk_extensions,
                    .body_mem_max = BODY_MEM_MAX,
                    .body_dir = tmp && *tmp != '\0' ? tmp : "/tmp"},
         .multiprocess = cfg->workers > 1,

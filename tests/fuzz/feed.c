@@ -69,6 +69,7 @@ static struct feeder *feeder(void)
     f.context.limits = (struct request_limits){
         .head = {.line_max = 200, .field_max = 900, .fields_max = 8, .head_max = 1500},
         .body_max = 4096,
+        .chunk_ext_max = 64,
         .body_mem_max = 512,
         .body_dir = "/tmp"};
     http_context_set_date(&f.context, 1);

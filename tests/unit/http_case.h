@@ -40,6 +40,7 @@ static inline void http_case_open(struct http_case *c)
                                         .fields_max = 100,
                                         .head_max = 65536},
                                .body_max = 1 << 24,
+                               .chunk_ext_max = 4096,
                                .body_mem_max = 65536,
                                .body_dir = "/tmp"},
                     .multiprocess = true},
@@ -68,8 +69,7 @@ static inline void http_case_feed_bytes(struct http_case *c, const char *raw, si
     memset(bytes, 0xdd, len);
     free(bytes);
     if (c->env.request.state != REQUEST_DONE)
-        fail_msg("%s: state %d, refusal %d (%s)", raw, c->env.request.state,
-                 c->env.request.refusal,
+        fail_msg("%s: state %d, refusal %d (%s)", raw, c->env.request.state, c->env.request.refusal,
                  c->env.request.refusal_reason ? c->env.request.refusal_reason : "none");
     assert_int_equal(used, len);
 }

@@ -26,9 +26,12 @@ enum { MORE = -1, DONE = 0 };
 
 static char dir[64];
 
+enum { CHUNK_EXT_MAX = 4096 };
+
 static struct request_limits normal = {
     .head = {.line_max = 4094, .field_max = 8190, .fields_max = 100, .head_max = 65536},
     .body_max = 1 << 20,
+    .chunk_ext_max = CHUNK_EXT_MAX,
     .body_mem_max = 16, /* so that short bodies are spooled too */
     .body_dir = dir,
 };
@@ -38,6 +41,7 @@ static struct request_limits tight = {
     .head = {.line_max = 20, .field_max = 24, .fields_max = 3, .head_max = 70},
     .body_max = 10,
     .body_mem_max = 4,
+    .chunk_ext_max = CHUNK_EXT_MAX,
     .body_dir = dir,
 };
 
@@ -57,20 +61,23 @@ struct row {
 
 #define RAW(text) (text), sizeof(text) - 1
 
-#define ROW(want, text, ...) {.raw = (text), .len = sizeof(text) - 1, .status = (want), ##__VA_ARGS__}
+#define ROW(want, text, ...)                                                                       \
+    {                                                                                              \
+        .raw = (text), .len = sizeof(text) - 1, .status = (want), ##__VA_ARGS__                    \
+    }
 
 /* A complete request: how its line is read, its fields; one with this body, and how many bytes
  * follow it; one that is refused. */
-#define OK(text, ...)          ROW(DONE, text, ##__VA_ARGS__)
+#define OK(text, ...) ROW(DONE, text, ##__VA_ARGS__)
 #define BODY(text, want, ...)                                                                      \
     ROW(DONE, text, .body = (want), .body_len = sizeof(want) - 1, ##__VA_ARGS__)
-#define BAD(status, text)      ROW(status, text)
+#define BAD(status, text) ROW(status, text)
 /* One field, or several, in an otherwise good request. */
-#define FIELDS(text)           "GET / HTTP/1.1\r\nHost: h\r\n" text "\r\n"
+#define FIELDS(text)            "GET / HTTP/1.1\r\nHost: h\r\n" text "\r\n"
 #define BAD_FIELD(status, text) BAD(status, FIELDS(text "\r\n"))
-#define HOST(text)             OK("GET / HTTP/1.1\r\nHost:" text "\r\n\r\n")
-#define BAD_HOST(text)         BAD(400, "GET / HTTP/1.1\r\nHost:" text "\r\n\r\n")
-#define CHUNKED                "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+#define HOST(text)              OK("GET / HTTP/1.1\r\nHost:" text "\r\n\r\n")
+#define BAD_HOST(text)          BAD(400, "GET / HTTP/1.1\r\nHost:" text "\r\n\r\n")
+#define CHUNKED                 "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 /* ---- one outcome as a text ------------------------------------------------------------------- */
 
@@ -104,8 +111,7 @@ static void describe(struct request *r, size_t used, struct strbuf *out)
     if (r->state == REQUEST_REFUSED) {
         assert_true(r->refusal >= 400 && r->refusal_reason && *r->refusal_reason);
         /* a field may be too long by itself and together with others: no matter which is said */
-        strbuf_addf(out, "refused %d %s\n", r->refusal,
-                    r->refusal == 431 ? "" : r->refusal_reason);
+        strbuf_addf(out, "refused %d %s\n", r->refusal, r->refusal == 431 ? "" : r->refusal_reason);
         return;
     }
     strbuf_addf(out, "state %d used %zu begun %d in body %d\n", r->state, used,
@@ -452,7 +458,8 @@ static void test_request_methods(void **state)
     TRY_ROWS(methods);
 }
 
-/* Each byte value as a method of its own: a token is an unknown method, all else no request line. */
+/* Each byte value as a method of its own: a token is an unknown method, all else no request line.
+ */
 static void test_request_method_bytes(void **state)
 {
     char raw[] = "x / HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -708,7 +715,8 @@ static void test_request_host(void **state)
     TRY_ROWS(hosts);
 }
 
-/* ---- Content-Length --------------------------------------------------------------------------- */
+/* ---- Content-Length ---------------------------------------------------------------------------
+ */
 
 #define LENGTH(text, after) "POST / HTTP/1.1\r\nHost: h\r\nContent-Length:" text "\r\n\r\n" after
 
@@ -755,7 +763,8 @@ static const struct row lengths[] = {
     BAD(400, LENGTH("\r\nContent-Length: 5", "hello")),
     BAD(413, LENGTH(" 1048577", "")),
     BAD(413, LENGTH(" 18446744073709551615", "")),
-    BAD(413, "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1048577\r\n\r\n"),
+    BAD(413,
+        "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1048577\r\n\r\n"),
     ROW(MORE, LENGTH(" 1048576", "")),
 };
 
@@ -764,7 +773,8 @@ static void test_request_content_length(void **state)
     TRY_ROWS(lengths);
 }
 
-/* ---- Transfer-Encoding ------------------------------------------------------------------------ */
+/* ---- Transfer-Encoding ------------------------------------------------------------------------
+ */
 
 #define CODING(text) "POST / HTTP/1.1\r\nHost: h\r\n" text "\r\n\r\n0\r\n\r\n"
 
@@ -802,7 +812,8 @@ static const struct row codings[] = {
     BAD(400, CODING("Transfer-Encoding: chunked;a=b")),
     BAD(400, CODING("Transfer-Encoding: \"chunked\"")),
     BAD(400, CODING("Transfer-Encoding: chun\tked")),
-    BAD(400, CODING("Transfer-Encoding: \x0b" "chunked")),
+    BAD(400, CODING("Transfer-Encoding: \x0b"
+                    "chunked")),
     /* it is the last, but something is before it that is not decoded here (RFC 9112 6.1) */
     BAD(501, CODING("Transfer-Encoding: gzip, chunked")),
     BAD(501, CODING("Transfer-Encoding: gzip,chunked")),
@@ -885,7 +896,7 @@ static void test_request_chunks(void **state)
     TRY_ROWS(chunks);
 }
 
-#define EXT(text) BODY(CHUNKED "3" text "\r\nabc\r\n0" text "\r\n\r\n", "abc")
+#define EXT(text)     BODY(CHUNKED "3" text "\r\nabc\r\n0" text "\r\n\r\n", "abc")
 #define BAD_EXT(text) BAD(400, CHUNKED "3" text "\r\nabc\r\n0\r\n\r\n")
 
 static const struct row extensions[] = {
@@ -1086,9 +1097,9 @@ static void test_request_upgrade(void **state)
 #define TIGHT(status, text) ROW(status, text, .limits = &tight)
 
 static const struct row limit_rows[] = {
-    TIGHT(DONE, "GET /234567 HTTP/1.1\r\nHost: h\r\n\r\n"),  /* a line of 20 */
-    TIGHT(414, "GET /2345678 HTTP/1.1\r\nHost: h\r\n\r\n"),  /* of 21 */
-    TIGHT(414, "GET /2345678 HTTP/1.1"),                     /* refused as soon as it is known */
+    TIGHT(DONE, "GET /234567 HTTP/1.1\r\nHost: h\r\n\r\n"), /* a line of 20 */
+    TIGHT(414, "GET /2345678 HTTP/1.1\r\nHost: h\r\n\r\n"), /* of 21 */
+    TIGHT(414, "GET /2345678 HTTP/1.1"),                    /* refused as soon as it is known */
     TIGHT(414, "GET /23456789abcdef01"),
     TIGHT(414, "AAAAAAAAAAAAAAAAAAAAA"),
     TIGHT(MORE, "AAAAAAAAAAAAAAAAAAAA"),
@@ -1112,8 +1123,7 @@ static const struct row limit_rows[] = {
     ROW(414, "GET /567890123456789012345678901234567890", .limits = &head_only),
     ROW(DONE, "GET / HTTP/1.0\r\nA:\r\nB:\r\nC:\r\nD:\r\nE:\r\n\r\n", .limits = &head_only),
     /* bodies: 10 */
-    BODY("PUT / HTTP/1.0\r\nContent-Length: 10\r\n\r\n0123456789", "0123456789",
-         .limits = &tight),
+    BODY("PUT / HTTP/1.0\r\nContent-Length: 10\r\n\r\n0123456789", "0123456789", .limits = &tight),
     TIGHT(413, "PUT / HTTP/1.0\r\nContent-Length: 11\r\n\r\n"),
     TIGHT(413, "PUT / HTTP/1.0\r\nContent-Length: 11\r\n\r\n0123456789a"),
 };
@@ -1122,11 +1132,12 @@ static const struct request_limits chunk_limits = {
     .head = {.line_max = 20, .field_max = 26, .fields_max = 2, .head_max = 70},
     .body_max = 10,
     .body_mem_max = 4,
+    .chunk_ext_max = CHUNK_EXT_MAX,
     .body_dir = dir,
 };
 
 #define CHUNK_LIMIT(status, text)                                                                  \
-    ROW(status, "PUT / HTTP/1.1\r\nHost:\r\nTransfer-Encoding: chunked\r\n\r\n" text,               \
+    ROW(status, "PUT / HTTP/1.1\r\nHost:\r\nTransfer-Encoding: chunked\r\n\r\n" text,              \
         .limits = &chunk_limits)
 
 static const struct row chunk_limit_rows[] = {
@@ -1158,8 +1169,10 @@ static void test_request_limits(void **state)
 /* Trailers have a head_max of their own. */
 static void test_request_trailers_too_long(void **state)
 {
-    static const struct request_limits limits = {
-        .head = {.head_max = 100}, .body_mem_max = 4, .body_dir = "/tmp"};
+    static const struct request_limits limits = {.head = {.head_max = 100},
+                                                 .body_mem_max = 4,
+                                                 .chunk_ext_max = CHUNK_EXT_MAX,
+                                                 .body_dir = "/tmp"};
     struct strbuf raw = {0};
 
     (void)state;
@@ -1205,7 +1218,8 @@ static void test_request_body_unbounded(void **state)
     assert_int_equal(status_of(RAW(CHUNKED "ffffffffffffffff\r\n"), &limits), 413);
 }
 
-/* ---- pipelines and bodies --------------------------------------------------------------------- */
+/* ---- pipelines and bodies ---------------------------------------------------------------------
+ */
 
 /* Several requests in one buffer: each takes its own bytes and no more. */
 static void test_request_pipeline(void **state)
@@ -1344,7 +1358,8 @@ static void test_request_has_begun(void **state)
     run_end(&run);
 }
 
-/* ---- mutations -------------------------------------------------------------------------------- */
+/* ---- mutations --------------------------------------------------------------------------------
+ */
 
 static void mutate(struct strbuf *raw)
 {
@@ -1406,9 +1421,9 @@ static void test_request_mutations(void **state)
         const struct row *rows;
         size_t count;
     } tables[] = {
-        {lines, ARRAY_LEN(lines)},         {targets, ARRAY_LEN(targets)},
+        {lines, ARRAY_LEN(lines)},           {targets, ARRAY_LEN(targets)},
         {field_rows, ARRAY_LEN(field_rows)}, {lengths, ARRAY_LEN(lengths)},
-        {codings, ARRAY_LEN(codings)},     {chunks, ARRAY_LEN(chunks)},
+        {codings, ARRAY_LEN(codings)},       {chunks, ARRAY_LEN(chunks)},
         {extensions, ARRAY_LEN(extensions)}, {trailer_rows, ARRAY_LEN(trailer_rows)},
         {limit_rows, ARRAY_LEN(limit_rows)}, {chunk_limit_rows, ARRAY_LEN(chunk_limit_rows)},
     };
