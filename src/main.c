@@ -14,6 +14,7 @@
 #include "master/master.h"
 #include "master/spawn.h"
 #include "settings/config_cli.h"
+#include "system/privileges.h"
 #include "system/process.h"
 
 static int report(const struct error *err)
@@ -29,6 +30,12 @@ static int check(const struct config *config, struct error *err)
         if (listener_check(config->bind.items[i], err) < 0)
             return -1;
     }
+    struct privileges privileges;
+    int result =
+        privileges_resolve(&privileges, config->user, config->group, config->initgroups, err);
+    privileges_release(&privileges);
+    if (result < 0)
+        return -1;
     struct accesslog *format = accesslog_new(config->access_log_format, err);
     if (!format)
         return -1;
