@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: MIT
+"""Behind nginx, as in production: connections that nginx keeps and reuses must never cost a
+request, also not while gcorn reloads."""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+from server import SLOWER, Client, children, wait_for
+
+NGINX = shutil.which("nginx") or ("/usr/sbin/nginx" if os.path.exists("/usr/sbin/nginx") else None)
+pytestmark = pytest.mark.skipif(not NGINX, reason="nginx is not installed (apt install nginx-light)")
+
+CONFIG = """\
+daemon off;
+worker_processes 1;
+pid {dir}/nginx.pid;
+error_log {dir}/error.log info;
+{user}
+events {{ worker_connections 256; }}
+http {{
+    access_log {dir}/access.log;
+    client_body_temp_path {dir}/body;
+    proxy_temp_path {dir}/proxy;
+    fastcgi_temp_path {dir}/fastcgi;
+    uwsgi_temp_path {dir}/uwsgi;
+    scgi_temp_path {dir}/scgi;
+    client_max_body_size 8m;
+    keepalive_requests 100000;
+    upstream app {{
+        server {upstream};
+        keepalive 16;
+    }}
+    server {{
+        listen {listen};
+        location / {{
+            proxy_pass http://app;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }}
+    }}
+}}
+"""
+
+
+class Nginx:
+    """nginx in front of an address; its own socket is a unix one, so that its name is known."""
+
+    def __init__(self, directory, upstream):
+        self.dir = directory
+        self.dir.mkdir()
+        self.address = str(directory / "front.sock")
+        upstream = f"unix:{upstream}" if isinstance(upstream, str) else "%s:%d" % upstream
+        user = "user root root;" if os.geteuid() == 0 else ""
+        (directory / "nginx.conf").write_text(CONFIG.format(
+            dir=directory, upstream=upstream, listen=f"unix:{self.address}", user=user))
+        with open(directory / "stderr", "wb") as err:
+            self.process = subprocess.Popen(  # pylint: disable=consider-using-with
+                [NGINX, "-p", str(directory), "-c", str(directory / "nginx.conf"),
+                 "-e", str(directory / "error.log")],
+                stdin=subprocess.DEVNULL, stdout=err, stderr=err, start_new_session=True)
+        wait_for(self._answers, "nginx")
+
+    def _answers(self):
+        assert self.process.poll() is None, self.errors()
+        try:
+            socket.socket(socket.AF_UNIX).connect(self.address)
+        except OSError:
+            return False
+        return children(self.process.pid)
+
+    def errors(self):
+        return "".join(path.read_text() for path in (self.dir / "stderr", self.dir / "error.log")
+                       if path.exists())
+
+    def complaints(self):
+        return [line for line in self.errors().splitlines()
+                if any(f"[{level}]" in line for level in ("warn", "error", "crit", "alert", "emerg"))]
+
+    def statuses(self):
+        return {line.split()[8] for line in (self.dir / "access.log").read_text().splitlines()}
+
+    def stop(self):
+        self.process.send_signal(signal.SIGQUIT)
+        try:
+            self.process.wait(3 * SLOWER)
+        except subprocess.TimeoutExpired:
+            self.process.terminate()
+            self.process.wait()
+
+
+@pytest.fixture
+def nginx(tmp_path):
+    started = []
+
+    def start(upstream):
+        started.append(Nginx(tmp_path / f"nginx{len(started)}", upstream))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def bind(request):
+    return {"tcp": "127.0.0.1:0", "unix": "unix:app.sock"}[request.param]
+
+
+def load(address, count, failures, stop=None):
+    """Requests on one connection of nginx's, until there were count or stop is set."""
+    try:
+        with Client(address) as client:
+            done = 0
+            while done < count and not (stop and stop.is_set()):
+                answer = client.get(f"/{done}")
+                if answer.status != 200 or answer.body.split(b"\n")[1] != b"PATH /%d" % done:
+                    failures.append(repr(answer))
+                if answer.closes:
+                    failures.append("nginx closed")
+                    return
+                done += 1
+    except (OSError, AssertionError) as error:
+        failures.append(repr(error))
+
+
+def together(address, threads, count, failures, stop=None):
+    running = [threading.Thread(target=load, args=(address, count, failures, stop))
+               for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    return running
+
+
+def test_a_thousand_requests(gcorn, nginx, bind):
+    server = gcorn("environ", "--workers", "2", bind=bind)
+    front = nginx(server.address)
+    failures = []
+    for thread in together(front.address, 4, 250, failures):
+        thread.join()
+    assert failures == []
+    assert (front.complaints(), front.statuses()) == ([], {"200"})
+
+
+def test_a_thousand_requests_with_fair_close(gcorn, nginx):
+    """Connections that gcorn lets go are no errors to nginx."""
+    server = gcorn("environ", "--workers", "2", "--fair-close")
+    front = nginx(server.address)
+    failures = []
+    for thread in together(front.address, 8, 125, failures):
+        thread.join()
+    assert failures == []
+    assert (front.complaints(), front.statuses()) == ([], {"200"})
+
+
+def test_what_the_application_sees(gcorn, nginx, bind):
+    front = nginx(gcorn("environ", bind=bind).address)
+    with Client(front.address) as client:
+        text = client.get("/a%20b?c").text
+    assert "PATH /a b\nQUERY c\nPROTOCOL HTTP/1.1\n" in text
+    assert "HEADER HTTP_X_FORWARDED_FOR=" in text
+    assert "HTTP_CONNECTION" not in text
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000, 3_000_000])
+def test_post_bodies(gcorn, nginx, bind, size):
+    front = nginx(gcorn("environ", bind=bind).address)
+    body = os.urandom(size)
+    with Client(front.address) as client:
+        for _ in range(2):
+            sender = threading.Thread(target=client.send, args=(
+                b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % size + body,))
+            sender.start()
+            answer = client.response()
+            sender.join()
+            assert answer.body.partition(b"BODY ")[2] == b"%d\n" % size + body
+    assert not [line for line in front.complaints() if "buffered to a temporary file" not in line]
+
+
+def test_a_refusal_reaches_the_client(gcorn, nginx, bind):
+    """413 with the body unread: a reset would make it a 502."""
+    front = nginx(gcorn("environ", "--limit-request-body", "1000", bind=bind).address)
+    with Client(front.address) as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200000)
+        assert client.response().status == 413
+
+
+def test_hup_under_load_fails_no_request(gcorn, nginx, bind):
+    server = gcorn("environ", "--workers", "2", bind=bind)
+    front = nginx(server.address)
+    failures, stop = [], threading.Event()
+    running = together(front.address, 4, 1_000_000, failures, stop)
+    for generation in (2, 3, 4):
+        old = server.worker_pids
+        server.kill(signal.SIGHUP)
+        server.wait_log(f"Reloaded: generation {generation - 1} -> {generation}")
+        wait_for(lambda: failures or not server.worker_pids & old, "the old workers to leave")
+    stop.set()
+    for thread in running:
+        thread.join()
+    assert failures == []
+    assert (front.complaints(), front.statuses()) == ([], {"200"})
+
+
+def test_crashes_cost_only_their_own_request(gcorn, nginx):
+    server = gcorn("faulty", "--workers", "2")
+    front = nginx(server.address)
+    with Client(front.address) as client:
+        assert client.get("/").status == 200
+        assert client.get("/_exit", method="POST").status == 502
+        assert client.get("/").status == 200
+
+
+WRK = shutil.which("wrk")
+
+
+@pytest.mark.skipif(not WRK, reason="wrk is not installed (apt install wrk)")
+def test_wrk(gcorn):
+    server = gcorn("hello", "--workers", "2")
+    done = subprocess.run([WRK, "-t1", "-c16", "-d1s", f"http://127.0.0.1:{server.port}/"],
+                          capture_output=True, text=True, check=True, timeout=30)
+    assert "Requests/sec" in done.stdout
+    assert "Socket errors" not in done.stdout and "Non-2xx" not in done.stdout, done.stdout
