@@ -67,6 +67,7 @@ struct master {
 };
 
 static void reconcile(struct master *m);
+static void boot_failed(struct master *m, struct worker_proc *w, const char *why);
 
 static const struct config *config_of(const struct master *m)
 {
@@ -173,7 +174,7 @@ static void kill_late(struct master *m, uint64_t now)
         if (w->phase == PROC_EMPTY || now < w->deadline_ms)
             continue;
         if (w->phase == PROC_BOOTING)
-            log_errorx("Worker (pid:%d) was not ready within boot_timeout: killed", (int)w->pid);
+            boot_failed(m, w, "it was not ready within boot_timeout");
         else if (w->phase == PROC_RETIRING && !m->quick)
             log_errorx("Worker (pid:%d) did not finish within graceful_timeout: killed",
                        (int)w->pid);
