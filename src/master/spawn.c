@@ -83,6 +83,7 @@ int spawn_worker(struct plan *plan, int place, unsigned number, struct generatio
                               .number = number,
                               .generation = g->id,
                               .started_ms = now,
+                              .heard_ms = now, /* it may be told to retire before it is READY */
                               .deadline_ms = now + g->config.boot_timeout_ms,
                               .settings = generation_ref(g),
                               .channel = args.channel};
