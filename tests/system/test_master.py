@@ -678,6 +678,26 @@ def test_boot_init_refuses(gcorn, app):
                    "gcorn_on_worker_init of the application failed")
 
 
+def test_boot_that_takes_too_long(gcorn, app):
+    fails_to_start(gcorn, f"{app('hooks', '-DSTUCK')}:handler", 3, "not ready within boot_timeout",
+                   "--boot-timeout", "150ms")
+
+
+def test_hup_with_an_application_that_does_not_boot_in_time(gcorn, app, tmp_path):
+    install(tmp_path / "app.so", app("probe"))
+    server = gcorn("app.so:handler", "--boot-timeout", f"{250 * SLOWER}ms")
+    install(tmp_path / "app.so", app("hooks", "-DSTUCK"))
+    fails_to_reload(server, "not ready within boot_timeout")
+
+
+def test_term_while_the_application_is_loaded(gcorn, app):
+    server = gcorn(f"{app('hooks', '-DSTUCK')}:handler", ready=0)
+    server.wait_log("Booting worker")
+    server.kill(signal.SIGQUIT)
+    assert server.wait_exit() == 0
+    assert critical_lines(server) == []
+
+
 def test_boot_failure_with_many_workers_is_one_line(gcorn):
     fails_to_start(gcorn, "nowhere.so:handler", 3, "nowhere.so", "--workers", "8")
 
@@ -936,5 +956,6 @@ def test_abort_hook(gcorn, app, tmp_path):
     server.connect().send("GET /hang HTTP/1.1\r\nHost: t\r\n\r\n")
     server.wait_log("WORKER TIMEOUT")
     server.wait_workers(1, other_than={pid})
-    assert (tmp_path / "hooks.txt").read_text().splitlines() == [
-        "init", "pre /hang", "abort", "init"]
+    # the replacement does not wait for the end of the condemned
+    assert sorted((tmp_path / "hooks.txt").read_text().splitlines()) == [
+        "abort", "init", "init", "pre /hang"]

@@ -2,7 +2,7 @@
  *
  * hooks - every hook of gcorn.h writes a line into the file hooks.txt. /hang blocks for ever. With
  * -DREFUSES gcorn_on_worker_init refuses; with -DCRASHES the object's constructor crashes; with
- * -DLEAVES it calls exit(0).
+ * -DLEAVES it calls exit(0), with -DSTUCK it never returns.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -35,6 +35,14 @@ __attribute__((constructor)) static void crash(void)
 __attribute__((constructor)) static void leave(void)
 {
     exit(0);
+}
+#endif
+
+#ifdef STUCK
+__attribute__((constructor)) static void get_stuck(void)
+{
+    for (;;)
+        pause();
 }
 #endif
 
