@@ -59,8 +59,9 @@ def app(tmp_path_factory):
         if key not in made:
             source = next((Path(__file__).parent / "apps").glob(f"{name}.*"))
             path = tmp_path_factory.mktemp("apps") / f"{name}.so"
-            subprocess.run([compiler, "-shared", "-fPIC", "-g", "-O1", "-Wall", "-Wextra", "-Werror",
-                            f"-I{REPO}/include", "-o", str(path), str(source), *flags], check=True)
+            subprocess.run([compiler, "-shared", "-fPIC", "-g", "-O1", "-Wall", "-Wextra",
+                            "-Werror", f"-I{REPO}/include", "-o", path, source, *flags],
+                           check=True)
             made[key] = path
         return made[key]
 

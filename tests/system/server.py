@@ -223,7 +223,8 @@ class Client:
         status = int(status_line.group(1))
         headers = []
         for line in lines[1:]:
-            field = re.fullmatch(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([^\x00-\x08\x0a-\x1f\x7f]*)", line)
+            field = re.fullmatch(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([^\x00-\x08\x0a-\x1f\x7f]*)",
+                                 line)
             assert field, f"field line {line!r}"
             headers.append(field.groups())
         answer = Response(status, status_line.group(2), headers, b"", head)

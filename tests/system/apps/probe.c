@@ -118,9 +118,8 @@ static const char *text_of(struct gcorn_environ *env, const char *path)
 GCORN_EXPORT
 struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response *start_response)
 {
-    static const struct gcorn_header headers[] = {{"Content-Type", "text/plain"},
-                                                  {"X-Probe", "say \"hi\""},
-                                                  {NULL, NULL}};
+    static const struct gcorn_header headers[] = {
+        {"Content-Type", "text/plain"}, {"X-Probe", "say \"hi\""}, {NULL, NULL}};
     const char *path = gcorn_get(env, "PATH_INFO");
 
     gcorn_start(start_response, "200 OK", headers);
