@@ -204,7 +204,7 @@ static void add_atom_of_request(struct strbuf *out, struct gcorn_environ *env, c
     const struct request *r = &env->request;
 
     switch (atom) {
-    case 'h': add_text(out, env->peer->remote_addr); break;
+    case 'h': add_text(out, environ_remote_addr(env)); break;
     case 'u': add_user(out, environ_field(env, "authorization")); break;
     case 'r': add_request_line(out, r); break;
     case 'm': add_text(out, r->method); break;

@@ -37,6 +37,8 @@ void environ_init(struct gcorn_environ *env, const struct http_context *context,
                   const struct http_peer *peer, uint64_t id)
 {
     request_init(&env->request, &context->limits, &env->arena);
+    env->request.rules = &context->forwarded;
+    env->request.trust = peer->trust;
     response_init(&env->response);
     env->response.start.state = env;
     env->context = context;
@@ -89,15 +91,19 @@ static const char *var_method(struct gcorn_environ *env)
     return env->request.method;
 }
 
-static const char *var_empty(struct gcorn_environ *env)
+static const char *var_script_name(struct gcorn_environ *env)
 {
-    (void)env;
-    return "";
+    const struct forwarded *f = env->request.forwarded;
+
+    return f && f->script_name ? f->script_name : "";
 }
 
 static const char *var_path(struct gcorn_environ *env)
 {
     const struct request *r = &env->request;
+
+    if (r->forwarded && r->forwarded->script_name)
+        return r->forwarded->path_info;
     char *path = arena_alloc(&env->arena, r->path.len + 1);
 
     (void)syntax_unescape(path, r->path.p, r->path.len, false);
@@ -144,14 +150,24 @@ static const char *var_protocol(struct gcorn_environ *env)
     return env->request.minor_version == 0 ? "HTTP/1.0" : "HTTP/1.1";
 }
 
-static const char *var_remote_addr(struct gcorn_environ *env)
+const char *environ_remote_addr(const struct gcorn_environ *env)
 {
-    return env->peer->remote_addr;
+    const struct forwarded *f = env->request.forwarded;
+
+    return f && f->remote_addr ? f->remote_addr : env->peer->remote_addr;
 }
 
+static const char *var_remote_addr(struct gcorn_environ *env)
+{
+    return environ_remote_addr(env);
+}
+
+/* Nobody says which port of its own a client behind a proxy has. */
 static const char *var_remote_port(struct gcorn_environ *env)
 {
-    return env->peer->remote_port;
+    const struct forwarded *f = env->request.forwarded;
+
+    return f && f->remote_addr ? "" : env->peer->remote_port;
 }
 
 static const char *var_server_name(struct gcorn_environ *env)
@@ -172,7 +188,9 @@ static const char *var_server_software(struct gcorn_environ *env)
 
 static const char *var_scheme(struct gcorn_environ *env)
 {
-    return env->peer->scheme;
+    const struct forwarded *f = env->request.forwarded;
+
+    return f && f->scheme ? f->scheme : env->peer->scheme;
 }
 
 static const char *var_wsgi_version(struct gcorn_environ *env)
@@ -223,7 +241,7 @@ static const struct {
     bool changes; /* made anew each time */
 } variables[] = {
     {"REQUEST_METHOD", var_method, false},
-    {"SCRIPT_NAME", var_empty, false},
+    {"SCRIPT_NAME", var_script_name, false},
     {"PATH_INFO", var_path, false},
     {"QUERY_STRING", var_query, false},
     {"RAW_URI", var_raw_uri, false},
@@ -262,15 +280,18 @@ void environ_key(char *out, const char *name, size_t len)
 }
 
 /* A name with '_' would be the same key as one with '-', and a proxy that strips X-Real-IP lets
- * X_Real_IP pass: such fields are dropped. CONTENT_TYPE and CONTENT_LENGTH have keys of their own
- * (RFC 3875 4.1). */
-static bool field_is_visible(const struct field *f)
+ * X_Real_IP pass: such fields are dropped, unless a setting lets them pass. CONTENT_TYPE and
+ * CONTENT_LENGTH have keys of their own (RFC 3875 4.1). */
+static bool field_is_visible(const struct gcorn_environ *env, const struct field *f)
 {
-    return f->id != FIELD_CONTENT_TYPE && f->id != FIELD_CONTENT_LENGTH &&
-           !memchr(f->name, '_', f->name_len);
+    if (f->id == FIELD_CONTENT_TYPE || f->id == FIELD_CONTENT_LENGTH)
+        return false;
+    return !memchr(f->name, '_', f->name_len) ||
+           forwarded_passes(&env->context->forwarded, env->peer->trust, f->name, f->name_len);
 }
 
-static bool field_has_key(const struct field *f, const char *key, size_t len)
+static bool field_has_key(const struct gcorn_environ *env, const struct field *f, const char *key,
+                          size_t len)
 {
     if (f->name_len != len)
         return false;
@@ -278,7 +299,7 @@ static bool field_has_key(const struct field *f, const char *key, size_t len)
         if (key_char(f->name[i]) != key[i])
             return false;
     }
-    return field_is_visible(f);
+    return field_is_visible(env, f);
 }
 
 /* Repeated fields are one list (RFC 9110 5.3); cookies have a separator of their own (RFC 6265
@@ -292,7 +313,7 @@ static const char *join_fields(struct gcorn_environ *env, const char *key, size_
     for (size_t i = 0; i < r->field_count; i++) {
         const struct field *f = &r->fields[i];
 
-        if (!field_has_key(f, key, len))
+        if (!field_has_key(env, f, key, len))
             continue;
         if (joined.data)
             strbuf_addstr(&joined, separator);
@@ -314,7 +335,7 @@ static const char *get_field(struct gcorn_environ *env, const char *key)
     if (r->authority.len > 0 && strcmp(key, "HOST") == 0)
         return span_text(env, r->authority);
     for (size_t i = 0; i < r->field_count; i++) {
-        if (!field_has_key(&r->fields[i], key, len))
+        if (!field_has_key(env, &r->fields[i], key, len))
             continue;
         repeated = found != NULL;
         found = &r->fields[i];
@@ -431,7 +452,7 @@ static void make_all(struct gcorn_environ *env)
         const struct field *f = &r->fields[i];
         char *key = arena_alloc(&env->arena, 5 + (size_t)f->name_len + 1);
 
-        if (!field_is_visible(f))
+        if (!field_is_visible(env, f))
             continue;
         memcpy(key, "HTTP_", 5);
         environ_key(key + 5, f->name, f->name_len);

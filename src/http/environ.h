@@ -24,6 +24,7 @@
 /* What all requests of a worker share. */
 struct http_context {
     struct request_limits limits;
+    struct forwarded_rules forwarded;
     bool multithread;
     bool multiprocess;
     uint64_t id_seed;       /* of request ids, different in every worker */
@@ -39,6 +40,7 @@ struct http_peer {
     const char *server_name;
     const char *server_port;
     const char *scheme;
+    enum forwarded_trust trust;
 };
 
 struct environ_var {
@@ -94,6 +96,9 @@ void environ_release(struct gcorn_environ *env);
 
 /* Makes an HTTP_* style key of a field name: upper case, '-' as '_'. out takes len + 1 bytes. */
 void environ_key(char *out, const char *name, size_t len);
+
+/* REMOTE_ADDR: the peer's address, or what a trusted proxy says is the client's. */
+const char *environ_remote_addr(const struct gcorn_environ *env);
 
 /* A field of the request by name (lower case), joined if repeated; NULL when absent. */
 const char *environ_field(struct gcorn_environ *env, const char *lower);

@@ -82,6 +82,7 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t len)
     struct request *r = parser->data;
     struct field *f = &r->fields[r->field_count];
 
+    r->initials |= forwarded_initial(at);
     f->name = in_head(r, at);
     f->name_len = (uint32_t)len;
     f->id = field_identify(at, len);
@@ -376,6 +377,18 @@ static bool normalise_framing(struct request *r)
     return changed;
 }
 
+/* The fields by which a proxy speaks, where there may be any. 0, or -1 when they are refused. */
+static int check_forwarded(struct request *r)
+{
+    if (!r->rules || !(r->initials & r->rules->initials))
+        return 0;
+    int status = forwarded_read(r, &r->refusal_reason);
+    if (status == 0)
+        return 0;
+    refuse(r, status, r->refusal_reason);
+    return -1;
+}
+
 static void parse_head(struct request *r)
 {
     llhttp_t parser;
@@ -393,7 +406,8 @@ static void parse_head(struct request *r)
         return;
     }
     assert(r->field_count < r->scan.lines);
-    begin_body(r, &parser);
+    if (check_forwarded(r) == 0)
+        begin_body(r, &parser);
 }
 
 static void append_head(struct request *r, const char *data, size_t len, size_t had)

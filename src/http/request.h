@@ -22,6 +22,7 @@
 #include "base/spool.h"
 #include "base/strbuf.h"
 #include "http/chunk.h"
+#include "http/forwarded.h"
 #include "http/scan.h"
 
 struct llhttp__internal_s;
@@ -97,6 +98,12 @@ struct request {
     bool asks_close;               /* the client will send nothing more */
     bool expects_continue;         /* waits for 100 before it sends the body */
     bool chunked;
+
+    /* Set behind request_init where fields of proxies count (forwarded.h). */
+    const struct forwarded_rules *rules;
+    enum forwarded_trust trust;
+    uint32_t initials;           /* forwarded_initial of every field name */
+    struct forwarded *forwarded; /* what was found; NULL: nothing */
 
     uint64_t body_left; /* of a counted body, or of the chunk being read with its CRLF */
     struct chunk_line chunk;

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/address.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/strbuf.h"
@@ -29,6 +30,9 @@ enum {
 /* ---- the table ------------------------------------------------------------------------------ */
 
 static int check_assignment(const char *text, struct error *err);
+static int check_network(const char *text, struct error *err);
+static int check_scheme_header(const char *text, struct error *err);
+static int check_field_name(const char *text, struct error *err);
 
 static const char *const worker_class_names[] = {
     [WORKER_CLASS_SYNC] = "sync",
@@ -38,6 +42,21 @@ static const char *const worker_class_names[] = {
 static const char *const log_level_names[] = {
     [LOG_LEVEL_DEBUG] = "debug", [LOG_LEVEL_INFO] = "info",         [LOG_LEVEL_WARNING] = "warning",
     [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_CRITICAL] = "critical", [LOG_LEVEL_CRITICAL + 1] = NULL,
+};
+
+static const char *const header_map_names[] = {
+    [HEADER_MAP_DROP] = "drop",
+    [HEADER_MAP_REFUSE] = "refuse",
+    [HEADER_MAP_DANGEROUS] = "dangerous",
+    NULL,
+};
+
+static const char *const proxy_protocol_names[] = {
+    [PROXY_PROTOCOL_OFF] = "off",
+    [PROXY_PROTOCOL_V1] = "v1",
+    [PROXY_PROTOCOL_V2] = "v2",
+    [PROXY_PROTOCOL_AUTO] = "auto",
+    NULL,
 };
 
 #define KIB ((uint64_t)1024)
@@ -250,6 +269,37 @@ static int check_assignment(const char *text, struct error *err)
     return equals && equals > text ? 0 : refuse(err, "NAME=VALUE", text);
 }
 
+static int check_network(const char *text, struct error *err)
+{
+    struct network network;
+    const char *wanted;
+
+    if (strcmp(text, "*") == 0 || network_parse(&network, text, &wanted) == 0)
+        return 0;
+    return refuse(err, wanted, text);
+}
+
+/* The length of the header field name (RFC 9110 5.1) at the start of text. */
+static size_t field_name_len(const char *text)
+{
+    return strspn(text, "!#$%&'*+-.^_`|~0123456789"
+                        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+}
+
+static int check_scheme_header(const char *text, struct error *err)
+{
+    size_t len = field_name_len(text);
+
+    return len > 0 && text[len] == '=' && text[len + 1] != '\0'
+               ? 0
+               : refuse(err, "a header field and its value, NAME=VALUE", text);
+}
+
+static int check_field_name(const char *text, struct error *err)
+{
+    return text[field_name_len(text)] == '\0' ? 0 : refuse(err, "a header field's name or *", text);
+}
+
 /* anew: the list had an earlier source's items, or none. */
 static int add_item(struct config *c, const struct setting *s, const char *text, bool anew,
                     struct error *err)
@@ -282,7 +332,10 @@ static int add_item(struct config *c, const struct setting *s, const char *text,
 int config_set(struct config *c, const struct setting *s, const char *text,
                const struct config_origin *origin, struct error *err)
 {
-    enum config_source before = config_origin(c, s)->source;
+    const struct config_origin *before = config_origin(c, s);
+    /* one default replaces another, such as $PORT's address the default one */
+    bool anew = origin->source != before->source ||
+                (origin->source == SOURCE_DEFAULT && origin->text != before->text);
     void *field = field_of(c, s);
     int result = -1;
 
@@ -296,10 +349,7 @@ int config_set(struct config *c, const struct setting *s, const char *text,
     case SETTING_BOOL: result = set_bool(text, field, err); break;
     case SETTING_ENUM: result = set_enum(s, text, field, err); break;
     case SETTING_STRING: result = set_string(c, s, text ? text : "", err); break;
-    case SETTING_LIST:
-        /* One default replaces another: $PORT stands for the default address. */
-        result = add_item(c, s, text, origin->source != before || before == SOURCE_DEFAULT, err);
-        break;
+    case SETTING_LIST: result = add_item(c, s, text, anew, err); break;
     }
     if (result == 0)
         c->origins[s - table] = *origin;
@@ -309,6 +359,10 @@ int config_set(struct config *c, const struct setting *s, const char *text,
 int config_set_text(struct config *c, const struct setting *s, const char *text,
                     const struct config_origin *origin, struct error *err)
 {
+    if (s->split_commas && text && text[0] == '\0' && s->min == 0) {
+        config_clear(c, s, origin);
+        return 0;
+    }
     if (!s->split_commas || !text || !strchr(text, ','))
         return config_set(c, s, text, origin, err);
 
@@ -343,7 +397,7 @@ void config_init(struct config *c)
     c->origins = arena_alloc(&c->arena, ARRAY_LEN(table) * sizeof(c->origins[0]));
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         c->origins[i] = by_default;
-        if (table[i].text && config_set(c, &table[i], table[i].text, &by_default, &err) < 0)
+        if (table[i].text && config_set_text(c, &table[i], table[i].text, &by_default, &err) < 0)
             assert(!"a row of settings.def has a bad default");
     }
 }

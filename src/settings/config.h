@@ -25,6 +25,19 @@ enum worker_class {
     WORKER_CLASS_SYNC,
 };
 
+enum header_map {
+    HEADER_MAP_DROP,
+    HEADER_MAP_REFUSE,
+    HEADER_MAP_DANGEROUS,
+};
+
+enum proxy_protocol {
+    PROXY_PROTOCOL_OFF,
+    PROXY_PROTOCOL_V1,
+    PROXY_PROTOCOL_V2,
+    PROXY_PROTOCOL_AUTO,
+};
+
 /* What the command line asks for. Of several the greatest is done, so --help always helps. */
 enum config_action {
     CONFIG_RUN,
@@ -37,7 +50,7 @@ enum config_action {
 
 /* Where a value came from; a later source wins over an earlier one. */
 enum config_source {
-    SOURCE_DEFAULT, /* also WEB_CONCURRENCY and PORT */
+    SOURCE_DEFAULT, /* also WEB_CONCURRENCY, PORT and FORWARDED_ALLOW_IPS */
     SOURCE_FILE,
     SOURCE_ENVIRONMENT, /* GCORN_<KEY> */
     SOURCE_CMD_ARGS,    /* GCORN_CMD_ARGS */
@@ -105,6 +118,7 @@ struct setting {
     bool nullable;     /* STRING: may be none, written null in YAML and "" elsewhere */
     bool or_zero;      /* numbers: 0 is good too, although below min */
     bool split_commas; /* LIST: one text may hold several items */
+    const char *bare;  /* ENUM: the value of the flag alone, which then needs none */
     bool is_secret;    /* its value is kept out of the log */
     const char *metavar;
     const char *text;      /* the default; NULL: none, or an empty list */
@@ -139,8 +153,9 @@ void config_release(struct config *c);
 int config_set(struct config *c, const struct setting *s, const char *text,
                const struct config_origin *origin, struct error *err);
 
-/* The same for a text that is the whole value: it is split at commas if the setting says so. A list
- * may then keep the items before the one that is refused. */
+/* The same for a text that is the whole value: it is split at commas if the setting says so, and an
+ * empty one is then an empty list if that may be. A list may keep the items before the one that is
+ * refused. */
 int config_set_text(struct config *c, const struct setting *s, const char *text,
                     const struct config_origin *origin, struct error *err);
 

@@ -10,6 +10,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -204,6 +205,21 @@ static const char *next_value(const struct walk *w, size_t *i)
     return word;
 }
 
+/* The flag alone is enough, and the next word is no value of it. */
+static bool stands_alone(const struct walk *w, const struct option *option, size_t i)
+{
+    const struct setting *s = option->setting;
+    const char *word = w->words[i + 1];
+
+    if (!s || !s->bare)
+        return false;
+    for (size_t j = 0; word && s->choices[j]; j++) {
+        if (strcasecmp(word, s->choices[j]) == 0)
+            return false;
+    }
+    return true;
+}
+
 static int walk_long(struct walk *w, size_t *i, struct error *err)
 {
     const char *word = w->words[*i];
@@ -218,6 +234,8 @@ static int walk_long(struct walk *w, size_t *i, struct error *err)
     if (!takes_value(&option)) {
         if (value)
             return error_set(err, EXIT_USAGE, "%.*s: takes no value", (int)len, word);
+    } else if (!value && stands_alone(w, &option, *i)) {
+        value = option.setting->bare;
     } else if (!value && !(value = next_value(w, i))) {
         return refuse_no_value(&option, err);
     }
@@ -374,10 +392,15 @@ static int set_platform_defaults(struct config *c, char *const *env, struct erro
 {
     const char *concurrency = filled_variable(env, "WEB_CONCURRENCY");
     const char *port = filled_variable(env, "PORT");
+    const char *proxies = variable(env, "FORWARDED_ALLOW_IPS"); /* empty: none, as for gunicorn */
     struct config_origin origin = {SOURCE_DEFAULT, "environment WEB_CONCURRENCY"};
 
     if (concurrency && config_set(c, config_find("workers"), concurrency, &origin, err) < 0)
         return error_prefix(err, "WEB_CONCURRENCY");
+    origin.text = "environment FORWARDED_ALLOW_IPS";
+    if (proxies &&
+        config_set_text(c, config_find("forwarded_allow_ips"), proxies, &origin, err) < 0)
+        return error_prefix(err, "FORWARDED_ALLOW_IPS");
     if (!port)
         return 0;
     origin.text = "environment PORT";

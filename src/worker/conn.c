@@ -13,11 +13,8 @@
  */
 #include "worker/conn.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -104,6 +101,7 @@ void conn_drop(struct conn *c)
         worker_give_environ(w, c->env);
     strbuf_release(&c->in);
     strbuf_release(&c->out);
+    peer_close(&c->peer);
     worker_give_conn(w, c);
 }
 
@@ -269,7 +267,7 @@ static void conn_refuse(struct conn *c, int status, const char *reason)
 {
     struct gcorn_environ *env = c->env;
 
-    log_debug("refused a request of %s: %d: %s", *c->remote_addr ? c->remote_addr : "a unix peer",
+    log_debug("refused a request of %s: %d: %s", *c->peer.addr ? c->peer.addr : "a unix peer",
               status, reason);
     if (status == 507)
         log_errorx("cannot keep a request body in %s: %s", env->context->limits.body_dir, reason);
@@ -295,6 +293,8 @@ static void conn_answer(struct conn *c)
     struct worker *w = worker_of(c);
     struct gcorn_environ *env = c->env;
 
+    if (env->request.forwarded && env->request.forwarded->distrusted)
+        peer_log_distrust(&c->peer, &w->peers, env->request.forwarded->distrusted);
     worker_call_begin(w, env);
     if (w->app.on_pre_request)
         w->app.on_pre_request(env);
@@ -387,7 +387,7 @@ static void conn_work(struct conn *c, const char *data, size_t len)
     borrow_out(c);
     while (len > 0 && !c->closing && flushed == FLUSHED_ALL) {
         if (!c->env) {
-            c->env = worker_take_environ(w, &c->peer);
+            c->env = worker_take_environ(w, &c->peer.seen);
             c->request_ns = w->now_ns;
         }
         struct request *r = &c->env->request;
@@ -426,6 +426,27 @@ static void conn_peer_ended(struct conn *c)
         conn_settle(c);
 }
 
+/* The bytes before the first request, where a PROXY preface is asked for. The head's timer goes
+ * on. Not inlined: its locals would cost every read a stack check. */
+static void __attribute__((noinline))
+conn_read_preface(struct conn *c, const char *data, size_t len)
+{
+    struct worker *w = worker_of(c);
+    const char *reason;
+    int status = peer_feed(&c->peer, &w->peers, &data, &len, &reason);
+
+    if (status == 0) {
+        if (len > 0)
+            conn_work(c, data, len);
+        return;
+    }
+    c->env = worker_take_environ(w, &c->peer.seen);
+    c->request_ns = w->now_ns;
+    conn_refuse(c, status, reason);
+    if (conn_flush(c) == FLUSHED_ALL)
+        conn_settle(c);
+}
+
 static void conn_read(struct conn *c)
 {
     struct worker *w = worker_of(c);
@@ -434,7 +455,10 @@ static void conn_read(struct conn *c)
     if (n > 0) {
         fair_note_wait(&w->fair, worker_waited_ms(w), w->now_ns / 1000000);
         w->slot->bytes_in += (uint64_t)n;
-        conn_work(c, w->in, (size_t)n);
+        if (peer_owes_preface(&c->peer))
+            conn_read_preface(c, w->in, (size_t)n);
+        else
+            conn_work(c, w->in, (size_t)n);
     } else if (n == 0) {
         conn_peer_ended(c);
     } else if (errno != EAGAIN && errno != EINTR) {
@@ -476,34 +500,6 @@ static void on_io(struct ev_loop *loop, struct ev_io *io, int revents)
     }
 }
 
-static void name_peer(struct conn *c, const struct listener *l, const void *address)
-{
-    const struct sockaddr_in *in = address;
-    const struct sockaddr_in6 *in6 = address;
-    unsigned port = 0;
-
-    c->remote_addr[0] = c->remote_port[0] = '\0';
-    if (in->sin_family == AF_INET) {
-        (void)inet_ntop(AF_INET, &in->sin_addr, c->remote_addr, sizeof(c->remote_addr));
-        port = ntohs(in->sin_port);
-    } else if (in->sin_family == AF_INET6) {
-        /* an IPv4 client of an IPv6 socket goes by its IPv4 address */
-        if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
-            (void)inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], c->remote_addr,
-                            sizeof(c->remote_addr));
-        else
-            (void)inet_ntop(AF_INET6, &in6->sin6_addr, c->remote_addr, sizeof(c->remote_addr));
-        port = ntohs(in6->sin6_port);
-    }
-    if (port > 0)
-        (void)snprintf(c->remote_port, sizeof(c->remote_port), "%u", port);
-    c->peer = (struct http_peer){.remote_addr = c->remote_addr,
-                                 .remote_port = c->remote_port,
-                                 .server_name = l->host,
-                                 .server_port = l->port,
-                                 .scheme = "http"};
-}
-
 void conn_open(struct worker *w, int fd, const struct listener *l, const void *address)
 {
     struct conn *c = worker_take_conn(w);
@@ -517,7 +513,7 @@ void conn_open(struct worker *w, int fd, const struct listener *l, const void *a
     c->env = NULL;
     c->in = c->out = (struct strbuf){0};
     c->out_sent = c->piece_len = 0;
-    name_peer(c, l, address);
+    peer_open(&c->peer, &w->peers, l, address);
     conn_set_state(c, CONN_HEAD);
 }
 

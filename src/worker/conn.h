@@ -17,6 +17,7 @@
 
 #include "base/strbuf.h"
 #include "http/environ.h"
+#include "worker/peer.h"
 #include "worker/timers.h"
 
 struct worker;
@@ -52,9 +53,7 @@ struct conn {
     const char *piece;         /* part of env's answer, to be sent behind out from where it lies */
     size_t piece_len;
 
-    struct http_peer peer;
-    char remote_addr[46];
-    char remote_port[6];
+    struct peer peer;
 };
 
 /* Takes over an accepted, non-blocking socket. */

@@ -78,7 +78,8 @@ static void note_request(struct slot *s, const struct gcorn_environ *env)
     s->target_len = (uint32_t)r->target.len;
     slot_set_text(s->method, sizeof(s->method), r->method, strlen(r->method));
     slot_set_text(s->target, sizeof(s->target), r->target.p, r->target.len);
-    slot_set_text(s->peer, sizeof(s->peer), env->peer->remote_addr, strlen(env->peer->remote_addr));
+    const char *client = environ_remote_addr(env);
+    slot_set_text(s->peer, sizeof(s->peer), client, strlen(client));
 }
 
 void worker_call_begin(struct worker *w, const struct gcorn_environ *env)
@@ -590,6 +591,7 @@ static void init_http(struct worker *w)
                    .body_dir = tmp && *tmp != '\0' ? tmp : "/tmp"},
         .multiprocess = cfg->workers > 1,
     };
+    peer_rules_init(&w->peers, &w->http.forwarded, cfg);
     if (getrandom(&w->http.id_seed, sizeof(w->http.id_seed), GRND_NONBLOCK) < 0)
         w->http.id_seed = now_ns() ^ (uint64_t)the_pid << 32; /* early in the system's life */
 }

@@ -23,6 +23,7 @@
 #include "worker/app.h"
 #include "worker/conn.h"
 #include "worker/fair.h"
+#include "worker/peer.h"
 #include "worker/timers.h"
 
 /* What the master gives a worker; all borrowed, and unchanged while the process lives. */
@@ -54,6 +55,7 @@ struct worker {
     struct slot *slot;
     struct app app;
     struct http_context http;
+    struct peer_rules peers;
 
     struct acceptor *acceptors;
     bool accepting;

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * forwarded - what a proxy says about a request in header fields: the scheme, the client's address
+ * (X-Forwarded-For), the path that the application is mounted at (SCRIPT_NAME); and which fields
+ * with '_' in their names reach the application. Fields of a sender that is not trusted say
+ * nothing.
+ *
+ * Whether a sender is trusted is found out once a connection (forwarded_trusts). A request pays for
+ * the rest only when one of its field names may be of interest: for the others it is a shift each.
+ */
+#ifndef GCORN_HTTP_FORWARDED_H
+#define GCORN_HTTP_FORWARDED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/address.h"
+
+struct request;
+
+struct forwarded_texts {
+    const char *const *items;
+    size_t count;
+};
+
+/* As in the settings of those names; all borrowed. */
+struct forwarded_settings {
+    struct forwarded_texts forwarded_allow_ips;
+    struct forwarded_texts secure_scheme_headers; /* NAME=value */
+    struct forwarded_texts forwarder_headers;
+    bool refuse_underscores; /* header_map refuse */
+    bool pass_underscores;   /* header_map dangerous; neither: drop */
+    bool remote_addr;        /* forwarded_remote_addr */
+};
+
+struct forwarded_scheme {
+    char *name; /* in lower case */
+    size_t name_len;
+    const char *value; /* that means https */
+    const char *text;  /* of the setting, for people */
+};
+
+/* The same, ready to be asked. A zeroed one trusts nobody and drops every name with '_'. */
+struct forwarded_rules {
+    struct forwarded_settings settings;
+    struct networks trusted;
+    struct forwarded_scheme *schemes; /* secure_scheme_headers.count of them */
+    bool all_names;                   /* "*" is in forwarder_headers */
+    bool script_name;                 /* SCRIPT_NAME is */
+    uint32_t initials;                /* forwarded_initial of every name that is looked for */
+    uint64_t watched;                 /* and forwarded_mark */
+};
+
+/* What of a sender is believed. */
+enum forwarded_trust {
+    FORWARDED_NOTHING,
+    FORWARDED_FIELDS, /* all but X-Forwarded-For: a PROXY preface has named the client already */
+    FORWARDED_ALL,
+};
+
+/* What was found in a request's fields; NULL: nothing. */
+struct forwarded {
+    const char *scheme;
+    const char *remote_addr;
+    const char *script_name;
+    const char *path_info;  /* without script_name; set with it */
+    const char *distrusted; /* a field that would have counted, had its sender been trusted */
+};
+
+void forwarded_rules_init(struct forwarded_rules *r, const struct forwarded_settings *settings);
+void forwarded_rules_release(struct forwarded_rules *r);
+
+/* Are the fields of a peer with this address believed? NULL: it has none, being a unix socket's,
+ * and only who may open the socket can be there. */
+bool forwarded_trusts(const struct forwarded_rules *r, const struct address *peer);
+
+/* One of 32 bits for the first letter of a name, and one of 64 for the whole, whatever its case:
+ * names with different bits differ. */
+static inline uint32_t forwarded_initial(const char *name)
+{
+    return UINT32_C(1) << (name[0] & 31);
+}
+
+static inline uint64_t forwarded_mark(const char *name, size_t len)
+{
+    return UINT64_C(1) << (((name[0] & 31U) ^ len << 1) & 63);
+}
+
+/* Does a field whose name has a '_' in it reach the application? */
+bool forwarded_passes(const struct forwarded_rules *r, enum forwarded_trust trust, const char *name,
+                      size_t len);
+
+/* The head is parsed: reads what it says into request->forwarded. 0, or the status to refuse the
+ * request with. */
+int forwarded_read(struct request *request, const char **reason);
+
+/* The client's address by the X-Forwarded-For fields of a request, or NULL: the last that is not
+ * itself trusted, and when all are, the first. What is no address ends the search: what stands
+ * before it was not written by anybody known. */
+const char *forwarded_client(const struct forwarded_rules *r, const struct request *request);
+
+#endif

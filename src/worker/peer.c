@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See peer.h. Who is trusted is decided by the address of the socket, as gunicorn does, also behind
+ * a PROXY preface: that was written by the same peer. Only X-Forwarded-For goes by the client in
+ * the preface: if that one is no proxy of ours, the fields cannot know better.
+ */
+#include "worker/peer.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "settings/config.h"
+#include "system/listener.h"
+
+enum { REFUSED_LOG_MS = 60 * 1000 };
+
+static struct forwarded_texts texts_of(const struct config_list *list)
+{
+    return (struct forwarded_texts){list->items, list->count};
+}
+
+void peer_rules_init(struct peer_rules *r, struct forwarded_rules *forwarded,
+                     const struct config *cfg)
+{
+    int mode = cfg->proxy_protocol;
+    const struct forwarded_settings settings = {
+        .forwarded_allow_ips = texts_of(&cfg->forwarded_allow_ips),
+        .secure_scheme_headers = texts_of(&cfg->secure_scheme_headers),
+        .forwarder_headers = texts_of(&cfg->forwarder_headers),
+        .refuse_underscores = cfg->header_map == HEADER_MAP_REFUSE,
+        .pass_underscores = cfg->header_map == HEADER_MAP_DANGEROUS,
+        .remote_addr = cfg->forwarded_remote_addr,
+    };
+
+    forwarded_rules_init(forwarded, &settings);
+    *r = (struct peer_rules){
+        .forwarded = forwarded,
+        .takes_v1 = mode == PROXY_PROTOCOL_V1 || mode == PROXY_PROTOCOL_AUTO,
+        .takes_v2 = mode == PROXY_PROTOCOL_V2 || mode == PROXY_PROTOCOL_AUTO,
+    };
+    networks_init(&r->proxies, cfg->proxy_allow_ips.items, cfg->proxy_allow_ips.count);
+}
+
+/* False for a unix socket, which has none. */
+static bool read_address(const void *sockaddr, struct address *a, unsigned *port)
+{
+    const struct sockaddr_in *in = sockaddr;
+    const struct sockaddr_in6 *in6 = sockaddr;
+
+    if (in->sin_family == AF_INET) {
+        address_from_v4(a, &in->sin_addr);
+        *port = ntohs(in->sin_port);
+        return true;
+    }
+    if (in->sin_family != AF_INET6)
+        return false;
+    memcpy(a->bytes, &in6->sin6_addr, sizeof(a->bytes));
+    *port = ntohs(in6->sin6_port);
+    return true;
+}
+
+void peer_open(struct peer *p, const struct peer_rules *r, const struct listener *l,
+               const void *sockaddr)
+{
+    struct address address;
+    unsigned port;
+    bool has_address = read_address(sockaddr, &address, &port);
+    bool is_trusted = forwarded_trusts(r->forwarded, has_address ? &address : NULL);
+
+    p->addr[0] = p->port[0] = '\0';
+    if (has_address) {
+        address_format(&address, p->addr);
+        (void)snprintf(p->port, sizeof(p->port), "%u", port & 0xffff);
+    }
+    p->seen = (struct http_peer){.remote_addr = p->addr,
+                                 .remote_port = p->port,
+                                 .server_name = l->host,
+                                 .server_port = l->port,
+                                 .scheme = "http",
+                                 .trust = is_trusted ? FORWARDED_ALL : FORWARDED_NOTHING};
+    p->preface = NULL;
+    if (!r->takes_v1 && !r->takes_v2)
+        return;
+    p->is_foreign = has_address && !networks_have(&r->proxies, &address);
+    p->preface = xmalloc(sizeof(*p->preface));
+    proxy_init(p->preface, r->takes_v1, r->takes_v2);
+}
+
+void peer_close(struct peer *p)
+{
+    free(p->preface);
+    p->preface = NULL;
+}
+
+static const char *name_of(const struct peer *p)
+{
+    return p->addr[0] != '\0' ? p->addr : "a unix socket's peer";
+}
+
+static void take_preface(struct peer *p, const struct peer_rules *r)
+{
+    const struct proxy_preface *preface = p->preface;
+
+    if (preface->client == PROXY_CLIENT_UNIX)
+        p->seen.remote_addr = p->seen.remote_port = "";
+    if (preface->client != PROXY_CLIENT_INET)
+        return;
+    p->seen.remote_addr = preface->source_text;
+    p->seen.remote_port = preface->source_port;
+    p->seen.server_name = preface->target_text;
+    p->seen.server_port = preface->target_port;
+    if (p->seen.trust == FORWARDED_ALL && !forwarded_trusts(r->forwarded, &preface->source))
+        p->seen.trust = FORWARDED_FIELDS;
+}
+
+static void log_refused(const struct peer *p, struct peer_rules *r, const char *reason)
+{
+    uint64_t now = now_ms();
+
+    if (r->has_refused && now < r->refused_logged_ms + REFUSED_LOG_MS)
+        return;
+    r->has_refused = true;
+    r->refused_logged_ms = now;
+    if (p->is_foreign)
+        log_warnx("Refused a connection of %s: proxy_protocol is on and proxy_allow_ips does not "
+                  "name this peer (said once a minute at most)",
+                  name_of(p));
+    else
+        log_warnx("Refused a connection of %s: proxy_protocol is on, and it began with %s (said "
+                  "once a minute at most)",
+                  name_of(p), reason);
+}
+
+int peer_feed(struct peer *p, struct peer_rules *r, const char **data, size_t *len,
+              const char **reason)
+{
+    struct proxy_preface *preface = p->preface;
+    int status = 0;
+
+    if (p->is_foreign) {
+        status = 403;
+        *reason = "proxy_allow_ips does not name this peer";
+    } else {
+        size_t used = proxy_feed(preface, *data, *len);
+
+        *data += used;
+        *len -= used;
+        if (preface->state == PROXY_REFUSED) {
+            status = 400;
+            *reason = preface->reason;
+        }
+    }
+    if (status != 0)
+        log_refused(p, r, *reason);
+    else if (preface->state == PROXY_DONE)
+        take_preface(p, r);
+    return status;
+}
+
+void peer_log_distrust(const struct peer *p, struct peer_rules *r, const char *field)
+{
+    if (r->distrust_logged)
+        return;
+    r->distrust_logged = true;
+    log_warnx("The %.*s of %s is ignored: forwarded_allow_ips does not name this peer (said once "
+              "per worker)",
+              (int)strcspn(field, "="), field, name_of(p));
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * peer - who is at the other end of a connection and what of it is believed: its address, or the
+ * one in its PROXY preface; whether its header fields count (http/forwarded.h). Everything is found
+ * out once a connection.
+ */
+#ifndef GCORN_WORKER_PEER_H
+#define GCORN_WORKER_PEER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/address.h"
+#include "http/environ.h"
+#include "http/proxy.h"
+
+struct config;
+struct listener;
+
+/* A worker's settings about peers, and what it has said about them. */
+struct peer_rules {
+    const struct forwarded_rules *forwarded;
+    struct networks proxies; /* who may, and must, send a PROXY preface */
+    bool takes_v1;
+    bool takes_v2;
+    bool has_refused;
+    uint64_t refused_logged_ms;
+    bool distrust_logged;
+};
+
+struct peer {
+    struct http_peer seen;         /* what requests see of it */
+    struct proxy_preface *preface; /* NULL: none is asked for */
+    bool is_foreign;               /* it must not send one */
+    char addr[ADDRESS_TEXT_SIZE];  /* the socket's own; "" for a unix socket */
+    char port[6];
+};
+
+/* forwarded is filled in too, and borrowed. */
+void peer_rules_init(struct peer_rules *r, struct forwarded_rules *forwarded,
+                     const struct config *cfg);
+
+/* address is the socket's, as accept gives it. The listener's texts are borrowed. */
+void peer_open(struct peer *p, const struct peer_rules *r, const struct listener *l,
+               const void *address);
+void peer_close(struct peer *p);
+
+/* Does a PROXY preface come before the next byte of a request? */
+static inline bool peer_owes_preface(const struct peer *p)
+{
+    return p->preface && p->preface->state != PROXY_DONE;
+}
+
+/* Takes bytes of the preface: *data and *len move behind them. 0, or the status to refuse the
+ * connection with. */
+int peer_feed(struct peer *p, struct peer_rules *r, const char **data, size_t *len,
+              const char **reason);
+
+/* Says, once, that a field of p was ignored. */
+void peer_log_distrust(const struct peer *p, struct peer_rules *r, const char *field);
+
+#endif
