@@ -516,10 +516,8 @@ static const char *first_piece(struct gcorn_environ *env, const char **data, ssi
 {
     struct response *r = &env->response;
 
-    /* a body that nobody will see is pulled only until the answer has been started */
-    do {
-        *n = body_pull(env, r->body, data);
-    } while (*n > 0 && !r->started && has_no_body(env));
+    /* once, also of a body that nobody will see: what is late for GET is late for HEAD */
+    *n = body_pull(env, r->body, data);
     if (*n < 0)
         return "the application failed (its body could not be read)";
     if (r->refused)
