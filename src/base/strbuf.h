@@ -34,7 +34,8 @@ static inline void strbuf_add(struct strbuf *b, const void *data, size_t len)
 {
     if (b->cap - b->len <= len)
         (void)strbuf_grow(b, len);
-    memcpy(b->data + b->len, data, len);
+    if (len > 0) /* data may then be NULL, which memcpy does not take */
+        memcpy(b->data + b->len, data, len);
     b->len += len;
     b->data[b->len] = '\0';
 }

@@ -25,6 +25,7 @@
 #include "worker/worker.h"
 
 enum {
+    ORDERS_AFTER_NS = 1000000,    /* in a call this long, an order may have come */
     OUT_MAX = 64 * 1024,          /* gathered answers are written out past this */
     OUT_KEEP_MAX = 256 * 1024,    /* a larger buffer is not kept for the next connection */
     LINGER_MAX = 4 * 1024 * 1024, /* bytes that are read only to be thrown away */
@@ -299,7 +300,8 @@ static void conn_answer(struct conn *c)
     if (w->app.on_pre_request)
         w->app.on_pre_request(env);
     response_run(env, w->app.handler);
-    (void)worker_call_end(w);
+    if (worker_call_end(w) > ORDERS_AFTER_NS)
+        worker_hear_orders(w); /* told to stop meanwhile: then this answer says so */
     env->response.close = must_close(c);
     next_piece(c);
     if (!c->more && c->piece_len == 0 && !env->response.broken)

@@ -458,18 +458,23 @@ static void stop_orphan(struct worker *w)
     drain(w, (uint32_t)w->config->keepalive_drain_ms, true);
 }
 
-static void on_orders(struct ev_loop *loop, struct ev_io *io, int revents)
+void worker_hear_orders(struct worker *w)
 {
-    struct worker *w = io->data;
     struct down_message m;
-    int got;
+    int got = 0;
 
-    (void)loop;
-    (void)revents;
-    while ((got = channel_recv_down(io->fd, &m)) > 0)
+    while (ev_is_active(&w->orders) &&
+           (got = channel_recv_down(w->args->channel.down_worker, &m)) > 0)
         obey(w, &m);
     if (got < 0)
         stop_orphan(w);
+}
+
+static void on_orders(struct ev_loop *loop, struct ev_io *io, int revents)
+{
+    (void)loop;
+    (void)revents;
+    worker_hear_orders(io->data);
 }
 
 static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int revents)

@@ -123,6 +123,9 @@ static inline uint64_t worker_client_ms(const struct worker *w)
     return (w->now_ns - w->calls_ns) / 1000000;
 }
 
+/* Obeys what the master has ordered by now; may leave the process. */
+void worker_hear_orders(struct worker *w);
+
 /* A fresh environ, and back. */
 struct gcorn_environ *worker_take_environ(struct worker *w, const struct http_peer *peer);
 void worker_give_environ(struct worker *w, struct gcorn_environ *env);

@@ -123,10 +123,6 @@ def test_term_finishes_the_running_request(gcorn, probe):
     assert server.wait_exit() == 0
 
 
-LATE_ORDER = pytest.mark.xfail(strict=True, reason="the order to stop is read after the answer")
-
-
-@LATE_ORDER
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_the_running_request_is_answered_with_close(gcorn, probe, number):
     """So that the client does not send its next one into the end of the connection."""
