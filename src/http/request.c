@@ -360,18 +360,20 @@ static llhttp_errno_t run_llhttp(struct request *r, llhttp_t *parser)
  * when there was one. Only asked when llhttp has refused such a field. */
 static bool normalise_framing(struct request *r)
 {
+    char *p = r->head + r->line.len + 2, *end = r->head + r->scan.len;
     bool changed = false;
 
-    for (size_t i = 0; i <= r->field_count && i < r->scan.lines - 1; i++) {
-        struct field *f = &r->fields[i];
-        bool is_coding = f->id == FIELD_TRANSFER_ENCODING;
+    while (p < end && *p != '\r') {
+        char *cr = memchr(p, '\r', (size_t)(end - p));
+        const char *colon = memchr(p, ':', (size_t)(cr - p));
+        enum field_id id = colon ? field_identify(p, (size_t)(colon - p)) : FIELD_OTHER;
+        bool is_coding = id == FIELD_TRANSFER_ENCODING;
 
-        if (!is_coding && f->id != FIELD_CONTENT_LENGTH)
-            continue;
-        char *end = memchr(f->name, '\r', (size_t)(r->head + r->scan.len - f->name));
-        while (end[-1] == ' ' || end[-1] == '\t' || (is_coding && end[-1] == ',')) {
-            changed |= end[-1] != ' ';
-            *--end = ' ';
+        p = cr + 2;
+        while ((is_coding || id == FIELD_CONTENT_LENGTH) &&
+               (cr[-1] == ' ' || cr[-1] == '\t' || (is_coding && cr[-1] == ','))) {
+            changed |= cr[-1] != ' ';
+            *--cr = ' ';
         }
     }
     return changed;
