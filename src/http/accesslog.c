@@ -199,6 +199,14 @@ static void add_time(struct strbuf *out, time_t wall)
     strbuf_add(out, text, strftime(text, sizeof(text), "[%d/%b/%Y:%H:%M:%S %z]", &tm));
 }
 
+/* What the client sent, whatever the application made of SERVER_PROTOCOL. */
+static const char *protocol_of(const struct request *r)
+{
+    if (!r->method)
+        return NULL;
+    return r->minor_version == 0 ? "HTTP/1.0" : "HTTP/1.1";
+}
+
 static void add_atom_of_request(struct strbuf *out, struct gcorn_environ *env, char atom)
 {
     const struct request *r = &env->request;
@@ -210,7 +218,7 @@ static void add_atom_of_request(struct strbuf *out, struct gcorn_environ *env, c
     case 'm': add_text(out, r->method); break;
     case 'U': r->path.p ? add_span(out, r->path) : strbuf_addch(out, '-'); break;
     case 'q': r->query.p ? add_span(out, r->query) : strbuf_addch(out, '-'); break;
-    case 'H': add_text(out, r->method ? gcorn_get(env, "SERVER_PROTOCOL") : NULL); break;
+    case 'H': add_text(out, protocol_of(r)); break;
     case 'f': add_text(out, environ_field(env, "referer")); break;
     case 'a': add_text(out, environ_field(env, "user-agent")); break;
     default: strbuf_addch(out, '-'); break; /* l */

@@ -356,8 +356,10 @@ const char *environ_field(struct gcorn_environ *env, const char *lower)
     if (len >= sizeof(key))
         return NULL;
     environ_key(key, lower, len);
-    if (strcmp(key, "CONTENT_TYPE") == 0 || strcmp(key, "CONTENT_LENGTH") == 0)
-        return gcorn_get(env, key);
+    if (strcmp(key, "CONTENT_TYPE") == 0)
+        return var_content_type(env);
+    if (strcmp(key, "CONTENT_LENGTH") == 0)
+        return var_content_length(env);
     return get_field(env, key);
 }
 
@@ -448,6 +450,7 @@ static void make_all(struct gcorn_environ *env)
 
     for (size_t i = 0; i < ARRAY_LEN(variables); i++)
         (void)gcorn_get(env, variables[i].key);
+    (void)gcorn_get(env, "HTTP_HOST"); /* may be in the target alone */
     for (size_t i = 0; i < r->field_count; i++) {
         const struct field *f = &r->fields[i];
         char *key = arena_alloc(&env->arena, 5 + (size_t)f->name_len + 1);
@@ -495,12 +498,15 @@ const char *gcorn_query(struct gcorn_environ *env, const char *name)
         size_t name_len = equals ? (size_t)(equals - p) : len;
         char *text = arena_alloc(&env->arena, len + 2);
 
-        if (syntax_escapes_ok(p, len)) {
+        if (syntax_escapes_ok(p, name_len)) {
             (void)syntax_unescape(text, p, name_len, true);
             if (strcmp(text, name) == 0) {
-                size_t value_len = equals ? len - name_len - 1 : 0;
+                const char *value = equals ? equals + 1 : p + len;
+                size_t value_len = (size_t)(p + len - value);
 
-                (void)syntax_unescape(text, equals ? equals + 1 : "", value_len, true);
+                if (!syntax_escapes_ok(value, value_len))
+                    return NULL;
+                (void)syntax_unescape(text, value, value_len, true);
                 return text;
             }
         }
