@@ -44,7 +44,11 @@ static inline void http_case_open(struct http_case *c)
                                .body_mem_max = 65536,
                                .body_dir = "/tmp"},
                     .multiprocess = true},
-        .peer = {"192.0.2.7", "49152", "198.51.100.1", "8000", "http"},
+        .peer = {.remote_addr = "192.0.2.7",
+                 .remote_port = "49152",
+                 .server_name = "198.51.100.1",
+                 .server_port = "8000",
+                 .scheme = "http"},
     };
     http_context_set_date(&c->context, HTTP_CASE_WALL);
     environ_init(&c->env, &c->context, &c->peer, HTTP_CASE_ID);
