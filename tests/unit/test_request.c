@@ -1143,7 +1143,7 @@ static const struct request_limits chunk_limits = {
     .head = {.line_max = 20, .field_max = 26, .fields_max = 2, .head_max = 70},
     .body_max = 10,
     .body_mem_max = 4,
-    .chunk_ext_max = CHUNK_EXT_MAX,
+    .chunk_ext_max = 6,
     .body_dir = dir,
 };
 
@@ -1159,6 +1159,10 @@ static const struct row chunk_limit_rows[] = {
          "5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n",
          "0123456789", .limits = &chunk_limits),
     CHUNK_LIMIT(413, "b\r\n"),
+    CHUNK_LIMIT(DONE, "0;a;b;c\r\n\r\n"),
+    CHUNK_LIMIT(400, "0;a;b;c;\r\n\r\n"),
+    CHUNK_LIMIT(400, "0;a;b;cd\r\n\r\n"),
+    CHUNK_LIMIT(400, "1;abc\r\nx\r\n1;d\r\ny\r\n0;\r\n\r\n"),
     CHUNK_LIMIT(413, "5\r\n01234\r\n6\r\n"),
     CHUNK_LIMIT(413, "5\r\n01234\r\n5\r\n56789\r\n1\r\n"),
     CHUNK_LIMIT(DONE, "0\r\nA: 1\r\nB: 2\r\n\r\n"),
