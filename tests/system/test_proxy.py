@@ -43,6 +43,7 @@ http {{
             proxy_set_header Connection "";
             proxy_set_header Host $host;
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            {fields}
         }}
     }}
 }}
@@ -52,14 +53,15 @@ http {{
 class Nginx:
     """nginx in front of an address; its own socket is a unix one, so that its name is known."""
 
-    def __init__(self, directory, upstream):
+    def __init__(self, directory, upstream, fields=""):
         self.dir = directory
         self.dir.mkdir()
         self.address = str(directory / "front.sock")
         upstream = f"unix:{upstream}" if isinstance(upstream, str) else "%s:%d" % upstream
         user = "user root root;" if os.geteuid() == 0 else ""
         (directory / "nginx.conf").write_text(CONFIG.format(
-            dir=directory, upstream=upstream, listen=f"unix:{self.address}", user=user))
+            dir=directory, upstream=upstream, listen=f"unix:{self.address}", user=user,
+            fields=fields))
         with open(directory / "stderr", "wb") as err:
             self.process = subprocess.Popen(  # pylint: disable=consider-using-with
                 [NGINX, "-p", str(directory), "-c", str(directory / "nginx.conf"),
@@ -99,8 +101,8 @@ class Nginx:
 def nginx(tmp_path):
     started = []
 
-    def start(upstream):
-        started.append(Nginx(tmp_path / f"nginx{len(started)}", upstream))
+    def start(upstream, **options):
+        started.append(Nginx(tmp_path / f"nginx{len(started)}", upstream, **options))
         return started[-1]
 
     yield start

@@ -477,6 +477,91 @@ static void test_env_platform(void **state)
                  "WEB_CONCURRENCY: must be a whole number from 1 to 1024, or auto, not \"no\"");
 }
 
+static void test_env_forwarded_allow_ips(void **state)
+{
+    (void)state;
+    struct config c;
+
+    load_ok(&c, ARGS("a"), ENV("FORWARDED_ALLOW_IPS=10.0.0.0/8, ::1"));
+    assert_int_equal(c.forwarded_allow_ips.count, 2);
+    assert_string_equal(c.forwarded_allow_ips.items[1], "::1");
+    assert_string_equal(origin_of(&c, "forwarded_allow_ips"), "environment FORWARDED_ALLOW_IPS");
+    config_release(&c);
+    load_ok(&c, ARGS("a"), ENV("FORWARDED_ALLOW_IPS="));
+    assert_int_equal(c.forwarded_allow_ips.count, 0);
+    config_release(&c);
+    load_ok(&c, ARGS("a", "--forwarded-allow-ips", "*"), ENV("FORWARDED_ALLOW_IPS=10.0.0.0/8"));
+    assert_int_equal(c.forwarded_allow_ips.count, 1);
+    assert_string_equal(c.forwarded_allow_ips.items[0], "*");
+    config_release(&c);
+    expect_error(ARGS("a"), ENV("FORWARDED_ALLOW_IPS=10.0.0.0/8,all"),
+                 "FORWARDED_ALLOW_IPS: must be an address, a network such as 10.0.0.0/8, or *, "
+                 "not \"all\"");
+}
+
+static void test_proxy_settings(void **state)
+{
+    (void)state;
+    struct config c;
+
+    load_ok(&c, ARGS("a"), ENV("X=1"));
+    assert_int_equal(c.forwarded_allow_ips.count, 2);
+    assert_int_equal(c.secure_scheme_headers.count, 3);
+    assert_string_equal(c.secure_scheme_headers.items[1], "X-FORWARDED-PROTO=https");
+    assert_int_equal(c.forwarder_headers.count, 2);
+    assert_int_equal(c.proxy_allow_ips.count, 2);
+    assert_int_equal(c.header_map, HEADER_MAP_DROP);
+    assert_int_equal(c.proxy_protocol, PROXY_PROTOCOL_OFF);
+    assert_false(c.forwarded_remote_addr);
+    config_release(&c);
+    load_ok(&c, ARGS("a", "--forwarder-headers=", "--forwarded-remote-addr"), ENV("X=1"));
+    assert_int_equal(c.forwarder_headers.count, 0);
+    assert_true(c.forwarded_remote_addr);
+    config_release(&c);
+    expect_error(ARGS("a", "--proxy-allow-from", "10.0.0.1/8"), ENV("X=1"),
+                 "--proxy-allow-from: must be a network with no bit set behind its prefix, such as "
+                 "10.0.0.0/8, not \"10.0.0.1/8\"");
+    expect_error(ARGS("a", "--secure-scheme-headers", "X-Proto"), ENV("X=1"),
+                 "--secure-scheme-headers: must be a header field and its value, NAME=VALUE, not "
+                 "\"X-Proto\"");
+    expect_error(ARGS("a", "--forwarder-headers", "A B"), ENV("X=1"),
+                 "--forwarder-headers: must be a header field's name or *, not \"A B\"");
+    expect_error(ARGS("a", "--header-map", "keep"), ENV("X=1"),
+                 "--header-map: must be drop, refuse or dangerous, not \"keep\"");
+}
+
+/* --proxy-protocol alone is auto, also before another word; a version is a value. */
+static void test_cli_flag_with_optional_value(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words[4];
+        enum proxy_protocol value;
+    } rows[] = {
+        {{"a", "--proxy-protocol"}, PROXY_PROTOCOL_AUTO},
+        {{"--proxy-protocol", "a"}, PROXY_PROTOCOL_AUTO},
+        {{"a", "--proxy-protocol", "-w2"}, PROXY_PROTOCOL_AUTO},
+        {{"--proxy-protocol", "v1", "a"}, PROXY_PROTOCOL_V1},
+        {{"--proxy-protocol", "V2", "a"}, PROXY_PROTOCOL_V2},
+        {{"--proxy-protocol=off", "a"}, PROXY_PROTOCOL_OFF},
+    };
+    struct config c;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *const *w = rows[i].words;
+
+        if (w[2])
+            load_ok(&c, ARGS(w[0], w[1], w[2]), ENV("X=1"));
+        else
+            load_ok(&c, ARGS(w[0], w[1]), ENV("X=1"));
+        assert_string_equal(c.wsgi_app, "a");
+        assert_int_equal(c.proxy_protocol, rows[i].value);
+        config_release(&c);
+    }
+    expect_error(ARGS("a", "--proxy-protocol=yes"), ENV("X=1"),
+                 "--proxy-protocol: must be off, v1, v2 or auto, not \"yes\"");
+}
+
 static void test_cmd_args_quoting(void **state)
 {
     (void)state;
@@ -766,6 +851,9 @@ int main(void)
         cmocka_unit_test(test_cli_errors),
         cmocka_unit_test(test_env_variables),
         cmocka_unit_test(test_env_platform),
+        cmocka_unit_test(test_env_forwarded_allow_ips),
+        cmocka_unit_test(test_proxy_settings),
+        cmocka_unit_test(test_cli_flag_with_optional_value),
         cmocka_unit_test(test_cmd_args_quoting),
         cmocka_unit_test(test_sources_order),
         cmocka_unit_test(test_sources_file_choice),
