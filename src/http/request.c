@@ -237,18 +237,16 @@ static void check_absolute_target(struct request *r)
 }
 
 /* The four forms of RFC 9112 3.2. */
-static void check_target(struct request *r)
+static void check_target(struct request *r, int method)
 {
-    bool is_options = strcmp(r->method, "OPTIONS") == 0;
-
-    if (strcmp(r->method, "CONNECT") == 0) {
+    if (method == HTTP_CONNECT) {
         refuse(r, 501, "CONNECT asks for a tunnel, which an origin server does not give");
     } else if (r->target.p[0] == '/') {
         split_path(r, r->target.p, r->target.len);
     } else if (r->target.len == 1 && r->target.p[0] == '*') {
         r->path = r->target;
         r->query = (struct span){r->target.p, 0};
-        if (!is_options)
+        if (method != HTTP_OPTIONS)
             refuse(r, 400, "the request target * with a method other than OPTIONS");
     } else {
         check_absolute_target(r);
@@ -264,7 +262,7 @@ static int on_headers_complete(llhttp_t *parser)
     r->method = llhttp_method_name((llhttp_method_t)parser->method);
     r->is_head = parser->method == HTTP_HEAD;
     r->body_left = parser->content_length;
-    check_target(r);
+    check_target(r, parser->method);
     if (r->state != REQUEST_REFUSED)
         check_fields(r);
     if (r->asks_close)

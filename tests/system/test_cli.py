@@ -121,6 +121,7 @@ def test_the_later_source_wins(tmp_path):
 @pytest.mark.parametrize("key", [key for key, _, _ in settings_rows()])
 def test_every_setting_has_its_variable(tmp_path, key):
     value = {"workers": "7"}.get(key, sample_settings()[key].strip('"[]').replace('\\"', '"'))
+    value = value.replace('", "', ",")  # of a list
     if value in ("null", ""):
         value = {"raw_env": "A=1", "tmp_upload_dir": "/tmp", "chdir": "/"}.get(key, "root")
     found = printed(tmp_path, env={f"GCORN_{key.upper()}": value})
