@@ -16,6 +16,7 @@
 #include "http/accesslog.h"
 #include "settings/config_cli.h"
 #include "system/cores.h"
+#include "worker/app.h"
 
 extern char **environ;
 
@@ -57,6 +58,27 @@ int start_load_config(const struct start *s, struct config *config, struct error
 
 /* ---- what settings open ------------------------------------------------------------------------
  */
+
+/* Before anything else is tried: a mistyped address is an error of the settings. */
+static int check_listeners(const struct config_list *texts, struct error *err)
+{
+    for (size_t i = 0; i < texts->count; i++) {
+        if (listener_check(texts->items[i], err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int open_image(struct generation *g, struct error *err)
+{
+    char *path;
+
+    if (app_parse(g->config.wsgi_app, &path, &g->symbol, err) < 0)
+        return -1;
+    int result = image_open(&g->image, path, err);
+    free(path);
+    return result;
+}
 
 static struct listener *find_listener(const struct generation *g, const char *text)
 {
@@ -138,7 +160,8 @@ struct generation *generation_new(unsigned id, struct config *config,
     g->access_fd = -1;
     (void)umask((mode_t)cfg->umask);
     if (privileges_resolve(&g->privileges, cfg->user, cfg->group, cfg->initgroups, err) < 0 ||
-        open_logs(g, err) < 0 || open_listeners(g, before, err) < 0) {
+        check_listeners(&cfg->bind, err) < 0 || open_logs(g, err) < 0 || open_image(g, err) < 0 ||
+        open_listeners(g, before, err) < 0) {
         generation_unref(g, true);
         return NULL;
     }
@@ -168,6 +191,7 @@ void generation_unref(struct generation *g, bool unlink_files)
         log_set_fd(STDERR_FILENO);
     close_log(&g->error_fd);
     close_log(&g->access_fd);
+    image_close(&g->image);
     privileges_release(&g->privileges);
     config_release(&g->config);
     free(g);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * generation - one set of settings with all that they open: sockets, logs, the workers' user. The
+ * generation - one set of settings with all that they open: the application's code, sockets, logs,
+ * the workers' user. The
  * first is made at start, a further one by every reload; workers belong to the one that they were
  * forked with. It lives until the master wants another and its last worker is gone.
  */
@@ -12,6 +13,7 @@
 
 #include "base/error.h"
 #include "settings/config.h"
+#include "system/image.h"
 #include "system/listener.h"
 #include "system/privileges.h"
 
@@ -26,6 +28,8 @@ struct generation {
     unsigned refs;
     struct config config;
     struct privileges privileges;
+    struct image image;          /* the application, as it was when the generation was made */
+    const char *symbol;          /* its function */
     struct listener **listeners; /* each a struct shared_listener */
     size_t listener_count;
     int error_fd;  /* STDERR_FILENO or its own */

@@ -45,6 +45,8 @@ int spawn_worker(struct plan *plan, int place, unsigned number, struct generatio
     struct worker_args args = {
         .config = &g->config,
         .privileges = &g->privileges,
+        .image = &g->image,
+        .symbol = g->symbol,
         .listeners = g->listeners,
         .listener_count = g->listener_count,
         .slot = scoreboard_slot(scoreboard, (unsigned)place),
@@ -97,6 +99,19 @@ void spawn_forget(struct worker_proc *w)
     *w = (struct worker_proc){.phase = PROC_EMPTY};
 }
 
+static int load_app(struct app *app, const char *spec, struct error *err)
+{
+    struct image image;
+    const char *symbol;
+    char *path;
+
+    if (app_parse(spec, &path, &symbol, err) < 0)
+        return -1;
+    int result = image_open(&image, path, err);
+    free(path);
+    return result < 0 ? -1 : app_load(app, &image, symbol, err);
+}
+
 static void __attribute__((noreturn)) check_child(const struct config *config, int report_fd)
 {
     struct error err = {.text = ""};
@@ -105,7 +120,7 @@ static void __attribute__((noreturn)) check_child(const struct config *config, i
     process_signals_reset();
     for (size_t i = 0; i < config->raw_env.count; i++)
         (void)putenv(xstrdup(config->raw_env.items[i]));
-    int result = app_load(&app, config->wsgi_app, &err);
+    int result = load_app(&app, config->wsgi_app, &err);
     (void)write_all(report_fd, err.text, strlen(err.text)); /* else the status tells */
     _exit(result < 0 ? EXIT_APP : EXIT_STOPPED);
 }

@@ -20,9 +20,15 @@ struct app {
     void (*on_post_request)(struct gcorn_environ *env);
 };
 
-/* spec is "app.so:handler" or "app.so" (the symbol `handler`), relative to the working directory.
- * Runs the object's constructors. 0, or -1 with one line in err (EXIT_APP). It is never unloaded:
- * new code is a new process. */
-int app_load(struct app *app, const char *spec, struct error *err);
+struct image;
+
+/* Takes "app.so:handler", or "app.so" (the symbol `handler`), apart: *path is the caller's to free
+ * and holds a slash, so that it is a file and not searched for; *symbol points into spec or is
+ * static. 0, or -1 with err (EXIT_APP). */
+int app_parse(const char *spec, char **path, const char **symbol, struct error *err);
+
+/* Loads the application from its image (system/image.h), its libraries first. Runs constructors. 0,
+ * or -1 with one line in err (EXIT_APP). It is never unloaded: new code is a new process. */
+int app_load(struct app *app, const struct image *image, const char *symbol, struct error *err);
 
 #endif

@@ -692,7 +692,7 @@ static void load_app(struct worker *w)
 {
     struct error err;
 
-    if (app_load(&w->app, w->config->wsgi_app, &err) < 0)
+    if (app_load(&w->app, w->args->image, w->args->symbol, &err) < 0)
         boot_failed(w, err.text);
     if (w->app.on_worker_init && w->app.on_worker_init() < 0)
         boot_failed(w, "gcorn_on_worker_init of the application failed");

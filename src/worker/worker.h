@@ -20,6 +20,7 @@
 #include "system/listener.h"
 #include "system/privileges.h"
 #include "system/scoreboard.h"
+#include "system/image.h"
 #include "worker/app.h"
 #include "worker/conn.h"
 #include "worker/fair.h"
@@ -30,6 +31,8 @@
 struct worker_args {
     const struct config *config;
     const struct privileges *privileges;
+    const struct image *image; /* of the application */
+    const char *symbol;
     struct listener *const *listeners;
     size_t listener_count;
     struct channel channel; /* its own ends */

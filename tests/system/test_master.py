@@ -260,14 +260,34 @@ def test_hup_loads_new_code(gcorn, app, tmp_path):
     assert {server.get("/version").text for _ in range(5)} == {"two"}
 
 
-def test_a_replaced_worker_loads_the_code_of_then(gcorn, app, tmp_path):
-    """Between the file's change and HUP a crashed worker already gets the new file: the price of
-    loading in the worker, as gunicorn without preload_app."""
+def overwrite(path, source):
+    """As cp does it: into the file that is there."""
+    with open(path, "r+b") as old, open(source, "rb") as new:
+        old.truncate()
+        old.write(new.read())
+
+
+@pytest.mark.parametrize("change", ["rename", "overwrite", "truncate", "delete"])
+def test_what_is_done_to_the_file_reaches_no_worker(gcorn, app, tmp_path, change):
+    """A worker that is started after the change runs the code of its generation too."""
     install(tmp_path / "app.so", app("probe", '-DVERSION="one"'))
     server = gcorn("app.so:handler")
-    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    if change == "rename":
+        install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    elif change == "overwrite":
+        overwrite(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    elif change == "truncate":
+        os.truncate(tmp_path / "app.so", 0)
+    else:
+        os.unlink(tmp_path / "app.so")
+    assert server.get("/version").text == "one"
     old = server.worker_pids
     os.kill(min(old), signal.SIGKILL)
+    server.wait_workers(1, other_than=old)
+    assert server.get("/version").text == "one"
+    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    old = server.worker_pids
+    server.kill(signal.SIGHUP)
     server.wait_workers(1, other_than=old)
     assert server.get("/version").text == "two"
 
