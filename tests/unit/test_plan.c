@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The master's decisions, played through without a process: a small world carries them out, and
+ * each test says how many serve at every step.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "base/util.h"
+#include "master/plan.h"
+
+enum { PLACES = 16, NOW = 1000000 };
+
+static struct worker_proc procs[PLACES];
+static struct backoff backoffs[PLACES];
+static struct plan plan;
+
+static int init(void **state)
+{
+    (void)state;
+    memset(procs, 0, sizeof(procs));
+    memset(backoffs, 0, sizeof(backoffs));
+    for (size_t i = 0; i < PLACES; i++)
+        procs[i].deadline_ms = NO_DEADLINE;
+    plan = (struct plan){.procs = procs,
+                         .proc_count = PLACES,
+                         .workers = 4,
+                         .generation = 1,
+                         .backoffs = backoffs};
+    return 0;
+}
+
+/* ---- the world -------------------------------------------------------------------------------- */
+
+static unsigned count(enum proc_phase phase, unsigned generation)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < PLACES; i++)
+        n += procs[i].phase == phase && (generation == 0 || procs[i].generation == generation);
+    return n;
+}
+
+/* Carries out all that can be done now. How many were started. */
+static unsigned act_at(uint64_t now)
+{
+    unsigned number, generation, started = 0;
+    int place;
+
+    while ((place = plan_retire(&plan)) != PLAN_NONE) {
+        assert_true(procs[place].phase == PROC_READY || procs[place].phase == PROC_BOOTING);
+        procs[place].phase = PROC_RETIRING;
+    }
+    while (plan_spawn(&plan, now, &number, &generation)) {
+        place = plan_free_place(&plan);
+        assert_true(place != PLAN_NONE);
+        assert_int_equal(procs[place].phase, PROC_EMPTY);
+        procs[place] = (struct worker_proc){.phase = PROC_BOOTING,
+                                            .number = number,
+                                            .generation = generation,
+                                            .deadline_ms = NO_DEADLINE};
+        assert_true(++started <= PLACES);
+        assert_int_equal(plan_retire(&plan), PLAN_NONE); /* not what was just started */
+    }
+    return started;
+}
+
+static unsigned act(void)
+{
+    return act_at(NOW);
+}
+
+static void all_become_ready(void)
+{
+    for (size_t i = 0; i < PLACES; i++) {
+        if (procs[i].phase == PROC_BOOTING)
+            procs[i].phase = PROC_READY;
+    }
+}
+
+static void all_retired_end(void)
+{
+    for (size_t i = 0; i < PLACES; i++) {
+        if (procs[i].phase == PROC_RETIRING)
+            procs[i].phase = PROC_EMPTY;
+    }
+}
+
+static void settle(void)
+{
+    do {
+        all_become_ready();
+        all_retired_end();
+    } while (act() > 0 || count(PROC_RETIRING, 0) > 0);
+}
+
+/* Each number once, READY, of this generation, and nobody else. */
+static void expect_settled(unsigned workers, unsigned generation)
+{
+    unsigned seen = 0;
+
+    assert_int_equal(plan_alive(&plan), workers);
+    assert_int_equal(count(PROC_READY, generation), workers);
+    for (size_t i = 0; i < PLACES; i++) {
+        if (procs[i].phase == PROC_READY)
+            seen |= 1u << procs[i].number;
+    }
+    assert_int_equal(seen, (1u << workers) - 1);
+}
+
+static struct worker_proc *find(unsigned number, unsigned generation)
+{
+    for (size_t i = 0; i < PLACES; i++) {
+        if (procs[i].phase != PROC_EMPTY && procs[i].number == number &&
+            procs[i].generation == generation)
+            return &procs[i];
+    }
+    return NULL;
+}
+
+/* ---- start, replace, stop ---------------------------------------------------------------------- */
+
+static void test_plan_start(void **state)
+{
+    (void)state;
+    assert_int_equal(plan_alive(&plan), 0);
+    assert_int_equal(plan_retire(&plan), PLAN_NONE);
+    assert_int_equal(act(), 4); /* all at once */
+    assert_int_equal(count(PROC_BOOTING, 1), 4);
+    assert_int_equal(act(), 0);
+    settle();
+    expect_settled(4, 1);
+}
+
+static void test_plan_replaces_dead(void **state)
+{
+    (void)state;
+    settle();
+    find(2, 1)->phase = PROC_EMPTY;
+    assert_int_equal(act(), 1);
+    assert_int_equal(find(2, 1)->phase, PROC_BOOTING);
+    /* one that is being killed or retires serves no more: its replacement does not wait for it */
+    find(1, 1)->phase = PROC_KILLING;
+    find(3, 1)->phase = PROC_RETIRING;
+    assert_int_equal(act(), 2);
+    assert_int_equal(plan_alive(&plan), 6);
+}
+
+static void test_plan_stop(void **state)
+{
+    (void)state;
+    settle();
+    find(0, 1)->phase = PROC_EMPTY;
+    (void)act(); /* one boots */
+    plan.stopping = true;
+    assert_int_equal(act(), 0);
+    assert_int_equal(count(PROC_RETIRING, 0), 4);
+    all_retired_end();
+    assert_int_equal(act(), 0);
+    assert_int_equal(plan_alive(&plan), 0);
+    assert_true(plan_wake_ms(&plan, NOW) == NO_DEADLINE);
+}
+
+static void test_plan_full_table(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PLACES; i++)
+        procs[i].phase = PROC_KILLING;
+    assert_int_equal(plan_free_place(&plan), PLAN_NONE);
+    assert_int_equal(plan_alive(&plan), PLACES);
+    procs[5].phase = PROC_EMPTY;
+    assert_int_equal(plan_free_place(&plan), 5);
+}
+
+/* ---- TTIN, TTOU -------------------------------------------------------------------------------- */
+
+static void test_plan_more_and_fewer(void **state)
+{
+    (void)state;
+    settle();
+    plan.workers = 6;
+    assert_int_equal(act(), 2);
+    settle();
+    expect_settled(6, 1);
+    plan.workers = 2;
+    assert_int_equal(act(), 0);
+    assert_int_equal(count(PROC_RETIRING, 0), 4);
+    assert_int_equal(count(PROC_READY, 0), 2);
+    settle();
+    expect_settled(2, 1);
+}
+
+/* ---- a new generation -------------------------------------------------------------------------- */
+
+/* One by one, and never fewer than four that serve. */
+static void test_plan_roll(void **state)
+{
+    unsigned rounds = 0;
+
+    (void)state;
+    settle();
+    plan.generation = 2;
+    for (;;) {
+        unsigned started = act();
+
+        assert_true(started <= 1);
+        assert_true(count(PROC_BOOTING, 0) <= 1);
+        assert_true(count(PROC_READY, 0) >= 4);
+        if (started == 0)
+            break;
+        rounds++;
+        all_become_ready();
+    }
+    assert_int_equal(rounds, 4);
+    assert_int_equal(count(PROC_RETIRING, 1), 4);
+    settle();
+    expect_settled(4, 2);
+}
+
+/* The old one goes only when its replacement serves; a replacement that dies leaves it alone. */
+static void test_plan_roll_fails(void **state)
+{
+    (void)state;
+    settle();
+    plan.generation = 2;
+    assert_int_equal(act(), 1);
+    assert_int_equal(count(PROC_READY, 1), 4);
+    find(0, 2)->phase = PROC_EMPTY;
+    backoffs[0].not_before_ms = NOW + 100;
+    /* meanwhile the next number is tried, one at a time */
+    assert_int_equal(act(), 1);
+    assert_non_null(find(1, 2));
+    assert_null(find(0, 2));
+    assert_int_equal(count(PROC_READY, 1), 4);
+    assert_int_equal(act_at(NOW + 100), 0); /* still one at a time */
+    all_become_ready();
+    assert_int_equal(act_at(NOW + 100), 1);
+    assert_non_null(find(0, 2));
+    assert_int_equal(count(PROC_RETIRING, 1), 1);
+}
+
+/* Those that do not serve anyway are replaced at once. */
+static void test_plan_roll_while_booting(void **state)
+{
+    (void)state;
+    settle();
+    find(3, 1)->phase = PROC_EMPTY;
+    (void)act(); /* number 3 of generation 1 boots */
+    plan.generation = 2;
+    assert_int_equal(act(), 2); /* 0 rolls; 3, which served nobody, starts too */
+    assert_int_equal(find(3, 1)->phase, PROC_RETIRING);
+    assert_int_equal(find(3, 2)->phase, PROC_BOOTING);
+    assert_int_equal(find(0, 2)->phase, PROC_BOOTING);
+    settle();
+    expect_settled(4, 2);
+}
+
+/* Fewer workers and new ones at once: the surplus serves until all new ones do. */
+static void test_plan_roll_to_fewer(void **state)
+{
+    (void)state;
+    settle();
+    plan.generation = 2;
+    plan.workers = 2;
+    while (act() > 0) {
+        assert_true(count(PROC_READY, 0) >= 4);
+        assert_int_equal(count(PROC_RETIRING, 1), count(PROC_READY, 2));
+        all_become_ready();
+    }
+    assert_int_equal(count(PROC_RETIRING, 1), 4);
+    settle();
+    expect_settled(2, 2);
+}
+
+static void test_plan_roll_to_more(void **state)
+{
+    (void)state;
+    settle();
+    plan.generation = 2;
+    plan.workers = 6;
+    assert_int_equal(act(), 3); /* 0 rolls, 4 and 5 are missing */
+    assert_int_equal(count(PROC_READY, 1), 4);
+    settle();
+    expect_settled(6, 2);
+}
+
+/* A third generation overtakes the second. */
+static void test_plan_roll_twice(void **state)
+{
+    (void)state;
+    settle();
+    plan.generation = 2;
+    (void)act();
+    all_become_ready();
+    (void)act(); /* 0 is of generation 2 and serves, 1 of generation 2 boots */
+    plan.generation = 3;
+    (void)act();
+    assert_true(count(PROC_READY, 0) >= 4);
+    assert_int_equal(count(PROC_BOOTING, 2), 0); /* it is told to finish, nobody needs it */
+    settle();
+    expect_settled(4, 3);
+}
+
+/* ---- the canary -------------------------------------------------------------------------------- */
+
+static void test_plan_canary(void **state)
+{
+    unsigned number = 9, generation = 9;
+
+    (void)state;
+    settle();
+    plan.candidate = 2;
+    assert_true(plan_spawn(&plan, NOW, &number, &generation));
+    assert_int_equal(number, 0);
+    assert_int_equal(generation, 2);
+    assert_int_equal(act(), 1); /* it alone */
+    all_become_ready();
+    assert_int_equal(act(), 0); /* which replaces nobody yet */
+    assert_int_equal(count(PROC_RETIRING, 0), 0);
+    assert_int_equal(count(PROC_READY, 1), 4);
+    /* the others are looked after meanwhile */
+    find(2, 1)->phase = PROC_EMPTY;
+    assert_int_equal(act(), 1);
+    assert_int_equal(find(2, 1)->phase, PROC_BOOTING);
+    find(0, 1)->phase = PROC_EMPTY; /* also the one of the canary's number */
+    assert_int_equal(act(), 1);
+    settle();
+    assert_int_equal(count(PROC_READY, 1), 4);
+    /* taken: it is the first of the new ones */
+    plan.generation = 2;
+    plan.candidate = 0;
+    assert_int_equal(act(), 1);
+    assert_int_equal(find(0, 1)->phase, PROC_RETIRING);
+    assert_int_equal(find(1, 2)->phase, PROC_BOOTING);
+    settle();
+    expect_settled(4, 2);
+}
+
+static void test_plan_canary_dropped(void **state)
+{
+    (void)state;
+    settle();
+    plan.candidate = 2;
+    (void)act();
+    plan.candidate = 0; /* its time is over */
+    assert_int_equal(act(), 0);
+    assert_int_equal(find(0, 2)->phase, PROC_RETIRING);
+    assert_int_equal(count(PROC_READY, 1), 4);
+    settle();
+    expect_settled(4, 1);
+}
+
+static void test_plan_canary_stop(void **state)
+{
+    (void)state;
+    settle();
+    plan.candidate = 2;
+    (void)act();
+    plan.stopping = true;
+    assert_int_equal(act(), 0);
+    assert_int_equal(count(PROC_RETIRING, 0), 5);
+}
+
+/* ---- backoff ----------------------------------------------------------------------------------- */
+
+static void test_plan_backoff_boot(void **state)
+{
+    struct backoff b = {0};
+    uint64_t last = 0;
+
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        plan_note_death(&b, 0, NOW);
+        assert_true(b.not_before_ms > NOW);
+        uint64_t delay = b.not_before_ms - NOW;
+        if (i < 5)
+            assert_int_equal(delay, 100u << i);
+        assert_true(delay >= last && delay <= 30000);
+        last = delay;
+    }
+    assert_int_equal(last, 30000);
+    assert_int_equal(b.failures, 40);
+    plan_note_death(&b, 10000, NOW); /* it lived long */
+    assert_int_equal(b.failures, 0);
+    assert_int_equal(b.not_before_ms, 0);
+}
+
+static void test_plan_backoff_crash(void **state)
+{
+    struct backoff b = {0};
+    uint64_t last = 0;
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        plan_note_death(&b, 1, NOW);
+        assert_int_equal(b.not_before_ms, 0); /* replaced at once */
+    }
+    for (int i = 0; i < 20; i++) {
+        plan_note_death(&b, 9999, NOW);
+        uint64_t delay = b.not_before_ms - NOW;
+        assert_true(delay >= 10 && delay >= last && delay <= 500);
+        last = delay;
+    }
+    assert_int_equal(last, 500);
+}
+
+static void test_plan_backoff_waits(void **state)
+{
+    (void)state;
+    settle();
+    find(1, 1)->phase = PROC_EMPTY;
+    backoffs[1].not_before_ms = NOW + 100;
+    assert_int_equal(act(), 0);
+    assert_int_equal(act_at(NOW + 99), 0);
+    assert_int_equal(plan_wake_ms(&plan, NOW), NOW + 100);
+    assert_int_equal(act_at(NOW + 100), 1);
+    assert_true(plan_wake_ms(&plan, NOW) == NO_DEADLINE); /* it boots: nothing to wait for */
+}
+
+static void test_plan_wake(void **state)
+{
+    (void)state;
+    assert_true(plan_wake_ms(&plan, NOW) == NO_DEADLINE);
+    settle();
+    procs[1].deadline_ms = NOW + 70;
+    procs[2].deadline_ms = NOW + 50;
+    procs[9].deadline_ms = NOW + 10; /* of nobody */
+    assert_int_equal(plan_wake_ms(&plan, NOW), NOW + 50);
+    find(3, 1)->phase = PROC_EMPTY;
+    backoffs[3].not_before_ms = NOW + 20;
+    backoffs[7].not_before_ms = NOW + 5; /* of a number that is not wanted */
+    assert_int_equal(plan_wake_ms(&plan, NOW), NOW + 20);
+    assert_int_equal(plan_wake_ms(&plan, NOW + 20), NOW + 50);
+    plan.stopping = true;
+    assert_int_equal(plan_wake_ms(&plan, NOW), NOW + 50);
+}
+
+/* ---- judging ----------------------------------------------------------------------------------- */
+
+static void test_plan_judge(void **state)
+{
+    static const struct {
+        uint64_t heard, call, loop, from, timeout, heartbeat;
+        enum verdict want;
+    } rows[] = {
+        /* in a call: only its length counts */
+        {0, NOW, 0, 0, 30, 10, VERDICT_FINE},
+        {0, NOW - 30, 0, 0, 30, 10, VERDICT_FINE},
+        {0, NOW - 31, 0, 0, 30, 10, VERDICT_CALL_TOO_LONG},
+        {NOW, NOW - 31, NOW, 0, 30, 10, VERDICT_CALL_TOO_LONG},
+        {0, NOW - 999, 0, 0, 0, 10, VERDICT_FINE},         /* no limit */
+        {0, NOW + 5, 0, 0, 30, 10, VERDICT_FINE},          /* read after the clock was */
+        {0, NOW - 31, 0, NOW - 30, 30, 10, VERDICT_FINE},  /* the master was away */
+        {0, NOW - 99, 0, NOW - 31, 30, 10, VERDICT_CALL_TOO_LONG},
+        /* between calls: the latest sign of life */
+        {NOW - 10, 0, 0, 0, 30, 10, VERDICT_FINE},
+        {NOW - 11, 0, 0, 0, 30, 10, VERDICT_SILENT},
+        {NOW - 99, 0, NOW - 10, 0, 30, 10, VERDICT_FINE},
+        {NOW - 99, 0, NOW - 11, 0, 30, 10, VERDICT_SILENT},
+        {NOW - 99, 0, NOW - 99, NOW - 10, 30, 10, VERDICT_FINE},
+        {NOW - 99, 0, NOW - 99, NOW - 11, 30, 10, VERDICT_SILENT},
+        {NOW + 5, 0, 0, 0, 30, 10, VERDICT_FINE},
+        {NOW - 999, 0, 0, 0, 30, 0, VERDICT_FINE}, /* no heartbeat wanted */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct worker_proc proc = {.phase = PROC_READY, .heard_ms = rows[i].heard};
+        struct signs signs = {.call_started_ms = rows[i].call,
+                              .loop_ms = rows[i].loop,
+                              .judged_from_ms = rows[i].from,
+                              .timeout_ms = rows[i].timeout,
+                              .heartbeat_ms = rows[i].heartbeat};
+
+        if (plan_judge(&proc, &signs, NOW) != rows[i].want)
+            fail_msg("row %zu: %d", i, plan_judge(&proc, &signs, NOW));
+    }
+}
+
+/* Whatever dies, and whenever: in the end all is as it should be, and the table never overflows. */
+static void test_plan_random(void **state)
+{
+    unsigned seed = 1;
+
+    (void)state;
+    for (int round = 0; round < 300; round++) {
+        for (int step = 0; step < 20; step++) {
+            seed = seed * 1103515245u + 12345u;
+            struct worker_proc *w = &procs[seed >> 16 & (PLACES - 1)];
+
+            switch (seed >> 24 & 7) {
+            case 0: w->phase = PROC_EMPTY; break;
+            case 1: plan.workers = 1 + (seed >> 8 & 3); break;
+            case 2:
+                if (plan_alive(&plan) < 5) /* as the master does: not one on top of the other */
+                    plan.generation++;
+                break;
+            case 3: all_retired_end(); break;
+            default:
+                if (w->phase == PROC_BOOTING)
+                    w->phase = PROC_READY;
+            }
+            all_retired_end();
+            (void)act();
+        }
+        settle();
+        expect_settled(plan.workers, plan.generation);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_plan_start, init),
+        cmocka_unit_test_setup(test_plan_replaces_dead, init),
+        cmocka_unit_test_setup(test_plan_stop, init),
+        cmocka_unit_test_setup(test_plan_full_table, init),
+        cmocka_unit_test_setup(test_plan_more_and_fewer, init),
+        cmocka_unit_test_setup(test_plan_roll, init),
+        cmocka_unit_test_setup(test_plan_roll_fails, init),
+        cmocka_unit_test_setup(test_plan_roll_while_booting, init),
+        cmocka_unit_test_setup(test_plan_roll_to_fewer, init),
+        cmocka_unit_test_setup(test_plan_roll_to_more, init),
+        cmocka_unit_test_setup(test_plan_roll_twice, init),
+        cmocka_unit_test_setup(test_plan_canary, init),
+        cmocka_unit_test_setup(test_plan_canary_dropped, init),
+        cmocka_unit_test_setup(test_plan_canary_stop, init),
+        cmocka_unit_test(test_plan_backoff_boot),
+        cmocka_unit_test(test_plan_backoff_crash),
+        cmocka_unit_test_setup(test_plan_backoff_waits, init),
+        cmocka_unit_test_setup(test_plan_wake, init),
+        cmocka_unit_test(test_plan_judge),
+        cmocka_unit_test_setup(test_plan_random, init),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
