@@ -51,7 +51,7 @@ static const char *add_atom(struct accesslog *log, const char *p)
     if (name[0] == '{') {
         const char *close = strchr(name, '}');
 
-        if (!close || close == name + 1 || !strchr("ioe", close[1]) ||
+        if (!close || close == name + 1 || close[1] == '\0' || !strchr("ioe", close[1]) ||
             strncmp(close + 2, ")s", 2) != 0)
             return NULL;
         add_piece(log, close[1], name + 1, (size_t)(close - name - 1));
