@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -174,8 +175,8 @@ static void test_syntax_next_element(void **state)
         char got[64] = "";
 
         while (syntax_next_element(&list, &len, &element, &element_len)) {
-            strncat(got, element, element_len);
-            strncat(got, "|", 1);
+            (void)snprintf(got + strlen(got), sizeof(got) - strlen(got), "%.*s|",
+                           (int)element_len, element);
         }
         assert_string_equal(got, rows[i].want);
         assert_int_equal(len, 0);

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The error log: its format, its levels, one line for each message whatever it holds, errno kept.
+ * And error texts on their way up.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/log.h"
+
+static int ends[2];
+static char text[70000];
+
+/* What was logged since the last call. */
+static const char *logged(void)
+{
+    ssize_t n = read(ends[0], text, sizeof(text) - 1);
+
+    if (n < 0)
+        assert_int_equal(errno, EAGAIN);
+    text[n > 0 ? n : 0] = '\0';
+    return text;
+}
+
+static void expect_tail(const char *want)
+{
+    const char *got = logged();
+    size_t len = strlen(got), want_len = strlen(want);
+
+    if (len < want_len || strcmp(got + len - want_len, want) != 0)
+        fail_msg("'%s' does not end in '%s'", got, want);
+}
+
+static void test_log_format(void **state)
+{
+    int year, month, day, hour, minute, second, zone, end = 0;
+    long pid;
+    char level[16];
+
+    (void)state;
+    log_info("hello %d", 42);
+    const char *line = logged();
+    assert_int_equal(sscanf(line, "[%4d-%2d-%2d %2d:%2d:%2d %5d] [%ld] [%15[A-Z]] hello 42\n%n",
+                            &year, &month, &day, &hour, &minute, &second, &zone, &pid, level, &end),
+                     9);
+    assert_int_equal(end, strlen(line));
+    assert_int_equal(line[26], ']');
+    assert_int_equal(pid, getpid());
+    assert_string_equal(level, "INFO");
+    assert_true(year >= 2024 && month >= 1 && month <= 12);
+}
+
+static void test_log_levels(void **state)
+{
+    (void)state;
+    log_set_level(LOG_LEVEL_DEBUG);
+    log_debug("a");
+    expect_tail("[DEBUG] a\n");
+    log_warnx("b");
+    expect_tail("[WARNING] b\n");
+    log_errorx("c");
+    expect_tail("[ERROR] c\n");
+    log_critical("d");
+    expect_tail("[CRITICAL] d\n");
+    log_set_level(LOG_LEVEL_WARNING);
+    assert_false(log_wants(LOG_LEVEL_INFO));
+    assert_true(log_wants(LOG_LEVEL_WARNING));
+    log_info("unseen");
+    log_debug("unseen");
+    log_at(LOG_LEVEL_INFO, "unseen");
+    assert_string_equal(logged(), "");
+    log_at(LOG_LEVEL_CRITICAL, "%s", "seen");
+    expect_tail("[CRITICAL] seen\n");
+    log_set_level(LOG_LEVEL_INFO);
+}
+
+static void test_log_errno(void **state)
+{
+    (void)state;
+    errno = ENOENT;
+    log_warn("open %s", "x");
+    assert_int_equal(errno, ENOENT);
+    expect_tail("[WARNING] open x: No such file or directory\n");
+    log_error("y");
+    assert_int_equal(errno, ENOENT);
+    expect_tail("[ERROR] y: No such file or directory\n");
+    log_warnx("z");
+    expect_tail("[WARNING] z\n");
+    assert_int_equal(errno, ENOENT);
+    errno = EBADF;
+    log_set_fd(-1); /* a log that cannot be written */
+    log_info("lost");
+    log_set_fd(ends[1]);
+    assert_int_equal(errno, EBADF);
+}
+
+static void test_log_escapes(void **state)
+{
+    char every[256];
+
+    (void)state;
+    log_info("a\nb\r\x01\x7f\x1b[m\tc\\");
+    expect_tail("] a\\x0ab\\x0d\\x01\\x7f\\x1b[m\\x09c\\\n");
+    log_info("caf\xc3\xa9"); /* UTF-8 is no control */
+    expect_tail("] caf\xc3\xa9\n");
+    for (int i = 0; i < 255; i++)
+        every[i] = (char)(i + 1);
+    every[255] = '\0';
+    log_info("%s", every);
+    const char *line = logged();
+    assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
+}
+
+/* A line is at most one PIPE_BUF, cut if need be, and always ends. */
+static void test_log_long(void **state)
+{
+    static char wide[10000];
+
+    (void)state;
+    for (size_t len = LOG_LINE_MAX - 120; len < LOG_LINE_MAX + 20; len++) {
+        for (int control = 0; control < 2; control++) {
+            memset(wide, control ? '\n' : 'x', len);
+            wide[len] = '\0';
+            log_info("%s", wide);
+            const char *line = logged();
+            size_t got = strlen(line);
+            assert_true(got <= LOG_LINE_MAX && got > LOG_LINE_MAX - 130);
+            assert_ptr_equal(strchr(line, '\n'), line + got - 1);
+        }
+    }
+    memset(wide, 'x', sizeof(wide) - 1);
+    errno = ENOENT;
+    log_warn("%s", wide);
+    assert_true(strlen(logged()) <= LOG_LINE_MAX);
+}
+
+static void test_log_file(void **state)
+{
+    char path[] = "/tmp/gcorn-log-XXXXXX";
+    struct stat st;
+
+    (void)state;
+    assert_int_equal(log_file_open("-", 7), 7);
+    assert_int_equal(log_file_open("/nonexistent/x", 7), -1);
+    assert_int_equal(errno, ENOENT);
+    int fd = mkstemp(path);
+    assert_int_equal(write(fd, "old\n", 4), 4);
+    (void)close(fd);
+    fd = log_file_open(path, 7);
+    assert_true(fd >= 0);
+    assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    assert_true(fcntl(fd, F_GETFL) & O_APPEND);
+    log_set_fd(fd);
+    assert_int_equal(log_fd(), fd);
+    log_info("new");
+    log_set_fd(ends[1]);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_true(st.st_size > 8); /* behind what was there */
+    (void)close(fd);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void test_log_fatal(void **state)
+{
+    int status;
+
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0)
+        fatal("cannot %s", "go on");
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+    expect_tail("[CRITICAL] cannot go on\n");
+}
+
+static void test_error(void **state)
+{
+    struct error err;
+    char wide[3000];
+
+    (void)state;
+    assert_int_equal(error_set(&err, EXIT_BIND, "bind %s", "x"), -1);
+    assert_int_equal(err.status, EXIT_BIND);
+    assert_string_equal(err.text, "bind x");
+    assert_int_equal(error_prefix(&err, "%s:%d", "f", 3), -1);
+    assert_string_equal(err.text, "f:3: bind x");
+    assert_int_equal(err.status, EXIT_BIND);
+
+    memset(wide, 'x', sizeof(wide) - 1);
+    wide[sizeof(wide) - 1] = '\0';
+    assert_int_equal(error_set(&err, EXIT_APP, "%s", wide), -1);
+    assert_int_equal(strlen(err.text), sizeof(err.text) - 1);
+    assert_int_equal(error_prefix(&err, "p"), -1);
+    assert_memory_equal(err.text, "p: xxx", 6);
+    assert_int_equal(strlen(err.text), sizeof(err.text) - 1);
+    /* a prefix that leaves no room, at every length around the end */
+    for (size_t len = sizeof(err.text) - 6; len < sizeof(err.text) + 6; len++) {
+        (void)error_set(&err, EXIT_APP, "why");
+        (void)error_prefix(&err, "%.*s", (int)len, wide);
+        assert_true(strlen(err.text) < sizeof(err.text));
+        assert_memory_equal(err.text, wide, sizeof(err.text) - 6);
+    }
+}
+
+static int make_pipe(void **state)
+{
+    (void)state;
+    if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0)
+        return -1;
+    log_set_fd(ends[1]);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_log_format), cmocka_unit_test(test_log_levels),
+        cmocka_unit_test(test_log_errno),  cmocka_unit_test(test_log_escapes),
+        cmocka_unit_test(test_log_long),   cmocka_unit_test(test_log_file),
+        cmocka_unit_test(test_log_fatal),  cmocka_unit_test(test_error),
+    };
+
+    return cmocka_run_group_tests(tests, make_pipe, NULL);
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Bodies of any length: the same bytes whether they lie in memory or in a file, and no file that
+ * anyone could see.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/spool.h"
+
+enum { MEM_MAX = 100 };
+
+static char dir[64];
+
+static char byte_at(size_t i)
+{
+    return (char)(i * 13 + i / 256);
+}
+
+static void append(struct spool *s, size_t len)
+{
+    char piece[5000];
+
+    for (size_t i = 0; i < len; i++)
+        piece[i] = byte_at((size_t)s->len + i);
+    assert_int_equal(spool_append(s, piece, len), 0);
+    memset(piece, 0xdd, len);
+}
+
+static void expect_bytes(struct spool *s, size_t len)
+{
+    char buf[64];
+    size_t at = 0;
+    ssize_t n;
+
+    assert_int_equal(s->len, len);
+    while ((n = spool_read(s, at, buf, 1 + at % sizeof(buf))) > 0) {
+        for (size_t i = 0; i < (size_t)n; i++)
+            assert_int_equal(buf[i], byte_at(at + i));
+        at += (size_t)n;
+    }
+    assert_int_equal(n, 0);
+    assert_int_equal(at, len);
+}
+
+static size_t names_in_dir(void)
+{
+    DIR *d = opendir(dir);
+    size_t names = 0;
+    struct dirent *entry;
+
+    assert_non_null(d);
+    while ((entry = readdir(d)) != NULL)
+        names += entry->d_name[0] != '.';
+    assert_int_equal(closedir(d), 0);
+    return names;
+}
+
+static void test_spool_empty(void **state)
+{
+    struct spool s;
+    char c;
+
+    (void)state;
+    spool_init(&s, MEM_MAX, dir);
+    assert_int_equal(spool_append(&s, NULL, 0), 0);
+    assert_int_equal(spool_read(&s, 0, &c, 1), 0);
+    assert_int_equal(spool_read(&s, 99, &c, 1), 0);
+    assert_string_equal(spool_map(&s), "");
+    spool_release(&s);
+    spool_release(&s);
+}
+
+/* Every split of lengths around the limit and the page size. */
+static void test_spool_lengths(void **state)
+{
+    static const size_t firsts[] = {0, 1, 50, 99, 100, 101, 4096};
+    static const size_t seconds[] = {0, 1, 49, 50, 51, 4000, 4096};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(firsts) / sizeof(firsts[0]); i++) {
+        for (size_t k = 0; k < sizeof(seconds) / sizeof(seconds[0]); k++) {
+            size_t len = firsts[i] + seconds[k];
+            struct spool s;
+
+            spool_init(&s, MEM_MAX, dir);
+            append(&s, firsts[i]);
+            expect_bytes(&s, firsts[i]);
+            append(&s, seconds[k]); /* also after it was read */
+            assert_int_equal(s.fd >= 0, len > MEM_MAX);
+            expect_bytes(&s, len);
+            const char *map = spool_map(&s);
+            assert_non_null(map);
+            for (size_t b = 0; b < len; b++)
+                assert_int_equal(map[b], byte_at(b));
+            assert_int_equal(map[len], 0);
+            assert_ptr_equal(spool_map(&s), map);
+            expect_bytes(&s, len); /* the NUL is no part of it */
+            assert_int_equal(names_in_dir(), 0);
+            if (s.fd >= 0)
+                assert_true(fcntl(s.fd, F_GETFD) & FD_CLOEXEC);
+            spool_release(&s);
+            assert_int_equal(s.fd, -1);
+            assert_int_equal(s.len, 0);
+        }
+    }
+}
+
+static void test_spool_reuse(void **state)
+{
+    struct spool s;
+
+    (void)state;
+    spool_init(&s, MEM_MAX, dir);
+    for (int i = 0; i < 3; i++) {
+        append(&s, 300);
+        assert_non_null(spool_map(&s));
+        spool_release(&s);
+        append(&s, 10);
+        assert_int_equal(s.fd, -1);
+        expect_bytes(&s, 10);
+        spool_release(&s);
+    }
+}
+
+static void test_spool_file_only(void **state)
+{
+    struct spool s;
+
+    (void)state;
+    spool_init(&s, 0, dir); /* nothing in memory at all */
+    append(&s, 1);
+    assert_true(s.fd >= 0);
+    append(&s, 5000);
+    expect_bytes(&s, 5001);
+    spool_release(&s);
+}
+
+/* What was appended before a failure is kept. */
+static void test_spool_no_file(void **state)
+{
+    char piece[200] = "";
+    struct spool s;
+
+    (void)state;
+    spool_init(&s, MEM_MAX, "/nonexistent/gcorn");
+    append(&s, 100);
+    errno = 0;
+    assert_int_equal(spool_append(&s, piece, 1), -1);
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(spool_append(&s, piece, sizeof(piece)), -1);
+    expect_bytes(&s, 100);
+    spool_release(&s);
+}
+
+static int make_dir(void **state)
+{
+    (void)state;
+    (void)snprintf(dir, sizeof(dir), "/tmp/gcorn-spool-XXXXXX");
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int remove_dir(void **state)
+{
+    (void)state;
+    return rmdir(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_spool_empty), cmocka_unit_test(test_spool_lengths),
+        cmocka_unit_test(test_spool_reuse), cmocka_unit_test(test_spool_file_only),
+        cmocka_unit_test(test_spool_no_file),
+    };
+
+    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
