@@ -16,8 +16,11 @@ static const struct access_facts facts = {
 
 static struct gcorn_body *app(struct gcorn_environ *env, struct gcorn_start_response *start)
 {
-    static const struct gcorn_header headers[] = {
-        {"X-Out", "a \"b\""}, {"x-out", "second"}, {"Empty", ""}, {"Content-Length", "5"}, {NULL, NULL}};
+    static const struct gcorn_header headers[] = {{"X-Out", "a \"b\""},
+                                                  {"x-out", "second"},
+                                                  {"Empty", ""},
+                                                  {"Content-Length", "5"},
+                                                  {NULL, NULL}};
 
     gcorn_set(env, "my.var", "mine");
     gcorn_set(env, "SERVER_PROTOCOL", "changed");
@@ -153,15 +156,15 @@ static void test_accesslog_user(void **state)
         const char *credentials;
         const char *want;
     } rows[] = {
-        {"Basic dTpw", "u"},                  /* u:p */
+        {"Basic dTpw", "u"}, /* u:p */
         {"basic dTpw", "u"},
         {"BASIC dTpw", "u"},
-        {"Basic dXNlcjo=", "user"},           /* user: */
-        {"Basic OnA=", "-"},                  /* :p */
-        {"Basic dTpwOng=", "u"},              /* u:p:x */
-        {"Basic w6k6cA==", "\\xc3\\xa9"},     /* e acute */
+        {"Basic dXNlcjo=", "user"},             /* user: */
+        {"Basic OnA=", "-"},                    /* :p */
+        {"Basic dTpwOng=", "u"},                /* u:p:x */
+        {"Basic w6k6cA==", "\\xc3\\xa9"},       /* e acute */
         {"Basic ImEiXA==", "\\x22a\\x22\\x5c"}, /* "a"\ */
-        {"Basic YQpiOng=", "a\\x0ab"},        /* a newline */
+        {"Basic YQpiOng=", "a\\x0ab"},          /* a newline */
         {"Basic", "-"},
         {"Basic ", "-"},
         {"Basic !!!!", "-"},
@@ -251,10 +254,10 @@ static void test_accesslog_truncated(void **state)
 static void test_accesslog_bad_formats(void **state)
 {
     static const char *const bad[] = {
-        "%",       "a%",      "%s",       "%(",      "%()s",     "%(h",       "%(h)",     "%(h)d",
-        "%(x)s",   "%(hh)s",  "%({a})s",  "%({}i)s", "%({a}x)s", "%({a}i)",   "%({a}i)d", "%({ai)s",
-        "%(i)s",   "%(o)s",   "%(e)s",    "%h",      "%(h)s %",  "%({a}ii)s", "%({a}",    "%({",
-        "%(\xff)s",
+        "%",         "a%",      "%s",     "%(",       "%()s",    "%(h",      "%(h)",
+        "%(h)d",     "%(x)s",   "%(hh)s", "%({a})s",  "%({}i)s", "%({a}x)s", "%({a}i)",
+        "%({a}i)d",  "%({ai)s", "%(i)s",  "%(o)s",    "%(e)s",   "%h",       "%(h)s %",
+        "%({a}ii)s", "%({a}",   "%({",    "%(\xff)s",
     };
 
     (void)state;
@@ -292,8 +295,9 @@ static void expect_refused(const char *raw, const char *want)
 static void test_accesslog_refused(void **state)
 {
     (void)state;
-    expect_refused("GET / HTTP/1.1\r\n\r\n", "192.0.2.7 - - GET / HTTP/1.1 GET /  HTTP/1.1 400 16 - "
-                                             "- - - 16 GET -");
+    expect_refused("GET / HTTP/1.1\r\n\r\n",
+                   "192.0.2.7 - - GET / HTTP/1.1 GET /  HTTP/1.1 400 16 - "
+                   "- - - 16 GET -");
     expect_refused("GET /x HTTP/2.0\r\nHost: h\r\n\r\n",
                    "192.0.2.7 - - GET /x HTTP/2.0 - - - - 505 31 - - - - 31 - -");
     expect_refused("GET /\r\nA:\n", "192.0.2.7 - - GET / - - - - 400 16 - - - - 16 - -");
@@ -306,14 +310,10 @@ static void test_accesslog_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accesslog_atoms),
-        cmocka_unit_test(test_accesslog_time),
-        cmocka_unit_test(test_accesslog_absent),
-        cmocka_unit_test(test_accesslog_user),
-        cmocka_unit_test(test_accesslog_escaping),
-        cmocka_unit_test(test_accesslog_truncated),
-        cmocka_unit_test(test_accesslog_bad_formats),
-        cmocka_unit_test(test_accesslog_refused),
+        cmocka_unit_test(test_accesslog_atoms),       cmocka_unit_test(test_accesslog_time),
+        cmocka_unit_test(test_accesslog_absent),      cmocka_unit_test(test_accesslog_user),
+        cmocka_unit_test(test_accesslog_escaping),    cmocka_unit_test(test_accesslog_truncated),
+        cmocka_unit_test(test_accesslog_bad_formats), cmocka_unit_test(test_accesslog_refused),
     };
 
     return cmocka_run_group_tests(tests, http_case_quiet, NULL);

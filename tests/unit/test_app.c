@@ -34,19 +34,19 @@ static void write_file(const char *name, const char *text, size_t len)
 /* Compiles source as the reader of gcorn.h would. */
 static void build(const char *object, const char *source, const char *flags)
 {
-    char *command =
-        xasprintf("cc %s -I%s/include -o %s x.c 2>cc.log || { cat cc.log >&2; false; }", flags, home,
-                  object);
+    char *command = xasprintf("cc %s -I%s/include -o %s x.c 2>cc.log || { cat cc.log >&2; false; }",
+                              flags, home, object);
 
     write_file("x.c", source, strlen(source));
     assert_int_equal(system(command), 0);
     free(command);
 }
 
-#define SHARED  "-shared -fPIC"
-#define HANDLER(name, result)                                                                              \
+#define SHARED "-shared -fPIC"
+#define HANDLER(name, result)                                                                      \
     "#include <gcorn.h>\n"                                                                         \
-    "GCORN_EXPORT struct gcorn_body *" name "(struct gcorn_environ *e, struct gcorn_start_response " \
+    "GCORN_EXPORT struct gcorn_body *" name                                                        \
+    "(struct gcorn_environ *e, struct gcorn_start_response "                                       \
     "*s) { (void)e; (void)s; return (void *)" #result "; }\n"
 
 /* A worker loads one application, this process many: the images stay open to the end, because the
@@ -131,12 +131,13 @@ static void test_app_hooks(void **state)
     assert_true(!app.on_worker_init && !app.on_worker_exit && !app.on_worker_abort);
     assert_true(!app.on_pre_request && !app.on_post_request);
     build("hooks.so",
-          HANDLER("handler", 1) "static int n;\n"
-                             "int gcorn_on_worker_init(void) { return n; }\n"
-                             "void gcorn_on_worker_exit(void) { n = 1; }\n"
-                             "void gcorn_on_worker_abort(void) { n = 2; }\n"
-                             "void gcorn_on_pre_request(struct gcorn_environ *e) { (void)e; n = 3; }\n"
-                             "void gcorn_on_post_request(struct gcorn_environ *e) { (void)e; n = 4; }\n",
+          HANDLER("handler",
+                  1) "static int n;\n"
+                     "int gcorn_on_worker_init(void) { return n; }\n"
+                     "void gcorn_on_worker_exit(void) { n = 1; }\n"
+                     "void gcorn_on_worker_abort(void) { n = 2; }\n"
+                     "void gcorn_on_pre_request(struct gcorn_environ *e) { (void)e; n = 3; }\n"
+                     "void gcorn_on_post_request(struct gcorn_environ *e) { (void)e; n = 4; }\n",
           SHARED " -fvisibility=hidden"); /* gcorn.h exports them all the same */
     load_ok(&app, "hooks.so", 1);
     assert_int_equal(app.on_worker_init(), 0);
@@ -211,8 +212,8 @@ static void test_app_wrong_symbol(void **state)
 {
     (void)state;
     load_fails("good.so:handle", "./good.so exports no function handle", "GCORN_EXPORT");
-    build("hidden.so", "static int handler(void) { return 0; }\nint f(void) { return handler(); }\n",
-          SHARED);
+    build("hidden.so",
+          "static int handler(void) { return 0; }\nint f(void) { return handler(); }\n", SHARED);
     load_fails("hidden.so", "exports no function handler", "not static");
     /* a C++ compiler would have given it this name */
     build("mangled.so",
@@ -228,7 +229,7 @@ static void test_app_unresolved(void **state)
     (void)state;
     build("needs.so",
           HANDLER("handler", 1) "int no_such_function(void);\n"
-                             "int f(void) { return no_such_function(); }\n",
+                                "int f(void) { return no_such_function(); }\n",
           SHARED);
     load_fails("needs.so", "needs no_such_function", "link it with that library");
 }
@@ -269,10 +270,10 @@ static int remove_dir(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_app_specs),        cmocka_unit_test(test_app_hooks),
-        cmocka_unit_test(test_app_not_found),    cmocka_unit_test(test_app_not_elf),
-        cmocka_unit_test(test_app_executable),   cmocka_unit_test(test_app_wrong_symbol),
-        cmocka_unit_test(test_app_unresolved),   cmocka_unit_test(test_app_abi),
+        cmocka_unit_test(test_app_specs),      cmocka_unit_test(test_app_hooks),
+        cmocka_unit_test(test_app_not_found),  cmocka_unit_test(test_app_not_elf),
+        cmocka_unit_test(test_app_executable), cmocka_unit_test(test_app_wrong_symbol),
+        cmocka_unit_test(test_app_unresolved), cmocka_unit_test(test_app_abi),
     };
 
     return cmocka_run_group_tests(tests, make_dir, remove_dir);

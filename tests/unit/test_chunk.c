@@ -79,9 +79,25 @@ static void test_chunk_lines(void **state)
 static void test_chunk_bad_lines(void **state)
 {
     static const char *const bad[] = {
-        "\r\n",    ";a\r\n",  "g\r\n",      "5g\r\n",     " 5\r\n",   "5 \r\n",  "5\n",
-        "5\rx",    "5;\r\n",  "5;a=\r\n",   "5;a \r\n",   "5;a b\r\n", "5;a=b c\r\n",
-        "5;a=\"b\r\n", "5;a=\"b\"c\r\n", "5;=b\r\n", "5,\r\n", "-5\r\n", "0x5\r\n",
+        "\r\n",
+        ";a\r\n",
+        "g\r\n",
+        "5g\r\n",
+        " 5\r\n",
+        "5 \r\n",
+        "5\n",
+        "5\rx",
+        "5;\r\n",
+        "5;a=\r\n",
+        "5;a \r\n",
+        "5;a b\r\n",
+        "5;a=b c\r\n",
+        "5;a=\"b\r\n",
+        "5;a=\"b\"c\r\n",
+        "5;=b\r\n",
+        "5,\r\n",
+        "-5\r\n",
+        "0x5\r\n",
         "11111111111111111\r\n", /* 17 digits */
     };
 

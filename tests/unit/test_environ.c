@@ -215,11 +215,13 @@ static size_t count_key(struct http_case *c, const char *want, const char **valu
 static void test_environ_each(void **state)
 {
     static const char *const present[] = {
-        "REQUEST_METHOD",   "SCRIPT_NAME",      "PATH_INFO",         "QUERY_STRING",
-        "RAW_URI",          "SERVER_PROTOCOL",  "SERVER_NAME",       "SERVER_PORT",
-        "SERVER_SOFTWARE",  "REMOTE_ADDR",      "REMOTE_PORT",       "wsgi.version",
-        "wsgi.url_scheme",  "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once",
-        "gcorn.request_id", "HTTP_HOST",        "HTTP_A",            "HTTP_LATER",
+        "REQUEST_METHOD",  "SCRIPT_NAME",      "PATH_INFO",
+        "QUERY_STRING",    "RAW_URI",          "SERVER_PROTOCOL",
+        "SERVER_NAME",     "SERVER_PORT",      "SERVER_SOFTWARE",
+        "REMOTE_ADDR",     "REMOTE_PORT",      "wsgi.version",
+        "wsgi.url_scheme", "wsgi.multithread", "wsgi.multiprocess",
+        "wsgi.run_once",   "gcorn.request_id", "HTTP_HOST",
+        "HTTP_A",          "HTTP_LATER",
     };
     struct http_case c;
     const char *value = NULL;
@@ -296,7 +298,8 @@ static void test_environ_answer_facts(void **state)
     http_case_close(&c);
 }
 
-/* ---- the query -------------------------------------------------------------------------------- */
+/* ---- the query --------------------------------------------------------------------------------
+ */
 
 static void test_environ_query(void **state)
 {
@@ -364,7 +367,8 @@ static void test_environ_query_set(void **state)
     http_case_close(&c);
 }
 
-/* ---- input ------------------------------------------------------------------------------------ */
+/* ---- input ------------------------------------------------------------------------------------
+ */
 
 static void test_environ_input_small(void **state)
 {
@@ -392,7 +396,8 @@ static void test_environ_input_small(void **state)
     http_case_close(&c);
 }
 
-/* Past 64 KiB the body lies in an unlinked file; a page's multiple must be followed by a NUL too. */
+/* Past 64 KiB the body lies in an unlinked file; a page's multiple must be followed by a NUL too.
+ */
 static void test_environ_input_spooled(void **state)
 {
     static const size_t sizes[] = {65536, 65537, 131072, 200001};
@@ -436,7 +441,8 @@ static void test_environ_input_spooled(void **state)
     }
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory -----------------------------------------------------------------------------------
+ */
 
 static void test_environ_memory(void **state)
 {
@@ -516,7 +522,8 @@ static void test_environ_defer(void **state)
     assert_string_equal(order, "xDbNa"); /* once */
 }
 
-/* ---- the rest --------------------------------------------------------------------------------- */
+/* ---- the rest ---------------------------------------------------------------------------------
+ */
 
 static void test_environ_key(void **state)
 {
@@ -606,22 +613,14 @@ static int remove_dir(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_environ_variables),
-        cmocka_unit_test(test_environ_bare),
-        cmocka_unit_test(test_environ_targets),
-        cmocka_unit_test(test_environ_fields_joined),
-        cmocka_unit_test(test_environ_set),
-        cmocka_unit_test(test_environ_each),
-        cmocka_unit_test(test_environ_objects),
-        cmocka_unit_test(test_environ_answer_facts),
-        cmocka_unit_test(test_environ_query),
-        cmocka_unit_test(test_environ_query_set),
-        cmocka_unit_test(test_environ_input_small),
-        cmocka_unit_test(test_environ_input_spooled),
-        cmocka_unit_test(test_environ_memory),
-        cmocka_unit_test(test_environ_defer),
-        cmocka_unit_test(test_environ_key),
-        cmocka_unit_test(test_environ_reset_any_state),
+        cmocka_unit_test(test_environ_variables),   cmocka_unit_test(test_environ_bare),
+        cmocka_unit_test(test_environ_targets),     cmocka_unit_test(test_environ_fields_joined),
+        cmocka_unit_test(test_environ_set),         cmocka_unit_test(test_environ_each),
+        cmocka_unit_test(test_environ_objects),     cmocka_unit_test(test_environ_answer_facts),
+        cmocka_unit_test(test_environ_query),       cmocka_unit_test(test_environ_query_set),
+        cmocka_unit_test(test_environ_input_small), cmocka_unit_test(test_environ_input_spooled),
+        cmocka_unit_test(test_environ_memory),      cmocka_unit_test(test_environ_defer),
+        cmocka_unit_test(test_environ_key),         cmocka_unit_test(test_environ_reset_any_state),
         cmocka_unit_test(test_environ_log),
     };
 

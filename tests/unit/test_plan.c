@@ -27,15 +27,13 @@ static int init(void **state)
     memset(backoffs, 0, sizeof(backoffs));
     for (size_t i = 0; i < PLACES; i++)
         procs[i].deadline_ms = NO_DEADLINE;
-    plan = (struct plan){.procs = procs,
-                         .proc_count = PLACES,
-                         .workers = 4,
-                         .generation = 1,
-                         .backoffs = backoffs};
+    plan = (struct plan){
+        .procs = procs, .proc_count = PLACES, .workers = 4, .generation = 1, .backoffs = backoffs};
     return 0;
 }
 
-/* ---- the world -------------------------------------------------------------------------------- */
+/* ---- the world --------------------------------------------------------------------------------
+ */
 
 static unsigned count(enum proc_phase phase, unsigned generation)
 {
@@ -123,7 +121,8 @@ static struct worker_proc *find(unsigned number, unsigned generation)
     return NULL;
 }
 
-/* ---- start, replace, stop ---------------------------------------------------------------------- */
+/* ---- start, replace, stop ----------------------------------------------------------------------
+ */
 
 static void test_plan_start(void **state)
 {
@@ -177,7 +176,8 @@ static void test_plan_full_table(void **state)
     assert_int_equal(plan_free_place(&plan), 5);
 }
 
-/* ---- TTIN, TTOU -------------------------------------------------------------------------------- */
+/* ---- TTIN, TTOU --------------------------------------------------------------------------------
+ */
 
 static void test_plan_more_and_fewer(void **state)
 {
@@ -195,7 +195,8 @@ static void test_plan_more_and_fewer(void **state)
     expect_settled(2, 1);
 }
 
-/* ---- a new generation -------------------------------------------------------------------------- */
+/* ---- a new generation --------------------------------------------------------------------------
+ */
 
 /* One by one, and never fewer than four that serve. */
 static void test_plan_roll(void **state)
@@ -306,7 +307,8 @@ static void test_plan_roll_twice(void **state)
     expect_settled(4, 3);
 }
 
-/* ---- the canary -------------------------------------------------------------------------------- */
+/* ---- the canary --------------------------------------------------------------------------------
+ */
 
 static void test_plan_canary(void **state)
 {
@@ -366,7 +368,8 @@ static void test_plan_canary_stop(void **state)
     assert_int_equal(count(PROC_RETIRING, 0), 5);
 }
 
-/* ---- backoff ----------------------------------------------------------------------------------- */
+/* ---- backoff -----------------------------------------------------------------------------------
+ */
 
 static void test_plan_backoff_boot(void **state)
 {
@@ -440,7 +443,8 @@ static void test_plan_wake(void **state)
     assert_int_equal(plan_wake_ms(&plan, NOW), NOW + 50);
 }
 
-/* ---- judging ----------------------------------------------------------------------------------- */
+/* ---- judging -----------------------------------------------------------------------------------
+ */
 
 static void test_plan_judge(void **state)
 {
@@ -453,9 +457,9 @@ static void test_plan_judge(void **state)
         {0, NOW - 30, 0, 0, 30, 10, VERDICT_FINE},
         {0, NOW - 31, 0, 0, 30, 10, VERDICT_CALL_TOO_LONG},
         {NOW, NOW - 31, NOW, 0, 30, 10, VERDICT_CALL_TOO_LONG},
-        {0, NOW - 999, 0, 0, 0, 10, VERDICT_FINE},         /* no limit */
-        {0, NOW + 5, 0, 0, 30, 10, VERDICT_FINE},          /* read after the clock was */
-        {0, NOW - 31, 0, NOW - 30, 30, 10, VERDICT_FINE},  /* the master was away */
+        {0, NOW - 999, 0, 0, 0, 10, VERDICT_FINE},        /* no limit */
+        {0, NOW + 5, 0, 0, 30, 10, VERDICT_FINE},         /* read after the clock was */
+        {0, NOW - 31, 0, NOW - 30, 30, 10, VERDICT_FINE}, /* the master was away */
         {0, NOW - 99, 0, NOW - 31, 30, 10, VERDICT_CALL_TOO_LONG},
         /* between calls: the latest sign of life */
         {NOW - 10, 0, 0, 0, 30, 10, VERDICT_FINE},

@@ -25,7 +25,8 @@
     COMMON "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 26\r\n\r\n"                 \
            "500 Internal Server Error\n"
 
-/* ---- the scripted application ----------------------------------------------------------------- */
+/* ---- the scripted application -----------------------------------------------------------------
+ */
 
 enum what { BYTES, BUFFER, ITER, NOTHING };
 
@@ -34,8 +35,8 @@ static struct {
     const char *status; /* NULL: gcorn_start is not called */
     const struct gcorn_header *headers;
     const char *const *pieces; /* NULL-ended; NULL: none */
-    int start_at; /* which call of next starts the answer, from 1; 0: the handler */
-    int fail_at;  /* which call of next fails, from 1; 0: none */
+    int start_at;              /* which call of next starts the answer, from 1; 0: the handler */
+    int fail_at;               /* which call of next fails, from 1; 0: none */
 
     int start_result, start_errno; /* of the last gcorn_start */
     int nexts, closes;
@@ -178,13 +179,16 @@ static void test_response_iterator_chunked(void **state)
     (void)state;
     SCRIPT(ITER, "200 OK", plain, PIECES("hello", " wonderful worlds"));
     expect_answer(
-        GET, OK PLAIN "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n11\r\n wonderful worlds\r\n0\r\n\r\n",
+        GET,
+        OK PLAIN
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n11\r\n wonderful worlds\r\n0\r\n\r\n",
         KEPT);
     assert_int_equal(app.nexts, 3);
     SCRIPT(ITER, "200 OK", NULL, NULL);
     expect_answer(GET, OK "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", KEPT);
     SCRIPT(ITER, "200 OK", NULL, PIECES("x"));
-    expect_answer(CLOSE, OK "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    expect_answer(CLOSE,
+                  OK "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
                   CLOSED);
 }
 
@@ -252,9 +256,8 @@ static void test_response_head(void **state)
 /* What is 500 for GET is 500 for HEAD, without its text. */
 static void test_response_head_failed(void **state)
 {
-    static const char want[] =
-        LINE("500 Internal Server Error")
-        COMMON "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 26\r\n\r\n";
+    static const char want[] = LINE("500 Internal Server Error") COMMON
+        "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 26\r\n\r\n";
 
     (void)state;
     SCRIPT(BYTES, NULL, NULL, PIECES("hello"));
@@ -310,10 +313,9 @@ static void test_response_date_and_server(void **state)
 {
     (void)state;
     SCRIPT(BYTES, "200 OK", HEADERS({"Server", "mine"}), PIECES(""));
-    expect_answer(GET,
-                  LINE("200 OK") "Date: " HTTP_CASE_DATE
-                                 "\r\nServer: mine\r\nContent-Length: 0\r\n\r\n",
-                  KEPT);
+    expect_answer(
+        GET, LINE("200 OK") "Date: " HTTP_CASE_DATE "\r\nServer: mine\r\nContent-Length: 0\r\n\r\n",
+        KEPT);
     SCRIPT(BYTES, "200 OK", HEADERS({"date", "today"}), PIECES(""));
     expect_answer(GET, LINE("200 OK") "Server: gcorn\r\ndate: today\r\nContent-Length: 0\r\n\r\n",
                   KEPT);
@@ -335,7 +337,8 @@ static void test_context_date(void **state)
                         "\r\nServer: gcorn\r\nDate: Tue, 29 Feb 2000 00:00:00 GMT\r\n");
 }
 
-/* ---- gcorn_start ------------------------------------------------------------------------------ */
+/* ---- gcorn_start ------------------------------------------------------------------------------
+ */
 
 static void test_response_start_late(void **state)
 {
@@ -443,7 +446,9 @@ static void test_response_start_refused(void **state)
         {"200 OK\r\nX: y", {{"A", "b"}}},
         {"200 OK\n", {{"A", "b"}}},
         {"200\r", {{"A", "b"}}},
-        {"2\xb2" "0 OK", {{"A", "b"}}},
+        {"2\xb2"
+         "0 OK",
+         {{"A", "b"}}},
         {"099 OK", {{"A", "b"}}},
         {"100 Continue", {{"A", "b"}}},
         {"101 Switching Protocols", {{"A", "b"}}},
@@ -454,7 +459,8 @@ static void test_response_start_refused(void **state)
         SCRIPT(BYTES, bad[i].status, bad[i].headers, PIECES("secret"));
         expect_answer(GET, ERROR_500, KEPT);
         if (app.start_result != -1 || app.start_errno != EINVAL)
-            fail_msg("%s, %s: %s", bad[i].status, bad[i].headers[0].name, strerror(app.start_errno));
+            fail_msg("%s, %s: %s", bad[i].status, bad[i].headers[0].name,
+                     strerror(app.start_errno));
     }
 }
 
@@ -547,8 +553,8 @@ static struct gcorn_body *restarting(struct gcorn_environ *env, struct gcorn_sta
 static void test_response_start_after_first_byte(void **state)
 {
     (void)state;
-    expect_of(restarting, LINE("500 Late") COMMON
-              "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n");
+    expect_of(restarting,
+              LINE("500 Late") COMMON "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n");
     assert_int_equal(restarts, 2);
 }
 
@@ -719,7 +725,8 @@ static void test_response_buffer_spooled(void **state)
     }
 }
 
-/* ---- large pieces ----------------------------------------------------------------------------- */
+/* ---- large pieces -----------------------------------------------------------------------------
+ */
 
 static char large[3][40000];
 static int large_next_calls;
@@ -815,7 +822,8 @@ static void test_response_large_in_place(void **state)
     http_case_close(&c);
 }
 
-/* ---- the server's own answers ------------------------------------------------------------------ */
+/* ---- the server's own answers ------------------------------------------------------------------
+ */
 
 static void test_response_refuse(void **state)
 {
@@ -847,7 +855,8 @@ static void test_response_reason(void **state)
     assert_string_equal(response_reason(299), "Unknown");
 }
 
-/* ---- header lists ------------------------------------------------------------------------------ */
+/* ---- header lists ------------------------------------------------------------------------------
+ */
 
 static void test_headers(void **state)
 {
@@ -893,7 +902,8 @@ static void test_headers(void **state)
     http_case_close(&c);
 }
 
-/* ---- an environ over and over ------------------------------------------------------------------ */
+/* ---- an environ over and over ------------------------------------------------------------------
+ */
 
 /* A worker keeps one environ for many requests: nothing of one may show in the next. */
 static void test_response_reuse(void **state)

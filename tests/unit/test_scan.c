@@ -26,7 +26,8 @@ static unsigned random_below(unsigned n)
     return (random_state >> 16) % n;
 }
 
-/* ---- scan_control ----------------------------------------------------------------------------- */
+/* ---- scan_control -----------------------------------------------------------------------------
+ */
 
 static void test_control_bytes(void **state)
 {
@@ -86,7 +87,8 @@ static void test_control_random(void **state)
     }
 }
 
-/* ---- scan_head -------------------------------------------------------------------------------- */
+/* ---- scan_head --------------------------------------------------------------------------------
+ */
 
 /* Scans in pieces of `step` bytes. */
 static int scan_in(struct scan *s, const char *text, size_t len, size_t step, bool trailers,
@@ -179,10 +181,8 @@ static void test_scan_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_control_bytes),
-        cmocka_unit_test(test_control_every_place),
-        cmocka_unit_test(test_control_random),
-        cmocka_unit_test(test_scan_head),
+        cmocka_unit_test(test_control_bytes),  cmocka_unit_test(test_control_every_place),
+        cmocka_unit_test(test_control_random), cmocka_unit_test(test_scan_head),
         cmocka_unit_test(test_scan_nothing),
     };
 

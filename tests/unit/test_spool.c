@@ -180,8 +180,8 @@ static int remove_dir(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spool_empty), cmocka_unit_test(test_spool_lengths),
-        cmocka_unit_test(test_spool_reuse), cmocka_unit_test(test_spool_file_only),
+        cmocka_unit_test(test_spool_empty),   cmocka_unit_test(test_spool_lengths),
+        cmocka_unit_test(test_spool_reuse),   cmocka_unit_test(test_spool_file_only),
         cmocka_unit_test(test_spool_no_file),
     };
 

@@ -155,9 +155,12 @@ static void test_strbuf_reset_keeps_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_strbuf_empty),   cmocka_unit_test(test_strbuf_add),
-        cmocka_unit_test(test_strbuf_grow),    cmocka_unit_test(test_strbuf_addf),
-        cmocka_unit_test(test_strbuf_addu),    cmocka_unit_test(test_strbuf_consume),
+        cmocka_unit_test(test_strbuf_empty),
+        cmocka_unit_test(test_strbuf_add),
+        cmocka_unit_test(test_strbuf_grow),
+        cmocka_unit_test(test_strbuf_addf),
+        cmocka_unit_test(test_strbuf_addu),
+        cmocka_unit_test(test_strbuf_consume),
         cmocka_unit_test(test_strbuf_reset_keeps_memory),
     };
 

@@ -50,8 +50,8 @@ static void test_syntax_trim(void **state)
     static const struct {
         const char *text, *want;
     } rows[] = {
-        {"a", "a"},           {" a", "a"}, {"a ", "a"}, {"\t a b \t", "a b"}, {"", ""},
-        {" \t ", ""},         {"\ra", "\ra"},
+        {"a", "a"}, {" a", "a"},  {"a ", "a"},    {"\t a b \t", "a b"},
+        {"", ""},   {" \t ", ""}, {"\ra", "\ra"},
     };
 
     (void)state;
@@ -80,15 +80,19 @@ static bool authority(const char *text, bool may_be_empty)
 static void test_syntax_authority(void **state)
 {
     static const char *const good[] = {
-        "h",       "example.com",     "h:1",   "h:",      "h:65535", "[::1]", "[::1]:80",
-        "1.2.3.4", "1.2.3.4:5",       "%41",   "a%2fb:1", "[v1.a]",  "-._~",  "!$&'()*+,;=",
-        "h:0000000000000000000000001",
+        "h",       "example.com", "h:1",     "h:",          "h:65535",
+        "[::1]",   "[::1]:80",    "1.2.3.4", "1.2.3.4:5",   "%41",
+        "a%2fb:1", "[v1.a]",      "-._~",    "!$&'()*+,;=", "h:0000000000000000000000001",
     };
     static const char *const bad[] = {
-        ":",    ":1",   "h:65536", "h:x",  "h:1x",  "h: 1", "h:1:", "u@h",  "h/",    "h?",
-        "h#",   "[",    "[]",      "[]:1", "[::1",  "::1",  "]",    "[::1]1", "[a]b:1", "%",
-        "%4",   "%4g",  "a b",     " a",   "a ",    "\x80", "a\"",  "a\\b", "[::1]:", "h:4294967297",
-        "[%41", "h:18446744073709551617",
+        ":",      ":1",           "h:65536", "h:x",
+        "h:1x",   "h: 1",         "h:1:",    "u@h",
+        "h/",     "h?",           "h#",      "[",
+        "[]",     "[]:1",         "[::1",    "::1",
+        "]",      "[::1]1",       "[a]b:1",  "%",
+        "%4",     "%4g",          "a b",     " a",
+        "a ",     "\x80",         "a\"",     "a\\b",
+        "[::1]:", "h:4294967297", "[%41",    "h:18446744073709551617",
     };
 
     (void)state;
@@ -111,10 +115,10 @@ static void test_syntax_escapes_ok(void **state)
         const char *text;
         bool ok;
     } rows[] = {
-        {"", true},      {"abc", true},   {"%41", true},    {"%aF%Fa", true}, {"a%20b%2500", true},
-        {"%", false},    {"%4", false},   {"a%", false},    {"%4g", false},   {"%g4", false},
-        {"%%41", false}, {"%00", false},  {"a%00b", false}, {"%41%", false},  {"%01", true},
-        {"%10", true},   {"%-1", false},  {"% 1", false},   {"%0x", false},
+        {"", true},      {"abc", true},  {"%41", true},    {"%aF%Fa", true}, {"a%20b%2500", true},
+        {"%", false},    {"%4", false},  {"a%", false},    {"%4g", false},   {"%g4", false},
+        {"%%41", false}, {"%00", false}, {"a%00b", false}, {"%41%", false},  {"%01", true},
+        {"%10", true},   {"%-1", false}, {"% 1", false},   {"%0x", false},
     };
 
     (void)state;
@@ -163,8 +167,14 @@ static void test_syntax_next_element(void **state)
         const char *list;
         const char *want; /* elements, each followed by '|' */
     } rows[] = {
-        {"", ""},          {"a", "a|"},           {"a,b", "a|b|"},  {" a , b ", "a|b|"},
-        {",", ""},         {",,a,, ,b,", "a|b|"}, {"a b", "a b|"},  {"\ta\t,\tb", "a|b|"},
+        {"", ""},
+        {"a", "a|"},
+        {"a,b", "a|b|"},
+        {" a , b ", "a|b|"},
+        {",", ""},
+        {",,a,, ,b,", "a|b|"},
+        {"a b", "a b|"},
+        {"\ta\t,\tb", "a|b|"},
         {"a;q=1", "a;q=1|"},
     };
 
@@ -175,8 +185,8 @@ static void test_syntax_next_element(void **state)
         char got[64] = "";
 
         while (syntax_next_element(&list, &len, &element, &element_len)) {
-            (void)snprintf(got + strlen(got), sizeof(got) - strlen(got), "%.*s|",
-                           (int)element_len, element);
+            (void)snprintf(got + strlen(got), sizeof(got) - strlen(got), "%.*s|", (int)element_len,
+                           element);
         }
         assert_string_equal(got, rows[i].want);
         assert_int_equal(len, 0);
