@@ -89,6 +89,15 @@ static struct listener *find_listener(const struct generation *g, const char *te
     return NULL;
 }
 
+bool generation_has_listener(const struct generation *g, const struct listener *l)
+{
+    for (size_t i = 0; i < g->listener_count; i++) {
+        if (g->listeners[i] == l)
+            return true;
+    }
+    return false;
+}
+
 static void listener_unref(struct listener *l, bool unlink_file)
 {
     struct shared_listener *shared = (struct shared_listener *)l;

@@ -62,6 +62,9 @@ struct generation *generation_ref(struct generation *g);
  * sockets, because nobody serves them any more. NULL is allowed. */
 void generation_unref(struct generation *g, bool unlink_files);
 
+/* Does it listen on this very socket? */
+bool generation_has_listener(const struct generation *g, const struct listener *l);
+
 /* Opens the log files anew, behind the same descriptors. 0, or -1 with err: those that could not be
  * opened are as they were. */
 int generation_reopen_logs(struct generation *g, struct error *err);

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -48,9 +49,10 @@ struct master {
     struct generation *current;
     struct generation *candidate; /* being tried by a reload; NULL: none */
     unsigned last_generation;
-    bool reload_again; /* a HUP came while one was under way */
-    bool has_served;   /* a worker was READY once */
-    bool quick;        /* stopping without waiting for requests */
+    bool reload_again;   /* a HUP came while one was under way */
+    bool has_served;     /* a worker was READY once */
+    uint64_t stop_at_ms; /* the end of drain_delay; NO_DEADLINE: none runs */
+    bool quick;          /* stopping without waiting for requests */
     int exit_status;
 
     struct scoreboard *scoreboard;
@@ -93,21 +95,43 @@ static void kill_worker(struct worker_proc *w, int signal_number, uint64_t deadl
     w->deadline_ms = deadline_ms;
 }
 
-/* Tells a worker to finish. A worker that a reload or TTOU replaces keeps its idle connections for
- * all of its grace, one that stops with the server only for a moment. */
+/* Does this worker listen on an address that nobody else serves any more? */
+static bool leaves_a_queue(const struct master *m, const struct worker_proc *w)
+{
+    const struct generation *g = w->settings;
+
+    for (size_t i = 0; i < g->listener_count; i++) {
+        if (!generation_has_listener(m->current, g->listeners[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Tells a worker to finish. One that is replaced keeps its idle connections until their next
+ * request, for nearly all of its grace; one that stops with the server only for a moment. */
 static void retire(struct master *m, struct worker_proc *w)
 {
     const struct config *cfg = &w->settings->config;
-    uint64_t grace = cfg->graceful_timeout_ms, idle = cfg->keepalive_drain_ms;
-    enum down_type order = m->quick ? DOWN_QUIT : m->plan.stopping ? DOWN_STOP : DOWN_RETIRE;
+    uint64_t grace = m->quick ? QUIT_MS : cfg->graceful_timeout_ms;
+    bool replaced = !m->plan.stopping;
+    uint64_t idle = replaced ? grace - grace / 8 : cfg->keepalive_drain_ms;
+    enum down_type order = m->quick                            ? DOWN_QUIT
+                           : replaced && !leaves_a_queue(m, w) ? DOWN_RETIRE
+                                                               : DOWN_STOP;
 
-    if (order == DOWN_QUIT)
-        grace = QUIT_MS;
-    if (idle > grace)
-        idle = grace;
+    uint64_t deadline = now_ms() + grace;
+    if (w->phase != PROC_RETIRING || deadline < w->deadline_ms)
+        w->deadline_ms = deadline;
     w->phase = PROC_RETIRING;
-    w->deadline_ms = now_ms() + grace;
-    send_order(w, order, idle);
+    w->hurried = !replaced;
+    send_order(w, order, idle < grace ? idle : grace);
+}
+
+/* Too many retire: the oldest is to wait for its idle connections no longer. */
+static void hurry(struct worker_proc *w)
+{
+    w->hurried = true;
+    send_order(w, DOWN_RETIRE, w->settings->config.keepalive_drain_ms);
 }
 
 /* ---- judging -----------------------------------------------------------------------------------
@@ -193,9 +217,28 @@ static void stop(struct master *m, bool quick, int status)
     if (!m->plan.stopping)
         m->exit_status = status;
     m->plan.stopping = true;
-    for (unsigned i = 0; quick && i < m->plan.proc_count; i++) {
+    m->stop_at_ms = NO_DEADLINE;
+    /* those that were retiring already have had longer */
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
         if (m->plan.procs[i].phase == PROC_RETIRING)
             retire(m, &m->plan.procs[i]);
+    }
+}
+
+/* TERM: the end is announced by Connection: close for drain_delay, then it comes. */
+static void stop_gracefully(struct master *m)
+{
+    uint64_t delay = config_of(m)->drain_delay_ms;
+
+    if (delay == 0 || m->stop_at_ms != NO_DEADLINE || m->plan.stopping) {
+        stop(m, false, EXIT_STOPPED);
+        return;
+    }
+    log_info("Draining: stopping in %llu ms", (unsigned long long)delay);
+    m->stop_at_ms = now_ms() + delay;
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        if (m->plan.procs[i].phase != PROC_EMPTY)
+            send_order(&m->plan.procs[i], DOWN_CLOSE, 0);
     }
 }
 
@@ -245,7 +288,7 @@ static void reload(struct master *m)
 {
     struct error err;
 
-    if (m->plan.stopping)
+    if (m->plan.stopping || m->stop_at_ms != NO_DEADLINE)
         return;
     if (m->candidate) {
         m->reload_again = true;
@@ -279,6 +322,11 @@ static void apply_settings(struct master *m)
     process_title_set("gcorn: master [%s]", cfg->proc_name ? cfg->proc_name : cfg->wsgi_app);
 }
 
+static const char *build_id(const struct generation *g)
+{
+    return g->image.build_id[0] != '\0' ? g->image.build_id : "none";
+}
+
 static void commit_candidate(struct master *m)
 {
     struct generation *old = m->current;
@@ -292,6 +340,10 @@ static void commit_candidate(struct master *m)
     memset(m->plan.backoffs, 0, m->plan.proc_count * sizeof(*m->plan.backoffs));
     log_info("Reloaded: generation %u -> %u, %s", old->id, m->current->id,
              count > 0 ? changes.data : "no setting changed");
+    if (strcmp(old->image.build_id, m->current->image.build_id) == 0)
+        log_info("Application: build-id %s, unchanged", build_id(old));
+    else
+        log_info("Application: build-id %s -> %s", build_id(old), build_id(m->current));
     log_listeners(m->current);
     strbuf_release(&changes);
     generation_unref(old, true);
@@ -314,6 +366,8 @@ static void worker_ready(struct master *m, struct worker_proc *w)
     if (!m->has_served)
         process_daemon_report(EXIT_STOPPED);
     m->has_served = true;
+    if (m->stop_at_ms != NO_DEADLINE)
+        send_order(w, DOWN_CLOSE, 0);
     if (w->generation == m->plan.candidate)
         commit_candidate(m);
 }
@@ -333,6 +387,14 @@ static void boot_failed(struct master *m, struct worker_proc *w, const char *why
     }
 }
 
+static void recycle(struct worker_proc *w, const char *why)
+{
+    if (w->phase != PROC_READY || w->recycle)
+        return;
+    log_info("Worker (pid:%d) is to be replaced: %s", (int)w->pid, why);
+    w->recycle = true;
+}
+
 static void hear(struct master *m, struct worker_proc *w)
 {
     struct up_message message;
@@ -343,7 +405,7 @@ static void hear(struct master *m, struct worker_proc *w)
         case UP_READY: worker_ready(m, w); break;
         case UP_HEARTBEAT: w->heard_ms = now_ms(); break;
         case UP_BOOTFAIL: boot_failed(m, w, message.text); break;
-        case UP_RECYCLE: break;
+        case UP_RECYCLE: recycle(w, message.text); break;
         }
     }
     if (got < 0)
@@ -456,6 +518,8 @@ static void arm_wake(struct master *m, uint64_t now)
 
     if (m->spawn_not_before_ms > now && m->spawn_not_before_ms < at)
         at = m->spawn_not_before_ms;
+    if (m->stop_at_ms < at)
+        at = m->stop_at_ms;
     ev_timer_stop(m->loop, &m->wake);
     if (at == NO_DEADLINE)
         return;
@@ -471,8 +535,12 @@ static void reconcile(struct master *m)
     int place;
 
     kill_late(m, now);
+    if (now >= m->stop_at_ms)
+        stop(m, false, EXIT_STOPPED);
     while ((place = plan_retire(&m->plan)) != PLAN_NONE)
         retire(m, &m->plan.procs[place]);
+    while ((place = plan_hurry(&m->plan)) != PLAN_NONE)
+        hurry(&m->plan.procs[place]);
     while (now >= m->spawn_not_before_ms && plan_spawn(&m->plan, now, &number, &generation)) {
         if (!spawn(m, number, generation))
             break;
@@ -489,6 +557,21 @@ static void on_wake(struct ev_loop *loop, struct ev_timer *timer, int revents)
     reconcile(timer->data);
 }
 
+/* Who has grown past max_memory is replaced like one that has served max_requests. */
+static void weigh(struct master *m)
+{
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        struct worker_proc *w = &m->plan.procs[i];
+        uint64_t max = w->phase == PROC_READY ? w->settings->config.max_memory : 0, size;
+        char why[80];
+
+        if (max == 0 || w->recycle || process_private_memory(w->pid, &size) < 0 || size <= max)
+            continue;
+        (void)snprintf(why, sizeof(why), "max_memory (%llu MiB)", (unsigned long long)(size >> 20));
+        recycle(w, why);
+    }
+}
+
 /* A master that was stopped, or on a machine that was, finds every worker silent at once: then it
  * hears them before it judges again. */
 static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
@@ -502,6 +585,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
         m->judged_from_ms = now;
     else
         judge(m, now);
+    weigh(m);
     m->ticked_ms = now;
     reconcile(m);
 }
@@ -565,7 +649,7 @@ static void on_signal(struct ev_loop *loop, struct ev_signal *watcher, int reven
         log_info("Handling signal: %s", signal_name(watcher->signum));
     switch (watcher->signum) {
     case SIGCHLD: reap(m); break;
-    case SIGTERM: stop(m, false, EXIT_STOPPED); break;
+    case SIGTERM: stop_gracefully(m); break;
     case SIGINT:
     case SIGQUIT: stop(m, true, EXIT_STOPPED); break;
     case SIGHUP: reload(m); break;
@@ -675,7 +759,7 @@ static void close_all(struct master *m)
 
 int master_run(const struct start *start, struct config *config)
 {
-    struct master m = {.start = start};
+    struct master m = {.start = start, .stop_at_ms = NO_DEADLINE};
     struct error err;
     sigset_t mine;
 

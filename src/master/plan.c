@@ -27,13 +27,45 @@ static bool is_coming(const struct worker_proc *w)
     return w->phase == PROC_BOOTING || w->phase == PROC_READY;
 }
 
-static bool has(const struct plan *p, unsigned number, unsigned generation,
-                bool (*is)(const struct worker_proc *))
+/* Of the generation that is wanted, and to stay? */
+static bool is_current(const struct plan *p, const struct worker_proc *w)
+{
+    return w->generation == p->generation && !w->recycle;
+}
+
+/* To be replaced, in time? (A canary is neither current nor old.) */
+static bool is_old(const struct plan *p, const struct worker_proc *w)
+{
+    return !is_current(p, w) && w->generation != p->candidate;
+}
+
+static bool has_current(const struct plan *p, unsigned number,
+                        bool (*is)(const struct worker_proc *))
 {
     for (unsigned i = 0; i < p->proc_count; i++) {
         const struct worker_proc *w = &p->procs[i];
 
-        if (is(w) && w->number == number && w->generation == generation)
+        if (is(w) && w->number == number && is_current(p, w))
+            return true;
+    }
+    return false;
+}
+
+static bool has_canary(const struct plan *p)
+{
+    for (unsigned i = 0; i < p->proc_count; i++) {
+        if (is_coming(&p->procs[i]) && p->procs[i].generation == p->candidate)
+            return true;
+    }
+    return false;
+}
+
+static bool has_serving_old(const struct plan *p, unsigned number)
+{
+    for (unsigned i = 0; i < p->proc_count; i++) {
+        const struct worker_proc *w = &p->procs[i];
+
+        if (is_serving(w) && w->number == number && is_old(p, w))
             return true;
     }
     return false;
@@ -42,32 +74,47 @@ static bool has(const struct plan *p, unsigned number, unsigned generation,
 static bool all_are_serving(const struct plan *p)
 {
     for (unsigned number = 0; number < p->workers; number++) {
-        if (!has(p, number, p->generation, is_serving))
+        if (!has_current(p, number, is_serving))
             return false;
     }
     return true;
 }
 
+static bool is_to_retire(const struct plan *p, const struct worker_proc *w)
+{
+    if (!is_coming(w))
+        return false;
+    if (p->stopping)
+        return true;
+    if (w->number >= p->workers && w->generation != p->candidate)
+        return w->generation == p->generation || all_are_serving(p);
+    return is_old(p, w) && (w->phase == PROC_BOOTING || has_current(p, w->number, is_serving));
+}
+
 int plan_retire(const struct plan *p)
 {
     for (unsigned i = 0; i < p->proc_count; i++) {
-        const struct worker_proc *w = &p->procs[i];
-
-        if (!is_coming(w))
-            continue;
-        if (p->stopping)
+        if (is_to_retire(p, &p->procs[i]))
             return (int)i;
-        if (w->generation == p->candidate)
-            continue;
-        if (w->number >= p->workers) {
-            if (w->generation == p->generation || all_are_serving(p))
-                return (int)i;
-        } else if (w->generation != p->generation &&
-                   (w->phase == PROC_BOOTING || has(p, w->number, p->generation, is_serving))) {
-            return (int)i;
-        }
     }
     return PLAN_NONE;
+}
+
+int plan_hurry(const struct plan *p)
+{
+    unsigned waiting = 0;
+    int oldest = PLAN_NONE;
+
+    for (unsigned i = 0; i < p->proc_count; i++) {
+        const struct worker_proc *w = &p->procs[i];
+
+        if (w->phase != PROC_RETIRING || w->hurried)
+            continue;
+        waiting++;
+        if (oldest == PLAN_NONE || w->started_ms < p->procs[oldest].started_ms)
+            oldest = (int)i;
+    }
+    return waiting > p->workers ? oldest : PLAN_NONE;
 }
 
 /* Is a replacement booting for a worker that still serves? */
@@ -76,25 +123,7 @@ static bool is_rolling(const struct plan *p)
     for (unsigned i = 0; i < p->proc_count; i++) {
         const struct worker_proc *w = &p->procs[i];
 
-        if (w->phase != PROC_BOOTING || w->generation != p->generation)
-            continue;
-        for (unsigned j = 0; j < p->proc_count; j++) {
-            const struct worker_proc *old = &p->procs[j];
-
-            if (is_serving(old) && old->number == w->number && old->generation != p->generation)
-                return true;
-        }
-    }
-    return false;
-}
-
-static bool is_served_by_old(const struct plan *p, unsigned number)
-{
-    for (unsigned i = 0; i < p->proc_count; i++) {
-        const struct worker_proc *w = &p->procs[i];
-
-        if (is_serving(w) && w->number == number && w->generation != p->generation &&
-            w->generation != p->candidate)
+        if (w->phase == PROC_BOOTING && is_current(p, w) && has_serving_old(p, w->number))
             return true;
     }
     return false;
@@ -104,15 +133,15 @@ bool plan_spawn(const struct plan *p, uint64_t now_ms, unsigned *number, unsigne
 {
     if (p->stopping)
         return false;
-    if (p->candidate != 0 && !has(p, 0, p->candidate, is_coming)) {
+    if (p->candidate != 0 && !has_canary(p)) {
         *number = 0;
         *generation = p->candidate;
         return true;
     }
     for (unsigned n = 0; n < p->workers; n++) {
-        if (has(p, n, p->generation, is_coming) || now_ms < p->backoffs[n].not_before_ms)
+        if (has_current(p, n, is_coming) || now_ms < p->backoffs[n].not_before_ms)
             continue;
-        if (is_served_by_old(p, n) && is_rolling(p))
+        if (has_serving_old(p, n) && is_rolling(p))
             continue;
         *number = n;
         *generation = p->generation;
@@ -195,7 +224,7 @@ uint64_t plan_wake_ms(const struct plan *p, uint64_t now_ms)
     for (unsigned n = 0; n < p->workers && !p->stopping; n++) {
         uint64_t at = p->backoffs[n].not_before_ms;
 
-        if (at > now_ms && at < wake && !has(p, n, p->generation, is_coming))
+        if (at > now_ms && at < wake && !has_current(p, n, is_coming))
             wake = at;
     }
     return wake;

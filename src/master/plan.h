@@ -39,6 +39,8 @@ struct worker_proc {
     uint64_t ready_ms;   /* said READY; 0 while it has not */
     uint64_t heard_ms;   /* last heartbeat */
     bool failed_boot;    /* said why it cannot boot */
+    bool recycle;        /* has served enough: to be replaced as if its generation were old */
+    bool hurried;        /* retiring, and told to keep nobody waiting for its idle connections */
 
     /* What carrying out takes; no decision looks at it. */
     struct generation *settings;
@@ -64,9 +66,13 @@ struct plan {
 
 enum { PLAN_NONE = -1 };
 
-/* A process that is to finish: of an old generation, and replaced by one that is READY; or one too
- * many. Its place in the table, or PLAN_NONE. */
+/* A process that is to finish: of an old generation or to be recycled, and replaced by one that is
+ * READY; or one too many. Its place in the table, or PLAN_NONE. */
 int plan_retire(const struct plan *p);
+
+/* The oldest retiring process that still waits for its idle connections, when there are more of
+ * those than workers: reloads in a row must not pile up processes. Or PLAN_NONE. */
+int plan_hurry(const struct plan *p);
 
 /* A process to start: fills in number and generation. All that are missing at once; replacements of
  * those that still serve one at a time. False: none now. */

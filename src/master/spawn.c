@@ -53,6 +53,7 @@ int spawn_worker(struct plan *plan, int place, unsigned number, struct generatio
         .number = number,
         .generation = g->id,
         .access_fd = g->access_fd,
+        .check_path = g->id == plan->candidate ? g->config.reload_check_path : NULL,
         .master_pid = getpid(),
     };
     sigset_t old;

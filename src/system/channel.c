@@ -190,7 +190,7 @@ int channel_recv_down(int fd, struct down_message *m)
      * used. The order itself stands: the worker stays with its old logs and says so. */
     m->fds_lost = (msg.msg_flags & MSG_CTRUNC) != 0;
     bool whole = n == (ssize_t)sizeof(wire) && !(msg.msg_flags & MSG_TRUNC) &&
-                 wire.type >= DOWN_RETIRE && wire.type <= DOWN_REOPEN;
+                 wire.type >= DOWN_RETIRE && wire.type <= DOWN_CLOSE;
     if (!whole || m->fds_lost || !place_fds(m, wire.fd_mask, fds, count)) {
         for (size_t i = 0; i < count; i++)
             fd_close(&fds[i]);

@@ -34,6 +34,7 @@ enum down_type {
     DOWN_STOP,       /* the server stops: finish what runs. ms likewise */
     DOWN_QUIT,       /* leave now */
     DOWN_REOPEN,     /* use these logs from now on: fds[0] error log, fds[1] access log */
+    DOWN_CLOSE,      /* go on, but let every answer say Connection: close: the server stops soon */
 };
 
 struct down_message {

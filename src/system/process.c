@@ -234,3 +234,23 @@ int process_raise_nofile(rlim_t wanted, rlim_t *got)
     *got = goal;
     return 0;
 }
+
+int process_private_memory(pid_t pid, uint64_t *size)
+{
+    char path[40], text[128];
+    unsigned long long total, resident, shared;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    fd_close(&fd);
+    text[n > 0 ? n : 0] = '\0';
+    if (sscanf(text, "%llu %llu %llu", &total, &resident, &shared) != 3 || shared > resident) {
+        errno = EINVAL;
+        return -1;
+    }
+    *size = (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+    return 0;
+}

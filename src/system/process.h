@@ -7,6 +7,7 @@
 #define GCORN_SYSTEM_PROCESS_H
 
 #include <signal.h>
+#include <stdint.h>
 #include <sys/resource.h>
 #include <sys/types.h>
 
@@ -55,6 +56,10 @@ void process_daemon_forget(void);
 /* Puts stdin on /dev/null and opens stdout and stderr there if they are closed, so that no socket
  * is ever given one of their numbers. Before anything is opened. 0, or -1 with errno. */
 int process_stdin_null(void);
+
+/* How many bytes of memory a process has to itself: resident, less what it shares. 0, or -1 with
+ * errno. Reads /proc; does not block. */
+int process_private_memory(pid_t pid, uint64_t *size);
 
 /* Raises the soft limit of open files to wanted (RLIM_INFINITY: all there is), as far as the hard
  * one allows; never lowers it. *got is what holds now. 0, or -1 with errno. */

@@ -284,7 +284,7 @@ static bool must_close(const struct conn *c)
 {
     const struct worker *w = worker_of(c);
 
-    return !c->env->request.keep_alive || w->draining || w->config->keepalive_ms == 0 ||
+    return !c->env->request.keep_alive || w->answers_close || w->config->keepalive_ms == 0 ||
            fair_lets_go(&w->fair, w->now_ns / 1000000);
 }
 

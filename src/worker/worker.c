@@ -19,6 +19,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -38,6 +39,7 @@ enum {
     DRAIN_AGAIN_MS = 100,  /* connections that became idle late are looked for so often */
     BODY_MEM_MAX = 64 * 1024,
     LINGER_MS = 2000,
+    ORPHAN_IDLE_MS = 1000, /* a worker without a master keeps idle connections no longer */
     NO_SLEEP_NS = 1000000, /* between two passes of a loop that had work waiting */
 };
 
@@ -169,8 +171,8 @@ void worker_give_environ(struct worker *w, struct gcorn_environ *env)
     bool answered = env->request.state == REQUEST_DONE && env->response.phase != RESPONSE_OPEN;
     bool has_hook = answered && w->app.on_post_request;
 
-    if (answered)
-        w->slot->requests++;
+    if (answered && ++w->slot->requests == w->recycle_at)
+        (void)channel_send_up(w->args->channel.up_write, UP_RECYCLE, "max_requests"); /* it fits */
     if (has_hook || environ_has_code(env)) {
         worker_call_begin(w, env);
         response_close(env);
@@ -389,23 +391,35 @@ static void on_drain(struct ev_loop *loop, struct ev_timer *timer, int revents)
     }
 }
 
-/* Finishes: takes nothing new, answers what is there, with Connection: close. Connections that are
- * idle may still send a request for idle_ms. When the whole server stops, what waits in the
- * kernel's queue has been accepted on its behalf, and is served (trap T25). */
-static void drain(struct worker *w, uint32_t idle_ms, bool server_stops)
+/* Nobody else is kept from the address by us, nor waits in a queue that we do not serve. */
+static void close_listeners(struct worker *w)
 {
-    if (w->draining)
-        return;
+    for (size_t i = 0; i < w->args->listener_count; i++)
+        fd_close(&w->args->listeners[i]->fd);
+}
+
+/* Finishes: takes nothing new, answers what is there, with Connection: close. Connections that are
+ * idle may still send a request for idle_ms; a later order can make that shorter. takes_queue: what
+ * waits in the kernel's queue has been accepted on the server's behalf, and nobody else will serve
+ * it (trap T25). */
+static void drain(struct worker *w, uint32_t idle_ms, bool takes_queue)
+{
     worker_look_at_clock(w);
-    for (size_t i = 0; server_stops && i < w->args->listener_count; i++) {
-        while (accept_one(&w->acceptors[i]))
-            continue;
+    if (!w->draining) {
+        for (size_t i = 0; takes_queue && i < w->args->listener_count; i++) {
+            while (accept_one(&w->acceptors[i]))
+                continue;
+        }
+        w->draining = w->answers_close = true;
+        w->slot->state = SLOT_DRAINING;
+        update_accepting(w);
+        close_listeners(w);
     }
-    w->draining = true;
-    w->slot->state = SLOT_DRAINING;
-    update_accepting(w);
-    ev_timer_set(&w->drain, idle_ms / 1000.0, DRAIN_AGAIN_MS / 1000.0);
-    ev_timer_start(w->loop, &w->drain);
+    if (!ev_is_active(&w->drain) || ev_timer_remaining(w->loop, &w->drain) > idle_ms / 1000.0) {
+        ev_timer_stop(w->loop, &w->drain);
+        ev_timer_set(&w->drain, idle_ms / 1000.0, DRAIN_AGAIN_MS / 1000.0);
+        ev_timer_start(w->loop, &w->drain);
+    }
     if (w->open_conns == 0)
         ev_break(w->loop, EVBREAK_ALL);
 }
@@ -445,6 +459,7 @@ static void obey(struct worker *w, const struct down_message *m)
     case DOWN_STOP: drain(w, m->ms, true); break;
     case DOWN_QUIT: leave(w, EXIT_STOPPED); break;
     case DOWN_REOPEN: reopen_logs(w, m); break;
+    case DOWN_CLOSE: w->answers_close = true; break;
     }
 }
 
@@ -455,7 +470,10 @@ static void stop_orphan(struct worker *w)
     ev_io_stop(w->loop, &w->orders);
     ev_timer_stop(w->loop, &w->heartbeat);
     (void)alarm((unsigned)(w->config->graceful_timeout_ms / 1000 + 1));
-    drain(w, (uint32_t)w->config->keepalive_drain_ms, true);
+    drain(w,
+          w->config->keepalive_drain_ms < ORPHAN_IDLE_MS ? (uint32_t)w->config->keepalive_drain_ms
+                                                         : ORPHAN_IDLE_MS,
+          true);
 }
 
 void worker_hear_orders(struct worker *w)
@@ -511,8 +529,11 @@ static void on_term(int signal_number)
     int saved_errno = errno;
 
     if (is_own_process(signal_number)) {
-        if (getppid() != the_worker->args->master_pid)
+        if (getppid() != the_worker->args->master_pid) {
+            /* also when a call hangs: the address must be free for a new master */
+            close_listeners(the_worker);
             (void)alarm((unsigned)(the_worker->config->graceful_timeout_ms / 1000 + 1));
+        }
         ev_async_send(the_worker->loop, &the_worker->told_to_stop);
     }
     errno = saved_errno;
@@ -599,6 +620,16 @@ static void init_http(struct worker *w)
     peer_rules_init(&w->peers, &w->http.forwarded, cfg);
     if (getrandom(&w->http.id_seed, sizeof(w->http.id_seed), GRND_NONBLOCK) < 0)
         w->http.id_seed = now_ns() ^ (uint64_t)the_pid << 32; /* early in the system's life */
+}
+
+/* A different number in each worker, so that they do not all end at once. */
+static void init_recycling(struct worker *w)
+{
+    const struct config *cfg = w->config;
+
+    if (cfg->max_requests > 0)
+        w->recycle_at = (uint64_t)cfg->max_requests +
+                        w->http.id_seed % ((uint64_t)cfg->max_requests_jitter + 1);
 }
 
 static void init_timers(struct worker *w)
@@ -698,6 +729,53 @@ static void load_app(struct worker *w)
         boot_failed(w, "gcorn_on_worker_init of the application failed");
 }
 
+/* Runs one request through the application as if a client had sent it; its status. */
+static int ask_app(struct worker *w, const char *path)
+{
+    static const struct http_peer peer = {.remote_addr = "",
+                                          .remote_port = "",
+                                          .server_name = "",
+                                          .server_port = "",
+                                          .scheme = "http"};
+    struct gcorn_environ *env = worker_take_environ(w, &peer);
+    struct strbuf text = {0};
+    const char *piece;
+    size_t len;
+
+    strbuf_addf(&text,
+                "GET %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: gcorn/" GCORN_VERSION
+                "\r\nConnection: close\r\n\r\n",
+                path);
+    (void)request_feed(&env->request, text.data, text.len);
+    int status = env->request.refusal;
+    if (env->request.state == REQUEST_DONE) {
+        worker_call_begin(w, env);
+        response_run(env, w->app.handler);
+        while (response_next(env, &text, &piece, &len))
+            strbuf_reset(&text); /* nobody reads it */
+        (void)worker_call_end(w);
+        status = env->response.broken ? 500 : env->response.status;
+    }
+    strbuf_release(&text);
+    worker_give_environ(w, env);
+    return status;
+}
+
+static void check_canary(struct worker *w)
+{
+    char why[256];
+
+    if (!w->args->check_path)
+        return;
+    worker_look_at_clock(w);
+    int status = ask_app(w, w->args->check_path);
+    if (status >= 200 && status < 400)
+        return;
+    (void)snprintf(why, sizeof(why), "reload_check_path %.180s was answered %d",
+                   w->args->check_path, status);
+    boot_failed(w, why);
+}
+
 void worker_run(const struct worker_args *args)
 {
     struct worker *w = xcalloc(1, sizeof(*w));
@@ -718,11 +796,13 @@ void worker_run(const struct worker_args *args)
     if (w->access_fd >= 0 && !(w->accesslog = accesslog_new(w->config->access_log_format, &err)))
         boot_failed(w, err.text);
     init_http(w);
+    init_recycling(w);
     init_timers(w);
     init_conns(w);
     init_watchers(w);
     worker_look_at_clock(w);
     load_app(w);
+    check_canary(w);
     install_signals();
     start_watchers(w);
     w->slot->state = SLOT_IDLE;

@@ -39,7 +39,8 @@ struct worker_args {
     struct slot *slot;
     unsigned number; /* gcorn_slot() */
     unsigned generation;
-    int access_fd; /* -1: no access log */
+    int access_fd;          /* -1: no access log */
+    const char *check_path; /* of a canary: to be asked for before it is ready; else NULL */
     pid_t master_pid;
 };
 
@@ -100,8 +101,10 @@ struct worker {
     struct ev_prepare pass_end;
     struct ev_check pass_begin;
     struct ev_async told_to_stop; /* by a signal */
-    bool draining;
+    bool draining;                /* takes nothing new */
+    bool answers_close;           /* every answer says Connection: close */
     struct ev_timer drain;
+    uint64_t recycle_at; /* asks to be replaced after so many requests; 0: never, or it has */
 };
 
 /* Never returns. The process is the master's child, fresh from fork, signals blocked. */

@@ -359,7 +359,7 @@ def test_bad_settings(tmp_path, words, complaint, check):
 def test_reload_changes_whom_it_trusts(gcorn, connect, tmp_path):
     settings = tmp_path / "gunicorn-c.yaml"
     settings.write_text("forwarded_allow_ips: [127.0.0.1]\n")
-    server = gcorn("environ")
+    server = gcorn("environ", "--graceful-timeout", "1s")  # a replaced worker goes soon
     fields = "X-Forwarded-Proto: https\r\n"
     assert see(connect(server), fields=fields)["SCHEME"] == "http"
     before = server.worker_pids
