@@ -117,6 +117,17 @@ int plan_hurry(const struct plan *p)
     return waiting > p->workers ? oldest : PLAN_NONE;
 }
 
+/* A reload turns every worker into a retiring one: with more than one set of those about, it waits,
+ * so that there are never more than 2 x workers old processes. */
+static bool has_room_for_reload(const struct plan *p)
+{
+    unsigned leaving = 0;
+
+    for (unsigned i = 0; i < p->proc_count; i++)
+        leaving += p->procs[i].phase == PROC_RETIRING || p->procs[i].phase == PROC_KILLING;
+    return leaving <= p->workers;
+}
+
 /* Is a replacement booting for a worker that still serves? */
 static bool is_rolling(const struct plan *p)
 {
@@ -133,7 +144,7 @@ bool plan_spawn(const struct plan *p, uint64_t now_ms, unsigned *number, unsigne
 {
     if (p->stopping)
         return false;
-    if (p->candidate != 0 && !has_canary(p)) {
+    if (p->candidate != 0 && !has_canary(p) && has_room_for_reload(p)) {
         *number = 0;
         *generation = p->candidate;
         return true;

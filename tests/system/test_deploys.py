@@ -1,0 +1,246 @@
+"""What replaces workers: recycling, reloads that are checked, stops that are announced; and that
+nothing done to an application's files reaches a running worker."""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from server import REPO, wait_for
+from test_master import Held, install, pid_of, write_config
+
+APPS = f"{REPO}/tests/system/apps"
+
+
+# ---- recycling ----------------------------------------------------------------------------------
+
+
+def test_max_requests_replaces_a_worker_before_it_leaves(gcorn, probe):
+    server = gcorn(probe, "--max-requests", "5")
+    first = pid_of(server)
+    client, answer = server.connect(), None
+    while not answer or int(answer.text) == first:
+        if answer and answer.closes:
+            client = server.connect()
+        answer = client.get("/pid")
+    assert server.wait_log(r"is to be replaced: max_requests")
+    assert "failed" not in server.log()
+    wait_for(lambda: first not in server.worker_pids, "the first worker to leave")
+
+
+def test_max_requests_jitter_spreads_the_ends(gcorn, probe):
+    server = gcorn(probe, "--max-requests", "3", "--max-requests-jitter", "1000000")
+    first = pid_of(server)
+    for _ in range(20):
+        assert pid_of(server) == first
+
+
+def test_recycling_goes_one_worker_at_a_time(gcorn, probe):
+    server = gcorn(probe, "--max-requests", "10", "--workers", "3")
+    for _ in range(200):
+        assert server.get("/pid").status == 200
+        assert len(server.worker_pids) <= 3 + 3
+    wait_for(lambda: server.log().count("max_requests") >= 3, "three to be replaced")
+
+
+def test_max_memory_replaces_a_worker_that_grows(gcorn, probe):
+    server = gcorn("faulty", "--max-memory", "64MiB")
+    first = server.worker_pids
+    assert server.get("/leak?mb=100").status == 200
+    server.wait_log(r"is to be replaced: max_memory \(\d+ MiB\)")
+    wait_for(lambda: not server.worker_pids & first, "the worker to be replaced")
+    assert server.get("/").status == 200
+
+
+# ---- reloads ------------------------------------------------------------------------------------
+
+
+def test_a_canary_that_answers_badly_calls_the_reload_off(gcorn, app, tmp_path):
+    install(tmp_path / "app.so", app("probe", '-DVERSION="one"'))
+    write_config(tmp_path, reload_check_path="/version")
+    server = gcorn("app.so:handler")
+    workers = server.worker_pids
+    shutil.copy(f"{os.environ['GCORN_BUILD']}/examples/faulty.so", tmp_path / "new.so")
+    os.rename(tmp_path / "new.so", tmp_path / "app.so")
+    server.kill(signal.SIGHUP)
+    server.wait_log(r"Reload failed: reload_check_path /version was answered 404")
+    assert server.get("/version").text == "one"
+    assert server.worker_pids == workers
+
+    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    mark = server.mark()
+    server.kill(signal.SIGHUP)
+    server.wait_log(r"Application: build-id \w+ -> \w+", after=mark)
+    wait_for(lambda: server.get("/version").text == "two", "the new code")
+
+
+def test_a_canary_that_crashes_when_asked_calls_the_reload_off(gcorn, app, tmp_path):
+    install(tmp_path / "app.so", app("probe", '-DVERSION="one"'))
+    write_config(tmp_path, reload_check_path="/segv")
+    server = gcorn("app.so:handler")
+    install(tmp_path / "app.so", f"{os.environ['GCORN_BUILD']}/examples/faulty.so")
+    server.kill(signal.SIGHUP)
+    server.wait_log(r"Reload failed: it died of signal")
+    assert server.get("/version").text == "one"
+
+
+def test_reloads_in_a_row_do_not_pile_up_processes(gcorn, probe):
+    server = gcorn(probe, "--workers", "2")
+    idle = []
+    for generation in range(2, 7):
+        idle += [server.connect() for _ in range(4)]
+        for client in idle[-4:]:
+            assert client.get("/pid").status == 200
+        server.kill(signal.SIGHUP)
+        server.wait_log(rf"Reloaded: generation \d+ -> {generation},")
+        assert len(server.worker_pids) <= 2 + 2 * 2
+    wait_for(lambda: len(server.worker_pids) <= 2 + 2, "the hurried ones to leave")
+
+
+def test_an_idle_connection_survives_the_reload_until_its_next_request(gcorn, probe):
+    server = gcorn(probe)
+    client = server.connect()
+    old = client.get("/pid").text
+    server.kill(signal.SIGHUP)
+    server.wait_log(r"Reloaded: generation 1 -> 2")
+    wait_for(lambda: server.get("/pid").text != old, "the new worker")
+    answer = client.get("/pid")
+    assert answer.text == old and answer.closes
+    client.assert_closed()
+    wait_for(lambda: int(old) not in server.worker_pids, "the old worker to leave")
+
+
+def test_a_queue_whose_address_is_dropped_is_served(gcorn, probe, tmp_path):
+    """Connections that wait at an address which a reload gives up are answered before it goes."""
+    write_config(tmp_path, bind=f'["127.0.0.1:0", "unix:{tmp_path}/side.sock"]')
+    server = gcorn(probe, "--workers", "1", bare=True)
+    held = Held(server)
+    waiting = []
+    for _ in range(3):
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(f"{tmp_path}/side.sock")
+        client.sendall(b"GET /pid HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+        waiting.append(client)
+    write_config(tmp_path, bind='["127.0.0.1:0"]')
+    server.kill(signal.SIGHUP)
+    server.wait_log(r"Reloaded: generation 1 -> 2")
+    assert held.let_go().status == 200
+    for client in waiting:
+        client.settimeout(5)
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+# ---- stopping -----------------------------------------------------------------------------------
+
+
+def test_drain_delay_goes_on_serving_and_says_close(gcorn, probe):
+    server = gcorn(probe, "--drain-delay", "60s", "--workers", "2")
+    client = server.connect()
+    assert not client.get("/pid").closes
+    server.kill(signal.SIGTERM)
+    server.wait_log("Draining: stopping in 60000 ms")
+    wait_for(lambda: server.get("/pid").closes, "answers to say close")
+    assert client.get("/pid").closes
+    server.kill(signal.SIGTERM)  # a second one skips what is left of it
+    assert server.wait_exit() == 0
+
+
+def test_drain_delay_ends_by_itself(gcorn, probe):
+    server = gcorn(probe, "--drain-delay", "100ms")
+    server.kill(signal.SIGTERM)
+    assert server.wait_exit() == 0
+
+
+# ---- orphans ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["idle", "in a call"])
+def test_the_address_is_free_when_the_master_is_killed(gcorn, probe, state):
+    """Also when a call hangs, and when a client keeps a connection."""
+    server = gcorn(probe, "--keepalive-drain", "30s")
+    kept = server.connect()
+    kept.get("/pid")
+    held = Held(server) if state == "in a call" else None
+    port = server.port
+    server.kill(signal.SIGKILL)
+    server.process.wait()
+
+    def is_free():
+        with socket.socket() as probing:
+            probing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probing.bind(("127.0.0.1", port))
+                probing.listen()
+            except OSError:
+                return False
+            return True
+
+    began = time.monotonic()
+    wait_for(is_free, "the address to be free")
+    if held:
+        assert held.let_go().status == 200
+        held.client.close()
+    wait_for(lambda: not server.left_over(), "the worker to leave")
+    assert time.monotonic() - began < 5
+
+
+# ---- libraries that the application brings ------------------------------------------------------
+
+
+def build_private(directory, text, soname=True):
+    """app.so with libs/libprivate.so.1, found through $ORIGIN, answering text."""
+    libs = directory / "libs"
+    libs.mkdir(exist_ok=True)
+    source = directory / "private.c"
+    source.write_text(f'const char *private_text(void);\nconst char *private_text(void) '
+                      f'{{ return "{text}"; }}\n')
+    name = ["-Wl,-soname,libprivate.so.1"] if soname else []
+    subprocess.run(["cc", "-shared", "-fPIC", *name, "-o", libs / "new.so", source], check=True)
+    os.rename(libs / "new.so", libs / "libprivate.so.1")
+    subprocess.run(["cc", "-shared", "-fPIC", f"-I{REPO}/include", "-o", directory / "new.so",
+                    f"{APPS}/withlib.c", "-L", libs, "-l:libprivate.so.1",
+                    "-Wl,-rpath,$ORIGIN/libs", "-Wl,--enable-new-dtags"], check=True)
+    os.rename(directory / "new.so", directory / "app.so")
+
+
+def test_private_libraries_are_copied_too(gcorn, tmp_path):
+    build_private(tmp_path, "one")
+    server = gcorn("app.so:handler")
+    assert server.get().text == "one"
+    # the library alone is overwritten in place: no worker sees it, not even a new one
+    with open(tmp_path / "libs/libprivate.so.1", "r+b") as library:
+        library.truncate()
+        library.write(b"nonsense")
+    assert server.get().text == "one"
+    old = server.worker_pids
+    os.kill(min(old), signal.SIGKILL)
+    server.wait_workers(1, other_than=old)
+    assert server.get().text == "one"
+    # a reload sees it, and is called off
+    server.kill(signal.SIGHUP)
+    server.wait_log(r"Reload failed: \S*libprivate\.so\.1 is not a shared object")
+    assert server.get().text == "one"
+    build_private(tmp_path, "two")
+    server.kill(signal.SIGHUP)
+    wait_for(lambda: server.get().text == "two", "the new library")
+
+
+def test_a_private_library_without_soname_is_said(gcorn, tmp_path):
+    build_private(tmp_path, "one", soname=False)
+    server = gcorn("app.so:handler")
+    assert server.get().text == "one"
+    assert "has no SONAME" in server.log()
+
+
+def test_an_application_being_written_is_refused(gcorn, app, tmp_path):
+    install(tmp_path / "app.so", app("probe", '-DVERSION="one"'))
+    server = gcorn("app.so:handler")
+    whole = (tmp_path / "app.so").read_bytes()
+    (tmp_path / "half").write_bytes(whole[:len(whole) // 2])
+    os.rename(tmp_path / "half", tmp_path / "app.so")
+    server.kill(signal.SIGHUP)
+    server.wait_log(r"Reload failed: \./app\.so is not whole: is it being written\?")
+    assert server.get("/version").text == "one"
