@@ -260,7 +260,6 @@ static int on_headers_complete(llhttp_t *parser)
     parser->upgrade =
         0; /* an Upgrade is only ever an offer; framing goes on as if it were absent */
     r->method = llhttp_method_name((llhttp_method_t)parser->method);
-    r->is_head = parser->method == HTTP_HEAD;
     r->body_left = parser->content_length;
     check_target(r, parser->method);
     if (r->state != REQUEST_REFUSED)
@@ -438,6 +437,8 @@ static size_t collect_head(struct request *r, const char *data, size_t len)
     skipped = r->scan.skipped - skipped; /* by this call; they come before the head's first byte */
     if (r->scan.len > had)
         append_head(r, data + skipped, r->scan.len - had, had);
+    if (had < 5 && r->scan.len >= 5) /* not later: what is refused has no body either */
+        r->is_head = memcmp(r->head, "HEAD ", 5) == 0;
     if (!r->line.p && r->scan.lines > 0)
         r->line =
             (struct span){r->head, (size_t)((char *)memchr(r->head, '\r', r->scan.len) - r->head)};

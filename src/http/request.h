@@ -85,7 +85,7 @@ struct request {
 
     /* Valid once the head is parsed, that is past REQUEST_HEAD unless refused in it. */
     const char *method; /* a static string; NULL before */
-    bool is_head;       /* the method is HEAD: the answer has no body */
+    bool is_head;       /* HEAD: the answer has no body. Valid from the method's last byte on */
     unsigned char minor_version;
     struct span target;    /* as it came */
     struct span path;      /* of it, undecoded; escapes are valid */
