@@ -147,15 +147,20 @@ static void check_transfer_encoding(struct request *r, const struct field *f)
         r->chunked = true;
 }
 
-/* RFC 9110 10.1.1: one expectation exists; a 1.0 client cannot mean it. */
+/* RFC 9110 10.1.1: a list in which one expectation exists; a 1.0 client cannot mean it. */
 static void check_expect(struct request *r, const struct field *f)
 {
+    const char *list = f->value, *expectation;
+    size_t len = f->value_len, expectation_len;
+
     if (r->minor_version == 0)
         return;
-    if (f->value_len == 12 && syntax_is(f->value, 12, "100-continue"))
-        r->expects_continue = true;
-    else
-        refuse(r, 417, "an expectation other than 100-continue");
+    while (syntax_next_element(&list, &len, &expectation, &expectation_len)) {
+        if (expectation_len == 12 && syntax_is(expectation, 12, "100-continue"))
+            r->expects_continue = true;
+        else
+            refuse(r, 417, "an expectation other than 100-continue");
+    }
 }
 
 static void check_fields(struct request *r)
