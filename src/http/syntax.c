@@ -4,6 +4,7 @@
  */
 #include "http/syntax.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 
 /* clang-format off */
@@ -94,15 +95,46 @@ static inline bool is_reg_name_char(char c)
     return reg_name_char[(unsigned char)c];
 }
 
+/* "v" 1*HEXDIG "." 1*( unreserved / sub-delims / ":" ), RFC 3986 3.2.2. */
+static bool is_future_address(const char *p, size_t len)
+{
+    size_t i = 1;
+
+    if (len == 0 || (p[0] | 0x20) != 'v')
+        return false;
+    while (i < len && hex_value(p[i]) >= 0)
+        i++;
+    if (i == 1 || i + 1 >= len || p[i] != '.')
+        return false;
+    while (++i < len && (is_reg_name_char(p[i]) || p[i] == ':'))
+        ;
+    return i == len;
+}
+
+static bool is_ipv6_address(const char *p, size_t len)
+{
+    struct in6_addr address;
+    char text[INET6_ADDRSTRLEN];
+
+    if (len >= sizeof(text) || memchr(p, '\0', len))
+        return false;
+    memcpy(text, p, len);
+    text[len] = '\0';
+    return inet_pton(AF_INET6, text, &address) == 1;
+}
+
 /* The length of the host at the start of p, or -1: [address] or a registered name. */
 static long host_len(const char *p, size_t len)
 {
     size_t i = 0;
 
     if (len > 0 && p[0] == '[') {
-        for (i = 1; i < len && (is_reg_name_char(p[i]) || p[i] == ':'); i++)
-            ;
-        return i < len && p[i] == ']' && i > 1 ? (long)i + 1 : -1;
+        const char *end = memchr(p, ']', len);
+        size_t address_len = end ? (size_t)(end - p) - 1 : 0;
+
+        return is_ipv6_address(p + 1, address_len) || is_future_address(p + 1, address_len)
+                   ? (long)address_len + 2
+                   : -1;
     }
     while (i < len && p[i] != ':') {
         if (is_reg_name_char(p[i]))
