@@ -88,7 +88,7 @@ static const char *check_field(struct response *r, const struct gcorn_header *h,
     return NULL;
 }
 
-/* "NNN Reason"; 1xx answers are the server's own business. */
+/* "NNN Reason"; 1xx answers are the server's own business, 6xx and up are none (RFC 9110 15). */
 static bool status_is_valid(const char *status)
 {
     size_t len = strlen(status);
@@ -97,7 +97,7 @@ static bool status_is_valid(const char *status)
         if (status[i] < '0' || status[i] > '9')
             return false;
     }
-    return status[0] >= '2' && (status[3] == ' ' || status[3] == '\0') &&
+    return status[0] >= '2' && status[0] <= '5' && (status[3] == ' ' || status[3] == '\0') &&
            scan_control(status, len) == len;
 }
 
