@@ -436,7 +436,7 @@ static bool has_no_body(const struct gcorn_environ *env)
 {
     const struct response *r = &env->response;
 
-    return env->request.is_head || r->status == 204 || r->status == 304;
+    return env->request.is_head || r->status == 204 || r->status == 205 || r->status == 304;
 }
 
 /* RFC 9112 6.1 and 6.3, RFC 9110 8.6. */
@@ -449,6 +449,8 @@ static void choose_framing(struct gcorn_environ *env)
         r->framing = FRAMING_NONE;
         if (r->status == 204)
             r->content_length = -1;
+        else if (r->status == 205) /* its length is sent, and is 0 (RFC 9110 15.3.6) */
+            r->content_length = 0;
         else if (r->content_length < 0 && r->status != 304)
             r->content_length = known;
         return;
