@@ -236,6 +236,11 @@ static void check_absolute_target(struct request *r)
         refuse(r, 400, "an invalid authority in the request target");
         return;
     }
+    /* RFC 9110 7.4: only a trusted proxy can have received it as https; here there is no TLS */
+    if (scheme == 8 && r->rules && r->trust == FORWARDED_NOTHING) {
+        refuse(r, 421, "an https URI over a connection that is not secure");
+        return;
+    }
     split_path(r, p + end, len - end);
     if (r->path.len == 0)
         r->path = (struct span){root, 1};
