@@ -4,9 +4,10 @@
 
 VERSION := 0.1.0
 
-# One build with all cores, unless the caller chose otherwise.
-ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
-MAKEFLAGS += -j$(shell nproc)
+# One build with all cores (make JOBS=1 for fewer); a make started by this one shares them.
+JOBS ?= $(shell nproc)
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(JOBS)
 endif
 MAKEFLAGS += --no-print-directory
 
