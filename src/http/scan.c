@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See scan.h. The work is done by scan_control, 16 bytes a step: within a line nothing but control
- * bytes can matter, so the state machine runs once a line and not once a byte.
+ * See scan.h. Within a line nothing but control bytes can matter, so the state machine runs once a
+ * line and not once a byte, and control bytes are found 16 bytes a step.
  */
 #include "http/scan.h"
 
@@ -32,53 +32,124 @@ size_t scan_control_portable(const char *p, size_t len)
     return i;
 }
 
+enum { BLOCK = 16 };
+
+/* One bit for each of 16 bytes: is it a control byte? */
 #if defined(__SSE2__)
 
-size_t scan_control(const char *p, size_t len)
+static inline unsigned block_mask(const char *p)
 {
-    const __m128i last_control = _mm_set1_epi8(0x1f);
-    const __m128i tab = _mm_set1_epi8('\t');
-    const __m128i del = _mm_set1_epi8(0x7f);
-    size_t i = 0;
+    const __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
+    const __m128i tab = _mm_cmpeq_epi8(v, _mm_set1_epi8('\t'));
+    const __m128i del = _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f));
 
-    for (; i + 16 <= len; i += 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
-        __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, last_control), v);
-        __m128i bad =
-            _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(v, tab), low), _mm_cmpeq_epi8(v, del));
-        unsigned mask = (unsigned)_mm_movemask_epi8(bad);
-
-        if (mask != 0)
-            return i + (size_t)__builtin_ctz(mask);
-    }
-    return i + scan_control_portable(p + i, len - i);
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(tab, low), del));
 }
 
 #elif defined(__ARM_NEON) && defined(__aarch64__)
 
-size_t scan_control(const char *p, size_t len)
+static inline unsigned block_mask(const char *p)
 {
-    size_t i = 0;
+    static const uint8_t bits[BLOCK] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    const uint8x16_t v = vld1q_u8((const uint8_t *)p);
+    const uint8x16_t low =
+        vandq_u8(vcltq_u8(v, vdupq_n_u8(0x20)), vmvnq_u8(vceqq_u8(v, vdupq_n_u8('\t'))));
+    const uint8x16_t bad = vandq_u8(vorrq_u8(low, vceqq_u8(v, vdupq_n_u8(0x7f))), vld1q_u8(bits));
 
-    for (; i + 16 <= len; i += 16) {
-        uint8x16_t v = vld1q_u8((const uint8_t *)p + i);
-        uint8x16_t low =
-            vandq_u8(vcltq_u8(v, vdupq_n_u8(0x20)), vmvnq_u8(vceqq_u8(v, vdupq_n_u8('\t'))));
-
-        if (vmaxvq_u8(vorrq_u8(low, vceqq_u8(v, vdupq_n_u8(0x7f)))) != 0)
-            break;
-    }
-    return i + scan_control_portable(p + i, len - i);
+    return (unsigned)vaddv_u8(vget_low_u8(bad)) | (unsigned)vaddv_u8(vget_high_u8(bad)) << 8;
 }
 
 #else
 
-size_t scan_control(const char *p, size_t len)
+static inline unsigned block_mask(const char *p)
 {
-    return scan_control_portable(p, len);
+    unsigned mask = 0;
+
+    for (int i = 0; i < BLOCK; i++)
+        mask |= (unsigned)is_control(p[i]) << i;
+    return mask;
 }
 
 #endif
+
+/* May one of eight bytes be a control byte (or an HTAB)? The usual arithmetic on bytes in a word: a
+ * byte below 0x20 borrows from its top bit, and so does a zero. */
+static inline bool word_has_control(uint64_t word)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+    const uint64_t del = word ^ ones * 0x7f;
+
+    return (((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & tops;
+}
+
+/* The same of a piece shorter than a block, by words that may overlap. */
+static inline bool short_has_control(const char *p, size_t len)
+{
+    uint64_t first, last;
+
+    if (len < sizeof(first))
+        return true; /* it is as quick to look at each */
+    memcpy(&first, p, sizeof(first));
+    memcpy(&last, p + len - sizeof(last), sizeof(last));
+    return word_has_control(first) || word_has_control(last);
+}
+
+/* A walk over the control bytes of a piece: each block of it is looked at once. */
+struct cursor {
+    const char *data;
+    size_t len;
+    size_t base;   /* of the block that mask is about */
+    unsigned mask; /* its control bytes that are still to come */
+};
+
+static inline void cursor_load(struct cursor *c, size_t base)
+{
+    size_t left = c->len - base;
+
+    c->base = base;
+    if (left >= BLOCK) {
+        c->mask = block_mask(c->data + base);
+    } else if (c->len >= BLOCK) {
+        /* the end, by a block that overlaps what has been looked at */
+        c->mask = block_mask(c->data + c->len - BLOCK) >> (BLOCK - left);
+    } else {
+        c->mask = 0;
+        for (size_t i = 0; i < left && short_has_control(c->data, c->len); i++)
+            c->mask |= (unsigned)is_control(c->data[base + i]) << i;
+    }
+}
+
+/* The index of the first control byte at or after from, or len. from never goes back. */
+static inline size_t cursor_next(struct cursor *c, size_t from)
+{
+    if (from - c->base >= BLOCK)
+        cursor_load(c, from);
+    else
+        c->mask &= ~0u << (from - c->base);
+    while (c->mask == 0) {
+        if (c->len - c->base <= BLOCK)
+            return c->len;
+        cursor_load(c, c->base + BLOCK);
+    }
+    return c->base + (size_t)__builtin_ctz(c->mask);
+}
+
+static inline struct cursor cursor_on(const char *data, size_t len)
+{
+    struct cursor c = {.data = data, .len = len};
+
+    if (len > 0)
+        cursor_load(&c, 0);
+    return c;
+}
+
+size_t scan_control(const char *p, size_t len)
+{
+    struct cursor c = cursor_on(p, len);
+
+    return len > 0 ? cursor_next(&c, 0) : 0;
+}
 
 void scan_init(struct scan *s, bool trailers)
 {
@@ -148,30 +219,28 @@ static int bad_line_end(const char **reason)
     return 400;
 }
 
-/* Scans the rest of the current line, with its CRLF if that is there. */
-static inline int scan_line(struct scan *s, const struct scan_limits *limits, const char *p,
-                            size_t len, size_t *used, const char **reason)
+/* Scans the rest of the current line from at on, with its CRLF if that is there. */
+static inline int scan_line(struct scan *s, const struct scan_limits *limits, struct cursor *cursor,
+                            size_t at, size_t *end, const char **reason)
 {
-    size_t n = scan_control(p, len);
+    const char *p = cursor->data;
+    size_t i = cursor_next(cursor, at);
 
-    s->line_len += n;
-    if (n == len) {
-        s->len += n;
-        *used = n;
-        return check_line(s, limits, reason);
-    }
-    if (p[n] == '\r' && len - n > 1 && p[n + 1] == '\n') {
-        s->len += n + 2;
-        *used = n + 2;
+    s->line_len += i - at;
+    s->len += i - at;
+    *end = i;
+    if (cursor->len - i > 1 && p[i] == '\r' && p[i + 1] == '\n') {
+        s->len += 2;
+        *end = i + 2;
         return end_line(s, limits, reason);
     }
-    s->len += n;
-    *used = n;
     int status = check_line(s, limits, reason);
-    if (status != 0 || p[n] != '\r')
-        return status != 0 ? status : bad_line_end(reason);
+    if (status != 0 || i == cursor->len)
+        return status;
+    if (p[i] != '\r')
+        return bad_line_end(reason);
     s->len++;
-    *used = n + 1;
+    *end = i + 1;
     s->place = SCAN_CR;
     return 0;
 }
@@ -201,12 +270,11 @@ static int scan_byte(struct scan *s, const struct scan_limits *limits, char c, c
 int scan_head(struct scan *s, const struct scan_limits *limits, const char *data, size_t len,
               size_t *used, const char **reason)
 {
+    struct cursor cursor = cursor_on(data, len);
     size_t i = 0;
     int status = 0;
 
     while (i < len && status == 0 && s->place != SCAN_END) {
-        size_t n = 1;
-
         if (s->place == SCAN_BEFORE) {
             if (data[i] == '\r' && s->skipped < SKIP_MAX) {
                 s->skipped++;
@@ -224,10 +292,9 @@ int scan_head(struct scan *s, const struct scan_limits *limits, const char *data
                 s->place = SCAN_LINE;
         }
         if (s->place == SCAN_LINE)
-            status = scan_line(s, limits, data + i, len - i, &n, reason);
+            status = scan_line(s, limits, &cursor, i, &i, reason);
         else
-            status = scan_byte(s, limits, data[i], reason);
-        i += n;
+            status = scan_byte(s, limits, data[i++], reason);
     }
     *used = i;
     return status;
