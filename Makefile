@@ -17,7 +17,7 @@ MAKEFLAGS += --no-print-directory
 # a make of its own, which sees what is there now.
 ifneq ($(filter deps deps-bench,$(MAKECMDGOALS)),)
 
-DEPS_BUILD := gcc libc6-dev pkg-config libev-dev libyaml-dev
+DEPS_BUILD := gcc libc6-dev pkg-config libev-dev libyaml-dev libjansson-dev
 DEPS_TEST := libcmocka-dev python3 python3-pytest nginx-light curl g++ procps
 DEPS_BENCH := nghttp2-client valgrind strace wrk
 GOALS := $(filter-out deps deps-bench,$(MAKECMDGOALS))
@@ -99,6 +99,14 @@ YAML_CFLAGS := $(shell $(PKG_CONFIG) --cflags yaml-0.1 2>/dev/null)
 YAML_LIBS := $(or $(shell $(PKG_CONFIG) --libs yaml-0.1 2>/dev/null),-lyaml)
 EV_LIBS := -lev# libev installs no .pc file
 
+# Only gcornctl's tables need jansson.
+ifeq ($(shell $(PKG_CONFIG) --exists jansson 2>/dev/null && echo yes),yes)
+JANSSON_CFLAGS := -DHAVE_JANSSON $(shell $(PKG_CONFIG) --cflags jansson)
+JANSSON_LIBS := $(shell $(PKG_CONFIG) --libs jansson)
+else
+JANSSON_NOTE := @echo "  without jansson (libjansson-dev) gcornctl has only --json"
+endif
+
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude -Isrc -DGCORN_VERSION='"$(VERSION)"' \
              $(WARNINGS) -fno-common -fvisibility=hidden -fPIE $(HARDEN) \
              $(LLHTTP_CFLAGS) $(YAML_CFLAGS) $(CFLAGS) $(CPPFLAGS)
@@ -119,7 +127,7 @@ UNIT_TESTS := $(UNIT_SRCS:tests/unit/%.c=$(B)/tests/%)
         install uninstall docs lint clean run zerodrop zerodrop-short
 .DELETE_ON_ERROR:
 
-all: $(B)/gcorn examples
+all: $(B)/gcorn $(B)/gcornctl examples
 examples: $(EXAMPLE_SOS)
 
 # ---- building --------------------------------------------------------------------------------
@@ -131,6 +139,13 @@ say = $(if $(V),,@echo "  $(1) $@")
 $(B)/gcorn: $(B)/main.o $(OBJS) $(LLHTTP_OBJS)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(EXPORT) -o $@ $^ $(LIBS)
+
+$(B)/gcornctl: $(B)/gcornctl.o $(filter $(B)/base/% $(B)/settings/%,$(OBJS))
+	$(call say,LD)
+	$(JANSSON_NOTE)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(YAML_LIBS) $(JANSSON_LIBS)
+
+$(B)/gcornctl.o: CPPFLAGS += $(JANSSON_CFLAGS)
 
 $(B)/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
@@ -149,7 +164,7 @@ $(B)/examples/%.so: examples/%/*.c include/gcorn.h Makefile
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g -O2 -Wall -Wextra -Wpedantic -Wshadow -Iinclude -shared -fPIC \
 	    $(filter-out -fno-sanitize-recover=all,$(if $(SANITIZE),$(HARDEN))) $(CPPFLAGS) -o $@ $(filter %.c,$^)
 
--include $(OBJS:.o=.d) $(B)/main.d
+-include $(OBJS:.o=.d) $(B)/main.d $(B)/gcornctl.d
 
 # ---- testing ---------------------------------------------------------------------------------
 
@@ -226,7 +241,7 @@ docs: $(B)/gcorn
 
 install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(LIBDIR)/pkgconfig
-	install -m 755 $(B)/gcorn $(DESTDIR)$(BINDIR)/gcorn
+	install -m 755 $(B)/gcorn $(B)/gcornctl $(DESTDIR)$(BINDIR)
 	install -m 644 include/gcorn.h $(DESTDIR)$(INCLUDEDIR)/gcorn.h
 	printf '%s\n' 'includedir=$(INCLUDEDIR)' 'Name: gcorn' \
 	    'Description: pre-fork HTTP application server in C' 'Version: $(VERSION)' \
@@ -234,7 +249,7 @@ install: all
 	install -m 644 $(B)/gcorn.pc $(DESTDIR)$(LIBDIR)/pkgconfig/gcorn.pc
 
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/gcorn $(DESTDIR)$(INCLUDEDIR)/gcorn.h \
+	rm -f $(DESTDIR)$(BINDIR)/gcorn $(DESTDIR)$(BINDIR)/gcornctl $(DESTDIR)$(INCLUDEDIR)/gcorn.h \
 	    $(DESTDIR)$(LIBDIR)/pkgconfig/gcorn.pc
 
 # ---- measuring -------------------------------------------------------------------------------
@@ -252,7 +267,7 @@ bench: all
 # clang-format in place of arguments about layout; cppcheck and clang's warnings where installed.
 lint:
 	@clang-format --dry-run -Werror $(wildcard src/*/*.[ch] src/*.c include/*.h tests/unit/*.[ch] examples/*/*.c)
-	@if command -v clang >/dev/null; then for f in $(SRCS) src/main.c; do \
+	@if command -v clang >/dev/null; then for f in $(SRCS) src/main.c src/gcornctl.c; do \
 	    clang $(filter-out -fno-sanitize-recover=all,$(ALL_CFLAGS)) -Werror -fsyntax-only $$f || exit 1; done; fi
 	@if command -v cppcheck >/dev/null; then cppcheck -q --std=c11 --error-exitcode=1 \
 	    --enable=warning,portability --inline-suppr --suppress=missingIncludeSystem -Isrc -Iinclude \

@@ -19,13 +19,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
+#include "master/control.h"
 #include "master/plan.h"
 #include "master/spawn.h"
+#include "master/status.h"
 #include "system/channel.h"
 #include "system/pidfile.h"
 #include "system/process.h"
@@ -55,6 +58,15 @@ struct master {
     bool quick;          /* stopping without waiting for requests */
     int exit_status;
 
+    uint64_t reloads_begun; /* since the start; each has its number */
+    uint64_t reload_committed;
+    bool rolling; /* that one's workers are not all there yet */
+    struct status_reload last_reload;
+
+    struct control control;
+    struct listener next_control; /* of the candidate */
+    bool control_changes;         /* with the candidate, to that or to none */
+
     struct scoreboard *scoreboard;
     struct pidfile pidfile;
     bool has_pidfile;
@@ -63,12 +75,14 @@ struct master {
     size_t signal_count;
     struct ev_timer tick; /* judging, once a second */
     struct ev_timer wake; /* the next deadline */
+    uint64_t started_ms;
     uint64_t ticked_ms;
     uint64_t judged_from_ms;
     uint64_t spawn_not_before_ms; /* fork failed */
 };
 
 static void reconcile(struct master *m);
+static void reload(struct master *m);
 static void boot_failed(struct master *m, struct worker_proc *w, const char *why);
 
 static const struct config *config_of(const struct master *m)
@@ -218,6 +232,8 @@ static void stop(struct master *m, bool quick, int status)
         m->exit_status = status;
     m->plan.stopping = true;
     m->stop_at_ms = NO_DEADLINE;
+    m->rolling = false;
+    control_reload_failed(&m->control, 0, UINT64_MAX, "the server is stopping");
     /* those that were retiring already have had longer */
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
         if (m->plan.procs[i].phase == PROC_RETIRING)
@@ -247,17 +263,39 @@ static void drop_candidate(struct master *m)
     generation_unref(m->candidate, true);
     m->candidate = NULL;
     m->plan.candidate = 0;
+    listener_close(&m->next_control, true);
+}
+
+/* Remembers how a reload ended, and tells those who wait for one of these. */
+static void note_reload_failed(struct master *m, uint64_t first, uint64_t last, const char *why)
+{
+    m->last_reload = (struct status_reload){.at = time(NULL), .generation = m->current->id};
+    (void)snprintf(m->last_reload.why, sizeof(m->last_reload.why), "%s", why);
+    control_reload_failed(&m->control, first, last, why);
+}
+
+static void note_reload_done(struct master *m)
+{
+    m->rolling = false;
+    m->last_reload =
+        (struct status_reload){.at = time(NULL), .ok = true, .generation = m->current->id};
+    control_reload_done(&m->control, m->reload_committed, m->current->id);
 }
 
 static void reload_failed(struct master *m, const char *why)
 {
     log_errorx("Reload failed: %s. Generation %u goes on unchanged", why, m->current->id);
+    note_reload_failed(m, m->reloads_begun, m->reloads_begun, why);
     if (m->candidate)
         drop_candidate(m);
     /* loading changed the process's directory and umask; a respawned worker needs the old ones */
     if (config_of(m)->chdir ? chdir(config_of(m)->chdir) < 0 : chdir(m->start->dir) < 0)
         log_error("cannot change back to the working directory");
     (void)umask((mode_t)config_of(m)->umask);
+    if (m->reload_again) {
+        m->reload_again = false;
+        reload(m);
+    }
 }
 
 static int check_new(const struct master *m, const struct config *cfg, struct error *err)
@@ -266,6 +304,21 @@ static int check_new(const struct master *m, const struct config *cfg, struct er
         return error_set(err, EXIT_USAGE,
                          "workers: %d are more than this master has room for (%u): restart it",
                          cfg->workers, m->plan.proc_count / 2);
+    return 0;
+}
+
+/* Opens the control socket that cfg wants, if that is another than there is now. The one that
+ * nobody asked for may fail. 0, or -1 with err. */
+static int open_control(struct master *m, const struct config *cfg, struct error *err)
+{
+    const char *now = control_path(&m->control), *path = cfg->control_socket;
+
+    m->control_changes = now && path ? strcmp(now, path) != 0 : now != path;
+    if (!m->control_changes || !path || control_listen(&m->next_control, path, err) == 0)
+        return 0;
+    if (config_origin(cfg, config_find("control_socket"))->source != SOURCE_DEFAULT)
+        return -1;
+    log_warnx("%s: gcornctl cannot be used", err->text);
     return 0;
 }
 
@@ -279,7 +332,12 @@ static struct generation *load_generation(struct master *m, struct error *err)
         config_release(&config);
         return NULL;
     }
-    return generation_new(++m->last_generation, &config, m->current, err);
+    struct generation *g = generation_new(++m->last_generation, &config, m->current, err);
+    if (g && open_control(m, &g->config, err) < 0) {
+        generation_unref(g, true);
+        return NULL;
+    }
+    return g;
 }
 
 /* New settings are read and opened and one worker is booted with them; only when that one is READY
@@ -295,6 +353,7 @@ static void reload(struct master *m)
         return;
     }
     log_info("Hang up: Master");
+    m->reloads_begun++;
     struct generation *g = load_generation(m, &err);
     if (!g) {
         reload_failed(m, err.text);
@@ -322,6 +381,13 @@ static void apply_settings(struct master *m)
     process_title_set("gcorn: master [%s]", cfg->proc_name ? cfg->proc_name : cfg->wsgi_app);
 }
 
+static void apply_control(struct master *m)
+{
+    if (m->control_changes)
+        control_serve(&m->control, &m->next_control);
+    m->control_changes = false;
+}
+
 static const char *build_id(const struct generation *g)
 {
     return g->image.build_id[0] != '\0' ? g->image.build_id : "none";
@@ -336,7 +402,10 @@ static void commit_candidate(struct master *m)
     m->current = m->candidate;
     m->candidate = NULL;
     m->plan.candidate = 0;
+    m->reload_committed = m->reloads_begun;
+    m->rolling = true;
     apply_settings(m);
+    apply_control(m);
     memset(m->plan.backoffs, 0, m->plan.proc_count * sizeof(*m->plan.backoffs));
     log_info("Reloaded: generation %u -> %u, %s", old->id, m->current->id,
              count > 0 ? changes.data : "no setting changed");
@@ -372,6 +441,18 @@ static void worker_ready(struct master *m, struct worker_proc *w)
         commit_candidate(m);
 }
 
+/* The new generation serves, and yet a worker of it did not boot. It is tried again, but nobody is
+ * kept waiting for that. */
+static void roll_failed(struct master *m, const char *why)
+{
+    struct error err;
+
+    m->rolling = false;
+    (void)error_set(&err, EXIT_APP, "generation %u serves, but not all of its workers booted: %s",
+                    m->current->id, why);
+    note_reload_failed(m, 0, m->reload_committed, err.text);
+}
+
 /* A worker cannot boot. At the first start that ends the program; a reload rolls back; any other is
  * tried again after a while. */
 static void boot_failed(struct master *m, struct worker_proc *w, const char *why)
@@ -384,6 +465,8 @@ static void boot_failed(struct master *m, struct worker_proc *w, const char *why
         stop(m, true, EXIT_APP);
     } else if (!m->plan.stopping) {
         log_errorx("Worker (pid:%d) failed to boot: %s", (int)w->pid, why);
+        if (m->rolling && w->generation == m->plan.generation)
+            roll_failed(m, why);
     }
 }
 
@@ -498,7 +581,8 @@ static bool spawn(struct master *m, unsigned number, unsigned generation)
     if (place == PLAN_NONE)
         return false; /* the next death makes room */
     struct worker_proc *w = &m->plan.procs[place];
-    if (spawn_worker(&m->plan, place, number, g, m->scoreboard, m->loop) < 0) {
+    const struct spawner spawner = {&m->plan, m->scoreboard, m->loop, &m->control};
+    if (spawn_worker(&spawner, place, number, g) < 0) {
         log_error("cannot start a worker (next try in %d s)", SPAWN_RETRY_MS / 1000);
         m->spawn_not_before_ms = now_ms() + SPAWN_RETRY_MS;
         return false;
@@ -545,6 +629,8 @@ static void reconcile(struct master *m)
         if (!spawn(m, number, generation))
             break;
     }
+    if (m->rolling && plan_has_rolled(&m->plan))
+        note_reload_done(m);
     if (m->plan.stopping && plan_alive(&m->plan) == 0)
         ev_break(m->loop, EVBREAK_ALL);
     arm_wake(m, now_ms());
@@ -661,6 +747,74 @@ static void on_signal(struct ev_loop *loop, struct ev_signal *watcher, int reven
     reconcile(m);
 }
 
+/* ---- what the control socket asks for ----------------------------------------------------------
+ */
+
+static bool is_stopping(const struct master *m)
+{
+    return m->plan.stopping || m->stop_at_ms != NO_DEADLINE;
+}
+
+static const char *state_name(const struct master *m)
+{
+    if (is_stopping(m))
+        return "stopping";
+    if (!m->has_served)
+        return "starting";
+    return m->candidate || m->rolling ? "reloading" : "serving";
+}
+
+static void asked_for_status(void *master, struct strbuf *answer)
+{
+    struct master *m = master;
+    uint64_t now = now_ms();
+    struct status status = {
+        .state = state_name(m),
+        .pid = getpid(),
+        .uptime_ms = now - m->started_ms,
+        .generation = m->current->id,
+        .app = config_of(m)->wsgi_app,
+        .build_id = m->current->image.build_id,
+        .workers_wanted = m->plan.workers,
+        .listeners = m->current->listeners,
+        .listener_count = m->current->listener_count,
+        .last_reload = &m->last_reload,
+    };
+
+    status_set_workers(&status, &m->plan, m->scoreboard, now);
+    status_add_json(answer, &status);
+    status_release(&status);
+}
+
+/* One that is under way may have read the files before they were changed for this request. */
+static uint64_t asked_for_next_reload(void *master)
+{
+    const struct master *m = master;
+
+    return is_stopping(m) ? 0 : m->reloads_begun + 1;
+}
+
+static void asked_to_reload(void *master)
+{
+    log_info("Control socket: reload");
+    reload(master);
+    reconcile(master);
+}
+
+static void asked_to_stop(void *master)
+{
+    log_info("Control socket: stop");
+    stop_gracefully(master);
+    reconcile(master);
+}
+
+static const struct control_ops control_ops = {
+    .status = asked_for_status,
+    .next_reload = asked_for_next_reload,
+    .reload = asked_to_reload,
+    .stop = asked_to_stop,
+};
+
 /* ---- start and end -----------------------------------------------------------------------------
  */
 
@@ -699,6 +853,7 @@ static int init_tables(struct master *m, struct error *err)
     m->loop = ev_loop_new(EVFLAG_NOENV);
     if (!m->loop)
         return error_set(err, EXIT_FAILED, "no event loop can be made");
+    control_init(&m->control, m->loop, &control_ops, m);
     return 0;
 }
 
@@ -730,7 +885,10 @@ static int open_all(struct master *m, struct config *config, struct error *err)
             return -1;
         m->has_pidfile = true;
     }
-    return init_tables(m, err);
+    if (init_tables(m, err) < 0 || open_control(m, config_of(m), err) < 0)
+        return -1;
+    apply_control(m);
+    return 0;
 }
 
 static void announce(const struct master *m)
@@ -746,8 +904,10 @@ static void announce(const struct master *m)
 
 static void close_all(struct master *m)
 {
-    if (m->loop)
+    if (m->loop) {
+        control_close(&m->control);
         ev_loop_destroy(m->loop);
+    }
     drop_candidate(m);
     if (m->has_pidfile)
         pidfile_close(&m->pidfile);
@@ -759,7 +919,10 @@ static void close_all(struct master *m)
 
 int master_run(const struct start *start, struct config *config)
 {
-    struct master m = {.start = start, .stop_at_ms = NO_DEADLINE};
+    struct master m = {.start = start,
+                       .stop_at_ms = NO_DEADLINE,
+                       .next_control = {.fd = -1},
+                       .started_ms = now_ms()};
     struct error err;
     sigset_t mine;
 

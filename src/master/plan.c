@@ -170,6 +170,26 @@ int plan_free_place(const struct plan *p)
     return PLAN_NONE;
 }
 
+bool plan_has_rolled(const struct plan *p)
+{
+    for (unsigned i = 0; i < p->proc_count; i++) {
+        const struct worker_proc *w = &p->procs[i];
+
+        if (is_coming(w) && w->generation != p->generation && w->generation != p->candidate)
+            return false;
+    }
+    for (unsigned number = 0; number < p->workers; number++) {
+        unsigned i = 0;
+
+        while (i < p->proc_count && !(is_serving(&p->procs[i]) && p->procs[i].number == number &&
+                                      p->procs[i].generation == p->generation))
+            i++;
+        if (i == p->proc_count)
+            return false;
+    }
+    return true;
+}
+
 unsigned plan_alive(const struct plan *p)
 {
     unsigned alive = 0;

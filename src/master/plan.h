@@ -81,6 +81,10 @@ bool plan_spawn(const struct plan *p, uint64_t now_ms, unsigned *number, unsigne
 /* A free place in the table, or PLAN_NONE. */
 int plan_free_place(const struct plan *p);
 
+/* Does every worker number serve the wanted generation, and has all that is older been told to
+ * finish? Then a reload is over. */
+bool plan_has_rolled(const struct plan *p);
+
 /* How many processes there are. */
 unsigned plan_alive(const struct plan *p);
 

@@ -21,27 +21,26 @@
 
 /* The child: drops all that is the master's, becomes a worker. */
 static void __attribute__((noreturn))
-run_child(const struct plan *plan, const struct worker_args *args, const struct generation *g,
-          struct ev_loop *loop)
+run_child(const struct spawner *s, const struct worker_args *args, const struct generation *g)
 {
-    for (unsigned i = 0; i < plan->proc_count; i++) {
-        struct worker_proc *w = &plan->procs[i];
+    for (unsigned i = 0; i < s->plan->proc_count; i++) {
+        struct worker_proc *w = &s->plan->procs[i];
 
         /* a sibling's end left open here would hide its death, or the master's */
         if (w->phase != PROC_EMPTY)
             channel_close(&w->channel);
     }
-    ev_loop_destroy(loop);
+    control_forget(s->control);
+    ev_loop_destroy(s->loop);
     process_daemon_forget();
     log_set_fd(g->error_fd);
     log_set_level((enum log_level)g->config.loglevel);
     worker_run(args);
 }
 
-int spawn_worker(struct plan *plan, int place, unsigned number, struct generation *g,
-                 struct scoreboard *scoreboard, struct ev_loop *loop)
+int spawn_worker(const struct spawner *s, int place, unsigned number, struct generation *g)
 {
-    struct worker_proc *w = &plan->procs[place];
+    struct worker_proc *w = &s->plan->procs[place];
     struct worker_args args = {
         .config = &g->config,
         .privileges = &g->privileges,
@@ -49,11 +48,11 @@ int spawn_worker(struct plan *plan, int place, unsigned number, struct generatio
         .symbol = g->symbol,
         .listeners = g->listeners,
         .listener_count = g->listener_count,
-        .slot = scoreboard_slot(scoreboard, (unsigned)place),
+        .slot = scoreboard_slot(s->scoreboard, (unsigned)place),
         .number = number,
         .generation = g->id,
         .access_fd = g->access_fd,
-        .check_path = g->id == plan->candidate ? g->config.reload_check_path : NULL,
+        .check_path = g->id == s->plan->candidate ? g->config.reload_check_path : NULL,
         .master_pid = getpid(),
     };
     sigset_t old;
@@ -70,7 +69,7 @@ int spawn_worker(struct plan *plan, int place, unsigned number, struct generatio
     if (pid == 0) {
         channel_keep_worker_end(&args.channel);
         args.slot->pid = (int32_t)getpid();
-        run_child(plan, &args, g, loop);
+        run_child(s, &args, g);
     }
     int fork_errno = errno;
     process_signals_unblock(&old);

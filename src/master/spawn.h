@@ -7,14 +7,22 @@
 
 #include <ev.h>
 
+#include "master/control.h"
 #include "master/generation.h"
 #include "master/plan.h"
 #include "system/scoreboard.h"
 
+/* What of the master's a worker is made with. */
+struct spawner {
+    struct plan *plan;
+    struct scoreboard *scoreboard;
+    struct ev_loop *loop;    /* the child lets go of this */
+    struct control *control; /* and of this */
+};
+
 /* Forks a worker for procs[place], which is empty: fills it in, PROC_BOOTING. The child never
- * returns. loop is the master's, which the child lets go of. 0, or -1 with errno. */
-int spawn_worker(struct plan *plan, int place, unsigned number, struct generation *g,
-                 struct scoreboard *scoreboard, struct ev_loop *loop);
+ * returns. 0, or -1 with errno. */
+int spawn_worker(const struct spawner *s, int place, unsigned number, struct generation *g);
 
 /* The process is gone: closes what the master had of it; its place is empty. */
 void spawn_forget(struct worker_proc *w);

@@ -50,7 +50,7 @@ enum config_action {
 
 /* Where a value came from; a later source wins over an earlier one. */
 enum config_source {
-    SOURCE_DEFAULT, /* also WEB_CONCURRENCY, PORT and FORWARDED_ALLOW_IPS */
+    SOURCE_DEFAULT, /* also the platform's WEB_CONCURRENCY, PORT and the like */
     SOURCE_FILE,
     SOURCE_ENVIRONMENT, /* GCORN_<KEY> */
     SOURCE_CMD_ARGS,    /* GCORN_CMD_ARGS */

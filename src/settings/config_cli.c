@@ -401,6 +401,15 @@ static int set_platform_defaults(struct config *c, char *const *env, struct erro
     if (proxies &&
         config_set_text(c, config_find("forwarded_allow_ips"), proxies, &origin, err) < 0)
         return error_prefix(err, "FORWARDED_ALLOW_IPS");
+    const char *runtime = filled_variable(env, "RUNTIME_DIRECTORY");
+    origin.text = "environment RUNTIME_DIRECTORY";
+    if (runtime) { /* systemd's may be several, with colons between */
+        const char *path =
+            arena_printf(&c->arena, "%.*s/gcorn.ctl", (int)strcspn(runtime, ":"), runtime);
+
+        if (config_set(c, config_find("control_socket"), path, &origin, err) < 0)
+            return error_prefix(err, "RUNTIME_DIRECTORY");
+    }
     if (!port)
         return 0;
     origin.text = "environment PORT";

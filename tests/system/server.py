@@ -269,7 +269,7 @@ class Client:
 def clean_environment(extra=None):
     env = {key: value for key, value in os.environ.items()
            if not key.startswith("GCORN_")
-           and key not in ("WEB_CONCURRENCY", "PORT", "FORWARDED_ALLOW_IPS", "PWD")}
+           and key not in ("WEB_CONCURRENCY", "PORT", "FORWARDED_ALLOW_IPS", "RUNTIME_DIRECTORY", "PWD")}
     env.update(SANITIZER_OPTIONS)
     env.update(extra or {})
     return env

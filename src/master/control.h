@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * control - the control socket, on which an operator asks the master things (gcornctl).
+ *
+ * A client connects to the unix socket, sends one line and reads to the end:
+ *
+ *   status    what the server is and does (status.h)
+ *   reload    as HUP does; answered when it is over
+ *   stop      as TERM does; answered at once
+ *
+ * The line is a word, later perhaps with others behind it, separated by blanks; what comes after
+ * the line is not read. The answer is one line that holds one JSON object, whose first member is
+ * "ok". When that is false, "error" says why:
+ *
+ *   {"ok": true, "generation": 2}
+ *   {"ok": false, "error": "no such command: stauts"}
+ *
+ * A reload is over when every worker is READY and of the new generation, and the old ones have been
+ * told to retire; or when it failed. Requests that come while one is under way are answered with
+ * the outcome of the next one, which begins after them: what they waited for is certainly in it.
+ *
+ * Only root and the master's own user are listened to. Nothing here blocks; there are at most
+ * CONTROL_CLIENTS, a line has at most CONTROL_LINE_MAX bytes, and who neither writes nor reads is
+ * dropped after a while.
+ */
+#ifndef GCORN_MASTER_CONTROL_H
+#define GCORN_MASTER_CONTROL_H
+
+#include <ev.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/strbuf.h"
+#include "system/listener.h"
+
+struct error;
+
+enum {
+    CONTROL_CLIENTS = 16,
+    CONTROL_LINE_MAX = 4096,
+    CONTROL_STALL_MS = 5000,
+};
+
+/* What the socket's commands come to: the master, or a test. */
+struct control_ops {
+    /* Appends the answer to `status`. */
+    void (*status)(void *master, struct strbuf *answer);
+    /* Which reload would cover a request made now, counted from 1; 0: none, the server stops. */
+    uint64_t (*next_reload)(void *master);
+    /* Asks for it. control_reload_done or _failed tells when it is over, perhaps at once. */
+    void (*reload)(void *master);
+    void (*stop)(void *master);
+};
+
+enum client_state {
+    CLIENT_FREE,
+    CLIENT_READING, /* its line */
+    CLIENT_WAITING, /* for a reload */
+    CLIENT_WRITING,
+};
+
+struct control_client {
+    enum client_state state;
+    int fd;
+    struct ev_io io;
+    struct ev_timer timer;
+    struct control *control;
+    char line[CONTROL_LINE_MAX];
+    size_t line_len;
+    struct strbuf answer;
+    size_t sent;
+    uint64_t reload; /* waiting for this one */
+};
+
+struct control {
+    struct ev_loop *loop;
+    const struct control_ops *ops;
+    void *master;
+    uint64_t stall_ms; /* who stalls longer is dropped */
+    struct listener listener;
+    struct ev_io accepting;
+    struct ev_timer accept_again; /* there was no descriptor for a client */
+    struct control_client clients[CONTROL_CLIENTS];
+};
+
+/* Without a socket yet. ops and master are borrowed; the struct may not move from now on. */
+void control_init(struct control *c, struct ev_loop *loop, const struct control_ops *ops,
+                  void *master);
+
+/* Makes the socket, a file of mode 0600 from its first moment; what a dead server left is replaced.
+ * It is not served yet. 0, or -1 with err. */
+int control_listen(struct listener *l, const char *path, struct error *err);
+
+/* Serves l from now on in place of the former socket, which is closed and unlinked. Takes *l, which
+ * is closed afterwards; a closed one means none. Who is connected stays so. */
+void control_serve(struct control *c, struct listener *l);
+
+/* The socket's path; NULL: there is none. */
+const char *control_path(const struct control *c);
+
+/* Takes a connected non-blocking socket as a client; refuses it when there are too many. */
+void control_add(struct control *c, int fd);
+
+/* The reloads up to that number are over, and this generation serves. */
+void control_reload_done(struct control *c, uint64_t last, unsigned generation);
+
+/* The reloads first to last have failed. */
+void control_reload_failed(struct control *c, uint64_t first, uint64_t last, const char *why);
+
+/* Drops all clients and closes the socket; its file goes if it is still ours. */
+void control_close(struct control *c);
+
+/* In a child: lets go of all descriptors. */
+void control_forget(struct control *c);
+
+#endif

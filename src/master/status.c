@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See status.h.
+ */
+#include "master/status.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/strbuf.h"
+#include "base/util.h"
+#include "master/plan.h"
+#include "system/listener.h"
+#include "system/scoreboard.h"
+
+/* ---- the workers -------------------------------------------------------------------------------
+ */
+
+static const char *phase_name(enum proc_phase phase)
+{
+    static const char *const names[] = {
+        [PROC_EMPTY] = "empty",       [PROC_BOOTING] = "booting", [PROC_READY] = "ready",
+        [PROC_RETIRING] = "retiring", [PROC_KILLING] = "killing",
+    };
+
+    return names[phase];
+}
+
+static uint64_t read_once(const uint64_t *field)
+{
+    return *(const volatile uint64_t *)field;
+}
+
+/* A worker may lie about anything here; it cannot make the master do more than show it. */
+static void read_slot(struct status_worker *w, const struct slot *slot, uint64_t now_ms)
+{
+    uint64_t since = atomic_load(&slot->call_started_ms);
+
+    w->state = slot_state_name(slot_get_state(slot));
+    w->requests = read_once(&slot->requests);
+    w->connections = read_once(&slot->connections_open);
+    w->is_calling = since != 0;
+    if (!w->is_calling)
+        return;
+    w->call_ms = now_ms > since ? now_ms - since : 0;
+    (void)slot_get_text(slot->method, sizeof(slot->method), w->method, sizeof(w->method));
+    (void)slot_get_text(slot->target, sizeof(slot->target), w->target, sizeof(w->target));
+    w->target[strcspn(w->target, "?")] = '\0';
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const struct status_worker *v = a, *w = b;
+
+    if (v->number != w->number)
+        return v->number < w->number ? -1 : 1;
+    return (v->generation > w->generation) - (v->generation < w->generation);
+}
+
+void status_set_workers(struct status *s, const struct plan *plan, struct scoreboard *scoreboard,
+                        uint64_t now_ms)
+{
+    s->worker_count = 0;
+    s->workers = xcalloc(plan_alive(plan) + 1, sizeof(*s->workers));
+    for (unsigned i = 0; i < plan->proc_count; i++) {
+        const struct worker_proc *proc = &plan->procs[i];
+
+        if (proc->phase == PROC_EMPTY)
+            continue;
+        struct status_worker *w = &s->workers[s->worker_count++];
+        *w = (struct status_worker){
+            .number = proc->number,
+            .pid = proc->pid,
+            .generation = proc->generation,
+            .phase = phase_name(proc->phase),
+        };
+        read_slot(w, scoreboard_slot(scoreboard, i), now_ms);
+    }
+    qsort(s->workers, s->worker_count, sizeof(*s->workers), by_number);
+}
+
+void status_release(struct status *s)
+{
+    free(s->workers);
+    s->workers = NULL;
+    s->worker_count = 0;
+}
+
+/* ---- JSON --------------------------------------------------------------------------------------
+ */
+
+/* `"key": "text"`, null for NULL and behind a comma. */
+static void add_text(struct strbuf *out, const char *key, const char *text)
+{
+    strbuf_addf(out, ", \"%s\": ", key);
+    json_add_string(out, text);
+}
+
+/* At most what every reader of JSON takes: a slot may hold any number. */
+static void add_number(struct strbuf *out, const char *key, uint64_t number)
+{
+    const uint64_t most = ((uint64_t)1 << 53) - 1;
+
+    strbuf_addf(out, ", \"%s\": %" PRIu64, key, number < most ? number : most);
+}
+
+static void add_worker(struct strbuf *out, const struct status_worker *w)
+{
+    strbuf_addf(out, "{\"number\": %u", w->number);
+    add_number(out, "pid", (uint64_t)w->pid);
+    add_number(out, "generation", w->generation);
+    add_text(out, "phase", w->phase);
+    add_text(out, "state", w->state);
+    add_number(out, "requests", w->requests);
+    add_number(out, "connections", w->connections);
+    strbuf_addstr(out, ", \"request\": ");
+    if (w->is_calling) {
+        strbuf_addstr(out, "{\"method\": ");
+        json_add_string(out, w->method);
+        add_text(out, "target", w->target);
+        add_number(out, "ms", w->call_ms);
+        strbuf_addch(out, '}');
+    } else {
+        strbuf_addstr(out, "null");
+    }
+    strbuf_addch(out, '}');
+}
+
+static void add_reload(struct strbuf *out, const struct status_reload *r)
+{
+    char at[32] = "";
+    struct tm tm;
+
+    strbuf_addstr(out, ", \"last_reload\": ");
+    if (!r || r->at == 0 || !gmtime_r(&r->at, &tm)) {
+        strbuf_addstr(out, "null");
+        return;
+    }
+    (void)strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    strbuf_addf(out, "{\"ok\": %s", r->ok ? "true" : "false");
+    add_number(out, "generation", r->generation);
+    add_text(out, "error", r->ok ? NULL : r->why);
+    add_text(out, "at", at);
+    strbuf_addch(out, '}');
+}
+
+void status_add_json(struct strbuf *out, const struct status *s)
+{
+    strbuf_addstr(out, "{\"ok\": true, \"version\": \"" GCORN_VERSION "\"");
+    add_text(out, "state", s->state);
+    add_number(out, "pid", (uint64_t)s->pid);
+    add_number(out, "uptime_ms", s->uptime_ms);
+    add_number(out, "generation", s->generation);
+    add_text(out, "application", s->app);
+    add_text(out, "build_id", s->build_id && s->build_id[0] ? s->build_id : NULL);
+    add_number(out, "workers_wanted", s->workers_wanted);
+    strbuf_addstr(out, ", \"listeners\": [");
+    for (size_t i = 0; i < s->listener_count; i++) {
+        strbuf_addstr(out, i > 0 ? ", " : "");
+        json_add_string(out, s->listeners[i]->name);
+    }
+    strbuf_addch(out, ']');
+    add_reload(out, s->last_reload);
+    strbuf_addstr(out, ", \"workers\": [");
+    for (size_t i = 0; i < s->worker_count; i++) {
+        strbuf_addstr(out, i > 0 ? ", " : "");
+        add_worker(out, &s->workers[i]);
+    }
+    strbuf_addstr(out, "]}");
+}
