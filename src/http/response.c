@@ -70,7 +70,7 @@ static const char *check_field(struct response *r, const struct gcorn_header *h,
 
     if (!syntax_is_token(h->name, name_len))
         return "not a valid field name";
-    if (scan_control(h->value, value_len) < value_len)
+    if (scan_has_control(h->value, value_len))
         return "a control character in the value";
     switch (answer_field(h->name, name_len)) {
     case ANSWER_HOP: return "the server's own business";
@@ -98,7 +98,7 @@ static bool status_is_valid(const char *status)
             return false;
     }
     return status[0] >= '2' && status[0] <= '5' && (status[3] == ' ' || status[3] == '\0') &&
-           scan_control(status, len) == len;
+           !scan_has_control(status, len);
 }
 
 static int refuse_start(struct gcorn_environ *env, const char *what, const char *name)

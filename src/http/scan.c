@@ -83,13 +83,11 @@ static inline bool word_has_control(uint64_t word)
     return (((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & tops;
 }
 
-/* The same of a piece shorter than a block, by words that may overlap. */
+/* The same of a piece of 8 to 16 bytes, by two words that may overlap. */
 static inline bool short_has_control(const char *p, size_t len)
 {
     uint64_t first, last;
 
-    if (len < sizeof(first))
-        return true; /* it is as quick to look at each */
     memcpy(&first, p, sizeof(first));
     memcpy(&last, p + len - sizeof(last), sizeof(last));
     return word_has_control(first) || word_has_control(last);
@@ -103,21 +101,30 @@ struct cursor {
     unsigned mask; /* its control bytes that are still to come */
 };
 
-static inline void cursor_load(struct cursor *c, size_t base)
+/* A piece shorter than a block, or what is left of a longer one. */
+static void cursor_load_end(struct cursor *c, size_t base)
 {
     size_t left = c->len - base;
 
     c->base = base;
-    if (left >= BLOCK) {
-        c->mask = block_mask(c->data + base);
-    } else if (c->len >= BLOCK) {
-        /* the end, by a block that overlaps what has been looked at */
+    if (c->len >= BLOCK) {
+        /* by a block that overlaps what has been looked at */
         c->mask = block_mask(c->data + c->len - BLOCK) >> (BLOCK - left);
-    } else {
-        c->mask = 0;
-        for (size_t i = 0; i < left && short_has_control(c->data, c->len); i++)
-            c->mask |= (unsigned)is_control(c->data[base + i]) << i;
+        return;
     }
+    c->mask = 0;
+    for (size_t i = 0; i < left; i++)
+        c->mask |= (unsigned)is_control(c->data[base + i]) << i;
+}
+
+static inline void cursor_load(struct cursor *c, size_t base)
+{
+    if (c->len - base < BLOCK) {
+        cursor_load_end(c, base);
+        return;
+    }
+    c->base = base;
+    c->mask = block_mask(c->data + base);
 }
 
 /* The index of the first control byte at or after from, or len. from never goes back. */
@@ -151,6 +158,13 @@ size_t scan_control(const char *p, size_t len)
     return len > 0 ? cursor_next(&c, 0) : 0;
 }
 
+bool scan_has_control(const char *p, size_t len)
+{
+    if (len >= sizeof(uint64_t) && len < BLOCK && !short_has_control(p, len))
+        return false;
+    return (len < BLOCK ? scan_control_portable(p, len) : scan_control(p, len)) < len;
+}
+
 void scan_init(struct scan *s, bool trailers)
 {
     *s = (struct scan){.place = trailers ? SCAN_START : SCAN_BEFORE, .trailers = trailers};
@@ -170,12 +184,9 @@ static inline int check_line(const struct scan *s, const struct scan_limits *lim
 
     if ((max == 0 || s->line_len <= max) && s->len <= limits->head_max)
         return 0;
-    if (request_line)
-        *reason = "the request line is too long";
-    else if (s->len > limits->head_max)
-        *reason = "the header fields are too long together";
-    else
-        *reason = "a header field is too long";
+    /* one text for both, since which is hit first depends on how the bytes are cut */
+    *reason = request_line ? "the request line is too long"
+                           : "a header field, or all of them together, are too long";
     return request_line ? 414 : 431;
 }
 
@@ -267,6 +278,33 @@ static int scan_byte(struct scan *s, const struct scan_limits *limits, char c, c
     return check_line(s, limits, reason);
 }
 
+/* The common case, with nothing to remember between the bytes: lines that are there whole and in
+ * order. Stops before the first that is not, for the careful way to judge; returns where. */
+static size_t scan_whole_lines(struct scan *s, const struct scan_limits *limits,
+                               struct cursor *cursor, size_t i)
+{
+    const char *p = cursor->data;
+    size_t total = s->len, lines = s->lines;
+    const size_t first_field = s->trailers ? 0 : 1;
+    const size_t field_max = limits->field_max > 0 ? limits->field_max : SIZE_MAX;
+    const size_t lines_max = limits->fields_max > 0 ? limits->fields_max + first_field : SIZE_MAX;
+
+    while (lines >= first_field && i < cursor->len) {
+        size_t end = cursor_next(cursor, i), n = end - i;
+
+        if (cursor->len - end < 2 || p[end] != '\r' || p[end + 1] != '\n' || n == 0 ||
+            n > field_max || total + n + 2 > limits->head_max || lines >= lines_max ||
+            p[i] == ' ' || p[i] == '\t' || p[i] == ':')
+            break;
+        total += n + 2;
+        lines++;
+        i = end + 2;
+    }
+    s->len = total;
+    s->lines = lines;
+    return i;
+}
+
 int scan_head(struct scan *s, const struct scan_limits *limits, const char *data, size_t len,
               size_t *used, const char **reason)
 {
@@ -285,6 +323,9 @@ int scan_head(struct scan *s, const struct scan_limits *limits, const char *data
             s->place = SCAN_LINE;
         }
         if (s->place == SCAN_START) {
+            i = scan_whole_lines(s, limits, &cursor, i);
+            if (i == len)
+                break;
             status = check_start(s, limits, data[i], reason);
             if (status != 0)
                 break;

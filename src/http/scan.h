@@ -54,4 +54,7 @@ int scan_head(struct scan *s, const struct scan_limits *limits, const char *data
 size_t scan_control(const char *p, size_t len);
 size_t scan_control_portable(const char *p, size_t len);
 
+/* Is there such a byte at all? For short texts, too. */
+bool scan_has_control(const char *p, size_t len);
+
 #endif

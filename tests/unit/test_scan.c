@@ -38,8 +38,10 @@ static void test_control_bytes(void **state)
 
         assert_int_equal(scan_control_portable(&byte, 1), want);
         assert_int_equal(scan_control(&byte, 1), want);
+        assert_int_equal(scan_has_control(&byte, 1), scan_control_portable(&byte, 1) < (1));
     }
     assert_int_equal(scan_control("", 0), 0);
+    assert_int_equal(scan_has_control("", 0), scan_control_portable("", 0) < (0));
     assert_int_equal(scan_control_portable("\n", 0), 0);
 }
 
@@ -80,7 +82,10 @@ static void test_control_random(void **state)
             memcpy(exact, p, len);
             size_t want = scan_control_portable(exact, len);
             assert_int_equal(scan_control(p, len), want);
+            assert_int_equal(scan_has_control(p, len), scan_control_portable(p, len) < (len));
             assert_int_equal(scan_control(exact, len), want);
+            assert_int_equal(scan_has_control(exact, len),
+                             scan_control_portable(exact, len) < (len));
             free(exact);
             free(room);
         }
