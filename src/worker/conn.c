@@ -108,11 +108,14 @@ void conn_drop(struct conn *c)
 
 /* Everything is sent, and nothing more is taken. A close with bytes unread would reset the
  * connection and could destroy the answer on its way (RFC 9112 9.6): unless the client has said
- * that it is done, only our side is closed, and the client's bytes are read until it closes too. */
+ * that it is done and sent nothing behind that, only our side is closed, and the client's bytes are
+ * read until it closes too. */
 static void conn_finish(struct conn *c)
 {
+    bool is_done = c->peer_ended && c->in.len == 0;
+
     strbuf_release(&c->in);
-    if (c->peer_ended || shutdown(c->fd, SHUT_WR) < 0) {
+    if (is_done || shutdown(c->fd, SHUT_WR) < 0) {
         conn_drop(c);
         return;
     }
@@ -178,8 +181,11 @@ static void end_answer(struct conn *c)
 
     if (env->response.close || env->response.broken)
         c->closing = true;
-    if (!env->request.keep_alive && env->request.state == REQUEST_DONE)
-        c->peer_ended = true; /* by saying so, the client sends nothing more (RFC 9112 9.6) */
+    /* by saying so, the client sends nothing more (RFC 9112 9.6); but old ones send a CRLF behind a
+     * body (2.2) */
+    if (!env->request.keep_alive && env->request.state == REQUEST_DONE &&
+        env->request.body.len == 0)
+        c->peer_ended = true;
     worker_log_access(w, env, w->now_ns - c->request_ns);
     worker_give_environ(w, env);
     c->env = NULL;
@@ -325,9 +331,10 @@ static void send_continue(struct conn *c)
         strbuf_add(&c->out, text, sizeof(text) - 1);
 }
 
+/* For the next request, or, when the connection closes, as the sign that the client sends on. */
 static void keep_unparsed(struct conn *c, const char *data, size_t len)
 {
-    if (len > 0 && !c->closing)
+    if (len > 0)
         strbuf_add(&c->in, data, len);
 }
 
