@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs the table of rfc_cases.py: every row whole, byte by byte, split at random and behind a GET."""
+"""Runs the table of rfc_cases.py: every row whole, byte by byte, split at random, after a GET."""
 import email.utils
 import random
 import re
@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from rfc_cases import CASES, NOT_APPLICABLE, SECTIONS, get
-from server import BUILD, REPO, SLOWER, Client, Server
+from server import REPO, SLOWER, Client, Server
 
 # /made?... answers as it is told, everything else is the environ example's:
 #   status=200+OK  body=TEXT  parts=N (an iterator that yields "part" N times)  fail=K (it fails
@@ -109,7 +109,8 @@ def pieces(data, way, seed):
     if way == "byte by byte":
         if len(data) <= LONG:
             return [data[i : i + 1] for i in range(len(data))]
-        ends = [*range(300), *range(300, len(data) - 300, 89), *range(len(data) - 300, len(data) + 1)]
+        ends = [*range(300), *range(300, len(data) - 300, 89),
+                *range(len(data) - 300, len(data) + 1)]
     elif way == "split at random":
         rng = random.Random(seed)
         count = min(len(data) - 1, rng.randint(1, 12))
@@ -182,68 +183,79 @@ def check(answer, expected, way):
             assert f"\n{line}" not in f"\n{text}", f"{line!r} is in {answer}"
 
 
+def check_get(client, path):
+    """The answer to BEFORE or AFTER."""
+    answer = client.response()
+    assert answer.status == 200 and f"\nPATH {path}\n" in answer.text, answer
+
+
+def check_close(answer, expected, closes, case):
+    """RFC 9112 9.6: a close is announced, unless the client has ended its side unforeseen."""
+    if not case.fin and answer.status >= 200:
+        assert answer.closes == closes, f"Connection of {answer}"
+    assert answer.closes or not expected.closes, f"Connection of {answer}"
+
+
 def read_broken(client):
     """An answer that the application did not finish: no client may take it for whole."""
     with pytest.raises((AssertionError, ConnectionResetError), match="ended|reset"):
         client.response()
 
 
+def parts_to_send(case, way):
+    parts = list(case.sends)
+    if way == "behind a GET":
+        parts[0] = BEFORE + parts[0]
+    # What is behind a close, or an error, is not answered. Behind a close that it has asked for
+    # itself a client must not send on, and can do it unharmed only at once (RFC 9112 9.6).
+    at_once = way in ("whole", "behind a GET")
+    if case.closes and not case.fin and not case.bare and (at_once or case.answers[-1].own):
+        parts[-1] += AFTER
+    return parts
+
+
 def run(server, case, way):
-    seed = case.name
     with Client(server.address, timeout=3 * SLOWER) as client:
-        answers, last = list(case.answers), None
-        sends = list(case.sends)
+        parts, answer = parts_to_send(case, way), None
+
+        def send_next():
+            send(client, parts.pop(0), way, case.name)
+            if not parts and case.fin:
+                client.half_close()
+
+        send_next()
         if way == "behind a GET":
-            sends[0] = BEFORE + sends[0]
-        # what is behind a close, or an error, is not answered; behind a close that it has asked for
-        # itself, a client must not send on, and can do it unharmed only at once (9112 9.6)
-        if case.closes and not case.fin and not case.bare and (
-                way in ("whole", "behind a GET") or case.answers[-1].own):
-            sends[-1] += AFTER
-        send(client, sends[0], way, seed)
-        if len(sends) == 1 and case.fin:
-            client.half_close()
-        if way == "behind a GET":
-            answer = client.response()
-            assert answer.status == 200 and b"\nPATH /before\n" in answer.body, answer
-        for number, expected in enumerate(answers):
+            check_get(client, "/before")
+        for expected in case.answers:
             if expected.says == "broken":
                 read_broken(client)
                 return
-            answer = last or client.response("HEAD" if expected.to_head else "GET")
-            last = None
+            answer = answer or client.response("HEAD" if expected.to_head else "GET")
             if expected.may_miss and answer.status not in expected.status:
-                last = answer
                 continue
             check(answer, expected, way)
-            is_last = number == len(answers) - 1
-            announced = answer.closes
-            if answer.status >= 200 and not case.fin:  # 9112 9.6
-                assert announced == (is_last and case.closes), f"Connection of {answer}"
-            elif expected.closes:
-                assert announced, f"Connection of {answer}"
-            if number + 1 < len(sends):
-                send(client, sends[number + 1], way, seed)
-                if number + 2 == len(sends) and case.fin:
-                    client.half_close()
+            check_close(answer, expected, case.closes and expected is case.answers[-1], case)
+            answer = None
+            if parts:
+                send_next()
         if case.closes:
             client.assert_closed()
         else:
-            client.socket.sendall(AFTER)
-            answer = client.response()
-            assert answer.status == 200 and b"\nPATH /after\n" in answer.body, answer
+            client.send(AFTER)
+            check_get(client, "/after")
             assert not client.unread
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.encode("unicode_escape").decode())
+@pytest.mark.parametrize("case", CASES,
+                         ids=lambda case: case.name.encode("unicode_escape").decode())
 def test_row(server, case):
     for way in WAYS:
         mark = server.mark()
         try:
             run(server, case, way)
         except Exception as error:
-            raise AssertionError(
-                f"{way}: {case.name}\nsent: {case.sends!r:.1500}\n{error!r}\n{server.log(mark)}") from error
+            raise AssertionError(f"{way}: {case.name}\nsent: {case.sends!r:.1500}\n{error!r}\n"
+                                 f"{server.log(mark)}") from error
 
 
 def test_the_table():
