@@ -517,8 +517,7 @@ case("9112 6.1", "none in 204", get(to="/made?status=204+No+Content&parts=3"),
 case("9112 6.1", "the application's own is refused",
      get(to="/made?h1=Transfer-Encoding:chunked&body=0"),
      made(500, own=True))
-case("9112 6.2", "Content-Length counts octets", post("é€".encode()),
-              seen(body="é€".encode()))
+case("9112 6.2", "Content-Length counts octets", post("é€".encode()), seen(body="é€".encode()))
 case("9112 6.2", "Content-Length 0", post(b""), seen("HEADER CONTENT_LENGTH=0"))
 case("9112 6.2", "none beside Transfer-Encoding in an answer", get(to="/made?parts=1"),
      made(200, content=b"part", lacks=("Content-Length",)))
