@@ -277,6 +277,7 @@ static int show_json(const struct strbuf *answer)
 /* The connected socket, or -1 with errno. */
 static int reach(const char *path)
 {
+    const struct timeval patience = {.tv_sec = PATIENCE_S};
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -285,6 +286,8 @@ static int reach(const char *path)
         fd_close(&fd);
     }
     (void)snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
+    if (fd >= 0) /* a connection waits while the backlog is full; at worst for ever */
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     if (fd >= 0 && connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0)
         fd_close(&fd);
     return fd;

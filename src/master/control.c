@@ -248,13 +248,24 @@ static void refuse(int fd, const char *why)
     (void)close(fd);
 }
 
+static struct control_client *find_free(struct control *c)
+{
+    for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
+        struct control_client *client = &c->clients[i];
+
+        if (client->state == CLIENT_WAITING && is_gone(client))
+            set_state(client, CLIENT_FREE);
+        if (client->state == CLIENT_FREE)
+            return client;
+    }
+    return NULL;
+}
+
 void control_add(struct control *c, int fd)
 {
-    struct control_client *client = c->clients;
+    struct control_client *client = find_free(c);
 
-    while (client < c->clients + CONTROL_CLIENTS && client->state != CLIENT_FREE)
-        client++;
-    if (client == c->clients + CONTROL_CLIENTS) {
+    if (!client) {
         refuse(fd, "too many clients of the control socket at once");
         return;
     }

@@ -285,13 +285,13 @@ static void note_reload_done(struct master *m)
 static void reload_failed(struct master *m, const char *why)
 {
     log_errorx("Reload failed: %s. Generation %u goes on unchanged", why, m->current->id);
-    note_reload_failed(m, m->reloads_begun, m->reloads_begun, why);
     if (m->candidate)
         drop_candidate(m);
     /* loading changed the process's directory and umask; a respawned worker needs the old ones */
     if (config_of(m)->chdir ? chdir(config_of(m)->chdir) < 0 : chdir(m->start->dir) < 0)
         log_error("cannot change back to the working directory");
     (void)umask((mode_t)config_of(m)->umask);
+    note_reload_failed(m, m->reloads_begun, m->reloads_begun, why);
     if (m->reload_again) {
         m->reload_again = false;
         reload(m);

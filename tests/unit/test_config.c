@@ -473,6 +473,13 @@ static void test_env_platform(void **state)
     assert_int_equal(c.workers, 4);
     assert_string_equal(c.bind.items[0], "x:1");
     config_release(&c);
+    load_ok(&c, ARGS("a"), ENV("RUNTIME_DIRECTORY=/run/a:/run/b"));
+    assert_string_equal(c.control_socket, "/run/a/gcorn.ctl");
+    assert_string_equal(origin_of(&c, "control_socket"), "environment RUNTIME_DIRECTORY");
+    config_release(&c);
+    load_ok(&c, ARGS("a"), ENV("RUNTIME_DIRECTORY=/run/a", "GCORN_CONTROL_SOCKET="));
+    assert_null(c.control_socket);
+    config_release(&c);
     expect_error(ARGS("a"), ENV("WEB_CONCURRENCY=no"),
                  "WEB_CONCURRENCY: must be a whole number from 1 to 1024, or auto, not \"no\"");
 }

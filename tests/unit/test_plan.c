@@ -198,6 +198,34 @@ static void test_plan_more_and_fewer(void **state)
 /* ---- a new generation --------------------------------------------------------------------------
  */
 
+static void test_plan_has_rolled(void **state)
+{
+    (void)state;
+    assert_false(plan_has_rolled(&plan)); /* nobody is there yet */
+    settle();
+    assert_true(plan_has_rolled(&plan));
+    find(2, 1)->recycle = true; /* a worker of the right generation all the same */
+    assert_true(plan_has_rolled(&plan));
+    settle();
+    plan.candidate = 2;
+    (void)act();
+    assert_true(plan_has_rolled(&plan)); /* a canary changes nothing */
+    all_become_ready();
+    plan.generation = 2;
+    plan.candidate = 0;
+    for (int steps = 0; !plan_has_rolled(&plan); steps++) {
+        assert_true(steps < PLACES);
+        assert_true(count(PROC_READY, 2) < 4 || count(PROC_READY, 1) > 0);
+        all_become_ready();
+        (void)act();
+    }
+    assert_int_equal(count(PROC_READY, 2), 4);
+    assert_int_equal(count(PROC_READY, 1), 0); /* retiring; it does not wait for their ends */
+    assert_true(count(PROC_RETIRING, 1) > 0);
+    find(1, 2)->phase = PROC_EMPTY;
+    assert_false(plan_has_rolled(&plan));
+}
+
 /* One by one, and never fewer than four that serve. */
 static void test_plan_roll(void **state)
 {
@@ -525,6 +553,7 @@ int main(void)
         cmocka_unit_test_setup(test_plan_stop, init),
         cmocka_unit_test_setup(test_plan_full_table, init),
         cmocka_unit_test_setup(test_plan_more_and_fewer, init),
+        cmocka_unit_test_setup(test_plan_has_rolled, init),
         cmocka_unit_test_setup(test_plan_roll, init),
         cmocka_unit_test_setup(test_plan_roll_fails, init),
         cmocka_unit_test_setup(test_plan_roll_while_booting, init),

@@ -1,0 +1,578 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The control socket's protocol, on socketpairs with a master that is a few variables; and the text
+ * of a status, whatever the slots hold.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/util.h"
+#include "master/control.h"
+#include "master/plan.h"
+#include "master/status.h"
+#include "system/scoreboard.h"
+
+/* ---- a master ---------------------------------------------------------------------------------
+ */
+
+static struct {
+    size_t status_len;
+    uint64_t next_reload;
+    const char *fails_at_once;
+    unsigned asked, stops;
+} fake;
+
+static struct control control;
+static struct ev_loop *loop;
+
+static void fake_status(void *master, struct strbuf *answer)
+{
+    assert_ptr_equal(master, &fake);
+    strbuf_addstr(answer, "{\"ok\": true}");
+    while (answer->len < fake.status_len)
+        strbuf_addch(answer, ' ');
+}
+
+static uint64_t fake_next_reload(void *master)
+{
+    (void)master;
+    return fake.next_reload;
+}
+
+static void fake_reload(void *master)
+{
+    (void)master;
+    fake.asked++;
+    if (fake.fails_at_once)
+        control_reload_failed(&control, fake.next_reload, fake.next_reload, fake.fails_at_once);
+}
+
+static void fake_stop(void *master)
+{
+    (void)master;
+    fake.stops++;
+}
+
+static const struct control_ops fake_ops = {fake_status, fake_next_reload, fake_reload, fake_stop};
+
+static int init(void **state)
+{
+    (void)state;
+    memset(&fake, 0, sizeof(fake));
+    fake.next_reload = 1;
+    loop = ev_loop_new(EVFLAG_NOENV);
+    control_init(&control, loop, &fake_ops, &fake);
+    return 0;
+}
+
+static int release(void **state)
+{
+    (void)state;
+    control_close(&control);
+    ev_loop_destroy(loop);
+    return 0;
+}
+
+/* ---- clients ----------------------------------------------------------------------------------
+ */
+
+static int client(void)
+{
+    int ends[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+    control_add(&control, ends[0]);
+    return ends[1];
+}
+
+static void say(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+/* All that can happen now happens. */
+static void turn(void)
+{
+    for (int i = 0; i < 5; i++)
+        (void)ev_run(loop, EVRUN_NOWAIT);
+}
+
+/* Reads to the end, while the loop turns, and closes. */
+static void assert_answer(int fd, const char *want)
+{
+    struct strbuf got = {0};
+    char bytes[65536];
+    ssize_t n;
+
+    do {
+        turn();
+        n = recv(fd, bytes, sizeof(bytes), 0);
+        if (n > 0)
+            strbuf_add(&got, bytes, (size_t)n);
+    } while (n > 0);
+    assert_true(n == 0 || errno == ECONNRESET); /* what it did not read is lost */
+    assert_string_equal(got.data ? got.data : "", want);
+    strbuf_release(&got);
+    (void)close(fd);
+}
+
+static void assert_silent(int fd)
+{
+    char byte;
+
+    turn();
+    assert_int_equal(recv(fd, &byte, 1, 0), -1);
+    assert_int_equal(errno, EAGAIN);
+}
+
+static unsigned busy(void)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < CONTROL_CLIENTS; i++)
+        n += control.clients[i].state != CLIENT_FREE;
+    return n;
+}
+
+/* ---- the protocol ------------------------------------------------------------------------------
+ */
+
+static void test_control_lines(void **state)
+{
+    static const char ok[] = "{\"ok\": true}\n";
+    static const struct {
+        const char *line;
+        const char *want;
+    } rows[] = {
+        {"status\n", ok},
+        {"status\r\n", ok},
+        {"  status \t\n", ok},
+        {"status\nreload\n", ok},
+        {"stop\n", ok},
+        {"\n", "{\"ok\": false, \"error\": \"no such command: \"}\n"},
+        {"statu\n", "{\"ok\": false, \"error\": \"no such command: statu\"}\n"},
+        {"status2\n", "{\"ok\": false, \"error\": \"no such command: status2\"}\n"},
+        {"STATUS\n", "{\"ok\": false, \"error\": \"no such command: STATUS\"}\n"},
+        {"\x1b\"\xff\n", "{\"ok\": false, \"error\": \"no such command: \\u001b\\\"\\ufffd\"}\n"},
+        {"status now\n", "{\"ok\": false, \"error\": \"this command takes no further word\"}\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int fd = client();
+
+        say(fd, rows[i].line);
+        assert_answer(fd, rows[i].want);
+        assert_int_equal(busy(), 0);
+    }
+    assert_int_equal(fake.stops, 1);
+    assert_int_equal(fake.asked, 0);
+}
+
+static void test_control_nul_is_a_byte(void **state)
+{
+    int fd = client();
+
+    (void)state;
+    assert_int_equal(send(fd, "status\0\n", 8, 0), 8);
+    assert_answer(fd, "{\"ok\": false, \"error\": \"no such command: status\\u0000\"}\n");
+}
+
+static void test_control_byte_by_byte(void **state)
+{
+    int fd = client();
+
+    (void)state;
+    for (const char *c = "status"; *c; c++) {
+        assert_int_equal(send(fd, c, 1, 0), 1);
+        assert_silent(fd);
+    }
+    say(fd, "\n");
+    assert_answer(fd, "{\"ok\": true}\n");
+}
+
+static void test_control_end_is_a_newline(void **state)
+{
+    int fd = client();
+
+    (void)state;
+    say(fd, "status");
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    assert_answer(fd, "{\"ok\": true}\n");
+}
+
+static void test_control_hang_up(void **state)
+{
+    (void)state;
+    (void)close(client());
+    turn();
+    assert_int_equal(busy(), 0);
+}
+
+static void test_control_long_line(void **state)
+{
+    char line[CONTROL_LINE_MAX + 1];
+    int fd = client();
+
+    (void)state;
+    memset(line, 'x', sizeof(line));
+    assert_int_equal(send(fd, line, CONTROL_LINE_MAX - 1, 0), CONTROL_LINE_MAX - 1);
+    assert_silent(fd);
+    say(fd, "x");
+    assert_answer(fd, "{\"ok\": false, \"error\": \"the command is too long\"}\n");
+    fd = client();
+    line[CONTROL_LINE_MAX - 1] = '\n'; /* the longest that is read */
+    assert_int_equal(send(fd, line, CONTROL_LINE_MAX, 0), CONTROL_LINE_MAX);
+    assert_answer(fd, "{\"ok\": false, \"error\": \"no such command: "
+                      "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}\n");
+}
+
+/* An answer that the socket does not take at once comes whole, and in the meantime others come
+ * too. */
+static void test_control_long_answer(void **state)
+{
+    struct strbuf want = {0};
+    int fd = client(), other;
+
+    (void)state;
+    fake.status_len = 4u << 20;
+    fake_status(&fake, &want);
+    strbuf_addch(&want, '\n');
+    say(fd, "status\n");
+    turn();
+    assert_int_equal(busy(), 1);
+    fake.status_len = 0;
+    other = client();
+    say(other, "status\n");
+    assert_answer(other, "{\"ok\": true}\n");
+    assert_answer(fd, want.data);
+    strbuf_release(&want);
+}
+
+static void test_control_too_many(void **state)
+{
+    int fds[CONTROL_CLIENTS];
+
+    (void)state;
+    for (size_t i = 0; i < CONTROL_CLIENTS; i++)
+        fds[i] = client();
+    assert_answer(client(), "{\"ok\": false, \"error\": \"too many clients of the control socket "
+                            "at once\"}\n");
+    say(fds[3], "status\n");
+    assert_answer(fds[3], "{\"ok\": true}\n");
+    fds[3] = client(); /* there is room again */
+    for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
+        say(fds[i], "status\n");
+        assert_answer(fds[i], "{\"ok\": true}\n");
+    }
+}
+
+/* Lets the loop run until nobody is connected any more. */
+static void run_until_free(void)
+{
+    while (busy() > 0)
+        (void)ev_run(loop, EVRUN_ONCE);
+}
+
+static void test_control_stalled_reader_and_writer(void **state)
+{
+    uint64_t start = now_ms();
+    int silent, deaf, slow;
+
+    (void)state;
+    control.stall_ms = 50;
+    ev_now_update(loop);
+    silent = client();
+    slow = client();
+    say(slow, "stat");
+    deaf = client();
+    fake.status_len = 4u << 20;
+    say(deaf, "status\n");
+    run_until_free();
+    assert_true(now_ms() - start >= 50);
+    assert_answer(silent, "");
+    assert_answer(slow, "");
+    (void)close(deaf);
+}
+
+/* Bytes that trickle in do not prolong the line's time. */
+static void test_control_trickle(void **state)
+{
+    int fd;
+
+    (void)state;
+    control.stall_ms = 30;
+    ev_now_update(loop);
+    fd = client();
+    while (busy() > 0) {
+        (void)send(fd, "x", 1, MSG_NOSIGNAL);
+        (void)poll(NULL, 0, 1); /* not a line's length at once */
+        (void)ev_run(loop, EVRUN_ONCE);
+    }
+    assert_true(control.clients[0].line_len < CONTROL_LINE_MAX);
+    (void)close(fd);
+}
+
+/* ---- reload ------------------------------------------------------------------------------------
+ */
+
+static void test_control_reload_waits(void **state)
+{
+    int fd = client();
+
+    (void)state;
+    say(fd, "reload\n");
+    assert_silent(fd);
+    assert_int_equal(fake.asked, 1);
+    control_reload_done(&control, 0, 1); /* one from before */
+    control_reload_failed(&control, 0, 0, "other");
+    control_reload_failed(&control, 2, 9, "other");
+    assert_silent(fd);
+    control_reload_done(&control, 1, 7);
+    assert_answer(fd, "{\"ok\": true, \"generation\": 7}\n");
+}
+
+static void test_control_reload_fails(void **state)
+{
+    int fd = client();
+
+    (void)state;
+    say(fd, "reload\n");
+    assert_silent(fd);
+    control_reload_failed(&control, 1, 1, "app.so: \"x\"");
+    assert_answer(fd, "{\"ok\": false, \"error\": \"app.so: \\\"x\\\"\"}\n");
+    fake.next_reload = 2;
+    fake.fails_at_once = "settings";
+    fd = client();
+    say(fd, "reload\n");
+    assert_answer(fd, "{\"ok\": false, \"error\": \"settings\"}\n");
+    assert_int_equal(busy(), 0);
+}
+
+static void test_control_reload_of_a_stopping_server(void **state)
+{
+    int fd = client();
+
+    (void)state;
+    fake.next_reload = 0;
+    say(fd, "reload\n");
+    assert_answer(fd, "{\"ok\": false, \"error\": \"the server is stopping\"}\n");
+    assert_int_equal(fake.asked, 0);
+}
+
+/* Each gets the outcome of the reload that covers its request. */
+static void test_control_reloads_coalesce(void **state)
+{
+    int first = client(), second = client(), third = client();
+
+    (void)state;
+    say(first, "reload\n");
+    turn();
+    fake.next_reload = 2;
+    say(second, "reload\n");
+    say(third, "reload\n");
+    assert_silent(second);
+    control_reload_failed(&control, 1, 1, "no");
+    assert_answer(first, "{\"ok\": false, \"error\": \"no\"}\n");
+    assert_silent(second);
+    control_reload_done(&control, 2, 2);
+    assert_answer(second, "{\"ok\": true, \"generation\": 2}\n");
+    assert_answer(third, "{\"ok\": true, \"generation\": 2}\n");
+}
+
+static void test_control_who_waits_may_leave(void **state)
+{
+    int fd = client(), half = client();
+
+    (void)state;
+    say(fd, "reload\n");
+    say(half, "reload\n");
+    assert_int_equal(shutdown(half, SHUT_WR), 0);
+    turn();
+    assert_int_equal(busy(), 2);
+    (void)close(fd);
+    while (busy() == 2)
+        (void)ev_run(loop, EVRUN_ONCE);
+    assert_int_equal(busy(), 1); /* who only says that it writes no more is still there */
+    control_reload_done(&control, 1, 2);
+    assert_answer(half, "{\"ok\": true, \"generation\": 2}\n");
+}
+
+/* ---- the socket --------------------------------------------------------------------------------
+ */
+
+static void test_control_socket(void **state)
+{
+    char dir[] = "/tmp/test_control.XXXXXX", one[64], two[64];
+    struct listener l = {.fd = -1}, none = {.fd = -1};
+    struct error err;
+    struct stat st;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(one, sizeof(one), "%s/one", dir);
+    (void)snprintf(two, sizeof(two), "%s/two", dir);
+    mode_t before = umask(0);
+    assert_int_equal(control_listen(&l, one, &err), 0);
+    assert_int_equal(umask(before), 0); /* as it was */
+    assert_int_equal(stat(one, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_null(control_path(&control));
+    control_serve(&control, &l);
+    assert_string_equal(control_path(&control), one);
+    assert_int_equal(l.fd, -1);
+    assert_int_equal(control_listen(&l, one, &err), -1); /* it is alive */
+    assert_int_equal(err.status, EXIT_BIND);
+    assert_non_null(strstr(err.text, "control_socket: cannot bind unix:/tmp/test_control."));
+    assert_int_equal(control_listen(&l, two, &err), 0);
+    control_serve(&control, &l);
+    assert_int_equal(access(one, F_OK), -1);
+    assert_int_equal(access(two, F_OK), 0);
+    control_serve(&control, &none);
+    assert_null(control_path(&control));
+    assert_int_equal(access(two, F_OK), -1);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+/* ---- status ------------------------------------------------------------------------------------
+ */
+
+static char *status_text(const struct status *s)
+{
+    struct strbuf out = {0};
+
+    status_add_json(&out, s);
+    return strbuf_detach(&out);
+}
+
+static void test_status_text(void **state)
+{
+    struct listener one = {.name = (char[]){"http://127.0.0.1:8000"}},
+                    two = {.name = (char[]){"unix:a\"b"}};
+    struct listener *listeners[] = {&one, &two};
+    struct status_reload reload = {.at = 86400, .generation = 1, .why = "no \xff"};
+    struct status_worker workers[] = {
+        {.number = 0, .pid = 8, .generation = 2, .phase = "ready", .state = "idle"},
+        {.number = 1,
+         .pid = 9,
+         .generation = 2,
+         .phase = "ready",
+         .state = "calling",
+         .requests = UINT64_MAX,
+         .connections = 3,
+         .is_calling = true,
+         .method = "GET",
+         .target = "/a\n",
+         .call_ms = 12},
+    };
+    struct status s = {.state = "serving",
+                       .pid = 7,
+                       .uptime_ms = 5,
+                       .generation = 2,
+                       .app = "a.so:h",
+                       .build_id = "",
+                       .workers_wanted = 2,
+                       .listeners = listeners,
+                       .listener_count = 2,
+                       .last_reload = &reload,
+                       .workers = workers,
+                       .worker_count = 2};
+    char *text = status_text(&s);
+
+    (void)state;
+    assert_string_equal(
+        text,
+        "{\"ok\": true, \"version\": \"" GCORN_VERSION "\", \"state\": \"serving\", \"pid\": 7, "
+        "\"uptime_ms\": 5, \"generation\": 2, \"application\": \"a.so:h\", \"build_id\": null, "
+        "\"workers_wanted\": 2, \"listeners\": [\"http://127.0.0.1:8000\", \"unix:a\\\"b\"], "
+        "\"last_reload\": {\"ok\": false, \"generation\": 1, \"error\": \"no \\ufffd\", "
+        "\"at\": \"1970-01-02T00:00:00Z\"}, \"workers\": [{\"number\": 0, \"pid\": 8, "
+        "\"generation\": 2, \"phase\": \"ready\", \"state\": \"idle\", \"requests\": 0, "
+        "\"connections\": 0, \"request\": null}, {\"number\": 1, \"pid\": 9, \"generation\": 2, "
+        "\"phase\": \"ready\", \"state\": \"calling\", \"requests\": 9007199254740991, "
+        "\"connections\": 3, \"request\": {\"method\": \"GET\", \"target\": \"/a\\u000a\", "
+        "\"ms\": 12}}]}");
+    free(text);
+}
+
+enum { PLACES = 3 };
+
+/* Slots full of anything are shown, and nothing worse. */
+static void test_status_of_broken_slots(void **state)
+{
+    struct worker_proc procs[PLACES] = {
+        {.phase = PROC_READY, .pid = 10, .number = 1, .generation = 2},
+        {.phase = PROC_EMPTY},
+        {.phase = PROC_RETIRING, .pid = 11, .number = 0, .generation = 1},
+    };
+    struct plan plan = {.procs = procs, .proc_count = PLACES};
+    struct error err;
+    struct scoreboard *scoreboard = scoreboard_new(PLACES, &err);
+    struct status s = {0};
+
+    (void)state;
+    assert_non_null(scoreboard);
+    memset(scoreboard_slot(scoreboard, 0), 0xff, sizeof(struct slot));
+    struct slot *slot = scoreboard_slot(scoreboard, 2);
+    slot->state = SLOT_CALLING;
+    atomic_store(&slot->call_started_ms, 1000);
+    slot_set_text(slot->method, sizeof(slot->method), "GET", 3);
+    slot_set_text(slot->target, sizeof(slot->target), "/a?secret=1", 11);
+    status_set_workers(&s, &plan, scoreboard, 1500);
+    assert_int_equal(s.worker_count, 2);
+    assert_int_equal(s.workers[0].pid, 11); /* in the order of numbers */
+    assert_string_equal(s.workers[0].phase, "retiring");
+    assert_string_equal(s.workers[0].target, "/a");
+    assert_int_equal(s.workers[0].call_ms, 500);
+    assert_string_equal(s.workers[1].state, "empty");
+    assert_int_equal(s.workers[1].call_ms, 0);
+    assert_int_equal(strlen(s.workers[1].target), sizeof(s.workers[1].target) - 1);
+    char *text = status_text(&s);
+    assert_non_null(strstr(text, "\"target\": \"\\ufffd\\ufffd"));
+    assert_null(strstr(text, "secret"));
+    free(text);
+    status_release(&s);
+    scoreboard_free(scoreboard);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, init, release)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_control_lines),
+        TEST(test_control_nul_is_a_byte),
+        TEST(test_control_byte_by_byte),
+        TEST(test_control_end_is_a_newline),
+        TEST(test_control_hang_up),
+        TEST(test_control_long_line),
+        TEST(test_control_long_answer),
+        TEST(test_control_too_many),
+        TEST(test_control_stalled_reader_and_writer),
+        TEST(test_control_trickle),
+        TEST(test_control_reload_waits),
+        TEST(test_control_reload_fails),
+        TEST(test_control_reload_of_a_stopping_server),
+        TEST(test_control_reloads_coalesce),
+        TEST(test_control_who_waits_may_leave),
+        TEST(test_control_socket),
+        cmocka_unit_test(test_status_text),
+        cmocka_unit_test(test_status_of_broken_slots),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
