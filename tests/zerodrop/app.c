@@ -11,7 +11,7 @@
  *
  * The broken builds: -DUNRESOLVED needs a symbol that nobody has, -DNAMELESS has no handler,
  * -DCRASHES in its constructor, -DLEAVES calls exit(0) there, -DHANGS in gcorn_on_worker_init,
- * -DREFUSES there, -DSICK answers /health with 500.
+ * -DREFUSES there, -DSICK answers /health with 500. -DBOOT_MS=N only takes its time to boot.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -52,11 +52,22 @@ __attribute__((constructor)) static void leave(void)
 }
 #endif
 
+static void sleep_ms(size_t ms)
+{
+    const struct timespec t = {.tv_sec = (time_t)(ms / 1000),
+                               .tv_nsec = (long)(ms % 1000) * 1000000};
+
+    nanosleep(&t, NULL);
+}
+
 GCORN_EXPORT int gcorn_on_worker_init(void)
 {
 #ifdef HANGS
     for (;;)
         pause();
+#endif
+#ifdef BOOT_MS
+    sleep_ms(BOOT_MS);
 #endif
 #ifdef REFUSES
     return -1;
@@ -118,15 +129,13 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
 {
     const char *path = gcorn_get(env, "PATH_INFO");
     size_t ms = number(env, "ms"), len;
-    const struct timespec pause_time = {.tv_sec = (time_t)(ms / 1000),
-                                        .tv_nsec = (long)(ms % 1000) * 1000000};
 
     if (strcmp(path, "/health") == 0) {
         gcorn_start(start_response, HEALTH, NULL);
         return gcorn_body_text(env, "");
     }
     if (ms > 0)
-        nanosleep(&pause_time, NULL);
+        sleep_ms(ms);
     const char *body = compose(env, &len);
     if (!body)
         return NULL;

@@ -30,7 +30,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "system"))
 
 from server import (BUILD, GCORN, REPO, SANITIZER_REPORT,  # noqa: E402
-                    Process, children, clean_environment, wait_for)
+                    Process, all_processes, children, clean_environment,
+                    wait_for)
 
 CLIENT = BUILD / "tests/zerodrop/client"
 WORK = BUILD / "zerodrop"
@@ -42,6 +43,11 @@ BOOT_MS = 500  # boot_timeout where applications hang
 NEAR_LOST_MAX = 0.02
 
 now = time.monotonic_ns  # CLOCK_MONOTONIC, as the client's
+
+
+# No scenario makes a worker die of anything but SIGKILL.
+UNEXPECTED = re.compile(r"did not finish within|WORKER TIMEOUT|WORKER SILENT|was sent SIG(?!KILL)"
+                        r"|exited with code [1-9]")
 
 
 class Failed(Exception):
@@ -112,7 +118,8 @@ class Server:
         self.settings = {"bind": f"fd://{listener.fileno()}" if listener else "127.0.0.1:0",
                          "wsgi_app": "app.so:handler", "workers": WORKERS,
                          "keepalive_drain": f"{DRAIN_MS}ms", "graceful_timeout": f"{GRACE_S}s",
-                         **settings}
+                         # with it, slow calls would end most of the kept connections first
+                         "fair_close": "false", **settings}
         self.write_settings()
         with open(self.log_path, "ab") as out:
             self.process = subprocess.Popen(  # pylint: disable=consider-using-with
@@ -120,7 +127,6 @@ class Server:
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
                 pass_fds=[listener.fileno()] if listener else [])
         self.pid = self.process.pid
-        self.wanted = WORKERS
 
     def write_settings(self, text=None, **changes):
         """Renamed into place, so that nobody reads half of it."""
@@ -188,8 +194,14 @@ class Server:
             for pid in [*[p.pid for p in children(self.pid)], self.pid]:
                 os.kill(pid, signal.SIGKILL)
             self.process.wait()
-        if SANITIZER_REPORT.search(self.log()):
+        log = self.log()
+        if SANITIZER_REPORT.search(log):
             wrong.append("a sanitizer's report is in the log")
+        wrong += [f"the log says: {line}" for line in log.splitlines() if UNEXPECTED.search(line)]
+        left = [p for p in all_processes() if p.session == self.pid and p.is_alive]
+        for p in left:
+            wrong.append(f"left over: {p.pid} {p.title}")
+            os.kill(p.pid, signal.SIGKILL)
         return wrong
 
 
@@ -297,7 +309,7 @@ class Scenario:
         self.timeline.switch(version, now())
         self.server = Server(self.dir, listener, **settings)
         self.servers.append(self.server)
-        self.server.wait_ready()
+        self.server.wait_ready(settings.get("workers", WORKERS))
         port = listener.getsockname()[1] if listener else self.server.port()
         self.client = self.new_client(port, **(client or {}))
         self.client.wait_version(version)
@@ -363,6 +375,44 @@ def scenario_hup(s):
         left = s.timeline.spans[version][0] + 1.15 * SECOND - now()
         time.sleep(max(left, 0) / SECOND)
     s.note(f"{len(builds) - 1} reloads")
+
+
+def scenario_storm(s):
+    """HUPs faster than they finish: the last one's build serves, and processes do not pile up."""
+    builds = s.builds.good(s.times(40) + 1)
+    s.start(builds[0])
+    begun, most = now(), 0
+    for version, path in builds[1:]:
+        install(path, s.app)
+        s.timeline.switch(version, s.server.hup(None))
+        until = time.monotonic() + s.random.uniform(0, 0.06)
+        while time.monotonic() < until:
+            most = max(most, len(children(s.server.pid)))
+            time.sleep(0.005)
+    last = now()
+    s.client.wait_version(builds[-1][0])
+    for version, _ in builds[:-1]:
+        s.timeline.spans[version][1] = last + 2 * SECOND  # a reload may wait for those that leave
+    time.sleep(2)
+    s.all_must_serve = False
+    s.prove_serving(builds[-1][0])
+    if most > 3 * WORKERS:
+        s.wrong.append(f"{most} workers at once")
+    s.note(f"{len(builds) - 1} reloads in {(last - begun) / 1e9:.1f} s, {most} workers at most")
+
+
+def scenario_slow_boot(s):
+    """HUPs with an application that takes more than a second to boot."""
+    boot_ms, count = 1200, s.times(5)
+    builds = s.builds.make([(f"-DBOOT_MS={boot_ms}",)] * (count + 1))
+    s.start(builds[0], workers=2)
+    for version, path in builds[1:]:
+        install(path, s.app)
+        at = s.server.hup("Reloaded: ")
+        s.timeline.switch(version, at)
+        s.timeline.spans[version - 1][1] = at + 2 * boot_ms * 10**6  # one after the other
+        wait_for(lambda at=at: now() > at + 2 * boot_ms * 10**6 + 1.2 * SECOND, "the time")
+    s.note(f"{count} reloads")
 
 
 def try_broken(s, good, rest):
@@ -444,7 +494,7 @@ def scenario_ttin_ttou(s):
         for number, way in ((signal.SIGTTIN, 1), (signal.SIGTTOU, -1)):
             for _ in range(steps):
                 s.server.kill(number)
-                time.sleep(s.random.uniform(0.02, 0.1)) # two signals at once are one
+                time.sleep(s.random.uniform(0.02, 0.1))  # two signals at once are one
             if way > 0:
                 s.server.wait_ready(WORKERS + steps)
     s.note(f"{s.times(50)} times up and down")
@@ -454,7 +504,7 @@ def scenario_ttin_ttou(s):
 def scenario_cp(s):
     """A different build copied over the .so in place; the old code goes on until the HUP."""
     builds = s.builds.good(s.times(50) + 1)
-    old = s.start(builds[0])
+    old = s.start(builds[0], fair_close="true")
     for i, (version, path) in enumerate(builds[1:]):
         overwrite(path, s.app)
         if i % 5 == 0:  # a worker that is replaced runs the old code, too
@@ -475,9 +525,9 @@ def scenario_cp(s):
 def established():
     """inode: the peer's "address:port", of the IPv4 TCP sockets that are not in TIME_WAIT."""
     found = {}
-    states = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 # ESTABLISHED, FIN_WAIT, CLOSE_WAIT, LAST_ACK
+    states = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9  # ESTABLISHED, FIN_WAIT, CLOSE_WAIT, LAST_ACK
     request = struct.pack("=BBBBI48s", socket.AF_INET, socket.IPPROTO_TCP, 0, 0, states, b"")
-    header = struct.pack("=IHHII", 16 + len(request), 20, 0x301, 1, 0) # SOCK_DIAG_BY_FAMILY, DUMP
+    header = struct.pack("=IHHII", 16 + len(request), 20, 0x301, 1, 0)  # SOCK_DIAG_BY_FAMILY, DUMP
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4) as netlink:
         netlink.send(header + request)
         while True:
@@ -563,7 +613,7 @@ def scenario_kill(s):
     wait_for(lambda: len(s.server.ready_workers()) == WORKERS, "4 workers again")
     time.sleep(0.3)
     judge_kills(s, kills)
-    kills.explained, s.excused = [], lambda f: True # judged
+    kills.explained, s.excused = [], lambda f: True  # judged
     s.note(f"{len(kills.list)} kills, {sum(len(r['failed']) for r in s.reports)} requests were in "
            "the killed workers")
 
@@ -591,16 +641,20 @@ def scenario_successor(s):
     listener.bind(("127.0.0.1", 0))
     listener.listen(2048)
     with listener:
-        s.start(builds[0], listener=listener, keepalive_drain="300ms")
-        s.server.wait_ready()
+        settings = {"keepalive_drain": "300ms"}
+        s.start(builds[0], listener=listener, client={"idle": 100}, **settings)
         for i, (version, path) in enumerate(builds[1:]):
             time.sleep(s.random.uniform(0.1, 0.4))
             old = s.server
             install(path, s.app)
             begun = now()
+            if i % 2 == 0 and "drain_delay" in known_settings():
+                settings["drain_delay"] = "200ms"
+            else:
+                settings.pop("drain_delay", None)
 
             def succeed(i=i):
-                s.server = Server(s.dir, listener, log=f"log{i + 1}", keepalive_drain="300ms")
+                s.server = Server(s.dir, listener, log=f"log{i + 1}", **settings)
                 s.servers.append(s.server)
 
             def term(old=old):
