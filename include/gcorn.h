@@ -100,8 +100,8 @@ struct gcorn_header *gcorn_headers_add(struct gcorn_environ *env,
 
 /* The length of all but iterators is known and Content-Length is set from it; an iterator is sent
  * chunked unless the application gave a Content-Length. An empty answer is gcorn_body_text(env,
- * ""), never NULL. For HEAD, 204 and 304 the same body is returned as ever; the server sends none
- * of it. */
+ * ""), never NULL. For HEAD, 204, 205 and 304 the same body is returned as ever; the server sends
+ * none of it. */
 
 /* data stays unchanged until the request is over: static, from gcorn_alloc or gcorn_printf, or
  * handed to gcorn_defer (text from malloc: gcorn_defer(env, free, text)). */

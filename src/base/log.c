@@ -7,9 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -44,7 +46,45 @@ int log_file_open(const char *path, int std_fd)
 {
     if (strcmp(path, "-") == 0)
         return std_fd;
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644);
+    if (fd >= 0)
+        (void)fcntl(fd, F_SETFL, O_APPEND); /* the description is ours alone: no O_NONBLOCK again */
+    return fd;
+}
+
+/* Would a write wait for somebody to read? The flag O_NONBLOCK cannot be set to find out: on an
+ * inherited stdout it would hit every process that has it (trap T42). A pipe that can be written
+ * has room for PIPE_BUF bytes; what siblings write in between can at worst make one write wait. */
+static bool would_block(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    struct stat st;
+
+    if (fstat(fd, &st) < 0 || S_ISREG(st.st_mode))
+        return false;
+    return poll(&p, 1, 0) == 0;
+}
+
+int log_write(int fd, const void *lines, size_t len)
+{
+    static unsigned long lost; /* lines, in this process */
+    char note[80];
+
+    if (would_block(fd)) {
+        for (const char *p = lines; (p = memchr(p, '\n', len - (size_t)(p - (const char *)lines)));
+             p++)
+            lost++;
+        errno = EAGAIN;
+        return -1;
+    }
+    if (lost > 0) {
+        int n = snprintf(note, sizeof(note), "[%d] %lu log lines were lost: nobody read them\n",
+                         (int)getpid(), lost);
+
+        lost = 0;
+        (void)write_all(fd, note, (size_t)n); /* if it fails, so will the next */
+    }
+    return write_all(fd, lines, len);
 }
 
 /* Copies text with control bytes escaped, so that one message is one line whatever it quotes. */
@@ -93,7 +133,7 @@ emit(enum log_level level, int error_number, const char *fmt, va_list ap)
                           level_name(level));
     n += escape(line + n, sizeof(line) - n - 1, text);
     line[n++] = '\n';
-    (void)write_all(sink.fd, line, n); /* a log that cannot be written has nowhere to say so */
+    (void)log_write(sink.fd, line, n); /* a log that cannot be written has nowhere to say so */
 }
 
 void log_at(enum log_level level, const char *fmt, ...)

@@ -11,6 +11,7 @@
 #define GCORN_BASE_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum { LOG_LINE_MAX = 4096 }; /* PIPE_BUF: what a pipe takes whole */
 
@@ -29,8 +30,13 @@ int log_fd(void);
 void log_set_level(enum log_level level);
 bool log_wants(enum log_level level);
 
+/* Writes whole lines, at most LOG_LINE_MAX bytes, to a log. One whose reader has stalled (a full
+ * pipe) loses them instead of holding the process; how many were lost is the first thing it is told
+ * when it reads again. 0, or -1 with errno (EAGAIN: lost for that reason). */
+int log_write(int fd, const void *lines, size_t len);
+
 /* Opens a log file for appending, close-on-exec; "-" is std_fd itself, which the caller does not
- * own. The descriptor, or -1 with errno. */
+ * own. Does not wait for the reader of a FIFO (ENXIO). The descriptor, or -1 with errno. */
 int log_file_open(const char *path, int std_fd);
 
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

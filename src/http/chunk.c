@@ -42,6 +42,10 @@ static bool add_digit(struct chunk_line *c, char digit)
 {
     int value = digit >= '0' && digit <= '9' ? digit - '0' : (digit | 0x20) - 'a' + 10;
 
+    if (c->digits == 1 && c->hex[0] == '0') {
+        c->digits = 0; /* zeros in front say nothing, but may not be endless */
+        c->ext_len++;
+    }
     if (c->digits == CHUNK_DIGITS_MAX)
         return false;
     c->hex[c->digits++] = digit;
@@ -145,8 +149,10 @@ int chunk_line_feed(struct chunk_line *c, size_t ext_max, const char *data, size
             *used = i;
             return 400;
         }
-        if (c->place != CHUNK_SIZE && c->place < CHUNK_LF && ++c->ext_len > ext_max) {
-            *reason = "the chunk extensions are too long";
+        if (c->place != CHUNK_SIZE && c->place < CHUNK_LF)
+            c->ext_len++;
+        if (c->ext_len > ext_max) {
+            *reason = "the chunk extensions, or zeros before sizes, are too long";
             *used = i;
             return 400;
         }

@@ -25,7 +25,7 @@
 #include "worker/worker.h"
 
 enum {
-    ORDERS_AFTER_NS = 1000000,    /* in a call this long, an order may have come */
+    CALL_LONG_NS = 1000000,       /* in a call this long, an order may have come */
     OUT_MAX = 64 * 1024,          /* gathered answers are written out past this */
     OUT_KEEP_MAX = 256 * 1024,    /* a larger buffer is not kept for the next connection */
     LINGER_MAX = 4 * 1024 * 1024, /* bytes that are read only to be thrown away */
@@ -306,7 +306,9 @@ static void conn_answer(struct conn *c)
     if (w->app.on_pre_request)
         w->app.on_pre_request(env);
     response_run(env, w->app.handler);
-    if (worker_call_end(w) > ORDERS_AFTER_NS)
+    w->last_caller = c;
+    w->last_call_ns = worker_call_end(w);
+    if (w->last_call_ns > CALL_LONG_NS)
         worker_hear_orders(w); /* told to stop meanwhile: then this answer says so */
     env->response.close = must_close(c);
     next_piece(c);
@@ -395,6 +397,12 @@ static void conn_work(struct conn *c, const char *data, size_t len)
 
     borrow_out(c);
     while (len > 0 && !c->closing && flushed == FLUSHED_ALL) {
+        /* answers gather in one write, but none waits for a call that may be long */
+        if (c->out.len > 0 && w->last_call_ns > CALL_LONG_NS) {
+            flushed = conn_flush(c);
+            if (flushed != FLUSHED_ALL)
+                break;
+        }
         if (!c->env) {
             c->env = worker_take_environ(w, &c->peer.seen);
             c->request_ns = w->now_ns;
@@ -462,7 +470,8 @@ static void conn_read(struct conn *c)
     ssize_t n = read(c->fd, w->in, WORKER_IN_SIZE);
 
     if (n > 0) {
-        fair_note_wait(&w->fair, worker_waited_ms(w), w->now_ns / 1000000);
+        if (c != w->last_caller) /* who waited for its own call has nothing to gain */
+            fair_note_wait(&w->fair, worker_waited_ms(w), w->now_ns / 1000000);
         w->slot->bytes_in += (uint64_t)n;
         if (peer_owes_preface(&c->peer))
             conn_read_preface(c, w->in, (size_t)n);

@@ -34,8 +34,7 @@
 
 enum {
     PASS_LONG_MS = 10,     /* after so long in calls, others have their turn */
-    ACCEPT_PAUSE_MS = 100, /* after accept failed for want of descriptors or memory */
-    ACCEPT_LOG_MS = 10000, /* and this often it is said */
+    SAID_EVERY_MS = 10000, /* what goes on failing is said this often */
     DRAIN_AGAIN_MS = 100,  /* connections that became idle late are looked for so often */
     BODY_MEM_MAX = 64 * 1024,
     LINGER_MS = 2000,
@@ -106,8 +105,6 @@ uint64_t worker_call_end(struct worker *w)
     return took;
 }
 
-static void update_accepting(struct worker *w);
-
 static void arm_sweep(struct worker *w, uint64_t at_ms)
 {
     uint64_t now = worker_client_ms(w);
@@ -126,7 +123,7 @@ void worker_set_timer(struct worker *w, struct conn *c, enum timer_kind kind)
     if (c->timer.deadline_ms < w->sweep_at_ms)
         arm_sweep(w, c->timer.deadline_ms);
     if (kind == TIMER_KEEPALIVE && !w->accepting)
-        update_accepting(w); /* an idle connection can make room */
+        accept_update(w); /* an idle connection can make room */
 }
 
 static void on_sweep(struct ev_loop *loop, struct ev_timer *timer, int revents)
@@ -191,28 +188,6 @@ void worker_give_environ(struct worker *w, struct gcorn_environ *env)
     }
 }
 
-static bool has_room(const struct worker *w)
-{
-    return w->free_conns || w->table_used < w->max_conns;
-}
-
-/* Starts or stops the acceptors, whichever the state asks for. */
-static void update_accepting(struct worker *w)
-{
-    bool can_take = has_room(w) || timers_first(&w->timers, TIMER_KEEPALIVE);
-    bool wanted = !w->draining && can_take && !ev_is_active(&w->accept_pause);
-
-    if (wanted == w->accepting)
-        return;
-    w->accepting = wanted;
-    for (size_t i = 0; i < w->args->listener_count; i++) {
-        if (wanted)
-            ev_io_start(w->loop, &w->acceptors[i].io);
-        else
-            ev_io_stop(w->loop, &w->acceptors[i].io);
-    }
-}
-
 struct conn *worker_take_conn(struct worker *w)
 {
     struct conn *c = w->free_conns;
@@ -233,9 +208,14 @@ void worker_give_conn(struct worker *w, struct conn *c)
     c->next = w->free_conns;
     w->free_conns = c;
     w->slot->connections_open = --w->open_conns;
-    update_accepting(w);
-    if (w->draining && w->open_conns == 0)
+    accept_update(w);
+    if (worker_is_drained(w))
         ev_break(w->loop, EVBREAK_ALL);
+}
+
+bool worker_is_drained(const struct worker *w)
+{
+    return w->draining && w->open_conns == 0 && accept_is_over(w);
 }
 
 void worker_queue_conn(struct worker *w, struct conn *c)
@@ -272,8 +252,11 @@ static void write_access_lines(struct worker *w)
 {
     if (w->access_lines.len == 0)
         return;
-    if (write_all(w->access_fd, w->access_lines.data, w->access_lines.len) < 0)
-        log_error("access log");
+    if (log_write(w->access_fd, w->access_lines.data, w->access_lines.len) < 0 && errno != EAGAIN &&
+        w->now_ns / 1000000 >= w->access_error_until_ms) {
+        log_error("access log (said every %d s)", SAID_EVERY_MS / 1000);
+        w->access_error_until_ms = w->now_ns / 1000000 + SAID_EVERY_MS;
+    }
     strbuf_reset(&w->access_lines);
 }
 
@@ -297,84 +280,6 @@ void worker_log_access(struct worker *w, struct gcorn_environ *env, uint64_t dur
     strbuf_add(&w->access_lines, line, len);
 }
 
-/* ---- accepting ---------------------------------------------------------------------------------
- */
-
-static void on_accept_pause(struct ev_loop *loop, struct ev_timer *timer, int revents)
-{
-    (void)loop;
-    (void)revents;
-    update_accepting(timer->data);
-}
-
-/* The connection stays in the kernel's queue: trying on at once would only spin (trap T19). */
-static void pause_accepting(struct worker *w)
-{
-    uint64_t now = w->now_ns / 1000000;
-
-    if (now >= w->accept_error_logged_ms + ACCEPT_LOG_MS || w->accept_error_logged_ms == 0) {
-        log_error("accept (next try in %d ms; said every %d s)", ACCEPT_PAUSE_MS,
-                  ACCEPT_LOG_MS / 1000);
-        w->accept_error_logged_ms = now;
-    }
-    ev_timer_set(&w->accept_pause, ACCEPT_PAUSE_MS / 1000.0, 0);
-    ev_timer_start(w->loop, &w->accept_pause);
-    update_accepting(w);
-}
-
-/* At the cap the connection that has been idle longest makes room. One with a request on its way is
- * none of them, so a few are tried. */
-static bool make_room(struct worker *w)
-{
-    for (int tries = 0; tries < 8 && !has_room(w); tries++) {
-        struct timer *idle = timers_first(&w->timers, TIMER_KEEPALIVE);
-
-        if (!idle)
-            break;
-        (void)conn_let_go((struct conn *)(void *)idle);
-    }
-    update_accepting(w);
-    return has_room(w);
-}
-
-/* True when a connection was taken. */
-static bool accept_one(struct acceptor *a)
-{
-    struct worker *w = a->worker;
-    struct sockaddr_storage address;
-    socklen_t len = sizeof(address);
-
-    if (!make_room(w))
-        return false;
-    int fd = accept4(a->io.fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0) {
-        conn_open(w, fd, a->listener, &address);
-        update_accepting(w);
-        return true;
-    }
-    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-        pause_accepting(w);
-    return false; /* any other error is about one connection that is gone, or a sibling's */
-}
-
-static void on_accept(struct ev_loop *loop, struct ev_io *io, int revents)
-{
-    struct acceptor *a = io->data;
-    struct worker *w = a->worker;
-
-    (void)loop;
-    (void)revents;
-    worker_look_at_clock(w);
-    /* Calls took long: connections of ours may be waiting unread by now, and a sibling is likely to
-     * be free. Once, so that new clients are served also when every worker is busy for ever. */
-    if (worker_pass_is_long(w) && !w->accept_skipped && w->args->config->workers > 1) {
-        w->accept_skipped = true;
-        return;
-    }
-    w->accept_skipped = false;
-    (void)accept_one(a);
-}
-
 /* ---- stopping ----------------------------------------------------------------------------------
  */
 
@@ -391,36 +296,23 @@ static void on_drain(struct ev_loop *loop, struct ev_timer *timer, int revents)
     }
 }
 
-/* Nobody else is kept from the address by us, nor waits in a queue that we do not serve. */
-static void close_listeners(struct worker *w)
-{
-    for (size_t i = 0; i < w->args->listener_count; i++)
-        fd_close(&w->args->listeners[i]->fd);
-}
-
 /* Finishes: takes nothing new, answers what is there, with Connection: close. Connections that are
- * idle may still send a request for idle_ms; a later order can make that shorter. takes_queue: what
- * waits in the kernel's queue has been accepted on the server's behalf, and nobody else will serve
- * it (trap T25). */
-static void drain(struct worker *w, uint32_t idle_ms, bool takes_queue)
+ * idle may still send a request for idle_ms; a later order can make that shorter. take_queue: what
+ * waits in the kernel's queue is served too, because nobody else will. */
+static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
 {
     worker_look_at_clock(w);
     if (!w->draining) {
-        for (size_t i = 0; takes_queue && i < w->args->listener_count; i++) {
-            while (accept_one(&w->acceptors[i]))
-                continue;
-        }
         w->draining = w->answers_close = true;
         w->slot->state = SLOT_DRAINING;
-        update_accepting(w);
-        close_listeners(w);
+        accept_end(w, take_queue);
     }
     if (!ev_is_active(&w->drain) || ev_timer_remaining(w->loop, &w->drain) > idle_ms / 1000.0) {
         ev_timer_stop(w->loop, &w->drain);
         ev_timer_set(&w->drain, idle_ms / 1000.0, DRAIN_AGAIN_MS / 1000.0);
         ev_timer_start(w->loop, &w->drain);
     }
-    if (w->open_conns == 0)
+    if (worker_is_drained(w))
         ev_break(w->loop, EVBREAK_ALL);
 }
 
@@ -531,7 +423,7 @@ static void on_term(int signal_number)
     if (is_own_process(signal_number)) {
         if (getppid() != the_worker->args->master_pid) {
             /* also when a call hangs: the address must be free for a new master */
-            close_listeners(the_worker);
+            accept_close(the_worker);
             (void)alarm((unsigned)(the_worker->config->graceful_timeout_ms / 1000 + 1));
         }
         ev_async_send(the_worker->loop, &the_worker->told_to_stop);
@@ -552,24 +444,34 @@ static void on_abort(int signal_number, siginfo_t *info, void *context)
     (void)raise(signal_number);
 }
 
+/* By a person: this worker is to go. Its replacement first, so that nobody is refused meanwhile. */
 static void on_told_to_stop(struct ev_loop *loop, struct ev_async *async, int revents)
 {
     struct worker *w = async->data;
 
     (void)loop;
     (void)revents;
+    if (getppid() == w->args->master_pid &&
+        channel_send_up(w->args->channel.up_write, UP_RECYCLE, "SIGTERM") == 0)
+        return;
     drain(w, (uint32_t)w->config->keepalive_drain_ms, false);
 }
 
-static void install_signals(void)
+static void catch_signals_for_master(void)
 {
     static const int for_master[] = {SIGINT,  SIGQUIT, SIGHUP,   SIGUSR1, SIGUSR2,
                                      SIGTTIN, SIGTTOU, SIGWINCH, SIGPIPE};
-    struct sigaction action = {.sa_handler = on_signal_for_master, .sa_flags = SA_RESTART};
+    const struct sigaction action = {.sa_handler = on_signal_for_master, .sa_flags = SA_RESTART};
 
     for (size_t i = 0; i < ARRAY_LEN(for_master); i++)
         (void)sigaction(for_master[i], &action, NULL); /* cannot fail: the numbers are valid */
-    action.sa_handler = on_term;
+}
+
+/* Until these are caught, TERM and ABRT end a worker that boots. */
+static void catch_own_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_term, .sa_flags = SA_RESTART};
+
     (void)sigaction(SIGTERM, &action, NULL);
     action = (struct sigaction){.sa_sigaction = on_abort, .sa_flags = SA_SIGINFO};
     (void)sigaction(SIGABRT, &action, NULL);
@@ -645,8 +547,7 @@ static void init_timers(struct worker *w)
     w->sweep_at_ms = UINT64_MAX;
     ev_init(&w->timer_sweep, on_sweep);
     ev_init(&w->drain, on_drain);
-    ev_init(&w->accept_pause, on_accept_pause);
-    w->timer_sweep.data = w->drain.data = w->accept_pause.data = w;
+    w->timer_sweep.data = w->drain.data = w;
 }
 
 static void init_conns(struct worker *w)
@@ -664,18 +565,7 @@ static void init_conns(struct worker *w)
 
 static void init_watchers(struct worker *w)
 {
-    size_t count = w->args->listener_count;
-
-    w->acceptors = xcalloc(count, sizeof(*w->acceptors));
-    for (size_t i = 0; i < count; i++) {
-        struct acceptor *a = &w->acceptors[i];
-
-        a->worker = w;
-        a->listener = w->args->listeners[i];
-        ev_io_init(&a->io, on_accept, a->listener->fd, EV_READ);
-        ev_set_priority(&a->io, EV_MINPRI);
-        a->io.data = a;
-    }
+    accept_init(w);
     ev_io_init(&w->orders, on_orders, w->args->channel.down_worker, EV_READ);
     ev_timer_init(&w->heartbeat, on_heartbeat, 1, 1);
     ev_async_init(&w->told_to_stop, on_told_to_stop);
@@ -696,7 +586,7 @@ static void start_watchers(struct worker *w)
     ev_check_start(w->loop, &w->pass_begin);
     if (w->accesslog)
         ev_prepare_start(w->loop, &w->pass_end);
-    update_accepting(w);
+    accept_update(w);
 }
 
 static void set_environment(const struct config *cfg)
@@ -714,6 +604,7 @@ static void become_worker(const struct worker_args *args)
     if (privileges_apply(args->privileges, &err) < 0)
         boot_failed(the_worker, err.text);
     process_signals_reset();
+    catch_signals_for_master();
     (void)signal(SIGPIPE, on_signal_for_master); /* a log that nobody reads any more, from now on */
     process_die_with_parent(args->master_pid);
     set_environment(args->config);
@@ -787,7 +678,7 @@ void worker_run(const struct worker_args *args)
     w->config = args->config;
     w->slot = args->slot;
     w->access_fd = args->access_fd;
-    w->fair.enabled = w->config->fair_close;
+    w->fair.enabled = w->config->fair_close && w->config->workers > 1; /* a sibling to go to */
     become_worker(args);
     log_info("Booting worker with pid: %d", (int)the_pid);
     w->loop = ev_loop_new(EVFLAG_NOENV);
@@ -803,7 +694,7 @@ void worker_run(const struct worker_args *args)
     worker_look_at_clock(w);
     load_app(w);
     check_canary(w);
-    install_signals();
+    catch_own_signals();
     start_watchers(w);
     w->slot->state = SLOT_IDLE;
     (void)channel_send_up(args->channel.up_write, UP_READY, NULL); /* the pipe is empty */
@@ -814,14 +705,15 @@ void worker_run(const struct worker_args *args)
 /* ---- gcorn.h ------------------------------------------------------------------------------------
  */
 
+/* --check-config loads an application without a worker, and its constructors may call these. */
 unsigned gcorn_slot(void)
 {
-    return the_worker->args->number;
+    return the_worker ? the_worker->args->number : 0;
 }
 
 struct ev_loop *gcorn_loop(void)
 {
-    return the_worker->loop;
+    return the_worker ? the_worker->loop : NULL;
 }
 
 unsigned gcorn_threads(void)
@@ -831,7 +723,7 @@ unsigned gcorn_threads(void)
 
 bool gcorn_draining(void)
 {
-    return the_worker->draining;
+    return the_worker && the_worker->draining;
 }
 
 uint64_t gcorn_now(void)

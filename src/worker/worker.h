@@ -21,6 +21,7 @@
 #include "system/privileges.h"
 #include "system/scoreboard.h"
 #include "system/image.h"
+#include "worker/accept.h"
 #include "worker/app.h"
 #include "worker/conn.h"
 #include "worker/fair.h"
@@ -46,12 +47,6 @@ struct worker_args {
 
 enum { WORKER_IN_SIZE = 64 * 1024, WORKER_SPARE_ENVIRONS = 8 };
 
-struct acceptor {
-    struct ev_io io;
-    struct worker *worker;
-    struct listener *listener;
-};
-
 struct worker {
     const struct worker_args *args;
     const struct config *config;
@@ -65,7 +60,7 @@ struct worker {
     bool accepting;
     bool accept_skipped; /* the last wake-up of an acceptor gave way to waiting connections */
     struct ev_timer accept_pause;
-    uint64_t accept_error_logged_ms;
+    uint64_t accept_said_ms; /* when a failure was last logged */
 
     struct conn *conns; /* the table: a mapping of its own, max_conns long */
     size_t max_conns;
@@ -86,6 +81,8 @@ struct worker {
     uint64_t calls_ns;     /* spent in application code so far: client time stands still in it */
     uint64_t request_count;
     struct fair fair;
+    const struct conn *last_caller; /* whose request the last call was for; to compare with only */
+    uint64_t last_call_ns;          /* how long it took */
 
     char *in;          /* WORKER_IN_SIZE bytes that every read goes to */
     struct strbuf out; /* lent to the connection that is being served */
@@ -95,6 +92,7 @@ struct worker {
     struct accesslog *accesslog; /* NULL: none */
     int access_fd;
     struct strbuf access_lines;
+    uint64_t access_error_until_ms; /* its failing is not said again before */
 
     struct ev_io orders;
     struct ev_timer heartbeat;
@@ -142,6 +140,9 @@ void worker_give_conn(struct worker *w, struct conn *c);
 
 /* Sets the connection's timer, and sees to it that the sweep comes in time. */
 void worker_set_timer(struct worker *w, struct conn *c, enum timer_kind kind);
+
+/* Nothing is left to do, nor to come. */
+bool worker_is_drained(const struct worker *w);
 
 /* Puts the connection at the end of the queue of those with unparsed bytes. */
 void worker_queue_conn(struct worker *w, struct conn *c);

@@ -72,7 +72,6 @@ EXCEPTIONS = {
     *(f"9112 3.2: {char} stands in no URI" for char in "\"<>\\^`{|}"),
     "9112 3.2: an invalid escape in the query",
     "9112 6.1: one in a field of its own",
-    "9112 7.1: a chunk size of 17 digits, zeros in front",
     "9110 6.5.1: nor is Transfer-Encoding",
     "9110 9.1: QUERY",
     "9110 15.5.22: 426 names the protocol in Upgrade",

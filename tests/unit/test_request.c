@@ -893,7 +893,8 @@ static const struct row chunks[] = {
     /* sizes beyond all bounds */
     BAD(400, CHUNKED "10000000000000000\r\nx"), /* 2^64 */
     BAD(400, CHUNKED "10000000000000005\r\nhello\r\n0\r\n\r\n"),
-    BAD(400, CHUNKED "00000000000000005\r\nhello\r\n0\r\n\r\n"), /* 17 digits */
+    BODY(CHUNKED "00000000000000005\r\nhello\r\n0\r\n\r\n", "hello"), /* zeros in front do not count */
+    BAD(400, CHUNKED "10000000000000005\r\nhello\r\n0\r\n\r\n"), /* 17 digits */
     BAD(413, CHUNKED "ffffffffffffffff\r\nx"),
     BAD(413, CHUNKED "fffffffffffffffe\r\nx"),
     BAD(413, CHUNKED "8000000000000000\r\nx"),

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See accept.h. Accepting has the lowest priority of the loop: who is connected already is read
+ * first.
+ */
+#include "worker/accept.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "worker/worker.h"
+
+enum {
+    PAUSE_MS = 100,        /* after accept failed for want of something */
+    SAID_EVERY_MS = 10000, /* and this often it is said */
+    ROOM_TRIES = 8,
+};
+
+enum accepted {
+    ACCEPTED_ONE,
+    ACCEPTED_LOST,   /* this connection is gone; there may be others */
+    ACCEPTED_NONE,   /* the queue is empty */
+    ACCEPTED_FULL,   /* no room for it here */
+    ACCEPTED_FAILED, /* for want of descriptors, say: tried again after a pause */
+};
+
+static bool has_room(const struct worker *w)
+{
+    return w->free_conns || w->table_used < w->max_conns;
+}
+
+void accept_update(struct worker *w)
+{
+    bool can_take = has_room(w) || (!w->draining && timers_first(&w->timers, TIMER_KEEPALIVE));
+    bool wanted = can_take && !ev_is_active(&w->accept_pause);
+
+    if (wanted == w->accepting)
+        return;
+    w->accepting = wanted;
+    for (size_t i = 0; i < w->args->listener_count; i++) {
+        struct acceptor *a = &w->acceptors[i];
+
+        if (a->listener->fd < 0)
+            continue;
+        if (wanted)
+            ev_io_start(w->loop, &a->io);
+        else
+            ev_io_stop(w->loop, &a->io);
+        if (wanted && w->draining)
+            ev_feed_event(w->loop, &a->io, EV_READ); /* an empty queue would never wake it */
+    }
+}
+
+static void on_pause_over(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    (void)loop;
+    (void)revents;
+    accept_update(timer->data);
+}
+
+/* The connection stays in the kernel's queue: trying on at once would only spin (trap T19). */
+static void pause_accepting(struct worker *w)
+{
+    uint64_t now = w->now_ns / 1000000;
+
+    if (now >= w->accept_said_ms + SAID_EVERY_MS || w->accept_said_ms == 0) {
+        log_error("accept (next try in %d ms; said every %d s)", PAUSE_MS, SAID_EVERY_MS / 1000);
+        w->accept_said_ms = now;
+    }
+    ev_timer_set(&w->accept_pause, PAUSE_MS / 1000.0, 0);
+    ev_timer_start(w->loop, &w->accept_pause);
+    accept_update(w);
+}
+
+/* At the cap the connection that has been idle longest makes room. One with a request on its way is
+ * none of them, so a few are tried. */
+static bool make_room(struct worker *w)
+{
+    for (int tries = 0; tries < ROOM_TRIES && !has_room(w) && !w->draining; tries++) {
+        struct timer *idle = timers_first(&w->timers, TIMER_KEEPALIVE);
+
+        if (!idle)
+            break;
+        (void)conn_let_go((struct conn *)(void *)idle);
+    }
+    accept_update(w);
+    return has_room(w);
+}
+
+/* What accept(2) says of a connection, not of the socket. */
+static bool is_about_connection(int error_number)
+{
+    switch (error_number) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM: /* a firewall's rule */
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH: return true;
+    default: return false;
+    }
+}
+
+static enum accepted accept_one(struct acceptor *a)
+{
+    struct worker *w = a->worker;
+    struct sockaddr_storage address;
+    socklen_t len = sizeof(address);
+
+    if (!make_room(w))
+        return ACCEPTED_FULL;
+    int fd = accept4(a->io.fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+        conn_open(w, fd, a->listener, &address);
+        accept_update(w);
+        return ACCEPTED_ONE;
+    }
+    if (errno == EAGAIN || a->listener->fd < 0)
+        return ACCEPTED_NONE;
+    if (is_about_connection(errno))
+        return ACCEPTED_LOST;
+    pause_accepting(w);
+    return ACCEPTED_FAILED;
+}
+
+static void close_acceptor(struct acceptor *a)
+{
+    ev_io_stop(a->worker->loop, &a->io);
+    fd_close(&a->listener->fd);
+}
+
+/* Takes what waits; closes the socket when nothing does. */
+static void take_queue_of(struct acceptor *a)
+{
+    enum accepted accepted;
+
+    do {
+        accepted = accept_one(a);
+    } while (accepted == ACCEPTED_ONE || accepted == ACCEPTED_LOST);
+    if (accepted == ACCEPTED_NONE)
+        close_acceptor(a);
+}
+
+static void on_accept(struct ev_loop *loop, struct ev_io *io, int revents)
+{
+    struct acceptor *a = io->data;
+    struct worker *w = a->worker;
+
+    (void)revents;
+    worker_look_at_clock(w);
+    if (w->draining) {
+        if (a->listener->fd >= 0)
+            take_queue_of(a);
+        if (worker_is_drained(w))
+            ev_break(loop, EVBREAK_ALL);
+        return;
+    }
+    /* Calls took long: connections of ours may be waiting unread by now, and a sibling is likely to
+     * be free. Once, so that new clients are served also when every worker is busy for ever. */
+    if (worker_pass_is_long(w) && !w->accept_skipped && w->config->workers > 1) {
+        w->accept_skipped = true;
+        return;
+    }
+    w->accept_skipped = false;
+    (void)accept_one(a);
+}
+
+void accept_init(struct worker *w)
+{
+    size_t count = w->args->listener_count;
+
+    w->acceptors = xcalloc(count, sizeof(*w->acceptors));
+    for (size_t i = 0; i < count; i++) {
+        struct acceptor *a = &w->acceptors[i];
+
+        a->worker = w;
+        a->listener = w->args->listeners[i];
+        ev_io_init(&a->io, on_accept, a->listener->fd, EV_READ);
+        ev_set_priority(&a->io, EV_MINPRI);
+        a->io.data = a;
+    }
+    ev_init(&w->accept_pause, on_pause_over);
+    w->accept_pause.data = w;
+}
+
+void accept_end(struct worker *w, bool take_queue)
+{
+    for (size_t i = 0; i < w->args->listener_count; i++) {
+        struct acceptor *a = &w->acceptors[i];
+
+        if (!take_queue)
+            close_acceptor(a);
+        else if (a->listener->fd >= 0)
+            take_queue_of(a);
+    }
+    accept_update(w);
+}
+
+bool accept_is_over(const struct worker *w)
+{
+    for (size_t i = 0; i < w->args->listener_count; i++) {
+        if (w->acceptors[i].listener->fd >= 0)
+            return false;
+    }
+    return true;
+}
+
+void accept_close(struct worker *w)
+{
+    for (size_t i = 0; i < w->args->listener_count; i++)
+        fd_close(&w->args->listeners[i]->fd);
+}

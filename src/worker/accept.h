@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * accept - taking connections: one a wake-up, while there is room; and, at the end, all that the
+ * kernel has already accepted on the server's behalf.
+ */
+#ifndef GCORN_WORKER_ACCEPT_H
+#define GCORN_WORKER_ACCEPT_H
+
+#include <ev.h>
+#include <stdbool.h>
+
+struct listener;
+struct worker;
+
+struct acceptor {
+    struct ev_io io;
+    struct worker *worker;
+    struct listener *listener; /* its fd is -1 once this worker has let go of it */
+};
+
+/* Makes w->acceptors, idle. */
+void accept_init(struct worker *w);
+
+/* Starts or stops the acceptors, whichever the worker's state asks for: after room came or went. */
+void accept_update(struct worker *w);
+
+/* No more connections. take_queue: those that wait in the kernel's queue are still taken, as room
+ * comes, because nobody else will (trap T25). Then the sockets are closed, so that the address is
+ * free and no queue is left that nobody serves. */
+void accept_end(struct worker *w, bool take_queue);
+
+/* Has accept_end come to its end? */
+bool accept_is_over(const struct worker *w);
+
+/* Closes the listening sockets at once. Async-signal-safe. */
+void accept_close(struct worker *w);
+
+#endif
