@@ -1,0 +1,145 @@
+"""What happens under pressure: full queues at a stop, stalled log readers, slow neighbours."""
+import os
+import signal
+import socket
+import time
+
+from server import PATIENCE, wait_for
+from test_master import Held, pid_of
+
+
+def test_a_stop_serves_the_queue_beyond_the_connection_cap(gcorn):
+    server = gcorn("faulty", "--worker-connections", "2")
+    clients = []
+    for _ in range(6):
+        client = server.connect()
+        client.send("GET /sleep?ms=100 HTTP/1.1\r\nHost: t\r\n\r\n")
+        clients.append(client)
+    server.kill(signal.SIGTERM)
+    for client in clients:
+        assert client.response().status == 200
+        client.close()
+    assert server.wait_exit() == 0
+
+
+def test_a_draining_worker_keeps_no_address(gcorn, probe):
+    """Who comes while the last request runs is refused at once, and can go elsewhere."""
+    server = gcorn(probe)
+    held = Held(server)
+    server.kill(signal.SIGTERM)
+
+    def is_refused():
+        with socket.socket() as client:
+            try:
+                client.connect(("127.0.0.1", server.port))
+            except ConnectionRefusedError:
+                return True
+            return False
+
+    # the worker learns of it when its call ends; until then the kernel queues for it
+    assert held.let_go().status == 200
+    wait_for(is_refused, "connections to be refused")
+    held.client.close()
+    assert server.wait_exit() == 0
+
+
+def stalled_reader(path):
+    """A FIFO that is open for reading, full, and never read."""
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        while True:
+            os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        os.close(writer)
+    return reader
+
+
+def test_a_stalled_access_log_holds_nobody(gcorn, tmp_path):
+    reader = stalled_reader(tmp_path / "access")
+    server = gcorn("hello", "--access-logfile", tmp_path / "access")
+    for _ in range(50):
+        assert server.get().status == 200
+    os.set_blocking(reader, True)
+    seen = b""
+    while seen.count(b"x") < 65536:
+        seen += os.read(reader, 65536)
+    server.get("/after")
+    while b"/after" not in seen:
+        seen += os.read(reader, 65536)
+    assert b"log lines were lost: nobody read them\n" in seen
+    os.close(reader)
+
+
+def test_a_stalled_error_log_does_not_stop_the_master(gcorn, tmp_path):
+    reader = stalled_reader(tmp_path / "error")
+    server = gcorn("faulty", "-b", f"unix:{tmp_path}/s.sock", "--error-logfile", tmp_path / "error",
+                   ready=0)
+    address = f"{tmp_path}/s.sock"
+    wait_for(lambda: os.path.exists(address), "the socket")
+    for _ in range(20):
+        with server.connect(address) as client:
+            assert client.get("/null").status == 500  # each of them logs
+    server.kill(signal.SIGTERM)
+    server.process.wait(timeout=PATIENCE)
+    assert server.process.returncode == 0
+    os.close(reader)
+
+
+def test_a_log_fifo_without_reader_is_refused(gcorn, tmp_path):
+    os.mkfifo(tmp_path / "log")
+    server = gcorn("hello", "--access-logfile", tmp_path / "log", ready=0)
+    assert server.wait_exit() == 1
+    assert "accesslog: cannot open" in server.log()
+
+
+def test_term_to_a_worker_brings_its_replacement_first(gcorn, probe):
+    server = gcorn(probe, "--graceful-timeout", "5s")
+    old = pid_of(server)
+    upload = server.connect()
+    upload.send("POST /pid HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\n12345")
+    os.kill(old, signal.SIGTERM)
+    wait_for(lambda: pid_of(server) != old, "another worker to answer")
+    upload.send("67890")
+    assert upload.response().text == str(old)
+    upload.close()
+    wait_for(lambda: old not in server.worker_pids, "the old worker to leave")
+    assert "[ERROR]" not in server.log()
+
+
+def test_an_answer_does_not_wait_for_the_next_call(gcorn):
+    server = gcorn("faulty")
+    assert server.get("/sleep?ms=20").status == 200  # calls are known to be long
+    client = server.connect()
+    began = time.monotonic()
+    client.send("GET /sleep?ms=1 HTTP/1.1\r\nHost: t\r\n\r\n"
+                "GET /sleep?ms=800 HTTP/1.1\r\nHost: t\r\n\r\n")
+    assert client.response().text == "slept 1 ms\n"
+    assert time.monotonic() - began < 0.7
+    assert client.response().text == "slept 800 ms\n"
+
+
+def test_fair_close_needs_a_sibling(gcorn):
+    server = gcorn("faulty", "--fair-close")
+    slow, quick = server.connect(), server.connect()
+    for _ in range(10):
+        slow.send("GET /sleep?ms=30 HTTP/1.1\r\nHost: t\r\n\r\n")
+        quick.send("GET /sleep?ms=1 HTTP/1.1\r\nHost: t\r\n\r\n")
+        assert not slow.response().closes
+        assert not quick.response().closes
+
+
+def test_fair_close_lets_go_who_waited(gcorn):
+    server = gcorn("faulty", "--fair-close", "--workers", "2")
+    closed = 0
+    for _ in range(20):
+        clients = [server.connect() for _ in range(6)]
+        for _ in range(2):
+            for client in clients:
+                client.send("GET /sleep?ms=20 HTTP/1.1\r\nHost: t\r\n\r\n")
+            answers = [client.response() for client in clients]
+            closed = sum(answer.closes for answer in answers)
+            if closed:
+                return
+    assert closed
