@@ -1,0 +1,106 @@
+"""The commands of README.md, run as a newcomer would: in an empty directory, against an installed
+gcorn. Only the address is another, so that runs beside each other do not meet."""
+import contextlib
+import os
+import re
+import shlex
+import subprocess
+
+import pytest
+
+from server import PATIENCE, REPO, clean_environment, wait_for
+
+README = (REPO / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+def commands():
+    """Each command line of the sh blocks, without its remark."""
+    lines = "".join(blocks("sh")).splitlines()
+    return [line.split("  #")[0].strip() for line in lines if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def newcomer(tmp_path_factory):
+    """An empty directory with hello.c in it, and the environment of somebody who installed gcorn."""
+    root = tmp_path_factory.mktemp("readme")
+    subprocess.run(["make", "-s", "-C", REPO, "install", f"DESTDIR={root}/root", "PREFIX=/usr",
+                    *(["SANITIZE=" + os.environ["SANITIZE"]] if os.environ.get("SANITIZE") else [])],
+                   check=True, stdout=subprocess.DEVNULL)
+    work = root / "work"
+    work.mkdir()
+    (work / "hello.c").write_text(blocks("c")[0])
+    environment = clean_environment({
+        "PATH": f"{root}/root/usr/bin:{os.environ['PATH']}",
+        "PKG_CONFIG_PATH": f"{root}/root/usr/lib/pkgconfig",
+        "PKG_CONFIG_SYSROOT_DIR": f"{root}/root",
+        "GCORN_BIND": "127.0.0.1:0",
+    })
+    return work, environment
+
+
+def test_every_command_is_known():
+    """A new command in README needs a place here."""
+    known = ("cc ", "gcorn ", "curl ", "gcornctl ")
+    assert commands()
+    for command in commands():
+        assert command.startswith(known), command
+
+
+def serves(command):
+    return command.startswith("gcorn ") and not re.search(r"--(help|version|check|print)", command)
+
+
+@pytest.fixture
+def hello(newcomer):
+    """What the first commands leave behind: hello.so."""
+    work, environment = newcomer
+    subprocess.run(commands()[0], shell=True, check=True, cwd=work, env=environment)
+    return work, environment
+
+
+@contextlib.contextmanager
+def running(command, work, environment):
+    """The server of a command, and its address."""
+    with open(work / "log", "w") as log:
+        server = subprocess.Popen(shlex.split(command), cwd=work, env=environment, stderr=log)
+    try:
+        found = wait_for(lambda: re.search(r"Listening at: http://(127\.0\.0\.1:\d+)",
+                                           (work / "log").read_text()), "the address")
+        yield server, found[1]
+    finally:
+        server.terminate()
+        assert server.wait(timeout=PATIENCE) == 0, (work / "log").read_text()
+
+
+def finishes(command, work, environment):
+    return subprocess.run(shlex.split(command), cwd=work, env=environment, capture_output=True,
+                          text=True, timeout=PATIENCE, check=True).stdout
+
+
+def test_hello_from_empty_directory_to_curl(hello):
+    work, environment = hello
+    serve, ask = commands()[1:3]
+    with running(serve, work, environment) as (_, address):
+        answer = finishes(ask.replace("127.0.0.1:8000", address), work, environment)
+        assert answer.endswith("Hello, World!")
+
+
+@pytest.mark.parametrize("command", [c for c in commands()[3:]
+                                     if c.startswith("gcorn ") and not serves(c)])
+def test_what_ends_by_itself(hello, command):
+    assert finishes(command, *hello) or "--check-config" in command
+
+
+def test_gcornctl(hello):
+    work, environment = hello
+    serve = next(c for c in commands()[3:] if serves(c))
+    asked = [c for c in commands() if c.startswith("gcornctl ")]
+    with running(serve, work, environment) as (server, _):
+        for command in asked:
+            finishes(command, work, environment)
+        assert "stop" in asked[-1]
+        assert server.wait(timeout=PATIENCE) == 0
