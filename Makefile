@@ -65,7 +65,11 @@ PKG_CONFIG ?= pkg-config
 PYTHON     ?= /usr/bin/python3
 
 comma := ,
-ifdef SANITIZE
+ifdef COVERAGE
+B := build/coverage
+HARDEN := --coverage -O0
+HARDEN_LD := --coverage
+else ifdef SANITIZE
 B := build/sanitize-$(subst $(comma),-,$(SANITIZE))
 HARDEN := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
 HARDEN_LD := -fsanitize=$(SANITIZE)
@@ -123,7 +127,7 @@ EXAMPLE_SOS := $(EXAMPLES:%=$(B)/examples/%.so)
 UNIT_SRCS := $(wildcard tests/unit/test_*.c)
 UNIT_TESTS := $(UNIT_SRCS:tests/unit/%.c=$(B)/tests/%)
 
-.PHONY: all examples check check-corpus fuzz-run check-unit check-system check-headers check-includes fuzz bench count \
+.PHONY: all coverage examples check check-corpus fuzz-run check-unit check-system check-headers check-includes fuzz bench count \
         install uninstall docs lint clean run zerodrop zerodrop-short
 .DELETE_ON_ERROR:
 
@@ -211,6 +215,13 @@ fuzz-run: $(FUZZERS:%=$(B)/fuzz/%)
 	@for f in $(FUZZERS); do echo "== fuzz $$f for $(FUZZ_SECONDS) s"; mkdir -p $(B)/corpus/$$f; \
 	    $(B)/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -max_len=2048 -print_final_stats=1 -verbosity=0 -artifact_prefix=$(B)/ \
 	    -dict=tests/fuzz/$$f.dict $(FUZZ_FLAGS) $(B)/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
+
+# How much of http/ the corpus reaches.
+coverage:
+	@find build/coverage -name '*.gcda' -delete 2>/dev/null; $(MAKE) COVERAGE=1 check-corpus
+	@for f in src/http/*.c; do gcov -n -o build/coverage/http $$f 2>/dev/null | grep -A1 "File '$$f'"; done | \
+	    awk -F"[':% ]+" '/^File/ {file = $$2} /^Lines/ {printf "%6.1f %% of %4d lines  %s\n", $$3, $$5, file; \
+	    lines += $$5; run += $$3 * $$5 / 100} END {printf "%6.1f %% of %4d lines\n", 100 * run / lines, lines}'
 
 $(B)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/feed.c $(OBJS) $(LLHTTP_OBJS)
 	@mkdir -p $(@D)

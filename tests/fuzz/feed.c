@@ -24,24 +24,96 @@ static ssize_t next_chunk(struct gcorn_environ *env, void *state, const void **c
     return (ssize_t)strlen(chunks[(*i)++]);
 }
 
+static void count_defer(void *arg)
+{
+    (*(size_t *)arg)++;
+}
+
+static void close_body(struct gcorn_environ *env, void *state)
+{
+    (void)gcorn_get_ptr(env, "fuzz.state");
+    (void)state;
+}
+
+static ssize_t fail_next(struct gcorn_environ *env, void *state, const void **chunk)
+{
+    bool *first = state;
+
+    (void)env;
+    *chunk = "begin";
+    if (*first)
+        return -1;
+    *first = true;
+    return 5;
+}
+
+/* A large piece, which is handed out where it lies. */
+static struct gcorn_body *large(struct gcorn_environ *env)
+{
+    char *data = gcorn_alloc(env, 20000);
+
+    memset(data, 'L', 20000);
+    return gcorn_body_bytes(env, data, 20000);
+}
+
+static void use_everything(struct gcorn_environ *env)
+{
+    static size_t deferred;
+    char piece[16];
+
+    gcorn_defer(env, count_defer, &deferred);
+    gcorn_set(env, "fuzz.a", "1");
+    gcorn_set(env, "REQUEST_METHOD", "SET");
+    gcorn_set(env, "fuzz.a", NULL);
+    gcorn_set_ptr(env, "fuzz.state", &deferred);
+    gcorn_set_ptr(env, "fuzz.state", NULL);
+    while (gcorn_read(env, piece, sizeof(piece)) > 0)
+        continue;
+    gcorn_log(env, GCORN_DEBUG, "%s", gcorn_printf(env, "%d", 1));
+}
+
+/* Begins the answer in the way that the query names, with fields out of the request. */
+static void begin(struct gcorn_environ *env, struct gcorn_start_response *start_response)
+{
+    const char *way = gcorn_query(env, "a");
+    const char *type = gcorn_get(env, "CONTENT_TYPE");
+    struct gcorn_header *headers = NULL;
+
+    headers = gcorn_headers_add(env, headers, "X-A", "1");
+    headers = gcorn_headers_set(env, headers, "x-a", way);
+    if (type)
+        headers = gcorn_headers_add(env, headers, "Content-Type", type);
+    if (way && gcorn_headers_get(headers, "X-A"))
+        headers = gcorn_headers_add(env, headers, way, "value");
+    (void)gcorn_start(start_response, way && way[0] >= '1' && way[0] <= '9' ? way : "200 OK",
+                      headers);
+}
+
 /* Echoes the environ and the body; the path chooses a kind of body. */
 static struct gcorn_body *echo(struct gcorn_environ *env,
                                struct gcorn_start_response *start_response)
 {
+    static const struct gcorn_header counted[] = {
+        {"Date", "now"}, {"Content-Length", "7"}, {NULL, NULL}};
+    static const struct gcorn_header server[] = {{"Server", "mine"}, {NULL, NULL}};
     const char *path = gcorn_get(env, "PATH_INFO"), *key, *value;
     size_t len;
     const char *input = gcorn_input(env, &len);
-    const struct gcorn_header headers[] = {{"Content-Type", gcorn_get(env, "CONTENT_TYPE")},
-                                           {"X-Query", gcorn_query(env, "a")},
-                                           {NULL, NULL}};
-    static const struct gcorn_header plain[] = {{"Date", "now"}, {NULL, NULL}};
 
-    if (headers[0].value && headers[1].value)
-        (void)gcorn_start(start_response, "200 OK", headers);
-    else
-        (void)gcorn_start(start_response, strcmp(path, "/204") == 0 ? "204 No" : "200 OK", plain);
-    if (strcmp(path, "/iter") == 0)
-        return gcorn_body_iter(env, next_chunk, NULL, gcorn_alloc(env, sizeof(size_t)));
+    use_everything(env);
+    begin(env, start_response);
+    if (strcmp(path, "/204") == 0)
+        (void)gcorn_start(start_response, "204 No", server);
+    else if (strncmp(path, "/counted", 8) == 0)
+        (void)gcorn_start(start_response, "200", counted);
+    if (strcmp(path, "/iter") == 0 || strcmp(path, "/counted-iter") == 0)
+        return gcorn_body_iter(env, next_chunk, close_body, gcorn_alloc(env, sizeof(size_t)));
+    if (strcmp(path, "/fail") == 0)
+        return gcorn_body_iter(env, fail_next, NULL, gcorn_alloc(env, 1));
+    if (strcmp(path, "/large") == 0)
+        return large(env);
+    if (strcmp(path, "/counted") == 0 || strcmp(path, "/short") == 0)
+        return gcorn_body_text(env, "twelve bytes");
     if (strcmp(path, "/null") == 0)
         return NULL;
     struct gcorn_body *body = gcorn_body_buffer(env);
@@ -60,6 +132,13 @@ struct feeder {
 
 static struct feeder *feeder(void)
 {
+    static const char *const trusted[] = {"127.0.0.1", "10.0.0.0/8", "::1"};
+    static const char *const schemes[] = {"X-FORWARDED-PROTO=https", "X-FORWARDED-SSL=on"};
+    static const char *const names[] = {"SCRIPT_NAME", "PATH_INFO"};
+    static const struct forwarded_settings settings = {.forwarded_allow_ips = {trusted, 3},
+                                                       .secure_scheme_headers = {schemes, 2},
+                                                       .forwarder_headers = {names, 2},
+                                                       .remote_addr = true};
     static struct feeder f;
     struct error err;
 
@@ -70,12 +149,19 @@ static struct feeder *feeder(void)
         .head = {.line_max = 200, .field_max = 900, .fields_max = 8, .head_max = 1500},
         .body_max = 4096,
         .chunk_ext_max = 64,
-        .body_mem_max = 512,
+        .body_mem_max = 128,
         .body_dir = "/tmp"};
     http_context_set_date(&f.context, 1);
-    f.peer = (struct http_peer){"127.0.0.1", "1", "127.0.0.1", "80", "http"};
+    f.peer = (struct http_peer){.remote_addr = "127.0.0.1",
+                                .remote_port = "1",
+                                .server_name = "127.0.0.1",
+                                .server_port = "80",
+                                .scheme = "http",
+                                .trust = FORWARDED_ALL};
+    forwarded_rules_init(&f.context.forwarded, &settings);
     f.accesslog = accesslog_new("%(h)s %(u)s %(r)s %(m)s %(U)s %(q)s %(H)s %(s)s %(b)s %(f)s %(a)s "
-                                "%({x}i)s %({date}o)s %({PATH_INFO}e)s",
+                                "%({x}i)s %({date}o)s %({content-length}o)s "
+                                "%({PATH_INFO}e)s %%%(l)s%(t)s%(p)s%(T)s%(M)s%(D)s%(L)s%(B)s",
                                 &err);
     return &f;
 }

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fuzz_proxy - any bytes as a PROXY preface, whole and byte by byte.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "http/proxy.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+/* How many bytes the preface took. */
+static size_t feed(struct proxy_preface *p, const uint8_t *data, size_t len, size_t step)
+{
+    size_t at = 0;
+
+    while (at < len && p->state == PROXY_MORE) {
+        size_t n = step < len - at ? step : len - at;
+        size_t used = proxy_feed(p, (const char *)data + at, n);
+
+        if (used > n || (used < n && p->state == PROXY_MORE))
+            abort();
+        at += used;
+    }
+    return at;
+}
+
+static void compare(const uint8_t *data, size_t len, bool v1, bool v2)
+{
+    struct proxy_preface whole, bytes;
+
+    proxy_init(&whole, v1, v2);
+    proxy_init(&bytes, v1, v2);
+    size_t used = feed(&whole, data, len, len), same = feed(&bytes, data, len, 1);
+    if (whole.state != bytes.state)
+        abort();
+    if (whole.state != PROXY_DONE)
+        return;
+    if (used != same || whole.client != bytes.client ||
+        strcmp(whole.source_text, bytes.source_text) != 0 ||
+        strcmp(whole.source_port, bytes.source_port) != 0 ||
+        strcmp(whole.target_text, bytes.target_text) != 0 ||
+        strcmp(whole.target_port, bytes.target_port) != 0)
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    compare(data, len, true, true);
+    compare(data, len, true, false);
+    compare(data, len, false, true);
+    return 0;
+}
