@@ -118,6 +118,15 @@ int fd_set_nonblock(int fd)
     return fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
+char *path_absolute(const char *path)
+{
+    char *dir = path[0] == '/' ? NULL : getcwd(NULL, 0);
+    char *absolute = dir && dir[0] == '/' ? xasprintf("%s/%s", dir, path) : xstrdup(path);
+
+    free(dir);
+    return absolute;
+}
+
 void fd_close(int *fd)
 {
     int saved_errno = errno;

@@ -34,6 +34,10 @@ int write_all(int fd, const void *data, size_t len);
 int fd_set_cloexec(int fd, bool on);
 int fd_set_nonblock(int fd);
 
+/* The path as it must be named when the process has changed its directory; the caller frees it. A
+ * relative one stays as it is when the directory has no name any more. */
+char *path_absolute(const char *path);
+
 /* Closes *fd if it is open (>= 0) and sets it to -1. errno is kept. */
 void fd_close(int *fd);
 

@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -322,7 +323,7 @@ static int remember_file(struct listener *l, const char *path)
 
     if (lstat(path, &st) < 0)
         return -1;
-    l->path = xstrdup(path);
+    l->path = path_absolute(path); /* it is removed from wherever the process is then */
     l->dev = st.st_dev;
     l->ino = st.st_ino;
     return 0;
@@ -358,8 +359,13 @@ static int socket_option(int fd, int option, int *value)
  * chose. The number comes from a person, so it may be anything: ask before using it. */
 static int open_fd(struct listener *l, const struct address *a, struct error *err)
 {
-    int type, listening;
+    int type, listening, flags = fcntl(a->fd, F_GETFD);
 
+    /* All that this process opens itself is close-on-exec, and what was passed cannot have been:
+     * a number that one of ours happened to get was not passed. */
+    if (flags >= 0 && (flags & FD_CLOEXEC))
+        return error_set(err, EXIT_BIND, "cannot use fd://%d: no such descriptor was passed",
+                         a->fd);
     if (socket_option(a->fd, SO_TYPE, &type) < 0 ||
         socket_option(a->fd, SO_DOMAIN, &l->family) < 0 ||
         socket_option(a->fd, SO_ACCEPTCONN, &listening) < 0)
@@ -401,14 +407,27 @@ int listener_open(struct listener *l, const char *text, int backlog, struct erro
     return rc;
 }
 
-void listener_close(struct listener *l, bool unlink_file)
+bool listener_has_file(const struct listener *l, const char *path)
 {
     struct stat st;
 
+    return l->path && lstat(path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino;
+}
+
+void listener_stop(struct listener *l)
+{
     /* The name goes first: a client gets "no such file", not a refused connection. */
-    if (unlink_file && l->path && lstat(l->path, &st) == 0 && st.st_dev == l->dev &&
-        st.st_ino == l->ino)
+    if (l->path && listener_has_file(l, l->path))
         (void)unlink(l->path); /* a file left behind is recognised as stale by the next start */
+    fd_close(&l->fd);
+    free(l->path); /* who has the name from now on is no business of ours */
+    l->path = NULL;
+}
+
+void listener_close(struct listener *l, bool unlink_file)
+{
+    if (unlink_file)
+        listener_stop(l);
     fd_close(&l->fd);
     free(l->text);
     free(l->name);
@@ -416,21 +435,38 @@ void listener_close(struct listener *l, bool unlink_file)
     *l = (struct listener){.fd = -1};
 }
 
-bool listener_same(const struct listener *l, const char *text)
+static bool address_same(const struct address *a, const struct address *b)
 {
-    struct address a, mine;
-    struct error ignored;
-
-    if (!l->text || address_parse(&a, text, &ignored) < 0 ||
-        address_parse(&mine, l->text, &ignored) < 0 || a.kind != mine.kind)
+    if (a->kind != b->kind)
         return false;
-    switch (a.kind) {
-    case ADDRESS_UNIX: return strcmp(a.path, mine.path) == 0;
-    case ADDRESS_FD: return a.fd == mine.fd;
+    switch (a->kind) {
+    case ADDRESS_UNIX: return strcmp(a->path, b->path) == 0;
+    case ADDRESS_FD: return a->fd == b->fd;
     case ADDRESS_TCP: break;
     }
-    if (strcmp(a.host, mine.host) == 0 && strcmp(a.port, mine.port) == 0)
+    return strcmp(a->host, b->host) == 0 && strcmp(a->port, b->port) == 0;
+}
+
+bool listener_same_text(const char *text, const char *other)
+{
+    struct address a, b;
+    struct error ignored;
+
+    return address_parse(&a, text, &ignored) == 0 && address_parse(&b, other, &ignored) == 0 &&
+           address_same(&a, &b);
+}
+
+bool listener_same(const struct listener *l, const char *text)
+{
+    struct address a;
+    struct error ignored;
+
+    if (!l->text || l->fd < 0 || address_parse(&a, text, &ignored) < 0)
+        return false;
+    if (a.kind == ADDRESS_UNIX)
+        return listener_has_file(l, a.path);
+    if (listener_same_text(text, l->text))
         return true;
     /* What a name or port 0 came to, spelled out. */
-    return strcmp(a.host, l->host) == 0 && strcmp(a.port, l->port) == 0;
+    return a.kind == ADDRESS_TCP && strcmp(a.host, l->host) == 0 && strcmp(a.port, l->port) == 0;
 }

@@ -27,7 +27,7 @@ struct listener {
     char host[64];  /* SERVER_NAME: the bound address in numbers; "" for a unix socket */
     char port[8];   /* SERVER_PORT: "" for a unix socket */
     bool inherited; /* fd://: the socket and its file belong to who made them */
-    char *path;     /* the unix socket's file, when this process made it; else NULL */
+    char *path;     /* the unix socket's file, absolute, when this process made it; else NULL */
     dev_t dev;      /* of that file, to know it again */
     ino_t ino;
 };
@@ -42,11 +42,21 @@ int listener_open(struct listener *l, const char *text, int backlog, struct erro
  * this process made: not the file of a successor. Harmless on a closed one. */
 void listener_close(struct listener *l, bool unlink_file);
 
+/* Listens no more: unlinks the unix socket's file as above and closes, but keeps the names. */
+void listener_stop(struct listener *l);
+
 /* Is text an address? Opens and resolves nothing. 0, or -1 with err (EXIT_USAGE). */
 int listener_check(const char *text, struct error *err);
 
 /* Does text name the address that l listens on, so that a reload keeps the socket? Host names are
- * compared as text and not resolved. */
+ * compared as text and not resolved; the path of a unix socket, relative to the present directory,
+ * must lead to the file that l made: when somebody has removed it nobody reaches l any more. */
 bool listener_same(const struct listener *l, const char *text);
+
+/* Is what lies at path the socket file that l made? */
+bool listener_has_file(const struct listener *l, const char *path);
+
+/* Do two texts name one address? As far as their words tell: nothing is resolved. */
+bool listener_same_text(const char *text, const char *other);
 
 #endif

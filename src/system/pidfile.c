@@ -72,9 +72,7 @@ static int already_running(struct pidfile *pf, struct error *err)
  * open and lock; whoever comes next would then lock a file of his own. */
 static bool has_name(const struct pidfile *pf)
 {
-    struct stat st;
-
-    return stat(pf->path, &st) == 0 && st.st_dev == pf->dev && st.st_ino == pf->ino;
+    return pidfile_is(pf, pf->path);
 }
 
 static int write_pid(const struct pidfile *pf)
@@ -91,7 +89,7 @@ int pidfile_open(struct pidfile *pf, const char *path, struct error *err)
 {
     struct stat st;
 
-    *pf = (struct pidfile){.fd = -1, .path = xstrdup(path)};
+    *pf = (struct pidfile){.fd = -1, .path = path_absolute(path)};
     do {
         struct flock lock = whole_file();
 
@@ -113,6 +111,13 @@ int pidfile_open(struct pidfile *pf, const char *path, struct error *err)
     if (write_pid(pf) < 0)
         return refuse(pf, err, strerror(errno));
     return 0;
+}
+
+bool pidfile_is(const struct pidfile *pf, const char *path)
+{
+    struct stat st;
+
+    return pf->path && stat(path, &st) == 0 && st.st_dev == pf->dev && st.st_ino == pf->ino;
 }
 
 void pidfile_close(struct pidfile *pf)

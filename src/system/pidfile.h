@@ -10,14 +10,15 @@
 #ifndef GCORN_SYSTEM_PIDFILE_H
 #define GCORN_SYSTEM_PIDFILE_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct error;
 
 struct pidfile {
-    int fd; /* close-on-exec */
-    char *path;
-    pid_t pid; /* who holds it */
+    int fd;     /* close-on-exec */
+    char *path; /* absolute */
+    pid_t pid;  /* who holds it */
     dev_t dev;
     ino_t ino;
 };
@@ -25,6 +26,10 @@ struct pidfile {
 /* Locks path, made if need be, and writes the pid. 0, or -1 with err filled (EXIT_FAILED: somebody
  * runs already, or what is there is no pid file and stays untouched). Never blocks. */
 int pidfile_open(struct pidfile *pf, const char *path, struct error *err);
+
+/* Does path lead to the file that pf holds? Opening it once more, and closing that, would end the
+ * lock. */
+bool pidfile_is(const struct pidfile *pf, const char *path);
 
 /* Removes the file if it is still ours, and unlocks. In a child of the owner nothing is removed.
  * Harmless on a zeroed or closed one. */

@@ -370,16 +370,30 @@ static void test_fd_refused(void **state)
 
     (void)state;
     expect_error("fd://987", EXIT_BIND, "cannot use fd://987: no such descriptor");
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     (void)snprintf(text, sizeof(text), "fd://%d", pair[0]);
     expect_error(text, EXIT_BIND, "not a listening stream socket");
     assert_true(fcntl(pair[0], F_GETFD) >= 0); /* a refused descriptor is not closed */
     fd_close(&pair[0]);
     fd_close(&pair[1]);
-    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int fd = open("/dev/null", O_RDONLY);
     (void)snprintf(text, sizeof(text), "fd://%d", fd);
     expect_error(text, EXIT_BIND, "Socket operation on non-socket");
     fd_close(&fd);
+}
+
+/* What is close-on-exec is our own, and has its number by accident. */
+static void test_fd_of_our_own(void **state)
+{
+    struct listener owner;
+    char text[32];
+
+    (void)state;
+    open_ok(&owner, "127.0.0.1:0");
+    (void)snprintf(text, sizeof(text), "fd://%d", owner.fd);
+    expect_error(text, EXIT_BIND, "no such descriptor was passed");
+    assert_true(fcntl(owner.fd, F_GETFD) >= 0);
+    listener_close(&owner, true);
 }
 
 /* ---- same ----------------------------------------------------------------------------------- */
@@ -410,7 +424,43 @@ static void test_same(void **state)
     (void)snprintf(text, sizeof(text), "unix://%s/s", dir);
     assert_true(listener_same(&l, text));
     assert_false(listener_same(&l, "unix:/other"));
+    assert_int_equal(unlink(l.path), 0); /* by somebody: nobody reaches it any more */
+    assert_false(listener_same(&l, other));
     listener_close(&l, true);
+}
+
+static void test_same_text(void **state)
+{
+    (void)state;
+    assert_true(listener_same_text("LOCALHOST:1", "localhost:1"));
+    assert_true(listener_same_text("[::0:1]:1", "[::1]:1"));
+    assert_true(listener_same_text("unix:a", "unix:a"));
+    assert_false(listener_same_text("localhost:1", "localhost:2"));
+    assert_false(listener_same_text("unix:a", "a"));
+    assert_false(listener_same_text("1:2:3", "1:2:3"));
+}
+
+/* A relative path leads to the file from wherever the process is later. */
+static void test_unix_relative(void **state)
+{
+    struct listener l;
+    char path[100];
+
+    (void)state;
+    char *before = getcwd(NULL, 0);
+    assert_int_equal(chdir(dir), 0);
+    open_ok(&l, "unix:relative");
+    assert_true(listener_same(&l, "unix:relative"));
+    (void)snprintf(path, sizeof(path), "%s/relative", dir);
+    assert_string_equal(l.path, path);
+    assert_int_equal(chdir("/"), 0);
+    assert_false(listener_same(&l, "unix:relative"));
+    listener_stop(&l);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_string_equal(l.name, "unix:relative");
+    listener_close(&l, true);
+    assert_int_equal(chdir(before), 0);
+    free(before);
 }
 
 int main(void)
@@ -432,7 +482,10 @@ int main(void)
         cmocka_unit_test(test_unix_no_directory),
         cmocka_unit_test(test_fd_listening),
         cmocka_unit_test(test_fd_refused),
+        cmocka_unit_test(test_fd_of_our_own),
         cmocka_unit_test(test_same),
+        cmocka_unit_test(test_same_text),
+        cmocka_unit_test(test_unix_relative),
     };
 
     return cmocka_run_group_tests_name("listener", tests, make_dir, remove_dir);
