@@ -7,10 +7,12 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -90,6 +92,39 @@ static void list_groups(struct privileges *p, const char *name)
     p->group_count = (size_t)(count < room ? count : room);
 }
 
+static bool has_capability(unsigned number)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {{0}};
+
+    return syscall(SYS_capget, &header, sets) == 0 &&
+           (sets[number / 32].effective & 1u << number % 32) != 0;
+}
+
+/* Real, effective and saved: one that is left behind is a way back. */
+static bool is_in_force(const struct privileges *p)
+{
+    uid_t ruid, euid, suid;
+    gid_t rgid, egid, sgid;
+
+    if (getresuid(&ruid, &euid, &suid) < 0 || getresgid(&rgid, &egid, &sgid) < 0)
+        return false;
+    return ruid == p->uid && euid == p->uid && suid == p->uid && rgid == p->gid && egid == p->gid &&
+           sgid == p->gid;
+}
+
+/* A worker that finds out would look like an application that does not boot. */
+static int check_allowed(const struct privileges *p, struct error *err)
+{
+    if (is_in_force(p))
+        return 0;
+    if (p->uid != geteuid() && !has_capability(CAP_SETUID))
+        return error_set(err, EXIT_USAGE, "user: only root can run workers as another user");
+    if (!has_capability(CAP_SETGID))
+        return error_set(err, EXIT_USAGE, "group: only root can run workers as another group");
+    return 0;
+}
+
 int privileges_resolve(struct privileges *p, const char *user, const char *group, bool init_groups,
                        struct error *err)
 {
@@ -113,25 +148,13 @@ int privileges_resolve(struct privileges *p, const char *user, const char *group
         p->groups[0] = p->gid;
         p->group_count = 1;
     }
-    return 0;
+    return check_allowed(p, err);
 }
 
 void privileges_release(struct privileges *p)
 {
     free(p->groups);
     *p = (struct privileges){0};
-}
-
-/* Real, effective and saved: one that is left behind is a way back. */
-static bool is_in_force(const struct privileges *p)
-{
-    uid_t ruid, euid, suid;
-    gid_t rgid, egid, sgid;
-
-    if (getresuid(&ruid, &euid, &suid) < 0 || getresgid(&rgid, &egid, &sgid) < 0)
-        return false;
-    return ruid == p->uid && euid == p->uid && suid == p->uid && rgid == p->gid && egid == p->gid &&
-           sgid == p->gid;
 }
 
 int privileges_apply(const struct privileges *p, struct error *err)

@@ -22,7 +22,7 @@ struct privileges {
 /* user and group are names or numbers; NULL or "" keeps what the process has, save that a user
  * without a group gets the user's own: the settings that drop root's uid must not keep root's gid.
  * init_groups: with all groups that the system lists for the user, else with gid alone. 0, or -1
- * with err filled (EXIT_USAGE). */
+ * with err filled (EXIT_USAGE), also when this process may not become that. */
 int privileges_resolve(struct privileges *p, const char *user, const char *group, bool init_groups,
                        struct error *err);
 void privileges_release(struct privileges *p);
