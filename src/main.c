@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "base/util.h"
-#include "http/accesslog.h"
 #include "master/generation.h"
 #include "master/master.h"
 #include "master/spawn.h"
@@ -26,21 +25,11 @@ static int report(const struct error *err)
 /* --check-config: what would go wrong at start, found without serving. */
 static int check(const struct config *config, struct error *err)
 {
-    for (size_t i = 0; i < config->bind.count; i++) {
-        if (listener_check(config->bind.items[i], err) < 0)
-            return -1;
-    }
     struct privileges privileges;
-    int result =
-        privileges_resolve(&privileges, config->user, config->group, config->initgroups, err);
+    int result = generation_check(config, &privileges, err);
+
     privileges_release(&privileges);
-    if (result < 0)
-        return -1;
-    struct accesslog *format = accesslog_new(config->access_log_format, err);
-    if (!format)
-        return -1;
-    accesslog_free(format);
-    return spawn_check_app(config, err);
+    return result < 0 ? -1 : spawn_check_app(config, err);
 }
 
 /* What ends without serving. */

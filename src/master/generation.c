@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -59,13 +60,38 @@ int start_load_config(const struct start *s, struct config *config, struct error
 /* ---- what settings open ------------------------------------------------------------------------
  */
 
+/* Says in front of err where the setting stands. Returns -1. */
+static int blame(const struct config *config, const char *key, struct error *err)
+{
+    const struct config_origin *origin = config_origin(config, config_find(key));
+
+    return origin->source == SOURCE_DEFAULT ? -1 : error_prefix(err, "%s", origin->text);
+}
+
 /* Before anything else is tried: a mistyped address is an error of the settings. */
 static int check_listeners(const struct config_list *texts, struct error *err)
 {
     for (size_t i = 0; i < texts->count; i++) {
         if (listener_check(texts->items[i], err) < 0)
             return -1;
+        for (size_t j = 0; j < i; j++) {
+            if (listener_same_text(texts->items[i], texts->items[j]))
+                return error_set(err, EXIT_USAGE, "bind: %s is given twice", texts->items[i]);
+        }
     }
+    return 0;
+}
+
+int generation_check(const struct config *config, struct privileges *privileges, struct error *err)
+{
+    if (privileges_resolve(privileges, config->user, config->group, config->initgroups, err) < 0)
+        return blame(config, strncmp(err->text, "group:", 6) == 0 ? "group" : "user", err);
+    if (check_listeners(&config->bind, err) < 0)
+        return blame(config, "bind", err);
+    struct accesslog *format = accesslog_new(config->access_log_format, err);
+    if (!format)
+        return blame(config, "access_log_format", err);
+    accesslog_free(format); /* each worker makes its own; here it was only checked */
     return 0;
 }
 
@@ -116,8 +142,6 @@ static int open_listeners(struct generation *g, const struct generation *before,
     for (size_t i = 0; i < texts->count; i++) {
         struct listener *l = find_listener(before, texts->items[i]);
 
-        if (find_listener(g, texts->items[i]))
-            return error_set(err, EXIT_USAGE, "bind: %s is given twice", texts->items[i]);
         if (!l) {
             struct shared_listener *shared = xcalloc(1, sizeof(*shared));
 
@@ -144,11 +168,6 @@ static int open_log(const char *setting, const char *path, int std_fd, int *fd, 
 
 static int open_logs(struct generation *g, struct error *err)
 {
-    struct accesslog *format = accesslog_new(g->config.access_log_format, err);
-
-    if (!format)
-        return -1;
-    accesslog_free(format); /* each worker makes its own; here it was only checked */
     if (open_log("errorlog", g->config.errorlog, STDERR_FILENO, &g->error_fd, err) < 0)
         return -1;
     if (!g->config.accesslog)
@@ -156,21 +175,36 @@ static int open_logs(struct generation *g, struct error *err)
     return open_log("accesslog", g->config.accesslog, STDOUT_FILENO, &g->access_fd, err);
 }
 
-struct generation *generation_new(unsigned id, struct config *config,
-                                  const struct generation *before, struct error *err)
+static int open_dir(struct generation *g, struct error *err)
+{
+    g->dir_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return g->dir_fd < 0 ? error_set(err, EXIT_FAILED, "cannot open the working directory: %s",
+                                     strerror(errno))
+                         : 0;
+}
+
+static void join_ring(struct generation *g, struct generation *before)
+{
+    g->next = before ? before->next : g;
+    g->prev = before ? before : g;
+    g->next->prev = g->prev->next = g;
+}
+
+struct generation *generation_new(unsigned id, struct config *config, struct generation *before,
+                                  struct error *err)
 {
     struct generation *g = xcalloc(1, sizeof(*g));
-    const struct config *cfg = &g->config;
 
     g->id = id;
     g->refs = 1;
+    join_ring(g, before);
     g->config = *config;
+    g->dir_fd = -1;
     g->error_fd = STDERR_FILENO;
     g->access_fd = -1;
-    (void)umask((mode_t)cfg->umask);
-    if (privileges_resolve(&g->privileges, cfg->user, cfg->group, cfg->initgroups, err) < 0 ||
-        check_listeners(&cfg->bind, err) < 0 || open_logs(g, err) < 0 || open_image(g, err) < 0 ||
-        open_listeners(g, before, err) < 0) {
+    (void)umask((mode_t)g->config.umask);
+    if (generation_check(&g->config, &g->privileges, err) < 0 || open_dir(g, err) < 0 ||
+        open_logs(g, err) < 0 || open_image(g, err) < 0 || open_listeners(g, before, err) < 0) {
         generation_unref(g, true);
         return NULL;
     }
@@ -200,10 +234,45 @@ void generation_unref(struct generation *g, bool unlink_files)
         log_set_fd(STDERR_FILENO);
     close_log(&g->error_fd);
     close_log(&g->access_fd);
+    fd_close(&g->dir_fd);
     image_close(&g->image);
     privileges_release(&g->privileges);
     config_release(&g->config);
+    g->next->prev = g->prev;
+    g->prev->next = g->next;
     free(g);
+}
+
+int generation_enter(const struct generation *g)
+{
+    (void)umask((mode_t)g->config.umask);
+    return fchdir(g->dir_fd);
+}
+
+void generation_forget(struct generation *g, const struct generation *own)
+{
+    for (size_t i = 0; i < g->listener_count; i++) {
+        if (!generation_has_listener(own, g->listeners[i]))
+            fd_close(&g->listeners[i]->fd);
+    }
+    close_log(&g->error_fd);
+    close_log(&g->access_fd);
+    fd_close(&g->dir_fd);
+    image_close(&g->image);
+}
+
+void generation_apply_backlog(const struct generation *g)
+{
+    for (size_t i = 0; i < g->listener_count; i++) {
+        if (!g->listeners[i]->inherited)                          /* whose owner chose */
+            (void)listen(g->listeners[i]->fd, g->config.backlog); /* failed: it is as it was */
+    }
+}
+
+void generation_stop_listening(struct generation *g)
+{
+    for (size_t i = 0; i < g->listener_count; i++)
+        listener_stop(g->listeners[i]);
 }
 
 static int reopen_log(const char *path, int fd, struct error *err)
@@ -220,6 +289,9 @@ static int reopen_log(const char *path, int fd, struct error *err)
 
 int generation_reopen_logs(struct generation *g, struct error *err)
 {
+    if (generation_enter(g) < 0)
+        return error_set(err, EXIT_FAILED, "cannot change to the directory of generation %u: %s",
+                         g->id, strerror(errno));
     int error_result = reopen_log(g->config.errorlog, g->error_fd, err);
     int access_result = reopen_log(g->config.accesslog, g->access_fd, err);
 

@@ -26,6 +26,8 @@ struct shared_listener {
 struct generation {
     unsigned id; /* 1, 2, ... */
     unsigned refs;
+    struct generation *next, *prev; /* the ring of all that live */
+    int dir_fd;                     /* the directory that its relative paths begin at */
     struct config config;
     struct privileges privileges;
     struct image image;          /* the application, as it was when the generation was made */
@@ -51,10 +53,15 @@ void start_init(struct start *s, int argc, char **argv);
  * to the directory that they name. 0, or -1 with err. */
 int start_load_config(const struct start *s, struct config *config, struct error *err);
 
-/* Opens all that config names; takes config, also on failure. Sockets that `before` (NULL: none)
- * has open are shared. NULL with err; nothing is open then. The caller has one reference. */
-struct generation *generation_new(unsigned id, struct config *config,
-                                  const struct generation *before, struct error *err);
+/* What can be wrong with config itself, found without opening anything; fills in the workers' user
+ * (privileges_release, also on failure). 0, or -1 with err, which says where the setting stands. */
+int generation_check(const struct config *config, struct privileges *privileges, struct error *err);
+
+/* Opens all that config names, in the present directory, which becomes its own; sets the umask.
+ * Takes config, also on failure. Sockets that `before` (NULL: none) has open are shared. NULL with
+ * err; nothing is open then. The caller has one reference. */
+struct generation *generation_new(unsigned id, struct config *config, struct generation *before,
+                                  struct error *err);
 
 struct generation *generation_ref(struct generation *g);
 
@@ -62,11 +69,24 @@ struct generation *generation_ref(struct generation *g);
  * sockets, because nobody serves them any more. NULL is allowed. */
 void generation_unref(struct generation *g, bool unlink_files);
 
+/* Makes its directory and umask the process's. 0, or -1 with errno: the directory is as it was. */
+int generation_enter(const struct generation *g);
+
+/* In a child that works for another generation, own: closes what g has open and own has not. */
+void generation_forget(struct generation *g, const struct generation *own);
+
+/* Listens no more, for good: closes the sockets and unlinks their files. Workers that have them
+ * are not concerned. Harmless a second time. */
+void generation_stop_listening(struct generation *g);
+
+/* Lets its sockets have the backlog that it wants, those too that an older one opened. */
+void generation_apply_backlog(const struct generation *g);
+
 /* Does it listen on this very socket? */
 bool generation_has_listener(const struct generation *g, const struct listener *l);
 
-/* Opens the log files anew, behind the same descriptors. 0, or -1 with err: those that could not be
- * opened are as they were. */
+/* Opens the log files anew, behind the same descriptors; the process is in g's directory then. 0,
+ * or -1 with err: those that could not be opened are as they were. */
 int generation_reopen_logs(struct generation *g, struct error *err);
 
 #endif

@@ -37,12 +37,15 @@
 enum {
     SLOTS_MIN = 64,
     SLOTS_PER_WORKER = 4,
-    TICK_MS = 1000,       /* workers are judged this often */
-    LATE_MS = 2000,       /* a master that comes so late to it was away, not the workers */
+    TICK_MS = 1000,    /* workers are judged this often at least */
+    TICK_MIN_MS = 100, /* and at most */
+    TICKS_PER_TIMEOUT = 4,
+    LATE_MS = 2000,       /* a master that was idle so long was away, not the workers */
     KILL_GRACE_MS = 2000, /* from SIGABRT to SIGKILL */
     QUIT_MS = 2000,       /* a quick stop is over by then */
     SPAWN_RETRY_MS = 1000,
-    SPARE_DESCRIPTORS = 64, /* of a worker, besides its connections */
+    SPARE_DESCRIPTORS = 64,   /* of a worker, besides its connections */
+    DESCRIPTORS_PER_SLOT = 3, /* of the master: a channel's two ends, and one to spare */
 };
 
 struct master {
@@ -69,21 +72,25 @@ struct master {
 
     struct scoreboard *scoreboard;
     struct pidfile pidfile;
-    bool has_pidfile;
+    struct pidfile next_pidfile; /* of the candidate */
+    bool pidfile_changes;        /* with the candidate, to that or to none */
 
     struct ev_signal signals[10];
     size_t signal_count;
-    struct ev_timer tick; /* judging, once a second */
+    struct ev_timer tick; /* judging */
     struct ev_timer wake; /* the next deadline */
+    struct ev_check awake;
     uint64_t started_ms;
-    uint64_t ticked_ms;
+    uint64_t awake_ms; /* when the loop last came to life */
     uint64_t judged_from_ms;
     uint64_t spawn_not_before_ms; /* fork failed */
+    bool table_full;              /* and the log says so */
 };
 
 static void reconcile(struct master *m);
 static void reload(struct master *m);
 static void boot_failed(struct master *m, struct worker_proc *w, const char *why);
+static void hear(struct master *m, struct worker_proc *w);
 
 static const struct config *config_of(const struct master *m)
 {
@@ -211,6 +218,9 @@ static void kill_late(struct master *m, uint64_t now)
 
         if (w->phase == PROC_EMPTY || now < w->deadline_ms)
             continue;
+        hear(m, w); /* timers come before pipes: perhaps it has said that it is ready */
+        if (now < w->deadline_ms)
+            continue;
         if (w->phase == PROC_BOOTING)
             boot_failed(m, w, "it was not ready within boot_timeout");
         else if (w->phase == PROC_RETIRING && !m->quick)
@@ -223,6 +233,36 @@ static void kill_late(struct master *m, uint64_t now)
 /* ---- stopping and reloading --------------------------------------------------------------------
  */
 
+/* A worker that boots holds the sockets and accepts nothing: clients would wait at it, and be cut
+ * off when its time is over. Where another serves what waits by now, it is not needed. */
+static void kill_booting(struct master *m)
+{
+    bool is_served = false;
+
+    for (unsigned i = 0; i < m->plan.proc_count; i++)
+        is_served = is_served || m->plan.procs[i].phase == PROC_READY;
+    for (unsigned i = 0; i < m->plan.proc_count && is_served; i++) {
+        struct worker_proc *w = &m->plan.procs[i];
+
+        if (w->phase != PROC_BOOTING)
+            continue;
+        w->failed_boot = true; /* there is nothing to say about its death */
+        kill_worker(w, SIGKILL, NO_DEADLINE);
+    }
+}
+
+/* When the workers have their orders: they serve who waits by then, and who comes later is refused
+ * at once instead of waiting at a socket that nobody serves. */
+static void stop_listening(struct master *m)
+{
+    struct generation *g = m->current;
+
+    do {
+        generation_stop_listening(g);
+        g = g->next;
+    } while (g != m->current);
+}
+
 static void stop(struct master *m, bool quick, int status)
 {
     if (m->plan.stopping && (m->quick || !quick))
@@ -233,6 +273,7 @@ static void stop(struct master *m, bool quick, int status)
     m->plan.stopping = true;
     m->stop_at_ms = NO_DEADLINE;
     m->rolling = false;
+    kill_booting(m);
     control_reload_failed(&m->control, 0, UINT64_MAX, "the server is stopping");
     /* those that were retiring already have had longer */
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
@@ -264,6 +305,7 @@ static void drop_candidate(struct master *m)
     m->candidate = NULL;
     m->plan.candidate = 0;
     listener_close(&m->next_control, true);
+    pidfile_close(&m->next_pidfile);
 }
 
 /* Remembers how a reload ended, and tells those who wait for one of these. */
@@ -282,20 +324,28 @@ static void note_reload_done(struct master *m)
     control_reload_done(&m->control, m->reload_committed, m->current->id);
 }
 
+/* Whichever way it ended: somebody may have asked for another meanwhile. */
+static void reload_over(struct master *m)
+{
+    if (!m->reload_again)
+        return;
+    m->reload_again = false;
+    reload(m);
+}
+
 static void reload_failed(struct master *m, const char *why)
 {
     log_errorx("Reload failed: %s. Generation %u goes on unchanged", why, m->current->id);
-    if (m->candidate)
-        drop_candidate(m);
-    /* loading changed the process's directory and umask; a respawned worker needs the old ones */
-    if (config_of(m)->chdir ? chdir(config_of(m)->chdir) < 0 : chdir(m->start->dir) < 0)
-        log_error("cannot change back to the working directory");
-    (void)umask((mode_t)config_of(m)->umask);
+    drop_candidate(m);
     note_reload_failed(m, m->reloads_begun, m->reloads_begun, why);
-    if (m->reload_again) {
-        m->reload_again = false;
-        reload(m);
-    }
+    reload_over(m);
+}
+
+/* The master is in the directory of the generation that counts, but for moments. */
+static void enter_current(struct master *m)
+{
+    if (generation_enter(m->current) < 0)
+        log_error("cannot change to the directory of generation %u", m->current->id);
 }
 
 static int check_new(const struct master *m, const struct config *cfg, struct error *err)
@@ -313,13 +363,23 @@ static int open_control(struct master *m, const struct config *cfg, struct error
 {
     const char *now = control_path(&m->control), *path = cfg->control_socket;
 
-    m->control_changes = now && path ? strcmp(now, path) != 0 : now != path;
+    m->control_changes = now && path ? !listener_has_file(&m->control.listener, path) : now != path;
     if (!m->control_changes || !path || control_listen(&m->next_control, path, err) == 0)
         return 0;
     if (config_origin(cfg, config_find("control_socket"))->source != SOURCE_DEFAULT)
         return -1;
     log_warnx("%s: gcornctl cannot be used", err->text);
     return 0;
+}
+
+/* Locks the pid file that cfg wants, if that is another than there is now, or none any more. 0, or
+ * -1 with err. */
+static int open_pidfile(struct master *m, const struct config *cfg, struct error *err)
+{
+    const char *path = cfg->pidfile;
+
+    m->pidfile_changes = path ? !pidfile_is(&m->pidfile, path) : m->pidfile.path != NULL;
+    return m->pidfile_changes && path ? pidfile_open(&m->next_pidfile, path, err) : 0;
 }
 
 static struct generation *load_generation(struct master *m, struct error *err)
@@ -333,11 +393,38 @@ static struct generation *load_generation(struct master *m, struct error *err)
         return NULL;
     }
     struct generation *g = generation_new(++m->last_generation, &config, m->current, err);
-    if (g && open_control(m, &g->config, err) < 0) {
+    if (g && (open_pidfile(m, &g->config, err) < 0 || open_control(m, &g->config, err) < 0)) {
         generation_unref(g, true);
         return NULL;
     }
     return g;
+}
+
+/* The descriptors of a worker are its connections and a few more; the master's are the channels,
+ * and the sockets and logs of all generations. */
+static void raise_limits(const struct master *m, const struct generation *g)
+{
+    const struct config *cfg = &g->config;
+    rlim_t workers_need = (rlim_t)cfg->worker_connections + SPARE_DESCRIPTORS, got;
+    rlim_t master_needs =
+        (rlim_t)m->plan.proc_count * DESCRIPTORS_PER_SLOT + g->listener_count + SPARE_DESCRIPTORS;
+    rlim_t wanted = workers_need > master_needs ? workers_need : master_needs;
+    struct rlimit before;
+
+    if (getrlimit(RLIMIT_NOFILE, &before) < 0 || before.rlim_cur >= wanted)
+        return;
+    if (process_raise_nofile(wanted, &got) < 0 || got < workers_need)
+        log_warnx("open files are limited to %llu, too few for worker_connections = %d: raise the "
+                  "hard limit (ulimit -n, LimitNOFILE=)",
+                  (unsigned long long)got, cfg->worker_connections);
+    else if (got < wanted)
+        log_warnx("open files are limited to %llu, perhaps too few for workers = %d: raise the "
+                  "hard limit (ulimit -n, LimitNOFILE=)",
+                  (unsigned long long)got, cfg->workers);
+    else
+        log_info("Open files: limit raised from %llu to %llu to fit %s",
+                 (unsigned long long)before.rlim_cur, (unsigned long long)got,
+                 before.rlim_cur < workers_need ? "worker_connections" : "workers");
 }
 
 /* New settings are read and opened and one worker is booted with them; only when that one is READY
@@ -355,10 +442,12 @@ static void reload(struct master *m)
     log_info("Hang up: Master");
     m->reloads_begun++;
     struct generation *g = load_generation(m, &err);
+    enter_current(m);
     if (!g) {
         reload_failed(m, err.text);
         return;
     }
+    raise_limits(m, g); /* its first worker is to have the room already */
     m->candidate = g;
     m->plan.candidate = g->id;
 }
@@ -388,6 +477,34 @@ static void apply_control(struct master *m)
     m->control_changes = false;
 }
 
+static void apply_pidfile(struct master *m)
+{
+    if (!m->pidfile_changes)
+        return;
+    pidfile_close(&m->pidfile);
+    m->pidfile = m->next_pidfile;
+    m->next_pidfile = (struct pidfile){.fd = -1};
+    m->pidfile_changes = false;
+}
+
+/* Judging once a second would let a call of a short timeout run for twice as long. */
+static void set_tick(struct master *m)
+{
+    uint64_t tick = TICK_MS;
+    const struct generation *g = m->current;
+
+    do {
+        uint64_t quarter = g->config.timeout_ms / TICKS_PER_TIMEOUT;
+
+        if (g->config.timeout_ms > 0 && quarter < tick)
+            tick = quarter > TICK_MIN_MS ? quarter : TICK_MIN_MS;
+        g = g->next;
+    } while (g != m->current);
+    ev_timer_stop(m->loop, &m->tick);
+    ev_timer_set(&m->tick, (double)tick / 1000, (double)tick / 1000);
+    ev_timer_start(m->loop, &m->tick);
+}
+
 static const char *build_id(const struct generation *g)
 {
     return g->image.build_id[0] != '\0' ? g->image.build_id : "none";
@@ -404,8 +521,12 @@ static void commit_candidate(struct master *m)
     m->plan.candidate = 0;
     m->reload_committed = m->reloads_begun;
     m->rolling = true;
+    enter_current(m);
     apply_settings(m);
     apply_control(m);
+    apply_pidfile(m);
+    set_tick(m);
+    generation_apply_backlog(m->current);
     memset(m->plan.backoffs, 0, m->plan.proc_count * sizeof(*m->plan.backoffs));
     log_info("Reloaded: generation %u -> %u, %s", old->id, m->current->id,
              count > 0 ? changes.data : "no setting changed");
@@ -413,13 +534,12 @@ static void commit_candidate(struct master *m)
         log_info("Application: build-id %s, unchanged", build_id(old));
     else
         log_info("Application: build-id %s -> %s", build_id(old), build_id(m->current));
+    if (old->config.daemon != config_of(m)->daemon)
+        log_warnx("daemon: only a restart can change it");
     log_listeners(m->current);
     strbuf_release(&changes);
     generation_unref(old, true);
-    if (m->reload_again) {
-        m->reload_again = false;
-        reload(m);
-    }
+    reload_over(m);
 }
 
 /* ---- workers come and go -----------------------------------------------------------------------
@@ -458,12 +578,14 @@ static void roll_failed(struct master *m, const char *why)
 static void boot_failed(struct master *m, struct worker_proc *w, const char *why)
 {
     w->failed_boot = true;
+    if (m->plan.stopping)
+        return; /* nobody waits for it */
     if (w->generation == m->plan.candidate) {
         reload_failed(m, why);
-    } else if (!m->has_served && !m->plan.stopping) {
+    } else if (!m->has_served) {
         log_critical("Worker failed to boot: %s", why);
         stop(m, true, EXIT_APP);
-    } else if (!m->plan.stopping) {
+    } else {
         log_errorx("Worker (pid:%d) failed to boot: %s", (int)w->pid, why);
         if (m->rolling && w->generation == m->plan.generation)
             roll_failed(m, why);
@@ -478,7 +600,8 @@ static void recycle(struct worker_proc *w, const char *why)
     w->recycle = true;
 }
 
-static void hear(struct master *m, struct worker_proc *w)
+/* Takes what it has said. 0, or -1 with errno: nothing more will come (channel_recv_up). */
+static int take_messages(struct master *m, struct worker_proc *w)
 {
     struct up_message message;
     int got;
@@ -491,8 +614,25 @@ static void hear(struct master *m, struct worker_proc *w)
         case UP_RECYCLE: recycle(w, message.text); break;
         }
     }
-    if (got < 0)
-        ev_io_stop(m->loop, &w->up); /* its death, or its nonsense, is dealt with by SIGCHLD */
+    return got;
+}
+
+/* One that closed its end is dead, and SIGCHLD says so, or is silent from now on. */
+static void hear(struct master *m, struct worker_proc *w)
+{
+    static const char why[] = "it sent what is no message";
+
+    if (take_messages(m, w) == 0)
+        return;
+    bool is_mad = errno == EPROTO;
+    ev_io_stop(m->loop, &w->up);
+    if (!is_mad || w->phase == PROC_KILLING)
+        return;
+    if (w->phase == PROC_BOOTING)
+        boot_failed(m, w, why);
+    else
+        log_critical("Worker (pid:%d) is killed: %s", (int)w->pid, why);
+    kill_worker(w, SIGKILL, NO_DEADLINE);
 }
 
 static void on_up(struct ev_loop *loop, struct ev_io *io, int revents)
@@ -533,7 +673,7 @@ static void worker_died(struct master *m, struct worker_proc *w, int status)
 {
     uint64_t now = now_ms();
 
-    hear(m, w); /* its last words */
+    (void)take_messages(m, w); /* its last words */
     if (w->phase == PROC_BOOTING && !w->failed_boot) {
         struct error err;
 
@@ -578,10 +718,24 @@ static bool spawn(struct master *m, unsigned number, unsigned generation)
     struct generation *g = generation == m->plan.candidate ? m->candidate : m->current;
     int place = plan_free_place(&m->plan);
 
-    if (place == PLAN_NONE)
-        return false; /* the next death makes room */
+    if (place == PLAN_NONE) { /* the next death makes room */
+        if (!m->table_full)
+            log_warnx("No worker can be started: there are %u processes, most of them leaving",
+                      m->plan.proc_count);
+        m->table_full = true;
+        return false;
+    }
+    m->table_full = false;
     struct worker_proc *w = &m->plan.procs[place];
-    const struct spawner spawner = {&m->plan, m->scoreboard, m->loop, &m->control};
+    const struct spawner spawner = {
+        .plan = &m->plan,
+        .scoreboard = m->scoreboard,
+        .loop = m->loop,
+        .control = &m->control,
+        .next_control = &m->next_control,
+        .pidfile = &m->pidfile,
+        .next_pidfile = &m->next_pidfile,
+    };
     if (spawn_worker(&spawner, place, number, g) < 0) {
         log_error("cannot start a worker (next try in %d s)", SPAWN_RETRY_MS / 1000);
         m->spawn_not_before_ms = now_ms() + SPAWN_RETRY_MS;
@@ -631,9 +785,11 @@ static void reconcile(struct master *m)
     }
     if (m->rolling && plan_has_rolled(&m->plan))
         note_reload_done(m);
+    if (m->plan.stopping)
+        stop_listening(m);
     if (m->plan.stopping && plan_alive(&m->plan) == 0)
         ev_break(m->loop, EVBREAK_ALL);
-    arm_wake(m, now_ms());
+    arm_wake(m, now); /* by another clock a back-off that ends right now would be missed */
 }
 
 static void on_wake(struct ev_loop *loop, struct ev_timer *timer, int revents)
@@ -658,35 +814,61 @@ static void weigh(struct master *m)
     }
 }
 
-/* A master that was stopped, or on a machine that was, finds every worker silent at once: then it
- * hears them before it judges again. */
-static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
+/* Before all else whenever the loop comes to life, which the tick sees to. A master that was
+ * stopped, or on a machine that was, finds everybody silent and every deadline past: that time
+ * counts for nobody. */
+static void on_awake(struct ev_loop *loop, struct ev_check *check, int revents)
 {
-    struct master *m = timer->data;
-    uint64_t now = now_ms();
+    struct master *m = check->data;
+    uint64_t now = now_ms(), late_ms = now - m->awake_ms;
 
     (void)loop;
     (void)revents;
-    if (now - m->ticked_ms > LATE_MS)
-        m->judged_from_ms = now;
-    else
-        judge(m, now);
+    m->awake_ms = now;
+    if (late_ms <= LATE_MS)
+        return;
+    m->judged_from_ms = now;
+    if (m->stop_at_ms != NO_DEADLINE)
+        m->stop_at_ms += late_ms;
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        struct worker_proc *w = &m->plan.procs[i];
+
+        if (w->phase != PROC_EMPTY && w->deadline_ms != NO_DEADLINE)
+            w->deadline_ms += late_ms;
+    }
+}
+
+static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    struct master *m = timer->data;
+
+    (void)loop;
+    (void)revents;
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        if (m->plan.procs[i].phase != PROC_EMPTY)
+            hear(m, &m->plan.procs[i]); /* timers come before pipes */
+    }
+    judge(m, now_ms());
     weigh(m);
-    m->ticked_ms = now;
     reconcile(m);
 }
 
 static void reopen_logs(struct master *m)
 {
+    struct generation *each = m->current;
     struct error err;
 
-    if (generation_reopen_logs(m->current, &err) < 0)
-        log_errorx("%s", err.text);
+    do {
+        if (generation_reopen_logs(each, &err) < 0)
+            log_errorx("%s", err.text);
+        each = each->next;
+    } while (each != m->current);
+    enter_current(m);
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
         const struct worker_proc *w = &m->plan.procs[i];
         const struct generation *g = w->settings;
 
-        if (w->phase == PROC_EMPTY || g != m->current)
+        if (w->phase == PROC_EMPTY)
             continue;
         const struct down_message order = {
             .type = DOWN_REOPEN,
@@ -713,16 +895,16 @@ static void change_workers(struct master *m, int by)
 }
 
 /* "hup", as gunicorn writes it. */
-static const char *signal_name(int number)
+static void log_signal(int number)
 {
-    static char name[16];
     const char *upper = sigabbrev_np(number);
+    char name[16];
     size_t i = 0;
 
     for (; upper && upper[i] != '\0' && i < sizeof(name) - 1; i++)
         name[i] = (char)tolower((unsigned char)upper[i]);
     name[i] = '\0';
-    return name;
+    log_info("Handling signal: %s", name);
 }
 
 static void on_signal(struct ev_loop *loop, struct ev_signal *watcher, int revents)
@@ -732,7 +914,7 @@ static void on_signal(struct ev_loop *loop, struct ev_signal *watcher, int reven
     (void)loop;
     (void)revents;
     if (watcher->signum != SIGCHLD)
-        log_info("Handling signal: %s", signal_name(watcher->signum));
+        log_signal(watcher->signum);
     switch (watcher->signum) {
     case SIGCHLD: reap(m); break;
     case SIGTERM: stop_gracefully(m); break;
@@ -830,11 +1012,14 @@ static void start_watchers(struct master *m)
         ev_signal_start(m->loop, &m->signals[i]);
     }
     (void)signal(SIGPIPE, SIG_IGN); /* a log that nobody reads any more ends nothing */
-    ev_timer_init(&m->tick, on_tick, TICK_MS / 1000.0, TICK_MS / 1000.0);
+    ev_init(&m->tick, on_tick);
     ev_init(&m->wake, on_wake);
-    m->tick.data = m->wake.data = m;
-    m->ticked_ms = now_ms();
-    ev_timer_start(m->loop, &m->tick);
+    ev_check_init(&m->awake, on_awake);
+    ev_set_priority(&m->awake, EV_MAXPRI);
+    m->tick.data = m->wake.data = m->awake.data = m;
+    m->awake_ms = now_ms();
+    ev_check_start(m->loop, &m->awake);
+    set_tick(m);
 }
 
 static int init_tables(struct master *m, struct error *err)
@@ -857,34 +1042,15 @@ static int init_tables(struct master *m, struct error *err)
     return 0;
 }
 
-/* A worker's descriptors are its connections and a few more. */
-static void raise_limits(const struct config *cfg)
-{
-    rlim_t wanted = (rlim_t)cfg->worker_connections + SPARE_DESCRIPTORS, got;
-    struct rlimit before;
-
-    if (getrlimit(RLIMIT_NOFILE, &before) < 0 || before.rlim_cur >= wanted)
-        return;
-    if (process_raise_nofile(wanted, &got) < 0 || got < wanted)
-        log_warnx("open files are limited to %llu, too few for worker_connections = %d: raise the "
-                  "hard limit (ulimit -n, LimitNOFILE=)",
-                  (unsigned long long)got, cfg->worker_connections);
-    else
-        log_info("Open files: limit raised from %llu to %llu to fit worker_connections",
-                 (unsigned long long)before.rlim_cur, (unsigned long long)got);
-}
-
 static int open_all(struct master *m, struct config *config, struct error *err)
 {
     m->current = generation_new(++m->last_generation, config, NULL, err);
     if (!m->current)
         return -1;
     apply_settings(m);
-    if (config_of(m)->pidfile) {
-        if (pidfile_open(&m->pidfile, config_of(m)->pidfile, err) < 0)
-            return -1;
-        m->has_pidfile = true;
-    }
+    if (open_pidfile(m, config_of(m), err) < 0)
+        return -1;
+    apply_pidfile(m);
     if (init_tables(m, err) < 0 || open_control(m, config_of(m), err) < 0)
         return -1;
     apply_control(m);
@@ -909,8 +1075,7 @@ static void close_all(struct master *m)
         ev_loop_destroy(m->loop);
     }
     drop_candidate(m);
-    if (m->has_pidfile)
-        pidfile_close(&m->pidfile);
+    pidfile_close(&m->pidfile);
     generation_unref(m->current, true);
     scoreboard_free(m->scoreboard);
     free(m->plan.procs);
@@ -933,7 +1098,7 @@ int master_run(const struct start *start, struct config *config)
         return (int)err.status;
     }
     announce(&m);
-    raise_limits(config_of(&m));
+    raise_limits(&m, m.current);
     start_watchers(&m);
     (void)sigemptyset(&mine);
     process_signals_unblock(&mine);

@@ -10,7 +10,7 @@
 
 /* Serves with the first generation of settings until it is told to stop; takes config. start is
  * borrowed. Returns the exit status; what went wrong has been logged. Signals are blocked when it
- * is called and remain so. */
+ * is called; it unblocks them once it can handle them. */
 int master_run(const struct start *start, struct config *config);
 
 #endif

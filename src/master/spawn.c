@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +20,9 @@
 #include "worker/app.h"
 #include "worker/worker.h"
 
-/* The child: drops all that is the master's, becomes a worker. */
-static void __attribute__((noreturn))
-run_child(const struct spawner *s, const struct worker_args *args, const struct generation *g)
+/* In the child: lets go of all that is the master's, a sibling's or another generation's. A socket
+ * of another generation held here would keep its address, which nobody serves, for ever. */
+static void forget_others(const struct spawner *s, const struct generation *g)
 {
     for (unsigned i = 0; i < s->plan->proc_count; i++) {
         struct worker_proc *w = &s->plan->procs[i];
@@ -30,11 +31,27 @@ run_child(const struct spawner *s, const struct worker_args *args, const struct 
         if (w->phase != PROC_EMPTY)
             channel_close(&w->channel);
     }
+    for (struct generation *other = g->next; other != g; other = other->next)
+        generation_forget(other, g);
     control_forget(s->control);
+    fd_close(&s->next_control->fd);
+    pidfile_close(s->pidfile); /* a child's closing neither unlocks nor removes */
+    pidfile_close(s->next_pidfile);
     ev_loop_destroy(s->loop);
     process_daemon_forget();
+}
+
+/* The child: becomes a worker. */
+static void __attribute__((noreturn))
+run_child(const struct spawner *s, const struct worker_args *args, const struct generation *g)
+{
+    int entered = generation_enter(g);
+
     log_set_fd(g->error_fd);
     log_set_level((enum log_level)g->config.loglevel);
+    if (entered < 0)
+        fatal("cannot change to the directory of generation %u: %s", g->id, strerror(errno));
+    forget_others(s, g);
     worker_run(args);
 }
 
@@ -99,6 +116,8 @@ void spawn_forget(struct worker_proc *w)
     *w = (struct worker_proc){.phase = PROC_EMPTY};
 }
 
+enum { CHECK_LOADED = '+' };
+
 static int load_app(struct app *app, const char *spec, struct error *err)
 {
     struct image image;
@@ -112,15 +131,20 @@ static int load_app(struct app *app, const char *spec, struct error *err)
     return result < 0 ? -1 : app_load(app, &image, symbol, err);
 }
 
+/* Reports one byte, CHECK_LOADED, or the error's text; an application that leaves or hangs while it
+ * is loaded reports nothing. */
 static void __attribute__((noreturn)) check_child(const struct config *config, int report_fd)
 {
     struct error err = {.text = ""};
     struct app app = {0};
 
     process_signals_reset();
+    (void)alarm((unsigned)((config->boot_timeout_ms + 999) / 1000)); /* its default ends us */
     for (size_t i = 0; i < config->raw_env.count; i++)
         (void)putenv(xstrdup(config->raw_env.items[i]));
     int result = load_app(&app, config->wsgi_app, &err);
+    if (result == 0)
+        (void)snprintf(err.text, sizeof(err.text), "%c", CHECK_LOADED);
     (void)write_all(report_fd, err.text, strlen(err.text)); /* else the status tells */
     _exit(result < 0 ? EXIT_APP : EXIT_STOPPED);
 }
@@ -128,7 +152,9 @@ static void __attribute__((noreturn)) check_child(const struct config *config, i
 /* What a child's end says about it, for people. */
 static void describe_end(int status, struct error *err)
 {
-    if (WIFSIGNALED(status))
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+        (void)error_set(err, EXIT_APP, "the application was not loaded within boot_timeout");
+    else if (WIFSIGNALED(status))
         (void)error_set(err, EXIT_APP, "loading the application ended in signal %d (%s)",
                         WTERMSIG(status), strsignal(WTERMSIG(status)));
     else
@@ -142,6 +168,8 @@ int spawn_check_app(const struct config *config, struct error *err)
     size_t len = 0;
     ssize_t n;
 
+    /* ignored, as who started us may have left it, it leaves nothing to wait for */
+    (void)signal(SIGCHLD, SIG_DFL);
     if (pipe2(ends, O_CLOEXEC) < 0)
         return error_set(err, EXIT_FAILED, "pipe: %s", strerror(errno));
     (void)fflush(NULL); /* what stdio holds would be written twice */
@@ -163,7 +191,7 @@ int spawn_check_app(const struct config *config, struct error *err)
     (void)close(ends[0]);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         continue;
-    if (status == 0)
+    if (len == 1 && err->text[0] == CHECK_LOADED)
         return 0;
     if (len == 0)
         describe_end(status, err);

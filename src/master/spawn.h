@@ -10,14 +10,17 @@
 #include "master/control.h"
 #include "master/generation.h"
 #include "master/plan.h"
+#include "system/pidfile.h"
 #include "system/scoreboard.h"
 
-/* What of the master's a worker is made with. */
+/* What of the master's a worker is made with, and what the child lets go of. */
 struct spawner {
     struct plan *plan;
     struct scoreboard *scoreboard;
-    struct ev_loop *loop;    /* the child lets go of this */
-    struct control *control; /* and of this */
+    struct ev_loop *loop;
+    struct control *control;
+    struct listener *next_control;
+    struct pidfile *pidfile, *next_pidfile;
 };
 
 /* Forks a worker for procs[place], which is empty: fills it in, PROC_BOOTING. The child never
@@ -27,8 +30,8 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
 /* The process is gone: closes what the master had of it; its place is empty. */
 void spawn_forget(struct worker_proc *w);
 
-/* For --check-config: loads the application in a child and tells what it says. 0, or -1 with err.
- */
+/* For --check-config: loads the application in a child, within boot_timeout, and tells what it
+ * says. 0, or -1 with err. */
 int spawn_check_app(const struct config *config, struct error *err);
 
 #endif

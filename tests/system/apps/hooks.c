@@ -38,6 +38,13 @@ __attribute__((constructor)) static void leave(void)
 }
 #endif
 
+#ifdef SLOW
+__attribute__((constructor)) static void be_slow(void)
+{
+    sleep(1);
+}
+#endif
+
 #ifdef STUCK
 __attribute__((constructor)) static void get_stuck(void)
 {
