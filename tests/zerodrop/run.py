@@ -508,6 +508,7 @@ def scenario_cp(s):
     for i, (version, path) in enumerate(builds[1:]):
         overwrite(path, s.app)
         if i % 5 == 0:  # a worker that is replaced runs the old code, too
+            wait_for(lambda: len(children(s.server.pid)) == WORKERS, "the old workers to be gone")
             before = set(s.server.ready_workers())
             os.kill(s.random.choice(sorted(before)), signal.SIGTERM)
             wait_for(lambda b=before: set(s.server.ready_workers()) - b, "a replacement")
