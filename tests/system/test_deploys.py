@@ -68,7 +68,7 @@ def test_a_canary_that_answers_badly_calls_the_reload_off(gcorn, app, tmp_path):
     server.kill(signal.SIGHUP)
     server.wait_log(r"Reload failed: reload_check_path /version was answered 404")
     assert server.get("/version").text == "one"
-    assert server.worker_pids == workers
+    wait_for(lambda: server.worker_pids == workers, "the canary to leave")
 
     install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
     mark = server.mark()
