@@ -55,8 +55,7 @@ static int fail(int status, const char *fmt, ...)
     return status;
 }
 
-/* ---- in words ----------------------------------------------------------------------------------
- */
+/* ---- in words ---------------------------------------------------------------------------- */
 
 #ifdef HAVE_JANSSON
 
@@ -262,8 +261,7 @@ static int show(const char *command, const struct strbuf *answer)
 
 #endif
 
-/* ---- asking ------------------------------------------------------------------------------------
- */
+/* ---- asking ------------------------------------------------------------------------------ */
 
 /* The answer itself. Its first member tells how it went, and the server writes it so. */
 static int show_json(const struct strbuf *answer)
@@ -366,8 +364,7 @@ static int run(const char *path, const char *command, bool as_json)
     return status;
 }
 
-/* ---- the command line --------------------------------------------------------------------------
- */
+/* ---- the command line -------------------------------------------------------------------- */
 
 static const char usage[] =
     "usage: gcornctl [-s SOCKET] [--json] COMMAND\n"

@@ -29,8 +29,7 @@ struct accesslog {
     struct piece *pieces;
 };
 
-/* ---- the format --------------------------------------------------------------------------------
- */
+/* ---- the format -------------------------------------------------------------------------- */
 
 static void add_piece(struct accesslog *log, char atom, const char *text, size_t len)
 {
@@ -103,8 +102,7 @@ void accesslog_free(struct accesslog *log)
     free(log);
 }
 
-/* ---- the atoms ---------------------------------------------------------------------------------
- */
+/* ---- the atoms --------------------------------------------------------------------------- */
 
 static void add_escaped(struct strbuf *out, const char *p, size_t len)
 {

@@ -79,7 +79,7 @@ void environ_release(struct gcorn_environ *env)
     arena_release(&env->arena);
 }
 
-/* ---- variables ------------------------------------------------------------------------------ */
+/* ---- variables --------------------------------------------------------------------------- */
 
 static const char *span_text(struct gcorn_environ *env, struct span s)
 {
@@ -263,7 +263,7 @@ static const struct {
     {"gcorn.bytes_sent", var_bytes_sent, true},
 };
 
-/* ---- fields ---------------------------------------------------------------------------------- */
+/* ---- fields ------------------------------------------------------------------------------ */
 
 static char key_char(char c)
 {
@@ -363,8 +363,7 @@ const char *environ_field(struct gcorn_environ *env, const char *lower)
     return get_field(env, key);
 }
 
-/* ---- get, set, each ----------------------------------------------------------------------------
- */
+/* ---- get, set, each ---------------------------------------------------------------------- */
 
 static struct environ_var *find_var(const struct gcorn_environ *env, const char *key)
 {
@@ -515,8 +514,7 @@ const char *gcorn_query(struct gcorn_environ *env, const char *name)
     return NULL;
 }
 
-/* ---- input -------------------------------------------------------------------------------------
- */
+/* ---- input ------------------------------------------------------------------------------- */
 
 ssize_t gcorn_read(struct gcorn_environ *env, void *buf, size_t size)
 {
@@ -536,8 +534,7 @@ const char *gcorn_input(struct gcorn_environ *env, size_t *len)
     return data;
 }
 
-/* ---- memory and log ----------------------------------------------------------------------------
- */
+/* ---- memory and log ---------------------------------------------------------------------- */
 
 void *gcorn_alloc(struct gcorn_environ *env, size_t size)
 {

@@ -16,7 +16,7 @@
 static const char for_name[] = "x-forwarded-for";
 static const char script_name[] = "script_name";
 
-/* ---- rules --------------------------------------------------------------------------------- */
+/* ---- rules ------------------------------------------------------------------------------- */
 
 static bool name_is(const char *name, size_t len, const char *lower, size_t lower_len)
 {
@@ -114,7 +114,7 @@ bool forwarded_passes(const struct forwarded_rules *r, enum forwarded_trust trus
     return trust != FORWARDED_NOTHING && is_forwarder_header(r, name, len);
 }
 
-/* ---- X-Forwarded-For ----------------------------------------------------------------------- */
+/* ---- X-Forwarded-For --------------------------------------------------------------------- */
 
 /* An element of the list without its port: 192.0.2.1:80, [2001:db8::1]:80, [2001:db8::1]. */
 static int parse_element(struct address *a, const char *p, size_t len)
@@ -181,7 +181,7 @@ const char *forwarded_client(const struct forwarded_rules *r, const struct reque
     return text;
 }
 
-/* ---- the fields of a request --------------------------------------------------------------- */
+/* ---- the fields of a request ------------------------------------------------------------- */
 
 static struct forwarded *found_in(struct request *request)
 {

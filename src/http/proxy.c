@@ -57,7 +57,7 @@ static void take_addresses(struct proxy_preface *p, const struct address *source
     address_format(target, p->target_text);
 }
 
-/* ---- version 1 ----------------------------------------------------------------------------- */
+/* ---- version 1 --------------------------------------------------------------------------- */
 
 /* The word at *line, up to the next blank or the end; *line moves behind that blank, or becomes
  * NULL at the end. */
@@ -142,7 +142,7 @@ static void feed_line(struct proxy_preface *p, char c)
         refuse(p, "a PROXY line that is too long");
 }
 
-/* ---- version 2 ----------------------------------------------------------------------------- */
+/* ---- version 2 --------------------------------------------------------------------------- */
 
 static unsigned byte_at(const struct proxy_preface *p, size_t i)
 {
@@ -239,7 +239,7 @@ static size_t feed_binary(struct proxy_preface *p, const char *data, size_t len)
     return used;
 }
 
-/* ---- both ---------------------------------------------------------------------------------- */
+/* ---- both -------------------------------------------------------------------------------- */
 
 size_t proxy_feed(struct proxy_preface *p, const char *data, size_t len)
 {

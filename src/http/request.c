@@ -42,7 +42,7 @@ void request_release(struct request *r)
     spool_release(&r->body);
 }
 
-/* ---- what llhttp reports ------------------------------------------------------------------- */
+/* ---- what llhttp reports ----------------------------------------------------------------- */
 
 /* llhttp's spans are const, but they point into r->head, which is ours. */
 static char *in_head(const struct request *r, const char *at)
@@ -101,7 +101,7 @@ static int on_header_value(llhttp_t *parser, const char *at, size_t len)
     return 0;
 }
 
-/* ---- rules for the head -------------------------------------------------------------------- */
+/* ---- rules for the head ------------------------------------------------------------------ */
 
 /* Connection is a list of tokens (RFC 9110 7.6.1); the version gives the default (RFC 9112 9.3). */
 static void read_connection(struct request *r, const struct field *f)
@@ -286,7 +286,7 @@ static const llhttp_settings_t head_settings = {
     .on_headers_complete = on_headers_complete,
 };
 
-/* ---- the head ------------------------------------------------------------------------------ */
+/* ---- the head ---------------------------------------------------------------------------- */
 
 /* method SP target SP HTTP/1.x, single blanks. llhttp would take other versions, other protocols
  * and none at all. A minor version above 1 is treated as 1 (RFC 9110 2.5), which is written into
@@ -459,7 +459,7 @@ static size_t collect_head(struct request *r, const char *data, size_t len)
     return used;
 }
 
-/* ---- the body ------------------------------------------------------------------------------ */
+/* ---- the body ---------------------------------------------------------------------------- */
 
 static int add_to_body(struct request *r, const char *data, size_t len)
 {

@@ -24,8 +24,7 @@
  * write; a longer one costs less where it lies. */
 enum { COPY_MAX = 16 * 1024 };
 
-/* ---- gcorn_start ------------------------------------------------------------------------------
- */
+/* ---- gcorn_start ------------------------------------------------------------------------- */
 
 enum answer_field {
     ANSWER_OTHER,
@@ -172,8 +171,7 @@ int gcorn_start(struct gcorn_start_response *start_response, const char *status,
     return start_response->fn(start_response->state, status, headers);
 }
 
-/* ---- header lists ------------------------------------------------------------------------------
- */
+/* ---- header lists ------------------------------------------------------------------------ */
 
 static bool same_name(const char *a, const char *b)
 {
@@ -243,8 +241,7 @@ struct gcorn_header *gcorn_headers_add(struct gcorn_environ *env,
     return copy;
 }
 
-/* ---- bodies ------------------------------------------------------------------------------------
- */
+/* ---- bodies ------------------------------------------------------------------------------ */
 
 static struct gcorn_body *body_new(struct gcorn_environ *env, enum body_kind kind)
 {
@@ -359,8 +356,7 @@ static ssize_t body_pull(struct gcorn_environ *env, struct gcorn_body *body, con
     return -1;
 }
 
-/* ---- running -----------------------------------------------------------------------------------
- */
+/* ---- running ----------------------------------------------------------------------------- */
 
 const char *response_reason(int status)
 {
@@ -430,8 +426,7 @@ void response_run(struct gcorn_environ *env, gcorn_app *app)
     r->body = body;
 }
 
-/* ---- the head ----------------------------------------------------------------------------------
- */
+/* ---- the head ---------------------------------------------------------------------------- */
 
 static bool has_no_body(const struct gcorn_environ *env)
 {
@@ -544,8 +539,7 @@ static ssize_t open_response(struct gcorn_environ *env, struct strbuf *out, cons
     return n;
 }
 
-/* ---- the body ----------------------------------------------------------------------------------
- */
+/* ---- the body ---------------------------------------------------------------------------- */
 
 static void add_piece(struct strbuf *out, const char *piece, size_t n, const char **data,
                       size_t *len)

@@ -30,8 +30,7 @@ enum {
 
 static void on_client(struct ev_loop *loop, struct ev_io *io, int revents);
 
-/* ---- a client ----------------------------------------------------------------------------------
- */
+/* ---- a client ---------------------------------------------------------------------------- */
 
 static void set_timer(struct control_client *client, uint64_t after_ms, uint64_t repeat_ms)
 {
@@ -99,8 +98,7 @@ static void answer_error(struct control_client *client, const char *why)
     flush(client);
 }
 
-/* ---- commands ----------------------------------------------------------------------------------
- */
+/* ---- commands ---------------------------------------------------------------------------- */
 
 static void answer_status(struct control_client *client)
 {
@@ -185,8 +183,7 @@ static void obey(struct control_client *client, size_t len)
     answer_unknown(client, word, word_len);
 }
 
-/* ---- events ------------------------------------------------------------------------------------
- */
+/* ---- events ------------------------------------------------------------------------------ */
 
 static void read_line(struct control_client *client)
 {
@@ -316,8 +313,7 @@ static void on_accept_again(struct ev_loop *loop, struct ev_timer *timer, int re
     ev_io_start(loop, &c->accepting);
 }
 
-/* ---- reloads -----------------------------------------------------------------------------------
- */
+/* ---- reloads ----------------------------------------------------------------------------- */
 
 static bool awaits(const struct control_client *client, uint64_t first, uint64_t last)
 {
@@ -342,8 +338,7 @@ void control_reload_failed(struct control *c, uint64_t first, uint64_t last, con
     }
 }
 
-/* ---- life --------------------------------------------------------------------------------------
- */
+/* ---- life -------------------------------------------------------------------------------- */
 
 void control_init(struct control *c, struct ev_loop *loop, const struct control_ops *ops,
                   void *master)

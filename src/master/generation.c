@@ -21,8 +21,7 @@
 
 extern char **environ;
 
-/* ---- start -------------------------------------------------------------------------------------
- */
+/* ---- start ------------------------------------------------------------------------------- */
 
 void start_init(struct start *s, int argc, char **argv)
 {
@@ -57,8 +56,7 @@ int start_load_config(const struct start *s, struct config *config, struct error
     return 0;
 }
 
-/* ---- what settings open ------------------------------------------------------------------------
- */
+/* ---- what settings open ------------------------------------------------------------------ */
 
 /* Says in front of err where the setting stands. Returns -1. */
 static int blame(const struct config *config, const char *key, struct error *err)

@@ -97,8 +97,7 @@ static const struct config *config_of(const struct master *m)
     return &m->current->config;
 }
 
-/* ---- orders ------------------------------------------------------------------------------------
- */
+/* ---- orders ------------------------------------------------------------------------------ */
 
 static void send_order(const struct worker_proc *w, enum down_type type, uint64_t idle_ms)
 {
@@ -155,8 +154,7 @@ static void hurry(struct worker_proc *w)
     send_order(w, DOWN_RETIRE, w->settings->config.keepalive_drain_ms);
 }
 
-/* ---- judging -----------------------------------------------------------------------------------
- */
+/* ---- judging ----------------------------------------------------------------------------- */
 
 /* What the slot says the worker is doing, as a text for the log. */
 static void describe_request(const struct master *m, const struct worker_proc *w,
@@ -230,8 +228,7 @@ static void kill_late(struct master *m, uint64_t now)
     }
 }
 
-/* ---- stopping and reloading --------------------------------------------------------------------
- */
+/* ---- stopping and reloading -------------------------------------------------------------- */
 
 /* A worker that boots holds the sockets and accepts nothing: clients would wait at it, and be cut
  * off when its time is over. Where another serves what waits by now, it is not needed. */
@@ -542,8 +539,7 @@ static void commit_candidate(struct master *m)
     reload_over(m);
 }
 
-/* ---- workers come and go -----------------------------------------------------------------------
- */
+/* ---- workers come and go ----------------------------------------------------------------- */
 
 static void worker_ready(struct master *m, struct worker_proc *w)
 {
@@ -747,8 +743,7 @@ static bool spawn(struct master *m, unsigned number, unsigned generation)
     return true;
 }
 
-/* ---- the loop ----------------------------------------------------------------------------------
- */
+/* ---- the loop ---------------------------------------------------------------------------- */
 
 static void arm_wake(struct master *m, uint64_t now)
 {
@@ -929,8 +924,7 @@ static void on_signal(struct ev_loop *loop, struct ev_signal *watcher, int reven
     reconcile(m);
 }
 
-/* ---- what the control socket asks for ----------------------------------------------------------
- */
+/* ---- what the control socket asks for ---------------------------------------------------- */
 
 static bool is_stopping(const struct master *m)
 {
@@ -997,8 +991,7 @@ static const struct control_ops control_ops = {
     .stop = asked_to_stop,
 };
 
-/* ---- start and end -----------------------------------------------------------------------------
- */
+/* ---- start and end ----------------------------------------------------------------------- */
 
 static void start_watchers(struct master *m)
 {

@@ -16,8 +16,7 @@
 #include "system/listener.h"
 #include "system/scoreboard.h"
 
-/* ---- the workers -------------------------------------------------------------------------------
- */
+/* ---- the workers ------------------------------------------------------------------------- */
 
 static const char *phase_name(enum proc_phase phase)
 {
@@ -89,8 +88,7 @@ void status_release(struct status *s)
     s->worker_count = 0;
 }
 
-/* ---- JSON --------------------------------------------------------------------------------------
- */
+/* ---- JSON -------------------------------------------------------------------------------- */
 
 /* `"key": "text"`, null for NULL and behind a comma. */
 static void add_text(struct strbuf *out, const char *key, const char *text)

@@ -27,7 +27,7 @@ enum {
     QUOTE_MAX = 60,      /* characters of a refused value that an error shows */
 };
 
-/* ---- the table ------------------------------------------------------------------------------ */
+/* ---- the table --------------------------------------------------------------------------- */
 
 static int check_assignment(const char *text, struct error *err);
 static int check_network(const char *text, struct error *err);
@@ -109,7 +109,7 @@ const struct config_list *config_list(const struct config *c, const struct setti
     return const_field_of(c, s);
 }
 
-/* ---- did you mean --------------------------------------------------------------------------- */
+/* ---- did you mean ------------------------------------------------------------------------ */
 
 bool config_is_near(const char *name, const char *candidate, size_t *best)
 {
@@ -137,7 +137,7 @@ const struct setting *config_nearest(const char *name, size_t *best)
     return nearest;
 }
 
-/* ---- numbers -------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------- */
 
 /* err: "must be <what>, not "<text>"". */
 static int refuse(struct error *err, const char *what, const char *text)
@@ -216,7 +216,7 @@ static int set_number(const struct setting *s, const char *text, void *field, st
     return 0;
 }
 
-/* ---- the other types ------------------------------------------------------------------------ */
+/* ---- the other types --------------------------------------------------------------------- */
 
 static int set_bool(const char *text, bool *field, struct error *err)
 {
@@ -327,7 +327,7 @@ static int add_item(struct config *c, const struct setting *s, const char *text,
     return 0;
 }
 
-/* ---- setting and asking --------------------------------------------------------------------- */
+/* ---- setting and asking ------------------------------------------------------------------ */
 
 int config_set(struct config *c, const struct setting *s, const char *text,
                const struct config_origin *origin, struct error *err)
@@ -430,7 +430,7 @@ void config_resolve_workers(struct config *c, int cores, const char *how)
         origin->text = arena_printf(&c->arena, "%s: 2 x %d cores + 1", origin->text, cores);
 }
 
-/* ---- printing ------------------------------------------------------------------------------- */
+/* ---- printing ---------------------------------------------------------------------------- */
 
 /* The value as YAML that gives the same value when it is read. */
 static void format_field(struct strbuf *out, const struct config *c, const struct setting *s)

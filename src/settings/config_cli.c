@@ -69,7 +69,7 @@ struct option {
     int name_len;
 };
 
-/* ---- finding options ------------------------------------------------------------------------ */
+/* ---- finding options --------------------------------------------------------------------- */
 
 /* As long flags, where '_' is '-'. `len` bytes of a. */
 static bool flags_equal(const char *a, size_t len, const char *b)
@@ -161,7 +161,7 @@ static int refuse_unknown(const char *word, struct error *err)
     return -1;
 }
 
-/* ---- walking over words --------------------------------------------------------------------- */
+/* ---- walking over words ------------------------------------------------------------------ */
 
 static int refuse_no_value(const struct option *option, struct error *err)
 {
@@ -313,7 +313,7 @@ static int walk_words(struct walk *w, bool applies, struct error *err)
     return 0;
 }
 
-/* ---- GCORN_CMD_ARGS ------------------------------------------------------------------------- */
+/* ---- GCORN_CMD_ARGS ---------------------------------------------------------------------- */
 
 /* The word at *text as a shell reads it: 'as it is', "with \" and \\ in it", a\ b. *text moves past
  * it. 0, or -1 with err. */
@@ -365,7 +365,7 @@ static char *const *split_words(const char *text, struct arena *a, struct error 
     return words;
 }
 
-/* ---- environment ---------------------------------------------------------------------------- */
+/* ---- environment ------------------------------------------------------------------------- */
 
 /* The variable's value; NULL when it is not there. */
 static const char *variable(char *const *env, const char *name)
@@ -468,7 +468,7 @@ static int set_variables(struct config *c, char *const *env, struct error *err)
     return 0;
 }
 
-/* ---- all sources ---------------------------------------------------------------------------- */
+/* ---- all sources ------------------------------------------------------------------------- */
 
 /* file is -c's or NULL. */
 static int load_file(struct config *c, const char *file, char *const *env, struct error *err)
@@ -516,7 +516,7 @@ int config_load(struct config *c, int argc, char *const *argv, char *const *env,
     return result;
 }
 
-/* ---- --help --------------------------------------------------------------------------------- */
+/* ---- --help ------------------------------------------------------------------------------ */
 
 /* "  -b, --bind ADDRESS" and beside it, or under it when it is long, the help. */
 static void print_option(FILE *out, const char *option, const char *help)

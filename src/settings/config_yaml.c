@@ -34,7 +34,7 @@ struct reader {
     struct error *err;
 };
 
-/* ---- errors, with their place --------------------------------------------------------------- */
+/* ---- errors, with their place ------------------------------------------------------------ */
 
 static int refuse(struct reader *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -78,7 +78,7 @@ static int refuse_syntax(struct reader *r)
                      p->context ? p->context : "", p->context ? ")" : "");
 }
 
-/* ---- events --------------------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------------------------ */
 
 static int advance(struct reader *r)
 {
@@ -235,7 +235,7 @@ int config_yaml_parse(struct config *c, const char *name, const char *data, size
     return result;
 }
 
-/* ---- the file ------------------------------------------------------------------------------- */
+/* ---- the file ---------------------------------------------------------------------------- */
 
 static int read_file(const char *path, struct strbuf *data)
 {

@@ -13,7 +13,7 @@
 #include "base/strbuf.h"
 #include "base/util.h"
 
-/* ---- numbers -------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------- */
 
 #define KIB ((uint64_t)1024)
 #define MIB (1024 * KIB)
@@ -119,7 +119,7 @@ int text_parse_octal(const char *text, uint64_t *value)
     return 0;
 }
 
-/* ---- characters ----------------------------------------------------------------------------- */
+/* ---- characters -------------------------------------------------------------------------- */
 
 /* The code point at *text, which moves past it; -1 when it is not well-formed UTF-8. */
 static long utf8_next(const char **text)
@@ -197,7 +197,7 @@ void text_add_plain(struct strbuf *out, const char *text, size_t max)
         strbuf_addstr(out, "...");
 }
 
-/* ---- names ---------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------- */
 
 enum { NAME_MAX_LEN = 40 }; /* a longer one is no misspelt setting */
 

@@ -51,7 +51,7 @@ void channel_close(struct channel *c)
     channel_keep_worker_end(c);
 }
 
-/* ---- up: one byte of type, then the text ---------------------------------------------------- */
+/* ---- up: one byte of type, then the text ------------------------------------------------- */
 
 int channel_send_up(int fd, enum up_type type, const char *text)
 {
@@ -92,7 +92,7 @@ int channel_recv_up(int fd, struct up_message *m)
     return 1;
 }
 
-/* ---- down ----------------------------------------------------------------------------------- */
+/* ---- down -------------------------------------------------------------------------------- */
 
 struct down_wire {
     uint32_t type;

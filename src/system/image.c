@@ -41,8 +41,7 @@ struct elf {
     size_t strings_size;
 };
 
-/* ---- copying -----------------------------------------------------------------------------------
- */
+/* ---- copying ----------------------------------------------------------------------------- */
 
 static int copy_bytes(int from, int to, off_t size)
 {
@@ -103,8 +102,7 @@ out:
     return copy;
 }
 
-/* ---- reading ELF -------------------------------------------------------------------------------
- */
+/* ---- reading ELF ------------------------------------------------------------------------- */
 
 static bool is_inside(const struct elf *e, uint64_t offset, uint64_t size)
 {
@@ -245,8 +243,7 @@ static void read_build_id(const struct elf *e, char *out, size_t size)
     }
 }
 
-/* ---- private libraries -------------------------------------------------------------------------
- */
+/* ---- private libraries ------------------------------------------------------------------- */
 
 /* The directory of a path, in memory of the caller's to free. */
 static char *directory_of(const char *path)

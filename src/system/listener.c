@@ -160,7 +160,7 @@ int listener_check(const char *text, struct error *err)
     return address_parse(&a, text, err);
 }
 
-/* ---- TCP ------------------------------------------------------------------------------------ */
+/* ---- TCP --------------------------------------------------------------------------------- */
 
 static char *host_port(const char *prefix, const char *host, const char *port)
 {
@@ -286,7 +286,7 @@ static int open_tcp(struct listener *l, const struct address *a, int backlog, st
     return 0;
 }
 
-/* ---- unix ----------------------------------------------------------------------------------- */
+/* ---- unix -------------------------------------------------------------------------------- */
 
 /* What is wrong with the file that lies at the address already; NULL when there is none any more.
  * Only a connection tells whether somebody serves a socket file. Between the answer and the unlink
@@ -346,7 +346,7 @@ static int open_unix(struct listener *l, const struct address *a, int backlog, s
     return 0;
 }
 
-/* ---- inherited ------------------------------------------------------------------------------ */
+/* ---- inherited --------------------------------------------------------------------------- */
 
 static int socket_option(int fd, int option, int *value)
 {
@@ -386,7 +386,7 @@ static int open_fd(struct listener *l, const struct address *a, struct error *er
     return 0;
 }
 
-/* ---- life ----------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------- */
 
 int listener_open(struct listener *l, const char *text, int backlog, struct error *err)
 {

@@ -27,7 +27,7 @@ static struct {
 
 static int report_fd = -1; /* in a daemon that has not reported */
 
-/* ---- title ---------------------------------------------------------------------------------- */
+/* ---- title ------------------------------------------------------------------------------- */
 
 static char **copy_strings(char **strings)
 {
@@ -82,7 +82,7 @@ void process_title_set(const char *fmt, ...)
         memset(title.start + len, 0, title.size - (size_t)len);
 }
 
-/* ---- signals -------------------------------------------------------------------------------- */
+/* ---- signals ----------------------------------------------------------------------------- */
 
 void process_signals_block(sigset_t *old)
 {
@@ -121,7 +121,7 @@ void process_die_with_parent(pid_t expected_parent)
         _exit(EXIT_STOPPED);
 }
 
-/* ---- daemon --------------------------------------------------------------------------------- */
+/* ---- daemon ------------------------------------------------------------------------------ */
 
 /* The first process: becomes the daemon's exit status. */
 static _Noreturn void await_report(int fd, pid_t child)
@@ -199,7 +199,7 @@ void process_daemon_forget(void)
     fd_close(&report_fd);
 }
 
-/* ---- descriptors ---------------------------------------------------------------------------- */
+/* ---- descriptors ------------------------------------------------------------------------- */
 
 int process_stdin_null(void)
 {

@@ -38,8 +38,7 @@ static struct worker *worker_of(const struct conn *c)
     return c->io.data;
 }
 
-/* ---- state -------------------------------------------------------------------------------------
- */
+/* ---- state ------------------------------------------------------------------------------- */
 
 static void watch(struct conn *c, int events)
 {
@@ -146,8 +145,7 @@ static void conn_abort(struct conn *c)
     conn_drop(c);
 }
 
-/* ---- answers -----------------------------------------------------------------------------------
- */
+/* ---- answers ----------------------------------------------------------------------------- */
 
 /* The out buffer is the worker's while nothing waits in it. */
 static void borrow_out(struct conn *c)
@@ -316,8 +314,7 @@ static void conn_answer(struct conn *c)
         end_answer(c);
 }
 
-/* ---- requests ----------------------------------------------------------------------------------
- */
+/* ---- requests ---------------------------------------------------------------------------- */
 
 /* RFC 9110 10.1.1: only a client that waits for it is told to go on, and only for a body that is
  * wanted; that it is not refused by now means that it is. */
@@ -493,8 +490,7 @@ void conn_resume(struct conn *c)
     strbuf_release(&in);
 }
 
-/* ---- events ------------------------------------------------------------------------------------
- */
+/* ---- events ------------------------------------------------------------------------------ */
 
 static void on_io(struct ev_loop *loop, struct ev_io *io, int revents)
 {

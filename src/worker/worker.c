@@ -46,8 +46,7 @@ enum {
 static struct worker *the_worker;
 static pid_t the_pid; /* children that the application forks are not the worker */
 
-/* ---- time --------------------------------------------------------------------------------------
- */
+/* ---- time -------------------------------------------------------------------------------- */
 
 void worker_look_at_clock(struct worker *w)
 {
@@ -139,8 +138,7 @@ static void on_sweep(struct ev_loop *loop, struct ev_timer *timer, int revents)
     arm_sweep(w, timers_next_ms(&w->timers));
 }
 
-/* ---- what connections borrow -------------------------------------------------------------------
- */
+/* ---- what connections borrow ------------------------------------------------------------- */
 
 /* splitmix64: consecutive numbers into ones that look like nothing, so ids of workers with
  * different seeds do not meet. */
@@ -245,8 +243,7 @@ static void on_queue_turn(struct ev_loop *loop, struct ev_idle *idle, int revent
     }
 }
 
-/* ---- the access log ----------------------------------------------------------------------------
- */
+/* ---- the access log ---------------------------------------------------------------------- */
 
 static void write_access_lines(struct worker *w)
 {
@@ -280,8 +277,7 @@ void worker_log_access(struct worker *w, struct gcorn_environ *env, uint64_t dur
     strbuf_add(&w->access_lines, line, len);
 }
 
-/* ---- stopping ----------------------------------------------------------------------------------
- */
+/* ---- stopping ---------------------------------------------------------------------------- */
 
 static void on_drain(struct ev_loop *loop, struct ev_timer *timer, int revents)
 {
@@ -396,8 +392,7 @@ static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int reven
     (void)channel_send_up(w->args->channel.up_write, UP_HEARTBEAT, NULL); /* the next one will do */
 }
 
-/* ---- signals ------------------------------------------------------------------------------------
- */
+/* ---- signals ----------------------------------------------------------------------------- */
 
 /* Orders come through the channel. Signals that a terminal or `pkill gcorn` sends to everybody mean
  * the master. They are caught, not ignored: what the application execs starts with the defaults. */
@@ -477,8 +472,7 @@ static void catch_own_signals(void)
     (void)sigaction(SIGABRT, &action, NULL);
 }
 
-/* ---- booting ------------------------------------------------------------------------------------
- */
+/* ---- booting ----------------------------------------------------------------------------- */
 
 static void __attribute__((noreturn)) boot_failed(const struct worker *w, const char *why)
 {
@@ -702,8 +696,7 @@ void worker_run(const struct worker_args *args)
     leave(w, EXIT_STOPPED);
 }
 
-/* ---- gcorn.h ------------------------------------------------------------------------------------
- */
+/* ---- gcorn.h ----------------------------------------------------------------------------- */
 
 /* --check-config loads an application without a worker, and its constructors may call these. */
 unsigned gcorn_slot(void)

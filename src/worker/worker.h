@@ -108,7 +108,7 @@ struct worker {
 /* Never returns. The process is the master's child, fresh from fork, signals blocked. */
 void worker_run(const struct worker_args *args) __attribute__((noreturn));
 
-/* ---- for conn.c ------------------------------------------------------------------------------ */
+/* ---- for conn.c -------------------------------------------------------------------------- */
 
 /* Brackets every stay in application code; they do not nest. worker_call_end returns how long it
  * took, in nanoseconds. */
