@@ -366,3 +366,21 @@ def test_check_config_of_a_bind_given_twice(tmp_path):
     done = run("--check-config", "-b", "unix:a", "-b", "unix://a", example("hello"), cwd=tmp_path)
     assert done.returncode == 2
     assert "given twice" in done.stderr
+
+
+# ---- a worker gone mad --------------------------------------------------------------------------
+
+
+def test_a_worker_that_sends_nonsense_is_killed(gcorn):
+    server = gcorn("hello")
+    worker = server.workers[0].pid
+    for link in Path(f"/proc/{worker}/fd").iterdir():
+        info = Path(f"/proc/{worker}/fdinfo/{link.name}").read_text()
+        flags = int(re.search(r"flags:\s*(\d+)", info).group(1), 8)
+        if os.readlink(link).startswith("pipe:") and flags & os.O_ACCMODE == os.O_WRONLY:
+            fd = os.open(link, os.O_WRONLY)
+            os.write(fd, b"\xff" * 7)
+            os.close(fd)
+    server.wait_log(rf"Worker \(pid:{worker}\) is killed: it sent what is no message")
+    server.wait_workers(1, other_than={worker})
+    assert server.get().status == 200
