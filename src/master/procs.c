@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See procs.h. A worker's slot in the scoreboard is read as untrusted input; its pid is its own
+ * until it is reaped, so a signal cannot meet a stranger.
+ */
+#include "master/procs.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/log.h"
+#include "base/strbuf.h"
+#include "base/util.h"
+#include "master/reload.h"
+#include "master/spawn.h"
+#include "master/state.h"
+#include "system/process.h"
+
+enum {
+    KILL_GRACE_MS = 2000, /* from SIGABRT to SIGKILL */
+    QUIT_MS = 2000,       /* a quick stop is over by then */
+    SPAWN_RETRY_MS = 1000,
+};
+
+static void boot_failed(struct master *m, struct worker_proc *w, const char *why);
+
+void proc_order(const struct worker_proc *w, enum down_type type, uint64_t idle_ms)
+{
+    const struct down_message order = {.type = type, .ms = (uint32_t)idle_ms, .fds = {-1, -1}};
+
+    /* EPIPE: it is dead already, and SIGCHLD says so. EAGAIN: it is stuck, and its deadline ends
+     * it. */
+    (void)channel_send_down(w->channel.down_master, &order);
+}
+
+static void kill_worker(struct worker_proc *w, int signal_number, uint64_t deadline_ms)
+{
+    (void)kill(w->pid, signal_number); /* it is not reaped yet, so the pid is its own */
+    w->phase = PROC_KILLING;
+    w->deadline_ms = deadline_ms;
+}
+
+/* Does this worker listen on an address that nobody else serves any more? */
+static bool leaves_a_queue(const struct master *m, const struct worker_proc *w)
+{
+    const struct generation *g = w->settings;
+
+    for (size_t i = 0; i < g->listener_count; i++) {
+        if (!generation_has_listener(m->current, g->listeners[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Tells a worker to finish. One that is replaced keeps its idle connections until their next
+ * request, for nearly all of its grace; one that stops with the server only for a moment. */
+void proc_retire(struct master *m, struct worker_proc *w)
+{
+    const struct config *cfg = &w->settings->config;
+    uint64_t grace = m->quick ? QUIT_MS : cfg->graceful_timeout_ms;
+    bool replaced = !m->plan.stopping;
+    uint64_t idle = replaced ? grace - grace / 8 : cfg->keepalive_drain_ms;
+    enum down_type order = m->quick                            ? DOWN_QUIT
+                           : replaced && !leaves_a_queue(m, w) ? DOWN_RETIRE
+                                                               : DOWN_STOP;
+
+    uint64_t deadline = now_ms() + grace;
+    if (w->phase != PROC_RETIRING || deadline < w->deadline_ms)
+        w->deadline_ms = deadline;
+    w->phase = PROC_RETIRING;
+    w->hurried = !replaced;
+    proc_order(w, order, idle < grace ? idle : grace);
+}
+
+/* Too many retire: the oldest is to wait for its idle connections no longer. */
+void proc_hurry(struct worker_proc *w)
+{
+    w->hurried = true;
+    proc_order(w, DOWN_RETIRE, w->settings->config.keepalive_drain_ms);
+}
+
+/* What the slot says the worker is doing, as a text for the log. */
+static void describe_request(const struct master *m, const struct worker_proc *w,
+                             struct strbuf *out)
+{
+    const struct slot *s = scoreboard_slot(m->scoreboard, (unsigned)(w - m->plan.procs));
+    char method[sizeof(s->method)], target[sizeof(s->target)], peer[sizeof(s->peer)];
+
+    if (slot_get_text(s->method, sizeof(s->method), method, sizeof(method)) == 0) {
+        strbuf_addstr(out, "no request");
+        return;
+    }
+    (void)slot_get_text(s->target, sizeof(s->target), target, sizeof(target));
+    (void)slot_get_text(s->peer, sizeof(s->peer), peer, sizeof(peer));
+    target[strcspn(target, "?")] = '\0'; /* queries carry secrets */
+    strbuf_addf(out, "%s %s of %s, request %016llx", method, target, *peer ? peer : "a unix peer",
+                (unsigned long long)s->request_id);
+}
+
+static void condemn(struct master *m, struct worker_proc *w, enum verdict verdict, uint64_t ms)
+{
+    struct strbuf what = {0};
+
+    describe_request(m, w, &what);
+    if (verdict == VERDICT_CALL_TOO_LONG)
+        log_critical("WORKER TIMEOUT (pid:%d) after %llu.%llu s in %s", (int)w->pid,
+                     (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100, what.data);
+    else
+        log_critical("WORKER SILENT (pid:%d): its loop is dead; last: %s", (int)w->pid, what.data);
+    strbuf_release(&what);
+    kill_worker(w, SIGABRT, now_ms() + KILL_GRACE_MS);
+}
+
+void procs_judge(struct master *m, uint64_t now)
+{
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        struct worker_proc *w = &m->plan.procs[i];
+
+        if (w->phase != PROC_READY && w->phase != PROC_RETIRING)
+            continue;
+        const struct slot *s = scoreboard_slot(m->scoreboard, i);
+        const struct signs signs = {
+            .call_started_ms = atomic_load(&s->call_started_ms),
+            .loop_ms = atomic_load(&s->loop_ms),
+            .judged_from_ms = m->judged_from_ms,
+            .timeout_ms = w->settings->config.timeout_ms,
+            .heartbeat_ms = w->settings->config.heartbeat_ms,
+        };
+        enum verdict verdict = plan_judge(w, &signs, now);
+        if (verdict != VERDICT_FINE)
+            condemn(m, w, verdict, now - signs.call_started_ms);
+    }
+}
+
+void procs_kill_late(struct master *m, uint64_t now)
+{
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        struct worker_proc *w = &m->plan.procs[i];
+
+        if (w->phase == PROC_EMPTY || now < w->deadline_ms)
+            continue;
+        proc_hear(m, w); /* timers come before pipes: perhaps it has said that it is ready */
+        if (now < w->deadline_ms)
+            continue;
+        if (w->phase == PROC_BOOTING)
+            boot_failed(m, w, "it was not ready within boot_timeout");
+        else if (w->phase == PROC_RETIRING && !m->quick)
+            log_errorx("Worker (pid:%d) did not finish within graceful_timeout: killed",
+                       (int)w->pid);
+        kill_worker(w, SIGKILL, NO_DEADLINE);
+    }
+}
+
+/* A worker that boots holds the sockets and accepts nothing: clients would wait at it, and be cut
+ * off when its time is over. Where another serves what waits by now, it is not needed. */
+void procs_kill_booting(struct master *m)
+{
+    bool is_served = false;
+
+    for (unsigned i = 0; i < m->plan.proc_count; i++)
+        is_served = is_served || m->plan.procs[i].phase == PROC_READY;
+    for (unsigned i = 0; i < m->plan.proc_count && is_served; i++) {
+        struct worker_proc *w = &m->plan.procs[i];
+
+        if (w->phase != PROC_BOOTING)
+            continue;
+        w->failed_boot = true; /* there is nothing to say about its death */
+        kill_worker(w, SIGKILL, NO_DEADLINE);
+    }
+}
+
+static void recycle(struct worker_proc *w, const char *why)
+{
+    if (w->phase != PROC_READY || w->recycle)
+        return;
+    log_info("Worker (pid:%d) is to be replaced: %s", (int)w->pid, why);
+    w->recycle = true;
+}
+
+/* A worker cannot boot. At the first start that ends the program; a reload rolls back; any other is
+ * tried again after a while. */
+static void boot_failed(struct master *m, struct worker_proc *w, const char *why)
+{
+    w->failed_boot = true;
+    if (m->plan.stopping)
+        return; /* nobody waits for it */
+    if (w->generation == m->plan.candidate) {
+        reload_failed(m, why);
+    } else if (!m->has_served) {
+        log_critical("Worker failed to boot: %s", why);
+        master_stop(m, true, EXIT_APP);
+    } else {
+        log_errorx("Worker (pid:%d) failed to boot: %s", (int)w->pid, why);
+        if (m->rolling && w->generation == m->plan.generation)
+            reload_roll_failed(m, why);
+    }
+}
+
+static void worker_ready(struct master *m, struct worker_proc *w)
+{
+    if (w->phase != PROC_BOOTING)
+        return; /* told to retire meanwhile */
+    w->phase = PROC_READY;
+    w->ready_ms = w->heard_ms = now_ms();
+    w->deadline_ms = NO_DEADLINE;
+    if (!m->has_served)
+        process_daemon_report(EXIT_STOPPED);
+    m->has_served = true;
+    if (m->stop_at_ms != NO_DEADLINE)
+        proc_order(w, DOWN_CLOSE, 0);
+    if (w->generation == m->plan.candidate)
+        reload_commit(m);
+}
+
+/* Takes what it has said. 0, or -1 with errno: nothing more will come (channel_recv_up). */
+static int take_messages(struct master *m, struct worker_proc *w)
+{
+    struct up_message message;
+    int got;
+
+    while ((got = channel_recv_up(w->channel.up_read, &message)) > 0) {
+        switch (message.type) {
+        case UP_READY: worker_ready(m, w); break;
+        case UP_HEARTBEAT: w->heard_ms = now_ms(); break;
+        case UP_BOOTFAIL: boot_failed(m, w, message.text); break;
+        case UP_RECYCLE: recycle(w, message.text); break;
+        }
+    }
+    return got;
+}
+
+/* One that closed its end is dead, and SIGCHLD says so, or is silent from now on. */
+void proc_hear(struct master *m, struct worker_proc *w)
+{
+    static const char why[] = "it sent what is no message";
+
+    if (take_messages(m, w) == 0)
+        return;
+    bool is_mad = errno == EPROTO;
+    ev_io_stop(m->loop, &w->up);
+    if (!is_mad || w->phase == PROC_KILLING)
+        return;
+    if (w->phase == PROC_BOOTING)
+        boot_failed(m, w, why);
+    else
+        log_critical("Worker (pid:%d) is killed: %s", (int)w->pid, why);
+    kill_worker(w, SIGKILL, NO_DEADLINE);
+}
+
+static void on_up(struct ev_loop *loop, struct ev_io *io, int revents)
+{
+    struct master *m = io->data;
+    struct worker_proc *w =
+        (struct worker_proc *)(void *)((char *)io - offsetof(struct worker_proc, up));
+
+    (void)loop;
+    (void)revents;
+    proc_hear(m, w);
+    master_reconcile(m);
+}
+
+static void log_death(const struct master *m, const struct worker_proc *w, int status)
+{
+    struct strbuf what = {0};
+    const struct slot *s = scoreboard_slot(m->scoreboard, (unsigned)(w - m->plan.procs));
+
+    if (atomic_load(&s->call_started_ms) != 0) {
+        strbuf_addstr(&what, " while it ran ");
+        describe_request(m, w, &what);
+    }
+    const char *during = what.data ? what.data : "";
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && w->phase != PROC_KILLING)
+        log_errorx("Worker (pid:%d) was sent SIGKILL! Perhaps out of memory?%s", (int)w->pid,
+                   during);
+    else if (WIFSIGNALED(status))
+        log_errorx("Worker (pid:%d) was sent SIG%s!%s", (int)w->pid,
+                   sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?", during);
+    else if (WEXITSTATUS(status) != 0 || w->phase == PROC_READY)
+        log_errorx("Worker (pid:%d) exited with code %d%s", (int)w->pid, WEXITSTATUS(status),
+                   during);
+    strbuf_release(&what);
+}
+
+static void worker_died(struct master *m, struct worker_proc *w, int status)
+{
+    uint64_t now = now_ms();
+
+    (void)take_messages(m, w); /* its last words */
+    if (w->phase == PROC_BOOTING && !w->failed_boot) {
+        struct error err;
+
+        if (WIFSIGNALED(status))
+            (void)error_set(&err, EXIT_APP, "it died of signal %d (%s) before it was ready",
+                            WTERMSIG(status), strsignal(WTERMSIG(status)));
+        else
+            (void)error_set(&err, EXIT_APP, "it exited with code %d before it was ready",
+                            WEXITSTATUS(status));
+        boot_failed(m, w, err.text);
+    } else if (!w->failed_boot) {
+        log_death(m, w, status);
+    }
+    if (w->phase != PROC_RETIRING && w->generation == m->plan.generation)
+        plan_note_death(&m->plan.backoffs[w->number], w->ready_ms > 0 ? now - w->ready_ms + 1 : 0,
+                        now);
+    ev_io_stop(m->loop, &w->up);
+    spawn_forget(w);
+}
+
+/* Every child that has ended; those that are no worker (an orphan, when we are pid 1) are only
+ * reaped. */
+void procs_reap(struct master *m)
+{
+    pid_t pid;
+    int status;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        for (unsigned i = 0; i < m->plan.proc_count; i++) {
+            struct worker_proc *w = &m->plan.procs[i];
+
+            if (w->phase != PROC_EMPTY && w->pid == pid) {
+                worker_died(m, w, status);
+                break;
+            }
+        }
+    }
+}
+
+bool proc_spawn(struct master *m, unsigned number, unsigned generation)
+{
+    struct generation *g = generation == m->plan.candidate ? m->candidate : m->current;
+    int place = plan_free_place(&m->plan);
+
+    if (place == PLAN_NONE) { /* the next death makes room */
+        if (!m->table_full)
+            log_warnx("No worker can be started: there are %u processes, most of them leaving",
+                      m->plan.proc_count);
+        m->table_full = true;
+        return false;
+    }
+    m->table_full = false;
+    struct worker_proc *w = &m->plan.procs[place];
+    const struct spawner spawner = {
+        .plan = &m->plan,
+        .scoreboard = m->scoreboard,
+        .loop = m->loop,
+        .control = &m->control,
+        .next_control = &m->next_control,
+        .pidfile = &m->pidfile,
+        .next_pidfile = &m->next_pidfile,
+    };
+    if (spawn_worker(&spawner, place, number, g) < 0) {
+        log_error("cannot start a worker (next try in %d s)", SPAWN_RETRY_MS / 1000);
+        m->spawn_not_before_ms = now_ms() + SPAWN_RETRY_MS;
+        return false;
+    }
+    ev_io_init(&w->up, on_up, w->channel.up_read, EV_READ);
+    w->up.data = m;
+    ev_io_start(m->loop, &w->up);
+    return true;
+}
+
+/* Who has grown past max_memory is replaced like one that has served max_requests. */
+void procs_weigh(struct master *m)
+{
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        struct worker_proc *w = &m->plan.procs[i];
+        uint64_t max = w->phase == PROC_READY ? w->settings->config.max_memory : 0, size;
+        char why[80];
+
+        if (max == 0 || w->recycle || process_private_memory(w->pid, &size) < 0 || size <= max)
+            continue;
+        (void)snprintf(why, sizeof(why), "max_memory (%llu MiB)", (unsigned long long)(size >> 20));
+        recycle(w, why);
+    }
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * procs - the master's dealings with its worker processes. What is to happen to which is plan.c's
+ * decision; here it is done.
+ */
+#ifndef GCORN_MASTER_PROCS_H
+#define GCORN_MASTER_PROCS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "system/channel.h"
+
+struct master;
+struct worker_proc;
+
+/* Sends an order that carries no descriptor. */
+void proc_order(const struct worker_proc *w, enum down_type type, uint64_t idle_ms);
+
+/* Tells a worker to finish, in the way that the master's state asks for; its deadline starts. */
+void proc_retire(struct master *m, struct worker_proc *w);
+
+/* A retiring one is to wait for its idle connections no longer. */
+void proc_hurry(struct worker_proc *w);
+
+/* Reads what a worker has to say. */
+void proc_hear(struct master *m, struct worker_proc *w);
+
+/* Starts a worker. False when it could not be: the log says why, and a time is set to try again. */
+bool proc_spawn(struct master *m, unsigned number, unsigned generation);
+
+/* Reaps every child that has ended, and deals with those that were workers. */
+void procs_reap(struct master *m);
+
+/* Ends who is past a deadline; who is silent, or in a call for too long; who boots for nothing. */
+void procs_kill_late(struct master *m, uint64_t now);
+void procs_judge(struct master *m, uint64_t now);
+void procs_kill_booting(struct master *m);
+
+/* Has those replaced that have grown past max_memory. */
+void procs_weigh(struct master *m);
+
+#endif

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See reload.h. The order matters: what can fail comes first, and each step that the current
+ * generation would notice (its directory, its control socket, its pid file) waits for the commit.
+ */
+#include "master/reload.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/strbuf.h"
+#include "base/util.h"
+#include "master/state.h"
+#include "system/process.h"
+
+enum {
+    TICK_MS = 1000,    /* workers are judged this often at least */
+    TICK_MIN_MS = 100, /* and at most */
+    TICKS_PER_TIMEOUT = 4,
+    SPARE_DESCRIPTORS = 64,   /* of a worker, besides its connections */
+    DESCRIPTORS_PER_SLOT = 3, /* of the master: a channel's two ends, and one to spare */
+};
+
+void reload_drop(struct master *m)
+{
+    generation_unref(m->candidate, true);
+    m->candidate = NULL;
+    m->plan.candidate = 0;
+    listener_close(&m->next_control, true);
+    pidfile_close(&m->next_pidfile);
+}
+
+/* Remembers how a reload ended, and tells those who wait for one of these. */
+static void note_reload_failed(struct master *m, uint64_t first, uint64_t last, const char *why)
+{
+    m->last_reload = (struct status_reload){.at = time(NULL), .generation = m->current->id};
+    (void)snprintf(m->last_reload.why, sizeof(m->last_reload.why), "%s", why);
+    control_reload_failed(&m->control, first, last, why);
+}
+
+void reload_note_done(struct master *m)
+{
+    m->rolling = false;
+    m->last_reload =
+        (struct status_reload){.at = time(NULL), .ok = true, .generation = m->current->id};
+    control_reload_done(&m->control, m->reload_committed, m->current->id);
+}
+
+/* Whichever way it ended: somebody may have asked for another meanwhile. */
+static void reload_over(struct master *m)
+{
+    if (!m->reload_again)
+        return;
+    m->reload_again = false;
+    reload_begin(m);
+}
+
+void reload_failed(struct master *m, const char *why)
+{
+    log_errorx("Reload failed: %s. Generation %u goes on unchanged", why, m->current->id);
+    reload_drop(m);
+    note_reload_failed(m, m->reloads_begun, m->reloads_begun, why);
+    reload_over(m);
+}
+
+/* The master is in the directory of the generation that counts, but for moments. */
+void reload_enter_current(struct master *m)
+{
+    if (generation_enter(m->current) < 0)
+        log_error("cannot change to the directory of generation %u", m->current->id);
+}
+
+static int check_new(const struct master *m, const struct config *cfg, struct error *err)
+{
+    if ((unsigned)cfg->workers * 2 > m->plan.proc_count)
+        return error_set(err, EXIT_USAGE,
+                         "workers: %d are more than this master has room for (%u): restart it",
+                         cfg->workers, m->plan.proc_count / 2);
+    return 0;
+}
+
+/* Opens the control socket that cfg wants, if that is another than there is now. The one that
+ * nobody asked for may fail. 0, or -1 with err. */
+static int open_control(struct master *m, const struct config *cfg, struct error *err)
+{
+    const char *now = control_path(&m->control), *path = cfg->control_socket;
+
+    m->control_changes = now && path ? !listener_has_file(&m->control.listener, path) : now != path;
+    if (!m->control_changes || !path || control_listen(&m->next_control, path, err) == 0)
+        return 0;
+    if (config_origin(cfg, config_find("control_socket"))->source != SOURCE_DEFAULT)
+        return -1;
+    log_warnx("%s: gcornctl cannot be used", err->text);
+    return 0;
+}
+
+/* Locks the pid file that cfg wants, if that is another than there is now, or none any more. 0, or
+ * -1 with err. */
+static int open_pidfile(struct master *m, const struct config *cfg, struct error *err)
+{
+    const char *path = cfg->pidfile;
+
+    m->pidfile_changes = path ? !pidfile_is(&m->pidfile, path) : m->pidfile.path != NULL;
+    return m->pidfile_changes && path ? pidfile_open(&m->next_pidfile, path, err) : 0;
+}
+
+int reload_open_files(struct master *m, const struct config *cfg, struct error *err)
+{
+    return open_pidfile(m, cfg, err) < 0 || open_control(m, cfg, err) < 0 ? -1 : 0;
+}
+
+static struct generation *load_generation(struct master *m, struct error *err)
+{
+    struct config config;
+
+    if (start_load_config(m->start, &config, err) < 0)
+        return NULL;
+    if (check_new(m, &config, err) < 0) {
+        config_release(&config);
+        return NULL;
+    }
+    struct generation *g = generation_new(++m->last_generation, &config, m->current, err);
+    if (g && reload_open_files(m, &g->config, err) < 0) {
+        generation_unref(g, true);
+        return NULL;
+    }
+    return g;
+}
+
+/* The descriptors of a worker are its connections and a few more; the master's are the channels,
+ * and the sockets and logs of all generations. */
+void reload_raise_limits(const struct master *m, const struct generation *g)
+{
+    const struct config *cfg = &g->config;
+    rlim_t workers_need = (rlim_t)cfg->worker_connections + SPARE_DESCRIPTORS, got;
+    rlim_t master_needs =
+        (rlim_t)m->plan.proc_count * DESCRIPTORS_PER_SLOT + g->listener_count + SPARE_DESCRIPTORS;
+    rlim_t wanted = workers_need > master_needs ? workers_need : master_needs;
+    struct rlimit before;
+
+    if (getrlimit(RLIMIT_NOFILE, &before) < 0 || before.rlim_cur >= wanted)
+        return;
+    if (process_raise_nofile(wanted, &got) < 0 || got < workers_need)
+        log_warnx("open files are limited to %llu, too few for worker_connections = %d: raise the "
+                  "hard limit (ulimit -n, LimitNOFILE=)",
+                  (unsigned long long)got, cfg->worker_connections);
+    else if (got < wanted)
+        log_warnx("open files are limited to %llu, perhaps too few for workers = %d: raise the "
+                  "hard limit (ulimit -n, LimitNOFILE=)",
+                  (unsigned long long)got, cfg->workers);
+    else
+        log_info("Open files: limit raised from %llu to %llu to fit %s",
+                 (unsigned long long)before.rlim_cur, (unsigned long long)got,
+                 before.rlim_cur < workers_need ? "worker_connections" : "workers");
+}
+
+/* New settings are read and opened and one worker is booted with them; only when that one is READY
+ * do they count. */
+void reload_begin(struct master *m)
+{
+    struct error err;
+
+    if (m->plan.stopping || m->stop_at_ms != NO_DEADLINE)
+        return;
+    if (m->candidate) {
+        m->reload_again = true;
+        return;
+    }
+    log_info("Hang up: Master");
+    m->reloads_begun++;
+    struct generation *g = load_generation(m, &err);
+    reload_enter_current(m);
+    if (!g) {
+        reload_failed(m, err.text);
+        return;
+    }
+    reload_raise_limits(m, g); /* its first worker is to have the room already */
+    m->candidate = g;
+    m->plan.candidate = g->id;
+}
+
+void reload_log_listeners(const struct generation *g)
+{
+    for (size_t i = 0; i < g->listener_count; i++)
+        log_info("Listening at: %s (%d)", g->listeners[i]->name, (int)getpid());
+}
+
+static void apply_control(struct master *m)
+{
+    if (m->control_changes)
+        control_serve(&m->control, &m->next_control);
+    m->control_changes = false;
+}
+
+static void apply_pidfile(struct master *m)
+{
+    if (!m->pidfile_changes)
+        return;
+    pidfile_close(&m->pidfile);
+    m->pidfile = m->next_pidfile;
+    m->next_pidfile = (struct pidfile){.fd = -1};
+    m->pidfile_changes = false;
+}
+
+/* Puts what is the master's own in order with the settings that now count. */
+void reload_apply(struct master *m)
+{
+    const struct config *cfg = config_of(m);
+
+    log_set_fd(m->current->error_fd);
+    log_set_level((enum log_level)cfg->loglevel);
+    m->plan.workers = (unsigned)cfg->workers;
+    m->plan.generation = m->current->id;
+    process_title_set("gcorn: master [%s]", cfg->proc_name ? cfg->proc_name : cfg->wsgi_app);
+    apply_control(m);
+    apply_pidfile(m);
+}
+
+/* Judging once a second would let a call of a short timeout run for twice as long. */
+void reload_set_tick(struct master *m)
+{
+    uint64_t tick = TICK_MS;
+    const struct generation *g = m->current;
+
+    do {
+        uint64_t quarter = g->config.timeout_ms / TICKS_PER_TIMEOUT;
+
+        if (g->config.timeout_ms > 0 && quarter < tick)
+            tick = quarter > TICK_MIN_MS ? quarter : TICK_MIN_MS;
+        g = g->next;
+    } while (g != m->current);
+    ev_timer_stop(m->loop, &m->tick);
+    ev_timer_set(&m->tick, (double)tick / 1000, (double)tick / 1000);
+    ev_timer_start(m->loop, &m->tick);
+}
+
+static const char *build_id(const struct generation *g)
+{
+    return g->image.build_id[0] != '\0' ? g->image.build_id : "none";
+}
+
+void reload_commit(struct master *m)
+{
+    struct generation *old = m->current;
+    struct strbuf changes = {0};
+    size_t count = config_diff(&old->config, &m->candidate->config, &changes);
+
+    m->current = m->candidate;
+    m->candidate = NULL;
+    m->plan.candidate = 0;
+    m->reload_committed = m->reloads_begun;
+    m->rolling = true;
+    reload_enter_current(m);
+    reload_apply(m);
+    reload_set_tick(m);
+    generation_apply_backlog(m->current);
+    memset(m->plan.backoffs, 0, m->plan.proc_count * sizeof(*m->plan.backoffs));
+    log_info("Reloaded: generation %u -> %u, %s", old->id, m->current->id,
+             count > 0 ? changes.data : "no setting changed");
+    if (strcmp(old->image.build_id, m->current->image.build_id) == 0)
+        log_info("Application: build-id %s, unchanged", build_id(old));
+    else
+        log_info("Application: build-id %s -> %s", build_id(old), build_id(m->current));
+    if (old->config.daemon != config_of(m)->daemon)
+        log_warnx("daemon: only a restart can change it");
+    reload_log_listeners(m->current);
+    strbuf_release(&changes);
+    generation_unref(old, true);
+    reload_over(m);
+}
+
+/* The new generation serves, and yet a worker of it did not boot. It is tried again, but nobody is
+ * kept waiting for that. */
+void reload_roll_failed(struct master *m, const char *why)
+{
+    struct error err;
+
+    m->rolling = false;
+    (void)error_set(&err, EXIT_APP, "generation %u serves, but not all of its workers booted: %s",
+                    m->current->id, why);
+    note_reload_failed(m, 0, m->reload_committed, err.text);
+}

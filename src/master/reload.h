@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * reload - a reload as a transaction: new settings are read and all that they name is opened, one
+ * worker (the canary) is booted with them, and only when it is READY do they count. Until then, and
+ * after any failure, the current generation goes on untouched.
+ */
+#ifndef GCORN_MASTER_RELOAD_H
+#define GCORN_MASTER_RELOAD_H
+
+struct config;
+struct error;
+struct generation;
+struct master;
+
+/* HUP. While one is under way, the next is remembered; while the server stops, nothing happens. */
+void reload_begin(struct master *m);
+
+/* The canary is READY: its generation counts from now on. */
+void reload_commit(struct master *m);
+
+/* It is not, because of why: everything is as before. */
+void reload_failed(struct master *m, const char *why);
+
+/* The new generation counts, but one of its workers did not boot. */
+void reload_roll_failed(struct master *m, const char *why);
+
+/* All its workers are there. */
+void reload_note_done(struct master *m);
+
+/* Lets go of a candidate, if there is one. */
+void reload_drop(struct master *m);
+
+/* The directory and umask of the current generation are the master's again, after another's were.
+ */
+void reload_enter_current(struct master *m);
+
+/* Opens the master's own files as these settings want them, pid file and control socket, without
+ * letting go of those that it has: reload_apply swaps them. 0, or -1 with err. */
+int reload_open_files(struct master *m, const struct config *cfg, struct error *err);
+
+/* What start and reload share: puts what is the master's own in order with the settings that now
+ * count; makes room for a generation's descriptors; announces its sockets; judges as often as the
+ * timeouts of all living generations ask for. */
+void reload_apply(struct master *m);
+void reload_raise_limits(const struct master *m, const struct generation *g);
+void reload_log_listeners(const struct generation *g);
+void reload_set_tick(struct master *m);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * state - what the master knows and wants, in one struct that the files of this room share:
+ *
+ *   master.c   the loop, signals, stopping, start and end
+ *   procs.c    the worker processes: orders to them, judging them, their lives and deaths
+ *   reload.c   a reload, from HUP to its outcome
+ *   plan.c     the decisions, on plain structs
+ */
+#ifndef GCORN_MASTER_STATE_H
+#define GCORN_MASTER_STATE_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "master/control.h"
+#include "master/generation.h"
+#include "master/plan.h"
+#include "master/status.h"
+#include "system/pidfile.h"
+#include "system/scoreboard.h"
+
+struct master {
+    const struct start *start;
+    struct ev_loop *loop;
+    struct plan plan;
+    struct generation *current;
+    struct generation *candidate; /* being tried by a reload; NULL: none */
+    unsigned last_generation;
+    bool reload_again;   /* a HUP came while one was under way */
+    bool has_served;     /* a worker was READY once */
+    uint64_t stop_at_ms; /* the end of drain_delay; NO_DEADLINE: none runs */
+    bool quick;          /* stopping without waiting for requests */
+    int exit_status;
+
+    uint64_t reloads_begun; /* since the start; each has its number */
+    uint64_t reload_committed;
+    bool rolling; /* that one's workers are not all there yet */
+    struct status_reload last_reload;
+
+    struct control control;
+    struct listener next_control; /* of the candidate */
+    bool control_changes;         /* with the candidate, to that or to none */
+
+    struct scoreboard *scoreboard;
+    struct pidfile pidfile;
+    struct pidfile next_pidfile; /* of the candidate */
+    bool pidfile_changes;        /* with the candidate, to that or to none */
+
+    struct ev_signal signals[10];
+    size_t signal_count;
+    struct ev_timer tick; /* judging */
+    struct ev_timer wake; /* the next deadline */
+    struct ev_check awake;
+    uint64_t started_ms;
+    uint64_t awake_ms; /* when the loop last came to life */
+    uint64_t judged_from_ms;
+    uint64_t spawn_not_before_ms; /* fork failed */
+    bool table_full;              /* and the log says so */
+};
+
+/* The settings that count. */
+static inline const struct config *config_of(const struct master *m)
+{
+    return &m->current->config;
+}
+
+/* master.c: makes the processes match what is wanted; stops, quickly or when requests are answered,
+ * with this exit status. */
+void master_reconcile(struct master *m);
+void master_stop(struct master *m, bool quick, int status);
+
+#endif
