@@ -21,7 +21,7 @@ DEPS_BUILD := gcc libc6-dev pkg-config libev-dev libyaml-dev libjansson-dev
 DEPS_TEST := libcmocka-dev python3 python3-pytest nginx-light curl g++ procps
 DEPS_BENCH := nghttp2-client valgrind strace wrk
 GOALS := $(filter-out deps deps-bench,$(MAKECMDGOALS))
-DEPS := $(DEPS_BUILD) $(if $(filter check% fuzz,$(GOALS)),$(DEPS_TEST)) \
+DEPS := $(DEPS_BUILD) $(if $(filter check% fuzz coverage zerodrop%,$(GOALS)),$(DEPS_TEST)) \
         $(if $(filter deps-bench,$(MAKECMDGOALS)),$(DEPS_BENCH))
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # RUNLEVEL=1: a server that comes as a dependency of the tests is not started

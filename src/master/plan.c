@@ -144,7 +144,7 @@ bool plan_spawn(const struct plan *p, uint64_t now_ms, unsigned *number, unsigne
 {
     if (p->stopping)
         return false;
-    if (p->candidate != 0 && !has_canary(p) && has_room_for_reload(p)) {
+    if (p->candidate != 0 && !has_canary(p) && has_room_for_reload(p) && !is_rolling(p)) {
         *number = 0;
         *generation = p->candidate;
         return true;
@@ -152,8 +152,8 @@ bool plan_spawn(const struct plan *p, uint64_t now_ms, unsigned *number, unsigne
     for (unsigned n = 0; n < p->workers; n++) {
         if (has_current(p, n, is_coming) || now_ms < p->backoffs[n].not_before_ms)
             continue;
-        if (has_serving_old(p, n) && is_rolling(p))
-            continue;
+        if (has_serving_old(p, n) && (is_rolling(p) || p->candidate != 0))
+            continue; /* one at a time; and a reload that is under way replaces it anyway */
         *number = n;
         *generation = p->generation;
         return true;
