@@ -5,11 +5,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
 
-from server import REPO, wait_for
+from server import GCORN, PATIENCE, REPO, example, wait_for
 from test_master import Held, install, pid_of, write_config
 
 APPS = f"{REPO}/tests/system/apps"
@@ -250,3 +251,68 @@ def test_an_application_being_written_is_refused(gcorn, app, tmp_path):
     server.kill(signal.SIGHUP)
     server.wait_log(r"Reload failed: \./app\.so is not whole: is it being written\?")
     assert server.get("/version").text == "one"
+
+
+# ---- release directories, containers ------------------------------------------------------------
+
+
+def test_a_symlinked_release_directory_is_followed_anew(gcorn, app, tmp_path):
+    """current -> releases/1: the start's directory is remembered by its name, as $PWD has it."""
+    for number in ("1", "2"):
+        (tmp_path / number).mkdir()
+        install(tmp_path / number / "app.so", app("probe", f'-DVERSION="{number}"'))
+        write_config(tmp_path / number, keepalive=f"{number}0s")
+    os.symlink("1", tmp_path / "current")
+    server = gcorn("app.so:handler", directory=tmp_path / "current",
+                   env={"PWD": f"{tmp_path}/current"})
+    server.error_log, server.output = server.error_log.resolve(), server.output.resolve()
+    assert server.get("/version").text == "1"
+    os.symlink("2", tmp_path / "new")
+    os.rename(tmp_path / "new", tmp_path / "current")
+    mark = server.mark()
+    server.kill(signal.SIGHUP)
+    server.wait_log(r"Reloaded: generation 1 -> 2, keepalive 10s -> 20s", after=mark)
+    wait_for(lambda: server.get("/version").text == "2", "the new release")
+
+
+PID_1 = """
+import os, re, signal, subprocess, sys, time
+log = open("log", "w+")
+pid = os.fork()
+if pid:                                   # pid 1 becomes gcorn
+    os.dup2(log.fileno(), 2)
+    os.execv(sys.argv[1], sys.argv[1:])
+stranger = os.fork()
+if stranger == 0:                         # an orphan, which pid 1 must reap
+    grandchild = os.fork()
+    if grandchild == 0:
+        os._exit(3)
+    open("orphan", "w").write(str(grandchild))
+    os._exit(0)
+os.waitpid(stranger, 0)
+deadline = time.monotonic() + 20
+def until(condition):
+    while not condition():
+        assert time.monotonic() < deadline, open("log").read()
+        os.sched_yield()
+until(lambda: re.search(r"Booting worker", open("log").read()))
+until(lambda: not os.path.exists("/proc/" + open("orphan").read()))
+os.kill(1, signal.SIGTERM)
+"""
+
+
+def test_as_pid_1_it_reaps_strangers_and_stops_on_term(tmp_path):
+    namespace = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if os.getuid() != 0 or subprocess.run([*namespace, "true"], check=False,
+                                          capture_output=True).returncode != 0:
+        pytest.skip("needs root and namespaces")
+    (tmp_path / "driver.py").write_text(PID_1)
+    done = subprocess.run([*namespace, sys.executable, "driver.py", GCORN, "-w", "1", "-b",
+                           "127.0.0.1:0", example("hello")],
+                          cwd=tmp_path, timeout=4 * PATIENCE, check=False, capture_output=True,
+                          text=True)
+    log = (tmp_path / "log").read_text()
+    assert done.returncode == 0, done.stderr + log
+    assert "Shutting down: Master" in log
+    assert "code 3" not in log  # the orphan's end is nobody's business
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["driver.py", "log", "orphan"]
