@@ -127,12 +127,14 @@ EXAMPLE_SOS := $(EXAMPLES:%=$(B)/examples/%.so)
 UNIT_SRCS := $(wildcard tests/unit/test_*.c)
 UNIT_TESTS := $(UNIT_SRCS:tests/unit/%.c=$(B)/tests/%)
 
-.PHONY: all coverage examples check check-corpus fuzz-run check-unit check-system check-headers check-includes fuzz bench count \
+.PHONY: all objects coverage examples check check-corpus fuzz-run check-unit check-system check-headers check-includes fuzz bench count \
         install uninstall docs lint clean run zerodrop zerodrop-short
 .DELETE_ON_ERROR:
 
 all: $(B)/gcorn $(B)/gcornctl examples
 examples: $(EXAMPLE_SOS)
+# Compiles without linking: make objects CC=aarch64-linux-gnu-gcc B=build/aarch64
+objects: $(B)/main.o $(OBJS) $(LLHTTP_OBJS)
 
 # ---- building --------------------------------------------------------------------------------
 #
@@ -278,7 +280,9 @@ count: all
 
 bench: all
 	@$(PYTHON) -B tests/bench/start.py $(B)
+	@$(PYTHON) -B tests/bench/idle.py $(B)
 	@$(PYTHON) -B tests/bench/fair.py $(B)
+	@$(PYTHON) -B tests/bench/slow.py $(B)
 
 # ---- keeping ---------------------------------------------------------------------------------
 
