@@ -30,7 +30,7 @@ static bool is_blank(char c)
 
 static bool is_token_char(char c)
 {
-    return syntax_tchar[(unsigned char)c];
+    return syntax_is_tchar(c);
 }
 
 static bool is_quoted_char(char c)

@@ -9,8 +9,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* What a byte may be part of. */
+enum { SYNTAX_TCHAR = 1, SYNTAX_REG_NAME = 2 };
+extern const unsigned char syntax_class[256];
+
 /* tchar, RFC 9110 5.6.2: what methods and field names are made of. */
-extern const bool syntax_tchar[256];
+static inline bool syntax_is_tchar(char c)
+{
+    return syntax_class[(unsigned char)c] & SYNTAX_TCHAR;
+}
 
 bool syntax_is_token(const char *p, size_t len); /* at least one tchar, nothing else */
 

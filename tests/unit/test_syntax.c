@@ -26,7 +26,7 @@ static void test_syntax_tchar(void **state)
                     (c != 0 && strchr(others, c));
         char byte = (char)c;
 
-        assert_int_equal(syntax_tchar[c], want);
+        assert_int_equal(syntax_is_tchar((char)c), want);
         assert_int_equal(syntax_is_token(&byte, 1), want);
     }
     assert_false(syntax_is_token("", 0));
