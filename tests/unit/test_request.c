@@ -469,7 +469,8 @@ static void test_request_method_bytes(void **state)
         raw[0] = (char)c;
         if (c == '\r') /* begins an empty line, which then is none */
             continue;
-        assert_int_equal(status_of(raw, sizeof(raw) - 1, &normal), syntax_is_tchar((char)c) ? 501 : 400);
+        assert_int_equal(status_of(raw, sizeof(raw) - 1, &normal),
+                         syntax_is_tchar((char)c) ? 501 : 400);
     }
 }
 
@@ -893,7 +894,8 @@ static const struct row chunks[] = {
     /* sizes beyond all bounds */
     BAD(400, CHUNKED "10000000000000000\r\nx"), /* 2^64 */
     BAD(400, CHUNKED "10000000000000005\r\nhello\r\n0\r\n\r\n"),
-    BODY(CHUNKED "00000000000000005\r\nhello\r\n0\r\n\r\n", "hello"), /* zeros in front do not count */
+    BODY(CHUNKED "00000000000000005\r\nhello\r\n0\r\n\r\n",
+         "hello"),                                               /* zeros in front do not count */
     BAD(400, CHUNKED "10000000000000005\r\nhello\r\n0\r\n\r\n"), /* 17 digits */
     BAD(413, CHUNKED "ffffffffffffffff\r\nx"),
     BAD(413, CHUNKED "fffffffffffffffe\r\nx"),
