@@ -304,8 +304,8 @@ static void conn_answer(struct conn *c)
     if (w->app.on_pre_request)
         w->app.on_pre_request(env);
     response_run(env, w->app.handler);
-    w->last_caller = c;
     w->last_call_ns = worker_call_end(w);
+    fair_note_call(&w->fair, c->serial, w->last_call_ns / 1000000, w->now_ns / 1000000);
     if (w->last_call_ns > CALL_LONG_NS)
         worker_hear_orders(w); /* told to stop meanwhile: then this answer says so */
     env->response.close = must_close(c);
@@ -467,8 +467,7 @@ static void conn_read(struct conn *c)
     ssize_t n = read(c->fd, w->in, WORKER_IN_SIZE);
 
     if (n > 0) {
-        if (c != w->last_caller) /* who waited for its own call has nothing to gain */
-            fair_note_wait(&w->fair, worker_waited_ms(w), w->now_ns / 1000000);
+        fair_note_wait(&w->fair, c->serial, worker_waited_ms(w), w->now_ns / 1000000);
         w->slot->bytes_in += (uint64_t)n;
         if (peer_owes_preface(&c->peer))
             conn_read_preface(c, w->in, (size_t)n);
@@ -525,6 +524,7 @@ void conn_open(struct worker *w, int fd, const struct listener *l, const void *a
     c->fd = fd;
     c->closing = c->peer_ended = c->more = false;
     c->env = NULL;
+    c->serial = w->slot->connections_accepted;
     c->in = c->out = (struct strbuf){0};
     c->out_sent = c->piece_len = 0;
     peer_open(&c->peer, &w->peers, l, address);

@@ -37,6 +37,7 @@ struct conn {
     struct timer timer; /* first: a timer is its connection */
     struct ev_io io;
     struct conn *next; /* in the free list, or in the queue */
+    uint64_t serial;   /* the how-many-eth of the worker: never reused, unlike its place */
     int fd;
     enum conn_state state;
     bool closing;      /* no further request is taken */

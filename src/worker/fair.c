@@ -4,15 +4,19 @@
  */
 #include "worker/fair.h"
 
-void fair_note_wait(struct fair *f, uint64_t waited_ms, uint64_t now_ms)
+void fair_note_call(struct fair *f, uint64_t serial, uint64_t took_ms, uint64_t now_ms)
 {
-    if (waited_ms <= FAIR_WAIT_MS)
-        return;
-    if (f->memory_ms == 0 || now_ms > f->until_ms + f->memory_ms)
-        f->memory_ms = FAIR_MEMORY_MS;
-    else if (now_ms >= f->until_ms && f->memory_ms < FAIR_MEMORY_MAX_MS)
-        f->memory_ms *= 2; /* connections were kept anew, and one of them waited at once */
-    f->until_ms = now_ms + f->memory_ms;
+    if (f->last_serial != 0 && serial != f->last_serial)
+        f->shared_until_ms = now_ms + FAIR_MEMORY_MS;
+    f->last_serial = serial;
+    if (took_ms > FAIR_SLOW_MS && now_ms < f->shared_until_ms)
+        f->until_ms = now_ms + FAIR_MEMORY_MS;
+}
+
+void fair_note_wait(struct fair *f, uint64_t serial, uint64_t waited_ms, uint64_t now_ms)
+{
+    if (waited_ms > FAIR_SLOW_MS && serial != f->last_serial)
+        f->until_ms = now_ms + FAIR_MEMORY_MS;
 }
 
 bool fair_lets_go(const struct fair *f, uint64_t now_ms)

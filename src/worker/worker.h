@@ -81,8 +81,7 @@ struct worker {
     uint64_t calls_ns;     /* spent in application code so far: client time stands still in it */
     uint64_t request_count;
     struct fair fair;
-    const struct conn *last_caller; /* whose request the last call was for; to compare with only */
-    uint64_t last_call_ns;          /* how long it took */
+    uint64_t last_call_ns; /* how long the last call took */
 
     char *in;          /* WORKER_IN_SIZE bytes that every read goes to */
     struct strbuf out; /* lent to the connection that is being served */
