@@ -66,6 +66,7 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
         .listeners = g->listeners,
         .listener_count = g->listener_count,
         .slot = scoreboard_slot(s->scoreboard, (unsigned)place),
+        .commons = scoreboard_commons(s->scoreboard),
         .number = number,
         .generation = g->id,
         .access_fd = g->access_fd,

@@ -30,6 +30,8 @@ struct header {
     uint32_t slot_count;
 };
 
+enum { COMMONS_OFFSET = 512 }; /* in the header's page, apart from what is only read */
+
 struct scoreboard {
     int fd;
     unsigned count;
@@ -75,6 +77,11 @@ struct scoreboard *scoreboard_new(unsigned count, struct error *err)
     memcpy(h.magic, magic, sizeof(magic));
     memcpy(sb->map, &h, sizeof(h));
     return sb;
+}
+
+struct commons *scoreboard_commons(struct scoreboard *sb)
+{
+    return (struct commons *)(void *)(sb->map + COMMONS_OFFSET);
 }
 
 struct scoreboard *scoreboard_attach(int fd, struct error *err)

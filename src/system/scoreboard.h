@@ -64,6 +64,13 @@ struct slot {
 };
 _Static_assert(sizeof(struct slot) == SLOT_SIZE, "slots are shared between versions of gcorn");
 
+/* What the workers tell each other, in the header's page. Times are now_ms(); a broken worker can
+ * spoil them, which costs connections their keep-alive and nothing else. */
+struct commons {
+    _Atomic uint64_t shared_until_ms; /* connections share a worker somewhere */
+    _Atomic uint64_t slow_until_ms;   /* and its calls are slow: see fair.h */
+};
+
 /* count zeroed slots, 1 to SCOREBOARD_MAX_SLOTS. NULL with err filled. */
 struct scoreboard *scoreboard_new(unsigned count, struct error *err);
 
@@ -76,6 +83,7 @@ void scoreboard_free(struct scoreboard *sb);
 
 /* i must be below the count. */
 struct slot *scoreboard_slot(struct scoreboard *sb, unsigned i);
+struct commons *scoreboard_commons(struct scoreboard *sb);
 unsigned scoreboard_count(const struct scoreboard *sb);
 int scoreboard_fd(const struct scoreboard *sb); /* close-on-exec; remains the scoreboard's */
 

@@ -20,11 +20,12 @@ enum {
     FAIR_MEMORY_MS = 4000, /* and is remembered so long, as is that connections share the worker */
 };
 
+struct commons;
+
 struct fair {
     bool enabled;
-    uint64_t last_serial;     /* of the connection served last */
-    uint64_t shared_until_ms; /* several connections share the worker */
-    uint64_t until_ms;        /* connections are let go until then */
+    uint64_t last_serial; /* of the connection served last */
+    struct commons *commons;
 };
 
 /* A call for the connection with this serial number (never reused, not 0) took took_ms. */

@@ -672,6 +672,7 @@ void worker_run(const struct worker_args *args)
     w->config = args->config;
     w->slot = args->slot;
     w->access_fd = args->access_fd;
+    w->fair.commons = args->commons;
     w->fair.enabled = w->config->fair_close && w->config->workers > 1; /* a sibling to go to */
     become_worker(args);
     log_info("Booting worker with pid: %d", (int)the_pid);

@@ -38,7 +38,8 @@ struct worker_args {
     size_t listener_count;
     struct channel channel; /* its own ends */
     struct slot *slot;
-    unsigned number; /* gcorn_slot() */
+    struct commons *commons; /* of all workers */
+    unsigned number;         /* gcorn_slot() */
     unsigned generation;
     int access_fd;          /* -1: no access log */
     const char *check_path; /* of a canary: to be asked for before it is ready; else NULL */

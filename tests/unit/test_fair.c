@@ -9,13 +9,15 @@
 
 #include <cmocka.h>
 
+#include "system/scoreboard.h"
 #include "worker/fair.h"
 
 enum { NOW = 1000000, ONE = 1, TWO = 2 };
 
 static void test_fair_quick_calls_keep(void **state)
 {
-    struct fair f = {.enabled = true};
+    struct commons commons = {0};
+    struct fair f = {.enabled = true, .commons = &commons};
 
     (void)state;
     for (uint64_t i = 0; i < 100; i++)
@@ -25,7 +27,8 @@ static void test_fair_quick_calls_keep(void **state)
 
 static void test_fair_one_client_is_kept(void **state)
 {
-    struct fair f = {.enabled = true};
+    struct commons commons = {0};
+    struct fair f = {.enabled = true, .commons = &commons};
 
     (void)state;
     for (uint64_t i = 0; i < 100; i++)
@@ -36,7 +39,8 @@ static void test_fair_one_client_is_kept(void **state)
 
 static void test_fair_slow_call_among_several(void **state)
 {
-    struct fair f = {.enabled = true};
+    struct commons commons = {0};
+    struct fair f = {.enabled = true, .commons = &commons};
 
     (void)state;
     fair_note_call(&f, ONE, 1, NOW);
@@ -48,7 +52,8 @@ static void test_fair_slow_call_among_several(void **state)
 
 static void test_fair_forgets_the_others(void **state)
 {
-    struct fair f = {.enabled = true};
+    struct commons commons = {0};
+    struct fair f = {.enabled = true, .commons = &commons};
 
     (void)state;
     fair_note_call(&f, ONE, 1, NOW);
@@ -59,7 +64,8 @@ static void test_fair_forgets_the_others(void **state)
 
 static void test_fair_wait_behind_another(void **state)
 {
-    struct fair f = {.enabled = true};
+    struct commons commons = {0};
+    struct fair f = {.enabled = true, .commons = &commons};
 
     (void)state;
     fair_note_call(&f, ONE, 100, NOW);
@@ -71,13 +77,25 @@ static void test_fair_wait_behind_another(void **state)
 
 static void test_fair_disabled(void **state)
 {
-    struct fair f = {.enabled = false};
+    struct commons commons = {0};
+    struct fair f = {.enabled = false, .commons = &commons};
 
     (void)state;
     fair_note_call(&f, ONE, 1, NOW);
     fair_note_call(&f, TWO, 100, NOW);
     fair_note_wait(&f, ONE, 100, NOW);
     assert_false(fair_lets_go(&f, NOW));
+}
+
+static void test_fair_is_known_to_siblings(void **state)
+{
+    struct commons commons = {0};
+    struct fair f = {.enabled = true, .commons = &commons}, sibling = f;
+
+    (void)state;
+    fair_note_call(&f, ONE, 1, NOW);
+    fair_note_call(&f, TWO, 100, NOW);
+    assert_true(fair_lets_go(&sibling, NOW));
 }
 
 int main(void)
@@ -89,6 +107,7 @@ int main(void)
         cmocka_unit_test(test_fair_forgets_the_others),
         cmocka_unit_test(test_fair_wait_behind_another),
         cmocka_unit_test(test_fair_disabled),
+        cmocka_unit_test(test_fair_is_known_to_siblings),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
