@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from server import GCORN, PATIENCE, REPO, example, wait_for
+from server import GCORN, PATIENCE, REPO, SLOWER, example, wait_for
 from test_master import Held, install, pid_of, write_config
 
 APPS = f"{REPO}/tests/system/apps"
@@ -43,7 +43,7 @@ def test_recycling_goes_one_worker_at_a_time(gcorn, probe):
     server = gcorn(probe, "--max-requests", "10", "--workers", "3")
     for _ in range(200):
         assert server.get("/pid").status == 200
-        assert len(server.worker_pids) <= 3 + 3
+        assert len(server.worker_pids) <= 3 + 3 * SLOWER  # leaving takes sanitizers a while
     wait_for(lambda: server.log().count("max_requests") >= 3, "three to be replaced")
 
 
