@@ -422,6 +422,7 @@ int master_run(const struct start *start, struct config *config)
     start_watchers(&m);
     (void)sigemptyset(&mine);
     process_signals_unblock(&mine);
+    procs_reap(&m); /* pid 1 inherits what ended before it listened for SIGCHLD */
     master_reconcile(&m);
     (void)ev_run(m.loop, 0);
     log_info("Shutting down: Master");

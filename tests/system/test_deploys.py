@@ -43,7 +43,7 @@ def test_recycling_goes_one_worker_at_a_time(gcorn, probe):
     server = gcorn(probe, "--max-requests", "10", "--workers", "3")
     for _ in range(200):
         assert server.get("/pid").status == 200
-        assert len(server.worker_pids) <= 3 + 3 * SLOWER  # leaving takes sanitizers a while
+        assert len(server.worker_pids) <= 3 + 3  # never more leave than serve
     wait_for(lambda: server.log().count("max_requests") >= 3, "three to be replaced")
 
 
@@ -278,6 +278,10 @@ def test_a_symlinked_release_directory_is_followed_anew(gcorn, app, tmp_path):
 PID_1 = """
 import os, re, signal, subprocess, sys, time
 log = open("log", "w+")
+early = os.fork()                         # ended before gcorn can have heard of it
+if early == 0:
+    os._exit(4)
+os.waitid(os.P_PID, early, os.WEXITED | os.WNOWAIT)
 pid = os.fork()
 if pid:                                   # pid 1 becomes gcorn
     os.dup2(log.fileno(), 2)
@@ -293,16 +297,19 @@ os.waitpid(stranger, 0)
 deadline = time.monotonic() + 20
 def until(condition):
     while not condition():
-        assert time.monotonic() < deadline, open("log").read()
+        if time.monotonic() > deadline:
+            os.kill(1, signal.SIGTERM)
+            sys.exit("too late")
         os.sched_yield()
 until(lambda: re.search(r"Booting worker", open("log").read()))
 until(lambda: not os.path.exists("/proc/" + open("orphan").read()))
+until(lambda: not os.path.exists(f"/proc/{early}"))
 os.kill(1, signal.SIGTERM)
 """
 
 
 def test_as_pid_1_it_reaps_strangers_and_stops_on_term(tmp_path):
-    namespace = ["unshare", "--pid", "--fork", "--mount-proc"]
+    namespace = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     if os.getuid() != 0 or subprocess.run([*namespace, "true"], check=False,
                                           capture_output=True).returncode != 0:
         pytest.skip("needs root and namespaces")
@@ -312,7 +319,7 @@ def test_as_pid_1_it_reaps_strangers_and_stops_on_term(tmp_path):
                           cwd=tmp_path, timeout=4 * PATIENCE, check=False, capture_output=True,
                           text=True)
     log = (tmp_path / "log").read_text()
-    assert done.returncode == 0, done.stderr + log
+    assert (done.returncode, done.stderr) == (0, ""), log
     assert "Shutting down: Master" in log
     assert "code 3" not in log  # the orphan's end is nobody's business
     assert sorted(path.name for path in tmp_path.iterdir()) == ["driver.py", "log", "orphan"]
