@@ -100,32 +100,61 @@ int plan_retire(const struct plan *p)
     return PLAN_NONE;
 }
 
-int plan_hurry(const struct plan *p)
+static unsigned count_leaving(const struct plan *p)
 {
-    unsigned waiting = 0;
-    int oldest = PLAN_NONE;
+    unsigned leaving = 0;
 
-    for (unsigned i = 0; i < p->proc_count; i++) {
-        const struct worker_proc *w = &p->procs[i];
-
-        if (w->phase != PROC_RETIRING || w->hurried)
-            continue;
-        waiting++;
-        if (oldest == PLAN_NONE || w->started_ms < p->procs[oldest].started_ms)
-            oldest = (int)i;
-    }
-    return waiting > p->workers ? oldest : PLAN_NONE;
+    for (unsigned i = 0; i < p->proc_count; i++)
+        leaving += p->procs[i].phase == PROC_RETIRING || p->procs[i].phase == PROC_KILLING;
+    return leaving;
 }
 
 /* A reload turns every worker into a retiring one: with more than one set of those about, it waits,
  * so that there are never more than 2 x workers old processes. */
 static bool has_room_for_reload(const struct plan *p)
 {
-    unsigned leaving = 0;
+    return count_leaving(p) <= p->workers;
+}
 
-    for (unsigned i = 0; i < p->proc_count; i++)
-        leaving += p->procs[i].phase == PROC_RETIRING || p->procs[i].phase == PROC_KILLING;
-    return leaving <= p->workers;
+/* Recycling never has more leave than serve: who is to be replaced can serve on until one has
+ * left. */
+static bool has_room_for_recycling(const struct plan *p)
+{
+    return count_leaving(p) < p->workers;
+}
+
+static bool is_to_be_recycled(const struct plan *p, const struct worker_proc *w)
+{
+    return is_serving(w) && w->recycle && w->generation == p->generation && w->number < p->workers;
+}
+
+/* Does the worker of this number wait for its replacement, by recycling and not by a reload? */
+static bool recycles(const struct plan *p, unsigned number)
+{
+    for (unsigned i = 0; i < p->proc_count; i++) {
+        if (p->procs[i].number == number && is_to_be_recycled(p, &p->procs[i]))
+            return true;
+    }
+    return false;
+}
+
+int plan_hurry(const struct plan *p)
+{
+    unsigned waiting = 0, may_wait = p->workers;
+    int oldest = PLAN_NONE;
+
+    for (unsigned i = 0; i < p->proc_count; i++) {
+        const struct worker_proc *w = &p->procs[i];
+
+        if (may_wait == p->workers && is_to_be_recycled(p, w) && !has_room_for_recycling(p))
+            may_wait--;
+        if (w->phase != PROC_RETIRING || w->hurried)
+            continue;
+        waiting++;
+        if (oldest == PLAN_NONE || w->started_ms < p->procs[oldest].started_ms)
+            oldest = (int)i;
+    }
+    return waiting > may_wait ? oldest : PLAN_NONE;
 }
 
 /* Is a replacement booting for a worker that still serves? */
@@ -154,6 +183,8 @@ bool plan_spawn(const struct plan *p, uint64_t now_ms, unsigned *number, unsigne
             continue;
         if (has_serving_old(p, n) && (is_rolling(p) || p->candidate != 0))
             continue; /* one at a time; and a reload that is under way replaces it anyway */
+        if (recycles(p, n) && !has_room_for_recycling(p))
+            continue;
         *number = n;
         *generation = p->generation;
         return true;

@@ -71,11 +71,13 @@ enum { PLAN_NONE = -1 };
 int plan_retire(const struct plan *p);
 
 /* The oldest retiring process that still waits for its idle connections, when there are more of
- * those than workers: reloads in a row must not pile up processes. Or PLAN_NONE. */
+ * those than workers (as many as workers, when recycling waits for room): reloads in a row and
+ * quick recycling must not pile up processes. Or PLAN_NONE. */
 int plan_hurry(const struct plan *p);
 
 /* A process to start: fills in number and generation. All that are missing at once; replacements of
- * those that still serve one at a time. False: none now. */
+ * those that still serve one at a time, and of recycled ones only while fewer leave than serve.
+ * False: none now. */
 bool plan_spawn(const struct plan *p, uint64_t now_ms, unsigned *number, unsigned *generation);
 
 /* A free place in the table, or PLAN_NONE. */

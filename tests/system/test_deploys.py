@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from server import GCORN, PATIENCE, REPO, SLOWER, example, wait_for
+from server import GCORN, PATIENCE, REPO, example, wait_for
 from test_master import Held, install, pid_of, write_config
 
 APPS = f"{REPO}/tests/system/apps"

@@ -195,6 +195,32 @@ static void test_plan_more_and_fewer(void **state)
     expect_settled(2, 1);
 }
 
+/* All at once ask to be recycled, and those that leave take for ever: as many leave as serve, then
+ * the oldest are hurried, one for one that waits. */
+static void test_plan_recycling_waits_for_room(void **state)
+{
+    (void)state;
+    settle();
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < PLACES; i++)
+            procs[i].recycle = procs[i].phase == PROC_READY;
+        for (int step = 0; step < 8; step++) {
+            (void)act();
+            all_become_ready();
+        }
+        assert_true(count(PROC_READY, 1) >= 4);
+        assert_int_equal(count(PROC_RETIRING, 1), 4);
+        assert_int_equal(plan_alive(&plan), 8);
+    }
+    int place = plan_hurry(&plan);
+    assert_true(place != PLAN_NONE);
+    procs[place].hurried = true;
+    assert_int_equal(plan_hurry(&plan), PLAN_NONE); /* one is enough */
+    procs[place].phase = PROC_EMPTY;
+    assert_int_equal(act(), 1);
+    assert_int_equal(plan_hurry(&plan), PLAN_NONE); /* the replacement boots */
+}
+
 /* ---- a new generation --------------------------------------------------------------------------
  */
 
@@ -554,6 +580,7 @@ int main(void)
         cmocka_unit_test_setup(test_plan_full_table, init),
         cmocka_unit_test_setup(test_plan_more_and_fewer, init),
         cmocka_unit_test_setup(test_plan_has_rolled, init),
+        cmocka_unit_test_setup(test_plan_recycling_waits_for_room, init),
         cmocka_unit_test_setup(test_plan_roll, init),
         cmocka_unit_test_setup(test_plan_roll_fails, init),
         cmocka_unit_test_setup(test_plan_roll_while_booting, init),
