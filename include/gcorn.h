@@ -26,7 +26,8 @@
  * Threads.  The handler of a request, its body's next and close, and its deferred functions run one
  *   at a time, never two at once, on the loop's thread of a sync worker. A function that takes an
  *   environ, a start_response or a body is called from there and from nowhere else. Any thread may
- *   call gcorn_now, gcorn_slot, gcorn_threads, gcorn_draining and gcorn_log(NULL, ...). A thread
+ *   call gcorn_now, gcorn_slot, gcorn_threads, gcorn_draining, gcorn_log(NULL, ...) and
+ *   gcorn_metric_*. A thread
  *   that the application starts blocks all signals.
  * Errors.  int and ssize_t functions return -1 with errno set. A handler that returns NULL has
  *   failed: 500, whatever it started. So has a next that returns -1: 500, or a broken connection
@@ -177,6 +178,30 @@ void gcorn_defer(struct gcorn_environ *env, void (*fn)(void *arg), void *arg);
 enum gcorn_level { GCORN_DEBUG, GCORN_INFO, GCORN_WARNING, GCORN_ERROR, GCORN_CRITICAL };
 void gcorn_log(struct gcorn_environ *env, enum gcorn_level level, const char *fmt, ...)
     GCORN_PRINTF(3, 4);
+
+/* ---- metrics --------------------------------------------------------------------------------- */
+
+/* Numbers of the application's own in /metrics (see admin_bind), in Prometheus' sense: a counter
+ * only grows; a gauge goes up and down; a histogram counts observations by size. Each worker has
+ * its own, and /metrics shows their sum; counters and histograms outlive their worker.
+ *
+ * Make them once, in gcorn_on_worker_init or before. name is as Prometheus writes it, perhaps with
+ * labels: "orders_total{kind=\"book\"}"; names of one family, which differ in their labels alone,
+ * have the same help. Asking again for a name gives the same metric. bounds are the upper bounds of
+ * the buckets, rising, at most 16; what is larger than the last is counted too. At most 64 metrics a
+ * worker. NULL with errno: EINVAL (name, bounds, or the name is there as another kind), ENOSPC;
+ * the functions under it take NULL and do nothing, so a result need not be looked at. */
+struct gcorn_metric;
+struct gcorn_metric *gcorn_counter(const char *name, const char *help);
+struct gcorn_metric *gcorn_gauge(const char *name, const char *help);
+struct gcorn_metric *gcorn_histogram(const char *name, const char *help, const double *bounds,
+                                     size_t count);
+
+/* Any thread; they never block. add: to a counter (what is negative is not added) or a gauge. set:
+ * a gauge. observe: a histogram. On a metric of another kind they do nothing. */
+void gcorn_metric_add(struct gcorn_metric *metric, double amount);
+void gcorn_metric_set(struct gcorn_metric *metric, double value);
+void gcorn_metric_observe(struct gcorn_metric *metric, double value);
 
 /* ---- the worker ------------------------------------------------------------------------------ */
 

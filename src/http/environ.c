@@ -44,6 +44,7 @@ void environ_init(struct gcorn_environ *env, const struct http_context *context,
     env->context = context;
     env->peer = peer;
     env->id = id;
+    env->was_run = false;
     env->input_offset = 0;
     env->vars = NULL;
     env->objects = NULL;
@@ -215,9 +216,25 @@ static const char *var_run_once(struct gcorn_environ *env)
     return "0";
 }
 
-static const char *var_request_id(struct gcorn_environ *env)
+const char *environ_given_id(const struct gcorn_environ *env)
 {
-    return arena_printf(&env->arena, "%016llx", (unsigned long long)env->id);
+    const struct forwarded *f = env->request.forwarded;
+
+    return f ? f->request_id : NULL;
+}
+
+const char *environ_request_id(struct gcorn_environ *env)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *given = environ_given_id(env);
+
+    if (given)
+        return given;
+    char *text = arena_alloc(&env->arena, 17);
+    for (int i = 0; i < 16; i++)
+        text[i] = digits[env->id >> (60 - 4 * i) & 15];
+    text[16] = '\0';
+    return text;
 }
 
 /* The two facts of the answer, for gcorn_on_post_request. */
@@ -258,7 +275,7 @@ static const struct {
     {"wsgi.multithread", var_multithread, false},
     {"wsgi.multiprocess", var_multiprocess, false},
     {"wsgi.run_once", var_run_once, false},
-    {"gcorn.request_id", var_request_id, false},
+    {"gcorn.request_id", environ_request_id, false},
     {"gcorn.status", var_status, true},
     {"gcorn.bytes_sent", var_bytes_sent, true},
 };
@@ -571,7 +588,7 @@ void gcorn_log(struct gcorn_environ *env, enum gcorn_level level, const char *fm
     (void)vsnprintf(text, sizeof(text), fmt, ap); /* a longer text is cut, as every log line is */
     va_end(ap);
     if (env)
-        log_at(to, "[%016llx] %s", (unsigned long long)env->id, text);
+        log_at(to, "[%s] %s", environ_request_id(env), text);
     else
         log_at(to, "%s", text);
 }

@@ -27,6 +27,7 @@ struct http_context {
     struct forwarded_rules forwarded;
     bool multithread;
     bool multiprocess;
+    const char *id_field;   /* answers carry the request's id in it; NULL: they do not */
     uint64_t id_seed;       /* of request ids, different in every worker */
     time_t date;            /* the second that common_fields are of */
     char common_fields[80]; /* "\r\nServer: gcorn\r\nDate: ...\r\n" */
@@ -68,6 +69,7 @@ struct gcorn_environ {
     const struct http_context *context;
     const struct http_peer *peer;
     uint64_t id; /* gcorn.request_id, in hex for the application and the logs */
+    bool was_run; /* handed to the application */
     uint64_t input_offset;
 
     struct environ_var *vars; /* set by the application, or made once and kept */
@@ -99,6 +101,12 @@ void environ_key(char *out, const char *name, size_t len);
 
 /* REMOTE_ADDR: the peer's address, or what a trusted proxy says is the client's. */
 const char *environ_remote_addr(const struct gcorn_environ *env);
+
+/* gcorn.request_id: what a trusted proxy calls the request, or else the id that was made for it. */
+const char *environ_request_id(struct gcorn_environ *env);
+
+/* The former alone; NULL when there is none. */
+const char *environ_given_id(const struct gcorn_environ *env);
 
 /* A field of the request by name (lower case), joined if repeated; NULL when absent. */
 const char *environ_field(struct gcorn_environ *env, const char *lower);

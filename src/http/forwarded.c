@@ -84,6 +84,9 @@ void forwarded_rules_init(struct forwarded_rules *r, const struct forwarded_sett
     r->script_name = is_forwarder_header(r, script_name, sizeof(script_name) - 1);
     if (r->script_name)
         watch(r, script_name, sizeof(script_name) - 1);
+    r->request_id_len = settings->request_id_header ? strlen(settings->request_id_header) : 0;
+    if (r->request_id_len > 0)
+        watch(r, settings->request_id_header, r->request_id_len);
     if (settings->remote_addr)
         watch(r, for_name, sizeof(for_name) - 1);
     if (settings->refuse_underscores) { /* every name is looked at */
@@ -244,6 +247,31 @@ static int read_script_name(struct request *request, const struct field *f, cons
     return 0;
 }
 
+/* What may stand in logs and answers as it is, quotes and blanks left out: UUIDs, hex, base64,
+ * traceparent, AWS' Root=1-67891233-abcdef. */
+static bool is_id(const char *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        bool is_letter = (p[i] | 0x20) >= 'a' && (p[i] | 0x20) <= 'z';
+
+        if (!is_letter && !(p[i] >= '0' && p[i] <= '9') && !(p[i] && strchr("-._~:;=+/@", p[i])))
+            return false;
+    }
+    return len > 0 && len <= FORWARDED_ID_MAX;
+}
+
+/* Of several, the first that is one. One of a sender that is not trusted is no more than a field:
+ * clients send ids of their own too, so nobody is warned. */
+static void read_request_id(struct request *request, const struct field *f)
+{
+    if (request->trust == FORWARDED_NOTHING || !is_id(f->value, f->value_len))
+        return;
+    struct forwarded *found = found_in(request);
+
+    if (!found->request_id)
+        found->request_id = arena_strndup(request->arena, f->value, f->value_len);
+}
+
 static int read_field(struct request *request, const struct field *f, const char **reason)
 {
     const struct forwarded_rules *r = request->rules;
@@ -260,6 +288,9 @@ static int read_field(struct request *request, const struct field *f, const char
         if (status != 0)
             return status;
     }
+    if (f->name_len == r->request_id_len &&
+        names_equal(f->name, f->name_len, r->settings.request_id_header))
+        read_request_id(request, f);
     if (r->settings.refuse_underscores && memchr(f->name, '_', f->name_len) &&
         !forwarded_passes(r, request->trust, f->name, f->name_len)) {
         *reason = "a field name with '_' in it";

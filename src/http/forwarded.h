@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * forwarded - what a proxy says about a request in header fields: the scheme, the client's address
- * (X-Forwarded-For), the path that the application is mounted at (SCRIPT_NAME); and which fields
- * with '_' in their names reach the application. Fields of a sender that is not trusted say
+ * (X-Forwarded-For), the path that the application is mounted at (SCRIPT_NAME), the request's id;
+ * and which fields with '_' in their names reach the application. Fields of a sender that is not trusted say
  * nothing.
  *
  * Whether a sender is trusted is found out once a connection (forwarded_trusts). A request pays for
@@ -19,6 +19,8 @@
 
 struct request;
 
+enum { FORWARDED_ID_MAX = 128 };
+
 struct forwarded_texts {
     const char *const *items;
     size_t count;
@@ -32,6 +34,7 @@ struct forwarded_settings {
     bool refuse_underscores; /* header_map refuse */
     bool pass_underscores;   /* header_map dangerous; neither: drop */
     bool remote_addr;        /* forwarded_remote_addr */
+    const char *request_id_header; /* "": none is read */
 };
 
 struct forwarded_scheme {
@@ -48,6 +51,7 @@ struct forwarded_rules {
     struct forwarded_scheme *schemes; /* secure_scheme_headers.count of them */
     bool all_names;                   /* "*" is in forwarder_headers */
     bool script_name;                 /* SCRIPT_NAME is */
+    size_t request_id_len;            /* of request_id_header */
     uint32_t initials;                /* forwarded_initial of every name that is looked for */
     uint64_t watched;                 /* and forwarded_mark */
 };
@@ -65,6 +69,7 @@ struct forwarded {
     const char *remote_addr;
     const char *script_name;
     const char *path_info;  /* without script_name; set with it */
+    const char *request_id;
     const char *distrusted; /* a field that would have counted, had its sender been trusted */
 };
 

@@ -103,7 +103,7 @@ static bool status_is_valid(const char *status)
 static int refuse_start(struct gcorn_environ *env, const char *what, const char *name)
 {
     env->response.refused = true;
-    log_errorx("[%016llx] gcorn_start refused: %s: %s", (unsigned long long)env->id, name, what);
+    log_errorx("[%s] gcorn_start refused: %s: %s", environ_request_id(env), name, what);
     errno = EINVAL;
     return -1;
 }
@@ -279,7 +279,7 @@ int gcorn_write(struct gcorn_body *body, const void *data, size_t len)
     if (!body->failed && spool_append(&body->spool, data, len) == 0)
         return 0;
     if (!body->failed)
-        log_error("[%016llx] gcorn_write", (unsigned long long)body->env->id);
+        log_error("[%s] gcorn_write", environ_request_id(body->env));
     body->failed = true;
     return -1;
 }
@@ -371,6 +371,7 @@ const char *response_reason(int status)
         {417, "Expectation Failed"},
         {421, "Misdirected Request"},
         {431, "Request Header Fields Too Large"},
+        {499, "Client Closed Request"}, /* nginx's: nobody else sees it */
         {500, "Internal Server Error"},
         {501, "Not Implemented"},
         {503, "Service Unavailable"},
@@ -395,6 +396,8 @@ void response_refuse(struct gcorn_environ *env, int status, const char *reason)
 {
     static const struct gcorn_header headers[] = {{"Content-Type", "text/plain; charset=utf-8"},
                                                   {NULL, NULL}};
+    static const struct gcorn_header headers_503[] = {
+        {"Content-Type", "text/plain; charset=utf-8"}, {"Retry-After", "1"}, {NULL, NULL}};
     char line[64];
     const char *text;
 
@@ -404,13 +407,14 @@ void response_refuse(struct gcorn_environ *env, int status, const char *reason)
         text = arena_printf(&env->arena, "%s: %s\n", line, reason);
     else
         text = arena_printf(&env->arena, "%s\n", line);
-    (void)start_own(env, line, headers); /* cannot be refused: all of it is ours */
+    /* cannot be refused: all of it is ours */
+    (void)start_own(env, line, status == 503 ? headers_503 : headers);
     env->response.body = gcorn_body_text(env, text);
 }
 
 static void fail(struct gcorn_environ *env, const char *why)
 {
-    log_errorx("[%016llx] %s: answered 500", (unsigned long long)env->id, why);
+    log_errorx("[%s] %s: answered 500", environ_request_id(env), why);
     response_refuse(env, 500, NULL);
 }
 
@@ -483,6 +487,23 @@ static void render_common(const struct gcorn_environ *env, struct strbuf *out)
 
 #define ADD_LITERAL(out, text) strbuf_add(out, text, sizeof(text) - 1)
 
+/* The id in the answer, unless the application has put a field of that name there. */
+static void render_request_id(struct gcorn_environ *env, struct strbuf *out)
+{
+    const struct response *r = &env->response;
+    const char *name = env->context->id_field, *end = r->fields + r->fields_len;
+    size_t len = strlen(name);
+
+    for (const char *p = r->fields; p && p < end; p = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1) {
+        if (strncasecmp(p, name, len) == 0 && p[len] == ':')
+            return;
+    }
+    strbuf_addstr(out, name);
+    ADD_LITERAL(out, ": ");
+    strbuf_addstr(out, environ_request_id(env));
+    ADD_LITERAL(out, "\r\n");
+}
+
 static void render_head(struct gcorn_environ *env, struct strbuf *out)
 {
     struct response *r = &env->response;
@@ -498,6 +519,8 @@ static void render_head(struct gcorn_environ *env, struct strbuf *out)
         ADD_LITERAL(out, "Connection: close\r\n");
     else if (env->request.minor_version == 0)
         ADD_LITERAL(out, "Connection: keep-alive\r\n");
+    if (env->context->id_field)
+        render_request_id(env, out);
     strbuf_add(out, r->fields, r->fields_len);
     if (r->framing == FRAMING_CHUNKED) {
         ADD_LITERAL(out, "Transfer-Encoding: chunked\r\n");
@@ -580,14 +603,14 @@ static size_t clip_counted(struct gcorn_environ *env, size_t n)
     uint64_t left = r->body_max - r->body_len;
 
     if (n > left) {
-        log_errorx("[%016llx] the body is longer than its Content-Length of %llu: cut",
-                   (unsigned long long)env->id, (unsigned long long)r->body_max);
+        log_errorx("[%s] the body is longer than its Content-Length of %llu: cut",
+                   environ_request_id(env), (unsigned long long)r->body_max);
         return (size_t)left;
     }
     if (n == 0 && left > 0) {
-        log_errorx("[%016llx] the body is %llu bytes shorter than its Content-Length: connection "
+        log_errorx("[%s] the body is %llu bytes shorter than its Content-Length: connection "
                    "closed",
-                   (unsigned long long)env->id, (unsigned long long)left);
+                   environ_request_id(env), (unsigned long long)left);
         r->broken = true;
     }
     return n;
@@ -628,8 +651,8 @@ bool response_next(struct gcorn_environ *env, struct strbuf *out, const char **d
     else
         n = body_pull(env, r->body, &piece);
     if (n < 0) {
-        log_errorx("[%016llx] the application failed amid its body: connection closed",
-                   (unsigned long long)env->id);
+        log_errorx("[%s] the application failed amid its body: connection closed",
+                   environ_request_id(env));
         r->broken = true;
     } else {
         more = add_body(env, out, piece, (size_t)n, data, len);

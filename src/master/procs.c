@@ -89,6 +89,7 @@ static void describe_request(const struct master *m, const struct worker_proc *w
 {
     const struct slot *s = scoreboard_slot(m->scoreboard, (unsigned)(w - m->plan.procs));
     char method[sizeof(s->method)], target[sizeof(s->target)], peer[sizeof(s->peer)];
+    char id[SLOT_GIVEN_ID_SIZE];
 
     if (slot_get_text(s->method, sizeof(s->method), method, sizeof(method)) == 0) {
         strbuf_addstr(out, "no request");
@@ -97,8 +98,8 @@ static void describe_request(const struct master *m, const struct worker_proc *w
     (void)slot_get_text(s->target, sizeof(s->target), target, sizeof(target));
     (void)slot_get_text(s->peer, sizeof(s->peer), peer, sizeof(peer));
     target[strcspn(target, "?")] = '\0'; /* queries carry secrets */
-    strbuf_addf(out, "%s %s of %s, request %016llx", method, target, *peer ? peer : "a unix peer",
-                (unsigned long long)s->request_id);
+    (void)slot_get_request_id(s, id, sizeof(id));
+    strbuf_addf(out, "%s %s of %s, request %s", method, target, *peer ? peer : "a unix peer", id);
 }
 
 static void condemn(struct master *m, struct worker_proc *w, enum verdict verdict, uint64_t ms)

@@ -39,7 +39,7 @@ static void read_slot(struct status_worker *w, const struct slot *slot, uint64_t
     uint64_t since = atomic_load(&slot->call_started_ms);
 
     w->state = slot_state_name(slot_get_state(slot));
-    w->requests = read_once(&slot->requests);
+    w->requests = read_once(&slot->counts.requests);
     w->connections = read_once(&slot->connections_open);
     w->is_calling = since != 0;
     if (!w->is_calling)

@@ -258,6 +258,8 @@ static int set_string(struct config *c, const struct setting *s, const char *tex
         return error_set(err, EXIT_USAGE, "must not be empty");
     if (!text_is_utf8(text))
         return error_set(err, EXIT_USAGE, "is not valid UTF-8");
+    if (text[0] != '\0' && s->check && s->check(text, err) < 0)
+        return -1;
     *(const char **)field_of(c, s) = text[0] ? arena_strdup(&c->arena, text) : NULL;
     return 0;
 }

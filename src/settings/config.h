@@ -125,7 +125,7 @@ struct setting {
     uint64_t min, max;     /* numbers: inclusive bounds of the value; LIST: of the item count */
     const char *zero_word; /* INTEGER: the word that stands for 0 */
     const char *const *choices;                        /* ENUM: the names by value, NULL-ended */
-    int (*check)(const char *text, struct error *err); /* LIST: an item's form */
+    int (*check)(const char *text, struct error *err); /* the form of a STRING, of a LIST's item */
     const char *section;
     const char *help; /* one paragraph */
 };

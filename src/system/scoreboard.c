@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See scoreboard.h. Layout: one page of header, then the slots, each two pages, so that two workers
- * never write the same cache line or page. What the master relies on (the count, the mapping's
+ * See scoreboard.h. Layout: one page of header, then the slots, each some pages, so that two workers
+ * never write the same cache line or page; a page takes memory when it is first written. What the master relies on (the count, the mapping's
  * size) is kept in its own memory: workers can write the header too.
  */
 #include "system/scoreboard.h"
@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,7 +21,7 @@
 #include "base/error.h"
 #include "base/util.h"
 
-enum { HEADER_SIZE = 4096, SCOREBOARD_VERSION = 1 };
+enum { HEADER_SIZE = 4096, SCOREBOARD_VERSION = 2 };
 
 static const char magic[8] = "gcornsb";
 
@@ -133,9 +135,17 @@ int scoreboard_fd(const struct scoreboard *sb)
     return sb->fd;
 }
 
+/* Only what was written: an untouched page of the memfd takes no memory. */
 void slot_reset(struct slot *s)
 {
-    memset(s, 0, sizeof(*s));
+    uint32_t metrics = atomic_load(&s->metric_count);
+
+    if (metrics > SLOT_METRICS)
+        metrics = SLOT_METRICS;
+    memset(s->metrics, 0, metrics * sizeof(s->metrics[0]));
+    if (metrics > 0)
+        atomic_store(&s->metric_count, 0);
+    memset(s, 0, offsetof(struct slot, log));
 }
 
 void slot_set_text(char *field, size_t field_size, const char *text, size_t len)
@@ -186,4 +196,40 @@ size_t slot_get_log(const struct slot *s, void *out, size_t size)
         len = size;
     memcpy(out, s->log, len);
     return len;
+}
+
+size_t slot_get_request_id(const struct slot *s, char *out, size_t size)
+{
+    size_t len = slot_get_text(s->given_id, sizeof(s->given_id), out, size);
+
+    if (len > 0)
+        return len;
+    (void)snprintf(out, size, "%016llx",
+                   (unsigned long long)*(const volatile uint64_t *)&s->request_id);
+    return strlen(out);
+}
+
+static void slot_times_add_all(struct slot_times *to, const volatile struct slot_times *from)
+{
+    for (size_t i = 0; i < SLOT_TIME_BUCKETS; i++)
+        to->count[i] += from->count[i];
+    to->sum_us += from->sum_us;
+}
+
+void slot_counts_add(struct slot_counts *to, const struct slot_counts *from)
+{
+    const volatile struct slot_counts *f = from; /* each number once: its writer may be at work */
+
+    to->requests += f->requests;
+    to->connections += f->connections;
+    to->bytes_in += f->bytes_in;
+    to->bytes_out += f->bytes_out;
+    to->fair_closes += f->fair_closes;
+    to->shed += f->shed;
+    to->gone += f->gone;
+    to->log_lines_lost += f->log_lines_lost;
+    slot_times_add_all(&to->durations, &f->durations);
+    slot_times_add_all(&to->queued, &f->queued);
+    for (size_t i = 0; i < ARRAY_LEN(to->by_status); i++)
+        to->by_status[i] += f->by_status[i];
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * scoreboard - one slot of shared memory a worker, where the worker says what it does. It survives
- * the worker's death, so it names the request that killed it.
+ * scoreboard - one slot of shared memory a worker, where the worker says what it does and counts
+ * what it has done. It survives the worker's death, so it names the request that killed it.
  *
  * A worker writes its own slot, unprivileged and perhaps broken: for the master a slot is untrusted
  * input. It reads numbers once, into variables of its own, and texts with slot_get_text, slot_state
@@ -21,9 +21,14 @@ struct error;
 struct scoreboard;
 
 enum {
-    SLOT_SIZE = 8192,
-    SLOT_LATENCY_BUCKETS = 32,
-    SLOT_LOG_SIZE = SLOT_SIZE - 936, /* what the fields before it leave; asserted below */
+    SLOT_SIZE = 12 * 4096,
+    SLOT_TIME_BUCKETS = 32,
+    SLOT_STATUS_MIN = 100,
+    SLOT_STATUS_MAX = 599,
+    SLOT_GIVEN_ID_SIZE = 132,
+    SLOT_LOG_SIZE = 4096, /* PIPE_BUF: what a pipe takes whole */
+    SLOT_METRICS = 64,
+    SLOT_METRIC_BOUNDS = 16,
     SCOREBOARD_MAX_SLOTS = 16384,
 };
 
@@ -33,6 +38,41 @@ enum slot_state {
     SLOT_IDLE,     /* serves; no application code runs */
     SLOT_CALLING,  /* in application code since call_started_ms */
     SLOT_DRAINING, /* finishes what it has, accepts nothing new */
+};
+
+/* How long something took, over many times. */
+struct slot_times {
+    uint64_t count[SLOT_TIME_BUCKETS]; /* by slot_time_bucket */
+    uint64_t sum_us;
+};
+
+/* What only grows. When a worker has gone, its counts are added to those of all that went before
+ * it: a sum over the workers never falls. */
+struct slot_counts {
+    uint64_t requests; /* answered: by the application, or refused */
+    uint64_t connections;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    uint64_t fair_closes;    /* connections let go by fair_close */
+    uint64_t shed;           /* requests answered 503 for queue_timeout */
+    uint64_t gone;           /* requests not run because the client had left */
+    uint64_t log_lines_lost; /* of the access log: nobody read them */
+    struct slot_times durations; /* of the answered ones, from the head's arrival on */
+    struct slot_times queued;    /* before a call, since the request's last bytes came */
+    uint64_t by_status[SLOT_STATUS_MAX - SLOT_STATUS_MIN + 1];
+};
+
+enum slot_metric_type { SLOT_COUNTER, SLOT_GAUGE, SLOT_HISTOGRAM };
+
+/* A number of the application's own: gcorn_counter and its like. Several threads may add. */
+struct slot_metric {
+    char name[128]; /* with its labels, as Prometheus writes them */
+    char help[120];
+    uint32_t type;
+    uint32_t bound_count;
+    _Atomic double value; /* a histogram's sum */
+    double bounds[SLOT_METRIC_BOUNDS];
+    _Atomic uint64_t buckets[SLOT_METRIC_BOUNDS + 1]; /* not cumulative; the last is for the rest */
 };
 
 struct slot {
@@ -45,24 +85,24 @@ struct slot {
     _Atomic uint64_t loop_ms;         /* last sign of life between calls */
 
     /* The current request, or the last one. Texts end with a NUL, cut to fit. */
-    uint64_t request_id;
+    uint64_t request_id; /* as made; in hex for people */
     char method[16];
     char target[512];
     char peer[64];
-    uint32_t target_len; /* before it was cut */
+    char given_id[SLOT_GIVEN_ID_SIZE]; /* X-Request-ID of a trusted proxy, instead; "": none */
+    uint32_t target_len;               /* before it was cut */
 
     _Atomic uint32_t log_len; /* stored last, with release order: a crash finds whole lines */
-
-    uint64_t requests;
-    uint64_t connections_accepted;
     uint64_t connections_open;
-    uint64_t bytes_in;
-    uint64_t bytes_out;
-    uint64_t latency[SLOT_LATENCY_BUCKETS]; /* requests by slot_latency_bucket */
+    uint64_t in_flight; /* requests that are complete and not wholly answered */
+    struct slot_counts counts;
 
-    char log[SLOT_LOG_SIZE]; /* access-log bytes not yet written */
+    char log[SLOT_LOG_SIZE]; /* access-log lines that are not yet written */
+
+    _Atomic uint32_t metric_count; /* stored last, when the metric is whole */
+    struct slot_metric metrics[SLOT_METRICS];
 };
-_Static_assert(sizeof(struct slot) == SLOT_SIZE, "slots are shared between versions of gcorn");
+_Static_assert(sizeof(struct slot) <= SLOT_SIZE, "slots are shared between versions of gcorn");
 
 /* What the workers tell each other, in the header's page. Times are now_ms(); a broken worker can
  * spoil them, which costs connections their keep-alive and nothing else. */
@@ -105,13 +145,26 @@ const char *slot_state_name(enum slot_state state);
 /* Master: copies the pending log bytes, at most size of them; how many. */
 size_t slot_get_log(const struct slot *s, void *out, size_t size);
 
-/* The latency bucket of a duration: bucket 0 is under 1 us, bucket i from 2^(i-1) to under 2^i us,
- * the last one all that is longer. */
-static inline unsigned slot_latency_bucket(uint64_t us)
+/* Master: the id of the slot's request as text; its length. size at least SLOT_GIVEN_ID_SIZE. */
+size_t slot_get_request_id(const struct slot *s, char *out, size_t size);
+
+/* Adds what one has counted to another, whatever a worker has made of it. */
+void slot_counts_add(struct slot_counts *to, const struct slot_counts *from);
+
+/* The bucket of a duration: bucket 0 is under 1 us, bucket i from 2^(i-1) to under 2^i us, the last
+ * one all that is longer. */
+static inline unsigned slot_time_bucket(uint64_t us)
 {
     unsigned bits = us ? 64u - (unsigned)__builtin_clzll(us) : 0;
 
-    return bits < SLOT_LATENCY_BUCKETS ? bits : SLOT_LATENCY_BUCKETS - 1u;
+    return bits < SLOT_TIME_BUCKETS ? bits : SLOT_TIME_BUCKETS - 1u;
+}
+
+/* Worker: plain stores into its own cache lines. */
+static inline void slot_times_add(struct slot_times *t, uint64_t us)
+{
+    t->count[slot_time_bucket(us)]++;
+    t->sum_us += us;
 }
 
 #endif

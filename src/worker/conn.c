@@ -15,6 +15,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -28,6 +31,7 @@ enum {
     CALL_LONG_NS = 1000000,       /* in a call this long, an order may have come */
     OUT_MAX = 64 * 1024,          /* gathered answers are written out past this */
     OUT_KEEP_MAX = 256 * 1024,    /* a larger buffer is not kept for the next connection */
+    QUEUE_LONG_MS = 10,           /* who has waited so long may have waited for longer */
     LINGER_MAX = 4 * 1024 * 1024, /* bytes that are read only to be thrown away */
 };
 
@@ -96,7 +100,7 @@ void conn_drop(struct conn *c)
     conn_set_state(c, CONN_FREE);
     fd_close(&c->fd);
     if (is_answering(c))
-        worker_log_access(w, c->env, w->now_ns - c->request_ns);
+        worker_note_answer(w, c->env, w->now_ns - c->request_ns);
     if (c->env)
         worker_give_environ(w, c->env);
     strbuf_release(&c->in);
@@ -184,7 +188,7 @@ static void end_answer(struct conn *c)
     if (!env->request.keep_alive && env->request.state == REQUEST_DONE &&
         env->request.body.len == 0)
         c->peer_ended = true;
-    worker_log_access(w, env, w->now_ns - c->request_ns);
+    worker_note_answer(w, env, w->now_ns - c->request_ns);
     worker_give_environ(w, env);
     c->env = NULL;
 }
@@ -223,7 +227,7 @@ static void mark_sent(struct conn *c, size_t n)
     c->out_sent += of_out;
     c->piece += n - of_out;
     c->piece_len -= n - of_out;
-    worker_of(c)->slot->bytes_out += n;
+    worker_of(c)->slot->counts.bytes_out += n;
 }
 
 static enum flushed wait_writable(struct conn *c)
@@ -286,10 +290,42 @@ static void conn_refuse(struct conn *c, int status, const char *reason)
 
 static bool must_close(const struct conn *c)
 {
-    const struct worker *w = worker_of(c);
+    struct worker *w = worker_of(c);
 
-    return !c->env->request.keep_alive || w->answers_close || w->config->keepalive_ms == 0 ||
-           fair_lets_go(&w->fair, w->now_ns / 1000000);
+    if (!c->env->request.keep_alive || w->answers_close || w->config->keepalive_ms == 0)
+        return true;
+    if (!fair_lets_go(&w->fair, w->now_ns / 1000000))
+        return false;
+    w->slot->counts.fair_closes++;
+    return true;
+}
+
+/* Has the client closed the connection, or its side of it, which looks the same? */
+static bool has_left(const struct conn *c)
+{
+    struct pollfd one = {.fd = c->fd, .events = POLLRDHUP};
+
+    return poll(&one, 1, 0) > 0;
+}
+
+/* What has waited too long is not run: an overloaded server would otherwise work for those who have
+ * given up, and be late for the others too. */
+static bool turns_away(struct conn *c, uint64_t queued_ms)
+{
+    struct worker *w = worker_of(c);
+    const struct config *cfg = w->config;
+
+    if (cfg->skip_gone_after_ms > 0 && queued_ms > cfg->skip_gone_after_ms && has_left(c)) {
+        w->slot->counts.gone++;
+        conn_refuse(c, 499, "the client had left before its request was run");
+        return true;
+    }
+    if (cfg->queue_timeout_ms > 0 && queued_ms > cfg->queue_timeout_ms) {
+        w->slot->counts.shed++;
+        conn_refuse(c, 503, "the request has waited too long");
+        return true;
+    }
+    return false;
 }
 
 /* The request is complete: the application's turn. */
@@ -297,7 +333,12 @@ static void conn_answer(struct conn *c)
 {
     struct worker *w = worker_of(c);
     struct gcorn_environ *env = c->env;
+    uint64_t queued_ns = w->now_ns - c->arrived_ns;
 
+    if (turns_away(c, queued_ns / 1000000))
+        return;
+    env->was_run = true;
+    worker_note_run(w, queued_ns);
     if (env->request.forwarded && env->request.forwarded->distrusted)
         peer_log_distrust(&c->peer, &w->peers, env->request.forwarded->distrusted);
     worker_call_begin(w, env);
@@ -461,14 +502,50 @@ conn_read_preface(struct conn *c, const char *data, size_t len)
         conn_settle(c);
 }
 
+/* How long ago the last bytes came, by the kernel's account (tcp(7), TCP_INFO), in milliseconds; -1
+ * for a unix socket. */
+static int64_t kernel_wait_ms(const struct conn *c)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+
+    if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+        return -1;
+    return info.tcpi_last_data_recv;
+}
+
+/* When the bytes that are being read had come. The loop knows how long it has not looked; but who
+ * waited to be accepted may have waited for longer. The kernel knows, and is asked where that can
+ * make a difference: a system call for each request would cost too much. */
+static uint64_t arrival_ns(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+    bool may_have_queued = c->is_new && w->waited_ns > 0 &&
+                           (w->queue_ms >= QUEUE_LONG_MS ||
+                            w->now_ns - w->queue_asked_ns > QUEUE_LONG_MS * UINT64_C(1000000));
+    uint64_t waited_ms = worker_waited_ms(w);
+
+    c->is_new = false;
+    if (may_have_queued || waited_ms >= QUEUE_LONG_MS) {
+        int64_t ms = kernel_wait_ms(c);
+
+        if (ms >= 0)
+            waited_ms = (uint64_t)ms;
+        w->queue_ms = waited_ms;
+        w->queue_asked_ns = w->now_ns;
+    }
+    return w->now_ns - waited_ms * 1000000;
+}
+
 static void conn_read(struct conn *c)
 {
     struct worker *w = worker_of(c);
     ssize_t n = read(c->fd, w->in, WORKER_IN_SIZE);
 
     if (n > 0) {
+        c->arrived_ns = arrival_ns(c);
         fair_note_wait(&w->fair, c->serial, worker_waited_ms(w), w->now_ns / 1000000);
-        w->slot->bytes_in += (uint64_t)n;
+        w->slot->counts.bytes_in += (uint64_t)n;
         if (peer_owes_preface(&c->peer))
             conn_read_preface(c, w->in, (size_t)n);
         else
@@ -523,8 +600,9 @@ void conn_open(struct worker *w, int fd, const struct listener *l, const void *a
     c->io.data = w;
     c->fd = fd;
     c->closing = c->peer_ended = c->more = false;
+    c->is_new = true;
     c->env = NULL;
-    c->serial = w->slot->connections_accepted;
+    c->serial = w->slot->counts.connections;
     c->in = c->out = (struct strbuf){0};
     c->out_sent = c->piece_len = 0;
     peer_open(&c->peer, &w->peers, l, address);

@@ -43,10 +43,12 @@ struct conn {
     bool closing;      /* no further request is taken */
     bool peer_ended;   /* the client has sent its last byte */
     bool more;         /* the answer has further pieces */
+    bool is_new;       /* nothing was read from it yet */
     uint32_t lingered; /* bytes thrown away while lingering */
 
     struct gcorn_environ *env; /* the request that is coming or being answered; NULL when none */
     uint64_t request_ns;       /* when its first bytes were read */
+    uint64_t arrived_ns;       /* when the bytes read last had come */
     uint64_t body_ms;          /* when its body began, in client time */
     struct strbuf in;          /* bytes behind it, not parsed yet */
     struct strbuf out;         /* of answers, for the socket */

@@ -35,6 +35,7 @@ void peer_rules_init(struct peer_rules *r, struct forwarded_rules *forwarded,
         .refuse_underscores = cfg->header_map == HEADER_MAP_REFUSE,
         .pass_underscores = cfg->header_map == HEADER_MAP_DANGEROUS,
         .remote_addr = cfg->forwarded_remote_addr,
+        .request_id_header = cfg->request_id_header ? cfg->request_id_header : "",
     };
 
     forwarded_rules_init(forwarded, &settings);

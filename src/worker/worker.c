@@ -31,6 +31,7 @@
 #include "base/util.h"
 #include "gcorn.h"
 #include "system/process.h"
+#include "worker/metrics.h"
 
 enum {
     PASS_LONG_MS = 10,     /* after so long in calls, others have their turn */
@@ -80,6 +81,8 @@ static void note_request(struct slot *s, const struct gcorn_environ *env)
     slot_set_text(s->target, sizeof(s->target), r->target.p, r->target.len);
     const char *client = environ_remote_addr(env);
     slot_set_text(s->peer, sizeof(s->peer), client, strlen(client));
+    const char *given = environ_given_id(env);
+    slot_set_text(s->given_id, sizeof(s->given_id), given ? given : "", given ? strlen(given) : 0);
 }
 
 void worker_call_begin(struct worker *w, const struct gcorn_environ *env)
@@ -166,7 +169,7 @@ void worker_give_environ(struct worker *w, struct gcorn_environ *env)
     bool answered = env->request.state == REQUEST_DONE && env->response.phase != RESPONSE_OPEN;
     bool has_hook = answered && w->app.on_post_request;
 
-    if (answered && ++w->slot->requests == w->recycle_at)
+    if (answered && ++w->run_count == w->recycle_at)
         (void)channel_send_up(w->args->channel.up_write, UP_RECYCLE, "max_requests"); /* it fits */
     if (has_hook || environ_has_code(env)) {
         worker_call_begin(w, env);
@@ -197,7 +200,7 @@ struct conn *worker_take_conn(struct worker *w)
     else
         return NULL;
     w->slot->connections_open = ++w->open_conns;
-    w->slot->connections_accepted++;
+    w->slot->counts.connections++;
     return c;
 }
 
@@ -257,10 +260,8 @@ static void write_access_lines(struct worker *w)
     strbuf_reset(&w->access_lines);
 }
 
-void worker_log_access(struct worker *w, struct gcorn_environ *env, uint64_t duration_ns)
+static void log_access(struct worker *w, struct gcorn_environ *env, uint64_t duration_ns)
 {
-    if (!w->accesslog)
-        return;
     size_t before = w->access_lines.len;
     const struct access_facts facts = {
         .wall = time(NULL), .duration_us = duration_ns / 1000, .pid = (int)the_pid};
@@ -275,6 +276,29 @@ void worker_log_access(struct worker *w, struct gcorn_environ *env, uint64_t dur
     w->access_lines.len = before;
     write_access_lines(w);
     strbuf_add(&w->access_lines, line, len);
+}
+
+/* ---- counts ------------------------------------------------------------------------------ */
+
+void worker_note_run(struct worker *w, uint64_t queued_ns)
+{
+    slot_times_add(&w->slot->counts.queued, queued_ns / 1000);
+    w->slot->in_flight++;
+}
+
+void worker_note_answer(struct worker *w, struct gcorn_environ *env, uint64_t duration_ns)
+{
+    struct slot_counts *counts = &w->slot->counts;
+    int status = env->response.status;
+
+    counts->requests++;
+    slot_times_add(&counts->durations, duration_ns / 1000);
+    if (status >= SLOT_STATUS_MIN && status <= SLOT_STATUS_MAX)
+        counts->by_status[status - SLOT_STATUS_MIN]++;
+    if (env->was_run)
+        w->slot->in_flight--;
+    if (w->accesslog)
+        log_access(w, env, duration_ns);
 }
 
 /* ---- stopping ---------------------------------------------------------------------------- */
@@ -389,6 +413,7 @@ static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int reven
 
     (void)loop;
     (void)revents;
+    atomic_store_explicit(&w->slot->loop_ms, now_ms(), memory_order_relaxed);
     (void)channel_send_up(w->args->channel.up_write, UP_HEARTBEAT, NULL); /* the next one will do */
 }
 
@@ -512,6 +537,7 @@ static void init_http(struct worker *w)
                    .body_mem_max = BODY_MEM_MAX,
                    .body_dir = tmp && *tmp != '\0' ? tmp : "/tmp"},
         .multiprocess = cfg->workers > 1,
+        .id_field = cfg->request_id_response ? cfg->request_id_header : NULL,
     };
     peer_rules_init(&w->peers, &w->http.forwarded, cfg);
     if (getrandom(&w->http.id_seed, sizeof(w->http.id_seed), GRND_NONBLOCK) < 0)
@@ -674,6 +700,7 @@ void worker_run(const struct worker_args *args)
     w->access_fd = args->access_fd;
     w->fair.commons = args->commons;
     w->fair.enabled = w->config->fair_close && w->config->workers > 1; /* a sibling to go to */
+    metrics_init(w->slot);
     become_worker(args);
     log_info("Booting worker with pid: %d", (int)the_pid);
     w->loop = ev_loop_new(EVFLAG_NOENV);

@@ -81,6 +81,9 @@ struct worker {
     uint64_t waited_ns;    /* how long what this pass found may have waited for it */
     uint64_t calls_ns;     /* spent in application code so far: client time stands still in it */
     uint64_t request_count;
+    uint64_t run_count; /* answered by the application, for max_requests */
+    uint64_t queue_ms;  /* how long the last one had queued that the kernel was asked about */
+    uint64_t queue_asked_ns;
     struct fair fair;
     uint64_t last_call_ns; /* how long the last call took */
 
@@ -150,7 +153,10 @@ void worker_queue_conn(struct worker *w, struct conn *c);
 /* Has this pass of the loop spent so long in calls that others should have their turn? */
 bool worker_pass_is_long(const struct worker *w);
 
-/* Adds a line about env's answer. */
-void worker_log_access(struct worker *w, struct gcorn_environ *env, uint64_t duration_ns);
+/* A complete request is in the application's hands from now on. */
+void worker_note_run(struct worker *w, uint64_t queued_ns);
+
+/* An answer has ended, whole or not: counts it, and adds its line to the access log. */
+void worker_note_answer(struct worker *w, struct gcorn_environ *env, uint64_t duration_ns);
 
 #endif

@@ -318,11 +318,11 @@ static void test_scoreboard_attach(void **state)
     uint32_t version = 999;
 
     (void)state;
-    scoreboard_slot(sb, 1)->requests = 5;
+    scoreboard_slot(sb, 1)->counts.requests = 5;
     struct scoreboard *other = scoreboard_attach(dup(scoreboard_fd(sb)), &err);
     assert_non_null(other);
     assert_int_equal(scoreboard_count(other), 2);
-    assert_int_equal(scoreboard_slot(other, 1)->requests, 5);
+    assert_int_equal(scoreboard_slot(other, 1)->counts.requests, 5);
     scoreboard_free(other);
     assert_int_equal(pwrite(scoreboard_fd(sb), &version, sizeof(version), 8), sizeof(version));
     assert_null(scoreboard_attach(dup(scoreboard_fd(sb)), &err));
@@ -362,15 +362,15 @@ static void test_slot_texts_are_bounded(void **state)
     free(s);
 }
 
-static void test_slot_latency_bucket(void **state)
+static void test_slot_time_bucket(void **state)
 {
     (void)state;
-    assert_int_equal(slot_latency_bucket(0), 0);
-    assert_int_equal(slot_latency_bucket(1), 1);
-    assert_int_equal(slot_latency_bucket(2), 2);
-    assert_int_equal(slot_latency_bucket(1023), 10);
-    assert_int_equal(slot_latency_bucket(1024), 11);
-    assert_int_equal(slot_latency_bucket(UINT64_MAX), 31);
+    assert_int_equal(slot_time_bucket(0), 0);
+    assert_int_equal(slot_time_bucket(1), 1);
+    assert_int_equal(slot_time_bucket(2), 2);
+    assert_int_equal(slot_time_bucket(1023), 10);
+    assert_int_equal(slot_time_bucket(1024), 11);
+    assert_int_equal(slot_time_bucket(UINT64_MAX), 31);
 }
 
 #define CHANNEL_TEST(f) cmocka_unit_test_setup_teardown(f, open_channel, close_channel)
@@ -393,7 +393,7 @@ int main(void)
         cmocka_unit_test(test_scoreboard_sealed),
         cmocka_unit_test(test_scoreboard_attach),
         cmocka_unit_test(test_slot_texts_are_bounded),
-        cmocka_unit_test(test_slot_latency_bucket),
+        cmocka_unit_test(test_slot_time_bucket),
     };
 
     return cmocka_run_group_tests_name("channel", tests, NULL, NULL);

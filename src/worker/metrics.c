@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See metrics.h. A metric is whole before the count makes it known, and never goes, so readers in
+ * other processes need no lock; makers of one process do.
+ */
+#include "worker/metrics.h"
+
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "gcorn.h"
+#include "system/scoreboard.h"
+
+/* What gcorn.h's functions, which have no environ, must reach. */
+static struct slot *the_slot;
+static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
+
+void metrics_init(struct slot *slot)
+{
+    the_slot = slot;
+}
+
+static bool is_name_char(char c, bool first)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':' ||
+           (!first && c >= '0' && c <= '9');
+}
+
+/* A label's value with its quotes; NULL when it is none. */
+static const char *skip_value(const char *p)
+{
+    if (*p++ != '"')
+        return NULL;
+    for (; *p != '"'; p++) {
+        if (*p == '\\')
+            p++;
+        if (*p == '\0' || (unsigned char)*p < 0x20)
+            return NULL;
+    }
+    return p + 1;
+}
+
+static const char *skip_name(const char *p)
+{
+    if (!is_name_char(*p, true))
+        return NULL;
+    while (is_name_char(*p, false))
+        p++;
+    return p;
+}
+
+/* Prometheus' exposition format: name or name{label="value",...}; the prefix gcorn_ is ours. */
+static bool name_is_valid(const char *name)
+{
+    const char *p = skip_name(name);
+
+    if (!p || strncmp(name, "gcorn_", 6) == 0)
+        return false;
+    if (*p == '\0')
+        return true;
+    do {
+        if (*p != '{' && *p != ',')
+            return false;
+        p = skip_name(p + 1);
+        if (!p || *p++ != '=')
+            return false;
+        p = skip_value(p);
+    } while (p && *p != '}');
+    return p && p[1] == '\0';
+}
+
+static bool bounds_are_valid(const double *bounds, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(bounds[i]) || (i > 0 && bounds[i] <= bounds[i - 1]))
+            return false;
+    }
+    return count <= SLOT_METRIC_BOUNDS;
+}
+
+/* The one of this name, or a new one at the end; NULL with errno. */
+static struct slot_metric *find_or_add(struct slot *s, const struct slot_metric *wanted)
+{
+    uint32_t count = atomic_load(&s->metric_count);
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct slot_metric *m = &s->metrics[i];
+        bool is_same =
+            m->type == wanted->type && m->bound_count == wanted->bound_count &&
+            memcmp(m->bounds, wanted->bounds, m->bound_count * sizeof(m->bounds[0])) == 0;
+
+        if (strcmp(m->name, wanted->name) != 0)
+            continue;
+        errno = EINVAL;
+        return is_same ? m : NULL;
+    }
+    if (count == SLOT_METRICS) {
+        errno = ENOSPC;
+        return NULL;
+    }
+    s->metrics[count] = *wanted;
+    atomic_store_explicit(&s->metric_count, count + 1, memory_order_release);
+    return &s->metrics[count];
+}
+
+static struct gcorn_metric *make(enum slot_metric_type type, const char *name, const char *help,
+                                 const double *bounds, size_t count)
+{
+    struct slot_metric wanted = {.type = type, .bound_count = (uint32_t)count};
+
+    if (!the_slot) {
+        errno = ENOTSUP;
+        return NULL;
+    }
+    if (!name || strlen(name) >= sizeof(wanted.name) || !name_is_valid(name) ||
+        !bounds_are_valid(bounds, count)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    slot_set_text(wanted.name, sizeof(wanted.name), name, strlen(name));
+    slot_set_text(wanted.help, sizeof(wanted.help), help ? help : "", help ? strlen(help) : 0);
+    if (count > 0)
+        memcpy(wanted.bounds, bounds, count * sizeof(bounds[0]));
+    (void)pthread_mutex_lock(&making);
+    struct slot_metric *m = find_or_add(the_slot, &wanted);
+    (void)pthread_mutex_unlock(&making);
+    return (struct gcorn_metric *)m;
+}
+
+struct gcorn_metric *gcorn_counter(const char *name, const char *help)
+{
+    return make(SLOT_COUNTER, name, help, NULL, 0);
+}
+
+struct gcorn_metric *gcorn_gauge(const char *name, const char *help)
+{
+    return make(SLOT_GAUGE, name, help, NULL, 0);
+}
+
+struct gcorn_metric *gcorn_histogram(const char *name, const char *help, const double *bounds,
+                                     size_t count)
+{
+    return make(SLOT_HISTOGRAM, name, help, bounds, count);
+}
+
+static void add(_Atomic double *to, double amount)
+{
+    double before = atomic_load_explicit(to, memory_order_relaxed);
+
+    while (!atomic_compare_exchange_weak_explicit(to, &before, before + amount,
+                                                  memory_order_relaxed, memory_order_relaxed))
+        continue;
+}
+
+void gcorn_metric_add(struct gcorn_metric *metric, double amount)
+{
+    struct slot_metric *m = (struct slot_metric *)metric;
+
+    if (!m || isnan(amount) || m->type == SLOT_HISTOGRAM ||
+        (m->type == SLOT_COUNTER && amount < 0))
+        return;
+    add(&m->value, amount);
+}
+
+void gcorn_metric_set(struct gcorn_metric *metric, double value)
+{
+    struct slot_metric *m = (struct slot_metric *)metric;
+
+    if (m && m->type == SLOT_GAUGE)
+        atomic_store_explicit(&m->value, value, memory_order_relaxed);
+}
+
+void gcorn_metric_observe(struct gcorn_metric *metric, double value)
+{
+    struct slot_metric *m = (struct slot_metric *)metric;
+    uint32_t i = 0;
+
+    if (!m || m->type != SLOT_HISTOGRAM || isnan(value))
+        return;
+    while (i < m->bound_count && value > m->bounds[i])
+        i++;
+    atomic_fetch_add_explicit(&m->buckets[i], 1, memory_order_relaxed);
+    add(&m->value, value);
+}
