@@ -18,7 +18,7 @@ static void expect_var(struct http_case *c, const char *key, const char *want)
 {
     const char *got = gcorn_get(&c->env, key);
 
-    if ((got == NULL) != (want == NULL) || (got && strcmp(got, want) != 0))
+    if ((got == NULL) != (want == NULL) || (got && want && strcmp(got, want) != 0))
         fail_msg("%s is '%s', not '%s'", key, got ? got : "(none)", want ? want : "(none)");
 }
 
