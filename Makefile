@@ -60,7 +60,8 @@ MANDIR     ?= $(PREFIX)/share/man
 ifeq ($(origin CC),default)
 CC := gcc
 endif
-CFLAGS     ?= -O3 -g
+# with sanitizers -O3 finds only warnings that are none
+CFLAGS     ?= $(if $(SANITIZE),-O2,-O3) -g
 PKG_CONFIG ?= pkg-config
 PYTHON     ?= /usr/bin/python3
 
