@@ -520,13 +520,19 @@ static int64_t kernel_wait_ms(const struct conn *c)
 static uint64_t arrival_ns(struct conn *c)
 {
     struct worker *w = worker_of(c);
-    bool may_have_queued = c->is_new && w->waited_ns > 0 &&
-                           (w->queue_ms >= QUEUE_LONG_MS ||
-                            w->now_ns - w->queue_asked_ns > QUEUE_LONG_MS * UINT64_C(1000000));
     uint64_t waited_ms = worker_waited_ms(w);
+    bool asks = waited_ms >= QUEUE_LONG_MS;
 
-    c->is_new = false;
-    if (may_have_queued || waited_ms >= QUEUE_LONG_MS) {
+    if (c->may_have_queued) {
+        /* arrived_ns: since when it can have been there; request_ns: when it was accepted. What was
+         * there by then is read in the next pass. */
+        if (w->now_ns - c->request_ns <= w->last_pass_ns + 1000000)
+            waited_ms = (w->now_ns - c->arrived_ns) / 1000000;
+        asks = waited_ms >= QUEUE_LONG_MS || w->queue_ms >= QUEUE_LONG_MS ||
+               w->now_ns - w->queue_asked_ns > QUEUE_LONG_MS * UINT64_C(1000000);
+        c->may_have_queued = false;
+    }
+    if (asks) {
         int64_t ms = kernel_wait_ms(c);
 
         if (ms >= 0)
@@ -600,7 +606,9 @@ void conn_open(struct worker *w, int fd, const struct listener *l, const void *a
     c->io.data = w;
     c->fd = fd;
     c->closing = c->peer_ended = c->more = false;
-    c->is_new = true;
+    c->may_have_queued = w->is_busy;
+    c->request_ns = w->now_ns;
+    c->arrived_ns = w->now_ns - worker_waited_ms(w) * 1000000;
     c->env = NULL;
     c->serial = w->slot->counts.connections;
     c->in = c->out = (struct strbuf){0};

@@ -43,7 +43,7 @@ struct conn {
     bool closing;      /* no further request is taken */
     bool peer_ended;   /* the client has sent its last byte */
     bool more;         /* the answer has further pieces */
-    bool is_new;       /* nothing was read from it yet */
+    bool may_have_queued; /* to be accepted, and nothing was read from it yet */
     uint32_t lingered; /* bytes thrown away while lingering */
 
     struct gcorn_environ *env; /* the request that is coming or being answered; NULL when none */

@@ -57,7 +57,8 @@ void worker_look_at_clock(struct worker *w)
     if (w->pass_ns != 0)
         return;
     /* The loop did not sleep between two passes: what it found had come during the last one. */
-    w->waited_ns = w->now_ns - last_ns < NO_SLEEP_NS ? w->last_pass_ns : 0;
+    w->is_busy = w->now_ns - last_ns < NO_SLEEP_NS;
+    w->waited_ns = w->is_busy ? w->last_pass_ns : 0;
     w->pass_ns = w->now_ns;
 }
 
