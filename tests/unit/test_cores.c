@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The count of usable cores, under made-up trees of /proc and /sys.
+ * The limits of cgroups, and the count of usable cores, under made-up trees of /proc and /sys.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "system/cgroup.h"
 #include "system/cores.h"
 
 static int make_root(void **state)
@@ -139,6 +140,44 @@ static void test_rubbish(void **state)
     }
 }
 
+static void expect_limits(const char *root, unsigned long long memory_size,
+                          unsigned long long processes)
+{
+    struct cgroup_limits limits;
+
+    cgroup_read(&limits, root);
+    assert_int_equal(limits.memory_size, memory_size);
+    assert_int_equal(limits.processes, processes);
+}
+
+static void test_v2_memory_and_processes(void **state)
+{
+    expect_limits(*state, 0, 0);
+    put(*state, "proc/self/cgroup", "0::/a.slice/b.scope\n");
+    put(*state, "sys/fs/cgroup/a.slice/b.scope/memory.max", "max\n");
+    put(*state, "sys/fs/cgroup/a.slice/b.scope/pids.max", "100\n");
+    expect_limits(*state, 0, 100);
+    put(*state, "sys/fs/cgroup/a.slice/memory.max", "67108864\n");
+    put(*state, "sys/fs/cgroup/a.slice/pids.max", "max\n");
+    expect_limits(*state, 67108864, 100);
+    put(*state, "sys/fs/cgroup/a.slice/pids.max", "50\n");
+    expect_limits(*state, 67108864, 50);
+}
+
+static void test_v1_memory_and_processes(void **state)
+{
+    put(*state, "proc/self/cgroup", "8:pids:/app\n4:memory:/app\n0::/\n");
+    put(*state, "sys/fs/cgroup/memory/app/memory.limit_in_bytes", "9223372036854771712\n");
+    put(*state, "sys/fs/cgroup/pids/app/pids.max", "max\n");
+    expect_limits(*state, 0, 0);
+    put(*state, "sys/fs/cgroup/memory/memory.limit_in_bytes", "1048576\n");
+    put(*state, "sys/fs/cgroup/pids/pids.max", "20\n");
+    expect_limits(*state, 1048576, 20);
+    /* of another controller, or another version */
+    put(*state, "proc/self/cgroup", "8:cpuset:/app\n");
+    expect_limits(*state, 0, 0);
+}
+
 static void test_small_buffer(void **state)
 {
     char how[8];
@@ -161,9 +200,17 @@ static void test_here(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_no_cgroup),    TEST(test_v2_own_quota), TEST(test_v2_parent_is_tighter),
-        TEST(test_v2_container), TEST(test_v1),           TEST(test_v1_other_controllers),
-        TEST(test_rubbish),      TEST(test_small_buffer), TEST(test_here),
+        TEST(test_no_cgroup),
+        TEST(test_v2_own_quota),
+        TEST(test_v2_parent_is_tighter),
+        TEST(test_v2_container),
+        TEST(test_v1),
+        TEST(test_v1_other_controllers),
+        TEST(test_rubbish),
+        TEST(test_small_buffer),
+        TEST(test_here),
+        TEST(test_v2_memory_and_processes),
+        TEST(test_v1_memory_and_processes),
     };
 
     return cmocka_run_group_tests_name("cores", tests, NULL, NULL);
