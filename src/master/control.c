@@ -374,6 +374,17 @@ int control_listen(struct listener *l, const char *path, struct error *err)
     return result < 0 ? error_prefix(err, "control_socket") : 0;
 }
 
+enum listener_state control_probe(const char *path, pid_t *holder, struct error *err)
+{
+    char *address = xasprintf("unix:%s", path);
+    enum listener_state state = listener_probe(address, holder, err);
+
+    free(address);
+    if (state != LISTENER_FREE)
+        (void)error_prefix(err, "control_socket");
+    return state;
+}
+
 void control_serve(struct control *c, struct listener *l)
 {
     ev_io_stop(c->loop, &c->accepting);

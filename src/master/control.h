@@ -91,6 +91,9 @@ void control_init(struct control *c, struct ev_loop *loop, const struct control_
  * It is not served yet. 0, or -1 with err. */
 int control_listen(struct listener *l, const char *path, struct error *err);
 
+/* What control_listen would meet, without making anything: listener_probe of that path. */
+enum listener_state control_probe(const char *path, pid_t *holder, struct error *err);
+
 /* Serves l from now on in place of the former socket, which is closed and unlinked. Takes *l, which
  * is closed afterwards; a closed one means none. Who is connected stays so. */
 void control_serve(struct control *c, struct listener *l);

@@ -26,6 +26,7 @@
 
 #include "base/error.h"
 #include "base/util.h"
+#include "system/writable.h"
 
 enum { DEFAULT_PORT = 8000, FIRST_PASSED_FD = 3 };
 
@@ -196,6 +197,9 @@ static void set_nodelay(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
+/* A backlog for bind_tcp and its callers: the address is only tried, and nobody can connect. */
+enum { NO_LISTEN = -1 };
+
 /* The listening descriptor, or -1 with errno. */
 static int bind_tcp(const struct sockaddr *sa, socklen_t len, int backlog)
 {
@@ -207,7 +211,7 @@ static int bind_tcp(const struct sockaddr *sa, socklen_t len, int backlog)
     set_nodelay(fd);
     /* A restart need not wait for the old connections' TIME_WAIT. */
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 || bind(fd, sa, len) < 0 ||
-        listen(fd, backlog) < 0)
+        (backlog != NO_LISTEN && listen(fd, backlog) < 0))
         fd_close(&fd);
     return fd;
 }
@@ -234,8 +238,9 @@ static bool literal(const struct address *a, struct sockaddr_storage *ss, sockle
     return false;
 }
 
-/* Binds the first address of a name that this machine has; -1 with the reason in *why. "In use" and
- * "permission denied" end the search: half the clients of the name would reach somebody else. */
+/* Binds the first address of a name that this machine has; -1 with the reason in *why, and in errno
+ * if it is one of the system's (else 0). "In use" and "permission denied" end the search: half the
+ * clients of the name would reach somebody else. */
 static int bind_name(const struct address *a, int backlog, const char **why)
 {
     static const int families[] = {AF_INET, AF_INET6};
@@ -252,6 +257,7 @@ static int bind_name(const struct address *a, int backlog, const char **why)
     }
     if (!list) {
         *why = rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc);
+        errno = 0;
         return -1;
     }
     for (struct addrinfo *ai = list; ai; ai = ai->ai_next) {
@@ -259,58 +265,120 @@ static int bind_name(const struct address *a, int backlog, const char **why)
         if (fd >= 0 || (errno != EADDRNOTAVAIL && errno != EAFNOSUPPORT))
             break;
     }
+    int saved_errno = errno;
     *why = strerror(errno);
     freeaddrinfo(list);
+    errno = saved_errno;
     return fd;
+}
+
+/* The same for an address of either form. */
+static int bind_address(const struct address *a, int backlog, const char **why)
+{
+    struct sockaddr_storage ss;
+    socklen_t len;
+
+    if (!literal(a, &ss, &len))
+        return bind_name(a, backlog, why);
+    int fd = bind_tcp((struct sockaddr *)&ss, len, backlog);
+    if (fd < 0)
+        *why = strerror(errno);
+    return fd;
+}
+
+static int refuse_tcp(const struct address *a, const char *why, struct error *err)
+{
+    char *where = host_port("", a->host, a->port);
+
+    (void)error_set(err, EXIT_BIND, "cannot bind %s: %s", where, why);
+    free(where);
+    return -1;
 }
 
 static int open_tcp(struct listener *l, const struct address *a, int backlog, struct error *err)
 {
-    struct sockaddr_storage ss;
-    socklen_t len;
     const char *why = NULL;
 
-    if (literal(a, &ss, &len))
-        l->fd = bind_tcp((struct sockaddr *)&ss, len, backlog);
-    else
-        l->fd = bind_name(a, backlog, &why);
-    if (l->fd < 0 || describe_tcp(l) < 0) {
-        if (!why)
-            why = strerror(errno);
-        char *where = host_port("", a->host, a->port);
-        (void)error_set(err, EXIT_BIND, "cannot bind %s: %s", where, why);
-        free(where);
-        return -1;
-    }
+    l->fd = bind_address(a, backlog, &why);
+    if (l->fd < 0 || describe_tcp(l) < 0)
+        return refuse_tcp(a, why ? why : strerror(errno), err);
     l->name = host_port("http://", l->host, l->port);
     return 0;
 }
 
+static enum listener_state probe_tcp(const struct address *a, struct error *err)
+{
+    const char *why = NULL;
+    int fd = bind_address(a, NO_LISTEN, &why);
+
+    if (fd >= 0) {
+        fd_close(&fd);
+        return LISTENER_FREE;
+    }
+    bool in_use = errno == EADDRINUSE;
+    (void)refuse_tcp(a, why, err);
+    return in_use ? LISTENER_IN_USE : LISTENER_REFUSED;
+}
+
 /* ---- unix -------------------------------------------------------------------------------- */
 
-/* What is wrong with the file that lies at the address already; NULL when there is none any more.
- * Only a connection tells whether somebody serves a socket file. Between the answer and the unlink
- * another server may take the name; the second look at the inode leaves a window of microseconds,
- * which the pid file's lock closes for two starts of one site. */
+static pid_t peer_pid(int fd)
+{
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 ? peer.pid : 0;
+}
+
+/* Does the file that lies at the address already leave it to us? If not, *why says why; *holder is
+ * who serves it, 0 when the kernel does not say. *found is the file, st_ino 0 for none. Only a
+ * connection tells whether somebody serves a socket file. */
+static enum listener_state look_at(const struct sockaddr_un *un, struct stat *found, pid_t *holder,
+                                   const char **why)
+{
+    *holder = 0;
+    if (lstat(un->sun_path, found) < 0) {
+        found->st_ino = 0;
+        *why = strerror(errno);
+        return errno == ENOENT ? LISTENER_FREE : LISTENER_REFUSED;
+    }
+    *why = "a file that is no socket has this name";
+    if (!S_ISSOCK(found->st_mode))
+        return LISTENER_REFUSED;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    *why = strerror(errno);
+    if (fd < 0)
+        return LISTENER_REFUSED;
+    int rc = connect(fd, (const struct sockaddr *)un, sizeof(*un));
+    int connect_errno = errno;
+    if (rc == 0)
+        *holder = peer_pid(fd);
+    fd_close(&fd);
+    if (rc < 0 && (connect_errno == ENOENT || connect_errno == ECONNREFUSED)) {
+        found->st_ino = connect_errno == ENOENT ? 0 : found->st_ino;
+        return LISTENER_FREE;
+    }
+    *why = "a socket of another user has this name";
+    if (rc < 0 && connect_errno == EACCES)
+        return LISTENER_REFUSED;
+    *why = "already in use by another server";
+    return LISTENER_IN_USE; /* EAGAIN: its backlog is full; EPROTOTYPE: no stream */
+}
+
+/* Removes the file of a server that is dead; NULL when none is there any more, else why it stays.
+ * Between look_at's answer and the unlink another server may take the name; the second look at the
+ * inode leaves a window of microseconds, which the pid file's lock closes for two starts of one
+ * site. */
 static const char *clear_stale(const struct sockaddr_un *un)
 {
     struct stat before, now;
+    const char *why;
+    pid_t holder;
 
-    if (lstat(un->sun_path, &before) < 0)
-        return errno == ENOENT ? NULL : strerror(errno);
-    if (!S_ISSOCK(before.st_mode))
-        return "a file that is no socket has this name";
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return strerror(errno);
-    int rc = connect(fd, (const struct sockaddr *)un, sizeof(*un));
-    fd_close(&fd);
-    if (rc < 0 && errno == ENOENT)
+    if (look_at(un, &before, &holder, &why) != LISTENER_FREE)
+        return why;
+    if (before.st_ino == 0)
         return NULL;
-    if (rc < 0 && errno == EACCES)
-        return "a socket of another user has this name";
-    if (rc == 0 || errno != ECONNREFUSED) /* EAGAIN: its backlog is full; EPROTOTYPE: no stream */
-        return "already in use by another server";
     if (lstat(un->sun_path, &now) < 0 || now.st_dev != before.st_dev || now.st_ino != before.st_ino)
         return "already in use by another server";
     return unlink(un->sun_path) < 0 && errno != ENOENT ? strerror(errno) : NULL;
@@ -329,6 +397,11 @@ static int remember_file(struct listener *l, const char *path)
     return 0;
 }
 
+static int refuse_unix(const struct address *a, const char *why, struct error *err)
+{
+    return error_set(err, EXIT_BIND, "cannot bind unix:%s: %s", a->path, why);
+}
+
 static int open_unix(struct listener *l, const struct address *a, int backlog, struct error *err)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
@@ -336,14 +409,31 @@ static int open_unix(struct listener *l, const struct address *a, int backlog, s
     (void)snprintf(un.sun_path, sizeof(un.sun_path), "%s", a->path); /* parse_unix saw to it */
     const char *why = clear_stale(&un);
     if (why)
-        return error_set(err, EXIT_BIND, "cannot bind unix:%s: %s", a->path, why);
+        return refuse_unix(a, why, err);
     l->family = AF_UNIX;
     l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (l->fd < 0 || bind(l->fd, (struct sockaddr *)&un, sizeof(un)) < 0 ||
         remember_file(l, a->path) < 0 || listen(l->fd, backlog) < 0)
-        return error_set(err, EXIT_BIND, "cannot bind unix:%s: %s", a->path, strerror(errno));
+        return refuse_unix(a, strerror(errno), err);
     l->name = xasprintf("unix:%s", a->path);
     return 0;
+}
+
+static enum listener_state probe_unix(const struct address *a, pid_t *holder, struct error *err)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    struct stat found;
+    const char *why;
+
+    (void)snprintf(un.sun_path, sizeof(un.sun_path), "%s", a->path); /* parse_unix saw to it */
+    enum listener_state state = look_at(&un, &found, holder, &why);
+    if (state == LISTENER_FREE && writable_new(a->path) < 0) {
+        why = strerror(errno);
+        state = LISTENER_REFUSED;
+    }
+    if (state != LISTENER_FREE)
+        (void)refuse_unix(a, why, err);
+    return state;
 }
 
 /* ---- inherited --------------------------------------------------------------------------- */
@@ -405,6 +495,21 @@ int listener_open(struct listener *l, const char *text, int backlog, struct erro
     if (rc < 0)
         listener_close(l, true); /* l->path is set only for a file that was made here */
     return rc;
+}
+
+enum listener_state listener_probe(const char *text, pid_t *holder, struct error *err)
+{
+    struct address a;
+
+    *holder = 0;
+    if (address_parse(&a, text, err) < 0)
+        return LISTENER_REFUSED;
+    switch (a.kind) {
+    case ADDRESS_TCP: return probe_tcp(&a, err);
+    case ADDRESS_UNIX: return probe_unix(&a, holder, err);
+    case ADDRESS_FD: break; /* is passed to the server alone */
+    }
+    return LISTENER_FREE;
 }
 
 bool listener_has_file(const struct listener *l, const char *path)

@@ -38,6 +38,18 @@ struct listener {
  * A file left by a dead server is replaced; what is no socket is never removed. */
 int listener_open(struct listener *l, const char *text, int backlog, struct error *err);
 
+enum listener_state {
+    LISTENER_FREE,
+    LISTENER_IN_USE,  /* somebody serves it */
+    LISTENER_REFUSED, /* it cannot be had for another reason */
+};
+
+/* What listener_open would meet, without changing anything that others see: a TCP address is bound
+ * for a moment and not listened on, a unix socket's file is connected to. Unless FREE, err is what
+ * listener_open would say. *holder is the process that listens on a unix socket, 0 if not known.
+ * fd:// is FREE: only the server itself is passed it. Blocks as listener_open does. */
+enum listener_state listener_probe(const char *text, pid_t *holder, struct error *err);
+
 /* Closes and frees. With unlink_file the unix socket's file is removed, if it is still the one that
  * this process made: not the file of a successor. Harmless on a closed one. */
 void listener_close(struct listener *l, bool unlink_file);

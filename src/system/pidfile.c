@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/util.h"
+#include "system/writable.h"
 
 static struct flock whole_file(void)
 {
@@ -85,32 +86,74 @@ static int write_pid(const struct pidfile *pf)
     return pwrite(pf->fd, text, (size_t)len, 0) == len ? ftruncate(pf->fd, len) : -1;
 }
 
-int pidfile_open(struct pidfile *pf, const char *path, struct error *err)
+/* 0, or -1 with err and pf closed. */
+static int open_regular(struct pidfile *pf, int more_flags, struct error *err)
 {
     struct stat st;
 
+    pf->fd = open(pf->path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | more_flags, 0644);
+    if (pf->fd < 0 || fstat(pf->fd, &st) < 0)
+        return refuse(pf, err, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return refuse(pf, err, "is no regular file");
+    pf->dev = st.st_dev;
+    pf->ino = st.st_ino;
+    return 0;
+}
+
+static int check_content(struct pidfile *pf, struct error *err)
+{
+    return looks_like_pid(pf->fd)
+               ? 0
+               : refuse(pf, err, "holds something else than a pid; not overwritten");
+}
+
+int pidfile_open(struct pidfile *pf, const char *path, struct error *err)
+{
     *pf = (struct pidfile){.fd = -1, .path = path_absolute(path)};
     do {
         struct flock lock = whole_file();
 
         fd_close(&pf->fd);
-        pf->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0644);
-        if (pf->fd < 0 || fstat(pf->fd, &st) < 0)
-            return refuse(pf, err, strerror(errno));
-        if (!S_ISREG(st.st_mode))
-            return refuse(pf, err, "is no regular file");
-        pf->dev = st.st_dev;
-        pf->ino = st.st_ino;
+        if (open_regular(pf, O_CREAT, err) < 0)
+            return -1;
         if (fcntl(pf->fd, F_SETLK, &lock) < 0)
             return errno == EACCES || errno == EAGAIN ? already_running(pf, err)
                                                       : refuse(pf, err, strerror(errno));
     } while (!has_name(pf));
-    if (!looks_like_pid(pf->fd))
-        return refuse(pf, err, "holds something else than a pid; not overwritten");
+    if (check_content(pf, err) < 0)
+        return -1;
     pf->pid = getpid(); /* from here on pidfile_close removes the file */
     if (write_pid(pf) < 0)
         return refuse(pf, err, strerror(errno));
     return 0;
+}
+
+int pidfile_probe(const char *path, bool *held, pid_t *held_by, struct error *err)
+{
+    struct pidfile pf = {.fd = -1, .path = path_absolute(path)};
+    struct flock lock = whole_file();
+    struct stat st;
+
+    *held = false;
+    *held_by = 0;
+    if (stat(path, &st) < 0 && errno == ENOENT) {
+        int result = writable_new(path) < 0 ? refuse(&pf, err, strerror(errno)) : 0;
+
+        pidfile_close(&pf);
+        return result;
+    }
+    if (open_regular(&pf, 0, err) < 0)
+        return -1;
+    if (fcntl(pf.fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK) {
+        *held = true;
+        *held_by = holder(pf.fd);
+        (void)already_running(&pf, err);
+        return 0;
+    }
+    int result = check_content(&pf, err);
+    pidfile_close(&pf);
+    return result;
 }
 
 bool pidfile_is(const struct pidfile *pf, const char *path)

@@ -27,6 +27,12 @@ struct pidfile {
  * runs already, or what is there is no pid file and stays untouched). Never blocks. */
 int pidfile_open(struct pidfile *pf, const char *path, struct error *err);
 
+/* What pidfile_open would meet, without making, locking or writing anything. 0, or -1 with what it
+ * would say in err. When somebody else has the lock it is 0, *held, what pidfile_open would say in
+ * err, and the holder in *held_by (0: the kernel cannot say). Not for a process that holds path
+ * itself. */
+int pidfile_probe(const char *path, bool *held, pid_t *held_by, struct error *err);
+
 /* Does path lead to the file that pf holds? Opening it once more, and closing that, would end the
  * lock. */
 bool pidfile_is(const struct pidfile *pf, const char *path);

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See writable.h.
+ */
+#include "system/writable.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/util.h"
+
+int writable_new(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = !slash ? xstrdup(".") : slash == path ? xstrdup("/") : xstrdup(path);
+
+    if (slash && slash != path)
+        dir[slash - path] = '\0';
+    int result = faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS);
+    int saved_errno = errno;
+    free(dir);
+    errno = saved_errno;
+    return result;
+}
+
+int writable_append(const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && S_ISFIFO(st.st_mode))
+        return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 && errno == ENOENT) {
+        /* A link that leads nowhere yet is made at its other end: nobody knows before. */
+        return lstat(path, &st) == 0 ? 0 : writable_new(path);
+    }
+    int result = fd < 0 ? -1 : 0;
+    fd_close(&fd);
+    return result;
+}
