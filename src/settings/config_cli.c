@@ -21,7 +21,8 @@
 #include "settings/config_yaml.h"
 #include "settings/text.h"
 
-#define DEFAULT_FILE "gunicorn-c.yaml"
+#define DEFAULT_FILE    "gunicorn-c.yaml"
+#define VARIABLE_PREFIX "GCORN_"
 
 enum {
     HELP_COLUMN = 26,
@@ -41,7 +42,8 @@ static const struct command commands[] = {
     {"config", 'c', "FILE", CONFIG_RUN,
      "Read the settings from this file instead of ./" DEFAULT_FILE "."},
     {"check-config", 0, NULL, CONFIG_CHECK,
-     "Check the settings and whether the application loads, and exit."},
+     "Check the settings, what they name on this machine and whether the application loads, and "
+     "exit. Beside the server that runs with them, what it holds is no error."},
     {"print-config", 0, NULL, CONFIG_PRINT,
      "Print every setting and where its value comes from, as YAML, and exit."},
     {"print-sample", 0, NULL, CONFIG_SAMPLE,
@@ -421,15 +423,14 @@ static int set_platform_defaults(struct config *c, char *const *env, struct erro
 
 static const char *variable_name(struct arena *a, const char *key)
 {
-    char *name = arena_printf(a, "GCORN_%s", key);
+    char *name = arena_printf(a, VARIABLE_PREFIX "%s", key);
 
     for (char *p = name; *p; p++)
         *p = (char)toupper((unsigned char)*p);
     return name;
 }
 
-/* GCORN_<KEY>. Others of that beginning are no business of ours: the workers' own are among them.
- */
+/* GCORN_<KEY>. */
 static int set_variable(struct config *c, char *const *env, const struct setting *s,
                         struct error *err)
 {
@@ -466,6 +467,76 @@ static int set_variables(struct config *c, char *const *env, struct error *err)
             return -1;
     }
     return 0;
+}
+
+/* The variables that are no settings, without the prefix. */
+static const char *const other_variables[] = {"CMD_ARGS", "CONFIG"};
+
+/* GCORN_ and this make a variable that is read. Keys are lower case, variables are not. */
+static bool is_known_variable(const char *name)
+{
+    size_t count;
+    const struct setting *table = config_settings(&count);
+
+    if (strpbrk(name, "abcdefghijklmnopqrstuvwxyz"))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(other_variables); i++) {
+        if (strcmp(name, other_variables[i]) == 0)
+            return true;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (strcasecmp(name, table[i].key) == 0 ||
+            (table[i].alias && strcasecmp(name, table[i].alias) == 0))
+            return true;
+    }
+    return false;
+}
+
+/* Kubernetes (and docker's links) tell every container where each service is, by variables that
+ * begin with its name: gcorn's are GCORN_SERVICE_HOST, GCORN_PORT, GCORN_PORT_80_TCP_ADDR. */
+static bool names_a_service(const char *name)
+{
+    const char *port = strstr(name, "PORT");
+
+    return strstr(name, "SERVICE_HOST") || strstr(name, "SERVICE_PORT") ||
+           (port && (port == name || port[-1] == '_') && (port[4] == '\0' || port[4] == '_'));
+}
+
+/* name without the prefix. */
+static void add_unknown_variable(const char *name, struct arena *a, struct strbuf *out)
+{
+    size_t best = SIZE_MAX;
+    const struct setting *s = config_nearest(name, &best);
+    const char *nearest = s ? variable_name(a, s->key) : NULL;
+
+    for (size_t i = 0; i < ARRAY_LEN(other_variables); i++) {
+        if (config_is_near(name, other_variables[i], &best))
+            nearest = variable_name(a, other_variables[i]);
+    }
+    strbuf_addstr(out, "environment " VARIABLE_PREFIX);
+    text_add_plain(out, name, OPTION_SHOWN);
+    strbuf_addstr(out, ": no such setting");
+    if (nearest)
+        strbuf_addf(out, ", did you mean %s?", nearest);
+    strbuf_addch(out, '\n');
+}
+
+void config_add_unknown_variables(char *const *env, struct strbuf *out)
+{
+    const size_t prefix_len = strlen(VARIABLE_PREFIX);
+    struct arena a;
+
+    arena_init(&a);
+    for (; *env; env++) {
+        if (strncmp(*env, VARIABLE_PREFIX, prefix_len) != 0)
+            continue;
+        const char *rest = *env + prefix_len;
+        const char *name = arena_strndup(&a, rest, strcspn(rest, "="));
+
+        if (!is_known_variable(name) && !names_a_service(name))
+            add_unknown_variable(name, &a, out);
+    }
+    arena_release(&a);
 }
 
 /* ---- all sources ------------------------------------------------------------------------- */
