@@ -9,27 +9,16 @@
 
 #include "base/error.h"
 #include "base/util.h"
+#include "master/check.h"
 #include "master/generation.h"
 #include "master/master.h"
-#include "master/spawn.h"
 #include "settings/config_cli.h"
-#include "system/privileges.h"
 #include "system/process.h"
 
 static int report(const struct error *err)
 {
     (void)fprintf(stderr, "gcorn: %s\n", err->text);
     return (int)err->status;
-}
-
-/* --check-config: what would go wrong at start, found without serving. */
-static int check(const struct config *config, struct error *err)
-{
-    struct privileges privileges;
-    int result = generation_check(config, &privileges, err);
-
-    privileges_release(&privileges);
-    return result < 0 ? -1 : spawn_check_app(config, err);
 }
 
 /* What ends without serving. */
@@ -43,7 +32,7 @@ static int act(struct config *config, struct error *err)
     case CONFIG_SAMPLE: config_print_sample(stdout); break;
     case CONFIG_PRINT: config_print(config, stdout); break;
     default:
-        if (check(config, err) < 0)
+        if (check_start(config, stderr, err) < 0)
             status = report(err);
         break;
     }

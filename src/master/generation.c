@@ -17,6 +17,7 @@
 #include "http/accesslog.h"
 #include "settings/config_cli.h"
 #include "system/cores.h"
+#include "system/writable.h"
 #include "worker/app.h"
 
 extern char **environ;
@@ -155,13 +156,30 @@ static int open_listeners(struct generation *g, const struct generation *before,
     return 0;
 }
 
+static int refuse_log(const char *setting, const char *path, struct error *err)
+{
+    return error_set(err, EXIT_FAILED, "%s: cannot open %s: %s", setting, path, strerror(errno));
+}
+
+static int check_log(const char *setting, const char *path, struct error *err)
+{
+    bool is_ours = !path || strcmp(path, "-") == 0; /* standard error or output, or none */
+
+    return is_ours || writable_append(path) == 0 ? 0 : refuse_log(setting, path, err);
+}
+
+int generation_check_logs(const struct config *config, struct error *err)
+{
+    return check_log("errorlog", config->errorlog, err) < 0 ||
+                   check_log("accesslog", config->accesslog, err) < 0
+               ? -1
+               : 0;
+}
+
 static int open_log(const char *setting, const char *path, int std_fd, int *fd, struct error *err)
 {
     *fd = log_file_open(path, std_fd);
-    if (*fd < 0)
-        return error_set(err, EXIT_FAILED, "%s: cannot open %s: %s", setting, path,
-                         strerror(errno));
-    return 0;
+    return *fd < 0 ? refuse_log(setting, path, err) : 0;
 }
 
 static int open_logs(struct generation *g, struct error *err)

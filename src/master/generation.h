@@ -57,6 +57,10 @@ int start_load_config(const struct start *s, struct config *config, struct error
  * (privileges_release, also on failure). 0, or -1 with err, which says where the setting stands. */
 int generation_check(const struct config *config, struct privileges *privileges, struct error *err);
 
+/* Can the log files be opened? Makes and truncates nothing. 0, or -1 with what generation_new would
+ * say in err. */
+int generation_check_logs(const struct config *config, struct error *err);
+
 /* Opens all that config names, in the present directory, which becomes its own; sets the umask.
  * Takes config, also on failure. Sockets that `before` (NULL: none) has open are shared. NULL with
  * err; nothing is open then. The caller has one reference. */

@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
+#include "master/check.h"
 #include "master/procs.h"
 #include "master/reload.h"
 #include "master/state.h"
@@ -32,8 +33,6 @@
 #include "system/scoreboard.h"
 
 enum {
-    SLOTS_MIN = 64,
-    SLOTS_PER_WORKER = 4,
     TICK_MS = 1000, /* until reload_set_tick knows better */
     LATE_MS = 2000, /* a master that was idle so long was away, not the workers */
 };
@@ -348,10 +347,8 @@ static void start_watchers(struct master *m)
 static int init_tables(struct master *m, struct error *err)
 {
     unsigned workers = (unsigned)config_of(m)->workers;
-    unsigned slots = workers * SLOTS_PER_WORKER;
+    unsigned slots = plan_places(workers);
 
-    if (slots < SLOTS_MIN)
-        slots = SLOTS_MIN;
     m->plan.proc_count = slots;
     m->plan.procs = xcalloc(slots, sizeof(*m->plan.procs));
     m->plan.backoffs = xcalloc(slots, sizeof(*m->plan.backoffs));
@@ -386,6 +383,7 @@ static void announce(const struct master *m)
     reload_log_listeners(m->current);
     log_info("Using worker: sync");
     log_info("Workers: %d (%s)", cfg->workers, config_origin(cfg, workers)->text);
+    check_variables();
 }
 
 static void close_all(struct master *m)

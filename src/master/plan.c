@@ -9,7 +9,16 @@ enum {
     BOOT_BACKOFF_MAX_MS = 30000,
     CRASH_BACKOFF_MAX_MS = 500, /* for workers that die soon after READY */
     LIVED_LONG_MS = 10000,      /* who was READY so long has not failed */
+    PLACES_MIN = 64,
+    PLACES_PER_WORKER = 4,
 };
+
+unsigned plan_places(unsigned workers)
+{
+    unsigned places = workers * PLACES_PER_WORKER;
+
+    return places > PLACES_MIN ? places : PLACES_MIN;
+}
 
 static bool is_alive(const struct worker_proc *w)
 {

@@ -66,6 +66,10 @@ struct plan {
 
 enum { PLAN_NONE = -1 };
 
+/* How many places the table of a master has that starts with so many workers: they may double at a
+ * reload, or grow by TTIN, and those that leave keep theirs for a while. */
+unsigned plan_places(unsigned workers);
+
 /* A process that is to finish: of an old generation or to be recycled, and replaced by one that is
  * READY; or one too many. Its place in the table, or PLAN_NONE. */
 int plan_retire(const struct plan *p);

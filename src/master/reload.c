@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
+#include "master/advice.h"
 #include "master/state.h"
 #include "system/process.h"
 
@@ -21,8 +22,6 @@ enum {
     TICK_MS = 1000,    /* workers are judged this often at least */
     TICK_MIN_MS = 100, /* and at most */
     TICKS_PER_TIMEOUT = 4,
-    SPARE_DESCRIPTORS = 64,   /* of a worker, besides its connections */
-    DESCRIPTORS_PER_SLOT = 3, /* of the master: a channel's two ends, and one to spare */
 };
 
 void reload_drop(struct master *m)
@@ -131,31 +130,24 @@ static struct generation *load_generation(struct master *m, struct error *err)
     return g;
 }
 
-/* The descriptors of a worker are its connections and a few more; the master's are the channels,
- * and the sockets and logs of all generations. */
 void reload_raise_limits(const struct master *m, const struct generation *g)
 {
     const struct config *cfg = &g->config;
-    rlim_t workers_need = (rlim_t)cfg->worker_connections + SPARE_DESCRIPTORS, got;
-    rlim_t master_needs =
-        (rlim_t)m->plan.proc_count * DESCRIPTORS_PER_SLOT + g->listener_count + SPARE_DESCRIPTORS;
-    rlim_t wanted = workers_need > master_needs ? workers_need : master_needs;
+    struct descriptors need = advice_descriptors(cfg, m->plan.proc_count, g->listener_count);
+    rlim_t wanted = need.worker > need.master ? need.worker : need.master, got;
+    struct strbuf shortage = {0};
     struct rlimit before;
 
     if (getrlimit(RLIMIT_NOFILE, &before) < 0 || before.rlim_cur >= wanted)
         return;
-    if (process_raise_nofile(wanted, &got) < 0 || got < workers_need)
-        log_warnx("open files are limited to %llu, too few for worker_connections = %d: raise the "
-                  "hard limit (ulimit -n, LimitNOFILE=)",
-                  (unsigned long long)got, cfg->worker_connections);
-    else if (got < wanted)
-        log_warnx("open files are limited to %llu, perhaps too few for workers = %d: raise the "
-                  "hard limit (ulimit -n, LimitNOFILE=)",
-                  (unsigned long long)got, cfg->workers);
+    (void)process_raise_nofile(wanted, &got); /* whether it did, got says */
+    if (advice_add_shortage(cfg, &need, got, &shortage))
+        log_warnx("%s", shortage.data);
     else
         log_info("Open files: limit raised from %llu to %llu to fit %s",
                  (unsigned long long)before.rlim_cur, (unsigned long long)got,
-                 before.rlim_cur < workers_need ? "worker_connections" : "workers");
+                 before.rlim_cur < need.worker ? "worker_connections" : "workers");
+    strbuf_release(&shortage);
 }
 
 /* New settings are read and opened and one worker is booted with them; only when that one is READY

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/spool.h"
 #include "base/util.h"
 #include "system/process.h"
 #include "worker/app.h"
@@ -117,35 +118,61 @@ void spawn_forget(struct worker_proc *w)
     *w = (struct worker_proc){.phase = PROC_EMPTY};
 }
 
-enum { CHECK_LOADED = '+' };
+/* ---- for --check-config ------------------------------------------------------------------ */
 
-static int load_app(struct app *app, const char *spec, struct error *err)
+enum { CHECK_PASSED = '+' };
+
+/* What is tried in a child: 0, or -1 with err. */
+struct trial {
+    int (*run)(const struct trial *trial, struct error *err);
+    const struct config *config;
+    const struct privileges *privileges;
+};
+
+static int try_app(const struct trial *trial, struct error *err)
 {
     struct image image;
+    struct app app = {0};
     const char *symbol;
     char *path;
 
-    if (app_parse(spec, &path, &symbol, err) < 0)
+    if (app_parse(trial->config->wsgi_app, &path, &symbol, err) < 0)
         return -1;
     int result = image_open(&image, path, err);
     free(path);
-    return result < 0 ? -1 : app_load(app, &image, symbol, err);
+    return result < 0 ? -1 : app_load(&app, &image, symbol, err);
 }
 
-/* Reports one byte, CHECK_LOADED, or the error's text; an application that leaves or hangs while it
- * is loaded reports nothing. */
-static void __attribute__((noreturn)) check_child(const struct config *config, int report_fd)
+static int try_uploads(const struct trial *trial, struct error *err)
 {
+    const char *dir = worker_upload_dir(trial->config);
+    struct spool spool;
+
+    if (privileges_apply(trial->privileges, err) < 0)
+        return -1;
+    spool_init(&spool, 0, dir); /* nothing in memory: one byte makes the file */
+    int result = spool_append(&spool, "", 1);
+    if (result < 0)
+        (void)error_set(err, EXIT_FAILED, "user %u can make no file in %s: %s",
+                        (unsigned)trial->privileges->uid, dir, strerror(errno));
+    spool_release(&spool);
+    return result;
+}
+
+/* Reports one byte, CHECK_PASSED, or the error's text; an application that leaves or hangs while it
+ * is loaded reports nothing. */
+static void __attribute__((noreturn)) trial_child(const struct trial *trial, int report_fd)
+{
+    const struct config *config = trial->config;
     struct error err = {.text = ""};
-    struct app app = {0};
 
     process_signals_reset();
     (void)alarm((unsigned)((config->boot_timeout_ms + 999) / 1000)); /* its default ends us */
     for (size_t i = 0; i < config->raw_env.count; i++)
         (void)putenv(xstrdup(config->raw_env.items[i]));
-    int result = load_app(&app, config->wsgi_app, &err);
+    int result = trial->run(trial, &err);
     if (result == 0)
-        (void)snprintf(err.text, sizeof(err.text), "%c", CHECK_LOADED);
+        (void)snprintf(err.text, sizeof(err.text), "%c", CHECK_PASSED);
     (void)write_all(report_fd, err.text, strlen(err.text)); /* else the status tells */
     _exit(result < 0 ? EXIT_APP : EXIT_STOPPED);
 }
@@ -163,11 +190,25 @@ static void describe_end(int status, struct error *err)
                         WEXITSTATUS(status));
 }
 
-int spawn_check_app(const struct config *config, struct error *err)
+/* Reads what the child reports, to its end. */
+static void read_report(int fd, struct error *err)
 {
-    int ends[2], status = 0;
     size_t len = 0;
     ssize_t n;
+
+    while (len < sizeof(err->text) - 1 &&
+           ((n = read(fd, err->text + len, sizeof(err->text) - 1 - len)) > 0 ||
+            (n < 0 && errno == EINTR)))
+        len += n > 0 ? (size_t)n : 0;
+    err->text[len] = '\0';
+    err->status = EXIT_APP;
+}
+
+/* 0, or -1 with what the trial, or its end, says. */
+static int run_trial(const struct trial *trial, struct error *err)
+{
+    static const char passed[] = {CHECK_PASSED, '\0'};
+    int ends[2], status = 0;
 
     /* ignored, as who started us may have left it, it leaves nothing to wait for */
     (void)signal(SIGCHLD, SIG_DFL);
@@ -181,20 +222,30 @@ int spawn_check_app(const struct config *config, struct error *err)
         return error_set(err, EXIT_FAILED, "fork: %s", strerror(errno));
     }
     if (pid == 0)
-        check_child(config, ends[1]);
+        trial_child(trial, ends[1]);
     (void)close(ends[1]);
-    while (len < sizeof(err->text) - 1 &&
-           ((n = read(ends[0], err->text + len, sizeof(err->text) - 1 - len)) > 0 ||
-            (n < 0 && errno == EINTR)))
-        len += n > 0 ? (size_t)n : 0;
-    err->text[len] = '\0';
-    err->status = EXIT_APP;
+    read_report(ends[0], err);
     (void)close(ends[0]);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         continue;
-    if (len == 1 && err->text[0] == CHECK_LOADED)
+    if (strcmp(err->text, passed) == 0)
         return 0;
-    if (len == 0)
+    if (err->text[0] == '\0')
         describe_end(status, err);
     return -1;
+}
+
+int spawn_check_app(const struct config *config, struct error *err)
+{
+    const struct trial trial = {.run = try_app, .config = config};
+
+    return run_trial(&trial, err);
+}
+
+int spawn_check_uploads(const struct config *config, const struct privileges *privileges,
+                        struct error *err)
+{
+    const struct trial trial = {.run = try_uploads, .config = config, .privileges = privileges};
+
+    return run_trial(&trial, err);
 }

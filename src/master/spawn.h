@@ -34,4 +34,9 @@ void spawn_forget(struct worker_proc *w);
  * says. 0, or -1 with err. */
 int spawn_check_app(const struct config *config, struct error *err);
 
+/* The same for where long request bodies go: makes a nameless file there, in a child that has
+ * become the workers' user. */
+int spawn_check_uploads(const struct config *config, const struct privileges *privileges,
+                        struct error *err);
+
 #endif

@@ -523,10 +523,16 @@ static void on_pass_end(struct ev_loop *loop, struct ev_prepare *prepare, int re
     write_access_lines(prepare->data);
 }
 
+const char *worker_upload_dir(const struct config *cfg)
+{
+    const char *tmp = cfg->tmp_upload_dir ? cfg->tmp_upload_dir : getenv("TMPDIR");
+
+    return tmp && *tmp != '\0' ? tmp : "/tmp";
+}
+
 static void init_http(struct worker *w)
 {
     const struct config *cfg = w->config;
-    const char *tmp = cfg->tmp_upload_dir ? cfg->tmp_upload_dir : getenv("TMPDIR");
 
     w->http = (struct http_context){
         .limits = {.head = {.line_max = cfg->limit_request_line,
@@ -536,7 +542,7 @@ static void init_http(struct worker *w)
                    .body_max = cfg->limit_request_body,
                    .chunk_ext_max = cfg->limit_chunk_extensions,
                    .body_mem_max = BODY_MEM_MAX,
-                   .body_dir = tmp && *tmp != '\0' ? tmp : "/tmp"},
+                   .body_dir = worker_upload_dir(cfg)},
         .multiprocess = cfg->workers > 1,
         .id_field = cfg->request_id_response ? cfg->request_id_header : NULL,
     };

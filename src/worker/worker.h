@@ -109,6 +109,9 @@ struct worker {
     uint64_t recycle_at; /* asks to be replaced after so many requests; 0: never, or it has */
 };
 
+/* Where long request bodies are kept: the setting, $TMPDIR or /tmp. Borrowed. */
+const char *worker_upload_dir(const struct config *cfg);
+
 /* Never returns. The process is the master's child, fresh from fork, signals blocked. */
 void worker_run(const struct worker_args *args) __attribute__((noreturn));
 
