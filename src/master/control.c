@@ -9,6 +9,7 @@
 #include "master/control.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,19 +101,42 @@ static void answer_error(struct control_client *client, const char *why)
 
 /* ---- commands ---------------------------------------------------------------------------- */
 
-static void answer_status(struct control_client *client)
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+static void answer_ok(struct control_client *client)
+{
+    strbuf_addstr(&client->answer, "{\"ok\": true}\n");
+    flush(client);
+}
+
+static void answer_status(struct control_client *client, const char *argument)
 {
     struct control *c = client->control;
 
+    (void)argument;
     c->ops->status(c->master, &client->answer);
     strbuf_addch(&client->answer, '\n');
     flush(client);
 }
 
-static void answer_reload(struct control_client *client)
+static void answer_config(struct control_client *client, const char *argument)
 {
     struct control *c = client->control;
 
+    (void)argument;
+    c->ops->config(c->master, &client->answer);
+    strbuf_addch(&client->answer, '\n');
+    flush(client);
+}
+
+static void answer_reload(struct control_client *client, const char *argument)
+{
+    struct control *c = client->control;
+
+    (void)argument;
     client->reload = c->ops->next_reload(c->master);
     if (client->reload == 0) {
         answer_error(client, "the server is stopping");
@@ -122,22 +146,73 @@ static void answer_reload(struct control_client *client)
     c->ops->reload(c->master);
 }
 
-static void answer_stop(struct control_client *client)
+/* How many workers "+N", "-N" and "set N" ask for when there are `wanted`. False: it is none of
+ * them. */
+static bool parse_workers(const char *argument, unsigned wanted, int64_t *number)
+{
+    static const char set[] = "set";
+    bool is_set = strncmp(argument, set, strlen(set)) == 0 && is_blank(argument[strlen(set)]);
+    const char *digits = argument + 1;
+    int64_t n;
+
+    if (is_set) {
+        digits = argument + strlen(set);
+        while (is_blank(*digits))
+            digits++;
+    } else if (*argument != '+' && *argument != '-') {
+        return false;
+    }
+    if (parse_int(digits, 0, INT_MAX, &n) < 0)
+        return false;
+    *number = is_set ? n : *argument == '+' ? (int64_t)wanted + n : (int64_t)wanted - n;
+    return true;
+}
+
+static void answer_workers(struct control_client *client, const char *argument)
+{
+    struct control *c = client->control;
+    struct error err;
+    int64_t number;
+
+    if (!parse_workers(argument, c->ops->workers_wanted(c->master), &number)) {
+        answer_error(client, "workers: needs +N, -N or set N");
+    } else if (c->ops->set_workers(c->master, number, &client->answer, &err) < 0) {
+        answer_error(client, err.text);
+    } else {
+        strbuf_addch(&client->answer, '\n');
+        flush(client);
+    }
+}
+
+static void answer_reopen(struct control_client *client, const char *argument)
+{
+    struct control *c = client->control;
+    struct error err;
+
+    (void)argument;
+    if (c->ops->reopen(c->master, &err) < 0)
+        answer_error(client, err.text);
+    else
+        answer_ok(client);
+}
+
+static void answer_stop(struct control_client *client, const char *argument)
 {
     struct control *c = client->control;
 
-    strbuf_addstr(&client->answer, "{\"ok\": true}\n");
-    flush(client); /* before the end begins */
+    (void)argument;
+    answer_ok(client); /* before the end begins */
     c->ops->stop(c->master);
 }
 
 static const struct command {
     const char *word;
-    void (*answer)(struct control_client *client);
+    void (*answer)(struct control_client *client, const char *argument);
+    bool has_argument; /* takes what stands behind the word, "" when there is nothing */
 } commands[] = {
-    {"status", answer_status},
-    {"reload", answer_reload},
-    {"stop", answer_stop},
+    {"status", answer_status, false}, {"config", answer_config, false},
+    {"reload", answer_reload, false}, {"workers", answer_workers, true},
+    {"reopen", answer_reopen, false}, {"stop", answer_stop, false},
 };
 
 static void answer_unknown(struct control_client *client, const char *word, size_t word_len)
@@ -153,31 +228,31 @@ static void answer_unknown(struct control_client *client, const char *word, size
     flush(client);
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
-/* len bytes of anything, without the newline. */
+/* The line is len bytes of anything; then comes a byte that may be overwritten. */
 static void obey(struct control_client *client, size_t len)
 {
-    const char *word = client->line, *end = client->line + len;
+    char *word = client->line, *end = client->line + len;
     size_t word_len = 0;
 
+    while (end > word && is_blank(end[-1]))
+        end--;
+    *end = '\0';
     while (word < end && is_blank(*word))
         word++;
     while (word + word_len < end && !is_blank(word[word_len]))
         word_len++;
-    const char *rest = word + word_len;
-    while (rest < end && is_blank(*rest))
-        rest++;
+    const char *argument = word + word_len;
+    while (argument < end && is_blank(*argument))
+        argument++;
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         if (strlen(commands[i].word) != word_len || memcmp(commands[i].word, word, word_len) != 0)
             continue;
-        if (rest < end)
+        if (argument < end && !commands[i].has_argument)
             answer_error(client, "this command takes no further word");
+        else if (strlen(argument) != (size_t)(end - argument))
+            answer_error(client, "a word has a NUL byte in it");
         else
-            commands[i].answer(client);
+            commands[i].answer(client, argument);
         return;
     }
     answer_unknown(client, word, word_len);

@@ -5,11 +5,15 @@
  * A client connects to the unix socket, sends one line and reads to the end:
  *
  *   status    what the server is and does (status.h)
+ *   config    its settings, and which are others than at the start (status.h)
  *   reload    as HUP does; answered when it is over
+ *   workers +N, workers -N, workers set N
+ *             so many more, fewer, or in all are wanted, until a reload; answered at once
+ *   reopen    opens the log files anew, as USR1 does
  *   stop      as TERM does; answered at once
  *
- * The line is a word, later perhaps with others behind it, separated by blanks; what comes after
- * the line is not read. The answer is one line that holds one JSON object, whose first member is
+ * The line is a word, for some with others behind it, separated by blanks; what comes after the
+ * line is not read. The answer is one line that holds one JSON object, whose first member is
  * "ok". When that is false, "error" says why:
  *
  *   {"ok": true, "generation": 2}
@@ -50,6 +54,13 @@ struct control_ops {
     /* Asks for it. control_reload_done or _failed tells when it is over, perhaps at once. */
     void (*reload)(void *master);
     void (*stop)(void *master);
+    /* Appends the answer to `config`. */
+    void (*config)(void *master, struct strbuf *answer);
+    unsigned (*workers_wanted)(void *master);
+    /* Wants so many. 0, and the answer is appended; or -1 with err: all is as before. */
+    int (*set_workers)(void *master, int64_t number, struct strbuf *answer, struct error *err);
+    /* 0, or -1 with err: some logs are as before. */
+    int (*reopen)(void *master, struct error *err);
 };
 
 enum client_state {

@@ -174,17 +174,25 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
     }
     procs_judge(m, now_ms());
     procs_weigh(m);
+    if (control_path(&m->control))
+        samples_take(&m->samples, &m->plan, m->scoreboard, now_ms());
     master_reconcile(m);
 }
 
-static void reopen_logs(struct master *m)
+/* Of all generations, each worker being told. 0, or -1 with the first error. */
+static int reopen_logs(struct master *m, struct error *err)
 {
     struct generation *each = m->current;
-    struct error err;
+    struct error one;
+    int result = 0;
 
     do {
-        if (generation_reopen_logs(each, &err) < 0)
-            log_errorx("%s", err.text);
+        if (generation_reopen_logs(each, &one) < 0) {
+            log_errorx("%s", one.text);
+            if (result == 0)
+                *err = one;
+            result = -1;
+        }
         each = each->next;
     } while (each != m->current);
     reload_enter_current(m);
@@ -201,21 +209,31 @@ static void reopen_logs(struct master *m)
         if (channel_send_down(w->channel.down_master, &order) < 0)
             log_error("cannot tell worker %d to reopen its logs", (int)w->pid);
     }
+    return result;
+}
+
+/* Until a reload. 0, or -1 with err: as many are wanted as before. */
+static int want_workers(struct master *m, int64_t number, struct error *err)
+{
+    unsigned room = m->plan.proc_count / 2; /* a roll has two of each */
+
+    if (number < 1)
+        return error_set(err, EXIT_FAILED, "The last worker stays");
+    if (number > room)
+        return error_set(err, EXIT_FAILED,
+                         "%u workers are all that there is room for: set workers and restart",
+                         room);
+    m->plan.workers = (unsigned)number;
+    log_info("%u workers wanted", m->plan.workers);
+    return 0;
 }
 
 static void change_workers(struct master *m, int by)
 {
-    if (by < 0 && m->plan.workers <= 1) {
-        log_warnx("The last worker stays");
-        return;
-    }
-    if (by > 0 && (m->plan.workers + 1) * 2 > m->plan.proc_count) {
-        log_warnx("%u workers are all that there is room for: set workers and restart",
-                  m->plan.workers);
-        return;
-    }
-    m->plan.workers = (unsigned)((int)m->plan.workers + by);
-    log_info("%u workers wanted", m->plan.workers);
+    struct error err;
+
+    if (want_workers(m, (int64_t)m->plan.workers + by, &err) < 0)
+        log_warnx("%s", err.text);
 }
 
 /* "hup", as gunicorn writes it. */
@@ -234,6 +252,7 @@ static void log_signal(int number)
 static void on_signal(struct ev_loop *loop, struct ev_signal *watcher, int revents)
 {
     struct master *m = watcher->data;
+    struct error err;
 
     (void)loop;
     (void)revents;
@@ -245,7 +264,7 @@ static void on_signal(struct ev_loop *loop, struct ev_signal *watcher, int reven
     case SIGINT:
     case SIGQUIT: master_stop(m, true, EXIT_STOPPED); break;
     case SIGHUP: reload_begin(m); break;
-    case SIGUSR1: reopen_logs(m); break;
+    case SIGUSR1: (void)reopen_logs(m, &err); break; /* the log has the errors */
     case SIGTTIN: change_workers(m, 1); break;
     case SIGTTOU: change_workers(m, -1); break;
     default: break; /* caught so that it does not end the master */
@@ -286,7 +305,7 @@ static void asked_for_status(void *master, struct strbuf *answer)
         .last_reload = &m->last_reload,
     };
 
-    status_set_workers(&status, &m->plan, m->scoreboard, now);
+    status_set_workers(&status, &m->plan, m->scoreboard, &m->samples, now);
     status_add_json(answer, &status);
     status_release(&status);
 }
@@ -313,11 +332,53 @@ static void asked_to_stop(void *master)
     master_reconcile(master);
 }
 
+static void asked_for_config(void *master, struct strbuf *answer)
+{
+    const struct master *m = master;
+
+    status_add_config_json(answer, config_of(m), m->config_at_start);
+}
+
+static unsigned asked_for_workers_wanted(void *master)
+{
+    const struct master *m = master;
+
+    return m->plan.workers;
+}
+
+static int asked_to_set_workers(void *master, int64_t number, struct strbuf *answer,
+                                struct error *err)
+{
+    struct master *m = master;
+
+    log_info("Control socket: workers %lld", (long long)number);
+    if (is_stopping(m))
+        return error_set(err, EXIT_FAILED, "the server is stopping");
+    if (want_workers(m, number, err) < 0) {
+        log_warnx("%s", err->text);
+        return -1;
+    }
+    strbuf_addf(answer, "{\"ok\": true, \"workers_wanted\": %u, \"workers_setting\": %d}",
+                m->plan.workers, config_of(m)->workers);
+    master_reconcile(m);
+    return 0;
+}
+
+static int asked_to_reopen(void *master, struct error *err)
+{
+    log_info("Control socket: reopen");
+    return reopen_logs(master, err);
+}
+
 static const struct control_ops control_ops = {
     .status = asked_for_status,
     .next_reload = asked_for_next_reload,
     .reload = asked_to_reload,
     .stop = asked_to_stop,
+    .config = asked_for_config,
+    .workers_wanted = asked_for_workers_wanted,
+    .set_workers = asked_to_set_workers,
+    .reopen = asked_to_reopen,
 };
 
 /* ---- start and end ----------------------------------------------------------------------- */
@@ -355,6 +416,7 @@ static int init_tables(struct master *m, struct error *err)
     m->scoreboard = scoreboard_new(slots, err);
     if (!m->scoreboard)
         return -1;
+    samples_init(&m->samples, slots);
     m->loop = ev_loop_new(EVFLAG_NOENV);
     if (!m->loop)
         return error_set(err, EXIT_FAILED, "no event loop can be made");
@@ -367,6 +429,7 @@ static int open_all(struct master *m, struct config *config, struct error *err)
     m->current = generation_new(++m->last_generation, config, NULL, err);
     if (!m->current)
         return -1;
+    m->config_at_start = status_keep_config(config_of(m));
     log_set_fd(m->current->error_fd); /* for what goes wrong from here on */
     if (init_tables(m, err) < 0 || reload_open_files(m, config_of(m), err) < 0)
         return -1;
@@ -396,6 +459,8 @@ static void close_all(struct master *m)
     pidfile_close(&m->pidfile);
     generation_unref(m->current, true);
     scoreboard_free(m->scoreboard);
+    samples_release(&m->samples);
+    status_free_config(m->config_at_start);
     free(m->plan.procs);
     free(m->plan.backoffs);
 }

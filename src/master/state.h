@@ -17,6 +17,7 @@
 #include "master/control.h"
 #include "master/generation.h"
 #include "master/plan.h"
+#include "master/samples.h"
 #include "master/status.h"
 #include "system/pidfile.h"
 #include "system/scoreboard.h"
@@ -44,6 +45,8 @@ struct master {
     bool control_changes;         /* with the candidate, to that or to none */
 
     struct scoreboard *scoreboard;
+    struct samples samples; /* of the workers, while somebody may ask */
+    char **config_at_start; /* the values of its settings */
     struct pidfile pidfile;
     struct pidfile next_pidfile; /* of the candidate */
     bool pidfile_changes;        /* with the candidate, to that or to none */

@@ -13,7 +13,10 @@
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "master/plan.h"
+#include "master/samples.h"
+#include "settings/config.h"
 #include "system/listener.h"
+#include "system/process.h"
 #include "system/scoreboard.h"
 
 /* ---- the workers ------------------------------------------------------------------------- */
@@ -41,6 +44,7 @@ static void read_slot(struct status_worker *w, const struct slot *slot, uint64_t
     w->state = slot_state_name(slot_get_state(slot));
     w->requests = read_once(&slot->counts.requests);
     w->connections = read_once(&slot->connections_open);
+    w->in_flight = read_once(&slot->in_flight);
     w->is_calling = since != 0;
     if (!w->is_calling)
         return;
@@ -48,6 +52,15 @@ static void read_slot(struct status_worker *w, const struct slot *slot, uint64_t
     (void)slot_get_text(slot->method, sizeof(slot->method), w->method, sizeof(w->method));
     (void)slot_get_text(slot->target, sizeof(slot->target), w->target, sizeof(w->target));
     w->target[strcspn(w->target, "?")] = '\0';
+}
+
+static struct status_rates rates_of(const struct rates *r)
+{
+    return (struct status_rates){
+        .requests_per_s = rates_requests_per_s(r),
+        .p50_ms = rates_percentile_ms(r, 0.5),
+        .p99_ms = rates_percentile_ms(r, 0.99),
+    };
 }
 
 static int by_number(const void *a, const void *b)
@@ -60,8 +73,10 @@ static int by_number(const void *a, const void *b)
 }
 
 void status_set_workers(struct status *s, const struct plan *plan, struct scoreboard *scoreboard,
-                        uint64_t now_ms)
+                        const struct samples *samples, uint64_t now_ms)
 {
+    struct rates all = {0}, rates;
+
     s->worker_count = 0;
     s->workers = xcalloc(plan_alive(plan) + 1, sizeof(*s->workers));
     for (unsigned i = 0; i < plan->proc_count; i++) {
@@ -76,8 +91,15 @@ void status_set_workers(struct status *s, const struct plan *plan, struct scoreb
             .generation = proc->generation,
             .phase = phase_name(proc->phase),
         };
-        read_slot(w, scoreboard_slot(scoreboard, i), now_ms);
+        const struct slot *slot = scoreboard_slot(scoreboard, i);
+        read_slot(w, slot, now_ms);
+        samples_measure(samples, plan, i, slot, now_ms, &rates);
+        rates_add(&all, &rates);
+        w->rates = rates_of(&rates);
+        w->cpu_percent = rates_cpu_percent(&rates);
+        (void)process_resident_memory(proc->pid, &w->rss_bytes); /* it may have gone: 0 */
     }
+    s->rates = rates_of(&all);
     qsort(s->workers, s->worker_count, sizeof(*s->workers), by_number);
 }
 
@@ -105,6 +127,21 @@ static void add_number(struct strbuf *out, const char *key, uint64_t number)
     strbuf_addf(out, ", \"%s\": %" PRIu64, key, number < most ? number : most);
 }
 
+static void add_ms(struct strbuf *out, const char *key, double ms)
+{
+    if (ms < 0)
+        add_text(out, key, NULL);
+    else
+        strbuf_addf(out, ", \"%s\": %.3f", key, ms);
+}
+
+static void add_rates(struct strbuf *out, const struct status_rates *r)
+{
+    strbuf_addf(out, ", \"requests_per_s\": %.1f", r->requests_per_s);
+    add_ms(out, "p50_ms", r->p50_ms);
+    add_ms(out, "p99_ms", r->p99_ms);
+}
+
 static void add_worker(struct strbuf *out, const struct status_worker *w)
 {
     strbuf_addf(out, "{\"number\": %u", w->number);
@@ -114,6 +151,13 @@ static void add_worker(struct strbuf *out, const struct status_worker *w)
     add_text(out, "state", w->state);
     add_number(out, "requests", w->requests);
     add_number(out, "connections", w->connections);
+    add_number(out, "in_flight", w->in_flight);
+    add_rates(out, &w->rates);
+    strbuf_addf(out, ", \"cpu_percent\": %.1f", w->cpu_percent);
+    if (w->rss_bytes > 0)
+        add_number(out, "rss_bytes", w->rss_bytes);
+    else
+        add_text(out, "rss_bytes", NULL);
     strbuf_addstr(out, ", \"request\": ");
     if (w->is_calling) {
         strbuf_addstr(out, "{\"method\": ");
@@ -155,6 +199,7 @@ void status_add_json(struct strbuf *out, const struct status *s)
     add_text(out, "application", s->app);
     add_text(out, "build_id", s->build_id && s->build_id[0] ? s->build_id : NULL);
     add_number(out, "workers_wanted", s->workers_wanted);
+    add_rates(out, &s->rates);
     strbuf_addstr(out, ", \"listeners\": [");
     for (size_t i = 0; i < s->listener_count; i++) {
         strbuf_addstr(out, i > 0 ? ", " : "");
@@ -166,6 +211,64 @@ void status_add_json(struct strbuf *out, const struct status *s)
     for (size_t i = 0; i < s->worker_count; i++) {
         strbuf_addstr(out, i > 0 ? ", " : "");
         add_worker(out, &s->workers[i]);
+    }
+    strbuf_addstr(out, "]}");
+}
+
+/* ---- the settings ------------------------------------------------------------------------ */
+
+char **status_keep_config(const struct config *c)
+{
+    size_t count;
+    const struct setting *settings = config_settings(&count);
+    char **values = xcalloc(count, sizeof(*values));
+
+    for (size_t i = 0; i < count; i++) {
+        struct strbuf value = {0};
+
+        config_add_value(&value, c, &settings[i]);
+        values[i] = strbuf_detach(&value);
+    }
+    return values;
+}
+
+void status_free_config(char **values)
+{
+    size_t count;
+
+    (void)config_settings(&count);
+    for (size_t i = 0; values && i < count; i++)
+        free(values[i]);
+    free(values);
+}
+
+static void add_setting(struct strbuf *out, const struct config *c, const struct setting *s,
+                        const char *at_start)
+{
+    struct strbuf value = {0};
+
+    config_add_value(&value, c, s);
+    bool is_changed = strcmp(value.data, at_start) != 0;
+    strbuf_addstr(out, "{\"key\": ");
+    json_add_string(out, s->key);
+    add_text(out, "value", s->is_secret ? NULL : value.data);
+    add_text(out, "origin", config_origin(c, s)->text);
+    strbuf_addf(out, ", \"is_secret\": %s", s->is_secret ? "true" : "false");
+    strbuf_addf(out, ", \"is_changed\": %s", is_changed ? "true" : "false");
+    add_text(out, "was", is_changed && !s->is_secret ? at_start : NULL);
+    strbuf_addch(out, '}');
+    strbuf_release(&value);
+}
+
+void status_add_config_json(struct strbuf *out, const struct config *c, char *const *at_start)
+{
+    size_t count;
+    const struct setting *settings = config_settings(&count);
+
+    strbuf_addstr(out, "{\"ok\": true, \"settings\": [");
+    for (size_t i = 0; i < count; i++) {
+        strbuf_addstr(out, i > 0 ? ", " : "");
+        add_setting(out, c, &settings[i], at_start[i]);
     }
     strbuf_addstr(out, "]}");
 }

@@ -5,15 +5,27 @@
  *
  *   {"ok": true, "version": "0.1.0", "state": "serving", "pid": 4711, "uptime_ms": 61000,
  *    "generation": 2, "application": "app.so:handler", "build_id": "3f...", "workers_wanted": 2,
+ *    "requests_per_s": 812.5, "p50_ms": 1.25, "p99_ms": 14.002,
  *    "listeners": ["http://127.0.0.1:8000"],
  *    "last_reload": {"ok": false, "generation": 2, "error": "...", "at": "2026-11-22T12:34:56Z"},
  *    "workers": [{"number": 0, "pid": 4712, "generation": 2, "phase": "ready", "state": "calling",
- *                 "requests": 12, "connections": 3,
+ *                 "requests": 12, "connections": 3, "in_flight": 1,
+ *                 "requests_per_s": 406.2, "p50_ms": 1.25, "p99_ms": 14.002,
+ *                 "cpu_percent": 41.7, "rss_bytes": 5238784,
  *                 "request": {"method": "GET", "target": "/slow", "ms": 1200}}]}
  *
  * build_id, last_reload, its error and a worker's request may be null; the generation of
  * last_reload is the one that served after it. Phases are the master's view, states the worker's
- * own.
+ * own. Rates are those of the last one to two seconds (samples.h), of the server or of one worker:
+ * p50_ms and p99_ms are null when no request was answered, rss_bytes when the process has gone.
+ *
+ * The settings are told in their table's order:
+ *
+ *   {"ok": true, "settings": [{"key": "workers", "value": "4", "origin": "command line",
+ *                              "is_secret": false, "is_changed": true, "was": "2"}]}
+ *
+ * Values are texts as --print-config prints them, and null when they are secret. is_changed: the
+ * server was started with another, which is what it "was"; null else, and of a secret one.
  */
 #ifndef GCORN_MASTER_STATUS_H
 #define GCORN_MASTER_STATUS_H
@@ -24,10 +36,18 @@
 #include <sys/types.h>
 #include <time.h>
 
+struct config;
 struct listener;
 struct plan;
+struct samples;
 struct scoreboard;
 struct strbuf;
+
+/* What it has done lately. */
+struct status_rates {
+    double requests_per_s;
+    double p50_ms, p99_ms; /* negative: no request was answered */
+};
 
 /* One worker process. */
 struct status_worker {
@@ -38,7 +58,11 @@ struct status_worker {
     const char *state;
     uint64_t requests;
     uint64_t connections;
-    bool is_calling; /* then what, and for how long */
+    uint64_t in_flight;
+    struct status_rates rates;
+    double cpu_percent;
+    uint64_t rss_bytes; /* 0: it has gone */
+    bool is_calling;    /* then what, and for how long */
     char method[16];
     char target[512]; /* without the query, which may hold secrets */
     uint64_t call_ms;
@@ -60,6 +84,7 @@ struct status {
     const char *app;
     const char *build_id; /* "" when it has none */
     unsigned workers_wanted;
+    struct status_rates rates;
     struct listener *const *listeners;
     size_t listener_count;
     const struct status_reload *last_reload;
@@ -67,11 +92,19 @@ struct status {
     size_t worker_count;
 };
 
-/* Fills in the workers, one for each process, in the order of their numbers. */
+/* Fills in the workers, one for each process, in the order of their numbers, and the rates. */
 void status_set_workers(struct status *s, const struct plan *plan, struct scoreboard *scoreboard,
-                        uint64_t now_ms);
+                        const struct samples *samples, uint64_t now_ms);
 
 void status_add_json(struct strbuf *out, const struct status *s);
+
+/* The values of all settings, to be compared with later ones: in the table's order, to be freed by
+ * the other. */
+char **status_keep_config(const struct config *c);
+void status_free_config(char **values); /* NULL is allowed */
+
+/* The settings that count now. at_start is what status_keep_config made of the first ones. */
+void status_add_config_json(struct strbuf *out, const struct config *c, char *const *at_start);
 
 void status_release(struct status *s);
 

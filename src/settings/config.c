@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The table made from settings.def, and plain loops over it. Everything that differs between
- * settings is in a row or, by type, in the switches of config_set and format_field: text in,
+ * settings is in a row or, by type, in the switches of config_set and config_add_value: text in,
  * text out. What is printed is read back as the same value; the unit tests hold every row to that.
  *
  * A value is parsed and checked before anything is stored, so a refused one changes nothing.
@@ -435,7 +435,7 @@ void config_resolve_workers(struct config *c, int cores, const char *how)
 /* ---- printing ---------------------------------------------------------------------------- */
 
 /* The value as YAML that gives the same value when it is read. */
-static void format_field(struct strbuf *out, const struct config *c, const struct setting *s)
+void config_add_value(struct strbuf *out, const struct config *c, const struct setting *s)
 {
     const void *field = const_field_of(c, s);
     const struct config_list *list = field;
@@ -479,7 +479,7 @@ void config_print(const struct config *c, FILE *out)
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         strbuf_reset(&line);
         strbuf_addf(&line, "%s: ", table[i].key);
-        format_field(&line, c, &table[i]);
+        config_add_value(&line, c, &table[i]);
         strbuf_addch(&line, ' ');
         while (line.len < COMMENT_COLUMN)
             strbuf_addch(&line, ' ');
@@ -542,7 +542,7 @@ void config_print_sample(FILE *out)
             (void)fprintf(out, "\n# ---- %s ----\n", s->section);
         section = s->section;
         strbuf_reset(&value);
-        format_field(&value, &c, s);
+        config_add_value(&value, &c, s);
         (void)fputs("\n# ", out);
         config_wrap(out, 2, "# ", s->help);
         (void)fprintf(out, "# %s: %s\n", s->key, value.data);
@@ -561,8 +561,8 @@ size_t config_diff(const struct config *before, const struct config *after, stru
 
         strbuf_reset(&was);
         strbuf_reset(&is);
-        format_field(&was, before, s);
-        format_field(&is, after, s);
+        config_add_value(&was, before, s);
+        config_add_value(&is, after, s);
         if (strcmp(was.data, is.data) == 0)
             continue;
         strbuf_addf(out, "%s%s", changed > 0 ? ", " : "", s->key);

@@ -177,6 +177,9 @@ void config_resolve_workers(struct config *c, int cores, const char *how);
  * values. */
 void config_print(const struct config *c, FILE *out);
 
+/* Appends the value as it stands there. */
+void config_add_value(struct strbuf *out, const struct config *c, const struct setting *s);
+
 /* --print-sample: the commented gunicorn-c.yaml. */
 void config_print_sample(FILE *out);
 

@@ -7,12 +7,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -235,10 +237,11 @@ int process_raise_nofile(rlim_t wanted, rlim_t *got)
     return 0;
 }
 
-int process_private_memory(pid_t pid, uint64_t *size)
+/* In pages. 0, or -1 with errno. */
+static int read_statm(pid_t pid, uint64_t *resident, uint64_t *shared)
 {
     char path[40], text[128];
-    unsigned long long total, resident, shared;
+    uint64_t total;
 
     (void)snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -247,10 +250,47 @@ int process_private_memory(pid_t pid, uint64_t *size)
     ssize_t n = read(fd, text, sizeof(text) - 1);
     fd_close(&fd);
     text[n > 0 ? n : 0] = '\0';
-    if (sscanf(text, "%llu %llu %llu", &total, &resident, &shared) != 3 || shared > resident) {
+    if (sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu64, &total, resident, shared) != 3 ||
+        *shared > *resident) {
         errno = EINVAL;
         return -1;
     }
+    return 0;
+}
+
+int process_private_memory(pid_t pid, uint64_t *size)
+{
+    uint64_t resident, shared;
+
+    if (read_statm(pid, &resident, &shared) < 0)
+        return -1;
     *size = (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+    return 0;
+}
+
+int process_resident_memory(pid_t pid, uint64_t *size)
+{
+    uint64_t resident, shared;
+
+    if (read_statm(pid, &resident, &shared) < 0)
+        return -1;
+    *size = resident * (uint64_t)sysconf(_SC_PAGESIZE);
+    return 0;
+}
+
+/* Its clock is finer than the ticks of /proc/PID/stat, and asked with less ado. */
+int process_cpu_us(pid_t pid, uint64_t *cpu_us)
+{
+    struct timespec used;
+    clockid_t clock;
+    int error = clock_getcpuclockid(pid, &clock);
+
+    if (error != 0) {
+        errno = error;
+        return -1;
+    }
+    if (clock_gettime(clock, &used) < 0)
+        return -1;
+    *cpu_us = (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
     return 0;
 }

@@ -61,6 +61,12 @@ int process_stdin_null(void);
  * errno. Reads /proc; does not block. */
 int process_private_memory(pid_t pid, uint64_t *size);
 
+/* How many bytes of memory it has resident, shared ones included. As above. */
+int process_resident_memory(pid_t pid, uint64_t *size);
+
+/* How much CPU time all threads of a process have used. 0, or -1 with errno. */
+int process_cpu_us(pid_t pid, uint64_t *cpu_us);
+
 /* Raises the soft limit of open files to wanted (RLIM_INFINITY: all there is), as far as the hard
  * one allows; never lowers it. *got is what holds now. 0, or -1 with errno. */
 int process_raise_nofile(rlim_t wanted, rlim_t *got);

@@ -23,7 +23,9 @@
 #include "base/util.h"
 #include "master/control.h"
 #include "master/plan.h"
+#include "master/samples.h"
 #include "master/status.h"
+#include "settings/config.h"
 #include "system/scoreboard.h"
 
 /* ---- a master ---------------------------------------------------------------------------------
@@ -33,7 +35,8 @@ static struct {
     size_t status_len;
     uint64_t next_reload;
     const char *fails_at_once;
-    unsigned asked, stops;
+    unsigned asked, stops, reopened;
+    unsigned workers;
 } fake;
 
 static struct control control;
@@ -67,13 +70,46 @@ static void fake_stop(void *master)
     fake.stops++;
 }
 
-static const struct control_ops fake_ops = {fake_status, fake_next_reload, fake_reload, fake_stop};
+static void fake_config(void *master, struct strbuf *answer)
+{
+    (void)master;
+    strbuf_addstr(answer, "{\"ok\": true, \"settings\": []}");
+}
+
+static unsigned fake_workers_wanted(void *master)
+{
+    (void)master;
+    return fake.workers;
+}
+
+static int fake_set_workers(void *master, int64_t number, struct strbuf *answer, struct error *err)
+{
+    (void)master;
+    if (number < 1 || number > 9)
+        return error_set(err, EXIT_FAILED, "not %lld", (long long)number);
+    fake.workers = (unsigned)number;
+    strbuf_addstr(answer, "{\"ok\": true}");
+    return 0;
+}
+
+static int fake_reopen(void *master, struct error *err)
+{
+    (void)master;
+    fake.reopened++;
+    return fake.fails_at_once ? error_set(err, EXIT_FAILED, "%s", fake.fails_at_once) : 0;
+}
+
+static const struct control_ops fake_ops = {
+    fake_status, fake_next_reload,    fake_reload,      fake_stop,
+    fake_config, fake_workers_wanted, fake_set_workers, fake_reopen,
+};
 
 static int init(void **state)
 {
     (void)state;
     memset(&fake, 0, sizeof(fake));
     fake.next_reload = 1;
+    fake.workers = 4;
     loop = ev_loop_new(EVFLAG_NOENV);
     control_init(&control, loop, &fake_ops, &fake);
     return 0;
@@ -169,6 +205,9 @@ static void test_control_lines(void **state)
         {"STATUS\n", "{\"ok\": false, \"error\": \"no such command: STATUS\"}\n"},
         {"\x1b\"\xff\n", "{\"ok\": false, \"error\": \"no such command: \\u001b\\\"\\ufffd\"}\n"},
         {"status now\n", "{\"ok\": false, \"error\": \"this command takes no further word\"}\n"},
+        {"config\n", "{\"ok\": true, \"settings\": []}\n"},
+        {"config x\n", "{\"ok\": false, \"error\": \"this command takes no further word\"}\n"},
+        {"reopen\n", ok},
     };
 
     (void)state;
@@ -180,7 +219,63 @@ static void test_control_lines(void **state)
         assert_int_equal(busy(), 0);
     }
     assert_int_equal(fake.stops, 1);
+    assert_int_equal(fake.reopened, 1);
     assert_int_equal(fake.asked, 0);
+}
+
+static void test_control_workers(void **state)
+{
+    static const char ok[] = "{\"ok\": true}\n";
+    static const char usage[] = "{\"ok\": false, \"error\": \"workers: needs +N, -N or set N\"}\n";
+    static const struct {
+        const char *line;
+        const char *want;
+        unsigned workers;
+    } rows[] = {
+        {"workers +1\n", ok, 5},
+        {"workers +5\n", ok, 9},
+        {"  workers\t-3 \r\n", ok, 1},
+        {"workers set 7\n", ok, 7},
+        {"workers set\t \t7\n", ok, 7},
+        {"workers -4\n", "{\"ok\": false, \"error\": \"not 0\"}\n", 4},
+        {"workers set 0\n", "{\"ok\": false, \"error\": \"not 0\"}\n", 4},
+        {"workers -2147483647\n", "{\"ok\": false, \"error\": \"not -2147483643\"}\n", 4},
+        {"workers +2147483647\n", "{\"ok\": false, \"error\": \"not 2147483651\"}\n", 4},
+        {"workers +2147483648\n", usage, 4},
+        {"workers\n", usage, 4},
+        {"workers \n", usage, 4},
+        {"workers 3\n", usage, 4},
+        {"workers +\n", usage, 4},
+        {"workers + 1\n", usage, 4},
+        {"workers +1 1\n", usage, 4},
+        {"workers +-1\n", usage, 4},
+        {"workers set\n", usage, 4},
+        {"workers set -1\n", usage, 4},
+        {"workers set3\n", usage, 4},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int fd = client();
+
+        fake.workers = 4;
+        say(fd, rows[i].line);
+        assert_answer(fd, rows[i].want);
+        assert_int_equal(fake.workers, rows[i].workers);
+    }
+    int fd = client();
+    assert_int_equal(send(fd, "workers +1\0002\n", 13, 0), 13);
+    assert_answer(fd, "{\"ok\": false, \"error\": \"a word has a NUL byte in it\"}\n");
+}
+
+static void test_control_reopen_fails(void **state)
+{
+    int fd = client();
+
+    (void)state;
+    fake.fails_at_once = "errorlog: no";
+    say(fd, "reopen\n");
+    assert_answer(fd, "{\"ok\": false, \"error\": \"errorlog: no\"}\n");
 }
 
 static void test_control_nul_is_a_byte(void **state)
@@ -466,7 +561,12 @@ static void test_status_text(void **state)
     struct listener *listeners[] = {&one, &two};
     struct status_reload reload = {.at = 86400, .generation = 1, .why = "no \xff"};
     struct status_worker workers[] = {
-        {.number = 0, .pid = 8, .generation = 2, .phase = "ready", .state = "idle"},
+        {.number = 0,
+         .pid = 8,
+         .generation = 2,
+         .phase = "ready",
+         .state = "idle",
+         .rates = {.p50_ms = -1, .p99_ms = -1}},
         {.number = 1,
          .pid = 9,
          .generation = 2,
@@ -474,6 +574,10 @@ static void test_status_text(void **state)
          .state = "calling",
          .requests = UINT64_MAX,
          .connections = 3,
+         .in_flight = 2,
+         .rates = {.requests_per_s = 1.25, .p50_ms = 0.0004, .p99_ms = 1234.5678},
+         .cpu_percent = 99.96,
+         .rss_bytes = 4096,
          .is_calling = true,
          .method = "GET",
          .target = "/a\n",
@@ -486,6 +590,7 @@ static void test_status_text(void **state)
                        .app = "a.so:h",
                        .build_id = "",
                        .workers_wanted = 2,
+                       .rates = {.requests_per_s = 12.34, .p50_ms = -1, .p99_ms = 3},
                        .listeners = listeners,
                        .listener_count = 2,
                        .last_reload = &reload,
@@ -498,13 +603,18 @@ static void test_status_text(void **state)
         text,
         "{\"ok\": true, \"version\": \"" GCORN_VERSION "\", \"state\": \"serving\", \"pid\": 7, "
         "\"uptime_ms\": 5, \"generation\": 2, \"application\": \"a.so:h\", \"build_id\": null, "
-        "\"workers_wanted\": 2, \"listeners\": [\"http://127.0.0.1:8000\", \"unix:a\\\"b\"], "
+        "\"workers_wanted\": 2, \"requests_per_s\": 12.3, \"p50_ms\": null, \"p99_ms\": 3.000, "
+        "\"listeners\": [\"http://127.0.0.1:8000\", \"unix:a\\\"b\"], "
         "\"last_reload\": {\"ok\": false, \"generation\": 1, \"error\": \"no \\ufffd\", "
         "\"at\": \"1970-01-02T00:00:00Z\"}, \"workers\": [{\"number\": 0, \"pid\": 8, "
         "\"generation\": 2, \"phase\": \"ready\", \"state\": \"idle\", \"requests\": 0, "
-        "\"connections\": 0, \"request\": null}, {\"number\": 1, \"pid\": 9, \"generation\": 2, "
+        "\"connections\": 0, \"in_flight\": 0, \"requests_per_s\": 0.0, \"p50_ms\": null, "
+        "\"p99_ms\": null, \"cpu_percent\": 0.0, \"rss_bytes\": null, \"request\": null}, "
+        "{\"number\": 1, \"pid\": 9, \"generation\": 2, "
         "\"phase\": \"ready\", \"state\": \"calling\", \"requests\": 9007199254740991, "
-        "\"connections\": 3, \"request\": {\"method\": \"GET\", \"target\": \"/a\\u000a\", "
+        "\"connections\": 3, \"in_flight\": 2, \"requests_per_s\": 1.2, \"p50_ms\": 0.000, "
+        "\"p99_ms\": 1234.568, \"cpu_percent\": 100.0, \"rss_bytes\": 4096, \"request\": "
+        "{\"method\": \"GET\", \"target\": \"/a\\u000a\", "
         "\"ms\": 12}}]}");
     free(text);
 }
@@ -523,16 +633,18 @@ static void test_status_of_broken_slots(void **state)
     struct error err;
     struct scoreboard *scoreboard = scoreboard_new(PLACES, &err);
     struct status s = {0};
+    struct samples samples;
 
     (void)state;
     assert_non_null(scoreboard);
+    samples_init(&samples, PLACES);
     memset(scoreboard_slot(scoreboard, 0), 0xff, sizeof(struct slot));
     struct slot *slot = scoreboard_slot(scoreboard, 2);
     slot->state = SLOT_CALLING;
     atomic_store(&slot->call_started_ms, 1000);
     slot_set_text(slot->method, sizeof(slot->method), "GET", 3);
     slot_set_text(slot->target, sizeof(slot->target), "/a?secret=1", 11);
-    status_set_workers(&s, &plan, scoreboard, 1500);
+    status_set_workers(&s, &plan, scoreboard, &samples, 1500);
     assert_int_equal(s.worker_count, 2);
     assert_int_equal(s.workers[0].pid, 11); /* in the order of numbers */
     assert_string_equal(s.workers[0].phase, "retiring");
@@ -546,7 +658,44 @@ static void test_status_of_broken_slots(void **state)
     assert_null(strstr(text, "secret"));
     free(text);
     status_release(&s);
+    samples_release(&samples);
     scoreboard_free(scoreboard);
+}
+
+/* The settings of a start that gave one, then another. */
+static void test_status_config(void **state)
+{
+    static const struct config_origin origin = {SOURCE_COMMAND_LINE, "command line"};
+    struct config before, after;
+    struct strbuf out = {0};
+    struct error err;
+
+    (void)state;
+    config_init(&before);
+    config_init(&after);
+    assert_int_equal(config_set(&before, config_find("workers"), "2", &origin, &err), 0);
+    assert_int_equal(config_set(&after, config_find("workers"), "4", &origin, &err), 0);
+    assert_int_equal(config_set(&before, config_find("raw_env"), "KEY=one", &origin, &err), 0);
+    assert_int_equal(config_set(&after, config_find("raw_env"), "KEY=two", &origin, &err), 0);
+    char **at_start = status_keep_config(&before);
+    config_release(&before);
+    status_add_config_json(&out, &after, at_start);
+    assert_true(strncmp(out.data, "{\"ok\": true, \"settings\": [{\"key\": ", 34) == 0);
+    assert_non_null(strstr(out.data,
+                           "{\"key\": \"workers\", \"value\": \"4\", \"origin\": \"command "
+                           "line\", \"is_secret\": false, \"is_changed\": true, "
+                           "\"was\": \"2\"}, "));
+    assert_non_null(strstr(out.data, "{\"key\": \"timeout\", \"value\": \"30s\", \"origin\": "
+                                     "\"default\", \"is_secret\": false, \"is_changed\": false, "
+                                     "\"was\": null}, "));
+    assert_non_null(strstr(out.data, "{\"key\": \"raw_env\", \"value\": null, \"origin\": "
+                                     "\"command line\", \"is_secret\": true, \"is_changed\": "
+                                     "true, \"was\": null}"));
+    assert_null(strstr(out.data, "KEY"));
+    status_free_config(at_start);
+    status_free_config(NULL);
+    config_release(&after);
+    strbuf_release(&out);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, init, release)
@@ -555,6 +704,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_control_lines),
+        TEST(test_control_workers),
+        TEST(test_control_reopen_fails),
         TEST(test_control_nul_is_a_byte),
         TEST(test_control_byte_by_byte),
         TEST(test_control_end_is_a_newline),
@@ -572,6 +723,7 @@ int main(void)
         TEST(test_control_socket),
         cmocka_unit_test(test_status_text),
         cmocka_unit_test(test_status_of_broken_slots),
+        cmocka_unit_test(test_status_config),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
