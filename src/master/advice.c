@@ -13,12 +13,12 @@
 #include "settings/text.h"
 
 enum {
-    SPARE_DESCRIPTORS = 64,       /* of a worker, besides its connections */
-    DESCRIPTORS_PER_PLACE = 3,    /* of the master: a channel's two ends, and one to spare */
-    SPARE_PROCESSES = 4,          /* the master, a replacement, and what an operator starts */
-    WORKERS_PER_CPU = 4,          /* more only wait for each other when they compute */
-    BALANCER_IDLE_MS = 60000,     /* AWS's ALB, nginx's upstream keepalive_timeout */
-    WORKER_MEMORY_MIN = 16 << 20, /* bytes: a small application and what one request takes */
+    SPARE_DESCRIPTORS = 64,      /* of a worker, besides its connections */
+    DESCRIPTORS_PER_PLACE = 3,   /* of the master: a channel's two ends, and one to spare */
+    SPARE_PROCESSES = 4,         /* the master, a replacement, and what an operator starts */
+    WORKERS_PER_CPU = 4,         /* more only wait for each other when they compute */
+    BALANCER_IDLE_MS = 60000,    /* AWS's ALB, nginx's upstream keepalive_timeout */
+    WORKER_MEMORY_MIN = 8 << 20, /* bytes: a small application and what one request takes */
 };
 
 void advice_add(struct strbuf *out, const struct config *c, const char *key, const char *fmt, ...)
@@ -143,7 +143,7 @@ static void on_memory(const struct config *c, uint64_t limit, struct strbuf *out
     char *whole = size(limit), *each = size(c->max_memory);
     if (limit / workers < WORKER_MEMORY_MIN)
         advice_add(out, c, "workers",
-                   "the cgroup's memory limit of %s leaves each of %d less than 16MiB: lower "
+                   "the cgroup's memory limit of %s leaves each of %d less than 8MiB: lower "
                    "workers, or raise the limit (memory.max)",
                    whole, c->workers);
     if (c->max_memory > limit / workers)

@@ -93,10 +93,18 @@ static int check_pidfile(struct check *c, struct error *held, struct error *err)
     return 0;
 }
 
+/* The one that nobody asked for may fail. */
+static int refuse_control(struct check *c, const struct error *err)
+{
+    if (config_origin(c->config, config_find("control_socket"))->source != SOURCE_DEFAULT)
+        return -1;
+    strbuf_addf(&c->warnings, "%s: gcornctl cannot be used\n", err->text);
+    return 0;
+}
+
 static int check_control(struct check *c, struct error *held, struct error *err)
 {
     const char *path = c->config->control_socket;
-    const struct config_origin *origin = config_origin(c->config, config_find("control_socket"));
 
     if (!path)
         return 0;
@@ -108,10 +116,7 @@ static int check_control(struct check *c, struct error *held, struct error *err)
         return 0;
     case LISTENER_REFUSED: break;
     }
-    if (origin->source != SOURCE_DEFAULT)
-        return -1;
-    strbuf_addf(&c->warnings, "%s: gcornctl cannot be used\n", err->text);
-    return 0;
+    return refuse_control(c, err);
 }
 
 /* Whether the files' holder is another server shows only when all are known. */
@@ -126,11 +131,10 @@ static int check_sockets_and_files(struct check *c, struct error *err)
         *err = pidfile_held;
         return -1;
     }
-    if (advice_control_is_others(&c->holders)) {
-        *err = control_held;
-        return -1;
-    }
-    return 0;
+    if (!advice_control_is_others(&c->holders))
+        return 0;
+    *err = control_held;
+    return refuse_control(c, err);
 }
 
 static int check_errors(struct check *c, struct error *err)

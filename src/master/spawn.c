@@ -204,11 +204,11 @@ static void read_report(int fd, struct error *err)
     err->status = EXIT_APP;
 }
 
-/* 0, or -1 with what the trial, or its end, says. */
-static int run_trial(const struct trial *trial, struct error *err)
+/* 0, or -1 with what the trial says: "" when it has ended without a word, with this status. */
+static int run_trial(const struct trial *trial, int *status, struct error *err)
 {
     static const char passed[] = {CHECK_PASSED, '\0'};
-    int ends[2], status = 0;
+    int ends[2];
 
     /* ignored, as who started us may have left it, it leaves nothing to wait for */
     (void)signal(SIGCHLD, SIG_DFL);
@@ -226,26 +226,28 @@ static int run_trial(const struct trial *trial, struct error *err)
     (void)close(ends[1]);
     read_report(ends[0], err);
     (void)close(ends[0]);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+    while (waitpid(pid, status, 0) < 0 && errno == EINTR)
         continue;
-    if (strcmp(err->text, passed) == 0)
-        return 0;
-    if (err->text[0] == '\0')
-        describe_end(status, err);
-    return -1;
+    return strcmp(err->text, passed) == 0 ? 0 : -1;
 }
 
 int spawn_check_app(const struct config *config, struct error *err)
 {
     const struct trial trial = {.run = try_app, .config = config};
+    int status = 0, result = run_trial(&trial, &status, err);
 
-    return run_trial(&trial, err);
+    if (result < 0 && err->text[0] == '\0')
+        describe_end(status, err);
+    return result;
 }
 
 int spawn_check_uploads(const struct config *config, const struct privileges *privileges,
                         struct error *err)
 {
     const struct trial trial = {.run = try_uploads, .config = config, .privileges = privileges};
+    int status = 0, result = run_trial(&trial, &status, err);
 
-    return run_trial(&trial, err);
+    if (result < 0 && err->text[0] == '\0')
+        (void)error_set(err, EXIT_FAILED, "making a file did not succeed within boot_timeout");
+    return result;
 }

@@ -157,6 +157,17 @@ def test_a_fifo_log_gets_no_end(tmp_path):
         os.close(reader)
 
 
+def test_the_control_socket_that_nobody_asked_for(place, closed, gcorn, tmp_path):
+    """A start goes on without it, so it is a warning."""
+    other = {"RUNTIME_DIRECTORY": str(tmp_path)}
+    gcorn("hello", env=other)
+    for env, why in ((other, "already in use by another server"),
+                     ({"RUNTIME_DIRECTORY": str(closed / "absent")}, "No such file or directory")):
+        path = env["RUNTIME_DIRECTORY"] + "/gcorn.ctl"
+        assert warned(check(place, "--bind", "127.0.0.1:0", env=env), "gcornctl") == [
+            f"control_socket: cannot bind unix:{path}: {why}: gcornctl cannot be used"]
+
+
 # ---- beside a running server --------------------------------------------------------------------
 
 

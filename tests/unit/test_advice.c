@@ -143,8 +143,8 @@ static void test_memory(void **state)
 
     (void)state;
     s.cgroup.memory_size = 64 * MIB;
-    SILENT(&s, "-w", "4");
-    ADVISED(&s, "command line: workers: ", "of 64MiB leaves each of 5 less than 16MiB", "-w", "5");
+    SILENT(&s, "-w", "8");
+    ADVISED(&s, "command line: workers: ", "of 64MiB leaves each of 9 less than 8MiB", "-w", "9");
     s.cgroup.memory_size = 400 * MIB;
     SILENT(&s, "-w", "4", "--max-memory", "100MiB");
     ADVISED(&s, "command line: max_memory: ", "101MiB for each of 4 workers", "-w", "4",
