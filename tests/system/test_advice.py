@@ -101,7 +101,6 @@ def snapshot(directory):
     ["--bind", "unix:absent/sock"],
     ["--bind", "unix:app.so"],
     ["--bind", "192.0.2.1:8000"],
-    ["--bind", "no-such-host.invalid:8000"],
     ["--user", "root"],
 ], ids=" ".join)
 def test_a_check_says_what_a_start_would(place, closed, args):

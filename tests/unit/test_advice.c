@@ -85,6 +85,7 @@ static void test_graceful_timeout(void **state)
     (void)state;
     SILENT(&roomy, "-t", "60", "--graceful-timeout", "60");
     SILENT(&roomy, "-t", "0");
+    SILENT(&roomy, "--graceful-timeout", "0");
     ADVISED(&roomy, "command line: timeout: ", "set graceful_timeout to 45s", "-t", "45");
     ADVISED(&roomy, "command line: graceful_timeout: ", "a graceful_timeout of 5s",
             "--graceful-timeout", "5");
