@@ -100,7 +100,8 @@ static void on_graceful_timeout(const struct config *c, struct strbuf *out)
 {
     bool is_set = config_origin(c, config_find("graceful_timeout"))->source != SOURCE_DEFAULT;
 
-    /* a timeout of 0 has no end to wait for; a graceful_timeout of 0 is a choice: wait for nobody */
+    /* a timeout of 0 has no end to wait for; a graceful_timeout of 0 is a choice: wait for nobody
+     */
     if (c->graceful_timeout_ms == 0 || c->graceful_timeout_ms >= c->timeout_ms)
         return;
     char *graceful = duration(c->graceful_timeout_ms), *timeout = duration(c->timeout_ms);
