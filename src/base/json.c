@@ -5,6 +5,7 @@
 #include "base/json.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/strbuf.h"
@@ -26,23 +27,43 @@ static size_t decode(const unsigned char *s, size_t len, uint32_t *code)
     return *code >= least[n] && *code <= 0x10ffff && *code >> 11 != 0x1b ? n : 0;
 }
 
-void json_add_bytes(struct strbuf *out, const char *text, size_t len)
+/* The character at the start of s as JSON has it: its length in out; *used is its length in s. */
+static size_t encode(char out[8], const char *s, size_t len, size_t *used)
 {
-    strbuf_addch(out, '"');
-    for (size_t i = 0, n; i<len; i += n> 0 ? n : 1) {
-        uint32_t code = 0;
+    uint32_t code = 0;
+    size_t n = decode((const unsigned char *)s, len, &code);
 
-        n = decode((const unsigned char *)text + i, len - i, &code);
-        if (n == 0)
-            strbuf_addstr(out, "\\ufffd");
-        else if (code < 0x20 || (code >= 0x7f && code < 0xa0))
-            strbuf_addf(out, "\\u%04x", (unsigned)code);
-        else if (code == '"' || code == '\\')
-            strbuf_addf(out, "\\%c", (char)code);
-        else
-            strbuf_add(out, text + i, n);
+    *used = n > 0 ? n : 1;
+    if (n == 0)
+        return (size_t)snprintf(out, 8, "\\ufffd");
+    if (code < 0x20 || (code >= 0x7f && code < 0xa0))
+        return (size_t)snprintf(out, 8, "\\u%04x", (unsigned)code);
+    if (code == '"' || code == '\\')
+        return (size_t)snprintf(out, 8, "\\%c", (char)code);
+    memcpy(out, s, n);
+    return n;
+}
+
+void json_add_bytes_max(struct strbuf *out, const char *text, size_t len, size_t max)
+{
+    size_t room = max - 2, used;
+    char piece[8];
+
+    strbuf_addch(out, '"');
+    for (size_t i = 0; i < len; i += used) {
+        size_t n = encode(piece, text + i, len - i, &used);
+
+        if (n > room)
+            break;
+        strbuf_add(out, piece, n);
+        room -= n;
     }
     strbuf_addch(out, '"');
+}
+
+void json_add_bytes(struct strbuf *out, const char *text, size_t len)
+{
+    json_add_bytes_max(out, text, len, SIZE_MAX);
 }
 
 void json_add_string(struct strbuf *out, const char *text)

@@ -14,6 +14,10 @@ struct strbuf;
  * terminal as it is. */
 void json_add_bytes(struct strbuf *out, const char *text, size_t len);
 
+/* The same, cut before the character that would make it longer than max bytes with its quotes. max
+ * is 2 at least. */
+void json_add_bytes_max(struct strbuf *out, const char *text, size_t len, size_t max);
+
 /* A string, or null for NULL. */
 void json_add_string(struct strbuf *out, const char *text);
 

@@ -9,18 +9,50 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/json.h"
+#include "base/strbuf.h"
+#include "base/syslog.h"
 #include "base/util.h"
 
 static struct {
     int fd;
     enum log_level level;
-} sink = {STDERR_FILENO, LOG_LEVEL_INFO};
+    enum log_format format;
+    struct syslog *syslog;
+    atomic_ulong lost; /* lines, in this process */
+} sink = {.fd = STDERR_FILENO, .level = LOG_LEVEL_INFO};
+
+enum { ID_MAX = 512 }; /* of a request's id, with its quotes: the message has room in any case */
+
+/* What becomes a line. */
+struct record {
+    enum log_level level;
+    pid_t pid;
+    const char *request_id; /* NULL: none */
+    const char *text;
+    size_t len;
+    size_t id_len; /* of text: the request's id, for those who have no other place for it */
+};
+
+/* By level. */
+static const struct {
+    const char *name, *json_name;
+    enum syslog_severity severity;
+} levels[] = {
+    [LOG_LEVEL_DEBUG] = {"DEBUG", "debug", SYSLOG_DEBUG},
+    [LOG_LEVEL_INFO] = {"INFO", "info", SYSLOG_INFO},
+    [LOG_LEVEL_WARNING] = {"WARNING", "warning", SYSLOG_WARNING},
+    [LOG_LEVEL_ERROR] = {"ERROR", "error", SYSLOG_ERROR},
+    [LOG_LEVEL_CRITICAL] = {"CRITICAL", "critical", SYSLOG_CRITICAL},
+    [LOG_LEVEL_OUTPUT] = {"OUTPUT", "output", SYSLOG_INFO},
+};
 
 void log_set_fd(int fd)
 {
@@ -30,6 +62,28 @@ void log_set_fd(int fd)
 void log_set_level(enum log_level level)
 {
     sink.level = level;
+}
+
+void log_set_format(enum log_format format)
+{
+    sink.format = format;
+}
+
+void log_set_syslog(struct syslog *syslog)
+{
+    sink.syslog = syslog;
+}
+
+struct syslog *log_syslog(void)
+{
+    return sink.syslog;
+}
+
+void log_after_fork(void)
+{
+    atomic_store(&sink.lost, 0);
+    if (sink.syslog)
+        atomic_store(&sink.syslog->lost, 0);
 }
 
 bool log_wants(enum log_level level)
@@ -67,34 +121,23 @@ static bool would_block(int fd)
 
 int log_write(int fd, const void *lines, size_t len)
 {
-    static unsigned long lost; /* lines, in this process */
-    char note[80];
-
     if (would_block(fd)) {
-        for (const char *p = lines; (p = memchr(p, '\n', len - (size_t)(p - (const char *)lines)));
-             p++)
-            lost++;
         errno = EAGAIN;
         return -1;
-    }
-    if (lost > 0) {
-        int n = snprintf(note, sizeof(note), "[%d] %lu log lines were lost: nobody read them\n",
-                         (int)getpid(), lost);
-
-        lost = 0;
-        (void)write_all(fd, note, (size_t)n); /* if it fails, so will the next */
     }
     return write_all(fd, lines, len);
 }
 
+/* ---- a line ------------------------------------------------------------------------------ */
+
 /* Copies text with control bytes escaped, so that one message is one line whatever it quotes. */
-static size_t escape(char *out, size_t size, const char *text)
+static size_t escape(char *out, size_t size, const char *text, size_t len)
 {
     static const char hex[] = "0123456789abcdef";
     size_t n = 0;
 
-    for (; *text != '\0' && n + 4 < size; text++) {
-        unsigned char c = (unsigned char)*text;
+    for (size_t i = 0; i < len && n + 4 < size; i++) {
+        unsigned char c = (unsigned char)text[i];
 
         if (c < 0x20 || c == 0x7f) {
             out[n++] = '\\';
@@ -108,41 +151,120 @@ static size_t escape(char *out, size_t size, const char *text)
     return n;
 }
 
-static const char *level_name(enum log_level level)
+static size_t format_text(char line[LOG_LINE_MAX], const struct record *r)
 {
-    static const char *const names[] = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"};
-
-    return names[level];
-}
-
-static void __attribute__((format(printf, 3, 0)))
-emit(enum log_level level, int error_number, const char *fmt, va_list ap)
-{
-    char text[LOG_LINE_MAX], line[LOG_LINE_MAX];
     struct tm tm;
     time_t wall = time(NULL);
 
-    if (!log_wants(level))
-        return;
-    int len = vsnprintf(text, sizeof(text), fmt, ap);
-    if (error_number != 0 && len >= 0 && (size_t)len < sizeof(text))
-        (void)snprintf(text + len, sizeof(text) - (size_t)len, ": %s", strerror(error_number));
     (void)localtime_r(&wall, &tm);
-    size_t n = strftime(line, sizeof(line), "[%Y-%m-%d %H:%M:%S %z] ", &tm);
-    n += (size_t)snprintf(line + n, sizeof(line) - n, "[%d] [%s] ", (int)getpid(),
-                          level_name(level));
-    n += escape(line + n, sizeof(line) - n - 1, text);
+    size_t n = strftime(line, LOG_LINE_MAX, "[%Y-%m-%d %H:%M:%S %z] ", &tm);
+    n += (size_t)snprintf(line + n, LOG_LINE_MAX - n, "[%d] [%s] ", (int)r->pid,
+                          levels[r->level].name);
+    n += escape(line + n, LOG_LINE_MAX - n - 1, r->text, r->len);
     line[n++] = '\n';
-    (void)log_write(sink.fd, line, n); /* a log that cannot be written has nowhere to say so */
+    return n;
 }
 
-void log_at(enum log_level level, const char *fmt, ...)
+/* Whatever is cut, is cut in the message. */
+static size_t format_json(char line[LOG_LINE_MAX], const struct record *r)
+{
+    char when[WALL_TIME_SIZE];
+    struct timespec wall;
+    struct strbuf out = {0};
+
+    (void)clock_gettime(CLOCK_REALTIME, &wall); /* cannot fail */
+    wall_time_format(when, &wall);
+    strbuf_addf(&out, "{\"time\":\"%s\",\"pid\":%d,\"level\":\"%s\"", when, (int)r->pid,
+                levels[r->level].json_name);
+    if (r->request_id) {
+        strbuf_addstr(&out, ",\"request_id\":");
+        json_add_bytes_max(&out, r->request_id, strlen(r->request_id), ID_MAX);
+    }
+    strbuf_addstr(&out, ",\"message\":");
+    json_add_bytes_max(&out, r->text + r->id_len, r->len - r->id_len, LOG_LINE_MAX - out.len - 2);
+    strbuf_addstr(&out, "}\n");
+    size_t len = out.len;
+    memcpy(line, out.data, len);
+    strbuf_release(&out);
+    return len;
+}
+
+/* 0, or -1: lost, for want of a reader. A log that cannot be written has nowhere to say so. */
+static int write_record(const struct record *r)
+{
+    char line[LOG_LINE_MAX];
+    size_t len = sink.format == LOG_FORMAT_JSON ? format_json(line, r) : format_text(line, r);
+
+    return log_write(sink.fd, line, len) < 0 && errno == EAGAIN ? -1 : 0;
+}
+
+static void tell_lost(void)
+{
+    unsigned long lost = atomic_exchange(&sink.lost, 0);
+    char note[80];
+
+    if (lost == 0)
+        return;
+    int n = snprintf(note, sizeof(note), "%lu log lines were lost: nobody read them", lost);
+    const struct record r = {
+        .level = LOG_LEVEL_WARNING, .pid = getpid(), .text = note, .len = (size_t)n};
+    if (write_record(&r) < 0)
+        atomic_fetch_add(&sink.lost, lost);
+}
+
+static void log_record(const struct record *r)
+{
+    char text[LOG_LINE_MAX];
+
+    tell_lost();
+    if (write_record(r) < 0)
+        atomic_fetch_add(&sink.lost, 1);
+    if (sink.syslog)
+        syslog_send(sink.syslog, levels[r->level].severity, r->pid, text,
+                    escape(text, sizeof(text), r->text, r->len));
+}
+
+/* ---- messages ---------------------------------------------------------------------------- */
+
+static void __attribute__((format(printf, 4, 0)))
+emit(enum log_level level, int error_number, const char *request_id, const char *fmt, va_list ap)
+{
+    char text[LOG_LINE_MAX];
+    size_t id_len = 0;
+
+    if (!log_wants(level))
+        return;
+    if (request_id)
+        id_len = (size_t)snprintf(text, sizeof(text), "[%.*s] ", ID_MAX, request_id);
+    int n = vsnprintf(text + id_len, sizeof(text) - id_len, fmt, ap);
+    size_t len = id_len + (size_t)(n > 0 ? n : 0);
+    if (error_number != 0 && len < sizeof(text))
+        len += (size_t)snprintf(text + len, sizeof(text) - len, ": %s", strerror(error_number));
+    const struct record r = {.level = level,
+                             .pid = getpid(),
+                             .request_id = request_id,
+                             .text = text,
+                             .len = len < sizeof(text) ? len : sizeof(text) - 1,
+                             .id_len = id_len};
+    log_record(&r);
+}
+
+void log_output(pid_t pid, const char *text, size_t len)
+{
+    const struct record r = {.level = LOG_LEVEL_OUTPUT, .pid = pid, .text = text, .len = len};
+    int saved_errno = errno;
+
+    log_record(&r);
+    errno = saved_errno;
+}
+
+void log_request(enum log_level level, const char *request_id, const char *fmt, ...)
 {
     int saved_errno = errno;
     va_list ap;
 
     va_start(ap, fmt);
-    emit(level, 0, fmt, ap);
+    emit(level, 0, request_id, fmt, ap);
     va_end(ap);
     errno = saved_errno;
 }
@@ -154,7 +276,7 @@ void log_at(enum log_level level, const char *fmt, ...)
         va_list ap;                                                                                \
                                                                                                    \
         va_start(ap, fmt);                                                                         \
-        emit(level, error_number, fmt, ap);                                                        \
+        emit(level, error_number, NULL, fmt, ap);                                                  \
         va_end(ap);                                                                                \
         errno = saved_errno;                                                                       \
     }
@@ -172,7 +294,7 @@ void fatal(const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    emit(LOG_LEVEL_CRITICAL, 0, fmt, ap);
+    emit(LOG_LEVEL_CRITICAL, 0, NULL, fmt, ap);
     va_end(ap);
     _exit(1);
 }

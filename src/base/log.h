@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * log - the error log, in gunicorn's format:
+ * log - the error log, in gunicorn's format or as JSON:
  *
  *   [2026-11-22 12:34:56 +0000] [4711] [INFO] Listening at: http://127.0.0.1:8000
+ *   {"time":"2026-11-22T12:34:56.789+00:00","pid":4711,"level":"info","message":"Listening ..."}
  *
  * One line is one write(2) of at most LOG_LINE_MAX bytes, so lines of several processes never mix.
- * Control bytes in a message are escaped: nobody forges a line. errno is kept.
+ * Control bytes in a message are escaped: nobody forges a line. errno is kept. A log whose reader
+ * has stalled loses lines instead of holding the process; how many is the first thing it is told
+ * when it reads again.
  */
 #ifndef GCORN_BASE_LOG_H
 #define GCORN_BASE_LOG_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
+
+struct syslog;
 
 enum { LOG_LINE_MAX = 4096 }; /* PIPE_BUF: what a pipe takes whole */
 
@@ -21,6 +27,13 @@ enum log_level {
     LOG_LEVEL_WARNING,
     LOG_LEVEL_ERROR,
     LOG_LEVEL_CRITICAL,
+    LOG_LEVEL_OUTPUT, /* what the application printed: no message, so it has no importance, and is
+                         wanted always */
+};
+
+enum log_format {
+    LOG_FORMAT_TEXT,
+    LOG_FORMAT_JSON,
 };
 
 /* Where lines go, and from which level on; the defaults are stderr and INFO. The log borrows fd:
@@ -28,11 +41,17 @@ enum log_level {
 void log_set_fd(int fd);
 int log_fd(void);
 void log_set_level(enum log_level level);
+void log_set_format(enum log_format format);
+void log_set_syslog(struct syslog *syslog); /* there too; borrowed, NULL: no */
+struct syslog *log_syslog(void);
 bool log_wants(enum log_level level);
 
+/* In a child: what its parent lost is the parent's to tell. */
+void log_after_fork(void);
+
 /* Writes whole lines, at most LOG_LINE_MAX bytes, to a log. One whose reader has stalled (a full
- * pipe) loses them instead of holding the process; how many were lost is the first thing it is told
- * when it reads again. 0, or -1 with errno (EAGAIN: lost for that reason). */
+ * pipe) loses them instead of holding the process. 0, or -1 with errno (EAGAIN: lost for that
+ * reason; the caller counts, and tells). */
 int log_write(int fd, const void *lines, size_t len);
 
 /* Opens a log file for appending, close-on-exec; "-" is std_fd itself, which the caller does not
@@ -46,7 +65,13 @@ void log_warnx(const char *fmt, ...) __attribute__((format(printf, 1, 2)));  /* 
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));  /* adds errno's text */
 void log_errorx(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* does not */
 void log_critical(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* About a request; its id is in front of the text, or a member of its own. NULL: about none. */
+void log_request(enum log_level level, const char *request_id, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* A line that the application of process pid printed, of any bytes. */
+void log_output(pid_t pid, const char *text, size_t len);
 
 /* log_critical and _exit(1): only during start-up and in a worker that cannot go on. */
 void fatal(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));

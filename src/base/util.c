@@ -82,6 +82,31 @@ uint64_t now_ms(void)
     return now_ns() / 1000000u;
 }
 
+void wall_time_format(char out[WALL_TIME_SIZE], const struct timespec *wall)
+{
+    struct tm tm;
+
+    (void)localtime_r(&wall->tv_sec, &tm);
+    size_t n = strftime(out, WALL_TIME_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+    long minutes = labs(tm.tm_gmtoff / 60);
+    (void)snprintf(out + n, WALL_TIME_SIZE - n, ".%03d%c%02d:%02d",
+                   (int)(wall->tv_nsec / 1000000 % 1000), tm.tm_gmtoff < 0 ? '-' : '+',
+                   (int)(minutes / 60 % 100), (int)(minutes % 60));
+}
+
+size_t utf8_whole(const char *text, size_t len)
+{
+    for (size_t back = 1; back <= 3 && back <= len; back++) {
+        unsigned char c = (unsigned char)text[len - back];
+
+        if (c >= 0xc0) /* a first byte */
+            return (c >= 0xf0 ? 4u : c >= 0xe0 ? 3u : 2u) > back ? len - back : len;
+        if (c < 0x80)
+            break;
+    }
+    return len;
+}
+
 int write_all(int fd, const void *data, size_t len)
 {
     const char *p = data;

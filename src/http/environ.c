@@ -587,8 +587,5 @@ void gcorn_log(struct gcorn_environ *env, enum gcorn_level level, const char *fm
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, ap); /* a longer text is cut, as every log line is */
     va_end(ap);
-    if (env)
-        log_at(to, "[%s] %s", environ_request_id(env), text);
-    else
-        log_at(to, "%s", text);
+    log_request(to, env ? environ_request_id(env) : NULL, "%s", text);
 }

@@ -103,7 +103,8 @@ static bool status_is_valid(const char *status)
 static int refuse_start(struct gcorn_environ *env, const char *what, const char *name)
 {
     env->response.refused = true;
-    log_errorx("[%s] gcorn_start refused: %s: %s", environ_request_id(env), name, what);
+    log_request(LOG_LEVEL_ERROR, environ_request_id(env), "gcorn_start refused: %s: %s", name,
+                what);
     errno = EINVAL;
     return -1;
 }
@@ -279,7 +280,8 @@ int gcorn_write(struct gcorn_body *body, const void *data, size_t len)
     if (!body->failed && spool_append(&body->spool, data, len) == 0)
         return 0;
     if (!body->failed)
-        log_error("[%s] gcorn_write", environ_request_id(body->env));
+        log_request(LOG_LEVEL_ERROR, environ_request_id(body->env), "gcorn_write: %s",
+                    strerror(errno));
     body->failed = true;
     return -1;
 }
@@ -414,7 +416,7 @@ void response_refuse(struct gcorn_environ *env, int status, const char *reason)
 
 static void fail(struct gcorn_environ *env, const char *why)
 {
-    log_errorx("[%s] %s: answered 500", environ_request_id(env), why);
+    log_request(LOG_LEVEL_ERROR, environ_request_id(env), "%s: answered 500", why);
     response_refuse(env, 500, NULL);
 }
 
@@ -494,7 +496,8 @@ static void render_request_id(struct gcorn_environ *env, struct strbuf *out)
     const char *name = env->context->id_field, *end = r->fields + r->fields_len;
     size_t len = strlen(name);
 
-    for (const char *p = r->fields; p && p < end; p = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1) {
+    for (const char *p = r->fields; p && p < end;
+         p = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1) {
         if (strncasecmp(p, name, len) == 0 && p[len] == ':')
             return;
     }
@@ -603,14 +606,15 @@ static size_t clip_counted(struct gcorn_environ *env, size_t n)
     uint64_t left = r->body_max - r->body_len;
 
     if (n > left) {
-        log_errorx("[%s] the body is longer than its Content-Length of %llu: cut",
-                   environ_request_id(env), (unsigned long long)r->body_max);
+        log_request(LOG_LEVEL_ERROR, environ_request_id(env),
+                    "the body is longer than its Content-Length of %llu: cut",
+                    (unsigned long long)r->body_max);
         return (size_t)left;
     }
     if (n == 0 && left > 0) {
-        log_errorx("[%s] the body is %llu bytes shorter than its Content-Length: connection "
-                   "closed",
-                   environ_request_id(env), (unsigned long long)left);
+        log_request(LOG_LEVEL_ERROR, environ_request_id(env),
+                    "the body is %llu bytes shorter than its Content-Length: connection closed",
+                    (unsigned long long)left);
         r->broken = true;
     }
     return n;
@@ -651,8 +655,8 @@ bool response_next(struct gcorn_environ *env, struct strbuf *out, const char **d
     else
         n = body_pull(env, r->body, &piece);
     if (n < 0) {
-        log_errorx("[%s] the application failed amid its body: connection closed",
-                   environ_request_id(env));
+        log_request(LOG_LEVEL_ERROR, environ_request_id(env),
+                    "the application failed amid its body: connection closed");
         r->broken = true;
     } else {
         more = add_body(env, out, piece, (size_t)n, data, len);

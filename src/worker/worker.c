@@ -249,12 +249,29 @@ static void on_queue_turn(struct ev_loop *loop, struct ev_idle *idle, int revent
 
 /* ---- the access log ---------------------------------------------------------------------- */
 
+/* A log whose reader had stalled is told first how many lines it has lost. */
+static void tell_lost_access(struct worker *w)
+{
+    char note[80];
+
+    if (w->access_lost == 0)
+        return;
+    int n = snprintf(note, sizeof(note), "[%d] %lu log lines were lost: nobody read them\n",
+                     (int)the_pid, w->access_lost);
+    if (log_write(w->access_fd, note, (size_t)n) == 0)
+        w->access_lost = 0;
+}
+
 static void write_access_lines(struct worker *w)
 {
     if (w->access_lines.len == 0)
         return;
-    if (log_write(w->access_fd, w->access_lines.data, w->access_lines.len) < 0 && errno != EAGAIN &&
-        w->now_ns / 1000000 >= w->access_error_until_ms) {
+    tell_lost_access(w);
+    int result = log_write(w->access_fd, w->access_lines.data, w->access_lines.len);
+    if (result < 0 && errno == EAGAIN) {
+        for (size_t i = 0; i < w->access_lines.len; i++)
+            w->access_lost += w->access_lines.data[i] == '\n';
+    } else if (result < 0 && w->now_ns / 1000000 >= w->access_error_until_ms) {
         log_error("access log (said every %d s)", SAID_EVERY_MS / 1000);
         w->access_error_until_ms = w->now_ns / 1000000 + SAID_EVERY_MS;
     }

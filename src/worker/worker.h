@@ -96,6 +96,7 @@ struct worker {
     struct accesslog *accesslog; /* NULL: none */
     int access_fd;
     struct strbuf access_lines;
+    unsigned long access_lost;      /* lines, since the log last took one */
     uint64_t access_error_until_ms; /* its failing is not said again before */
 
     struct ev_io orders;

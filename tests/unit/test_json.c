@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#include <stdio.h>
+
 #include "base/json.h"
 #include "base/strbuf.h"
 #include "base/util.h"
@@ -84,12 +86,40 @@ static void test_json_all_pairs(void **state)
     strbuf_release(&out);
 }
 
+/* Cut before the character that does not fit, whatever escaping makes of it. */
+static void test_json_max(void **state)
+{
+    static const char text[] = "ab\n\xc3\xa9\xff\"";
+    static const char *const want[] = {[2] = "",
+                                       [3] = "a",
+                                       [4] = "ab",
+                                       [10] = "ab\\u000a",
+                                       [12] = "ab\\u000a\xc3\xa9",
+                                       [18] = "ab\\u000a\xc3\xa9\\ufffd",
+                                       [20] = "ab\\u000a\xc3\xa9\\ufffd\\\""};
+    const char *now = "";
+    char quoted[40];
+    struct strbuf out = {0};
+
+    (void)state;
+    for (size_t max = 2; max <= 40; max++) {
+        now = max <= 20 && want[max] ? want[max] : now;
+        (void)snprintf(quoted, sizeof(quoted), "\"%s\"", now);
+        strbuf_reset(&out);
+        json_add_bytes_max(&out, text, sizeof(text) - 1, max);
+        assert_string_equal(out.data, quoted);
+        assert_true(out.len <= max);
+    }
+    strbuf_release(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json_strings),
         cmocka_unit_test(test_json_bytes),
         cmocka_unit_test(test_json_all_pairs),
+        cmocka_unit_test(test_json_max),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,10 +16,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/util.h"
 
 static int ends[2];
 static char text[70000];
@@ -80,9 +82,9 @@ static void test_log_levels(void **state)
     assert_true(log_wants(LOG_LEVEL_WARNING));
     log_info("unseen");
     log_debug("unseen");
-    log_at(LOG_LEVEL_INFO, "unseen");
+    log_request(LOG_LEVEL_INFO, NULL, "unseen");
     assert_string_equal(logged(), "");
-    log_at(LOG_LEVEL_CRITICAL, "%s", "seen");
+    log_request(LOG_LEVEL_CRITICAL, NULL, "%s", "seen");
     expect_tail("[CRITICAL] seen\n");
     log_set_level(LOG_LEVEL_INFO);
 }
@@ -173,6 +175,161 @@ static void test_log_file(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
+/* The message of a JSON line, and what is before it; the line is checked. */
+static const char *json_message(char *head, size_t size)
+{
+    const char *line = logged();
+    size_t len = strlen(line);
+    const char *message = strstr(line, ",\"message\":\"");
+
+    assert_non_null(message);
+    assert_true(len <= LOG_LINE_MAX);
+    assert_string_equal(line + len - 3, "\"}\n");
+    assert_ptr_equal(strchr(line, '\n'), line + len - 1);
+    (void)snprintf(head, size, "%.*s", (int)(message - line), line);
+    text[len - 3] = '\0';
+    return message + strlen(",\"message\":\"");
+}
+
+static void test_log_json(void **state)
+{
+    char head[200], want[100];
+    char year[5], ms[4], zone[7];
+    int end = 0;
+
+    (void)state;
+    log_set_format(LOG_FORMAT_JSON);
+    log_warnx("a\n\"b\" caf\xc3\xa9 \xff");
+    assert_string_equal(json_message(head, sizeof(head)), "a\\u000a\\\"b\\\" caf\xc3\xa9 \\ufffd");
+    (void)snprintf(want, sizeof(want), ",\"pid\":%d,\"level\":\"warning\"", (int)getpid());
+    assert_string_equal(head + strlen("{\"time\":\"2026-11-22T12:34:56.789+00:00\""), want);
+    assert_int_equal(
+        sscanf(head,
+               "{\"time\":\"%4[0-9]-%*2[0-9]-%*2[0-9]T%*2[0-9]:%*2[0-9]:%*2[0-9].%3[0-9]"
+               "%6[-+0-9:]\"%n",
+               year, ms, zone, &end),
+        3);
+    assert_int_equal(strlen(ms), 3);
+    assert_int_equal(zone[3], ':');
+
+    log_request(LOG_LEVEL_ERROR, "id-\"7", "about %s", "it");
+    assert_string_equal(json_message(head, sizeof(head)), "about it");
+    assert_non_null(strstr(head, ",\"level\":\"error\",\"request_id\":\"id-\\\"7\""));
+    log_set_format(LOG_FORMAT_TEXT);
+    log_request(LOG_LEVEL_ERROR, "id-\"7", "about %s", "it");
+    expect_tail("[ERROR] [id-\"7] about it\n");
+}
+
+/* However long, and whatever escaping makes of it. */
+static void test_log_json_long(void **state)
+{
+    static const char *const pieces[] = {"x", "\"", "\n", "\xc3\xa9", "\xf0\x9f\x90\x84", "\xff"};
+    static char wide[10000];
+    char head[200];
+
+    (void)state;
+    log_set_format(LOG_FORMAT_JSON);
+    for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+        for (size_t start = 0; start < 8; start++) {
+            size_t len = strlen(pieces[i]);
+            memset(wide, 'x', start);
+            for (size_t at = start; at + len < sizeof(wide); at += len)
+                memcpy(wide + at, pieces[i], len + 1);
+            log_request(LOG_LEVEL_INFO, "7", "%s", wide);
+            const char *message = json_message(head, sizeof(head));
+            assert_true(strlen(head) + strlen(message) > LOG_LINE_MAX - 120);
+            /* nothing cut in two but perhaps by vsnprintf, which shows as U+FFFD */
+            assert_int_equal(utf8_whole(message, strlen(message)), strlen(message));
+        }
+    }
+    log_set_format(LOG_FORMAT_TEXT);
+}
+
+static void test_log_output(void **state)
+{
+    char head[200];
+
+    (void)state;
+    log_set_level(LOG_LEVEL_CRITICAL);
+    errno = ENOENT;
+    log_output(42, "a\0b\r", 4);
+    assert_int_equal(errno, ENOENT);
+    expect_tail("[42] [OUTPUT] a\\x00b\\x0d\n");
+    log_set_format(LOG_FORMAT_JSON);
+    log_output(42, "a\0b", 3);
+    assert_string_equal(json_message(head, sizeof(head)), "a\\u0000b");
+    assert_non_null(strstr(head, ",\"pid\":42,\"level\":\"output\""));
+    log_set_format(LOG_FORMAT_TEXT);
+    log_set_level(LOG_LEVEL_INFO);
+}
+
+/* A full pipe loses lines; how many, it is told in its own form. */
+static void test_log_lost(void **state)
+{
+    int full[2];
+    char head[200];
+
+    (void)state;
+    assert_int_equal(pipe2(full, O_NONBLOCK), 0);
+    while (write(full[1], "xxxxxxxx", 8) == 8)
+        continue;
+    log_set_fd(full[1]);
+    log_info("one");
+    log_info("two");
+    assert_int_equal(log_write(full[1], "x\n", 2), -1);
+    assert_int_equal(errno, EAGAIN);
+    log_set_fd(ends[1]);
+    log_info("three");
+    const char *got = logged();
+    assert_non_null(strstr(got, "[WARNING] 2 log lines were lost: nobody read them\n"));
+    assert_non_null(strstr(got, "[INFO] three\n"));
+    log_set_fd(full[1]);
+    log_info("four");
+    log_after_fork();
+    log_set_fd(ends[1]);
+    log_set_format(LOG_FORMAT_JSON);
+    log_info("five");
+    assert_string_equal(json_message(head, sizeof(head)), "five");
+    log_set_format(LOG_FORMAT_TEXT);
+    (void)close(full[0]);
+    (void)close(full[1]);
+}
+
+static void test_wall_time(void **state)
+{
+    static const struct {
+        const char *zone, *want;
+    } cases[] = {
+        {"UTC", "2026-11-22T23:30:07.005+00:00"},
+        {"XYZ-5:30", "2026-11-23T05:00:07.005+05:30"},
+        {"XYZ+3:30", "2026-11-22T20:00:07.005-03:30"},
+        {"XYZ+0:30", "2026-11-22T23:00:07.005-00:30"},
+    };
+    const struct timespec wall = {.tv_sec = 1795390207, .tv_nsec = 5999999};
+    char got[WALL_TIME_SIZE];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_int_equal(setenv("TZ", cases[i].zone, 1), 0);
+        tzset();
+        wall_time_format(got, &wall);
+        assert_string_equal(got, cases[i].want);
+    }
+    assert_int_equal(unsetenv("TZ"), 0);
+    tzset();
+}
+
+static void test_utf8_whole(void **state)
+{
+    static const char cow[] = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\x84";
+    static const size_t want[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10};
+
+    (void)state;
+    for (size_t len = 0; len < sizeof(cow); len++)
+        assert_int_equal(utf8_whole(cow, len), want[len]);
+    assert_int_equal(utf8_whole("\xa9\xa9\xa9\xa9", 4), 4); /* not UTF-8: nothing to keep whole */
+}
+
 static void test_log_fatal(void **state)
 {
     int status;
@@ -232,6 +389,9 @@ int main(void)
         cmocka_unit_test(test_log_errno),  cmocka_unit_test(test_log_escapes),
         cmocka_unit_test(test_log_long),   cmocka_unit_test(test_log_file),
         cmocka_unit_test(test_log_fatal),  cmocka_unit_test(test_error),
+        cmocka_unit_test(test_log_json),   cmocka_unit_test(test_log_json_long),
+        cmocka_unit_test(test_log_output), cmocka_unit_test(test_log_lost),
+        cmocka_unit_test(test_wall_time),  cmocka_unit_test(test_utf8_whole),
     };
 
     return cmocka_run_group_tests(tests, make_pipe, NULL);
