@@ -18,7 +18,7 @@ MAKEFLAGS += --no-print-directory
 ifneq ($(filter deps deps-bench,$(MAKECMDGOALS)),)
 
 DEPS_BUILD := gcc libc6-dev pkg-config libev-dev libyaml-dev libjansson-dev
-DEPS_TEST := libcmocka-dev python3 python3-pytest nginx-light curl g++ procps
+DEPS_TEST := libcmocka-dev python3 python3-pytest nginx-light curl g++ procps logrotate
 DEPS_BENCH := nghttp2-client valgrind strace wrk
 GOALS := $(filter-out deps deps-bench,$(MAKECMDGOALS))
 DEPS := $(DEPS_BUILD) $(if $(filter check% fuzz coverage zerodrop%,$(GOALS)),$(DEPS_TEST)) \

@@ -14,7 +14,7 @@
 
 enum {
     SPARE_DESCRIPTORS = 64,      /* of a worker, besides its connections */
-    DESCRIPTORS_PER_PLACE = 3,   /* of the master: a channel's two ends, and one to spare */
+    DESCRIPTORS_PER_PLACE = 3,   /* of the master: a channel's two ends, its output's */
     SPARE_PROCESSES = 4,         /* the master, a replacement, and what an operator starts */
     WORKERS_PER_CPU = 4,         /* more only wait for each other when they compute */
     BALANCER_IDLE_MS = 60000,    /* AWS's ALB, nginx's upstream keepalive_timeout */

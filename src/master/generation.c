@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -91,6 +92,8 @@ int generation_check(const struct config *config, struct privileges *privileges,
     if (!format)
         return blame(config, "access_log_format", err);
     accesslog_free(format); /* each worker makes its own; here it was only checked */
+    if (!syslog_path(config->syslog_addr, err))
+        return blame(config, "syslog_addr", err);
     return 0;
 }
 
@@ -182,13 +185,27 @@ static int open_log(const char *setting, const char *path, int std_fd, int *fd, 
     return *fd < 0 ? refuse_log(setting, path, err) : 0;
 }
 
+/* A daemon that is not there is no error: it may start later, or again. */
+static int open_syslog(struct generation *g, struct error *err)
+{
+    const struct config *cfg = &g->config;
+    const char *prefix = cfg->syslog_prefix ? cfg->syslog_prefix : cfg->proc_name;
+    char app[SYSLOG_APP_MAX + 1];
+
+    (void)snprintf(app, sizeof(app), "gcorn%s%s", prefix ? "." : "", prefix ? prefix : "");
+    g->syslog.format = (enum syslog_format)cfg->syslog_format;
+    g->syslog.facility = cfg->syslog_facility;
+    return syslog_open(&g->syslog, cfg->syslog_addr, app, err);
+}
+
 static int open_logs(struct generation *g, struct error *err)
 {
     if (open_log("errorlog", g->config.errorlog, STDERR_FILENO, &g->error_fd, err) < 0)
         return -1;
-    if (!g->config.accesslog)
-        return 0;
-    return open_log("accesslog", g->config.accesslog, STDOUT_FILENO, &g->access_fd, err);
+    if (g->config.accesslog &&
+        open_log("accesslog", g->config.accesslog, STDOUT_FILENO, &g->access_fd, err) < 0)
+        return -1;
+    return g->config.syslog ? open_syslog(g, err) : 0;
 }
 
 static int open_dir(struct generation *g, struct error *err)
@@ -218,6 +235,7 @@ struct generation *generation_new(unsigned id, struct config *config, struct gen
     g->dir_fd = -1;
     g->error_fd = STDERR_FILENO;
     g->access_fd = -1;
+    g->syslog.fd = -1;
     (void)umask((mode_t)g->config.umask);
     if (generation_check(&g->config, &g->privileges, err) < 0 || open_dir(g, err) < 0 ||
         open_logs(g, err) < 0 || open_image(g, err) < 0 || open_listeners(g, before, err) < 0) {
@@ -239,6 +257,28 @@ static void close_log(int *fd)
         fd_close(fd);
 }
 
+void generation_use_log(struct generation *g)
+{
+    log_set_fd(g->error_fd);
+    log_set_level((enum log_level)g->config.loglevel);
+    log_set_format((enum log_format)g->config.error_log_format);
+    log_set_syslog(g->syslog.fd >= 0 ? &g->syslog : NULL);
+}
+
+void generation_tend_log(struct generation *g)
+{
+    syslog_tend(&g->syslog);
+}
+
+/* What it is about to close. */
+static void log_leave(const struct generation *g)
+{
+    if (log_fd() == g->error_fd)
+        log_set_fd(STDERR_FILENO);
+    if (log_syslog() == &g->syslog)
+        log_set_syslog(NULL);
+}
+
 void generation_unref(struct generation *g, bool unlink_files)
 {
     if (!g || --g->refs > 0)
@@ -246,10 +286,10 @@ void generation_unref(struct generation *g, bool unlink_files)
     for (size_t i = 0; i < g->listener_count; i++)
         listener_unref(g->listeners[i], unlink_files);
     free(g->listeners);
-    if (log_fd() == g->error_fd)
-        log_set_fd(STDERR_FILENO);
+    log_leave(g);
     close_log(&g->error_fd);
     close_log(&g->access_fd);
+    syslog_close(&g->syslog);
     fd_close(&g->dir_fd);
     image_close(&g->image);
     privileges_release(&g->privileges);
@@ -273,6 +313,7 @@ void generation_forget(struct generation *g, const struct generation *own)
     }
     close_log(&g->error_fd);
     close_log(&g->access_fd);
+    syslog_close(&g->syslog);
     fd_close(&g->dir_fd);
     image_close(&g->image);
 }

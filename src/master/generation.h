@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "base/syslog.h"
 #include "settings/config.h"
 #include "system/image.h"
 #include "system/listener.h"
@@ -36,6 +37,7 @@ struct generation {
     size_t listener_count;
     int error_fd;  /* STDERR_FILENO or its own */
     int access_fd; /* STDOUT_FILENO, its own, or -1 */
+    struct syslog syslog;
 };
 
 /* How the program was started: what a reload starts from again. */
@@ -88,6 +90,12 @@ void generation_apply_backlog(const struct generation *g);
 
 /* Does it listen on this very socket? */
 bool generation_has_listener(const struct generation *g, const struct listener *l);
+
+/* From here on the process logs where, what and how g says. */
+void generation_use_log(struct generation *g);
+
+/* Now and then: connects g's syslog again, for its workers too, when the daemon has come back. */
+void generation_tend_log(struct generation *g);
 
 /* Opens the log files anew, behind the same descriptors; the process is in g's directory then. 0,
  * or -1 with err: those that could not be opened are as they were. */

@@ -162,6 +162,16 @@ static void on_awake(struct ev_loop *loop, struct ev_check *check, int revents)
     }
 }
 
+static void tend_logs(struct master *m)
+{
+    struct generation *each = m->current;
+
+    do {
+        generation_tend_log(each);
+        each = each->next;
+    } while (each != m->current);
+}
+
 static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
 {
     struct master *m = timer->data;
@@ -176,6 +186,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
     procs_weigh(m);
     if (control_path(&m->control))
         samples_take(&m->samples, &m->plan, m->scoreboard, now_ms());
+    tend_logs(m);
     master_reconcile(m);
 }
 
@@ -430,7 +441,7 @@ static int open_all(struct master *m, struct config *config, struct error *err)
     if (!m->current)
         return -1;
     m->config_at_start = status_keep_config(config_of(m));
-    log_set_fd(m->current->error_fd); /* for what goes wrong from here on */
+    generation_use_log(m->current); /* for what goes wrong from here on */
     if (init_tables(m, err) < 0 || reload_open_files(m, config_of(m), err) < 0)
         return -1;
     reload_apply(m);

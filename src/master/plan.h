@@ -16,6 +16,7 @@
 
 struct generation;
 struct master;
+struct output;
 
 enum proc_phase {
     PROC_EMPTY,    /* no process */
@@ -46,6 +47,7 @@ struct worker_proc {
     struct generation *settings;
     struct channel channel;
     struct ev_io up;
+    struct output *output; /* what the application prints; NULL: that is not captured */
 };
 
 /* How often a worker number failed, and when it may be tried again. */

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
+#include "master/output.h"
 #include "master/reload.h"
 #include "master/spawn.h"
 #include "master/state.h"
@@ -290,7 +291,9 @@ static void worker_died(struct master *m, struct worker_proc *w, int status)
 {
     uint64_t now = now_ms();
 
-    (void)take_messages(m, w); /* its last words */
+    (void)take_messages(m, w); /* its last words, and its application's */
+    output_end(w->output);
+    w->output = NULL;
     if (w->phase == PROC_BOOTING && !w->failed_boot) {
         struct error err;
 
@@ -361,6 +364,8 @@ bool proc_spawn(struct master *m, unsigned number, unsigned generation)
     ev_io_init(&w->up, on_up, w->channel.up_read, EV_READ);
     w->up.data = m;
     ev_io_start(m->loop, &w->up);
+    if (w->output)
+        output_watch(w->output, m->loop, w->pid);
     return true;
 }
 

@@ -203,8 +203,8 @@ void reload_apply(struct master *m)
 {
     const struct config *cfg = config_of(m);
 
-    log_set_fd(m->current->error_fd);
-    log_set_level((enum log_level)cfg->loglevel);
+    generation_use_log(m->current);
+    generation_tend_log(m->current);
     m->plan.workers = (unsigned)cfg->workers;
     m->plan.generation = m->current->id;
     process_title_set("gcorn: master [%s]", cfg->proc_name ? cfg->proc_name : cfg->wsgi_app);

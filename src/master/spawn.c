@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/spool.h"
 #include "base/util.h"
+#include "master/output.h"
 #include "system/process.h"
 #include "worker/app.h"
 #include "worker/worker.h"
@@ -29,8 +30,10 @@ static void forget_others(const struct spawner *s, const struct generation *g)
         struct worker_proc *w = &s->plan->procs[i];
 
         /* a sibling's end left open here would hide its death, or the master's */
-        if (w->phase != PROC_EMPTY)
-            channel_close(&w->channel);
+        if (w->phase == PROC_EMPTY)
+            continue;
+        channel_close(&w->channel);
+        output_forget(w->output);
     }
     for (struct generation *other = g->next; other != g; other = other->next)
         generation_forget(other, g);
@@ -42,17 +45,38 @@ static void forget_others(const struct spawner *s, const struct generation *g)
     process_daemon_forget();
 }
 
-/* The child: becomes a worker. */
+/* Standard output and error become the application's alone: a log that is there keeps what it was
+ * by another number. 0, or -1 with errno. */
+static int give_to_app(struct worker_args *args, const struct generation *g, int output_fd)
+{
+    if (g->error_fd == STDERR_FILENO) {
+        int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+
+        if (fd < 0)
+            return -1;
+        log_set_fd(fd);
+    }
+    if (g->access_fd == STDOUT_FILENO) {
+        args->access_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        if (args->access_fd < 0)
+            return -1;
+    }
+    return output_redirect(output_fd);
+}
+
+/* The child: becomes a worker. output_fd: where its application prints to, -1: as it is. */
 static void __attribute__((noreturn))
-run_child(const struct spawner *s, const struct worker_args *args, const struct generation *g)
+run_child(const struct spawner *s, struct worker_args *args, struct generation *g, int output_fd)
 {
     int entered = generation_enter(g);
 
-    log_set_fd(g->error_fd);
-    log_set_level((enum log_level)g->config.loglevel);
+    generation_use_log(g);
+    log_after_fork();
     if (entered < 0)
         fatal("cannot change to the directory of generation %u: %s", g->id, strerror(errno));
     forget_others(s, g);
+    if (output_fd >= 0 && give_to_app(args, g, output_fd) < 0)
+        fatal("capture_output: %s", strerror(errno));
     worker_run(args);
 }
 
@@ -76,8 +100,14 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
     };
     sigset_t old;
 
+    struct output *output = NULL;
+    int output_fd = -1;
     if (channel_open(&args.channel) < 0)
         return -1;
+    if (g->config.capture_output && !(output = output_new(&output_fd))) {
+        channel_close(&args.channel);
+        return -1;
+    }
     slot_reset(args.slot);
     args.slot->state = SLOT_BOOTING;
     args.slot->generation = g->id;
@@ -88,12 +118,15 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
     if (pid == 0) {
         channel_keep_worker_end(&args.channel);
         args.slot->pid = (int32_t)getpid();
-        run_child(s, &args, g);
+        output_forget(output);
+        run_child(s, &args, g, output_fd);
     }
     int fork_errno = errno;
     process_signals_unblock(&old);
+    fd_close(&output_fd);
     if (pid < 0) {
         channel_close(&args.channel);
+        output_end(output);
         errno = fork_errno;
         return -1;
     }
@@ -107,7 +140,8 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
                               .heard_ms = now, /* it may be told to retire before it is READY */
                               .deadline_ms = now + g->config.boot_timeout_ms,
                               .settings = generation_ref(g),
-                              .channel = args.channel};
+                              .channel = args.channel,
+                              .output = output};
     return 0;
 }
 

@@ -27,7 +27,8 @@ struct spawner {
  * returns. 0, or -1 with errno. */
 int spawn_worker(const struct spawner *s, int place, unsigned number, struct generation *g);
 
-/* The process is gone: closes what the master had of it; its place is empty. */
+/* The process is gone, and so is its output: closes what the master had of it; its place is empty.
+ */
 void spawn_forget(struct worker_proc *w);
 
 /* For --check-config: loads the application in a child, within boot_timeout, and tells what it

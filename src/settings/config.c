@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/strbuf.h"
+#include "base/syslog.h"
 #include "base/util.h"
 #include "settings/text.h"
 
@@ -42,6 +43,25 @@ static const char *const worker_class_names[] = {
 static const char *const log_level_names[] = {
     [LOG_LEVEL_DEBUG] = "debug", [LOG_LEVEL_INFO] = "info",         [LOG_LEVEL_WARNING] = "warning",
     [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_CRITICAL] = "critical", [LOG_LEVEL_CRITICAL + 1] = NULL,
+};
+
+static const char *const log_format_names[] = {
+    [LOG_FORMAT_TEXT] = "text",
+    [LOG_FORMAT_JSON] = "json",
+    NULL,
+};
+
+static const char *const syslog_format_names[] = {
+    [SYSLOG_RFC5424] = "rfc5424",
+    [SYSLOG_BSD] = "bsd",
+    NULL,
+};
+
+/* By RFC 5424's number. */
+static const char *const syslog_facility_names[] = {
+    "kern",   "user",     "mail",   "daemon", "auth",   "syslog", "lpr",   "news",   "uucp",
+    "cron",   "authpriv", "ftp",    "ntp",    "audit",  "alert",  "clock", "local0", "local1",
+    "local2", "local3",   "local4", "local5", "local6", "local7", NULL,
 };
 
 static const char *const header_map_names[] = {

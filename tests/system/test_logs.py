@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: MIT
 """What the logs say, line by line."""
 import base64
+import json
+import os
 import re
+import shutil
+import signal
+import socket
+import subprocess
 import time
+from datetime import datetime
 
 import pytest
 
-from server import wait_for
+from server import Process, example, run, wait_for
 
 TIME = r"\[\d\d/(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"
 
@@ -187,3 +194,472 @@ def test_error_log_in_a_file(gcorn, tmp_path):
     server.stop()
     assert "Worker exiting" in server.log()
     assert (tmp_path / "stderr").read_text() == ""
+
+
+@pytest.fixture
+def talk(app):
+    """apps/talk.c, as app.so:handler."""
+    return f"{app('talk')}:handler"
+
+
+def json_lines(server):
+    lines = server.error_log.read_bytes().splitlines(keepends=True)
+    assert all(len(line) <= 4096 for line in lines)
+    return [json.loads(line) for line in lines]  # which takes no bytes that are not UTF-8
+
+
+def test_json_error_log(gcorn, talk):
+    server = gcorn(talk, "--error-log-format", "json", "--workers", "2", "--bind", "unix:app.sock",
+                   bind="unix:b.sock", ready=0)
+    server.wait_workers(2)
+    server.address = str(server.dir / "app.sock")
+    pid = int(server.get("/log").text)
+    server.get("/loglong")
+    server.stop()
+    for line in json_lines(server):
+        assert list(line) in (["time", "pid", "level", "message"],
+                              ["time", "pid", "level", "request_id", "message"])
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d", line["time"])
+        assert abs(datetime.fromisoformat(line["time"]).timestamp() - time.time()) < 60
+        assert line["level"] in ("info", "error")
+    every, quotes = [line for line in json_lines(server) if line["level"] == "error"]
+    assert every["pid"] == pid
+    assert re.fullmatch("[0-9a-f]{16}", every["request_id"])
+    assert every["message"][:127] == "".join(map(chr, range(1, 128)))
+    assert set(every["message"][127:]) == {"\ufffd"}
+    assert set(quotes["message"]) == {'"'} and len(quotes["message"]) > 1900
+
+
+def test_json_request_id_is_the_access_logs(gcorn, tmp_path):
+    access = tmp_path / "access.log"
+    server = gcorn("faulty", "--error-log-format", "json", "--access-logfile", access,
+                   "--access-logformat", "%({gcorn.request_id}e)s", "--bind", "unix:app.sock",
+                   bind="unix:b.sock", ready=0)
+    server.wait_workers(1)
+    server.address = str(server.dir / "app.sock")
+    server.get("/null")
+    wait_for(lambda: access.exists() and access.read_text().endswith("\n"), "the access log")
+    ids = [line.get("request_id") for line in json_lines(server) if line["level"] == "error"]
+    assert ids == [access.read_text().strip()]
+
+
+def test_json_of_a_stalled_log_stays_json(gcorn, tmp_path):
+    """The note about lost lines has the form of all others."""
+    os.mkfifo(tmp_path / "error")
+    reader = os.open(tmp_path / "error", os.O_RDONLY | os.O_NONBLOCK)
+    server = gcorn("hello", "--error-log-format", "json", "--error-logfile", tmp_path / "error",
+                   "--log-level", "debug", "--bind", "unix:app.sock", bind="unix:b.sock", ready=0)
+    server.wait_workers(1)
+    server.address = str(server.dir / "app.sock")
+
+    def refused():
+        with server.connect() as client:
+            client.send("GET / HTTP/1.1\r\n\r\n").response()
+
+    for _ in range(1200):  # more than the pipe holds
+        refused()
+    seen = b""
+
+    def read_all():
+        nonlocal seen
+        try:
+            while True:
+                seen += os.read(reader, 65536)
+        except BlockingIOError:
+            pass
+
+    def has_note():
+        refused()
+        read_all()
+        return b"lost" in seen
+
+    wait_for(has_note, "the note")
+    messages = [json.loads(line)["message"] for line in seen.splitlines()]
+    note, = [m for m in messages if "lost" in m]
+    count, = re.fullmatch(r"(\d+) log lines were lost: nobody read them", note).groups()
+    assert sum("refused a request" in m for m in messages[:messages.index(note)]) + int(count) >= 1200
+    os.close(reader)
+
+
+# ---- what the application prints ----------------------------------------------------------------
+
+
+def test_output_goes_to_standard_output_by_default(gcorn, talk):
+    server = gcorn(talk)
+    server.get("/warn")
+    server.wait_log("^warned caf")
+    server.get("/print?n=2")
+    server.stop()  # the C library keeps it until then
+    assert server.output.read_text() == "printed 0\nprinted 1\n"
+
+
+def test_captured_output(gcorn, talk):
+    server = gcorn(talk, "--capture-output", "--workers", "2", "--log-level", "critical",
+                   "--bind", "unix:app.sock", bind="unix:b.sock", ready=0)
+    server.wait_workers(2)
+    server.address = str(server.dir / "app.sock")
+    pid = server.get("/print?n=3").text
+    other = server.get("/warn").text
+    for i in range(3):
+        server.wait_log(rf"^\[[^]]+\] \[{pid}\] \[OUTPUT\] printed {i}$")
+    server.wait_log(rf"^\[[^]]+\] \[{other}\] \[OUTPUT\] warned café$")
+    server.get("/bytes")
+    server.wait_log(r"\[OUTPUT\] \\x00\\x01.*\\x7f")
+    assert server.output.read_text() == ""
+
+
+def test_captured_output_as_json(gcorn, talk):
+    server = gcorn(talk, "--capture-output", "--error-log-format", "json",
+                   "--bind", "unix:app.sock", bind="unix:b.sock", ready=0)
+    server.wait_workers(1)
+    server.address = str(server.dir / "app.sock")
+    server.get("/bytes")
+    pid = int(server.get("/long").text)
+    server.get("/warn")
+    server.wait_log("warned")
+    printed = [line for line in json_lines(server) if line["level"] == "output"]
+    assert {line["pid"] for line in printed} == {pid}
+    assert printed[0]["message"][:127] == "".join(chr(c) for c in range(128) if c != 10)
+    letters = "".join(line["message"] for line in printed[1:-1])
+    assert letters == "".join(chr(97 + i % 26) for i in range(10000))
+    assert printed[-1]["message"] == "warned caf\u00e9"
+
+
+def test_logs_on_the_captured_descriptors_stay_there(gcorn, talk):
+    """The error log on standard error and the access log on standard output are the server's own."""
+    server = gcorn(talk, "--capture-output", "--access-logfile", "-")
+    pid = server.get("/print").text
+    server.wait_log(rf"\[{pid}\] \[OUTPUT\] printed 0$")
+    wait_for(lambda: '"GET /print HTTP/1.1" 200' in server.output.read_text(), "the access log")
+    server.wait_log(rf"\[{pid}\] \[INFO\] Booting worker")
+    assert "printed" not in server.output.read_text()
+
+
+def test_last_words_come_before_the_death(gcorn, talk):
+    server = gcorn(talk, "--capture-output")
+    pid = server.worker_pids.pop()
+    with server.connect() as client:
+        client.send("GET /last HTTP/1.1\r\nHost: t\r\n\r\n")
+        server.wait_log(rf"\[{pid}\] \[OUTPUT\] last words\n(.*\n)*.*Worker \(pid:{pid}\) was sent "
+                        "SIGABRT")
+    server.wait_workers(1, other_than={pid})
+
+
+def test_children_of_the_application_hold_nothing_of_the_master(gcorn, talk):
+    server = gcorn(talk, "--capture-output")
+    before = len(os.listdir(f"/proc/{server.pid}/fd"))
+    children = []
+    for _ in range(3):
+        worker = server.worker_pids.pop()
+        children.append(int(server.get("/fork").text))
+        os.kill(worker, signal.SIGKILL)
+        server.wait_workers(1, other_than={worker, *children})
+    try:
+        assert len(os.listdir(f"/proc/{server.pid}/fd")) == before
+        assert all(Process(pid).is_alive for pid in children)
+        server.get("/print")
+        server.wait_log(r"\[OUTPUT\] printed 0")
+        assert server.stop() == 0
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_worker_may_close_its_output(gcorn, talk):
+    server = gcorn(talk, "--capture-output")
+    pid = server.get("/close").text
+    assert server.get("/x").text == pid
+    before = Process(server.pid).cpu_s
+    with server.connect() as client:
+        assert client.is_silent_for(1)
+    assert Process(server.pid).cpu_s - before < 0.5, "the master spins"
+
+
+def test_a_flood_of_output_holds_nobody(gcorn, talk, tmp_path):
+    """Neither a worker that never stops printing nor a log that is not read holds the master."""
+    os.mkfifo(tmp_path / "error")
+    reader = os.open(tmp_path / "error", os.O_RDONLY | os.O_NONBLOCK)
+    server = gcorn(talk, "--capture-output", "--workers", "2", "--error-logfile",
+                   tmp_path / "error", "--bind", "unix:app.sock", "--timeout", "2s",
+                   bind="unix:b.sock", ready=0)
+    workers = {p.pid for p in server.wait_workers(2)}
+    server.address = str(server.dir / "app.sock")
+    with server.connect() as client:
+        client.send("GET /flood HTTP/1.1\r\nHost: t\r\n\r\n")
+        # the flood is ended by timeout and its worker replaced, so the master has its wits
+        wait_for(lambda: len(server.worker_pids & workers) == 1, "the timeout")
+    server.wait_workers(2)
+    assert server.get("/x").status == 200
+    assert server.stop() == 0
+    os.close(reader)
+
+
+def test_capture_output_begins_and_ends_with_hup(gcorn, talk, tmp_path):
+    def settings(capture):
+        (tmp_path / "gunicorn-c.yaml").write_text(
+            f"bind: unix:app.sock\nworkers: 1\ncapture_output: {capture}\n")
+
+    settings("false")
+    server = gcorn(talk, bare=True)
+    for capture, pattern in (("true", r"\[OUTPUT\] warned"), ("false", "^warned")):
+        settings(capture)
+        old, mark = server.worker_pids, server.mark()
+        server.kill(signal.SIGHUP)
+        server.wait_log("Reloaded:.*capture_output", after=mark)
+        server.wait_workers(1, other_than=old)
+        server.get("/warn")
+        server.wait_log(pattern, after=mark)
+
+
+# ---- syslog -------------------------------------------------------------------------------------
+
+
+class Daemon:
+    """A syslog daemon that keeps what it is sent."""
+
+    def __init__(self, path):
+        self.path, self.lines = path, []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.socket.setblocking(False)
+
+    def read(self):
+        try:
+            while True:
+                self.lines.append(self.socket.recv(65536))
+        except BlockingIOError:
+            return self.lines
+
+    def wait(self, pattern):
+        def found():
+            return next((m for m in (re.search(pattern, line) for line in self.read()) if m), None)
+        return wait_for(found, f"{pattern} in syslog")
+
+    def end(self):
+        self.socket.close()
+        os.unlink(self.path)
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    daemons = []
+
+    def start():
+        daemons.append(Daemon(tmp_path / "log.sock"))
+        return daemons[-1]
+
+    yield start
+    for each in daemons:
+        each.socket.close()
+
+
+SYSLOG = ("--log-syslog", "--log-syslog-to", "unix://log.sock")
+
+
+def test_syslog_rfc5424(gcorn, daemon, talk):
+    syslog = daemon()
+    server = gcorn(talk, *SYSLOG, "--capture-output", "--log-syslog-facility", "local3",
+                   "--log-syslog-prefix", "my app")
+    pid = server.get("/log").text
+    server.get("/loglong")
+    server.get("/print")
+    syslog.wait(rb"<158>1 .* printed 0$")
+    server.stop()
+    host = socket.gethostname().encode()
+    head = (rb"<(\d+)>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d " + re.escape(host) +
+            rb" gcorn\.my\.app (\d+) error - [^\x00-\x1f\x7f]+")
+    lines = [re.fullmatch(head, line) for line in syslog.read()]
+    assert all(lines), syslog.lines
+    assert all(len(line) <= 4096 for line in syslog.lines)
+    assert any(m[1] == b"155" and m[2] == pid.encode() for m in lines)  # local3, error
+    assert {m[1] for m in lines} == {b"158", b"155"}
+    assert any(b"Booting worker" in line for line in syslog.lines)
+    assert "Booting worker" in server.log()  # the error log has it all, too
+
+
+def test_syslog_bsd(gcorn, daemon):
+    syslog = daemon()
+    gcorn("hello", *SYSLOG, "--log-syslog-format", "bsd", "--name", "shop")
+    line = syslog.wait(rb"^.*Booting worker.*$")[0]
+    assert re.fullmatch(rb"<14>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d gcorn\.shop\[\d+\]: Booting .*",
+                        line), line
+
+
+@pytest.mark.parametrize("address", ["udp://localhost:514", "tcp://h", "/dev/log", "unix:",
+                                     "unix:///dev/log#stream", "unix:" + "x" * 200])
+def test_syslog_addresses_that_are_refused(tmp_path, address):
+    for check in ([], ["--check-config"]):
+        ended = run("--log-syslog-to", address, *check, example("hello"), cwd=tmp_path)
+        assert ended.returncode == 2
+        assert re.search("command line.*syslog_addr: ", ended.stderr)
+        assert ended.stderr.count("\n") == 1
+
+
+def test_syslog_that_is_not_there_yet_and_restarts(gcorn, daemon):
+    server = gcorn("hello", *SYSLOG)
+    server.wait_log(r"\[WARNING\] syslog: nobody takes lines at .*log\.sock .*: No such file")
+    assert server.get().status == 200
+    for _ in range(2):
+        mark = server.mark()
+        syslog = daemon()
+        server.wait_log("syslog: .*log.sock takes lines again", after=mark)
+        assert re.search(rb"<12>1 .* \d+ log lines were lost: syslog took none$",
+                         syslog.wait(rb".*were lost.*")[0])
+        os.kill(server.worker_pids.pop(), signal.SIGKILL)  # something to say
+        syslog.wait(rb"was sent SIGKILL")
+        syslog.end()
+        for _ in range(2):  # the first is only how it is found out
+            os.kill(server.wait_workers(1)[0].pid, signal.SIGKILL)
+            server.wait_log("was sent SIGKILL", after=mark)
+        server.wait_log("syslog: nobody takes lines", after=mark)
+    assert server.log().count("nobody takes lines") == 3  # once each time
+
+
+def test_syslog_that_is_full_holds_nobody(gcorn, daemon):
+    syslog = daemon()
+    server = gcorn("hello", *SYSLOG, "--log-level", "debug")
+
+    def refused():
+        with server.connect() as client:
+            client.send("GET / HTTP/1.1\r\n\r\n").response()
+
+    for _ in range(700):  # more than net.unix.max_dgram_qlen
+        refused()
+    worker = server.worker_pids.pop()
+    syslog.read()
+    refused()
+    note = syslog.wait(rf".* {worker} error - (\d+) log lines were lost".encode())
+    assert len(syslog.read()) + int(note[1]) >= 700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
+def test_syslog_of_workers_that_may_not_open_it(gcorn, app, tmp_path):
+    """The master's socket is theirs, and its connection too when the daemon restarts."""
+    os.mkdir(tmp_path / "secret", 0o700)
+    shutil.copy(app("talk"), tmp_path / "app.so")
+    for directory in (tmp_path, *tmp_path.parents[:3]):
+        os.chmod(directory, os.stat(directory).st_mode | 0o055)
+    path = tmp_path / "secret" / "log.sock"
+    syslog = Daemon(path)
+    server = gcorn("app.so:handler", "--log-syslog", "--log-syslog-to", f"unix:{path}", "--user",
+                   "nobody", "--group", "65534")
+    pid = server.get("/log").text.encode()
+    syslog.wait(rb" " + pid + rb" error - \[")
+    syslog.end()
+    server.get("/log")  # lost
+    syslog = Daemon(path)
+
+    def arrives():
+        server.get("/log")
+        return any(b" " + pid + b" error - [" in line for line in syslog.read())
+
+    wait_for(arrives, "lines of the worker")
+    syslog.socket.close()
+
+
+# ---- other settings at HUP ----------------------------------------------------------------------
+
+
+def test_hup_applies_the_log_settings(gcorn, talk, tmp_path):
+    def settings(**more):
+        (tmp_path / "gunicorn-c.yaml").write_text("".join(
+            f"{key}: {value}\n" for key, value in
+            {"bind": "unix:app.sock", "workers": 2, **more}.items()))
+
+    def hup(pattern):
+        mark = server.mark()
+        server.kill(signal.SIGHUP)
+        server.wait_log(pattern, after=mark)
+
+    syslog = Daemon(tmp_path / "log.sock")
+    settings()
+    server = gcorn(talk, bare=True, ready=2)
+    settings(errorlog="two.log", error_log_format="json", accesslog="access.log",
+             access_log_format="'%(m)s %(U)s'", loglevel="error", syslog="true",
+             syslog_addr="unix:log.sock")
+    old = server.worker_pids
+    server.kill(signal.SIGHUP)
+    server.wait_workers(2, other_than=old)
+    server.get("/log")
+    second = tmp_path / "two.log"
+    wait_for(lambda: second.read_bytes().endswith(b"}\n"), "the new log")
+    line, = second.read_bytes().splitlines()  # nothing below error
+    assert json.loads(line)["level"] == "error"
+    syslog.wait(rb"error - \[[0-9a-f]{16}\] ")
+    wait_for(lambda: (tmp_path / "access.log").read_text() == "GET /log\n", "the access log")
+
+    # what cannot be opened, or cannot be, changes nothing
+    first = server.error_log
+    server.error_log = second
+    for wrong, why in ((("errorlog", "nowhere/x"), "errorlog: cannot open nowhere/x"),
+                       (("accesslog", "nowhere/x"), "accesslog: cannot open nowhere/x"),
+                       (("syslog_addr", "udp://h"), "syslog_addr: udp://h"),
+                       (("error_log_format", "xml"), "error_log_format")):
+        settings(**{"loglevel": "debug", wrong[0]: wrong[1]})
+        hup(f"Reload failed: .*{why}")
+    server.get("/log")
+    wait_for(lambda: server.log().count('"request_id"') == 2, "the old log")
+    assert all(line["level"] == "error" for line in json_lines(server))
+    wait_for(lambda: (tmp_path / "access.log").read_text().count("\n") == 2, "the access log")
+
+    settings()
+    server.error_log = first
+    hup("Reloaded: generation")
+    server.wait_log(r"\[INFO\] Booting worker")
+    syslog.socket.close()
+
+
+# ---- logrotate ----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not (shutil.which("logrotate") or os.path.exists("/usr/sbin/logrotate")),
+                    reason="logrotate is not installed")
+def test_logrotate(gcorn, app, tmp_path):
+    """Rotated thrice under load: every request is in exactly one of the files."""
+    logs = tmp_path / "logs"
+    logs.mkdir(0o755)
+    shutil.copy(app("talk"), tmp_path / "app.so")
+    for directory in (tmp_path, *tmp_path.parents[:3]):
+        os.chmod(directory, os.stat(directory).st_mode | (0o055 if os.geteuid() == 0 else 0))
+    user = ["--user", "nobody", "--group", "65534"] if os.geteuid() == 0 else []
+    server = gcorn("app.so:handler", "--workers", "2", "--error-logfile", logs / "error.log",
+                   "--access-logfile", logs / "access.log", "--access-logformat", "%(q)s",
+                   "--pid", tmp_path / "gcorn.pid", "--bind", f"unix:{tmp_path}/app.sock", *user,
+                   bind="unix:b.sock", ready=0)
+    server.wait_workers(2)
+    server.address = f"{tmp_path}/app.sock"
+    (tmp_path / "rotate.conf").write_text(f"""
+{logs}/*.log {{
+    rotate 9
+    create 0640
+    sharedscripts
+    postrotate
+        kill -USR1 $(cat {tmp_path}/gcorn.pid)
+    endscript
+}}
+""")
+    os.chmod(tmp_path / "rotate.conf", 0o644)
+    env = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
+    sent = 0
+    for turn in range(3):
+        rotate = subprocess.Popen(  # pylint: disable=consider-using-with
+            ["logrotate", "--force", "--state", tmp_path / "state", tmp_path / "rotate.conf"],
+            env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        while rotate.poll() is None or sent < 200 * (turn + 1):
+            server.get(f"/log?{sent}")
+            sent += 1
+        assert rotate.returncode == 0, rotate.stdout.read()
+        assert rotate.stdout.read() == ""
+        wait_for(lambda: all(
+            {os.path.realpath(logs / name) for name in ("error.log", "access.log")} <= {
+                os.path.realpath(f"/proc/{p.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{p.pid}/fd")}
+            for p in [Process(server.pid), *server.workers]), "everybody to follow")
+
+    def all_of(name):
+        return b"".join(path.read_bytes() for path in logs.glob(f"{name}.log*")).splitlines()
+
+    assert len(list(logs.glob("*.log*"))) == 8
+    wait_for(lambda: sorted(map(int, all_of("access"))) == list(range(sent)), "every access line")
+    assert sum(b"] [ERROR] [" in line for line in all_of("error")) == sent
+    assert os.stat(logs / "error.log").st_mode & 0o777 == 0o640
+    assert (logs / "error.log.1").stat().st_size > 0
