@@ -4,16 +4,15 @@
  */
 #include "base/json.h"
 
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/strbuf.h"
 
-/* The length of the character (RFC 3629) at the start of s, 0 when there is none; its number. */
-static size_t decode(const unsigned char *s, size_t len, uint32_t *code)
+size_t utf8_decode(const char *text, size_t len, uint32_t *code)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const unsigned char *s = (const unsigned char *)text;
     size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc0 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
 
     if (n == 0 || n > len || s[0] > 0xf4)
@@ -31,7 +30,7 @@ static size_t decode(const unsigned char *s, size_t len, uint32_t *code)
 static size_t encode(char out[8], const char *s, size_t len, size_t *used)
 {
     uint32_t code = 0;
-    size_t n = decode((const unsigned char *)s, len, &code);
+    size_t n = utf8_decode(s, len, &code);
 
     *used = n > 0 ? n : 1;
     if (n == 0)

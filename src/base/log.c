@@ -10,9 +10,11 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -96,36 +98,60 @@ int log_fd(void)
     return sink.fd;
 }
 
+static bool is_kind(int fd, mode_t kind)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == kind;
+}
+
 int log_file_open(const char *path, int std_fd)
 {
     if (strcmp(path, "-") == 0)
         return std_fd;
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644);
-    if (fd >= 0)
-        (void)fcntl(fd, F_SETFL, O_APPEND); /* the description is ours alone: no O_NONBLOCK again */
+    /* the description is ours alone; a FIFO keeps the flag, so that its reader holds nobody */
+    if (fd >= 0 && !is_kind(fd, S_IFIFO))
+        (void)fcntl(fd, F_SETFL, O_APPEND);
     return fd;
 }
 
-/* Would a write wait for somebody to read? The flag O_NONBLOCK cannot be set to find out: on an
- * inherited stdout it would hit every process that has it (trap T42). A pipe that can be written
- * has room for PIPE_BUF bytes; what siblings write in between can at worst make one write wait. */
-static bool would_block(int fd)
+bool log_is_file(int fd)
 {
-    struct pollfd p = {.fd = fd, .events = POLLOUT};
-    struct stat st;
-
-    if (fstat(fd, &st) < 0 || S_ISREG(st.st_mode))
-        return false;
-    return poll(&p, 1, 0) == 0;
+    return is_kind(fd, S_IFREG);
 }
 
+/* The flag O_NONBLOCK cannot be set for what may wait for a reader: on an inherited stdout it would
+ * hit every process that has it (trap T42). RWF_NOWAIT is the flag for one write, where kernel and
+ * descriptor know it: for pipes and sockets, since Linux 6.4. Else poll says that a pipe has room
+ * for PIPE_BUF bytes; what siblings write in between can at worst make one write wait. */
 int log_write(int fd, const void *lines, size_t len)
 {
-    if (would_block(fd)) {
-        errno = EAGAIN;
+    const struct iovec iov = {(void *)(uintptr_t)lines, len};
+    struct pollfd room = {.fd = fd, .events = POLLOUT};
+    ssize_t n;
+
+    if (log_is_file(fd))
+        return write_all(fd, lines, len);
+    while ((n = pwritev2(fd, &iov, 1, -1, RWF_NOWAIT)) < 0 && errno == EINTR)
+        continue;
+    if (n >= 0) /* a socket may have taken a part, and its reader wants whole lines */
+        return write_all(fd, (const char *)lines + n, len - (size_t)n);
+    if (errno != EOPNOTSUPP)
         return -1;
-    }
-    return write_all(fd, lines, len);
+    if (poll(&room, 1, 0) > 0)
+        return write_all(fd, lines, len);
+    errno = EAGAIN;
+    return -1;
+}
+
+size_t log_count_lines(const char *lines, size_t len)
+{
+    size_t count = 0;
+
+    for (const char *p = lines, *end = lines + len; (p = memchr(p, '\n', (size_t)(end - p))); p++)
+        count++;
+    return count;
 }
 
 /* ---- a line ------------------------------------------------------------------------------ */

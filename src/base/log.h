@@ -54,6 +54,11 @@ void log_after_fork(void);
  * reason; the caller counts, and tells). */
 int log_write(int fd, const void *lines, size_t len);
 
+/* A regular file takes lines whether somebody reads them or not: write_all will do. */
+bool log_is_file(int fd);
+
+size_t log_count_lines(const char *lines, size_t len);
+
 /* Opens a log file for appending, close-on-exec; "-" is std_fd itself, which the caller does not
  * own. Does not wait for the reader of a FIFO (ENXIO). The descriptor, or -1 with errno. */
 int log_file_open(const char *path, int std_fd);

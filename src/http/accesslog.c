@@ -6,6 +6,9 @@
  *   m method           U path           q query           H protocol     s status
  *   b, B body bytes    f referer        a user agent      p <pid>        {x}i request field
  *   T s  M ms  D us  L decimal seconds                    {x}o answer field   {x}e environ
+ *
+ * and one is gcorn's: I, the request's id. json and logfmt are no templates but code of their own:
+ * what may be cut in them, and what is absent, must leave them valid.
  */
 #include "http/accesslog.h"
 
@@ -14,19 +17,36 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
+#include "base/strbuf.h"
 #include "base/util.h"
 #include "http/environ.h"
+#include "http/logline.h"
 #include "http/syntax.h"
+
+static const char combined[] = "%(h)s %(l)s %(u)s %(t)s \"%(r)s\" %(s)s %(b)s \"%(f)s\" \"%(a)s\"";
+
+enum form { FORM_TEMPLATE, FORM_JSON, FORM_LOGFMT };
 
 struct piece {
     char atom;  /* 0: the text itself */
     char *text; /* literal text, or the name in braces */
 };
 
+/* The time of a second, which many lines share. */
+struct second_text {
+    time_t second;
+    char clf[32];  /* [06/Nov/1994:08:49:37 +0000] */
+    char iso[20];  /* 1994-11-06T08:49:37 */
+    char zone[10]; /* +00:00 */
+};
+
 struct accesslog {
+    enum form form;
     size_t count;
     struct piece *pieces;
+    struct second_text time;
 };
 
 /* ---- the format -------------------------------------------------------------------------- */
@@ -56,38 +76,51 @@ static const char *add_atom(struct accesslog *log, const char *p)
         add_piece(log, close[1], name + 1, (size_t)(close - name - 1));
         return close + 4;
     }
-    if (name[0] == '\0' || !strchr("hlutrmUqHsbBfapTMDL", name[0]) ||
+    if (name[0] == '\0' || !strchr("hlutrmUqHsbBfapTMDLI", name[0]) ||
         strncmp(name + 1, ")s", 2) != 0)
         return NULL;
     add_piece(log, name[0], "", 0);
     return name + 3;
 }
 
-struct accesslog *accesslog_new(const char *format, struct error *err)
+/* 0, or -1: what *p points to is then not of the language. */
+static int parse_template(struct accesslog *log, const char **p)
 {
-    struct accesslog *log = xcalloc(1, sizeof(*log));
-    const char *p = format;
-
-    while (*p != '\0') {
-        size_t len = strcspn(p, "%");
+    while (**p != '\0') {
+        size_t len = strcspn(*p, "%");
 
         if (len > 0) {
-            add_piece(log, 0, p, len);
-        } else if (p[1] == '%') {
+            add_piece(log, 0, *p, len);
+        } else if ((*p)[1] == '%') {
             add_piece(log, 0, "%", 1);
             len = 2;
         } else {
-            const char *next = p[1] == '(' ? add_atom(log, p) : NULL;
+            const char *next = (*p)[1] == '(' ? add_atom(log, *p) : NULL;
 
-            if (!next) {
-                accesslog_free(log);
-                (void)error_set(err, EXIT_USAGE,
-                                "access_log_format: no such atom at \"%.20s\": see README.md", p);
-                return NULL;
-            }
-            len = (size_t)(next - p);
+            if (!next)
+                return -1;
+            len = (size_t)(next - *p);
         }
-        p += len;
+        *p += len;
+    }
+    return 0;
+}
+
+struct accesslog *accesslog_new(const char *format, struct error *err)
+{
+    struct accesslog *log = xcalloc(1, sizeof(*log));
+    const char *p = strcmp(format, "combined") == 0 ? combined : format;
+
+    log->time.second = -1;
+    if (strcmp(format, "json") == 0)
+        log->form = FORM_JSON;
+    else if (strcmp(format, "logfmt") == 0)
+        log->form = FORM_LOGFMT;
+    else if (parse_template(log, &p) < 0) {
+        accesslog_free(log);
+        (void)error_set(err, EXIT_USAGE,
+                        "access_log_format: no such atom at \"%.20s\": see README.md", p);
+        return NULL;
     }
     return log;
 }
@@ -102,44 +135,64 @@ void accesslog_free(struct accesslog *log)
     free(log);
 }
 
+/* ---- what lines are made of -------------------------------------------------------------- */
+
+/* strftime writes an offset as +0130, ISO 8601 wants +01:30 beside its colons. */
+static void set_second(struct second_text *t, time_t second)
+{
+    struct tm tm;
+    char zone[8];
+
+    if (t->second == second)
+        return;
+    t->second = second;
+    (void)localtime_r(&second, &tm);
+    (void)strftime(t->clf, sizeof(t->clf), "[%d/%b/%Y:%H:%M:%S %z]", &tm);
+    (void)strftime(t->iso, sizeof(t->iso), "%Y-%m-%dT%H:%M:%S", &tm);
+    (void)strftime(zone, sizeof(zone), "%z", &tm);
+    (void)snprintf(t->zone, sizeof(t->zone), "%.3s:%s", zone, zone + 3);
+}
+
+/* What the client sent, whatever the application made of SERVER_PROTOCOL. */
+static const char *protocol_of(const struct request *r)
+{
+    if (!r->method)
+        return NULL;
+    return r->minor_version == 0 ? "HTTP/1.0" : "HTTP/1.1";
+}
+/* The id that is in env->id as text, without the arena. */
+static void id_text(const struct gcorn_environ *env, char text[17])
+{
+    for (int i = 0; i < 16; i++)
+        text[i] = "0123456789abcdef"[env->id >> (60 - 4 * i) & 15];
+    text[16] = '\0';
+}
+
 /* ---- the atoms --------------------------------------------------------------------------- */
 
-static void add_escaped(struct strbuf *out, const char *p, size_t len)
+static void put_absent(struct logline *l)
 {
-    for (size_t i = 0; i < len && out->len < 2 * ACCESSLOG_LINE_MAX; i++) {
-        unsigned char c = (unsigned char)p[i];
-
-        if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\')
-            strbuf_addf(out, "\\x%02x", c);
-        else
-            strbuf_addch(out, (char)c);
-    }
+    logline_put(l, "-", 1);
 }
 
-static void add_text(struct strbuf *out, const char *text)
+static void put_text(struct logline *l, const char *text)
 {
     if (text && *text != '\0')
-        add_escaped(out, text, strlen(text));
+        logline_put_escaped(l, text, strlen(text));
     else
-        strbuf_addch(out, '-');
+        put_absent(l);
 }
 
-static void add_span(struct strbuf *out, struct span s)
+static void put_span(struct logline *l, struct span s)
 {
-    add_escaped(out, s.p, s.len);
-}
-
-/* The request line as it came, if it came whole: of a refused request there may be less. */
-static void add_request_line(struct strbuf *out, const struct request *r)
-{
-    if (r->line.p)
-        add_escaped(out, r->line.p, r->line.len);
+    if (s.p)
+        logline_put_escaped(l, s.p, s.len);
     else
-        strbuf_addch(out, '-');
+        put_absent(l);
 }
 
 /* The user of Basic credentials (RFC 7617): base64 up to the colon. */
-static void add_user(struct strbuf *out, const char *credentials)
+static void put_user(struct logline *l, const char *credentials)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     struct strbuf user = {0};
@@ -162,17 +215,17 @@ static void add_user(struct strbuf *out, const char *credentials)
             strbuf_addch(&user, c);
         }
     }
-    add_text(out, user.data);
+    put_span(l, (struct span){user.len > 0 ? user.data : NULL, user.len});
     strbuf_release(&user);
 }
 
-static void add_answer_field(struct strbuf *out, const struct response *r, const char *name)
+static void put_answer_field(struct logline *l, const struct response *r, const char *name)
 {
     size_t name_len = strlen(name);
     const char *p = r->fields, *end = p + r->fields_len;
 
     if (strcasecmp(name, "content-length") == 0 && r->content_length >= 0) {
-        strbuf_addf(out, "%lld", (long long)r->content_length);
+        logline_put_u64(l, (uint64_t)r->content_length);
         return;
     }
     while (p && p < end) {
@@ -180,97 +233,236 @@ static void add_answer_field(struct strbuf *out, const struct response *r, const
         const char *cr = memchr(p, '\r', (size_t)(end - p));
 
         if ((size_t)(colon - p) == name_len && strncasecmp(p, name, name_len) == 0) {
-            add_escaped(out, colon + 2, (size_t)(cr - colon - 2));
+            logline_put_escaped(l, colon + 2, (size_t)(cr - colon - 2));
             return;
         }
         p = cr + 2;
     }
-    strbuf_addch(out, '-');
+    put_absent(l);
 }
 
-static void add_time(struct strbuf *out, time_t wall)
-{
-    struct tm tm;
-    char text[40];
-
-    (void)localtime_r(&wall, &tm);
-    strbuf_add(out, text, strftime(text, sizeof(text), "[%d/%b/%Y:%H:%M:%S %z]", &tm));
-}
-
-/* What the client sent, whatever the application made of SERVER_PROTOCOL. */
-static const char *protocol_of(const struct request *r)
-{
-    if (!r->method)
-        return NULL;
-    return r->minor_version == 0 ? "HTTP/1.0" : "HTTP/1.1";
-}
-
-static void add_atom_of_request(struct strbuf *out, struct gcorn_environ *env, char atom)
+static void put_atom_of_request(struct logline *l, struct gcorn_environ *env, char atom)
 {
     const struct request *r = &env->request;
 
     switch (atom) {
-    case 'h': add_text(out, environ_remote_addr(env)); break;
-    case 'u': add_user(out, environ_field(env, "authorization")); break;
-    case 'r': add_request_line(out, r); break;
-    case 'm': add_text(out, r->method); break;
-    case 'U': r->path.p ? add_span(out, r->path) : strbuf_addch(out, '-'); break;
-    case 'q': r->query.p ? add_span(out, r->query) : strbuf_addch(out, '-'); break;
-    case 'H': add_text(out, protocol_of(r)); break;
-    case 'f': add_text(out, environ_field(env, "referer")); break;
-    case 'a': add_text(out, environ_field(env, "user-agent")); break;
-    default: strbuf_addch(out, '-'); break; /* l */
+    case 'h': put_text(l, environ_remote_addr(env)); break;
+    case 'u': put_user(l, environ_field(env, "authorization")); break;
+    case 'r': put_span(l, r->line); break;
+    case 'm': put_text(l, r->method); break;
+    case 'U': put_span(l, r->path); break;
+    case 'q': put_span(l, r->query); break;
+    case 'H': put_text(l, protocol_of(r)); break;
+    case 'f': put_text(l, environ_field(env, "referer")); break;
+    case 'a': put_text(l, environ_field(env, "user-agent")); break;
+    case 'I': put_text(l, environ_request_id(env)); break;
+    default: put_absent(l); break; /* l */
     }
 }
 
-static void add_atom_of_answer(struct strbuf *out, const struct gcorn_environ *env, char atom,
+static void put_atom_of_answer(struct logline *l, const struct response *r, char atom,
                                const struct access_facts *facts)
 {
-    const struct response *r = &env->response;
-    unsigned long long us = facts->duration_us;
+    uint64_t us = facts->duration_us;
 
     switch (atom) {
-    case 't': add_time(out, facts->wall); break;
-    case 's': strbuf_addf(out, "%d", r->status); break;
+    case 's': logline_put_u64(l, (uint64_t)r->status); break;
     case 'b':
         if (r->body_len == 0) {
-            strbuf_addch(out, '-');
+            put_absent(l);
             break;
         }
         /* fall through */
-    case 'B': strbuf_addu(out, r->body_len); break;
-    case 'p': strbuf_addf(out, "<%d>", facts->pid); break;
-    case 'T': strbuf_addu(out, us / 1000000); break;
-    case 'M': strbuf_addu(out, us / 1000); break;
-    case 'D': strbuf_addu(out, us); break;
-    case 'L': strbuf_addf(out, "%llu.%06llu", us / 1000000, us % 1000000); break;
+    case 'B': logline_put_u64(l, r->body_len); break;
+    case 'p':
+        logline_put(l, "<", 1);
+        logline_put_u64(l, (uint64_t)facts->pid);
+        logline_put(l, ">", 1);
+        break;
+    case 'T': logline_put_u64(l, us / 1000000); break;
+    case 'M': logline_put_u64(l, us / 1000); break;
+    case 'D': logline_put_u64(l, us); break;
+    case 'L':
+        logline_put_u64(l, us / 1000000);
+        logline_put(l, ".", 1);
+        logline_put_digits(l, us % 1000000, 6);
+        break;
     default: break;
     }
 }
 
-void accesslog_add(const struct accesslog *log, struct gcorn_environ *env,
-                   const struct access_facts *facts, struct strbuf *out)
+static void put_pieces(struct logline *l, const struct accesslog *log, struct gcorn_environ *env,
+                       const struct access_facts *facts)
 {
-    struct strbuf line = {0};
-
     for (size_t i = 0; i < log->count; i++) {
         const struct piece *p = &log->pieces[i];
 
         if (p->atom == 0)
-            strbuf_addstr(&line, p->text);
+            logline_put_str(l, p->text);
+        else if (p->atom == 't')
+            logline_put_str(l, log->time.clf);
         else if (p->atom == 'i')
-            add_text(&line, environ_field(env, p->text));
+            put_text(l, environ_field(env, p->text));
         else if (p->atom == 'o')
-            add_answer_field(&line, &env->response, p->text);
+            put_answer_field(l, &env->response, p->text);
         else if (p->atom == 'e')
-            add_text(&line, env->request.method ? gcorn_get(env, p->text) : NULL);
-        else if (strchr("tsbBpTMDL", p->atom))
-            add_atom_of_answer(&line, env, p->atom, facts);
+            put_text(l, env->request.method ? gcorn_get(env, p->text) : NULL);
+        else if (strchr("sbBpTMDL", p->atom))
+            put_atom_of_answer(l, &env->response, p->atom, facts);
         else
-            add_atom_of_request(&line, env, p->atom);
+            put_atom_of_request(l, env, p->atom);
     }
-    strbuf_add(out, line.data ? line.data : "",
-               line.len < ACCESSLOG_LINE_MAX ? line.len : ACCESSLOG_LINE_MAX - 1);
-    strbuf_addch(out, '\n');
-    strbuf_release(&line);
+}
+
+/* ---- json and logfmt --------------------------------------------------------------------- */
+
+/* Both have the same members. Which of them a function writes is a constant in its two callers, so
+ * each has its own code in the end. A member's key is given as JSON has it, a literal. */
+#define FORCE_INLINE inline __attribute__((always_inline))
+#define KEY(name)    ",\"" name "\":", sizeof(name) - 1
+
+enum {
+    SHARE = 512, /* what a long value leaves to each that follows it */
+    TAIL = 32,   /* for the end, which is never cut */
+};
+
+static FORCE_INLINE void put_key(struct logline *l, bool json, const char *key, size_t name_len)
+{
+    if (json) {
+        logline_put(l, key, name_len + 4);
+    } else {
+        logline_put(l, " ", 1);
+        logline_put(l, key + 2, name_len);
+        logline_put(l, "=", 1);
+    }
+}
+
+static FORCE_INLINE void put_number(struct logline *l, bool json, const char *key, size_t name_len,
+                                    uint64_t n)
+{
+    put_key(l, json, key, name_len);
+    logline_put_u64(l, n);
+}
+
+/* What is absent (p NULL) is null in JSON, and no pair in logfmt. `after` long values follow. */
+static FORCE_INLINE void put_member(struct logline *l, bool json, const char *key, size_t name_len,
+                                    struct span value, size_t after)
+{
+    if (json) {
+        put_key(l, json, key, name_len);
+        if (value.p)
+            logline_put_quoted(l, value.p, value.len, after * SHARE);
+        else
+            logline_put(l, "null", 4);
+    } else if (value.p) {
+        put_key(l, json, key, name_len);
+        logline_put_value(l, value.p, value.len, after * SHARE);
+    }
+}
+
+static struct span text_span(const char *text)
+{
+    return (struct span){(char *)(uintptr_t)text, text ? strlen(text) : 0};
+}
+
+/* A field of the request, found by the walk below: the joined value if it is there again. */
+static void note_field(struct gcorn_environ *env, const struct field *f, const char *lower,
+                       struct span *value)
+{
+    if (!syntax_is(f->name, f->name_len, lower))
+        return;
+    *value =
+        value->p ? text_span(environ_field(env, lower)) : (struct span){f->value, f->value_len};
+}
+
+static void find_fields(struct gcorn_environ *env, struct span *referer, struct span *user_agent)
+{
+    const struct request *r = &env->request;
+
+    for (size_t i = 0; i < r->field_count; i++) {
+        const struct field *f = &r->fields[i];
+
+        if (f->name_len == sizeof("referer") - 1)
+            note_field(env, f, "referer", referer);
+        else if (f->name_len == sizeof("user-agent") - 1)
+            note_field(env, f, "user-agent", user_agent);
+    }
+}
+
+static FORCE_INLINE void put_start(struct logline *l, bool json, const struct second_text *t,
+                                   unsigned ms)
+{
+    if (json)
+        logline_put(l, "{\"time\":\"", 9);
+    else
+        logline_put(l, "time=", 5);
+    logline_put(l, t->iso, sizeof(t->iso) - 1);
+    logline_put(l, ".", 1);
+    logline_put_digits(l, ms, 3);
+    logline_put_str(l, t->zone);
+    if (json)
+        logline_put(l, "\"", 1);
+}
+
+/* What is short comes first, then what a client can make as long as it likes. */
+static FORCE_INLINE void put_members(struct logline *l, bool json, const struct accesslog *log,
+                                     struct gcorn_environ *env, const struct access_facts *facts)
+{
+    const struct request *r = &env->request;
+    const char *given = environ_given_id(env), *addr = environ_remote_addr(env);
+    struct span referer = {0}, user_agent = {0};
+    char id[17];
+
+    if (!given)
+        id_text(env, id);
+    find_fields(env, &referer, &user_agent);
+    l->end -= TAIL;
+    put_start(l, json, &log->time, (unsigned)(facts->wall_ms % 1000));
+    put_member(l, json, KEY("remote_addr"), text_span(*addr ? addr : NULL), 4);
+    put_member(l, json, KEY("request_id"), text_span(given ? given : id), 4);
+    put_number(l, json, KEY("pid"), (uint64_t)facts->pid);
+    put_number(l, json, KEY("worker"), facts->worker);
+    put_number(l, json, KEY("status"), (uint64_t)env->response.status);
+    put_number(l, json, KEY("bytes"), env->response.body_len);
+    put_number(l, json, KEY("duration_us"), facts->duration_us);
+    put_member(l, json, KEY("protocol"), text_span(protocol_of(r)), 4);
+    put_member(l, json, KEY("method"), text_span(r->method), 4);
+    put_member(l, json, KEY("path"), r->path, 3);
+    put_member(l, json, KEY("query"), r->query, 2);
+    put_member(l, json, KEY("referer"), referer, 1);
+    put_member(l, json, KEY("user_agent"), user_agent, 0);
+    l->end += TAIL;
+    if (l->cut) {
+        put_key(l, json, KEY("truncated"));
+        logline_put(l, "true", 4);
+    }
+    if (json)
+        logline_put(l, "}", 1);
+}
+
+static void put_json(struct logline *l, const struct accesslog *log, struct gcorn_environ *env,
+                     const struct access_facts *facts)
+{
+    put_members(l, true, log, env, facts);
+}
+
+static void put_logfmt(struct logline *l, const struct accesslog *log, struct gcorn_environ *env,
+                       const struct access_facts *facts)
+{
+    put_members(l, false, log, env, facts);
+}
+
+size_t accesslog_line(struct accesslog *log, struct gcorn_environ *env,
+                      const struct access_facts *facts, char *out)
+{
+    struct logline line = {.p = out, .end = out + ACCESSLOG_LINE_MAX - 1};
+
+    set_second(&log->time, (time_t)(facts->wall_ms / 1000));
+    switch (log->form) {
+    case FORM_TEMPLATE: put_pieces(&line, log, env, facts); break;
+    case FORM_JSON: put_json(&line, log, env, facts); break;
+    case FORM_LOGFMT: put_logfmt(&line, log, env, facts); break;
+    }
+    *line.p++ = '\n';
+    return (size_t)(line.p - out);
 }

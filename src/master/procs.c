@@ -287,6 +287,23 @@ static void log_death(const struct master *m, const struct worker_proc *w, int s
     strbuf_release(&what);
 }
 
+/* Writes the access log lines that it left in its slot, once: nobody reads the slot before the next
+ * worker has it empty. The lines are the worker's own, however broken it was: it could have written
+ * them itself. */
+static void write_last_lines(const struct master *m, const struct worker_proc *w)
+{
+    struct slot *s = scoreboard_slot(m->scoreboard, (unsigned)(w - m->plan.procs));
+    int fd = w->settings->access_fd;
+    char lines[SLOT_LOG_SIZE];
+    size_t len = slot_get_log(s, lines, sizeof(lines));
+
+    if (len == 0 || fd < 0)
+        return;
+    if (log_write(fd, lines, len) < 0)
+        s->counts.log_lines_lost += log_count_lines(lines, len);
+    atomic_store(&s->log_len, 0);
+}
+
 static void worker_died(struct master *m, struct worker_proc *w, int status)
 {
     uint64_t now = now_ms();
@@ -310,6 +327,7 @@ static void worker_died(struct master *m, struct worker_proc *w, int status)
     if (w->phase != PROC_RETIRING && w->generation == m->plan.generation)
         plan_note_death(&m->plan.backoffs[w->number], w->ready_ms > 0 ? now - w->ready_ms + 1 : 0,
                         now);
+    write_last_lines(m, w);
     ev_io_stop(m->loop, &w->up);
     spawn_forget(w);
 }

@@ -240,13 +240,20 @@ static enum flushed wait_writable(struct conn *c)
  * connection is gone. */
 static enum flushed conn_flush(struct conn *c)
 {
+    struct worker *w = worker_of(c);
+
     for (;;) {
         while (c->out_sent < c->out.len || c->piece_len > 0) {
-            ssize_t n = send_some(c);
+            bool ends = is_answering(c) && !c->more;
 
+            if (ends)
+                accesslines_add_early(&w->access_lines, c->env, w->now_ns - c->request_ns);
+            ssize_t n = send_some(c);
             if (n >= 0) {
                 mark_sent(c, (size_t)n);
             } else if (errno == EAGAIN) {
+                if (ends)
+                    accesslines_take_back(&w->access_lines);
                 return wait_writable(c);
             } else if (errno != EINTR) {
                 conn_drop(c);
@@ -265,7 +272,7 @@ static enum flushed conn_flush(struct conn *c)
             end_answer(c);
             return FLUSHED_ALL;
         }
-        if (worker_pass_is_long(worker_of(c)))
+        if (worker_pass_is_long(w))
             return wait_writable(c); /* a client as fast as the application: others have a turn */
         next_piece(c);
     }

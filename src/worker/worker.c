@@ -34,9 +34,8 @@
 #include "worker/metrics.h"
 
 enum {
-    PASS_LONG_MS = 10,     /* after so long in calls, others have their turn */
-    SAID_EVERY_MS = 10000, /* what goes on failing is said this often */
-    DRAIN_AGAIN_MS = 100,  /* connections that became idle late are looked for so often */
+    PASS_LONG_MS = 10,    /* after so long in calls, others have their turn */
+    DRAIN_AGAIN_MS = 100, /* connections that became idle late are looked for so often */
     BODY_MEM_MAX = 64 * 1024,
     LINGER_MS = 2000,
     ORPHAN_IDLE_MS = 1000, /* a worker without a master keeps idle connections no longer */
@@ -247,55 +246,6 @@ static void on_queue_turn(struct ev_loop *loop, struct ev_idle *idle, int revent
     }
 }
 
-/* ---- the access log ---------------------------------------------------------------------- */
-
-/* A log whose reader had stalled is told first how many lines it has lost. */
-static void tell_lost_access(struct worker *w)
-{
-    char note[80];
-
-    if (w->access_lost == 0)
-        return;
-    int n = snprintf(note, sizeof(note), "[%d] %lu log lines were lost: nobody read them\n",
-                     (int)the_pid, w->access_lost);
-    if (log_write(w->access_fd, note, (size_t)n) == 0)
-        w->access_lost = 0;
-}
-
-static void write_access_lines(struct worker *w)
-{
-    if (w->access_lines.len == 0)
-        return;
-    tell_lost_access(w);
-    int result = log_write(w->access_fd, w->access_lines.data, w->access_lines.len);
-    if (result < 0 && errno == EAGAIN) {
-        for (size_t i = 0; i < w->access_lines.len; i++)
-            w->access_lost += w->access_lines.data[i] == '\n';
-    } else if (result < 0 && w->now_ns / 1000000 >= w->access_error_until_ms) {
-        log_error("access log (said every %d s)", SAID_EVERY_MS / 1000);
-        w->access_error_until_ms = w->now_ns / 1000000 + SAID_EVERY_MS;
-    }
-    strbuf_reset(&w->access_lines);
-}
-
-static void log_access(struct worker *w, struct gcorn_environ *env, uint64_t duration_ns)
-{
-    size_t before = w->access_lines.len;
-    const struct access_facts facts = {
-        .wall = time(NULL), .duration_us = duration_ns / 1000, .pid = (int)the_pid};
-
-    accesslog_add(w->accesslog, env, &facts, &w->access_lines);
-    if (w->access_lines.len <= ACCESSLOG_LINE_MAX)
-        return;
-    /* a write takes whole lines, at most PIPE_BUF bytes of them */
-    size_t len = w->access_lines.len - before;
-    char line[ACCESSLOG_LINE_MAX];
-    memcpy(line, w->access_lines.data + before, len);
-    w->access_lines.len = before;
-    write_access_lines(w);
-    strbuf_add(&w->access_lines, line, len);
-}
-
 /* ---- counts ------------------------------------------------------------------------------ */
 
 void worker_note_run(struct worker *w, uint64_t queued_ns)
@@ -315,8 +265,7 @@ void worker_note_answer(struct worker *w, struct gcorn_environ *env, uint64_t du
         counts->by_status[status - SLOT_STATUS_MIN]++;
     if (env->was_run)
         w->slot->in_flight--;
-    if (w->accesslog)
-        log_access(w, env, duration_ns);
+    accesslines_add(&w->access_lines, env, duration_ns);
 }
 
 /* ---- stopping ---------------------------------------------------------------------------- */
@@ -356,7 +305,7 @@ static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
 
 static void __attribute__((noreturn)) leave(struct worker *w, int status)
 {
-    write_access_lines(w);
+    accesslines_write(&w->access_lines);
     if (w->app.on_worker_exit)
         w->app.on_worker_exit();
     log_info("Worker exiting (pid: %d)", (int)the_pid);
@@ -377,9 +326,10 @@ static void reopen_logs(struct worker *w, const struct down_message *m)
 {
     if (m->fds_lost)
         log_warnx("a reopened log could not be taken over: too many open files");
-    write_access_lines(w);
+    accesslines_write(&w->access_lines);
     replace_log("error", m->fds[0], log_fd());
-    replace_log("access", m->fds[1], w->access_fd);
+    replace_log("access", m->fds[1], w->access_lines.fd);
+    accesslines_reopened(&w->access_lines);
 }
 
 static void obey(struct worker *w, const struct down_message *m)
@@ -535,9 +485,11 @@ static void on_pass_begin(struct ev_loop *loop, struct ev_check *check, int reve
 
 static void on_pass_end(struct ev_loop *loop, struct ev_prepare *prepare, int revents)
 {
+    struct worker *w = prepare->data;
+
     (void)loop;
     (void)revents;
-    write_access_lines(prepare->data);
+    accesslines_write(&w->access_lines);
 }
 
 const char *worker_upload_dir(const struct config *cfg)
@@ -628,7 +580,7 @@ static void start_watchers(struct worker *w)
     ev_timer_start(w->loop, &w->heartbeat);
     ev_async_start(w->loop, &w->told_to_stop);
     ev_check_start(w->loop, &w->pass_begin);
-    if (w->accesslog)
+    if (w->args->access_fd >= 0)
         ev_prepare_start(w->loop, &w->pass_end);
     accept_update(w);
 }
@@ -721,7 +673,6 @@ void worker_run(const struct worker_args *args)
     w->args = args;
     w->config = args->config;
     w->slot = args->slot;
-    w->access_fd = args->access_fd;
     w->fair.commons = args->commons;
     w->fair.enabled = w->config->fair_close && w->config->workers > 1; /* a sibling to go to */
     metrics_init(w->slot);
@@ -730,7 +681,8 @@ void worker_run(const struct worker_args *args)
     w->loop = ev_loop_new(EVFLAG_NOENV);
     if (!w->loop)
         boot_failed(w, "no event loop can be made: out of descriptors?");
-    if (w->access_fd >= 0 && !(w->accesslog = accesslog_new(w->config->access_log_format, &err)))
+    if (accesslines_init(&w->access_lines, w->slot, w->config->access_log_format, args->access_fd,
+                         &err) < 0)
         boot_failed(w, err.text);
     init_http(w);
     init_recycling(w);

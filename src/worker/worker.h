@@ -13,7 +13,6 @@
 #include <sys/types.h>
 
 #include "base/strbuf.h"
-#include "http/accesslog.h"
 #include "http/environ.h"
 #include "settings/config.h"
 #include "system/channel.h"
@@ -22,6 +21,7 @@
 #include "system/scoreboard.h"
 #include "system/image.h"
 #include "worker/accept.h"
+#include "worker/accesslines.h"
 #include "worker/app.h"
 #include "worker/conn.h"
 #include "worker/fair.h"
@@ -93,11 +93,7 @@ struct worker {
     struct gcorn_environ *spare[WORKER_SPARE_ENVIRONS];
     size_t spare_count;
 
-    struct accesslog *accesslog; /* NULL: none */
-    int access_fd;
-    struct strbuf access_lines;
-    unsigned long access_lost;      /* lines, since the log last took one */
-    uint64_t access_error_until_ms; /* its failing is not said again before */
+    struct accesslines access_lines;
 
     struct ev_io orders;
     struct ev_timer heartbeat;

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/strbuf.h"
+#include "base/util.h"
 #include "http/accesslog.h"
 #include "http/environ.h"
 
@@ -126,7 +127,7 @@ static struct gcorn_body *echo(struct gcorn_environ *env,
 struct feeder {
     struct http_context context;
     struct http_peer peer;
-    struct accesslog *accesslog;
+    struct accesslog *accesslogs[3];
     struct gcorn_environ env;
 };
 
@@ -142,7 +143,7 @@ static struct feeder *feeder(void)
     static struct feeder f;
     struct error err;
 
-    if (f.accesslog)
+    if (f.accesslogs[0])
         return &f;
     log_set_level(LOG_LEVEL_CRITICAL);
     f.context.limits = (struct request_limits){
@@ -159,10 +160,13 @@ static struct feeder *feeder(void)
                                 .scheme = "http",
                                 .trust = FORWARDED_ALL};
     forwarded_rules_init(&f.context.forwarded, &settings);
-    f.accesslog = accesslog_new("%(h)s %(u)s %(r)s %(m)s %(U)s %(q)s %(H)s %(s)s %(b)s %(f)s %(a)s "
-                                "%({x}i)s %({date}o)s %({content-length}o)s "
-                                "%({PATH_INFO}e)s %%%(l)s%(t)s%(p)s%(T)s%(M)s%(D)s%(L)s%(B)s",
-                                &err);
+    f.accesslogs[0] = accesslog_new("json", &err);
+    f.accesslogs[1] = accesslog_new("logfmt", &err);
+    f.accesslogs[2] =
+        accesslog_new("%(h)s %(u)s %(r)s %(m)s %(U)s %(q)s %(H)s %(s)s %(b)s %(f)s %(a)s "
+                      "%({x}i)s %({date}o)s %({content-length}o)s "
+                      "%({PATH_INFO}e)s %%%(l)s%(t)s%(p)s%(T)s%(M)s%(D)s%(L)s%(B)s",
+                      &err);
     return &f;
 }
 
@@ -186,7 +190,11 @@ static bool finish(struct feeder *f, struct strbuf *result)
         more = response_next(env, result, &piece, &len);
         strbuf_add(result, len ? piece : "", len);
     } while (more);
-    accesslog_add(f->accesslog, env, &facts, result);
+    for (size_t i = 0; i < ARRAY_LEN(f->accesslogs); i++) {
+        char line[ACCESSLOG_LINE_MAX];
+
+        strbuf_add(result, line, accesslog_line(f->accesslogs[i], env, &facts, line));
+    }
     goes_on = goes_on && r->keep_alive;
     environ_reset(env);
     environ_init(env, &f->context, &f->peer, 1);

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See accesslines.h. slot->log_len is stored last, with release order, so whenever the worker is
+ * killed the master finds whole lines. A worker that is killed after a write and before it could
+ * say so leaves lines that are written twice: better than lines that are lost.
+ */
+#include "worker/accesslines.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "http/accesslog.h"
+#include "system/scoreboard.h"
+
+enum { SAY_EVERY_MS = 10000 };
+_Static_assert((size_t)SLOT_LOG_SIZE >= (size_t)ACCESSLOG_LINE_MAX, "every line fits");
+
+int accesslines_init(struct accesslines *a, struct slot *slot, const char *format, int fd,
+                     struct error *err)
+{
+    *a = (struct accesslines){.slot = slot, .fd = fd, .pid = (int)getpid(), .worker = slot->number};
+    if (fd < 0)
+        return 0;
+    a->is_file = log_is_file(fd);
+    a->format = accesslog_new(format, err);
+    return a->format ? 0 : -1;
+}
+
+void accesslines_reopened(struct accesslines *a)
+{
+    a->is_file = log_is_file(a->fd);
+}
+
+static void set_len(struct accesslines *a, size_t len)
+{
+    a->len = len;
+    atomic_store_explicit(&a->slot->log_len, (uint32_t)len, memory_order_release);
+}
+
+/* Now and then, and never in the access log itself. */
+static void say_lost(struct accesslines *a)
+{
+    uint64_t now = now_ms();
+
+    if (now < a->say_at_ms)
+        return;
+    log_warnx("access log: %llu lines lost: %s (said every %d s)", (unsigned long long)a->lost,
+              a->lost_errno == EAGAIN ? "nobody reads them" : strerror(a->lost_errno),
+              SAY_EVERY_MS / 1000);
+    a->lost = 0;
+    a->say_at_ms = now + SAY_EVERY_MS;
+}
+
+static int put_lines(const struct accesslines *a)
+{
+    return a->is_file ? write_all(a->fd, a->slot->log, a->len)
+                      : log_write(a->fd, a->slot->log, a->len);
+}
+
+void accesslines_write(struct accesslines *a)
+{
+    assert(a->early_len == 0);
+    if (a->len == 0)
+        return;
+    if (put_lines(a) < 0) {
+        a->lost_errno = errno;
+        size_t lines = log_count_lines(a->slot->log, a->len);
+
+        a->slot->counts.log_lines_lost += lines;
+        a->lost += lines;
+    }
+    set_len(a, 0);
+    if (a->lost > 0)
+        say_lost(a);
+}
+
+static uint64_t wall_ms(void)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_REALTIME, &ts); /* cannot fail */
+    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* The length of the line that was added. */
+static size_t add_line(struct accesslines *a, struct gcorn_environ *env, uint64_t duration_ns)
+{
+    const struct access_facts facts = {.wall_ms = wall_ms(),
+                                       .duration_us = duration_ns / 1000,
+                                       .pid = a->pid,
+                                       .worker = a->worker};
+    char line[ACCESSLOG_LINE_MAX];
+    size_t len = accesslog_line(a->format, env, &facts, line);
+
+    if (a->len + len > SLOT_LOG_SIZE)
+        accesslines_write(a);
+    memcpy(a->slot->log + a->len, line, len);
+    set_len(a, a->len + len);
+    return len;
+}
+
+void accesslines_add(struct accesslines *a, struct gcorn_environ *env, uint64_t duration_ns)
+{
+    if (a->format && a->early_len == 0)
+        (void)add_line(a, env, duration_ns);
+    a->early_len = 0;
+}
+
+void accesslines_add_early(struct accesslines *a, struct gcorn_environ *env, uint64_t duration_ns)
+{
+    if (a->format && a->early_len == 0)
+        a->early_len = add_line(a, env, duration_ns);
+}
+
+void accesslines_take_back(struct accesslines *a)
+{
+    assert(a->early_len <= a->len);
+    if (a->early_len > 0)
+        set_len(a, a->len - a->early_len);
+    a->early_len = 0;
+}
