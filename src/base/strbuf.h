@@ -21,8 +21,15 @@ struct strbuf {
 void strbuf_init(struct strbuf *b);
 void strbuf_release(struct strbuf *b); /* frees the bytes; empty and usable afterwards */
 
-/* Makes room for `more` further bytes and the NUL; returns where they go. */
+/* Makes room for `more` further bytes and the NUL; returns where they go. strbuf_set_end then says
+ * how far they were written. */
 char *strbuf_grow(struct strbuf *b, size_t more);
+
+static inline void strbuf_set_end(struct strbuf *b, char *end)
+{
+    *end = '\0';
+    b->len = (size_t)(end - b->data);
+}
 
 /* Empties it and keeps the memory. */
 static inline void strbuf_reset(struct strbuf *b)

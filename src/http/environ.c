@@ -77,6 +77,7 @@ void environ_reset(struct gcorn_environ *env)
 
 void environ_release(struct gcorn_environ *env)
 {
+    response_release(&env->response);
     arena_release(&env->arena);
 }
 

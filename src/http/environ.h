@@ -82,7 +82,7 @@ struct gcorn_environ {
 /* Sets the date of answers; cheap when the second is still the same. */
 void http_context_set_date(struct http_context *c, time_t wall);
 
-/* For a fresh request; context and peer are borrowed. */
+/* For a fresh request; context and peer are borrowed. *env is zeroed or has been reset. */
 void environ_init(struct gcorn_environ *env, const struct http_context *context,
                   const struct http_peer *peer, uint64_t id);
 

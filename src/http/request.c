@@ -163,46 +163,44 @@ static void check_expect(struct request *r, const struct field *f)
     }
 }
 
+static void check_field(struct request *r, const struct field *f)
+{
+    switch (f->id) {
+    case FIELD_HOST:
+        if (!syntax_is_authority(f->value, f->value_len, true))
+            refuse(r, 400, "an invalid Host");
+        break;
+    case FIELD_CONNECTION: read_connection(r, f); break;
+    case FIELD_TRANSFER_ENCODING: check_transfer_encoding(r, f); break;
+    case FIELD_EXPECT: check_expect(r, f); break;
+    default: break;
+    }
+}
+
 static void check_fields(struct request *r)
 {
-    static const struct {
-        enum field_id id;
-        const char *reason;
-    } singles[] = {
-        {FIELD_HOST, "more than one Host"},
-        {FIELD_CONTENT_LENGTH, "more than one Content-Length"},
-        {FIELD_CONTENT_TYPE, "more than one Content-Type"},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(singles); i++) {
-        if (r->seen[singles[i].id] > 1) {
-            refuse(r, 400, singles[i].reason);
-            return;
-        }
-    }
-    if (r->seen[FIELD_HOST] == 0 && r->minor_version > 0) {
+    if (r->seen[FIELD_HOST] > 1)
+        refuse(r, 400, "more than one Host");
+    else if (r->seen[FIELD_CONTENT_LENGTH] > 1)
+        refuse(r, 400, "more than one Content-Length");
+    else if (r->seen[FIELD_CONTENT_TYPE] > 1)
+        refuse(r, 400, "more than one Content-Type");
+    else if (r->seen[FIELD_HOST] == 0 && r->minor_version > 0)
         refuse(r, 400, "no Host");
-        return;
-    }
     for (size_t i = 0; i < r->field_count && r->state != REQUEST_REFUSED; i++) {
-        const struct field *f = &r->fields[i];
-
-        switch (f->id) {
-        case FIELD_HOST:
-            if (!syntax_is_authority(f->value, f->value_len, true))
-                refuse(r, 400, "an invalid Host");
-            break;
-        case FIELD_CONNECTION: read_connection(r, f); break;
-        case FIELD_TRANSFER_ENCODING: check_transfer_encoding(r, f); break;
-        case FIELD_EXPECT: check_expect(r, f); break;
-        default: break;
-        }
+        if (r->fields[i].id != FIELD_OTHER)
+            check_field(r, &r->fields[i]);
     }
 }
 
 /* Splits path?query; the target has no fragment (RFC 9112 3.2). */
 static void split_path(struct request *r, char *p, size_t len)
 {
+    if (r->target_is_plain) {
+        r->path = (struct span){p, len};
+        r->query = (struct span){p, 0};
+        return;
+    }
     char *question = memchr(p, '?', len);
     size_t path_len = question ? (size_t)(question - p) : len;
 
@@ -294,21 +292,23 @@ static const llhttp_settings_t head_settings = {
 static int check_request_line(struct request *r, size_t len)
 {
     char *line = r->line.p;
-    char *method_end = memchr(line, ' ', len);
+    size_t method_len = syntax_token_len(line, len);
 
     r->minor_version = 1;
-    if (!method_end || !syntax_is_token(line, (size_t)(method_end - line))) {
+    if (method_len == 0 || method_len == len || line[method_len] != ' ') {
         refuse(r, 400, "the request line does not begin with a method and a blank");
         return -1;
     }
-    const char *target = method_end + 1;
-    const char *target_end = memchr(target, ' ', (size_t)(line + len - target));
+    char *target = line + method_len + 1, *end = line + len;
+    char *mark = target + syntax_find_mark(target, (size_t)(end - target));
+    char *target_end = mark < end && *mark == ' ' ? mark : memchr(mark, ' ', (size_t)(end - mark));
     if (!target_end || target_end == target) {
         refuse(r, 400, "the request line is not method, target and version with single blanks");
         return -1;
     }
-    char *version = line + (target_end - line) + 1;
-    if (line + len - version != 8 || memcmp(version, "HTTP/", 5) != 0 || version[5] < '0' ||
+    r->target_is_plain = mark == target_end;
+    char *version = target_end + 1;
+    if (end - version != 8 || memcmp(version, "HTTP/", 5) != 0 || version[5] < '0' ||
         version[5] > '9' || version[6] != '.' || version[7] < '0' || version[7] > '9') {
         refuse(r, 400, "the request line does not end in an HTTP version");
         return -1;
@@ -450,8 +450,7 @@ static size_t collect_head(struct request *r, const char *data, size_t len)
     if (had < 5 && r->scan.len >= 5) /* not later: what is refused has no body either */
         r->is_head = memcmp(r->head, "HEAD ", 5) == 0;
     if (!r->line.p && r->scan.lines > 0)
-        r->line =
-            (struct span){r->head, (size_t)((char *)memchr(r->head, '\r', r->scan.len) - r->head)};
+        r->line = (struct span){r->head, r->scan.request_line_len};
     if (status != 0)
         refuse(r, status, reason);
     else if (r->scan.place == SCAN_END)

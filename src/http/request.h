@@ -88,6 +88,7 @@ struct request {
     bool is_head;       /* HEAD: the answer has no body. Valid from the method's last byte on */
     unsigned char minor_version;
     struct span target;    /* as it came */
+    bool target_is_plain;  /* without query, fragment and escapes */
     struct span path;      /* of it, undecoded; escapes are valid */
     struct span query;     /* of it, without '?' */
     struct span authority; /* of an absolute target: it stands for Host (RFC 9112 3.2.2) */

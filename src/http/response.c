@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See response.h. What the application says is copied into the arena when it says it, already in
- * the form in which it is sent; the head is put together when the first body byte is at hand, since
+ * See response.h. What the application says is copied when it says it, already in the form in which
+ * it is sent; the head is put together when the first body byte is at hand, since
  * until then gcorn_start may be called anew.
  */
 #include "http/response.h"
@@ -61,37 +61,56 @@ static enum answer_field answer_field(const char *name, size_t len)
     return ANSWER_OTHER;
 }
 
-/* One field into *r; NULL, or why it cannot be sent. */
-static const char *check_field(struct response *r, const struct gcorn_header *h, size_t name_len,
-                               size_t value_len)
+static char *put(char *p, const char *text, size_t len)
+{
+    memcpy(p, text, len);
+    return p + len;
+}
+
+#define PUT_LITERAL(p, text) put(p, text, sizeof(text) - 1)
+
+static const char *take_length(struct response *r, const char *value)
 {
     int64_t length;
 
-    if (!syntax_is_token(h->name, name_len))
+    if (r->content_length >= 0)
+        return "given twice";
+    if (value[0] == '-' || parse_int(value, 0, INT64_MAX, &length) < 0)
+        return "not a length";
+    r->content_length = length;
+    return NULL;
+}
+
+/* One field, as it will be sent, into r->said; Content-Length not, since the framing decides it.
+ * NULL, or why it cannot be sent. */
+static const char *take_field(struct response *r, const struct gcorn_header *h)
+{
+    if (!h->value)
+        return "no value";
+    size_t name_len = syntax_token_end(h->name), value_len = strlen(h->value);
+    if (name_len == 0 || h->name[name_len] != '\0')
         return "not a valid field name";
     if (scan_has_control(h->value, value_len))
         return "a control character in the value";
     switch (answer_field(h->name, name_len)) {
     case ANSWER_HOP: return "the server's own business";
-    case ANSWER_DATE: r->has_date = true; return NULL;
-    case ANSWER_SERVER: r->has_server = true; return NULL;
-    case ANSWER_LENGTH:
-        if (r->content_length >= 0)
-            return "given twice";
-        if (h->value[0] == '-' || parse_int(h->value, 0, INT64_MAX, &length) < 0)
-            return "not a length";
-        r->content_length = length;
-        return NULL;
+    case ANSWER_LENGTH: return take_length(r, h->value);
+    case ANSWER_DATE: r->has_date = true; break;
+    case ANSWER_SERVER: r->has_server = true; break;
     case ANSWER_OTHER: break;
     }
+    char *p = strbuf_grow(&r->said, name_len + value_len + 4);
+    p = put(p, h->name, name_len);
+    p = PUT_LITERAL(p, ": ");
+    p = put(p, h->value, value_len);
+    (void)PUT_LITERAL(p, "\r\n");
+    r->said.len += name_len + value_len + 4;
     return NULL;
 }
 
 /* "NNN Reason"; 1xx answers are the server's own business, 6xx and up are none (RFC 9110 15). */
-static bool status_is_valid(const char *status)
+static bool status_is_valid(const char *status, size_t len)
 {
-    size_t len = strlen(status);
-
     for (size_t i = 0; i < 3; i++) {
         if (status[i] < '0' || status[i] > '9')
             return false;
@@ -109,42 +128,12 @@ static int refuse_start(struct gcorn_environ *env, const char *what, const char 
     return -1;
 }
 
-/* The fields as they will be sent, without Content-Length, which the framing decides. */
-static int render_fields(struct gcorn_environ *env, const struct gcorn_header *headers)
-{
-    struct response *r = &env->response;
-    size_t size = 0;
-
-    for (const struct gcorn_header *h = headers; h->name; h++) {
-        size_t name_len = strlen(h->name), value_len = h->value ? strlen(h->value) : 0;
-        const char *bad = h->value ? check_field(r, h, name_len, value_len) : "no value";
-
-        if (bad)
-            return refuse_start(env, bad, h->name);
-        size += name_len + value_len + 4;
-    }
-    char *p = arena_alloc(&env->arena, size + 1);
-    r->fields = p;
-    for (const struct gcorn_header *h = headers; h->name; h++) {
-        size_t name_len = strlen(h->name), value_len = strlen(h->value);
-
-        if (r->content_length >= 0 && answer_field(h->name, name_len) == ANSWER_LENGTH)
-            continue;
-        memcpy(p, h->name, name_len);
-        memcpy(p + name_len, ": ", 2);
-        memcpy(p + name_len + 2, h->value, value_len);
-        memcpy(p + name_len + 2 + value_len, "\r\n", 2);
-        p += name_len + value_len + 4;
-    }
-    r->fields_len = (size_t)(p - r->fields);
-    return 0;
-}
-
 /* The server's own start_response. */
 static int start_own(void *state, const char *status, const struct gcorn_header *headers)
 {
     struct gcorn_environ *env = state;
     struct response *r = &env->response;
+    size_t status_len = status ? strlen(status) : 0;
 
     if (r->phase != RESPONSE_OPEN) {
         errno = EALREADY;
@@ -153,15 +142,20 @@ static int start_own(void *state, const char *status, const struct gcorn_header 
     r->started = r->refused = false;
     r->has_date = r->has_server = false;
     r->content_length = -1;
-    r->fields = ""; /* never NULL, which memcpy must not be given */
-    r->fields_len = 0;
-    if (!status || !status_is_valid(status))
+    strbuf_reset(&r->said);
+    if (!status || !status_is_valid(status, status_len))
         return refuse_start(env, "not a status", status ? status : "NULL");
-    if (headers && render_fields(env, headers) < 0)
-        return -1;
+    strbuf_add(&r->said, status, status_len);
+    for (const struct gcorn_header *h = headers; h && h->name; h++) {
+        const char *bad = take_field(r, h);
+
+        if (bad)
+            return refuse_start(env, bad, h->name);
+    }
     r->status = (status[0] - '0') * 100 + (status[1] - '0') * 10 + (status[2] - '0');
-    r->status_line_len = strlen(status);
-    r->status_line = arena_strndup(&env->arena, status, r->status_line_len);
+    r->status_line_len = status_len;
+    r->fields = r->said.data + status_len;
+    r->fields_len = r->said.len - status_len;
     r->started = true;
     return 0;
 }
@@ -248,9 +242,12 @@ static struct gcorn_body *body_new(struct gcorn_environ *env, enum body_kind kin
 {
     struct gcorn_body *body = arena_alloc(&env->arena, sizeof(*body));
 
-    *body = (struct gcorn_body){.env = env, .kind = kind, .older = env->response.bodies};
+    body->env = env;
+    body->kind = kind;
+    body->failed = body->closed = false;
+    body->older = env->response.bodies;
     env->response.bodies = body;
-    return body;
+    return body; /* what belongs to its kind is the caller's to set */
 }
 
 struct gcorn_body *gcorn_body_bytes(struct gcorn_environ *env, const void *data, size_t len)
@@ -391,7 +388,15 @@ const char *response_reason(int status)
 
 void response_init(struct response *r)
 {
-    *r = (struct response){.start.fn = start_own, .content_length = -1};
+    struct strbuf said = r->said;
+
+    strbuf_reset(&said);
+    *r = (struct response){.start.fn = start_own, .content_length = -1, .said = said};
+}
+
+void response_release(struct response *r)
+{
+    strbuf_release(&r->said);
 }
 
 void response_refuse(struct gcorn_environ *env, int status, const char *reason)
@@ -470,21 +475,31 @@ static void choose_framing(struct gcorn_environ *env)
     }
 }
 
-/* Date and Server that the application did not give. */
-static void render_common(const struct gcorn_environ *env, struct strbuf *out)
+/* Date and Server that the application did not give, behind the end of the status line. */
+static char *put_common(const struct gcorn_environ *env, char *p)
 {
     const struct http_context *c = env->context;
     const struct response *r = &env->response;
 
     if (!r->has_date && !r->has_server) {
-        strbuf_add(out, c->common_fields, c->common_fields_len);
-        return;
+        memcpy(p, c->common_fields, sizeof(c->common_fields)); /* of a fixed size: in a few moves */
+        return p + c->common_fields_len;
     }
     const char *date = strstr(c->common_fields, "Date:");
     size_t server_len = (size_t)(date - c->common_fields);
-    strbuf_add(out, c->common_fields, r->has_server ? 2 : server_len);
-    if (!r->has_date)
-        strbuf_add(out, date, c->common_fields_len - server_len);
+    p = put(p, c->common_fields, r->has_server ? 2 : server_len);
+    return r->has_date ? p : put(p, date, c->common_fields_len - server_len);
+}
+
+static char *put_decimal(char *p, uint64_t n)
+{
+    size_t digits = 1;
+
+    for (uint64_t power = 10; digits < 20 && n >= power; power *= 10)
+        digits++;
+    for (size_t i = digits; i-- > 0; n /= 10)
+        p[i] = (char)('0' + n % 10);
+    return p + digits;
 }
 
 #define ADD_LITERAL(out, text) strbuf_add(out, text, sizeof(text) - 1)
@@ -507,32 +522,40 @@ static void render_request_id(struct gcorn_environ *env, struct strbuf *out)
     ADD_LITERAL(out, "\r\n");
 }
 
+/* What of a head is not the application's: no more than this before its fields, and behind them. */
+enum { HEAD_OWN_MAX = 160 };
+
 static void render_head(struct gcorn_environ *env, struct strbuf *out)
 {
     struct response *r = &env->response;
 
     choose_framing(env);
+    char *p = strbuf_grow(out, HEAD_OWN_MAX + r->said.len + HEAD_OWN_MAX);
     /* the version is the highest that the server speaks, whatever the client's (RFC 9110 2.5) */
-    ADD_LITERAL(out, "HTTP/1.1 ");
-    strbuf_add(out, r->status_line, r->status_line_len);
+    p = PUT_LITERAL(p, "HTTP/1.1 ");
+    p = put(p, r->said.data, r->status_line_len);
     if (r->status_line_len == 3)
-        strbuf_addch(out, ' ');
-    render_common(env, out);
+        *p++ = ' ';
+    p = put_common(env, p);
     if (r->close)
-        ADD_LITERAL(out, "Connection: close\r\n");
+        p = PUT_LITERAL(p, "Connection: close\r\n");
     else if (env->request.minor_version == 0)
-        ADD_LITERAL(out, "Connection: keep-alive\r\n");
-    if (env->context->id_field)
+        p = PUT_LITERAL(p, "Connection: keep-alive\r\n");
+    if (env->context->id_field) {
+        strbuf_set_end(out, p);
         render_request_id(env, out);
-    strbuf_add(out, r->fields, r->fields_len);
-    if (r->framing == FRAMING_CHUNKED) {
-        ADD_LITERAL(out, "Transfer-Encoding: chunked\r\n");
-    } else if (r->content_length >= 0) {
-        ADD_LITERAL(out, "Content-Length: ");
-        strbuf_addu(out, (unsigned long long)r->content_length);
-        ADD_LITERAL(out, "\r\n");
+        p = strbuf_grow(out, r->fields_len + HEAD_OWN_MAX);
     }
-    ADD_LITERAL(out, "\r\n");
+    p = put(p, r->fields, r->fields_len);
+    if (r->framing == FRAMING_CHUNKED) {
+        p = PUT_LITERAL(p, "Transfer-Encoding: chunked\r\n");
+    } else if (r->content_length >= 0) {
+        p = PUT_LITERAL(p, "Content-Length: ");
+        p = put_decimal(p, (uint64_t)r->content_length);
+        p = PUT_LITERAL(p, "\r\n");
+    }
+    p = PUT_LITERAL(p, "\r\n");
+    strbuf_set_end(out, p);
 }
 
 /* Gets the first piece, whose making may still start the answer. NULL, or why there is none. */

@@ -55,9 +55,9 @@ struct response {
     bool started; /* by a gcorn_start that was in order */
     bool refused; /* the last gcorn_start was not */
     int status;
-    const char *status_line; /* "200 OK", in the arena */
+    struct strbuf said; /* "200 OK", and behind it the fields; its memory outlives the request */
     size_t status_line_len;
-    const char *fields; /* "Name: value\r\n"..., in the arena */
+    const char *fields; /* "Name: value\r\n"..., in `said` */
     size_t fields_len;
     int64_t content_length; /* the application's; -1: it gave none */
     bool has_server, has_date;
@@ -72,7 +72,9 @@ struct response {
     uint64_t body_max;         /* FRAMING_COUNTED: how many there are to be */
 };
 
+/* For a fresh request; *r is zeroed or has been used before. */
 void response_init(struct response *r);
+void response_release(struct response *r);
 
 /* Runs the application: its answer, or 500 when it fails, is then ready to be asked for. */
 void response_run(struct gcorn_environ *env, gcorn_app *app);

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * See scan.h. Within a line nothing but control bytes can matter, so the state machine runs once a
- * line and not once a byte, and control bytes are found 16 bytes a step.
+ * See scan.h. Within a line nothing but control bytes can matter, so these are looked for, 16 bytes
+ * a step. Two ways lead to the same decisions:
+ *
+ *   scan_short       the common head, which has come whole and is short and in order; decides
+ *                    nothing else
+ *   scan_carefully   any piece of any head, by a state machine that runs once a line
  */
 #include "http/scan.h"
 
 #include <stdint.h>
 #include <string.h>
+
+#include "http/syntax.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -21,6 +27,11 @@ enum { SKIP_MAX = 16 };
 static inline bool is_control(char c)
 {
     return ((unsigned char)c < 0x20 && c != '\t') || c == 0x7f;
+}
+
+static inline bool is_crlf(const char *p)
+{
+    return memcmp(p, "\r\n", 2) == 0;
 }
 
 size_t scan_control_portable(const char *p, size_t len)
@@ -83,86 +94,44 @@ static inline bool word_has_control(uint64_t word)
     return (((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & tops;
 }
 
-/* The same of a piece of 8 to 16 bytes, by two words that may overlap. */
+/* The same of a piece of 4 to 16 bytes, by two words that may overlap. */
 static inline bool short_has_control(const char *p, size_t len)
 {
     uint64_t first, last;
+    uint32_t half[2];
 
+    if (len < sizeof(first)) {
+        memcpy(&half[0], p, sizeof(half[0]));
+        memcpy(&half[1], p + len - sizeof(half[1]), sizeof(half[1]));
+        return word_has_control((uint64_t)half[0] << 32 | half[1]);
+    }
     memcpy(&first, p, sizeof(first));
     memcpy(&last, p + len - sizeof(last), sizeof(last));
     return word_has_control(first) || word_has_control(last);
 }
 
-/* A walk over the control bytes of a piece: each block of it is looked at once. */
-struct cursor {
-    const char *data;
-    size_t len;
-    size_t base;   /* of the block that mask is about */
-    unsigned mask; /* its control bytes that are still to come */
-};
-
-/* A piece shorter than a block, or what is left of a longer one. */
-static void cursor_load_end(struct cursor *c, size_t base)
-{
-    size_t left = c->len - base;
-
-    c->base = base;
-    if (c->len >= BLOCK) {
-        /* by a block that overlaps what has been looked at */
-        c->mask = block_mask(c->data + c->len - BLOCK) >> (BLOCK - left);
-        return;
-    }
-    c->mask = 0;
-    for (size_t i = 0; i < left; i++)
-        c->mask |= (unsigned)is_control(c->data[base + i]) << i;
-}
-
-static inline void cursor_load(struct cursor *c, size_t base)
-{
-    if (c->len - base < BLOCK) {
-        cursor_load_end(c, base);
-        return;
-    }
-    c->base = base;
-    c->mask = block_mask(c->data + base);
-}
-
-/* The index of the first control byte at or after from, or len. from never goes back. */
-static inline size_t cursor_next(struct cursor *c, size_t from)
-{
-    if (from - c->base >= BLOCK)
-        cursor_load(c, from);
-    else
-        c->mask &= ~0u << (from - c->base);
-    while (c->mask == 0) {
-        if (c->len - c->base <= BLOCK)
-            return c->len;
-        cursor_load(c, c->base + BLOCK);
-    }
-    return c->base + (size_t)__builtin_ctz(c->mask);
-}
-
-static inline struct cursor cursor_on(const char *data, size_t len)
-{
-    struct cursor c = {.data = data, .len = len};
-
-    if (len > 0)
-        cursor_load(&c, 0);
-    return c;
-}
-
 size_t scan_control(const char *p, size_t len)
 {
-    struct cursor c = cursor_on(p, len);
+    size_t i = 0;
+    unsigned mask = 0;
 
-    return len > 0 ? cursor_next(&c, 0) : 0;
+    if (len < BLOCK)
+        return scan_control_portable(p, len);
+    for (; len - i >= BLOCK; i += BLOCK) {
+        mask = block_mask(p + i);
+        if (mask != 0)
+            return i + (size_t)__builtin_ctz(mask);
+    }
+    if (i < len) /* by a block that overlaps what has been looked at */
+        mask = block_mask(p + len - BLOCK) >> (BLOCK - (len - i));
+    return mask != 0 ? i + (size_t)__builtin_ctz(mask) : len;
 }
 
 bool scan_has_control(const char *p, size_t len)
 {
-    if (len >= sizeof(uint64_t) && len < BLOCK && !short_has_control(p, len))
+    if (len >= sizeof(uint32_t) && len < BLOCK && !short_has_control(p, len))
         return false;
-    return (len < BLOCK ? scan_control_portable(p, len) : scan_control(p, len)) < len;
+    return scan_control(p, len) < len;
 }
 
 void scan_init(struct scan *s, bool trailers)
@@ -197,6 +166,8 @@ static inline int end_line(struct scan *s, const struct scan_limits *limits, con
 
     if (status != 0)
         return status;
+    if (in_request_line(s))
+        s->request_line_len = s->line_len;
     s->lines++;
     s->line_len = 0;
     s->place = SCAN_START;
@@ -230,28 +201,27 @@ static int bad_line_end(const char **reason)
     return 400;
 }
 
-/* Scans the rest of the current line from at on, with its CRLF if that is there. */
-static inline int scan_line(struct scan *s, const struct scan_limits *limits, struct cursor *cursor,
-                            size_t at, size_t *end, const char **reason)
+/* Scans the rest of the current line, with its CRLF if that is there; *used says how much. */
+static int scan_line(struct scan *s, const struct scan_limits *limits, const char *p, size_t len,
+                     size_t *used, const char **reason)
 {
-    const char *p = cursor->data;
-    size_t i = cursor_next(cursor, at);
+    size_t n = scan_control(p, len);
 
-    s->line_len += i - at;
-    s->len += i - at;
-    *end = i;
-    if (cursor->len - i > 1 && p[i] == '\r' && p[i + 1] == '\n') {
+    s->line_len += n;
+    s->len += n;
+    *used = n;
+    if (len - n > 1 && is_crlf(p + n)) {
         s->len += 2;
-        *end = i + 2;
+        *used = n + 2;
         return end_line(s, limits, reason);
     }
     int status = check_line(s, limits, reason);
-    if (status != 0 || i == cursor->len)
+    if (status != 0 || n == len)
         return status;
-    if (p[i] != '\r')
+    if (p[n] != '\r')
         return bad_line_end(reason);
     s->len++;
-    *end = i + 1;
+    *used = n + 1;
     s->place = SCAN_CR;
     return 0;
 }
@@ -278,38 +248,10 @@ static int scan_byte(struct scan *s, const struct scan_limits *limits, char c, c
     return check_line(s, limits, reason);
 }
 
-/* The common case, with nothing to remember between the bytes: lines that are there whole and in
- * order. Stops before the first that is not, for the careful way to judge; returns where. */
-static size_t scan_whole_lines(struct scan *s, const struct scan_limits *limits,
-                               struct cursor *cursor, size_t i)
+static int scan_carefully(struct scan *s, const struct scan_limits *limits, const char *data,
+                          size_t len, size_t *used, const char **reason)
 {
-    const char *p = cursor->data;
-    size_t total = s->len, lines = s->lines;
-    const size_t first_field = s->trailers ? 0 : 1;
-    const size_t field_max = limits->field_max > 0 ? limits->field_max : SIZE_MAX;
-    const size_t lines_max = limits->fields_max > 0 ? limits->fields_max + first_field : SIZE_MAX;
-
-    while (lines >= first_field && i < cursor->len) {
-        size_t end = cursor_next(cursor, i), n = end - i;
-
-        if (cursor->len - end < 2 || p[end] != '\r' || p[end + 1] != '\n' || n == 0 ||
-            n > field_max || total + n + 2 > limits->head_max || lines >= lines_max ||
-            p[i] == ' ' || p[i] == '\t' || p[i] == ':')
-            break;
-        total += n + 2;
-        lines++;
-        i = end + 2;
-    }
-    s->len = total;
-    s->lines = lines;
-    return i;
-}
-
-int scan_head(struct scan *s, const struct scan_limits *limits, const char *data, size_t len,
-              size_t *used, const char **reason)
-{
-    struct cursor cursor = cursor_on(data, len);
-    size_t i = 0;
+    size_t i = 0, n;
     int status = 0;
 
     while (i < len && status == 0 && s->place != SCAN_END) {
@@ -323,20 +265,107 @@ int scan_head(struct scan *s, const struct scan_limits *limits, const char *data
             s->place = SCAN_LINE;
         }
         if (s->place == SCAN_START) {
-            i = scan_whole_lines(s, limits, &cursor, i);
-            if (i == len)
-                break;
             status = check_start(s, limits, data[i], reason);
             if (status != 0)
                 break;
             if (data[i] != '\r')
                 s->place = SCAN_LINE;
         }
-        if (s->place == SCAN_LINE)
-            status = scan_line(s, limits, &cursor, i, &i, reason);
-        else
+        if (s->place == SCAN_LINE) {
+            status = scan_line(s, limits, data + i, len - i, &n, reason);
+            i += n;
+        } else {
             status = scan_byte(s, limits, data[i++], reason);
+        }
     }
     *used = i;
     return status;
+}
+
+/* ---- the common head --------------------------------------------------------------------- */
+
+enum { WINDOW = 4 * BLOCK };
+
+/* One bit for each of the 64 bytes from base on, or of as many as there are. */
+static inline uint64_t window_mask(const char *data, size_t len, size_t base)
+{
+    uint64_t mask = 0;
+    size_t at = base;
+
+    if (len - base >= WINDOW)
+        return (uint64_t)block_mask(data + base) | (uint64_t)block_mask(data + base + BLOCK) << 16 |
+               (uint64_t)block_mask(data + base + 2 * BLOCK) << 32 |
+               (uint64_t)block_mask(data + base + 3 * BLOCK) << 48;
+    for (; len - at >= BLOCK; at += BLOCK)
+        mask |= (uint64_t)block_mask(data + at) << (at - base);
+    if (at < len && len >= BLOCK) { /* by a block that overlaps what has been looked at */
+        uint64_t last = block_mask(data + len - BLOCK) >> (BLOCK - (len - at));
+
+        return mask | last << (at - base);
+    }
+    for (; at < len; at++)
+        mask |= (uint64_t)is_control(data[at]) << (at - base);
+    return mask;
+}
+
+/* So short that no limit on lengths can be hit. */
+static inline size_t short_max(const struct scan_limits *limits)
+{
+    size_t max = limits->head_max;
+
+    if (limits->line_max > 0 && limits->line_max < max)
+        max = limits->line_max;
+    if (limits->field_max > 0 && limits->field_max < max)
+        max = limits->field_max;
+    return max;
+}
+
+/* The length of a head that is wholly there and short, every line of it ended as it should be and
+ * every field begun with its name; it is then scanned. 0: anything else, and nothing is decided. */
+static size_t scan_short(struct scan *s, const struct scan_limits *limits, const char *data,
+                         size_t len)
+{
+    size_t start = 0, lines = 0, request_line_len = 0; /* start: of the line being looked at */
+
+    if (len > short_max(limits))
+        len = short_max(limits);
+    for (size_t base = 0; base < len; base += WINDOW) {
+        uint64_t mask = window_mask(data, len, base);
+
+        if (start > base) /* an LF whose CR was the last of the window before */
+            mask &= mask - 1;
+        for (; mask != 0; mask &= mask - 1, mask &= mask - 1) { /* without the CR and the LF */
+            size_t end = base + (size_t)__builtin_ctzll(mask);
+
+            if (end + 1 >= len || !is_crlf(data + end))
+                return 0;
+            if (end == start) {
+                if (lines == 0 || (limits->fields_max > 0 && lines - 1 > limits->fields_max))
+                    return 0;
+                *s = (struct scan){.place = SCAN_END,
+                                   .len = end + 2,
+                                   .lines = lines,
+                                   .request_line_len = request_line_len};
+                return end + 2;
+            }
+            if (lines == 0)
+                request_line_len = end;
+            else if (!syntax_is_tchar(data[start]))
+                return 0;
+            lines++;
+            start = end + 2;
+        }
+    }
+    return 0;
+}
+
+int scan_head(struct scan *s, const struct scan_limits *limits, const char *data, size_t len,
+              size_t *used, const char **reason)
+{
+    if (s->place == SCAN_BEFORE && s->skipped == 0) {
+        *used = scan_short(s, limits, data, len);
+        if (*used > 0)
+            return 0;
+    }
+    return scan_carefully(s, limits, data, len, used, reason);
 }

@@ -33,11 +33,12 @@ enum scan_place {
 
 struct scan {
     enum scan_place place;
-    bool trailers;   /* no request line: every line is a field */
-    size_t skipped;  /* bytes of empty lines before the request line */
-    size_t len;      /* bytes of the head so far */
-    size_t line_len; /* bytes of the line being scanned */
-    size_t lines;    /* complete lines, the request line counted */
+    bool trailers;           /* no request line: every line is a field */
+    size_t skipped;          /* bytes of empty lines before the request line */
+    size_t len;              /* bytes of the head so far */
+    size_t line_len;         /* bytes of the line being scanned */
+    size_t lines;            /* complete lines, the request line counted */
+    size_t request_line_len; /* without its CRLF, once it is complete */
 };
 
 void scan_init(struct scan *s, bool trailers);

@@ -7,15 +7,17 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-/* T: a tchar; R: a character of a registered name (unreserved and sub-delims, RFC 3986 2.2, 2.3).
- */
+/* T: a tchar; R: a character of a registered name (unreserved and sub-delims, RFC 3986 2.2, 2.3);
+ * M: a mark in a target. */
 #define T SYNTAX_TCHAR
 #define R SYNTAX_REG_NAME
+#define M SYNTAX_MARK
 #define B (T | R)
 
 /* clang-format off */
 const unsigned char syntax_class[256] = {
-    ['!'] = B, ['#'] = T, ['$'] = B, ['%'] = T, ['&'] = B, ['\''] = B, ['('] = R, [')'] = R,
+    [' '] = M, ['?'] = M, ['#'] = M | T, ['%'] = M | T,
+    ['!'] = B, ['$'] = B, ['&'] = B, ['\''] = B, ['('] = R, [')'] = R,
     ['*'] = B, ['+'] = B, [','] = R, ['-'] = B, ['.'] = B, [';'] = R, ['='] = R, ['^'] = T,
     ['_'] = B, ['`'] = T, ['|'] = T, ['~'] = B,
     ['0'] = B, ['1'] = B, ['2'] = B, ['3'] = B, ['4'] = B, ['5'] = B, ['6'] = B, ['7'] = B,
@@ -33,23 +35,20 @@ const unsigned char syntax_class[256] = {
 
 #undef T
 #undef R
+#undef M
 #undef B
 
 bool syntax_is_token(const char *p, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
-        if (!syntax_is_tchar(p[i]))
-            return false;
-    }
-    return len > 0;
+    return len > 0 && syntax_token_len(p, len) == len;
 }
 
 bool syntax_is(const char *p, size_t len, const char *lower)
 {
     for (size_t i = 0; i < len; i++) {
-        char c = p[i] >= 'A' && p[i] <= 'Z' ? (char)(p[i] | 0x20) : p[i];
+        char differs = (char)(p[i] ^ lower[i]);
 
-        if (c != lower[i])
+        if (differs != 0 && (differs != 0x20 || lower[i] < 'a' || lower[i] > 'z'))
             return false;
     }
     return true;
@@ -116,50 +115,59 @@ static bool is_ipv6_address(const char *p, size_t len)
     return inet_pton(AF_INET6, text, &address) == 1;
 }
 
-/* The length of the host at the start of p, or -1: [address] or a registered name. */
-static long host_len(const char *p, size_t len)
+/* The length of the [address] at the start of p, or 0. */
+static size_t literal_len(const char *p, size_t len)
 {
-    size_t i = 0;
+    const char *end = memchr(p, ']', len);
+    size_t address_len = end ? (size_t)(end - p) - 1 : 0;
 
-    if (len > 0 && p[0] == '[') {
-        const char *end = memchr(p, ']', len);
-        size_t address_len = end ? (size_t)(end - p) - 1 : 0;
+    if (!is_ipv6_address(p + 1, address_len) && !is_future_address(p + 1, address_len))
+        return 0;
+    return address_len + 2;
+}
 
-        return is_ipv6_address(p + 1, address_len) || is_future_address(p + 1, address_len)
-                   ? (long)address_len + 2
-                   : -1;
+/* The length of the registered name at the start of p, an IPv4 address among them. */
+static size_t reg_name_len(const char *p, size_t len)
+{
+    const char *at = p, *end = p + len;
+
+    for (;;) {
+        while (at < end && is_reg_name_char(*at))
+            at++;
+        if (at == end || !is_escape(at, (size_t)(end - at)))
+            return (size_t)(at - p);
+        at += 3;
     }
-    while (i < len && p[i] != ':') {
-        if (is_reg_name_char(p[i]))
-            i++;
-        else if (is_escape(p + i, len - i))
-            i += 3;
-        else
-            return -1;
+}
+
+/* *DIGIT (RFC 3986 3.2.3), of a number that a port can have. */
+static bool is_port(const char *p, size_t len)
+{
+    const char *end = p + len;
+    unsigned port = 0;
+
+    while (p < end && *p == '0')
+        p++;
+    if (end - p > 5)
+        return false;
+    for (; p < end; p++) {
+        unsigned digit = (unsigned char)*p - '0';
+
+        if (digit > 9)
+            return false;
+        port = port * 10 + digit;
     }
-    return (long)i;
+    return port <= 65535;
 }
 
 bool syntax_is_authority(const char *p, size_t len, bool may_be_empty)
 {
     if (len == 0)
         return may_be_empty;
-    long host = host_len(p, len);
-    if (host <= 0)
-        return false;
-    if ((size_t)host == len)
-        return true;
-    if (p[host] != ':')
-        return false;
-    unsigned long port = 0;
-    for (size_t i = (size_t)host + 1; i < len; i++) {
-        if (p[i] < '0' || p[i] > '9')
-            return false;
-        port = port * 10 + (unsigned long)(p[i] - '0');
-        if (port > 65535)
-            return false;
-    }
-    return true; /* also "host:", whose port is empty (RFC 3986 3.2.3) */
+    size_t host = p[0] == '[' ? literal_len(p, len) : reg_name_len(p, len);
+    if (host == 0 || host == len)
+        return host > 0;
+    return p[host] == ':' && is_port(p + host + 1, len - host - 1);
 }
 
 bool syntax_escapes_ok(const char *p, size_t len)

@@ -10,13 +10,44 @@
 #include <stddef.h>
 
 /* What a byte may be part of. */
-enum { SYNTAX_TCHAR = 1, SYNTAX_REG_NAME = 2 };
+enum { SYNTAX_TCHAR = 1, SYNTAX_REG_NAME = 2, SYNTAX_MARK = 4 };
 extern const unsigned char syntax_class[256];
 
 /* tchar, RFC 9110 5.6.2: what methods and field names are made of. */
 static inline bool syntax_is_tchar(char c)
 {
     return syntax_class[(unsigned char)c] & SYNTAX_TCHAR;
+}
+
+/* How many tchars p begins with. */
+static inline size_t syntax_token_len(const char *p, size_t len)
+{
+    size_t i = 0;
+
+    while (i < len && syntax_is_tchar(p[i]))
+        i++;
+    return i;
+}
+
+/* The same of a string. */
+static inline size_t syntax_token_end(const char *s)
+{
+    size_t i = 0;
+
+    while (syntax_is_tchar(s[i])) /* NUL is none */
+        i++;
+    return i;
+}
+
+/* The index of the first byte of a request line's target that means something there, or len: a
+ * blank, '?', '#' or '%'. */
+static inline size_t syntax_find_mark(const char *p, size_t len)
+{
+    size_t i = 0;
+
+    while (i < len && !(syntax_class[(unsigned char)p[i]] & SYNTAX_MARK))
+        i++;
+    return i;
 }
 
 bool syntax_is_token(const char *p, size_t len); /* at least one tchar, nothing else */

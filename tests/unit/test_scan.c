@@ -169,6 +169,47 @@ static void test_scan_head(void **state)
     }
 }
 
+/* Heads with a few bytes changed: whole and byte by byte they are judged by different code. */
+static void test_scan_whole_or_cut(void **state)
+{
+    static const char strange[] = "\r\n\r\n\t :\x7fx";
+    size_t complete = 0;
+
+    (void)state;
+    for (int round = 0; round < 20000; round++) {
+        char text[300];
+        size_t len = 0, used, used_cut;
+        struct scan whole, cut;
+
+        while (len < sizeof(text) - 90) {
+            size_t line = 1 + random_below(80);
+
+            memset(text + len, 'a', line);
+            memcpy(text + len + line, "\r\n", 2);
+            len += line + 2;
+        }
+        memcpy(text + len, "\r\nbody\n", 8);
+        len += 8;
+        for (unsigned changes = random_below(4); changes > 0; changes--)
+            text[random_below((unsigned)len)] = strange[random_below(sizeof(strange) - 1)];
+        char *exact = malloc(len);
+        memcpy(exact, text, len);
+        int status = scan_in(&whole, exact, len, len, false, &used);
+        assert_int_equal(scan_in(&cut, exact, len, 1, false, &used_cut), status);
+        free(exact);
+        if (status != 0)
+            continue;
+        complete += whole.place == SCAN_END;
+        assert_int_equal(used, used_cut);
+        assert_int_equal(whole.place, cut.place);
+        assert_int_equal(whole.len, cut.len);
+        assert_int_equal(whole.lines, cut.lines);
+        assert_int_equal(whole.skipped, cut.skipped);
+        assert_int_equal(whole.request_line_len, cut.request_line_len);
+    }
+    assert_true(complete > 1000);
+}
+
 static void test_scan_nothing(void **state)
 {
     const char *reason;
@@ -186,9 +227,9 @@ static void test_scan_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_control_bytes),  cmocka_unit_test(test_control_every_place),
-        cmocka_unit_test(test_control_random), cmocka_unit_test(test_scan_head),
-        cmocka_unit_test(test_scan_nothing),
+        cmocka_unit_test(test_control_bytes),     cmocka_unit_test(test_control_every_place),
+        cmocka_unit_test(test_control_random),    cmocka_unit_test(test_scan_head),
+        cmocka_unit_test(test_scan_whole_or_cut), cmocka_unit_test(test_scan_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
