@@ -157,12 +157,16 @@ $(B)/gcorn: $(B)/main.o $(OBJS) $(LLHTTP_OBJS)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(EXPORT) -o $@ $^ $(LIBS)
 
-$(B)/gcornctl: $(B)/gcornctl.o $(filter $(B)/base/% $(B)/settings/%,$(OBJS))
+# What reads JSON is left out without jansson.
+CTL_SRCS := src/gcornctl.c src/ctl/ask.c $(if $(JANSSON_LIBS),src/ctl/show.c src/ctl/top.c)
+CTL_OBJS := $(CTL_SRCS:src/%.c=$(B)/%.o)
+
+$(B)/gcornctl: $(CTL_OBJS) $(filter $(B)/base/% $(B)/settings/%,$(OBJS))
 	$(call say,LD)
 	$(JANSSON_NOTE)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LTO_NOT) $(ALL_LDFLAGS) -o $@ $^ $(YAML_LIBS) $(JANSSON_LIBS)
 
-$(B)/gcornctl.o: CPPFLAGS += $(JANSSON_CFLAGS)
+$(CTL_OBJS): CPPFLAGS += $(JANSSON_CFLAGS)
 
 $(B)/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
@@ -181,7 +185,7 @@ $(B)/examples/%.so: examples/%/*.c include/gcorn.h Makefile
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g -O2 -Wall -Wextra -Wpedantic -Wshadow -Iinclude -shared -fPIC \
 	    $(filter-out -fno-sanitize-recover=all,$(if $(SANITIZE),$(HARDEN))) $(CPPFLAGS) -o $@ $(filter %.c,$^)
 
--include $(OBJS:.o=.d) $(B)/main.d $(B)/gcornctl.d
+-include $(OBJS:.o=.d) $(B)/main.d $(CTL_OBJS:.o=.d)
 
 # ---- testing ---------------------------------------------------------------------------------
 
@@ -300,7 +304,7 @@ bench: all
 # clang-format in place of arguments about layout; cppcheck and clang's warnings where installed.
 lint:
 	@clang-format --dry-run -Werror $(wildcard src/*/*.[ch] src/*.c include/*.h tests/unit/*.[ch] examples/*/*.c)
-	@if command -v clang >/dev/null; then for f in $(SRCS) src/main.c src/gcornctl.c; do \
+	@if command -v clang >/dev/null; then for f in $(SRCS) src/main.c $(CTL_SRCS); do \
 	    clang $(filter-out -fno-sanitize-recover=all $(LTO),$(ALL_CFLAGS)) -Werror -fsyntax-only $$f || exit 1; done; fi
 	@if command -v cppcheck >/dev/null; then cppcheck -q --std=c11 --error-exitcode=1 \
 	    --enable=warning,portability --inline-suppr --suppress=missingIncludeSystem -Isrc -Iinclude \

@@ -3,42 +3,49 @@
  * gcornctl - asks a running gcorn by its control socket (master/control.h): finds the socket, sends
  * one line, shows the answer. With jansson it shows a table; without it only the JSON itself.
  *
+ *   ctl/ask.c    the question and the waiting for its answer
+ *   ctl/show.c   the answer in words
+ *   ctl/top.c    the live screen
+ *
  * The socket is the one of -s, or else what gcorn itself would make of the settings here: the
  * variable GCORN_CONTROL_SOCKET, gunicorn-c.yaml in this directory, systemd's RUNTIME_DIRECTORY.
  */
 #include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
-#include <unistd.h>
-#ifdef HAVE_JANSSON
-#include <jansson.h>
-#endif
 
 #include "base/error.h"
 #include "base/strbuf.h"
 #include "base/util.h"
+#include "ctl/ask.h"
+#include "ctl/show.h"
+#include "ctl/top.h"
 #include "settings/config.h"
 #include "settings/config_cli.h"
+#include "settings/text.h"
 
 extern char **environ;
 
-enum ctl_status {
-    CTL_DONE = 0,
-    CTL_REFUSED = 1, /* the server says no, or the reload failed */
-    CTL_USAGE = 2,
-    CTL_UNREACHABLE = 4,
+enum { WORDS_MAX = 3 };
+
+struct command {
+    const char *word;
+    bool (*takes)(char *const *words, size_t count); /* those behind it; NULL: none */
+    const char *needs;                               /* what they are, for people */
+    const char *line;                                /* what to ask for, if not for the word */
+    bool takes_long;
 };
 
-enum {
-    ANSWER_MAX = 64 << 20,
-    PATIENCE_S = 10, /* a master that is well answers at once */
+struct options {
+    const char *socket_path; /* NULL: to be found */
+    uint64_t timeout_ms;     /* 0: not given */
+    bool as_json;
+    bool once;
+    char *words[WORDS_MAX];
+    size_t word_count;
 };
 
 static int fail(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -55,268 +62,65 @@ static int fail(int status, const char *fmt, ...)
     return status;
 }
 
-/* ---- in words ---------------------------------------------------------------------------- */
+/* ---- commands ---------------------------------------------------------------------------- */
 
-#ifdef HAVE_JANSSON
-
-/* What comes from a worker's slot may hold anything, and a terminal obeys control characters; the
- * master escapes them, jansson undoes that. */
-static void add_plain(struct strbuf *out, const char *text)
+static bool is_digits(const char *text)
 {
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-        if (*p < 0x20 || *p == 0x7f)
-            strbuf_addf(out, "\\x%02x", *p);
-        else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
-            strbuf_addf(out, "\\x%02x", *++p);
-        else
-            strbuf_addch(out, (char)*p);
-    }
+    return *text != '\0' && text[strspn(text, "0123456789")] == '\0';
 }
 
-/* A member as text: "-" when it is null or not there. */
-static void add_member(struct strbuf *out, const json_t *object, const char *key)
+static bool takes_change(char *const *words, size_t count)
 {
-    const json_t *value = json_object_get(object, key);
-
-    if (json_is_string(value))
-        add_plain(out, json_string_value(value));
-    else if (json_is_integer(value))
-        strbuf_addf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-    else
-        strbuf_addch(out, '-');
+    if (count == 2)
+        return strcmp(words[0], "set") == 0 && is_digits(words[1]);
+    return count == 1 && (*words[0] == '+' || *words[0] == '-') && is_digits(words[0] + 1);
 }
 
-static uint64_t number(const json_t *object, const char *key)
-{
-    json_int_t n = json_integer_value(json_object_get(object, key));
-
-    return n > 0 ? (uint64_t)n : 0;
-}
-
-/* "3d 4h", "12s", "250ms": two units at most. */
-static void add_duration(struct strbuf *out, uint64_t ms)
-{
-    static const struct {
-        uint64_t ms;
-        const char *unit;
-    } units[] = {{86400000, "d"}, {3600000, "h"}, {60000, "min"}, {1000, "s"}, {1, "ms"}};
-    size_t i = 0;
-
-    while (i < ARRAY_LEN(units) - 1 && ms < units[i].ms)
-        i++;
-    strbuf_addf(out, "%" PRIu64 " %s", ms / units[i].ms, units[i].unit);
-    uint64_t rest = ms % units[i].ms;
-    if (i < 3 && rest >= units[i + 1].ms)
-        strbuf_addf(out, " %" PRIu64 " %s", rest / units[i + 1].ms, units[i + 1].unit);
-}
-
-static void show_line(const char *name, struct strbuf *text)
-{
-    (void)printf("%-12s %s\n", name, text->data ? text->data : "");
-    strbuf_reset(text);
-}
-
-static void show_last_reload(const json_t *reload)
-{
-    struct strbuf text = {0};
-    bool ok = json_is_true(json_object_get(reload, "ok"));
-
-    if (!json_is_object(reload))
-        return;
-    add_member(&text, reload, "at");
-    strbuf_addstr(&text, ok ? ", ok: generation " : ", FAILED, generation ");
-    add_member(&text, reload, "generation");
-    if (!ok) {
-        strbuf_addstr(&text, " serves: ");
-        add_member(&text, reload, "error");
-    }
-    show_line("last reload", &text);
-    strbuf_release(&text);
-}
-
-static void show_server(const json_t *status)
-{
-    struct strbuf text = {0};
-    const json_t *listener;
-    size_t i;
-
-    add_member(&text, status, "version");
-    strbuf_addstr(&text, ", ");
-    add_member(&text, status, "state");
-    strbuf_addstr(&text, ", pid ");
-    add_member(&text, status, "pid");
-    strbuf_addstr(&text, ", up ");
-    add_duration(&text, number(status, "uptime_ms"));
-    show_line("gcorn", &text);
-    add_member(&text, status, "application");
-    strbuf_addstr(&text, ", generation ");
-    add_member(&text, status, "generation");
-    strbuf_addstr(&text, ", build-id ");
-    add_member(&text, status, "build_id");
-    show_line("application", &text);
-    json_array_foreach(json_object_get(status, "listeners"), i, listener)
-    {
-        add_plain(&text, json_is_string(listener) ? json_string_value(listener) : "-");
-        show_line("listening at", &text);
-    }
-    show_last_reload(json_object_get(status, "last_reload"));
-    strbuf_addf(&text, "%zu, wanted %" PRIu64, json_array_size(json_object_get(status, "workers")),
-                number(status, "workers_wanted"));
-    show_line("workers", &text);
-    strbuf_release(&text);
-}
-
-static void add_request(struct strbuf *out, const json_t *request)
-{
-    if (!json_is_object(request))
-        return;
-    add_member(out, request, "method");
-    strbuf_addch(out, ' ');
-    add_member(out, request, "target");
-    strbuf_addstr(out, " for ");
-    add_duration(out, number(request, "ms"));
-}
-
-/* The columns but the last, which is of any length. */
-static const struct column {
-    const char *title, *key;
-    bool is_number;
-} columns[] = {
-    {"WORKER", "number", true},
-    {"PID", "pid", true},
-    {"GENERATION", "generation", true},
-    {"PHASE", "phase", false},
-    {"STATE", "state", false},
-    {"REQUESTS", "requests", true},
-    {"CONNECTIONS", "connections", true},
+static const struct command commands[] = {
+    {.word = "status"},
+    {.word = "top", .line = "status"},
+    {.word = "config"},
+    {.word = "reload", .takes_long = true},
+    {.word = "workers", .takes = takes_change, .needs = "+N, -N or set N"},
+    {.word = "reopen"},
+    {.word = "stop"},
 };
 
-static void show_workers(const json_t *workers)
+/* NULL, and what is wrong has been said. */
+static const struct command *find_command(const struct options *o)
 {
-    size_t widths[ARRAY_LEN(columns)], i;
-    struct strbuf cell = {0};
-    const json_t *worker;
+    if (o->word_count == 0) {
+        (void)fail(CTL_USAGE, "a command is needed (see --help)");
+        return NULL;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        const struct command *c = &commands[i];
+        size_t more = o->word_count - 1;
 
-    for (size_t c = 0; c < ARRAY_LEN(columns); c++) {
-        widths[c] = strlen(columns[c].title);
-        json_array_foreach(workers, i, worker)
-        {
-            strbuf_reset(&cell);
-            add_member(&cell, worker, columns[c].key);
-            if (cell.len > widths[c])
-                widths[c] = cell.len;
-        }
+        if (strcmp(o->words[0], c->word) != 0)
+            continue;
+        if (c->takes ? c->takes(o->words + 1, more) : more == 0)
+            return c;
+        (void)fail(CTL_USAGE, "%s needs %s (see --help)", c->word,
+                   c->needs ? c->needs : "no further word");
+        return NULL;
     }
-    (void)putchar('\n');
-    for (size_t c = 0; c < ARRAY_LEN(columns); c++)
-        (void)printf("%*s  ", columns[c].is_number ? (int)widths[c] : -(int)widths[c],
-                     columns[c].title);
-    (void)puts("REQUEST");
-    json_array_foreach(workers, i, worker)
-    {
-        for (size_t c = 0; c < ARRAY_LEN(columns); c++) {
-            strbuf_reset(&cell);
-            add_member(&cell, worker, columns[c].key);
-            (void)printf("%*s  ", columns[c].is_number ? (int)widths[c] : -(int)widths[c],
-                         cell.data);
-        }
-        strbuf_reset(&cell);
-        add_request(&cell, json_object_get(worker, "request"));
-        (void)puts(cell.data && cell.len > 0 ? cell.data : "-");
-    }
-    strbuf_release(&cell);
+    (void)fail(CTL_USAGE, "no such command: %s (see --help)", o->words[0]);
+    return NULL;
 }
 
-static void show_status(const json_t *answer)
+/* What the server is sent, to be freed. */
+static char *line_of(const struct command *c, const struct options *o)
 {
-    show_server(answer);
-    show_workers(json_object_get(answer, "workers"));
+    struct strbuf line = {0};
+
+    strbuf_addstr(&line, c->line ? c->line : c->word);
+    for (size_t i = 1; i < o->word_count; i++)
+        strbuf_addf(&line, " %s", o->words[i]);
+    return strbuf_detach(&line);
 }
-
-static int show(const char *command, const struct strbuf *answer)
-{
-    json_error_t why;
-    json_t *root = json_loadb(answer->data, answer->len, 0, &why);
-    struct strbuf text = {0};
-    int status = CTL_REFUSED;
-
-    if (!root)
-        return fail(CTL_UNREACHABLE, "the answer is no JSON: %s", why.text);
-    if (!json_is_true(json_object_get(root, "ok"))) {
-        add_member(&text, root, "error");
-        (void)fail(status, "%s: %s", command, text.data);
-        strbuf_release(&text);
-    } else {
-        status = CTL_DONE;
-        if (strcmp(command, "status") == 0)
-            show_status(root);
-        else if (strcmp(command, "reload") == 0)
-            (void)printf("reloaded: generation %" PRIu64 " serves\n", number(root, "generation"));
-        else
-            (void)puts("the server is stopping");
-    }
-    json_decref(root);
-    return status;
-}
-
-#endif
 
 /* ---- asking ------------------------------------------------------------------------------ */
-
-/* The answer itself. Its first member tells how it went, and the server writes it so. */
-static int show_json(const struct strbuf *answer)
-{
-    static const char done[] = "{\"ok\": true";
-
-    (void)fwrite(answer->data, 1, answer->len, stdout); /* main asks ferror */
-    return strncmp(answer->data, done, strlen(done)) == 0 ? CTL_DONE : CTL_REFUSED;
-}
-
-/* The connected socket, or -1 with errno. */
-static int reach(const char *path)
-{
-    const struct timeval patience = {.tv_sec = PATIENCE_S};
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (strlen(path) >= sizeof(un.sun_path)) {
-        errno = ENAMETOOLONG;
-        fd_close(&fd);
-    }
-    (void)snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
-    if (fd >= 0) /* a connection waits while the backlog is full; at worst for ever */
-        (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0)
-        fd_close(&fd);
-    return fd;
-}
-
-/* Sends the line and reads the answer to its end. 0, or -1 with errno. */
-static int ask(int fd, const char *command, struct strbuf *answer)
-{
-    const struct timeval patience = {.tv_sec = PATIENCE_S};
-    char *line = xasprintf("%s\n", command);
-    ssize_t n;
-
-    /* Who is refused is told so and not read: then the line meets a closed end. */
-    (void)send(fd, line, strlen(line), MSG_NOSIGNAL);
-    free(line);
-    if (strcmp(command, "reload") != 0 && /* which takes its time */
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
-        return -1;
-    do {
-        n = recv(fd, strbuf_grow(answer, 1 << 16), 1 << 16, 0);
-        if (n > 0)
-            answer->len += (size_t)n;
-    } while ((n > 0 && answer->len < ANSWER_MAX) || (n < 0 && errno == EINTR));
-    if (answer->len > 0) {
-        answer->data[answer->len] = '\0';
-        return 0;
-    }
-    if (n == 0)
-        errno = ECONNRESET;
-    return -1;
-}
 
 /* What gcorn itself would take from the settings here, to be freed; NULL, and what is wrong has
  * been said. */
@@ -343,35 +147,86 @@ static char *find_socket(void)
     return path;
 }
 
-static int run(const char *path, const char *command, bool as_json)
+/* The answer itself. Its first member tells how it went, and the server writes it so. */
+static int show_json(const struct strbuf *answer)
 {
-    struct strbuf answer = {0};
-    int status = CTL_UNREACHABLE, fd = reach(path);
+    static const char done[] = "{\"ok\": true";
 
-    if (fd < 0)
-        return fail(CTL_UNREACHABLE, "cannot reach the server at %s: %s", path, strerror(errno));
-    if (ask(fd, command, &answer) < 0)
-        (void)fail(status, "no answer from the server at %s: %s", path,
-                   errno == EAGAIN ? "it does not respond" : strerror(errno));
-    else if (as_json)
+    (void)fwrite(answer->data, 1, answer->len, stdout); /* main asks ferror */
+    return strncmp(answer->data, done, strlen(done)) == 0 ? CTL_DONE : CTL_REFUSED;
+}
+
+#ifdef HAVE_JANSSON
+
+static int show_words(const struct command *c, const struct strbuf *answer)
+{
+    struct strbuf text = {0};
+    int status = (int)show_answer(&text, c->word, answer);
+
+    if (status != CTL_DONE)
+        (void)fail(status, "%s", text.data);
+    else if (text.data)
+        (void)fwrite(text.data, 1, text.len, stdout);
+    strbuf_release(&text);
+    return status;
+}
+
+static bool wants_screen(const struct command *c, const struct options *o)
+{
+    return strcmp(c->word, "top") == 0 && !o->once && !o->as_json && top_has_terminal();
+}
+
+static int run_top(const char *path)
+{
+    const char *no_colour = getenv("NO_COLOR");
+    struct error err;
+    int status = top_run(path, !no_colour || *no_colour == '\0', &err);
+
+    return status == CTL_DONE ? status : fail(status, "%s", err.text);
+}
+
+#endif
+
+static int run(const char *path, const struct command *c, const struct options *o)
+{
+#ifdef HAVE_JANSSON
+    if (wants_screen(c, o))
+        return run_top(path);
+#endif
+    char *line = line_of(c, o);
+    const struct question question = {
+        .path = path, .line = line, .timeout_ms = o->timeout_ms, .takes_long = c->takes_long};
+    struct strbuf answer = {0};
+    struct error err;
+    int status = CTL_UNREACHABLE;
+
+    if (ask(&question, &answer, &err) < 0)
+        (void)fail(status, "%s", err.text);
+    else if (o->as_json)
         status = show_json(&answer);
 #ifdef HAVE_JANSSON
     else
-        status = show(command, &answer);
+        status = show_words(c, &answer);
 #endif
-    fd_close(&fd);
     strbuf_release(&answer);
+    free(line);
     return status;
 }
 
 /* ---- the command line -------------------------------------------------------------------- */
 
 static const char usage[] =
-    "usage: gcornctl [-s SOCKET] [--json] COMMAND\n"
+    "usage: gcornctl [-s SOCKET] [--json] [--timeout TIME] COMMAND\n"
     "\n"
     "Commands:\n"
     "  status                what the server is and what each worker does\n"
+    "  top                   the same with rates, CPU and memory, anew each second: q quits\n"
+    "  config                every setting, where it came from, and what it was at the start\n"
     "  reload                new settings and new code, as HUP; waits for the outcome\n"
+    "  workers +N            so many workers more, until a reload; does not wait\n"
+    "  workers -N            so many fewer\n"
+    "  workers set N         so many in all\n"
+    "  reopen                open the log files anew, as USR1\n"
     "  stop                  stop when every request is answered, as TERM; does not wait\n"
     "\n"
     "Options:\n"
@@ -379,22 +234,14 @@ static const char usage[] =
     "                        GCORN_CONTROL_SOCKET, of gunicorn-c.yaml in this directory, or\n"
     "                        gcorn.ctl in systemd's RUNTIME_DIRECTORY\n"
     "      --json            the answer as JSON, one line\n"
+    "      --once            top: once, as also where there is no terminal\n"
+    "      --timeout TIME    how long to wait for the answer (30s, 2m); without it 10s, and for\n"
+    "                        a reload as long as the server responds to other questions\n"
     "  -v, --version         print the version and exit\n"
     "  -h, --help            print this help and exit\n"
     "\n"
     "Exit status: 0 done, 1 the server says no or the reload failed, 2 wrong usage,\n"
-    "4 the server cannot be reached.\n";
-
-static bool is_command(const char *word)
-{
-    static const char *const words[] = {"status", "reload", "stop"};
-
-    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        if (strcmp(word, words[i]) == 0)
-            return true;
-    }
-    return false;
-}
+    "4 the server cannot be reached or does not answer in time.\n";
 
 static int finish(int status)
 {
@@ -403,40 +250,86 @@ static int finish(int status)
     return status;
 }
 
-int main(int argc, char **argv)
+/* 0, or -1 when there are too many. */
+static int add_word(struct options *o, char *word)
+{
+    if (o->word_count == WORDS_MAX) {
+        (void)fail(CTL_USAGE, "too many words: %s (see --help)", word);
+        return -1;
+    }
+    o->words[o->word_count++] = word;
+    return 0;
+}
+
+/* 0, or -1 and what is wrong has been said. */
+static int take_option(struct options *o, int option)
+{
+    switch (option) {
+    case 1: return add_word(o, optarg);
+    case 's': o->socket_path = optarg; return 0;
+    case 'j': o->as_json = true; return 0;
+    case 'o': o->once = true; return 0;
+    case 't':
+        if (text_parse_duration(optarg, &o->timeout_ms) == 0 && o->timeout_ms > 0)
+            return 0;
+        (void)fail(CTL_USAGE, "--timeout must be a duration such as 30s, not %s", optarg);
+        return -1;
+    case 'v': (void)puts("gcornctl " GCORN_VERSION); exit(finish(CTL_DONE));
+    case 'h': (void)fputs(usage, stdout); exit(finish(CTL_DONE));
+    default: return -1; /* getopt has said what is wrong */
+    }
+}
+
+/* Words and options in any order; -3 is a word. 0, or -1 and what is wrong has been said. */
+static int read_command_line(struct options *o, int argc, char **argv)
 {
     static const struct option options[] = {
         {"socket", required_argument, NULL, 's'},
         {"json", no_argument, NULL, 'j'},
+        {"once", no_argument, NULL, 'o'},
+        {"timeout", required_argument, NULL, 't'},
         {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    const char *socket_path = NULL;
-    bool as_json = false;
-    int option;
 
-    while ((option = getopt_long(argc, argv, "s:vh", options, NULL)) != -1) {
-        switch (option) {
-        case 's': socket_path = optarg; break;
-        case 'j': as_json = true; break;
-        case 'v': (void)puts("gcornctl " GCORN_VERSION); return finish(CTL_DONE);
-        case 'h': (void)fputs(usage, stdout); return finish(CTL_DONE);
-        default: return CTL_USAGE; /* getopt has said what is wrong */
-        }
+    while (optind < argc) {
+        bool is_number = *argv[optind] == '-' && is_digits(argv[optind] + 1);
+        int option = is_number ? 1 : getopt_long(argc, argv, "-s:vh", options, NULL);
+
+        if (is_number)
+            optarg = argv[optind++];
+        if (option == -1)
+            break; /* words alone follow a -- */
+        if (take_option(o, option) < 0)
+            return -1;
     }
-    if (argc - optind != 1)
-        return fail(CTL_USAGE, "one command is needed: status, reload or stop (see --help)");
-    if (!is_command(argv[optind]))
-        return fail(CTL_USAGE, "no such command: %s (see --help)", argv[optind]);
+    while (optind < argc) {
+        if (add_word(o, argv[optind++]) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {0};
+
+    if (read_command_line(&o, argc, argv) < 0)
+        return CTL_USAGE;
+    const struct command *command = find_command(&o);
+    if (!command)
+        return CTL_USAGE;
+    if (o.once && strcmp(command->word, "top") != 0)
+        return fail(CTL_USAGE, "--once is for top");
 #ifndef HAVE_JANSSON
-    if (!as_json)
+    if (!o.as_json)
         return fail(CTL_USAGE, "built without jansson, it can only show --json");
 #endif
-    char *path = socket_path ? xstrdup(socket_path) : find_socket();
+    char *path = o.socket_path ? xstrdup(o.socket_path) : find_socket();
     if (!path)
         return CTL_USAGE;
-    int status = run(path, argv[optind], as_json);
+    int status = run(path, command, &o);
     free(path);
     return finish(status);
 }

@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: MIT
 """The control socket and gcornctl: what they tell, what they do, and to whom."""
+import fcntl
 import json
 import os
+import pty
 import re
+import select
 import shutil
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import tempfile
+import termios
+import time
 from pathlib import Path
 
 import pytest
 
-from server import BUILD, PATIENCE, clean_environment, run, wait_for
+from server import BUILD, PATIENCE, SLOWER, Process, clean_environment, run, wait_for
 from test_master import ROOT_ONLY, Held, install, write_config
 
 GCORNCTL = str(BUILD / "gcornctl")
@@ -268,6 +274,433 @@ def test_a_waiting_reload_is_told_of_the_stop(gcorn, app, tmp_path):
     assert server.wait_exit() == 0
 
 
+# ---- rates --------------------------------------------------------------------------------------
+
+
+def test_rates(server):
+    def busy():
+        for _ in range(20):
+            server.get()
+        status = status_of(server.dir)
+        return status if status["requests_per_s"] > 0 else None
+
+    assert all(w["p50_ms"] is None for w in status_of(server.dir)["workers"])
+    status = wait_for(busy, "a rate")
+    assert 0 < status["p50_ms"] <= status["p99_ms"] < 1000 * PATIENCE
+    workers = status["workers"]
+    total = sum(w["requests_per_s"] for w in workers)
+    assert abs(total - status["requests_per_s"]) < 0.2 * total + 1
+    for w in workers:
+        assert (w["requests_per_s"] > 0) == (w["p99_ms"] is not None)
+        assert w["rss_bytes"] > 100_000 and 0 <= w["cpu_percent"] < 1000
+    wait_for(lambda: status_of(server.dir)["requests_per_s"] == 0, "the rate to fall again")
+    assert status_of(server.dir)["p99_ms"] is None
+    assert sum(w["requests"] for w in status_of(server.dir)["workers"]) >= 20
+
+
+def test_rates_of_a_spinning_worker(gcorn, tmp_path):
+    server = gcorn("faulty", "--control-socket", "ctl", "--timeout", "0")
+    server.connect().send("GET /spin HTTP/1.1\r\nHost: t\r\n\r\n")
+    wait_for(lambda: status_of(tmp_path)["workers"][0]["cpu_percent"] > 10, "its CPU time")
+    worker = status_of(tmp_path)["workers"][0]
+    assert worker["in_flight"] == 1 and worker["request"]["target"] == "/spin"
+    server.kill(signal.SIGINT)
+
+
+def test_top_while_all_workers_spin(gcorn, tmp_path):
+    server = gcorn("faulty", "--workers", "5", "--control-socket", "ctl", "--timeout", "0")
+
+    def all_spin():
+        client = server.connect()
+        client.send("GET /spin HTTP/1.1\r\nHost: t\r\n\r\n")
+        return all(w["state"] == "calling" for w in status_of(tmp_path)["workers"])
+
+    wait_for(all_spin, "all workers to spin")
+    took = []
+    for _ in range(10):
+        start = time.monotonic()
+        status = json.loads(done(tmp_path, "-s", "ctl", "top", "--once", "--json"))
+        took.append(time.monotonic() - start)
+        assert len(status["workers"]) == 5
+    # 7 ms on an idle machine of two cores, where 50 are promised; others may use this one too
+    assert min(took) < 0.05 * SLOWER and max(took) < PATIENCE / 5, took
+    server.kill(signal.SIGINT)
+
+
+def test_top_once_in_words(server):
+    held = Held(server)
+    out = done(server.dir, "-s", "ctl", "top", "--once")
+    assert "\x1b" not in out
+    assert re.search(rf"^gcorn +\S+, serving, pid {server.pid}, up ", out, re.M)
+    assert re.search(r"^requests +[\d.]+/s, p50 \S+ ms, p99 \S+ ms, 1 in flight$", out, re.M)
+    assert re.search(r"^workers +2, wanted 2$", out, re.M)
+    table = out[out.index("WORKER"):].splitlines()
+    assert re.split("  +", table[0]) == ["WORKER", "PID", "GEN", "PHASE", "STATE", "REQ/S", "P50 MS",
+                                         "P99 MS", "CPU %", "RSS MIB", "REQUEST"]
+    assert len(table) == 3
+    assert re.search(r"calling .* GET /hold for \d+ m?s$", out, re.M)
+    held.let_go()
+    assert ctl(server.dir, "-s", "ctl", "top")[1].startswith("gcorn ")  # no terminal: once
+    assert json.loads(done(server.dir, "-s", "ctl", "top", "--json"))["pid"] == server.pid
+
+
+# ---- workers, reopen, config --------------------------------------------------------------------
+
+
+def test_workers(server):
+    def change(*words):
+        return json.loads(done(server.dir, "-s", "ctl", "--json", "workers", *words))
+
+    assert done(server.dir, "-s", "ctl", "workers", "+1") == (
+        "workers wanted: 3, until a reload (the setting is 2)\n")
+    server.wait_workers(3)
+    assert change("-2") == {"ok": True, "workers_wanted": 1, "workers_setting": 2}
+    server.wait_workers(1)
+    assert change("set", "4")["workers_wanted"] == 4
+    server.wait_workers(4)
+    assert change("+0")["workers_wanted"] == 4
+    done(server.dir, "-s", "ctl", "reload")
+    assert status_of(server.dir)["workers_wanted"] == 2
+    server.wait_workers(2)
+
+
+@pytest.mark.parametrize("words, why", [
+    (["-2"], "The last worker stays"), (["set", "0"], "The last worker stays"),
+    (["+31"], "32 workers are all that there is room for"),
+    (["set", "999999"], "32 workers are all that there is room for"),
+    (["+99999999999"], "needs +N, -N or set N"),
+], ids=" ".join)
+def test_workers_that_cannot_be(server, words, why):
+    status, out, err = ctl(server.dir, "-s", "ctl", "workers", *words)
+    assert (status, out) == (1, "") and why in err
+    assert status_of(server.dir)["workers_wanted"] == 2
+
+
+def test_workers_of_a_stopping_server(server):
+    held = Held(server)
+    done(server.dir, "-s", "ctl", "stop")
+    status, _, err = ctl(server.dir, "-s", "ctl", "workers", "+1")
+    assert status == 1 and "the server is stopping" in err
+    held.let_go()
+    assert server.wait_exit() == 0
+
+
+def test_reopen(gcorn, tmp_path):
+    server = gcorn("hello", "--control-socket", "ctl", "--access-logfile", "access")
+    server.get("/before")
+    wait_for(lambda: "/before" in (tmp_path / "access").read_text(), "the line")
+    (tmp_path / "access").rename(tmp_path / "access.1")
+    assert done(tmp_path, "-s", "ctl", "reopen") == "the log files are open anew\n"
+    assert (tmp_path / "access").read_text() == ""
+    wait_for(lambda: server.get("/after") and "/after" in (tmp_path / "access").read_text(),
+             "a line in the new file")
+
+
+def test_reopen_that_fails(gcorn, tmp_path):
+    (tmp_path / "logs").mkdir()
+    server = gcorn("hello", "--control-socket", "ctl", "--access-logfile", "logs/access")
+    (tmp_path / "logs").rename(tmp_path / "moved")
+    status, out, err = ctl(tmp_path, "-s", "ctl", "reopen")
+    assert (status, out) == (1, "") and "logs/access" in err
+    server.get("/kept")
+    wait_for(lambda: "/kept" in (tmp_path / "moved/access").read_text(), "the line in the old file")
+
+
+def test_config(gcorn, tmp_path):
+    settings = {"workers": 1, "bind": "127.0.0.1:0", "control_socket": "ctl", "timeout": "7s"}
+    write_config(tmp_path, raw_env="[PASSWORD=hunter2]", **settings)
+    gcorn("hello", "--backlog", "99", bare=True)
+
+    def rows():
+        out = done(tmp_path, "-s", "ctl", "--json", "config")
+        assert "hunter" not in out
+        return {row["key"]: row for row in json.loads(out)["settings"]}
+
+    first = rows()
+    assert first["timeout"] == {"key": "timeout", "value": "7s", "origin": "gunicorn-c.yaml:5",
+                                "is_secret": False, "is_changed": False, "was": None}
+    assert first["backlog"]["value"] == "99" and first["backlog"]["origin"] == "command line"
+    assert first["keepalive"]["origin"] == "default"
+    assert first["raw_env"]["is_secret"] is True and first["raw_env"]["value"] is None
+    assert not any(row["is_changed"] for row in first.values())
+    settings["timeout"] = "9s"
+    write_config(tmp_path, raw_env="[PASSWORD=hunter3]", **settings)
+    done(tmp_path, "-s", "ctl", "reload")
+    now = rows()
+    assert (now["timeout"]["value"], now["timeout"]["was"]) == ("9s", "7s")
+    assert {key for key, row in now.items() if row["is_changed"]} == {"timeout", "raw_env"}
+    assert now["raw_env"]["was"] is None
+    out = done(tmp_path, "-s", "ctl", "config")
+    assert re.search(r"^timeout: 9s +# gunicorn-c.yaml:5; at the start 7s$", out, re.M)
+    assert re.search(r"^# raw_env: not shown +# gunicorn-c.yaml:\d+; at the start another$", out, re.M)
+    assert "hunter" not in out
+    (tmp_path / "shown.yaml").write_text(out)
+    printed = run("-c", "shown.yaml", "--print-config", cwd=tmp_path)
+    assert printed.returncode == 0 and re.search(r"^timeout: 9s ", printed.stdout, re.M)
+    assert re.search(r"^backlog: 99 ", printed.stdout, re.M)
+
+
+# ---- patience -----------------------------------------------------------------------------------
+
+
+def test_a_reload_that_takes_longer_than_timeout(gcorn, app, tmp_path):
+    install(tmp_path / "app.so", app("probe"))
+    server = gcorn("app.so:handler", "--control-socket", "ctl")
+    install(tmp_path / "app.so", app("hooks", "-DSTUCK"))
+    status, out, err = ctl(tmp_path, "-s", "ctl", "--timeout", "200ms", "reload")
+    assert (status, out) == (4, "") and "it takes longer" in err
+    assert status_of(tmp_path)["state"] == "reloading"
+    server.kill(signal.SIGINT)
+
+
+def test_a_server_that_is_stopped(server):
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        for command in ("status", "reload"):
+            start = time.monotonic()
+            status, out, err = ctl(server.dir, "-s", "ctl", command, "--timeout", "300ms")
+            assert (status, out) == (4, "") and "no answer from the server at ctl" in err
+            assert time.monotonic() - start >= 0.3
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    assert status_of(server.dir)["state"] in ("serving", "reloading")
+
+
+def test_a_reload_waits_no_longer_for_a_server_that_is_stopped(server):
+    """Without a timeout: a long reload is waited for, a dead master is not."""
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        with start_ctl(server.dir, "-s", "ctl", "reload") as process:
+            out, err = process.communicate(timeout=10 + PATIENCE)
+        assert (process.returncode, out) == (4, "") and "it does not respond" in err
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+# ---- the live screen ----------------------------------------------------------------------------
+
+
+class Screen:
+    """gcornctl on a terminal of its own."""
+
+    ENTERED, LEFT = "\x1b[?1049h", "\x1b[?1049l"
+
+    def __init__(self, directory, *args, rows=24, columns=100, env=None):
+        self.terminal, self.tty = pty.openpty()
+        self.resize(rows, columns)
+        self.found = termios.tcgetattr(self.tty)
+        self.text = ""
+
+        def take_terminal():
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        self.process = subprocess.Popen(  # pylint: disable=consider-using-with
+            [GCORNCTL, *map(str, args)], cwd=directory, preexec_fn=take_terminal,
+            env=clean_environment({"TERM": "xterm", "NO_COLOR": "", **(env or {})}),
+            stdin=self.tty, stdout=self.tty, stderr=self.tty)
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.tty, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def press(self, keys):
+        os.write(self.terminal, keys.encode())
+
+    def read(self):
+        while select.select([self.terminal], [], [], 0)[0]:
+            self.text += os.read(self.terminal, 65536).decode("utf-8", "replace")
+        return self.text
+
+    def wait(self, pattern, after=0):
+        """A match in what has come since."""
+        return wait_for(lambda: re.search(pattern, self.read()[after:]), f"{pattern!r} on the screen")
+
+    def frames(self, after=0):
+        """The whole pictures, each a list of lines without what is no text; not the last one, which
+        may still be coming."""
+        pictures = self.read()[after:].split("\x1b[H")[1:-1]
+        return [[re.sub(r"\x1b\[[\d?]*[A-Za-z]|\r", "", line) for line in picture.split("\r\n")]
+                for picture in pictures]
+
+    def wait_frame(self, is_it, what, after=0):
+        return wait_for(lambda: next((f for f in self.frames(after) if is_it(f)), None), what)
+
+    @property
+    def is_raw(self):
+        return not termios.tcgetattr(self.tty)[3] & termios.ICANON
+
+    def assert_restored(self):
+        assert termios.tcgetattr(self.tty) == self.found
+        text = self.read()
+        assert text.count(self.ENTERED) == text.count(self.LEFT)
+        assert text.count("\x1b[?25l") == text.count("\x1b[?25h")
+        assert text.count("\x1b[?7l") == text.count("\x1b[?7h")
+
+    def end(self):
+        status = self.process.wait(PATIENCE)
+        self.assert_restored()
+        return status
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.terminal)
+        os.close(self.tty)
+
+
+@pytest.fixture
+def screen(server):
+    """gcornctl top, when it has drawn its first picture."""
+    made = []
+
+    def show(*args, **options):
+        made.append(Screen(server.dir, "-s", "ctl", "top", *args, **options))
+        made[-1].wait("q quit")
+        return made[-1]
+
+    yield show
+    for each in made:
+        each.close()
+
+
+def test_screen(server, screen):
+    live = screen(rows=20, columns=100)
+    assert live.is_raw and live.text.startswith(Screen.ENTERED)
+    frame = live.wait_frame(lambda f: True, "a picture")
+    assert len(frame) == 20 and all(len(line) <= 100 for line in frame)
+    assert re.match(rf"gcorn +\S+, serving, pid {server.pid}, up ", frame[0])
+    title = next(i for i, line in enumerate(frame) if line.startswith("WORKER"))
+    assert [line.split()[1] for line in frame[title + 1:title + 3]] == [
+        str(w["pid"]) for w in status_of(server.dir)["workers"]]
+    assert frame[title + 3] == "" and frame[-1].startswith("q quit")
+    held = Held(server)  # it is live
+    live.wait_frame(lambda f: any(re.search(r"calling .* GET /hold for ", line) for line in f),
+                    "the request")
+    held.let_go()
+    live.press("q")
+    assert live.end() == 0
+
+
+def test_screen_is_redrawn_when_resized(screen):
+    live = screen(rows=24, columns=100)
+    mark = len(live.read())
+    live.resize(8, 30)
+    frame = live.wait_frame(lambda f: len(f) == 8, "a small picture", after=mark)
+    assert all(len(line) <= 30 for line in frame)
+    assert re.match(r"\.\.\. and \d+ more", frame[6])
+    live.resize(1, 1)
+    live.wait_frame(lambda f: max(map(len, f)) <= 16 and len(f) == 2, "a tiny one", after=mark)
+    live.resize(40, 200)
+    frame = live.wait_frame(lambda f: len(f) == 40, "a great one", after=mark)
+    assert any(line.startswith("WORKER") and line.endswith("REQUEST") for line in frame)
+    live.press("q")
+    assert live.end() == 0
+
+
+def test_screen_sorts(server, screen):
+    live = screen()
+    held = Held(server)
+    pid = next(w["pid"] for w in status_of(server.dir)["workers"] if w["request"])
+    for key, name in ("r", "requests"), ("c", "CPU"), ("m", "memory"), ("t", "time of request"):
+        mark = len(live.read())
+        live.press(key)
+        live.wait(f"by {name};", after=mark)
+    # its number may be the first or the second
+    live.wait_frame(lambda f: any(re.match(r"WORKER", a) and f" {pid} " in b
+                                  for a, b in zip(f, f[1:])), "the longest request first",
+                    after=mark)
+    live.press("xyn")
+    live.wait("by number;", after=mark)
+    held.let_go()
+    live.press("q")
+    assert live.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+def test_screen_ends_by_a_signal(screen, number):
+    live = screen()
+    assert live.is_raw
+    os.kill(live.process.pid, number)
+    assert live.end() == -number
+
+
+def test_screen_ends_by_control_c(screen):
+    live = screen()
+    live.press("\x03")
+    assert live.end() == -signal.SIGINT
+
+
+def test_screen_is_suspended_and_resumed(screen):
+    live = screen()
+    live.press("\x1a")
+    wait_for(lambda: Process(live.process.pid).state == "T", "it to stop")
+    live.assert_restored()
+    mark = len(live.read())
+    os.kill(live.process.pid, signal.SIGCONT)
+    live.wait("q quit", after=mark)
+    assert live.is_raw and Screen.ENTERED in live.text[mark:]
+    live.press("q")
+    assert live.end() == 0
+
+
+def test_screen_while_the_server_is_stopped(server, screen):
+    live = screen()
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        live.wait("it does not respond")
+        live.press("c")
+        live.press("q")
+        assert live.end() == 0
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+def test_screen_outlives_the_server(gcorn, tmp_path):
+    server = gcorn("hello", "--control-socket", "ctl")
+    live = Screen(tmp_path, "-s", "ctl", "top")
+    try:
+        live.wait("q quit")
+        server.stop()
+        live.wait("cannot reach the server at ctl: No such file")
+        mark = len(live.read())
+        again = gcorn("hello", "--control-socket", tmp_path / "ctl")
+        live.wait(f"pid {again.pid}, ", after=mark)
+        live.wait("q quit", after=mark)
+        live.press("q")
+        assert live.end() == 0
+    finally:
+        live.close()
+
+
+def test_screen_colours(screen):
+    live = screen()
+    assert "\x1b[7mWORKER" in live.text
+    plain = screen(env={"NO_COLOR": "1"})
+    plain.wait("WORKER")
+    assert not re.search(r"\x1b\[[\d;]*m", plain.text)
+
+
+@pytest.mark.parametrize("name", ["dumb", ""])
+def test_a_terminal_without_screen(server, name):
+    """It is printed once."""
+    live = Screen(server.dir, "-s", "ctl", "top", env={"TERM": name})
+    try:
+        assert live.end() == 0
+        assert live.text.startswith("gcorn ") and "\x1b" not in live.text
+    finally:
+        live.close()
+
+
+def test_no_screen_without_a_server(tmp_path):
+    live = Screen(tmp_path, "-s", "ctl", "top")
+    try:
+        assert live.end() == 4
+        assert "cannot reach the server" in live.text and "\x1b" not in live.text
+    finally:
+        live.close()
+
+
 # ---- the socket ---------------------------------------------------------------------------------
 
 
@@ -459,6 +892,11 @@ def test_many_clients_at_once(server):
 
 @pytest.mark.parametrize("args", [
     [], ["stauts"], ["status", "reload"], ["--what", "status"], ["-s"], ["-s", "ctl"],
+    ["-s", "ctl", "workers"], ["-s", "ctl", "workers", "3"], ["-s", "ctl", "workers", "set"],
+    ["-s", "ctl", "workers", "set", "-1"], ["-s", "ctl", "workers", "+1", "+1"],
+    ["-s", "ctl", "workers", "set", "1", "2"], ["-s", "ctl", "status", "-1"],
+    ["-s", "ctl", "--once", "status"], ["-s", "ctl", "--timeout", "0", "status"],
+    ["-s", "ctl", "--timeout", "soon", "status"], ["-s", "ctl", "top", "--"] + ["--once"],
 ], ids=" ".join)
 def test_bad_usage(tmp_path, args):
     status, out, err = ctl(tmp_path, *args)
