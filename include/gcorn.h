@@ -28,7 +28,7 @@
  *   environ, a start_response or a body is called from there and from nowhere else. Any thread may
  *   call gcorn_now, gcorn_slot, gcorn_threads, gcorn_draining, gcorn_log(NULL, ...) and
  *   gcorn_metric_*. A thread
- *   that the application starts blocks all signals.
+ *   that the application starts blocks all signals but the fatal ones (SEGV, BUS, ILL, FPE, ABRT).
  * Errors.  int and ssize_t functions return -1 with errno set. A handler that returns NULL has
  *   failed: 500, whatever it started. So has a next that returns -1: 500, or a broken connection
  *   when bytes have left.
@@ -188,8 +188,8 @@ void gcorn_log(struct gcorn_environ *env, enum gcorn_level level, const char *fm
  * Make them once, in gcorn_on_worker_init or before. name is as Prometheus writes it, perhaps with
  * labels: "orders_total{kind=\"book\"}"; names of one family, which differ in their labels alone,
  * have the same help. Asking again for a name gives the same metric. bounds are the upper bounds of
- * the buckets, rising, at most 16; what is larger than the last is counted too. At most 64 metrics a
- * worker. NULL with errno: EINVAL (name, bounds, or the name is there as another kind), ENOSPC;
+ * the buckets, rising, at most 16; what is larger than the last is counted too. At most 64 metrics
+ * a worker. NULL with errno: EINVAL (name, bounds, or the name is there as another kind), ENOSPC;
  * the functions under it take NULL and do nothing, so a result need not be looked at. */
 struct gcorn_metric;
 struct gcorn_metric *gcorn_counter(const char *name, const char *help);

@@ -68,7 +68,7 @@ struct gcorn_environ {
     struct arena arena;
     const struct http_context *context;
     const struct http_peer *peer;
-    uint64_t id; /* gcorn.request_id, in hex for the application and the logs */
+    uint64_t id;  /* gcorn.request_id, in hex for the application and the logs */
     bool was_run; /* handed to the application */
     uint64_t input_offset;
 

@@ -2,8 +2,8 @@
  *
  * forwarded - what a proxy says about a request in header fields: the scheme, the client's address
  * (X-Forwarded-For), the path that the application is mounted at (SCRIPT_NAME), the request's id;
- * and which fields with '_' in their names reach the application. Fields of a sender that is not trusted say
- * nothing.
+ * and which fields with '_' in their names reach the application. Fields of a sender that is not
+ * trusted say nothing.
  *
  * Whether a sender is trusted is found out once a connection (forwarded_trusts). A request pays for
  * the rest only when one of its field names may be of interest: for the others it is a shift each.
@@ -31,9 +31,9 @@ struct forwarded_settings {
     struct forwarded_texts forwarded_allow_ips;
     struct forwarded_texts secure_scheme_headers; /* NAME=value */
     struct forwarded_texts forwarder_headers;
-    bool refuse_underscores; /* header_map refuse */
-    bool pass_underscores;   /* header_map dangerous; neither: drop */
-    bool remote_addr;        /* forwarded_remote_addr */
+    bool refuse_underscores;       /* header_map refuse */
+    bool pass_underscores;         /* header_map dangerous; neither: drop */
+    bool remote_addr;              /* forwarded_remote_addr */
     const char *request_id_header; /* "": none is read */
 };
 
@@ -68,7 +68,7 @@ struct forwarded {
     const char *scheme;
     const char *remote_addr;
     const char *script_name;
-    const char *path_info;  /* without script_name; set with it */
+    const char *path_info; /* without script_name; set with it */
     const char *request_id;
     const char *distrusted; /* a field that would have counted, had its sender been trusted */
 };

@@ -40,6 +40,8 @@ struct worker_proc {
     uint64_t ready_ms;   /* said READY; 0 while it has not */
     uint64_t heard_ms;   /* last heartbeat */
     bool failed_boot;    /* said why it cannot boot */
+    bool crashed;        /* dies of a signal or exit(); its death has been noted */
+    bool reported;       /* and the log says all about it */
     bool recycle;        /* has served enough: to be replaced as if its generation were old */
     bool hurried;        /* retiring, and told to keep nobody waiting for its idle connections */
 

@@ -17,13 +17,15 @@
 #include "base/util.h"
 #include "master/output.h"
 #include "master/reload.h"
+#include "master/report.h"
 #include "master/spawn.h"
 #include "master/state.h"
 #include "system/process.h"
 
 enum {
     KILL_GRACE_MS = 2000, /* from SIGABRT to SIGKILL */
-    QUIT_MS = 2000,       /* a quick stop is over by then */
+    CRASH_MS = 10000, /* a crashed worker answers its clients, is explained, and dumps its core */
+    QUIT_MS = 2000,   /* a quick stop is over by then */
     SPAWN_RETRY_MS = 1000,
 };
 
@@ -84,36 +86,14 @@ void proc_hurry(struct worker_proc *w)
     proc_order(w, DOWN_RETIRE, w->settings->config.keepalive_drain_ms);
 }
 
-/* What the slot says the worker is doing, as a text for the log. */
-static void describe_request(const struct master *m, const struct worker_proc *w,
-                             struct strbuf *out)
+static struct slot *slot_of(const struct master *m, const struct worker_proc *w)
 {
-    const struct slot *s = scoreboard_slot(m->scoreboard, (unsigned)(w - m->plan.procs));
-    char method[sizeof(s->method)], target[sizeof(s->target)], peer[sizeof(s->peer)];
-    char id[SLOT_GIVEN_ID_SIZE];
-
-    if (slot_get_text(s->method, sizeof(s->method), method, sizeof(method)) == 0) {
-        strbuf_addstr(out, "no request");
-        return;
-    }
-    (void)slot_get_text(s->target, sizeof(s->target), target, sizeof(target));
-    (void)slot_get_text(s->peer, sizeof(s->peer), peer, sizeof(peer));
-    target[strcspn(target, "?")] = '\0'; /* queries carry secrets */
-    (void)slot_get_request_id(s, id, sizeof(id));
-    strbuf_addf(out, "%s %s of %s, request %s", method, target, *peer ? peer : "a unix peer", id);
+    return scoreboard_slot(m->scoreboard, (unsigned)(w - m->plan.procs));
 }
 
 static void condemn(struct master *m, struct worker_proc *w, enum verdict verdict, uint64_t ms)
 {
-    struct strbuf what = {0};
-
-    describe_request(m, w, &what);
-    if (verdict == VERDICT_CALL_TOO_LONG)
-        log_critical("WORKER TIMEOUT (pid:%d) after %llu.%llu s in %s", (int)w->pid,
-                     (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100, what.data);
-    else
-        log_critical("WORKER SILENT (pid:%d): its loop is dead; last: %s", (int)w->pid, what.data);
-    strbuf_release(&what);
+    report_condemned(w, slot_of(m, w), verdict, ms);
     kill_worker(w, SIGABRT, now_ms() + KILL_GRACE_MS);
 }
 
@@ -218,6 +198,41 @@ static void worker_ready(struct master *m, struct worker_proc *w)
         reload_commit(m);
 }
 
+/* For how soon its number is tried again. */
+static void note_death(struct master *m, const struct worker_proc *w)
+{
+    uint64_t now = now_ms();
+
+    if (w->phase != PROC_RETIRING && w->generation == m->plan.generation)
+        plan_note_death(&m->plan.backoffs[w->number], w->ready_ms > 0 ? now - w->ready_ms + 1 : 0,
+                        now);
+}
+
+/* A signal or exit() ends it. Its place is filled while it still answers its clients. */
+static void worker_dying(struct master *m, struct worker_proc *w)
+{
+    if (w->phase != PROC_READY && w->phase != PROC_RETIRING)
+        return; /* we have sent the signal, or it is not even READY: its end says all */
+    note_death(m, w);
+    w->crashed = true;
+    w->phase = PROC_KILLING;
+    w->deadline_ms = now_ms() + CRASH_MS;
+}
+
+static void report_crash_once(struct master *m, struct worker_proc *w)
+{
+    if (!w->reported)
+        report_crash(w, slot_of(m, w));
+    w->reported = true;
+}
+
+static void worker_crashed(struct master *m, struct worker_proc *w)
+{
+    if (w->crashed)
+        report_crash_once(m, w);
+    proc_order(w, DOWN_GO, 0);
+}
+
 /* Takes what it has said. 0, or -1 with errno: nothing more will come (channel_recv_up). */
 static int take_messages(struct master *m, struct worker_proc *w)
 {
@@ -230,6 +245,8 @@ static int take_messages(struct master *m, struct worker_proc *w)
         case UP_HEARTBEAT: w->heard_ms = now_ms(); break;
         case UP_BOOTFAIL: boot_failed(m, w, message.text); break;
         case UP_RECYCLE: recycle(w, message.text); break;
+        case UP_DYING: worker_dying(m, w); break;
+        case UP_CRASHED: worker_crashed(m, w); break;
         }
     }
     return got;
@@ -265,34 +282,12 @@ static void on_up(struct ev_loop *loop, struct ev_io *io, int revents)
     master_reconcile(m);
 }
 
-static void log_death(const struct master *m, const struct worker_proc *w, int status)
-{
-    struct strbuf what = {0};
-    const struct slot *s = scoreboard_slot(m->scoreboard, (unsigned)(w - m->plan.procs));
-
-    if (atomic_load(&s->call_started_ms) != 0) {
-        strbuf_addstr(&what, " while it ran ");
-        describe_request(m, w, &what);
-    }
-    const char *during = what.data ? what.data : "";
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && w->phase != PROC_KILLING)
-        log_errorx("Worker (pid:%d) was sent SIGKILL! Perhaps out of memory?%s", (int)w->pid,
-                   during);
-    else if (WIFSIGNALED(status))
-        log_errorx("Worker (pid:%d) was sent SIG%s!%s", (int)w->pid,
-                   sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?", during);
-    else if (WEXITSTATUS(status) != 0 || w->phase == PROC_READY)
-        log_errorx("Worker (pid:%d) exited with code %d%s", (int)w->pid, WEXITSTATUS(status),
-                   during);
-    strbuf_release(&what);
-}
-
 /* Writes the access log lines that it left in its slot, once: nobody reads the slot before the next
  * worker has it empty. The lines are the worker's own, however broken it was: it could have written
  * them itself. */
 static void write_last_lines(const struct master *m, const struct worker_proc *w)
 {
-    struct slot *s = scoreboard_slot(m->scoreboard, (unsigned)(w - m->plan.procs));
+    struct slot *s = slot_of(m, w);
     int fd = w->settings->access_fd;
     char lines[SLOT_LOG_SIZE];
     size_t len = slot_get_log(s, lines, sizeof(lines));
@@ -306,8 +301,6 @@ static void write_last_lines(const struct master *m, const struct worker_proc *w
 
 static void worker_died(struct master *m, struct worker_proc *w, int status)
 {
-    uint64_t now = now_ms();
-
     (void)take_messages(m, w); /* its last words, and its application's */
     output_end(w->output);
     w->output = NULL;
@@ -321,12 +314,13 @@ static void worker_died(struct master *m, struct worker_proc *w, int status)
             (void)error_set(&err, EXIT_APP, "it exited with code %d before it was ready",
                             WEXITSTATUS(status));
         boot_failed(m, w, err.text);
+    } else if (w->crashed) {
+        report_crash_once(m, w); /* it did not come to say that it had answered */
     } else if (!w->failed_boot) {
-        log_death(m, w, status);
+        report_death(w, slot_of(m, w), status);
     }
-    if (w->phase != PROC_RETIRING && w->generation == m->plan.generation)
-        plan_note_death(&m->plan.backoffs[w->number], w->ready_ms > 0 ? now - w->ready_ms + 1 : 0,
-                        now);
+    if (!w->crashed)
+        note_death(m, w);
     write_last_lines(m, w);
     ev_io_stop(m->loop, &w->up);
     spawn_forget(w);

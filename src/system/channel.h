@@ -21,6 +21,8 @@ enum up_type {
     UP_READY = 1, /* booted, accepts connections */
     UP_HEARTBEAT, /* the loop turns */
     UP_BOOTFAIL,  /* cannot serve; the text says why */
+    UP_DYING,     /* by a fatal signal or exit(); its slot says more */
+    UP_CRASHED,   /* has answered its clients, and waits for its stacks to be taken: DOWN_GO */
     UP_RECYCLE,   /* asks to be replaced; the text says why (max_requests, a full heap) */
 };
 
@@ -34,6 +36,7 @@ enum down_type {
     DOWN_STOP,       /* the server stops: finish what runs. ms likewise */
     DOWN_QUIT,       /* leave now */
     DOWN_REOPEN,     /* use these logs from now on: fds[0] error log, fds[1] access log */
+    DOWN_GO,         /* nothing more is wanted of a crashed worker */
     DOWN_CLOSE,      /* go on, but let every answer say Connection: close: the server stops soon */
 };
 

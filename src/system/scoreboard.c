@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * See scoreboard.h. Layout: one page of header, then the slots, each some pages, so that two workers
- * never write the same cache line or page; a page takes memory when it is first written. What the master relies on (the count, the mapping's
- * size) is kept in its own memory: workers can write the header too.
+ * See scoreboard.h. Layout: one page of header, then the slots, each some pages, so that two
+ * workers never write the same cache line or page; a page takes memory when it is first written.
+ * What the master relies on (the count, the mapping's size) is kept in its own memory: workers can
+ * write the header too.
  */
 #include "system/scoreboard.h"
 
@@ -145,7 +146,10 @@ void slot_reset(struct slot *s)
     memset(s->metrics, 0, metrics * sizeof(s->metrics[0]));
     if (metrics > 0)
         atomic_store(&s->metric_count, 0);
+    if (atomic_load(&s->crash.stage) != CRASH_NONE)
+        memset(&s->crash, 0, sizeof(s->crash));
     memset(s, 0, offsetof(struct slot, log));
+    s->client_fd = -1;
 }
 
 void slot_set_text(char *field, size_t field_size, const char *text, size_t len)

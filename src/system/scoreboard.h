@@ -53,10 +53,10 @@ struct slot_counts {
     uint64_t connections;
     uint64_t bytes_in;
     uint64_t bytes_out;
-    uint64_t fair_closes;    /* connections let go by fair_close */
-    uint64_t shed;           /* requests answered 503 for queue_timeout */
-    uint64_t gone;           /* requests not run because the client had left */
-    uint64_t log_lines_lost; /* of the access log: nobody read them */
+    uint64_t fair_closes;        /* connections let go by fair_close */
+    uint64_t shed;               /* requests answered 503 for queue_timeout */
+    uint64_t gone;               /* requests not run because the client had left */
+    uint64_t log_lines_lost;     /* of the access log: nobody read them */
     struct slot_times durations; /* of the answered ones, from the head's arrival on */
     struct slot_times queued;    /* before a call, since the request's last bytes came */
     uint64_t by_status[SLOT_STATUS_MAX - SLOT_STATUS_MIN + 1];
@@ -75,6 +75,39 @@ struct slot_metric {
     _Atomic uint64_t buckets[SLOT_METRIC_BOUNDS + 1]; /* not cumulative; the last is for the rest */
 };
 
+enum slot_crash_stage {
+    CRASH_NONE,
+    CRASH_BEGUN,    /* the facts are there; clients are being answered */
+    CRASH_ANSWERED, /* they have been: only the client_* and others_* fields came after the facts */
+};
+
+/* What the client of the request that ran was told. */
+enum slot_crash_client {
+    CRASH_CLIENT_NONE,     /* no request ran */
+    CRASH_CLIENT_ANSWERED, /* with client_status: no byte of its answer had left */
+    CRASH_CLIENT_CUT,      /* its answer ends early, and its framing shows that */
+    CRASH_CLIENT_RESET,    /* its answer would have looked whole, so the connection was reset */
+    CRASH_CLIENT_LOST,     /* nothing: it did not take it in time */
+};
+
+/* A worker's last words, from its signal handler: for the master, which explains them. */
+struct slot_crash {
+    _Atomic uint32_t stage; /* stored last, with release order */
+    int32_t signal;         /* 0: exit() was called */
+    int32_t code;           /* si_code; of exit() its status */
+    int32_t sender;         /* pid that sent the signal, if one did */
+    int32_t tid;            /* the thread's */
+    uint32_t client;        /* enum slot_crash_client */
+    uint32_t client_status;
+    uint32_t others_answered; /* connections that were told 503 */
+    uint32_t others_cut;      /* connections whose answer could not be finished */
+    uint32_t stack_len;
+    uint64_t address; /* of the fault */
+    uint64_t ip, sp, fp;
+    uint64_t at_ms;
+    unsigned char stack[1536]; /* from sp on: where nobody may look from outside */
+};
+
 struct slot {
     int32_t pid;
     uint32_t generation;
@@ -91,6 +124,8 @@ struct slot {
     char peer[64];
     char given_id[SLOT_GIVEN_ID_SIZE]; /* X-Request-ID of a trusted proxy, instead; "": none */
     uint32_t target_len;               /* before it was cut */
+    int32_t client_fd; /* the worker's descriptor of the client that waits for its answer's first
+                          byte, and for no earlier answer; -1: there is none */
 
     _Atomic uint32_t log_len; /* stored last, with release order: a crash finds whole lines */
     uint64_t connections_open;
@@ -101,6 +136,8 @@ struct slot {
 
     _Atomic uint32_t metric_count; /* stored last, when the metric is whole */
     struct slot_metric metrics[SLOT_METRICS];
+
+    struct slot_crash crash;
 };
 _Static_assert(sizeof(struct slot) <= SLOT_SIZE, "slots are shared between versions of gcorn");
 

@@ -99,6 +99,7 @@ void conn_drop(struct conn *c)
 
     conn_set_state(c, CONN_FREE);
     fd_close(&c->fd);
+    c->runs = false;
     if (is_answering(c))
         worker_note_answer(w, c->env, w->now_ns - c->request_ns);
     if (c->env)
@@ -181,6 +182,7 @@ static void end_answer(struct conn *c)
     struct worker *w = worker_of(c);
     struct gcorn_environ *env = c->env;
 
+    c->runs = false;
     if (env->response.close || env->response.broken)
         c->closing = true;
     /* by saying so, the client sends nothing more (RFC 9112 9.6); but old ones send a CRLF behind a
@@ -201,8 +203,10 @@ static void next_piece(struct conn *c)
     bool calls = env->response.body->kind == BODY_ITER;
 
     if (calls)
-        worker_call_begin(w, env);
+        worker_call_begin(w, c, env);
     c->more = response_next(env, &c->out, &c->piece, &c->piece_len);
+    c->answer_begun = true;
+    c->close_delimited = env->response.framing == FRAMING_CLOSE;
     if (calls)
         (void)worker_call_end(w);
 }
@@ -348,7 +352,10 @@ static void conn_answer(struct conn *c)
     worker_note_run(w, queued_ns);
     if (env->request.forwarded && env->request.forwarded->distrusted)
         peer_log_distrust(&c->peer, &w->peers, env->request.forwarded->distrusted);
-    worker_call_begin(w, env);
+    c->runs = true;
+    c->answer_begun = c->close_delimited = false;
+    c->is_head = env->request.is_head;
+    worker_call_begin(w, c, env);
     if (w->app.on_pre_request)
         w->app.on_pre_request(env);
     response_run(env, w->app.handler);
@@ -612,7 +619,7 @@ void conn_open(struct worker *w, int fd, const struct listener *l, const void *a
     ev_init(&c->io, on_io);
     c->io.data = w;
     c->fd = fd;
-    c->closing = c->peer_ended = c->more = false;
+    c->closing = c->peer_ended = c->more = c->runs = c->is_head = false;
     c->may_have_queued = w->is_busy;
     c->request_ns = w->now_ns;
     c->arrived_ns = w->now_ns - worker_waited_ms(w) * 1000000;

@@ -40,11 +40,17 @@ struct conn {
     uint64_t serial;   /* the how-many-eth of the worker: never reused, unlike its place */
     int fd;
     enum conn_state state;
-    bool closing;      /* no further request is taken */
-    bool peer_ended;   /* the client has sent its last byte */
-    bool more;         /* the answer has further pieces */
+    bool closing;         /* no further request is taken */
+    bool peer_ended;      /* the client has sent its last byte */
+    bool more;            /* the answer has further pieces */
     bool may_have_queued; /* to be accepted, and nothing was read from it yet */
-    uint32_t lingered; /* bytes thrown away while lingering */
+    uint32_t lingered;    /* bytes thrown away while lingering */
+
+    /* For a crash, which may not trust env's memory. */
+    bool runs;            /* env's request has been given to the application */
+    bool answer_begun;    /* its answer's head has left the application's hands */
+    bool close_delimited; /* and ends with the connection */
+    bool is_head;         /* the answer has no body */
 
     struct gcorn_environ *env; /* the request that is coming or being answered; NULL when none */
     uint64_t request_ns;       /* when its first bytes were read */

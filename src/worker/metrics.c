@@ -159,8 +159,7 @@ void gcorn_metric_add(struct gcorn_metric *metric, double amount)
 {
     struct slot_metric *m = (struct slot_metric *)metric;
 
-    if (!m || isnan(amount) || m->type == SLOT_HISTOGRAM ||
-        (m->type == SLOT_COUNTER && amount < 0))
+    if (!m || isnan(amount) || m->type == SLOT_HISTOGRAM || (m->type == SLOT_COUNTER && amount < 0))
         return;
     add(&m->value, amount);
 }

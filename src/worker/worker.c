@@ -31,6 +31,7 @@
 #include "base/util.h"
 #include "gcorn.h"
 #include "system/process.h"
+#include "worker/crash.h"
 #include "worker/metrics.h"
 
 enum {
@@ -85,9 +86,18 @@ static void note_request(struct slot *s, const struct gcorn_environ *env)
     slot_set_text(s->given_id, sizeof(s->given_id), given ? given : "", given ? strlen(given) : 0);
 }
 
-void worker_call_begin(struct worker *w, const struct gcorn_environ *env)
+/* The master can answer in the worker's place, but never ahead of earlier answers. */
+static int32_t answerable_fd(const struct conn *c)
+{
+    return c && !c->answer_begun && c->out.len == c->out_sent ? c->fd : -1;
+}
+
+void worker_call_begin(struct worker *w, struct conn *c, const struct gcorn_environ *env)
 {
     struct slot *s = w->slot;
+
+    w->serving = c;
+    s->client_fd = answerable_fd(c);
 
     if (s->request_id != env->id)
         note_request(s, env);
@@ -172,7 +182,7 @@ void worker_give_environ(struct worker *w, struct gcorn_environ *env)
     if (answered && ++w->run_count == w->recycle_at)
         (void)channel_send_up(w->args->channel.up_write, UP_RECYCLE, "max_requests"); /* it fits */
     if (has_hook || environ_has_code(env)) {
-        worker_call_begin(w, env);
+        worker_call_begin(w, NULL, env);
         response_close(env);
         if (has_hook)
             w->app.on_post_request(env);
@@ -305,6 +315,7 @@ static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
 
 static void __attribute__((noreturn)) leave(struct worker *w, int status)
 {
+    crash_expect_exit();
     accesslines_write(&w->access_lines);
     if (w->app.on_worker_exit)
         w->app.on_worker_exit();
@@ -340,6 +351,7 @@ static void obey(struct worker *w, const struct down_message *m)
     case DOWN_QUIT: leave(w, EXIT_STOPPED); break;
     case DOWN_REOPEN: reopen_logs(w, m); break;
     case DOWN_CLOSE: w->answers_close = true; break;
+    case DOWN_GO: break; /* for crash.c alone */
     }
 }
 
@@ -382,6 +394,7 @@ static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int reven
     (void)loop;
     (void)revents;
     atomic_store_explicit(&w->slot->loop_ms, now_ms(), memory_order_relaxed);
+    crash_check();
     (void)channel_send_up(w->args->channel.up_write, UP_HEARTBEAT, NULL); /* the next one will do */
 }
 
@@ -419,19 +432,6 @@ static void on_term(int signal_number)
     errno = saved_errno;
 }
 
-/* From the master, because a call took too long. */
-static void on_abort(int signal_number, siginfo_t *info, void *context)
-{
-    (void)context;
-    if (getpid() == the_pid && the_worker->app.on_worker_abort)
-        the_worker->app.on_worker_abort();
-    if (getpid() == the_pid && info->si_code == SI_USER &&
-        info->si_pid == the_worker->args->master_pid)
-        _exit(EXIT_FAILED);
-    (void)signal(signal_number, SIG_DFL);
-    (void)raise(signal_number);
-}
-
 /* By a person: this worker is to go. Its replacement first, so that nobody is refused meanwhile. */
 static void on_told_to_stop(struct ev_loop *loop, struct ev_async *async, int revents)
 {
@@ -455,14 +455,12 @@ static void catch_signals_for_master(void)
         (void)sigaction(for_master[i], &action, NULL); /* cannot fail: the numbers are valid */
 }
 
-/* Until these are caught, TERM and ABRT end a worker that boots. */
-static void catch_own_signals(void)
+/* Until it is caught, TERM ends a worker that boots. */
+static void catch_term(void)
 {
-    struct sigaction action = {.sa_handler = on_term, .sa_flags = SA_RESTART};
+    const struct sigaction action = {.sa_handler = on_term, .sa_flags = SA_RESTART};
 
     (void)sigaction(SIGTERM, &action, NULL);
-    action = (struct sigaction){.sa_sigaction = on_abort, .sa_flags = SA_SIGINFO};
-    (void)sigaction(SIGABRT, &action, NULL);
 }
 
 /* ---- booting ----------------------------------------------------------------------------- */
@@ -636,7 +634,7 @@ static int ask_app(struct worker *w, const char *path)
     (void)request_feed(&env->request, text.data, text.len);
     int status = env->request.refusal;
     if (env->request.state == REQUEST_DONE) {
-        worker_call_begin(w, env);
+        worker_call_begin(w, NULL, env);
         response_run(env, w->app.handler);
         while (response_next(env, &text, &piece, &len))
             strbuf_reset(&text); /* nobody reads it */
@@ -692,7 +690,8 @@ void worker_run(const struct worker_args *args)
     worker_look_at_clock(w);
     load_app(w);
     check_canary(w);
-    catch_own_signals();
+    catch_term();
+    crash_init(w);
     start_watchers(w);
     w->slot->state = SLOT_IDLE;
     (void)channel_send_up(args->channel.up_write, UP_READY, NULL); /* the pipe is empty */

@@ -88,6 +88,8 @@ struct worker {
     struct fair fair;
     uint64_t last_call_ns; /* how long the last call took */
 
+    struct conn *serving; /* while a call for a request runs: whose */
+
     char *in;          /* WORKER_IN_SIZE bytes that every read goes to */
     struct strbuf out; /* lent to the connection that is being served */
     struct gcorn_environ *spare[WORKER_SPARE_ENVIRONS];
@@ -114,9 +116,10 @@ void worker_run(const struct worker_args *args) __attribute__((noreturn));
 
 /* ---- for conn.c -------------------------------------------------------------------------- */
 
-/* Brackets every stay in application code; they do not nest. worker_call_end returns how long it
+/* Brackets every stay in application code; they do not nest. c is the connection whose request is
+ * served, NULL when it is over, or has none. worker_call_end returns how long it
  * took, in nanoseconds. */
-void worker_call_begin(struct worker *w, const struct gcorn_environ *env);
+void worker_call_begin(struct worker *w, struct conn *c, const struct gcorn_environ *env);
 uint64_t worker_call_end(struct worker *w);
 
 /* Takes the time: at the start of every callback. */

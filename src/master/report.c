@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See report.h.
+ */
+#include "master/report.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/log.h"
+#include "base/strbuf.h"
+#include "base/util.h"
+#include "system/process.h"
+#include "system/scoreboard.h"
+
+void report_add_request(struct strbuf *out, const struct slot *s)
+{
+    char method[sizeof(s->method)], target[sizeof(s->target)], peer[sizeof(s->peer)];
+    char id[SLOT_GIVEN_ID_SIZE];
+
+    if (slot_get_text(s->method, sizeof(s->method), method, sizeof(method)) == 0) {
+        strbuf_addstr(out, "no request");
+        return;
+    }
+    (void)slot_get_text(s->target, sizeof(s->target), target, sizeof(target));
+    (void)slot_get_text(s->peer, sizeof(s->peer), peer, sizeof(peer));
+    target[strcspn(target, "?")] = '\0'; /* queries carry secrets */
+    (void)slot_get_request_id(s, id, sizeof(id));
+    strbuf_addf(out, "%s %s of %s, request %s", method, target, *peer ? peer : "a unix peer", id);
+}
+
+void report_condemned(const struct worker_proc *w, const struct slot *s, enum verdict verdict,
+                      uint64_t ms)
+{
+    struct strbuf what = {0};
+
+    report_add_request(&what, s);
+    if (verdict == VERDICT_CALL_TOO_LONG)
+        log_critical("WORKER TIMEOUT (pid:%d) after %llu.%llu s in %s", (int)w->pid,
+                     (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100, what.data);
+    else
+        log_critical("WORKER SILENT (pid:%d): its loop is dead; last: %s", (int)w->pid, what.data);
+    strbuf_release(&what);
+}
+
+/* ---- a crash ----------------------------------------------------------------------------- */
+
+/* Where the fault was, for signals that have a place. */
+static void add_fault(struct strbuf *out, const struct slot_crash *c, pid_t pid)
+{
+    unsigned long long address = c->address;
+
+    if (c->code <= 0 && c->sender == pid)
+        strbuf_addstr(out, " Raised by itself;");
+    else if (c->code <= 0 && c->sender != 0)
+        strbuf_addf(out, " Sent by pid %d;", c->sender);
+    else if (c->signal == SIGSEGV && c->code == SEGV_MAPERR)
+        strbuf_addf(out, " Nothing is mapped at address 0x%llx;", address);
+    else if (c->signal == SIGSEGV && c->code == SEGV_ACCERR)
+        strbuf_addf(out, " No access to address 0x%llx;", address);
+    else if (c->signal == SIGSEGV && c->code == SI_KERNEL)
+        strbuf_addstr(out, " At an address that is none;");
+    else if (c->signal == SIGFPE && c->code == FPE_INTDIV)
+        strbuf_addf(out, " Division by zero at 0x%llx;", address);
+    else if (c->signal == SIGBUS || c->signal == SIGILL || c->signal == SIGFPE)
+        strbuf_addf(out, " At address 0x%llx;", address);
+}
+
+static void add_client(struct strbuf *out, const struct slot_crash *c)
+{
+    switch (c->client) {
+    case CRASH_CLIENT_ANSWERED:
+        strbuf_addf(out, "; the client was answered %u", c->client_status);
+        break;
+    case CRASH_CLIENT_CUT: strbuf_addstr(out, "; its answer was cut short"); break;
+    case CRASH_CLIENT_RESET:
+        strbuf_addstr(out, "; its connection was reset amid the answer");
+        break;
+    case CRASH_CLIENT_LOST:
+        strbuf_addf(out, "; the client did not take its %u", c->client_status);
+        break;
+    default: break;
+    }
+    if (c->others_answered > 0)
+        strbuf_addf(out, "; %u other connections were answered 503", c->others_answered);
+    if (c->others_cut > 0)
+        strbuf_addf(out, "; %u other answers were cut short", c->others_cut);
+}
+
+static void add_memory(struct strbuf *out, pid_t pid)
+{
+    uint64_t size;
+
+    if (process_private_memory(pid, &size) == 0)
+        strbuf_addf(out, "; memory %llu.%llu MiB", (unsigned long long)size >> 20,
+                    (unsigned long long)(size >> 10) % 1024 * 10 / 1024);
+}
+
+/* What ran, for how long, and the how-many-eth it was. */
+static void add_call(struct strbuf *out, const struct slot *s, const struct slot_crash *c)
+{
+    uint64_t since = atomic_load(&s->call_started_ms);
+    uint64_t ms = c->at_ms > since ? c->at_ms - since : 0;
+
+    if (since == 0) {
+        strbuf_addstr(out, " Between two calls; the last one was for ");
+        report_add_request(out, s);
+        return;
+    }
+    strbuf_addf(out, " %llu.%03llu s into ", (unsigned long long)ms / 1000,
+                (unsigned long long)ms % 1000);
+    report_add_request(out, s);
+    strbuf_addf(out, ", number %llu of this worker",
+                (unsigned long long)*(const volatile uint64_t *)&s->counts.requests + 1);
+}
+
+static const char *signal_name(int number)
+{
+    const char *name = number > 0 ? sigabbrev_np(number) : NULL;
+
+    return name ? name : "?";
+}
+
+void report_crash(const struct worker_proc *w, const struct slot *s)
+{
+    struct slot_crash c = s->crash; /* a copy: read once */
+    struct strbuf text = {0};
+
+    if (c.signal == 0)
+        strbuf_addf(&text, "Worker (pid:%d) exited with code %d: the application called exit().",
+                    (int)w->pid, c.code & 0xff);
+    else
+        strbuf_addf(&text, "Worker (pid:%d) was sent SIG%s!", (int)w->pid, signal_name(c.signal));
+    add_fault(&text, &c, w->pid);
+    add_call(&text, s, &c);
+    add_memory(&text, w->pid);
+    add_client(&text, &c);
+    if (c.tid != w->pid)
+        strbuf_addf(&text, "; in thread %d", c.tid);
+    log_critical("%s", text.data);
+    strbuf_release(&text);
+}
+
+void report_death(const struct worker_proc *w, const struct slot *s, int status)
+{
+    struct strbuf what = {0};
+
+    if (atomic_load(&s->call_started_ms) != 0) {
+        strbuf_addstr(&what, " while it ran ");
+        report_add_request(&what, s);
+    }
+    const char *during = what.data ? what.data : "";
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && w->phase != PROC_KILLING)
+        log_errorx("Worker (pid:%d) was sent SIGKILL! Perhaps out of memory?%s", (int)w->pid,
+                   during);
+    else if (WIFSIGNALED(status))
+        log_errorx("Worker (pid:%d) was sent SIG%s!%s", (int)w->pid, signal_name(WTERMSIG(status)),
+                   during);
+    else if (WEXITSTATUS(status) != 0 || w->phase == PROC_READY)
+        log_errorx("Worker (pid:%d) exited with code %d%s", (int)w->pid, WEXITSTATUS(status),
+                   during);
+    strbuf_release(&what);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * report - what the log says about a worker that misbehaved: which request it ran, how it ended,
+ * what became of its clients.
+ *
+ * What a worker says of itself in its slot is untrusted: read once, cut, and shown, no more.
+ */
+#ifndef GCORN_MASTER_REPORT_H
+#define GCORN_MASTER_REPORT_H
+
+#include <stdint.h>
+
+#include "master/plan.h"
+
+struct slot;
+struct strbuf;
+
+/* Appends what the worker runs, or ran last: "GET /a of 127.0.0.1, request 00c0ffee12345678", or
+ * "no request". */
+void report_add_request(struct strbuf *out, const struct slot *s);
+
+/* The worker is to be killed, for this. ms: how long its call has lasted. */
+void report_condemned(const struct worker_proc *w, const struct slot *s, enum verdict verdict,
+                      uint64_t ms);
+
+/* It has crashed, and told its clients so; it still lives. */
+void report_crash(const struct worker_proc *w, const struct slot *s);
+
+/* It has ended with this status of waitpid(2). */
+void report_death(const struct worker_proc *w, const struct slot *s, int status);
+
+#endif

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See crash.h. Everything under on_fatal and on_exit_called is async-signal-safe. Its own faults
+ * end the process at once, for all signals are blocked in it; its own delays end by SIGALRM.
+ */
+#include "worker/crash.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "worker/worker.h"
+
+enum {
+    ALT_STACK_SIZE = 64 * 1024,
+    LINGER_MS = 50,        /* for clients to take their answers and to send what is on its way */
+    ROUND_NS = 500 * 1000, /* between two looks at all connections */
+    STACKS_MS = 3000,      /* for the master to take the stacks */
+    DEADLINE_S = 6,        /* for all of it */
+    PARK_MS = 20,          /* for the loop's thread, when another one crashed */
+};
+
+static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGSYS, SIGTRAP, SIGABRT};
+
+/* How far a connection is on its way out. */
+enum last_step {
+    LAST_DONE,
+    LAST_FLUSH,  /* its last bytes are being sent */
+    LAST_WATCH,  /* it has nothing; perhaps a request is on its way */
+    LAST_LINGER, /* our side is closed: reads on, so that nothing is reset */
+};
+
+struct last_words {
+    enum last_step step;
+    bool ends;           /* the connection, behind them */
+    bool resets;         /* the connection, instead of ending it in an orderly way */
+    const char *text[2]; /* behind what was unsent */
+    size_t left[2];
+};
+
+/* Apart from the heap, which may be broken by the time that it is needed. */
+static struct {
+    struct worker *worker;
+    struct slot *slot;
+    struct conn *conns;
+    size_t max_conns;
+    struct last_words *last; /* one a connection; no memory until it is written */
+    struct channel channel;
+    void (*abort_hook)(void);
+    pid_t pid, master_pid;
+    struct sigaction before[ARRAY_LEN(fatal_signals)];
+    bool said_stolen, said_blocked;
+    _Atomic bool expects_exit;
+    _Atomic pid_t dying; /* the thread that sees to it; 0: none */
+    _Atomic bool is_parked;
+} self;
+
+/* ---- the clients ------------------------------------------------------------------------- */
+
+#define CANNED(status, text)                                                                       \
+    "HTTP/1.1 " status "\r\nServer: gcorn\r\nConnection: close\r\nContent-Type: text/plain; "      \
+    "charset=utf-8\r\n" text
+
+static const struct canned {
+    int status;
+    const char *head, *body;
+} canned[] = {
+    {500, CANNED("500 Internal Server Error", "Content-Length: 26\r\n\r\n"),
+     "500 Internal Server Error\n"},
+    {503, CANNED("503 Service Unavailable", "Retry-After: 0\r\nContent-Length: 24\r\n\r\n"),
+     "503 Service Unavailable\n"},
+    {504, CANNED("504 Gateway Timeout", "Content-Length: 20\r\n\r\n"), "504 Gateway Timeout\n"},
+};
+
+enum { CANNED_500, CANNED_503, CANNED_504 };
+
+static struct last_words *last_of(const struct conn *c)
+{
+    return &self.last[c - self.conns];
+}
+
+/* Its answer, behind what is unsent. */
+static void add_canned(struct conn *c, unsigned which)
+{
+    struct last_words *last = last_of(c);
+
+    last->text[0] = canned[which].head;
+    last->text[1] = c->is_head ? "" : canned[which].body;
+    last->left[0] = strlen(last->text[0]);
+    last->left[1] = strlen(last->text[1]);
+    last->ends = true;
+    last->step = LAST_FLUSH;
+}
+
+/* An answer that has begun and cannot go on. */
+static void cut(struct conn *c)
+{
+    struct last_words *last = last_of(c);
+
+    last->ends = true;
+    last->resets = c->close_delimited;
+    last->step = LAST_FLUSH;
+}
+
+static void begin_crashed(struct conn *c, bool is_timeout)
+{
+    struct slot_crash *crash = &self.slot->crash;
+
+    if (c->answer_begun) {
+        cut(c);
+        crash->client = c->close_delimited ? CRASH_CLIENT_RESET : CRASH_CLIENT_CUT;
+        return;
+    }
+    add_canned(c, is_timeout ? CANNED_504 : CANNED_500);
+    crash->client = CRASH_CLIENT_LOST; /* until it is sent */
+    crash->client_status = is_timeout ? 504 : 500;
+}
+
+static void begin_other(struct conn *c)
+{
+    struct slot_crash *crash = &self.slot->crash;
+
+    last_of(c)->step = LAST_WATCH;
+    if (c->state == CONN_LINGER) {
+        last_of(c)->step = LAST_LINGER;
+    } else if (c->runs && c->more) {
+        cut(c);
+        crash->others_cut++;
+    } else if (!c->runs && (c->env || c->in.len > 0)) {
+        add_canned(c, CANNED_503);
+        crash->others_answered++;
+    } else if (c->state == CONN_WRITE) {
+        last_of(c)->step = LAST_FLUSH;
+    }
+}
+
+static void finish(struct conn *c)
+{
+    (void)close(c->fd);
+    last_of(c)->step = LAST_DONE;
+}
+
+/* Takes n bytes off the front of the four pieces that send_rest sends. */
+static void mark_sent(struct conn *c, const struct iovec *iov, size_t n)
+{
+    struct last_words *last = last_of(c);
+    size_t parts[4];
+
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        parts[i] = n < iov[i].iov_len ? n : iov[i].iov_len;
+        n -= parts[i];
+    }
+    c->out_sent += parts[0];
+    c->piece += parts[1];
+    c->piece_len -= parts[1];
+    for (size_t i = 0; i < 2; i++) {
+        last->text[i] += parts[2 + i];
+        last->left[i] -= parts[2 + i];
+    }
+}
+
+/* Bytes of answers, in order: what was unsent, and the last words. 1: all gone, 0: the socket is
+ * full, -1: the client is. */
+static int send_rest(struct conn *c)
+{
+    const struct last_words *last = last_of(c);
+
+    for (;;) {
+        struct iovec iov[4] = {{c->out.data + c->out_sent, c->out.len - c->out_sent},
+                               {(void *)(uintptr_t)c->piece, c->piece_len},
+                               {(void *)(uintptr_t)last->text[0], last->left[0]},
+                               {(void *)(uintptr_t)last->text[1], last->left[1]}};
+        const struct msghdr message = {.msg_iov = iov, .msg_iovlen = ARRAY_LEN(iov)};
+
+        if (iov[0].iov_len + iov[1].iov_len + iov[2].iov_len + iov[3].iov_len == 0)
+            return 1;
+        ssize_t n = sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n >= 0)
+            mark_sent(c, iov, (size_t)n);
+        else if (errno != EINTR)
+            return errno == EAGAIN ? 0 : -1;
+    }
+}
+
+static void reset(struct conn *c)
+{
+    const struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+    (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    finish(c);
+}
+
+static void flush(struct conn *c, const struct conn *crashed)
+{
+    struct last_words *last = last_of(c);
+    int sent = send_rest(c);
+
+    if (sent == 0)
+        return;
+    if (c == crashed && sent > 0 && self.slot->crash.client == CRASH_CLIENT_LOST)
+        self.slot->crash.client = CRASH_CLIENT_ANSWERED;
+    if (sent < 0)
+        finish(c);
+    else if (last->resets)
+        reset(c);
+    else if (!last->ends)
+        last->step = c->closing ? LAST_LINGER : LAST_WATCH;
+    else if (shutdown(c->fd, SHUT_WR) < 0)
+        finish(c);
+    else
+        last->step = LAST_LINGER;
+}
+
+/* Reads what there is and throws it away. */
+static void take(struct conn *c)
+{
+    static char waste[16 * 1024];
+    ssize_t n;
+
+    while ((n = recv(c->fd, waste, sizeof(waste), MSG_DONTWAIT)) > 0) {
+        if (last_of(c)->step == LAST_WATCH) {
+            add_canned(c, CANNED_503);
+            self.slot->crash.others_answered++;
+        }
+    }
+    if ((n == 0 || (errno != EAGAIN && errno != EINTR)) && last_of(c)->step != LAST_FLUSH)
+        finish(c);
+}
+
+static uint64_t clock_ns(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static size_t table_used(void)
+{
+    size_t used = self.worker->table_used;
+
+    return used < self.max_conns ? used : self.max_conns;
+}
+
+static void begin_all(const struct conn *crashed, bool is_timeout)
+{
+    for (size_t i = 0; i < table_used(); i++) {
+        struct conn *c = &self.conns[i];
+
+        if (c->state == CONN_FREE || c->fd < 0)
+            continue;
+        if (c == crashed)
+            begin_crashed(c, is_timeout);
+        else
+            begin_other(c);
+    }
+}
+
+/* One look at every connection. How many are not done. */
+static size_t serve_all(const struct conn *crashed)
+{
+    size_t left = 0;
+
+    for (size_t i = 0; i < table_used(); i++) {
+        struct conn *c = &self.conns[i];
+
+        if (last_of(c)->step == LAST_WATCH || last_of(c)->step == LAST_LINGER)
+            take(c);
+        if (last_of(c)->step == LAST_FLUSH)
+            flush(c, crashed);
+        left += last_of(c)->step != LAST_DONE;
+    }
+    return left;
+}
+
+/* Time is over. Who still has not taken a close-delimited answer must not think it whole. */
+static void abandon_all(void)
+{
+    for (size_t i = 0; i < table_used(); i++) {
+        struct conn *c = &self.conns[i];
+
+        if (last_of(c)->step == LAST_FLUSH &&
+            (last_of(c)->resets || (c->runs && c->close_delimited)))
+            reset(c);
+        else if (last_of(c)->step == LAST_WATCH)
+            (void)shutdown(c->fd, SHUT_WR);
+    }
+}
+
+/* The connection whose request is in the application's hands; NULL when none is. */
+static struct conn *find_crashed(void)
+{
+    struct conn *c = self.worker->serving;
+    bool calls = atomic_load(&self.slot->call_started_ms) != 0;
+    bool is_one = calls && c >= self.conns && c < self.conns + table_used();
+
+    return is_one && c->runs ? c : NULL;
+}
+
+static void answer_clients(bool is_timeout)
+{
+    const struct timespec pause = {.tv_nsec = ROUND_NS};
+    struct conn *crashed = find_crashed();
+    uint64_t until_ns = clock_ns() + LINGER_MS * UINT64_C(1000000);
+
+    begin_all(crashed, is_timeout);
+    while (serve_all(crashed) > 0 && clock_ns() < until_ns)
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+    abandon_all();
+}
+
+/* ---- the facts --------------------------------------------------------------------------- */
+
+static void note_registers(struct slot_crash *crash, const void *context)
+{
+    const ucontext_t *uc = context;
+
+#if defined(__x86_64__)
+    crash->ip = (uint64_t)uc->uc_mcontext.gregs[REG_RIP];
+    crash->sp = (uint64_t)uc->uc_mcontext.gregs[REG_RSP];
+    crash->fp = (uint64_t)uc->uc_mcontext.gregs[REG_RBP];
+#elif defined(__aarch64__)
+    crash->ip = uc->uc_mcontext.pc;
+    crash->sp = uc->uc_mcontext.sp;
+    crash->fp = uc->uc_mcontext.regs[29];
+#else
+    (void)uc;
+#endif
+    /* reads itself like a stranger: sp may point anywhere, and a fault here would be the last */
+    struct iovec to = {crash->stack, sizeof(crash->stack)};
+    struct iovec from = {(void *)(uintptr_t)crash->sp, sizeof(crash->stack)};
+    ssize_t n = crash->sp != 0 ? process_vm_readv(self.pid, &to, 1, &from, 1, 0) : 0;
+    crash->stack_len = n > 0 ? (uint32_t)n : 0;
+}
+
+static void note_signal(const siginfo_t *info, const void *context)
+{
+    struct slot_crash *crash = &self.slot->crash;
+    bool is_fault = info->si_code > 0 && info->si_code != SI_KERNEL;
+
+    crash->signal = info->si_signo;
+    crash->code = info->si_code;
+    crash->sender = info->si_code <= 0 ? info->si_pid : 0;
+    crash->address = is_fault ? (uint64_t)(uintptr_t)info->si_addr : 0;
+    note_registers(crash, context);
+}
+
+/* ---- dying ------------------------------------------------------------------------------- */
+
+static pid_t thread_id(void)
+{
+    return (pid_t)syscall(SYS_gettid);
+}
+
+static void __attribute__((noreturn)) stand_still(void)
+{
+    for (;;)
+        (void)pause();
+}
+
+/* The loop's thread must not touch the connections meanwhile. */
+static void park_loop(void)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+
+    if (thread_id() == self.pid)
+        return;
+    (void)syscall(SYS_tgkill, self.pid, self.pid, SIGABRT);
+    for (int ms = 0; ms < PARK_MS && !atomic_load(&self.is_parked); ms++)
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+}
+
+/* A clock that ends us whatever happens, as the master would a little later. */
+static void set_deadline(void)
+{
+    sigset_t alarm_only;
+
+    (void)signal(SIGALRM, SIG_DFL);
+    (void)sigemptyset(&alarm_only);
+    (void)sigaddset(&alarm_only, SIGALRM);
+    (void)sigprocmask(SIG_UNBLOCK, &alarm_only, NULL);
+    (void)alarm(DEADLINE_S);
+}
+
+/* The master takes the stacks, says so, or is gone. */
+static void wait_for_stacks(void)
+{
+    struct pollfd orders = {.fd = self.channel.down_worker, .events = POLLIN};
+    uint64_t until_ns = clock_ns() + STACKS_MS * UINT64_C(1000000), now;
+    struct down_message message;
+
+    while ((now = clock_ns()) < until_ns) {
+        if (poll(&orders, 1, (int)((until_ns - now) / 1000000) + 1) < 0 && errno != EINTR)
+            return;
+        int got = channel_recv_down(self.channel.down_worker, &message);
+        if (got < 0 || (got > 0 && message.type == DOWN_GO))
+            return;
+    }
+}
+
+/* The thread that calls it is the one that sees to it; the others stand still. */
+static void claim(void)
+{
+    pid_t nobody = 0;
+
+    if (!atomic_compare_exchange_strong(&self.dying, &nobody, thread_id())) {
+        if (thread_id() == self.pid)
+            atomic_store(&self.is_parked, true);
+        stand_still();
+    }
+    set_deadline();
+    park_loop();
+}
+
+static void die(bool is_timeout)
+{
+    struct slot_crash *crash = &self.slot->crash;
+
+    crash->tid = thread_id();
+    crash->at_ms = clock_ns() / 1000000;
+    atomic_store_explicit(&crash->stage, CRASH_BEGUN, memory_order_release);
+    /* a replacement can start now; when the pipe is full, our death will tell */
+    (void)channel_send_up(self.channel.up_write, UP_DYING, NULL);
+    answer_clients(is_timeout);
+    atomic_store_explicit(&crash->stage, CRASH_ANSWERED, memory_order_release);
+    if (is_timeout || channel_send_up(self.channel.up_write, UP_CRASHED, NULL) < 0)
+        return;
+    wait_for_stacks();
+}
+
+/* Who had the signal before has it again. */
+static void give_back(int signal_number)
+{
+    for (size_t i = 0; i < ARRAY_LEN(fatal_signals); i++) {
+        if (fatal_signals[i] == signal_number)
+            (void)sigaction(signal_number, &self.before[i], NULL);
+    }
+}
+
+static bool is_from_master(const siginfo_t *info)
+{
+    return info->si_signo == SIGABRT && info->si_code == SI_USER && info->si_pid == self.master_pid;
+}
+
+static void on_fatal(int signal_number, siginfo_t *info, void *context)
+{
+    int saved_errno = errno;
+
+    if (getpid() == self.pid) {
+        bool is_timeout = is_from_master(info);
+
+        claim();
+        note_signal(info, context);
+        die(is_timeout);
+        if (is_timeout) {
+            if (self.abort_hook)
+                self.abort_hook();
+            _exit(EXIT_FAILED);
+        }
+    }
+    give_back(signal_number);
+    errno = saved_errno;
+    if (info->si_code <= 0) /* it was sent, so nothing will raise it anew */
+        (void)raise(signal_number);
+}
+
+/* The application called exit(): its request is over, and so is the worker. */
+static void on_exit_called(int status, void *unused)
+{
+    (void)unused;
+    if (getpid() != self.pid || atomic_load(&self.expects_exit))
+        return;
+    claim();
+    self.slot->crash.signal = 0;
+    self.slot->crash.code = status;
+    die(false);
+}
+
+/* ---- init -------------------------------------------------------------------------------- */
+
+void crash_expect_exit(void)
+{
+    atomic_store(&self.expects_exit, true);
+}
+
+/* A stack of its own, with a page under it that nobody can write: the worker's may be what is full.
+ * Other threads have none, and use their own. */
+static void set_alt_stack(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *map = mmap(NULL, page + ALT_STACK_SIZE, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (map == MAP_FAILED)
+        return;
+    (void)mprotect(map, page, PROT_NONE);
+    const stack_t stack = {.ss_sp = map + page, .ss_size = ALT_STACK_SIZE};
+    (void)sigaltstack(&stack, NULL);
+}
+
+void crash_init(struct worker *w)
+{
+    struct sigaction action = {.sa_sigaction = on_fatal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+    self.worker = w;
+    self.slot = w->slot;
+    self.conns = w->conns;
+    self.max_conns = w->max_conns;
+    self.channel = w->args->channel;
+    self.abort_hook = w->app.on_worker_abort;
+    self.pid = getpid();
+    self.master_pid = w->args->master_pid;
+    self.last = mmap(NULL, w->max_conns * sizeof(*self.last), PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (self.last == MAP_FAILED)
+        fatal("cannot map a table of %zu connections: %s", w->max_conns, strerror(errno));
+    (void)sigfillset(&action.sa_mask);
+    set_alt_stack();
+    for (size_t i = 0; i < ARRAY_LEN(fatal_signals); i++)
+        (void)sigaction(fatal_signals[i], &action, &self.before[i]); /* the numbers are valid */
+    (void)on_exit(on_exit_called, NULL); /* else it is reported as _exit is */
+}
+
+void crash_check(void)
+{
+    struct sigaction now;
+    sigset_t blocked, fatal;
+    bool is_blocked = false;
+
+    (void)sigemptyset(&fatal);
+    if (pthread_sigmask(SIG_BLOCK, NULL, &blocked) != 0)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(fatal_signals); i++) {
+        (void)sigaddset(&fatal, fatal_signals[i]);
+        is_blocked = is_blocked || sigismember(&blocked, fatal_signals[i]) == 1;
+    }
+    if (is_blocked) {
+        (void)pthread_sigmask(SIG_UNBLOCK, &fatal, NULL);
+        if (!self.said_blocked)
+            log_warnx("The application had blocked fatal signals: unblocked, so that a crash is "
+                      "answered and explained");
+        self.said_blocked = true;
+    }
+    bool is_stolen = sigaction(SIGSEGV, NULL, &now) == 0 &&
+                     (!(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != on_fatal);
+    if (is_stolen && !self.said_stolen) {
+        log_warnx("The application has its own handler of SIGSEGV now: clients of a crash are not "
+                  "answered. Install it in gcorn_on_worker_init, and it runs behind gcorn's");
+        self.said_stolen = true;
+    }
+}

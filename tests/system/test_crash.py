@@ -1,0 +1,301 @@
+"""An application crashes: its client is told 500, nobody gets another's answer, the others lose
+nothing, and the log says what happened."""
+import os
+import signal
+
+import pytest
+
+from server import pace, wait_for
+
+# What ends a worker that can still speak, and how the log calls it.
+FAULTS = [
+    ("/segv", r"was sent SIGSEGV! Nothing is mapped at address 0x40;"),
+    ("/abort", r"was sent SIGABRT! Raised by itself;"),
+    ("/exit", r"exited with code 0: the application called exit\(\)\."),
+    ("/overflow", r"was sent SIG(ABRT|SEGV)!"),
+]
+
+
+def request(target, method="GET"):
+    return f"{method} {target} HTTP/1.1\r\nHost: t\r\n\r\n"
+
+
+def ends(client):
+    """How the connection ends: "closed" in order, or "reset"."""
+    try:
+        client.assert_closed()
+        return "closed"
+    except ConnectionResetError:
+        return "reset"
+
+
+# ---- the request that crashes -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path, how", FAULTS)
+def test_its_client_is_answered_500_and_the_log_says_why(gcorn, path, how):
+    server = gcorn("faulty", "--workers", "2")
+    pids = server.worker_pids
+    with server.connect() as client:
+        answer = client.get(f"{path}?token=secret")
+        assert (answer.status, answer.reason) == (500, "Internal Server Error")
+        assert answer.closes
+        client.assert_closed()
+    line = server.wait_log(rf"\[CRITICAL\] Worker \(pid:(\d+)\) {how}.* \d\.\d{{3}} s into "
+                           rf"GET {path} of 127\.0\.0\.1, request [0-9a-f]{{16}}, number 1 of this "
+                           r"worker; memory \d+\.\d MiB; the client was answered 500$")
+    victim = int(line.group(1))
+    assert victim in pids
+    assert "secret" not in server.log()
+    server.wait_workers(2, other_than={victim})
+    assert server.get("/").status == 200
+
+
+def test_head_gets_no_body(gcorn):
+    server = gcorn("faulty")
+    with server.connect() as client:
+        answer = client.get("/segv", method="HEAD")
+        assert answer.status == 500
+        client.assert_closed()
+
+
+def test_answers_before_it_come_first_and_in_order(gcorn):
+    """Three pipelined requests, the third crashes: its 500 is the third answer."""
+    server = gcorn("faulty")
+    with server.connect() as client:
+        client.send(request("/") + request("/sleep?ms=0") + request("/segv") + request("/"))
+        assert b"/segv" in client.response().body
+        assert client.response().text == "slept 0 ms\n"
+        assert client.response().status == 500
+        client.assert_closed()
+
+
+def test_a_replacement_serves_while_the_worker_dies(gcorn):
+    server = gcorn("faulty")
+    for _ in range(3):
+        assert server.get("/segv").status == 500
+        assert server.get("/").status == 200
+
+
+def test_a_unix_socket_client_is_answered_too(gcorn):
+    server = gcorn("faulty", bind="unix:s")
+    with server.connect() as client:
+        assert client.get("/segv").status == 500
+        client.assert_closed()
+
+
+# ---- its neighbours -----------------------------------------------------------------------------
+
+
+def crash(server, client, path="/segv", status=500):
+    client.send(request(path))
+    assert client.response().status == status
+
+
+def neighbours(server):
+    """One connection of each kind beside the one that crashes."""
+    idle, begun, body = server.connect(), server.connect(), server.connect()
+    assert idle.get("/").status == 200
+    begun.send("GET /slow HTTP/1.1\r\nHo")
+    body.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\n123")
+    assert server.get("/").status == 200  # by now the worker has read them
+    return idle, begun, body
+
+
+def test_neighbours_are_answered_503_or_closed(gcorn):
+    server = gcorn("faulty")
+    idle, begun, body = neighbours(server)
+    with server.connect() as client:
+        crash(server, client)
+    assert ends(idle) == "closed"
+    for each in (begun, body):
+        answer = each.response()
+        assert (answer.status, answer.closes) == (503, True)
+        assert ends(each) == "closed"
+    server.wait_log("2 other connections were answered 503")
+
+
+def test_a_request_that_waits_unread_is_answered_503(gcorn):
+    """In the worker's sockets, while a call runs that then crashes."""
+    server = gcorn("faulty")
+    waiting = [server.connect() for _ in range(8)]
+    for each in waiting:
+        assert each.get("/").status == 200
+    with server.connect() as client:
+        client.send(request("/sleep?ms=300") + request("/segv"))
+        pace(0.1)
+        for each in waiting:
+            each.send(request("/"))
+        assert client.response().status == 200
+        assert client.response().status == 500
+    for each in waiting:
+        assert each.response().status == 503
+        assert ends(each) == "closed"
+
+
+def test_what_comes_late_is_no_reason_for_a_reset(gcorn):
+    """An idle client sends while the worker is closing: it reads for a moment longer."""
+    server = gcorn("faulty")
+    idle = [server.connect() for _ in range(20)]
+    for each in idle:
+        assert each.get("/").status == 200
+    with server.connect() as client:
+        client.send(request("/segv"))
+        for each in idle:
+            each.send(request("/"))
+        assert client.response().status == 500
+    statuses = [each.response().status for each in idle]
+    assert set(statuses) <= {200, 503}, statuses
+    assert all(ends(each) == "closed" for each, status in zip(idle, statuses) if status == 503)
+
+
+def test_an_answer_that_is_being_sent_is_finished(gcorn, app):
+    """A large answer to a reader that takes it slowly: what is in memory still goes."""
+    server = gcorn(f"{app('crasher')}:handler")
+    with server.connect() as reader, server.connect() as client:
+        reader.send(request("/big?kb=16000"))
+        pace(0.05)
+        client.send(request("/segv"))
+        answer = reader.response()
+        assert len(answer.body) == 16000 * 1024
+        assert client.response().status == 500
+
+
+# ---- answers that have begun --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("framing, version, end", [
+    ("chunked", "1.1", "closed"), ("counted", "1.1", "closed"), ("close", "1.0", "reset")])
+def test_an_answer_that_has_begun_is_visibly_cut(gcorn, app, framing, version, end):
+    server = gcorn(f"{app('crasher')}:handler")
+    with server.connect() as client:
+        client.send(f"GET /midstream?framing={framing} HTTP/{version}\r\nHost: t\r\n\r\n")
+        data, how = b"", "closed"
+        try:
+            while more := client.socket.recv(65536):
+                data += more
+        except ConnectionResetError:
+            how = "reset"
+    assert how == end
+    if how == "closed":  # a reset may destroy what was on its way
+        assert data.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"first" in data
+        assert b"500" not in data
+        assert not data.endswith(b"0\r\n\r\n")
+    server.wait_log("its connection was reset amid the answer" if how == "reset"
+                    else "its answer was cut short")
+
+
+# ---- time outs ----------------------------------------------------------------------------------
+
+
+def test_a_hung_call_is_answered_504_and_its_neighbours_503(gcorn):
+    server = gcorn("faulty", "--timeout", "1")
+    idle, begun, body = neighbours(server)
+    with server.connect() as client:
+        crash(server, client, "/hang", 504)
+        client.assert_closed()
+    assert ends(idle) == "closed"
+    assert begun.response().status == 503
+    assert body.response().status == 503
+    server.wait_log("WORKER TIMEOUT")
+    assert server.get("/").status == 200
+
+
+# ---- whose crash it is --------------------------------------------------------------------------
+
+
+def test_a_thread_of_the_application_crashes(gcorn, app):
+    server = gcorn(f"{app('crasher')}:handler")
+    with server.connect() as client:
+        assert client.get("/thread").status == 500
+        client.assert_closed()
+    server.wait_log(r"was sent SIGSEGV!.* into GET /thread .*; in thread \d+$")
+    assert server.get("/").status == 200
+
+
+def test_a_thread_crashes_between_two_calls(gcorn, app, tmp_path):
+    server = gcorn(f"{app('crasher')}:handler")
+    with server.connect() as idle:
+        assert idle.get("/thread-later").status == 200
+        (tmp_path / "go").touch()
+        assert ends(idle) == "closed"
+    server.wait_log(r"was sent SIGSEGV!.* Between two calls; the last one was for GET "
+                    r"/thread-later of 127\.0\.0\.1")
+    assert server.get("/").status == 200
+
+
+def test_a_forked_child_that_crashes_is_its_own_affair(gcorn, app):
+    server = gcorn(f"{app('crasher')}:handler")
+    pids = server.worker_pids
+    with server.connect() as client:
+        assert client.get("/fork-segv").text == f"{int(signal.SIGSEGV)}"
+        assert client.get("/").status == 200
+    assert server.worker_pids == pids
+    assert "was sent" not in server.log()
+
+
+def test_a_full_stack_is_survived_long_enough_to_answer(gcorn, app):
+    server = gcorn(f"{app('crasher')}:handler")
+    with server.connect() as client:
+        assert client.get("/recurse").status == 500
+        client.assert_closed()
+    server.wait_log(r"was sent SIGSEGV! .* into GET /recurse ")
+
+
+def test_the_applications_own_handler_runs_behind_ours(gcorn, app):
+    server = gcorn(f"{app('crasher', '-DHANDLES')}:handler")
+    with server.connect() as client:
+        assert client.get("/segv").status == 500
+    server.wait_log("the application's own handler ran")
+
+
+def test_a_handler_that_is_taken_away_is_noticed(gcorn, app):
+    server = gcorn(f"{app('crasher')}:handler")
+    assert server.get("/steal").status == 200
+    server.wait_log("The application has its own handler of SIGSEGV now")
+
+
+def test_blocked_fatal_signals_are_unblocked(gcorn, app):
+    server = gcorn(f"{app('crasher')}:handler")
+    assert server.get("/block").status == 200
+    server.wait_log("The application had blocked fatal signals")
+    assert server.get("/segv").status == 500
+
+
+def test_a_signal_from_outside_is_named_so(gcorn):
+    server = gcorn("faulty")
+    os.kill(min(server.worker_pids), signal.SIGSEGV)
+    server.wait_log(rf"was sent SIGSEGV! Sent by pid {os.getpid()}; Between two calls")
+    assert server.get("/").status == 200
+
+
+# ---- storms -------------------------------------------------------------------------------------
+
+
+def test_a_storm_of_crashes_leaves_nothing_behind(gcorn):
+    server = gcorn("faulty")
+
+    def weight():
+        descriptors = len(os.listdir(f"/proc/{server.pid}/fd"))
+        zombies = [p for p in os.listdir("/proc") if p.isdigit() and is_zombie(p, server.pid)]
+        return descriptors, zombies
+
+    for _ in range(5):
+        assert server.get("/segv").status == 500
+    wait_for(lambda: len(server.worker_pids) == 1, "one worker to be left")
+    before = weight()
+    for _ in range(20):
+        assert server.get("/segv").status == 500
+    wait_for(lambda: len(server.worker_pids) == 1, "one worker to be left")
+    assert weight() == before
+    assert before[1] == []
+
+
+def is_zombie(pid, parent):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return fields[0] == "Z" and int(fields[1]) == parent
