@@ -118,12 +118,17 @@ void output_watch(struct output *o, struct ev_loop *loop, pid_t pid)
     ev_io_start(loop, &o->io);
 }
 
+void output_take(struct output *o)
+{
+    for (int i = 0; o && i < READS_AT_END && read_some(o); i++)
+        continue;
+}
+
 void output_end(struct output *o)
 {
     if (!o)
         return;
-    for (int i = 0; i < READS_AT_END && read_some(o); i++)
-        continue;
+    output_take(o);
     log_line(o, o->text, o->len); /* a line that never ended */
     if (o->loop)
         ev_io_stop(o->loop, &o->io);

@@ -25,6 +25,9 @@ int output_redirect(int worker_fd);
 /* In the master: logs what process pid prints, as long as the loop turns. */
 void output_watch(struct output *o, struct ev_loop *loop, pid_t pid);
 
+/* In the master: logs what is there now. NULL is allowed. */
+void output_take(struct output *o);
+
 /* In the master, when the worker is dead: logs what it left. Children of it that still have the
  * pipe are no reason to read on: what they print from now on is lost. Frees o. NULL is allowed. */
 void output_end(struct output *o);

@@ -221,8 +221,10 @@ static void worker_dying(struct master *m, struct worker_proc *w)
 
 static void report_crash_once(struct master *m, struct worker_proc *w)
 {
-    if (!w->reported)
-        report_crash(w, slot_of(m, w));
+    if (w->reported)
+        return;
+    output_take(w->output); /* its last words come first */
+    report_crash(w, slot_of(m, w));
     w->reported = true;
 }
 
