@@ -8,12 +8,14 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/util.h"
 #include "master/check.h"
 #include "master/generation.h"
 #include "master/master.h"
 #include "settings/config_cli.h"
 #include "system/process.h"
+#include "worker/replay.h"
 
 static int report(const struct error *err)
 {
@@ -31,6 +33,11 @@ static int act(struct config *config, struct error *err)
     case CONFIG_VERSION: (void)puts("gcorn " GCORN_VERSION); break;
     case CONFIG_SAMPLE: config_print_sample(stdout); break;
     case CONFIG_PRINT: config_print(config, stdout); break;
+    case CONFIG_REPLAY:
+        log_set_level((enum log_level)config->loglevel);
+        if (replay_run(config, err) < 0)
+            status = report(err);
+        break;
     default:
         if (check_start(config, stderr, err) < 0)
             status = report(err);

@@ -101,7 +101,7 @@ int spool_append(struct spool *s, const void *data, size_t len)
     return 0;
 }
 
-ssize_t spool_read(struct spool *s, uint64_t offset, void *buf, size_t size)
+ssize_t spool_read(const struct spool *s, uint64_t offset, void *buf, size_t size)
 {
     if (offset >= s->len)
         return 0;

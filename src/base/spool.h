@@ -32,7 +32,7 @@ void spool_release(struct spool *s);
 int spool_append(struct spool *s, const void *data, size_t len);
 
 /* Up to size bytes from offset; 0 at the end, -1 with errno. */
-ssize_t spool_read(struct spool *s, uint64_t offset, void *buf, size_t size);
+ssize_t spool_read(const struct spool *s, uint64_t offset, void *buf, size_t size);
 
 /* All of it as one piece followed by a NUL, valid and unchanged until spool_release; "" when empty.
  * Nothing may be appended afterwards. NULL with errno when the file cannot be mapped. */

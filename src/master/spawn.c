@@ -20,6 +20,7 @@
 #include "master/output.h"
 #include "system/process.h"
 #include "worker/app.h"
+#include "worker/replay.h"
 #include "worker/worker.h"
 
 /* In the child: lets go of all that is the master's, a sibling's or another generation's. A socket
@@ -193,6 +194,17 @@ static int try_uploads(const struct trial *trial, struct error *err)
     return result;
 }
 
+static int try_crash_dir(const struct trial *trial, struct error *err)
+{
+    if (privileges_apply(trial->privileges, err) < 0)
+        return -1;
+    int fd = replay_dir_open(trial->config->crash_dir, err);
+    if (fd < 0)
+        return -1;
+    fd_close(&fd);
+    return 0;
+}
+
 /* Reports one byte, CHECK_PASSED, or the error's text; an application that leaves or hangs while it
  * is loaded reports nothing. */
 static void __attribute__((noreturn)) trial_child(const struct trial *trial, int report_fd)
@@ -283,5 +295,19 @@ int spawn_check_uploads(const struct config *config, const struct privileges *pr
 
     if (result < 0 && err->text[0] == '\0')
         (void)error_set(err, EXIT_FAILED, "making a file did not succeed within boot_timeout");
+    return result;
+}
+
+int spawn_check_crash_dir(const struct config *config, const struct privileges *privileges,
+                          struct error *err)
+{
+    const struct trial trial = {.run = try_crash_dir, .config = config, .privileges = privileges};
+    int status = 0;
+
+    if (!config->crash_dir)
+        return 0;
+    int result = run_trial(&trial, &status, err);
+    if (result < 0 && err->text[0] == '\0')
+        (void)error_set(err, EXIT_APP, "crash_dir: opening it did not succeed within boot_timeout");
     return result;
 }

@@ -40,4 +40,8 @@ int spawn_check_app(const struct config *config, struct error *err);
 int spawn_check_uploads(const struct config *config, const struct privileges *privileges,
                         struct error *err);
 
+/* The same for crash_dir: opens it. 0 also when there is none. */
+int spawn_check_crash_dir(const struct config *config, const struct privileges *privileges,
+                          struct error *err);
+
 #endif

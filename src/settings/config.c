@@ -432,7 +432,7 @@ void config_release(struct config *c)
 
 int config_check(const struct config *c, struct error *err)
 {
-    if (!c->wsgi_app && (c->action == CONFIG_RUN || c->action == CONFIG_CHECK))
+    if (!c->wsgi_app && c->action <= CONFIG_CHECK)
         return error_set(err, EXIT_USAGE, "no application given: gcorn app.so:handler");
     return 0;
 }

@@ -41,6 +41,7 @@ enum proxy_protocol {
 /* What the command line asks for. Of several the greatest is done, so --help always helps. */
 enum config_action {
     CONFIG_RUN,
+    CONFIG_REPLAY,  /* --replay */
     CONFIG_CHECK,   /* --check-config */
     CONFIG_PRINT,   /* --print-config */
     CONFIG_SAMPLE,  /* --print-sample; from here on no file and no variable is read */
@@ -93,6 +94,7 @@ struct config {
 #undef SETTING
     enum config_action action;
     const char *config_file;       /* the YAML file that was read; NULL: none */
+    const char *replay_file;       /* --replay's, absolute */
     struct config_origin *origins; /* one for each row, in the table's order */
     struct arena arena;            /* owns every string, list and origin */
 };

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
@@ -33,7 +34,7 @@ enum {
 struct command {
     const char *flag;
     char short_flag;
-    const char *metavar; /* only --config has a value */
+    const char *metavar; /* of a file; NULL: takes no value */
     enum config_action action;
     const char *help;
 };
@@ -41,6 +42,9 @@ struct command {
 static const struct command commands[] = {
     {"config", 'c', "FILE", CONFIG_RUN,
      "Read the settings from this file instead of ./" DEFAULT_FILE "."},
+    {"replay", 0, "FILE", CONFIG_REPLAY,
+     "Run the one request in FILE, such as crash_dir keeps or plain HTTP by hand, print the answer "
+     "and exit. One process, for debuggers."},
     {"check-config", 0, NULL, CONFIG_CHECK,
      "Check the settings, what they name on this machine and whether the application loads, and "
      "exit. Beside the server that runs with them, what it holds is no error."},
@@ -171,6 +175,20 @@ static int refuse_no_value(const struct option *option, struct error *err)
                      option->setting ? option->setting->metavar : option->command->metavar);
 }
 
+static void take_command(struct walk *w, const struct command *command, const char *value)
+{
+    if (command->action > w->c->action)
+        w->c->action = command->action;
+    if (command->action == CONFIG_RUN) {
+        w->file = value;
+    } else if (value) { /* chdir comes before it is read */
+        char *path = path_absolute(value);
+
+        w->c->replay_file = arena_strdup(&w->c->arena, path);
+        free(path);
+    }
+}
+
 /* value is NULL for an option that takes none. */
 static int take_option(struct walk *w, const struct option *option, const char *value,
                        struct error *err)
@@ -180,10 +198,7 @@ static int take_option(struct walk *w, const struct option *option, const char *
     if (command) {
         if (value && value[0] == '\0')
             return refuse_no_value(option, err);
-        if (value)
-            w->file = value;
-        else if (command->action > w->c->action)
-            w->c->action = command->action;
+        take_command(w, command, value);
         return 0;
     }
     if (!w->applies)

@@ -33,6 +33,7 @@
 #include "system/process.h"
 #include "worker/crash.h"
 #include "worker/metrics.h"
+#include "worker/replay.h"
 
 enum {
     PASS_LONG_MS = 10,    /* after so long in calls, others have their turn */
@@ -661,19 +662,52 @@ static void check_canary(struct worker *w)
     boot_failed(w, why);
 }
 
-void worker_run(const struct worker_args *args)
+/* This process's worker from now on. */
+static struct worker *new_worker(const struct worker_args *args)
 {
     struct worker *w = xcalloc(1, sizeof(*w));
-    struct error err;
 
     the_worker = w;
     the_pid = getpid();
     w->args = args;
     w->config = args->config;
     w->slot = args->slot;
+    w->crash_dir_fd = -1;
     w->fair.commons = args->commons;
     w->fair.enabled = w->config->fair_close && w->config->workers > 1; /* a sibling to go to */
     metrics_init(w->slot);
+    return w;
+}
+
+struct worker *worker_new_alone(const struct worker_args *args)
+{
+    struct worker *w = new_worker(args);
+
+    (void)signal(SIGPIPE, on_signal_for_master);
+    set_environment(w->config);
+    w->loop = ev_loop_new(EVFLAG_NOENV); /* for gcorn_loop(); nobody turns it */
+    if (!w->loop)
+        return NULL;
+    init_http(w);
+    return w;
+}
+
+static void open_crash_dir(struct worker *w)
+{
+    struct error err;
+
+    if (!w->config->crash_dir)
+        return;
+    w->crash_dir_fd = replay_dir_open(w->config->crash_dir, &err);
+    if (w->crash_dir_fd < 0)
+        boot_failed(w, err.text);
+}
+
+void worker_run(const struct worker_args *args)
+{
+    struct worker *w = new_worker(args);
+    struct error err;
+
     become_worker(args);
     log_info("Booting worker with pid: %d", (int)the_pid);
     w->loop = ev_loop_new(EVFLAG_NOENV);
@@ -682,6 +716,7 @@ void worker_run(const struct worker_args *args)
     if (accesslines_init(&w->access_lines, w->slot, w->config->access_log_format, args->access_fd,
                          &err) < 0)
         boot_failed(w, err.text);
+    open_crash_dir(w);
     init_http(w);
     init_recycling(w);
     init_timers(w);

@@ -96,6 +96,7 @@ struct worker {
     size_t spare_count;
 
     struct accesslines access_lines;
+    int crash_dir_fd; /* of crash_dir, for replay_save; -1: none */
 
     struct ev_io orders;
     struct ev_timer heartbeat;
@@ -113,6 +114,11 @@ const char *worker_upload_dir(const struct config *cfg);
 
 /* Never returns. The process is the master's child, fresh from fork, signals blocked. */
 void worker_run(const struct worker_args *args) __attribute__((noreturn));
+
+/* A worker in the process of whoever asks, with no sockets, no master and no signals of its own: what
+ * takes an environ and calls the application works. NULL when there is no event loop. For replay.c;
+ * once in a process. */
+struct worker *worker_new_alone(const struct worker_args *args);
 
 /* ---- for conn.c -------------------------------------------------------------------------- */
 

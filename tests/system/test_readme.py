@@ -33,6 +33,7 @@ def newcomer(tmp_path_factory):
     work = root / "work"
     work.mkdir()
     (work / "hello.c").write_text(blocks("c")[0])
+    (work / "request.http").write_bytes(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     environment = clean_environment({
         "PATH": f"{root}/root/usr/bin:{os.environ['PATH']}",
         "PKG_CONFIG_PATH": f"{root}/root/usr/lib/pkgconfig",
@@ -51,7 +52,7 @@ def test_every_command_is_known():
 
 
 def serves(command):
-    return command.startswith("gcorn ") and not re.search(r"--(help|version|check|print)", command)
+    return command.startswith("gcorn ") and not re.search(r"--(help|version|check|print|replay)", command)
 
 
 @pytest.fixture
