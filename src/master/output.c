@@ -120,8 +120,12 @@ void output_watch(struct output *o, struct ev_loop *loop, pid_t pid)
 
 void output_take(struct output *o)
 {
-    for (int i = 0; o && i < READS_AT_END && read_some(o); i++)
+    if (!o)
+        return;
+    for (int i = 0; i < READS_AT_END && read_some(o); i++)
         continue;
+    log_line(o, o->text, o->len); /* a line that never ended */
+    o->len = 0;
 }
 
 void output_end(struct output *o)
@@ -129,7 +133,6 @@ void output_end(struct output *o)
     if (!o)
         return;
     output_take(o);
-    log_line(o, o->text, o->len); /* a line that never ended */
     if (o->loop)
         ev_io_stop(o->loop, &o->io);
     output_forget(o);

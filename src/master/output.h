@@ -25,7 +25,7 @@ int output_redirect(int worker_fd);
 /* In the master: logs what process pid prints, as long as the loop turns. */
 void output_watch(struct output *o, struct ev_loop *loop, pid_t pid);
 
-/* In the master: logs what is there now. NULL is allowed. */
+/* In the master, when the worker prints no more: logs all that is there. NULL is allowed. */
 void output_take(struct output *o);
 
 /* In the master, when the worker is dead: logs what it left. Children of it that still have the
