@@ -295,7 +295,7 @@ static int write_answer(struct gcorn_environ *env, struct error *err)
 static int run_request(struct worker *w, struct gcorn_environ *env, struct error *err)
 {
     worker_look_at_clock(w);
-    worker_call_begin(w, env);
+    worker_call_begin(w, NULL, env);
     if (w->app.on_pre_request)
         w->app.on_pre_request(env);
     response_run(env, w->app.handler);
