@@ -289,7 +289,8 @@ def test_rates(server):
     assert 0 < status["p50_ms"] <= status["p99_ms"] < 1000 * PATIENCE
     workers = status["workers"]
     total = sum(w["requests_per_s"] for w in workers)
-    assert abs(total - status["requests_per_s"]) < 0.2 * total + 1
+    # all requests over the longest of their times; rounded
+    assert total / 10 < status["requests_per_s"] <= total + 0.2
     for w in workers:
         assert (w["requests_per_s"] > 0) == (w["p99_ms"] is not None)
         assert w["rss_bytes"] > 100_000 and 0 <= w["cpu_percent"] < 1000
