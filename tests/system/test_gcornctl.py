@@ -487,6 +487,7 @@ class Screen:
     ENTERED, LEFT = "\x1b[?1049h", "\x1b[?1049l"
 
     def __init__(self, directory, *args, rows=24, columns=100, env=None):
+        self.rows = None
         self.terminal, self.tty = pty.openpty()
         self.resize(rows, columns)
         self.found = termios.tcgetattr(self.tty)
@@ -502,6 +503,7 @@ class Screen:
             stdin=self.tty, stdout=self.tty, stderr=self.tty)
 
     def resize(self, rows, columns):
+        self.rows = max(rows, 2)  # it draws no less
         fcntl.ioctl(self.tty, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def press(self, keys):
@@ -517,10 +519,12 @@ class Screen:
         return wait_for(lambda: re.search(pattern, self.read()[after:]), f"{pattern!r} on the screen")
 
     def frames(self, after=0):
-        """The whole pictures, each a list of lines without what is no text; not the last one, which
-        may still be coming."""
-        pictures = self.read()[after:].split("\x1b[H")[1:-1]
-        return [[re.sub(r"\x1b\[[\d?]*[A-Za-z]|\r", "", line) for line in picture.split("\r\n")]
+        """The whole pictures, each a list of lines without what is no text."""
+        pictures = self.read()[after:].split("\x1b[H")[1:]
+        if pictures and not (pictures[-1].endswith("\x1b[K")
+                             and pictures[-1].count("\n") == self.rows - 1):
+            pictures.pop()  # it is still coming
+        return [[re.sub(r"\x1b\[[\d?]*[A-Za-z]|\r", "", line) for line in picture.split("\n")]
                 for picture in pictures]
 
     def wait_frame(self, is_it, what, after=0):
