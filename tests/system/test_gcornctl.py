@@ -134,7 +134,7 @@ def test_what_a_client_sent_is_shown_harmlessly(server):
     client = server.connect()
     client.send("GET /hold?name=held HTTP/1.1\r\nHost: t\r\n\r\n")
     wait_for((server.dir / "held.running").exists, "the request to run")
-    for args in (["--json", "status"], ["status"]):
+    for args in (["--json", "status"], ["status"], ["top", "--once"]):
         with subprocess.Popen([GCORNCTL, "-s", "ctl", *args], cwd=server.dir,
                               stdout=subprocess.PIPE) as process:
             out = process.stdout.read().decode("utf-8")
@@ -678,6 +678,24 @@ def test_screen_outlives_the_server(gcorn, tmp_path):
         live.close()
 
 
+def test_screen_shows_nothing_that_the_terminal_obeys(tmp_path):
+    request = {"method": "GET", "target": "/\x9b7m\x1b[31m\n\u20ac", "ms": 1}
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "ctl"))
+        other.listen()
+        live = Screen(tmp_path, "-s", "ctl", "top", columns=200)
+        try:
+            peer = other.accept()[0]
+            peer.sendall(json.dumps({"ok": True, "workers": [{"request": request}]}).encode())
+            peer.close()
+            live.wait(r"GET /\\x9b7m\\x1b\[31m\\x0a\u20ac for 1 ms")
+            assert "\x9b" not in live.text and "\x1b[31m" not in live.text
+            live.press("q")
+            assert live.end() == 0
+        finally:
+            live.close()
+
+
 def test_screen_colours(screen):
     live = screen()
     assert "\x1b[7mWORKER" in live.text
@@ -932,15 +950,18 @@ def test_a_server_that_hangs_up(tmp_path):
         assert process.returncode == 4
 
 
+@pytest.mark.parametrize("command", ["status", "top", "config", "reload"])
 @pytest.mark.parametrize("answer, status", [
     (b"nonsense", 4), (b"[]", 1), (b'{"ok": true, "workers": [1, null, {"pid": "x"}]}', 0),
+    (b'{"ok": true, "workers": [{"rss_bytes": "x", "p50_ms": {}, "request": 1, "cpu_percent": -1}]}',
+     0), (b'{"ok": true, "workers": 1, "settings": [2, {"key": 3, "is_changed": true}]}', 0),
     (b'{"ok": false}', 1), (b'{"ok": false, "error": 3}', 1),
 ])
-def test_an_answer_of_another_kind(tmp_path, answer, status):
+def test_an_answer_of_another_kind(tmp_path, command, answer, status):
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(tmp_path / "ctl"))
         other.listen()
-        with start_ctl(tmp_path, "-s", "ctl", "status") as process:
+        with start_ctl(tmp_path, "-s", "ctl", command) as process:
             peer = other.accept()[0]
             peer.recv(100)
             peer.sendall(answer)
