@@ -425,6 +425,8 @@ static FORCE_INLINE void put_members(struct logline *l, bool json, const struct 
     put_number(l, json, KEY("status"), (uint64_t)env->response.status);
     put_number(l, json, KEY("bytes"), env->response.body_len);
     put_number(l, json, KEY("duration_us"), facts->duration_us);
+    if (env->response.ended)
+        put_member(l, json, KEY("ended"), text_span(env->response.ended), 4);
     put_member(l, json, KEY("protocol"), text_span(protocol_of(r)), 4);
     put_member(l, json, KEY("method"), text_span(r->method), 4);
     put_member(l, json, KEY("path"), r->path, 3);
@@ -465,4 +467,39 @@ size_t accesslog_line(struct accesslog *log, struct gcorn_environ *env,
     }
     *line.p++ = '\n';
     return (size_t)(line.p - out);
+}
+
+static struct span whole_span(const char *text, size_t len)
+{
+    return (struct span){.p = len > 0 ? (char *)(uintptr_t)text : NULL, .len = len};
+}
+
+size_t accesslog_line_of(struct accesslog *log, const struct access_request *q,
+                         const struct access_facts *facts, char *out)
+{
+    static const struct http_context context;
+    const struct http_peer peer = {.remote_addr = q->peer,
+                                   .remote_port = "",
+                                   .server_name = "",
+                                   .server_port = "",
+                                   .scheme = ""};
+    struct forwarded forwarded = {.request_id = q->request_id};
+    struct gcorn_environ env = {
+        .request = {.state = REQUEST_DONE, .minor_version = 1, .forwarded = &forwarded},
+        .context = &context,
+        .peer = &peer};
+    char line[ACCESSLOG_LINE_MAX];
+    size_t path_len = strcspn(q->target, "?"), len = strlen(q->target);
+    int n = snprintf(line, sizeof(line), "%s %s HTTP/1.1", q->method, q->target);
+
+    env.request.method = *q->method != '\0' ? q->method : NULL;
+    env.request.line = whole_span(line, n < (int)sizeof(line) ? (size_t)n : sizeof(line) - 1);
+    env.request.target = whole_span(q->target, len);
+    env.request.path = whole_span(q->target, path_len);
+    if (path_len < len)
+        env.request.query = whole_span(q->target + path_len + 1, len - path_len - 1);
+    env.response = (struct response){.status = q->status, .content_length = -1, .ended = q->ended};
+    size_t result = accesslog_line(log, &env, facts, out);
+    environ_release(&env);
+    return result;
 }

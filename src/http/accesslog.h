@@ -36,4 +36,19 @@ void accesslog_free(struct accesslog *log);
 size_t accesslog_line(struct accesslog *log, struct gcorn_environ *env,
                       const struct access_facts *facts, char *out);
 
+/* A request of which this is all that is known, because its worker is dead. All are texts, "" where
+ * there is none. */
+struct access_request {
+    const char *method;
+    const char *target;
+    const char *peer;
+    const char *request_id;
+    int status;
+    const char *ended;
+};
+
+/* The same as accesslog_line of such a request. */
+size_t accesslog_line_of(struct accesslog *log, const struct access_request *q,
+                         const struct access_facts *facts, char *out);
+
 #endif

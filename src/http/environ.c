@@ -253,6 +253,12 @@ static const char *var_bytes_sent(struct gcorn_environ *env)
     return arena_printf(&env->arena, "%llu", (unsigned long long)env->response.body_len);
 }
 
+/* For the access log. */
+static const char *var_ended(struct gcorn_environ *env)
+{
+    return env->response.ended;
+}
+
 static const struct {
     const char *key;
     const char *(*make)(struct gcorn_environ *env);
@@ -279,6 +285,7 @@ static const struct {
     {"gcorn.request_id", environ_request_id, false},
     {"gcorn.status", var_status, true},
     {"gcorn.bytes_sent", var_bytes_sent, true},
+    {"gcorn.ended", var_ended, true},
 };
 
 /* ---- fields ------------------------------------------------------------------------------ */

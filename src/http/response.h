@@ -64,6 +64,7 @@ struct response {
 
     bool close; /* the connection ends with this answer: set by whoever sends, before the head */
     bool owes_crlf; /* the end of a chunk that was handed out where it lies */
+    const char *ended; /* why it ended early, for the access log; NULL: it did not */
     bool broken;    /* out: the answer is incomplete, and the connection must say so */
     enum response_framing framing;
     struct gcorn_body *body;   /* what the application returned */

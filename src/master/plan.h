@@ -42,6 +42,8 @@ struct worker_proc {
     bool failed_boot;    /* said why it cannot boot */
     bool crashed;        /* dies of a signal or exit(); its death has been noted */
     bool reported;       /* and the log says all about it */
+    bool timed_out;      /* was condemned for a call that took too long */
+    bool answered_504;   /* its client was, by the master */
     bool recycle;        /* has served enough: to be replaced as if its generation were old */
     bool hurried;        /* retiring, and told to keep nobody waiting for its idle connections */
 

@@ -94,6 +94,7 @@ static struct slot *slot_of(const struct master *m, const struct worker_proc *w)
 static void condemn(struct master *m, struct worker_proc *w, enum verdict verdict, uint64_t ms)
 {
     report_condemned(w, slot_of(m, w), verdict, ms);
+    w->timed_out = true;
     kill_worker(w, SIGABRT, now_ms() + KILL_GRACE_MS);
 }
 
@@ -324,6 +325,7 @@ static void worker_died(struct master *m, struct worker_proc *w, int status)
     if (!w->crashed)
         note_death(m, w);
     write_last_lines(m, w);
+    report_last_request(w, slot_of(m, w));
     ev_io_stop(m->loop, &w->up);
     spawn_forget(w);
 }

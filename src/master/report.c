@@ -9,14 +9,17 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
+#include "http/accesslog.h"
+#include "master/generation.h"
 #include "system/process.h"
 #include "system/scoreboard.h"
 
-void report_add_request(struct strbuf *out, const struct slot *s)
+void report_add_request(struct strbuf *out, const struct slot *s, bool redact)
 {
     char method[sizeof(s->method)], target[sizeof(s->target)], peer[sizeof(s->peer)];
     char id[SLOT_GIVEN_ID_SIZE];
@@ -27,7 +30,8 @@ void report_add_request(struct strbuf *out, const struct slot *s)
     }
     (void)slot_get_text(s->target, sizeof(s->target), target, sizeof(target));
     (void)slot_get_text(s->peer, sizeof(s->peer), peer, sizeof(peer));
-    target[strcspn(target, "?")] = '\0'; /* queries carry secrets */
+    if (redact)
+        target[strcspn(target, "?")] = '\0'; /* queries carry secrets */
     (void)slot_get_request_id(s, id, sizeof(id));
     strbuf_addf(out, "%s %s of %s, request %s", method, target, *peer ? peer : "a unix peer", id);
 }
@@ -37,7 +41,7 @@ void report_condemned(const struct worker_proc *w, const struct slot *s, enum ve
 {
     struct strbuf what = {0};
 
-    report_add_request(&what, s);
+    report_add_request(&what, s, w->settings->config.crash_redact);
     if (verdict == VERDICT_CALL_TOO_LONG)
         log_critical("WORKER TIMEOUT (pid:%d) after %llu.%llu s in %s", (int)w->pid,
                      (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100, what.data);
@@ -100,21 +104,21 @@ static void add_memory(struct strbuf *out, pid_t pid)
 }
 
 /* What ran, for how long, and the how-many-eth it was. */
-static void add_call(struct strbuf *out, const struct slot *s, const struct slot_crash *c)
+static void add_call(struct strbuf *out, const struct slot *s, const struct slot_crash *c,
+                     bool redact)
 {
     uint64_t since = atomic_load(&s->call_started_ms);
     uint64_t ms = c->at_ms > since ? c->at_ms - since : 0;
 
     if (since == 0) {
         strbuf_addstr(out, " Between two calls; the last one was for ");
-        report_add_request(out, s);
+        report_add_request(out, s, redact);
         return;
     }
     strbuf_addf(out, " %llu.%03llu s into ", (unsigned long long)ms / 1000,
                 (unsigned long long)ms % 1000);
-    report_add_request(out, s);
-    strbuf_addf(out, ", number %llu of this worker",
-                (unsigned long long)*(const volatile uint64_t *)&s->counts.requests + 1);
+    report_add_request(out, s, redact);
+    strbuf_addf(out, ", number %llu of this worker", (unsigned long long)c->answered + 1);
 }
 
 static const char *signal_name(int number)
@@ -135,7 +139,7 @@ void report_crash(const struct worker_proc *w, const struct slot *s)
     else
         strbuf_addf(&text, "Worker (pid:%d) was sent SIG%s!", (int)w->pid, signal_name(c.signal));
     add_fault(&text, &c, w->pid);
-    add_call(&text, s, &c);
+    add_call(&text, s, &c, w->settings->config.crash_redact);
     add_memory(&text, w->pid);
     add_client(&text, &c);
     if (c.tid != w->pid)
@@ -150,7 +154,7 @@ void report_death(const struct worker_proc *w, const struct slot *s, int status)
 
     if (atomic_load(&s->call_started_ms) != 0) {
         strbuf_addstr(&what, " while it ran ");
-        report_add_request(&what, s);
+        report_add_request(&what, s, w->settings->config.crash_redact);
     }
     const char *during = what.data ? what.data : "";
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && w->phase != PROC_KILLING)
@@ -163,4 +167,71 @@ void report_death(const struct worker_proc *w, const struct slot *s, int status)
         log_errorx("Worker (pid:%d) exited with code %d%s", (int)w->pid, WEXITSTATUS(status),
                    during);
     strbuf_release(&what);
+}
+
+/* ---- the last request -------------------------------------------------------------------- */
+
+/* What its client was told, 0 if nothing, and why. */
+static void describe_end(const struct worker_proc *w, const struct slot *s,
+                         struct access_request *q)
+{
+    bool spoke = atomic_load(&s->crash.stage) == CRASH_ANSWERED;
+
+    if (spoke && s->crash.client == CRASH_CLIENT_ANSWERED)
+        q->status = (int)s->crash.client_status;
+    if (w->answered_504)
+        q->status = 504;
+    q->ended = w->timed_out ? "timeout" : w->crashed ? "crash" : "killed";
+}
+
+static void write_line(const struct generation *g, const struct access_request *q,
+                       const struct access_facts *facts)
+{
+    char line[ACCESSLOG_LINE_MAX];
+    struct error err;
+    struct accesslog *log = accesslog_new(g->config.access_log_format, &err);
+
+    if (!log)
+        return; /* it was checked: a worker could not have booted */
+    size_t len = accesslog_line_of(log, q, facts, line);
+    if (log_write(g->access_fd, line, len) < 0)
+        log_warn("access log: the line of the request that a worker died in is lost");
+    accesslog_free(log);
+}
+
+static void write_last_line(const struct worker_proc *w, const struct slot *s)
+{
+    char method[sizeof(s->method)], target[sizeof(s->target)], peer[sizeof(s->peer)];
+    char id[SLOT_GIVEN_ID_SIZE];
+    struct access_request q = {.method = method, .target = target, .peer = peer, .request_id = id};
+    uint64_t since = atomic_load(&s->call_started_ms), now = now_ms();
+    struct timespec wall;
+
+    (void)slot_get_text(s->method, sizeof(s->method), method, sizeof(method));
+    (void)slot_get_text(s->target, sizeof(s->target), target, sizeof(target));
+    (void)slot_get_text(s->peer, sizeof(s->peer), peer, sizeof(peer));
+    (void)slot_get_request_id(s, id, sizeof(id));
+    describe_end(w, s, &q);
+    (void)clock_gettime(CLOCK_REALTIME, &wall); /* cannot fail */
+    const struct access_facts facts = {
+        .wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000,
+        .duration_us = now > since ? (now - since) * 1000 : 0,
+        .pid = (int)w->pid,
+        .worker = w->number,
+    };
+    write_line(w->settings, &q, &facts);
+}
+
+void report_last_request(const struct worker_proc *w, const struct slot *s)
+{
+    const struct config *cfg = &w->settings->config;
+    char name[SLOT_FILE_NAME_SIZE];
+
+    if (w->settings->access_fd >= 0 && s->answers && atomic_load(&s->call_started_ms) != 0)
+        write_last_line(w, s);
+    if (!s->crash.saved || !cfg->crash_dir)
+        return;
+    slot_file_name(s, name);
+    log_info("Worker (pid:%d): its request is kept: gcorn --replay %s/%s %s", (int)w->pid,
+             cfg->crash_dir, name, cfg->wsgi_app);
 }

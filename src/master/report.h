@@ -8,6 +8,7 @@
 #ifndef GCORN_MASTER_REPORT_H
 #define GCORN_MASTER_REPORT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "master/plan.h"
@@ -16,8 +17,8 @@ struct slot;
 struct strbuf;
 
 /* Appends what the worker runs, or ran last: "GET /a of 127.0.0.1, request 00c0ffee12345678", or
- * "no request". */
-void report_add_request(struct strbuf *out, const struct slot *s);
+ * "no request". redact: without its query. */
+void report_add_request(struct strbuf *out, const struct slot *s, bool redact);
 
 /* The worker is to be killed, for this. ms: how long its call has lasted. */
 void report_condemned(const struct worker_proc *w, const struct slot *s, enum verdict verdict,
@@ -28,5 +29,9 @@ void report_crash(const struct worker_proc *w, const struct slot *s);
 
 /* It has ended with this status of waitpid(2). */
 void report_death(const struct worker_proc *w, const struct slot *s, int status);
+
+/* Writes the access log's line of the request that it died in, if it has not written that itself,
+ * and says where the request is kept (crash_dir). */
+void report_last_request(const struct worker_proc *w, const struct slot *s);
 
 #endif

@@ -213,6 +213,22 @@ size_t slot_get_request_id(const struct slot *s, char *out, size_t size)
     return strlen(out);
 }
 
+void slot_file_name(const struct slot *s, char name[SLOT_FILE_NAME_SIZE])
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t id = *(const volatile uint64_t *)&s->request_id;
+    uint32_t pid = (uint32_t) * (const volatile int32_t *)&s->pid;
+    char *p = name + 10;
+
+    memset(name, '0', 10);
+    for (int i = 9; i >= 0; i--, pid /= 10)
+        name[i] = digits[pid % 10];
+    *p++ = '-';
+    for (int shift = 60; shift >= 0; shift -= 4)
+        *p++ = digits[id >> shift & 15];
+    memcpy(p, ".http", sizeof(".http"));
+}
+
 static void slot_times_add_all(struct slot_times *to, const volatile struct slot_times *from)
 {
     for (size_t i = 0; i < SLOT_TIME_BUCKETS; i++)

@@ -101,10 +101,12 @@ struct slot_crash {
     uint32_t client_status;
     uint32_t others_answered; /* connections that were told 503 */
     uint32_t others_cut;      /* connections whose answer could not be finished */
+    uint32_t saved;           /* the request is in crash_dir, in the file slot_file_name */
     uint32_t stack_len;
     uint64_t address; /* of the fault */
     uint64_t ip, sp, fp;
     uint64_t at_ms;
+    uint64_t answered;         /* requests of this worker before */
     unsigned char stack[1536]; /* from sp on: where nobody may look from outside */
 };
 
@@ -124,6 +126,7 @@ struct slot {
     char peer[64];
     char given_id[SLOT_GIVEN_ID_SIZE]; /* X-Request-ID of a trusted proxy, instead; "": none */
     uint32_t target_len;               /* before it was cut */
+    uint32_t answers;                  /* the call is for an answer that is not over */
     int32_t client_fd; /* the worker's descriptor of the client that waits for its answer's first
                           byte, and for no earlier answer; -1: there is none */
 
@@ -184,6 +187,11 @@ size_t slot_get_log(const struct slot *s, void *out, size_t size);
 
 /* Master: the id of the slot's request as text; its length. size at least SLOT_GIVEN_ID_SIZE. */
 size_t slot_get_request_id(const struct slot *s, char *out, size_t size);
+
+/* What the file of the slot's request is called in crash_dir: "PID-REQUEST.http", by the id that
+ * was made for it. Async-signal-safe. */
+enum { SLOT_FILE_NAME_SIZE = 40 };
+void slot_file_name(const struct slot *s, char name[SLOT_FILE_NAME_SIZE]);
 
 /* Adds what one has counted to another, whatever a worker has made of it. */
 void slot_counts_add(struct slot_counts *to, const struct slot_counts *from);

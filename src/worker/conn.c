@@ -100,8 +100,11 @@ void conn_drop(struct conn *c)
     conn_set_state(c, CONN_FREE);
     fd_close(&c->fd);
     c->runs = false;
-    if (is_answering(c))
+    if (is_answering(c)) {
+        if (!c->env->response.ended)
+            c->env->response.ended = "client gone";
         worker_note_answer(w, c->env, w->now_ns - c->request_ns);
+    }
     if (c->env)
         worker_give_environ(w, c->env);
     strbuf_release(&c->in);
@@ -145,6 +148,7 @@ static void conn_abort(struct conn *c)
 {
     const struct linger reset = {.l_onoff = 1, .l_linger = 0};
 
+    c->env->response.ended = "application";
     /* a unix socket has no reset; closing is all that there is */
     (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     conn_drop(c);
@@ -183,6 +187,8 @@ static void end_answer(struct conn *c)
     struct gcorn_environ *env = c->env;
 
     c->runs = false;
+    if (env->response.broken)
+        env->response.ended = "application";
     if (env->response.close || env->response.broken)
         c->closing = true;
     /* by saying so, the client sends nothing more (RFC 9112 9.6); but old ones send a CRLF behind a
@@ -260,6 +266,8 @@ static enum flushed conn_flush(struct conn *c)
                     accesslines_take_back(&w->access_lines);
                 return wait_writable(c);
             } else if (errno != EINTR) {
+                if (ends)
+                    accesslines_take_back(&w->access_lines);
                 conn_drop(c);
                 return FLUSHED_FAILED;
             }
@@ -328,6 +336,7 @@ static bool turns_away(struct conn *c, uint64_t queued_ms)
 
     if (cfg->skip_gone_after_ms > 0 && queued_ms > cfg->skip_gone_after_ms && has_left(c)) {
         w->slot->counts.gone++;
+        c->env->response.ended = "client gone";
         conn_refuse(c, 499, "the client had left before its request was run");
         return true;
     }
@@ -638,6 +647,8 @@ void conn_timed_out(struct conn *c)
     enum conn_state state = c->state;
 
     if (state == CONN_WRITE || state == CONN_LINGER) {
+        if (is_answering(c))
+            c->env->response.ended = "write_timeout";
         conn_drop(c);
         return;
     }

@@ -21,6 +21,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "worker/replay.h"
 #include "worker/worker.h"
 
 enum {
@@ -300,19 +301,18 @@ static void abandon_all(void)
 }
 
 /* The connection whose request is in the application's hands; NULL when none is. */
-static struct conn *find_crashed(void)
+static const struct conn *find_crashed(void)
 {
-    struct conn *c = self.worker->serving;
+    const struct conn *c = self.worker->serving;
     bool calls = atomic_load(&self.slot->call_started_ms) != 0;
     bool is_one = calls && c >= self.conns && c < self.conns + table_used();
 
     return is_one && c->runs ? c : NULL;
 }
 
-static void answer_clients(bool is_timeout)
+static void answer_clients(const struct conn *crashed, bool is_timeout)
 {
     const struct timespec pause = {.tv_nsec = ROUND_NS};
-    struct conn *crashed = find_crashed();
     uint64_t until_ns = clock_ns() + LINGER_MS * UINT64_C(1000000);
 
     begin_all(crashed, is_timeout);
@@ -424,20 +424,73 @@ static void claim(void)
     park_loop();
 }
 
+static void count_answers(uint32_t status, uint32_t count)
+{
+    self.slot->counts.by_status[status - SLOT_STATUS_MIN] += count;
+    self.slot->counts.requests += count;
+}
+
+static void count_last_answers(void)
+{
+    const struct slot_crash *crash = &self.slot->crash;
+
+    if (crash->client == CRASH_CLIENT_ANSWERED)
+        count_answers(crash->client_status, 1);
+    count_answers(503, crash->others_answered);
+}
+
+/* The crashed request as a file. The pointers to it may be broken, so this is the last act: a fault
+ * ends it, and only this is lost. */
+static void save_request(const struct conn *crashed)
+{
+    char name[SLOT_FILE_NAME_SIZE];
+
+    if (self.worker->crash_dir_fd < 0 || !crashed || !crashed->env)
+        return;
+    slot_file_name(self.slot, name);
+    self.slot->crash.saved = replay_save(self.worker->crash_dir_fd, name, &crashed->env->request,
+                                         self.worker->config->crash_redact) == 0;
+}
+
+/* The lines of answers that will never end by themselves. */
+static void log_answers(const struct conn *crashed, bool is_timeout)
+{
+    struct worker *w = self.worker;
+    uint64_t now = clock_ns();
+
+    for (size_t i = 0; i < table_used(); i++) {
+        const struct conn *c = &self.conns[i];
+
+        if (c->state == CONN_FREE || !c->runs || !c->env)
+            continue;
+        c->env->response.ended = is_timeout ? "timeout" : "crash";
+        if (!c->answer_begun)
+            c->env->response.status = is_timeout ? 504 : 500;
+        accesslines_add(&w->access_lines, c->env, now - c->request_ns);
+        if (c == crashed)
+            self.slot->answers = 0; /* else the master would write its line */
+    }
+}
+
 static void die(bool is_timeout)
 {
     struct slot_crash *crash = &self.slot->crash;
+    const struct conn *crashed = find_crashed();
 
     crash->tid = thread_id();
     crash->at_ms = clock_ns() / 1000000;
+    crash->answered = self.slot->counts.requests;
     atomic_store_explicit(&crash->stage, CRASH_BEGUN, memory_order_release);
     /* a replacement can start now; when the pipe is full, our death will tell */
     (void)channel_send_up(self.channel.up_write, UP_DYING, NULL);
-    answer_clients(is_timeout);
+    answer_clients(crashed, is_timeout);
+    count_last_answers();
     atomic_store_explicit(&crash->stage, CRASH_ANSWERED, memory_order_release);
-    if (is_timeout || channel_send_up(self.channel.up_write, UP_CRASHED, NULL) < 0)
-        return;
-    wait_for_stacks();
+    bool explains = !is_timeout && channel_send_up(self.channel.up_write, UP_CRASHED, NULL) == 0;
+    if (explains)
+        wait_for_stacks();
+    save_request(crashed);
+    log_answers(crashed, is_timeout);
 }
 
 /* Who had the signal before has it again. */

@@ -98,6 +98,7 @@ void worker_call_begin(struct worker *w, struct conn *c, const struct gcorn_envi
     struct slot *s = w->slot;
 
     w->serving = c;
+    s->answers = c != NULL;
     s->client_fd = answerable_fd(c);
 
     if (s->request_id != env->id)

@@ -1,11 +1,13 @@
 """An application crashes: its client is told 500, nobody gets another's answer, the others lose
 nothing, and the log says what happened."""
+import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
-from server import pace, wait_for
+from server import example, pace, run, wait_for
 
 # What ends a worker that can still speak, and how the log calls it.
 FAULTS = [
@@ -299,3 +301,98 @@ def is_zombie(pid, parent):
     except OSError:
         return False
     return fields[0] == "Z" and int(fields[1]) == parent
+
+
+# ---- the access log -----------------------------------------------------------------------------
+
+
+def lines_of(server):
+    path = server.dir / "access"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def logged(gcorn):
+    return lambda *args: gcorn("faulty", "--access-logfile", "access", "--access-logformat", "json",
+                               *args)
+
+
+def line_for(server, path):
+    return wait_for(lambda: next((each for each in lines_of(server) if each["path"] == path), None),
+                    f"the line of {path}")
+
+
+def test_a_crashed_request_has_its_line(logged):
+    server = logged()
+    answer = server.get("/segv?a=1", fields="User-Agent: ua/1\r\nX-Request-ID: abc\r\n")
+    assert answer.status == 500
+    line = line_for(server, "/segv")
+    assert (line["status"], line["ended"], line["user_agent"], line["query"], line["request_id"]) == (
+        500, "crash", "ua/1", "a=1", "abc")
+    assert server.get("/").status == 200
+    assert "ended" not in line_for(server, "/")
+    assert len(lines_of(server)) == 2
+
+
+def test_a_timed_out_request_has_its_line(logged):
+    server = logged("--timeout", "1")
+    assert server.get("/hang").status == 504
+    line = line_for(server, "/hang")
+    assert (line["status"], line["ended"]) == (504, "timeout")
+    assert line["duration_us"] >= 1000000
+    assert len(lines_of(server)) == 1
+
+
+@pytest.mark.parametrize("how", ["_exit", "SIGKILL"])
+def test_a_request_whose_worker_is_killed_has_its_line(logged, how):
+    server = logged()
+    pid = min(server.worker_pids)
+    with server.connect() as client:
+        path = "/_exit" if how == "_exit" else "/sleep"
+        client.send(f"PUT {path}?ms=60000&a=\"b HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n"
+                    "X-Request-ID: abc\r\n\r\n")
+        if how == "SIGKILL":
+            wait_for(lambda: "sleep" in Path(f"/proc/{pid}/wchan").read_text(), "it to sleep")
+            os.kill(pid, signal.SIGKILL)
+        line = line_for(server, path)
+    assert (line["status"], line["ended"], line["method"], line["pid"], line["request_id"]) == (
+        0, "killed", "PUT", pid, "abc")
+    assert line["remote_addr"] == "127.0.0.1"
+    assert len(lines_of(server)) == 1
+
+
+def test_a_client_that_leaves_amid_its_answer_is_in_the_line(gcorn, app):
+    server = gcorn(f"{app('crasher')}:handler", "--access-logfile", "access", "--access-logformat",
+                   "json")
+    with server.connect() as client:
+        client.send(request("/big?kb=64000"))
+        assert client.socket.recv(1000)
+    assert line_for(server, "/big")["ended"] == "client gone"
+
+
+# ---- crash_dir ----------------------------------------------------------------------------------
+
+
+def test_the_request_is_kept_and_can_be_replayed(gcorn, tmp_path):
+    (tmp_path / "crashes").mkdir(mode=0o777)
+    server = gcorn("faulty", "--crash-dir", "crashes", "--no-crash-redact")
+    assert server.get("/segv?a=1", fields="X-Mine: yes\r\n").status == 500
+    command = server.wait_log(r"its request is kept: gcorn (--replay crashes/\S+) ").group(1)
+    path = tmp_path / command.split()[1]
+    assert path.stat().st_mode & 0o777 == 0o600
+    text = path.read_bytes()
+    assert text.startswith(b"GET /segv?a=1 HTTP/1.1\r\n")
+    assert b"X-Mine: yes\r\n" in text
+    done = run(*command.split(), example("faulty"), cwd=tmp_path)
+    assert done.returncode == -signal.SIGSEGV
+
+
+def test_a_hung_request_is_kept_too(gcorn, tmp_path):
+    (tmp_path / "crashes").mkdir(mode=0o777)
+    server = gcorn("faulty", "--crash-dir", "crashes", "--timeout", "1")
+    with server.connect() as client:
+        client.send("POST /hang?a=1 HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\nbody")
+        assert client.response().status == 504
+    path = tmp_path / server.wait_log(r"gcorn --replay (\S+) ").group(1)
+    assert path.read_bytes().startswith(b"POST /hang?redacted HTTP/1.1\r\n")
+    assert path.read_bytes().endswith(b"\r\n\r\nbody")
