@@ -184,6 +184,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
     }
     procs_judge(m, now_ms());
     procs_weigh(m);
+    oom_tick(&m->oom, now_ms());
     if (control_path(&m->control))
         samples_take(&m->samples, &m->plan, m->scoreboard, now_ms());
     tend_logs(m);
@@ -428,6 +429,7 @@ static int init_tables(struct master *m, struct error *err)
     if (!m->scoreboard)
         return -1;
     samples_init(&m->samples, slots);
+    oom_init(&m->oom, "", now_ms());
     m->loop = ev_loop_new(EVFLAG_NOENV);
     if (!m->loop)
         return error_set(err, EXIT_FAILED, "no event loop can be made");
@@ -471,6 +473,7 @@ static void close_all(struct master *m)
     generation_unref(m->current, true);
     scoreboard_free(m->scoreboard);
     samples_release(&m->samples);
+    oom_release(&m->oom);
     status_free_config(m->config_at_start);
     free(m->plan.procs);
     free(m->plan.backoffs);

@@ -320,7 +320,7 @@ static void worker_died(struct master *m, struct worker_proc *w, int status)
     } else if (w->crashed) {
         report_crash_once(m, w); /* it did not come to say that it had answered */
     } else if (!w->failed_boot) {
-        report_death(w, slot_of(m, w), status);
+        report_death(w, slot_of(m, w), status, &m->oom);
     }
     if (!w->crashed)
         note_death(m, w);

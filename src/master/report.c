@@ -16,6 +16,7 @@
 #include "base/util.h"
 #include "http/accesslog.h"
 #include "master/generation.h"
+#include "system/oom.h"
 #include "system/process.h"
 #include "system/scoreboard.h"
 
@@ -148,7 +149,31 @@ void report_crash(const struct worker_proc *w, const struct slot *s)
     strbuf_release(&text);
 }
 
-void report_death(const struct worker_proc *w, const struct slot *s, int status)
+/* Nobody here has sent it. */
+static void report_kill(const struct worker_proc *w, const char *during, struct oom *oom)
+{
+    char how[4200];
+
+    switch (oom_explains(oom, w->pid, now_ms(), how, sizeof(how))) {
+    case OOM_YES:
+        log_errorx("Worker (pid:%d) was killed by the kernel%s: out of memory (%s)", (int)w->pid,
+                   during, how);
+        break;
+    case OOM_NO:
+        log_errorx("Worker (pid:%d) was sent SIGKILL%s, not by gcorn; the kernel's out-of-memory "
+                   "killer says nothing of it",
+                   (int)w->pid, during);
+        break;
+    case OOM_UNKNOWN:
+        log_errorx(
+            "Worker (pid:%d) was sent SIGKILL%s, not by gcorn; whether memory was out cannot "
+            "be told on this system",
+            (int)w->pid, during);
+        break;
+    }
+}
+
+void report_death(const struct worker_proc *w, const struct slot *s, int status, struct oom *oom)
 {
     struct strbuf what = {0};
 
@@ -158,8 +183,7 @@ void report_death(const struct worker_proc *w, const struct slot *s, int status)
     }
     const char *during = what.data ? what.data : "";
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && w->phase != PROC_KILLING)
-        log_errorx("Worker (pid:%d) was sent SIGKILL! Perhaps out of memory?%s", (int)w->pid,
-                   during);
+        report_kill(w, during, oom);
     else if (WIFSIGNALED(status))
         log_errorx("Worker (pid:%d) was sent SIG%s!%s", (int)w->pid, signal_name(WTERMSIG(status)),
                    during);

@@ -13,6 +13,7 @@
 
 #include "master/plan.h"
 
+struct oom;
 struct slot;
 struct strbuf;
 
@@ -27,8 +28,9 @@ void report_condemned(const struct worker_proc *w, const struct slot *s, enum ve
 /* It has crashed, and told its clients so; it still lives. */
 void report_crash(const struct worker_proc *w, const struct slot *s);
 
-/* It has ended with this status of waitpid(2). */
-void report_death(const struct worker_proc *w, const struct slot *s, int status);
+/* It has ended with this status of waitpid(2). oom is asked about a SIGKILL that nobody here sent.
+ */
+void report_death(const struct worker_proc *w, const struct slot *s, int status, struct oom *oom);
 
 /* Writes the access log's line of the request that it died in, if it has not written that itself,
  * and says where the request is kept (crash_dir). */

@@ -19,6 +19,7 @@
 #include "master/plan.h"
 #include "master/samples.h"
 #include "master/status.h"
+#include "system/oom.h"
 #include "system/pidfile.h"
 #include "system/scoreboard.h"
 
@@ -45,6 +46,7 @@ struct master {
     bool control_changes;         /* with the candidate, to that or to none */
 
     struct scoreboard *scoreboard;
+    struct oom oom;
     struct samples samples; /* of the workers, while somebody may ask */
     char **config_at_start; /* the values of its settings */
     struct pidfile pidfile;

@@ -54,8 +54,19 @@ static void lower_count(uint64_t *count, const char *dir, const char *name)
 
 /* ---- one cgroup, by version and controller ---------------------------------------------- */
 
-static void read_v2(const char *dir, struct cgroup_limits *limits)
+/* What is asked of each cgroup on the way. */
+struct question {
+    void (*v2)(const char *dir, void *to);
+    struct controller {
+        const char *name;
+        void (*ask)(const char *dir, void *to);
+    } v1[3];
+    void *to;
+};
+
+static void read_v2(const char *dir, void *to)
 {
+    struct cgroup_limits *limits = to;
     long long quota[2];
 
     if (read_numbers(dir, "cpu.max", quota) == 2) /* "150000 100000" or "max 100000" */
@@ -64,8 +75,9 @@ static void read_v2(const char *dir, struct cgroup_limits *limits)
     lower_count(&limits->processes, dir, "pids.max");
 }
 
-static void read_v1_cpu(const char *dir, struct cgroup_limits *limits)
+static void read_v1_cpu(const char *dir, void *to)
 {
+    struct cgroup_limits *limits = to;
     long long quota[2], period[2];
 
     if (read_numbers(dir, "cpu.cfs_quota_us", quota) > 0 && /* -1: none */
@@ -73,30 +85,50 @@ static void read_v1_cpu(const char *dir, struct cgroup_limits *limits)
         lower_cpus(&limits->cpus, quota[0], period[0]);
 }
 
-static void read_v1_memory(const char *dir, struct cgroup_limits *limits)
+static void read_v1_memory(const char *dir, void *to)
 {
+    struct cgroup_limits *limits = to;
+
     lower_count(&limits->memory_size, dir, "memory.limit_in_bytes");
 }
 
-static void read_v1_pids(const char *dir, struct cgroup_limits *limits)
+static void read_v1_pids(const char *dir, void *to)
 {
+    struct cgroup_limits *limits = to;
+
     lower_count(&limits->processes, dir, "pids.max");
 }
 
-static const struct controller {
-    const char *name;
-    void (*read)(const char *dir, struct cgroup_limits *limits);
-} controllers_v1[] = {
-    {"cpu", read_v1_cpu},
-    {"memory", read_v1_memory},
-    {"pids", read_v1_pids},
+struct file_name {
+    char *path;
+    size_t size;
 };
+
+/* The first that is there. */
+static void find_file(const char *dir, const char *name, struct file_name *found)
+{
+    char path[PATH_SIZE + 32];
+
+    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+    if (found->path[0] == '\0' && access(path, R_OK) == 0 && strlen(path) < found->size)
+        memcpy(found->path, path, strlen(path) + 1);
+}
+
+static void find_v2_events(const char *dir, void *to)
+{
+    find_file(dir, "memory.events", to);
+}
+
+static void find_v1_events(const char *dir, void *to)
+{
+    find_file(dir, "memory.oom_control", to);
+}
 
 /* ---- the way up -------------------------------------------------------------------------- */
 
 /* From mount/cgroup up to mount itself. */
-static void walk_up(const char *mount, const char *cgroup, struct cgroup_limits *limits,
-                    void (*read_one)(const char *dir, struct cgroup_limits *limits))
+static void walk_up(const char *mount, const char *cgroup, void (*ask)(const char *dir, void *to),
+                    void *to)
 {
     char dir[PATH_SIZE];
     size_t mount_len = strlen(mount);
@@ -108,7 +140,7 @@ static void walk_up(const char *mount, const char *cgroup, struct cgroup_limits 
     if (len < 0 || (size_t)len >= sizeof(dir))
         return;
     for (;;) {
-        read_one(dir, limits);
+        ask(dir, to);
         char *slash = strrchr(dir, '/');
         if (!slash || (size_t)(slash - dir) < mount_len)
             return;
@@ -130,19 +162,19 @@ static bool lists(const char *controllers, const char *name)
 
 /* Mounted under its own name or, where that is no link to it, under all of the names. */
 static void walk_v1(const char *root, const char *controllers, const char *cgroup,
-                    const struct controller *controller, struct cgroup_limits *limits)
+                    const struct controller *controller, void *to)
 {
     char mount[PATH_SIZE];
 
     (void)snprintf(mount, sizeof(mount), "%s/sys/fs/cgroup/%s", root, controller->name);
     if (access(mount, X_OK) < 0)
         (void)snprintf(mount, sizeof(mount), "%s/sys/fs/cgroup/%s", root, controllers);
-    walk_up(mount, cgroup, limits, controller->read);
+    walk_up(mount, cgroup, controller->ask, to);
 }
 
 /* A line of /proc/self/cgroup, "0::/path" (v2) or "4:cpu,cpuacct:/path" (v1). A machine may have
  * both, with each controller in one of them. */
-static void read_line(const char *root, char *line, struct cgroup_limits *limits)
+static void read_line(const char *root, char *line, const struct question *q)
 {
     char mount[PATH_SIZE];
     char *controllers = strchr(line, ':');
@@ -155,24 +187,46 @@ static void read_line(const char *root, char *line, struct cgroup_limits *limits
     cgroup[strcspn(cgroup, "\n")] = '\0';
     if (controllers[0] == '\0') {
         (void)snprintf(mount, sizeof(mount), "%s/sys/fs/cgroup", root);
-        walk_up(mount, cgroup, limits, read_v2);
+        walk_up(mount, cgroup, q->v2, q->to);
     }
-    for (size_t i = 0; i < ARRAY_LEN(controllers_v1); i++) {
-        if (lists(controllers, controllers_v1[i].name))
-            walk_v1(root, controllers, cgroup, &controllers_v1[i], limits);
+    for (size_t i = 0; i < ARRAY_LEN(q->v1) && q->v1[i].name; i++) {
+        if (lists(controllers, q->v1[i].name))
+            walk_v1(root, controllers, cgroup, &q->v1[i], q->to);
     }
 }
 
-void cgroup_read(struct cgroup_limits *limits, const char *root)
+static void ask_all(const char *root, const struct question *q)
 {
     char line[PATH_SIZE];
 
-    *limits = (struct cgroup_limits){0};
     (void)snprintf(line, sizeof(line), "%s/proc/self/cgroup", root);
     FILE *f = fopen(line, "re");
     if (!f)
         return;
     while (fgets(line, sizeof(line), f))
-        read_line(root, line, limits);
+        read_line(root, line, q);
     (void)fclose(f); /* only read from */
+}
+
+void cgroup_read(struct cgroup_limits *limits, const char *root)
+{
+    const struct question q = {
+        .v2 = read_v2,
+        .v1 = {{"cpu", read_v1_cpu}, {"memory", read_v1_memory}, {"pids", read_v1_pids}},
+        .to = limits,
+    };
+
+    *limits = (struct cgroup_limits){0};
+    ask_all(root, &q);
+}
+
+bool cgroup_find_oom_counter(char *path, size_t size, const char *root)
+{
+    struct file_name found = {path, size};
+    const struct question q = {
+        .v2 = find_v2_events, .v1 = {{"memory", find_v1_events}}, .to = &found};
+
+    path[0] = '\0';
+    ask_all(root, &q);
+    return path[0] != '\0';
 }

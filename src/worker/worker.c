@@ -30,6 +30,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "gcorn.h"
+#include "system/oom.h"
 #include "system/process.h"
 #include "worker/crash.h"
 #include "worker/metrics.h"
@@ -597,6 +598,7 @@ static void become_worker(const struct worker_args *args)
     struct error err;
 
     process_title_set("gcorn: worker [%s]", name);
+    oom_volunteer();
     if (privileges_apply(args->privileges, &err) < 0)
         boot_failed(the_worker, err.text);
     process_signals_reset();

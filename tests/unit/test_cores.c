@@ -2,63 +2,16 @@
  *
  * The limits of cgroups, and the count of usable cores, under made-up trees of /proc and /sys.
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "made_up_root.h"
 
-#include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/util.h"
 #include "system/cgroup.h"
 #include "system/cores.h"
-
-static int make_root(void **state)
-{
-    char *root = xstrdup("/tmp/gcorn-cores-XXXXXX");
-
-    *state = root;
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
-static int remove_root(void **state)
-{
-    int rc = nftw(*state, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-
-    free(*state);
-    return rc;
-}
-
-/* Writes root/path, with the directories that it needs. */
-static void put(const char *root, const char *path, const char *text)
-{
-    char *full = xasprintf("%s/%s", root, path);
-
-    for (char *slash = strchr(full + strlen(root) + 1, '/'); slash;
-         slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        assert_true(mkdir(full, 0700) == 0 || errno == EEXIST);
-        *slash = '/';
-    }
-    FILE *f = fopen(full, "we");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
-    free(full);
-}
 
 static void expect(const char *root, int affinity, int cores, const char *how)
 {

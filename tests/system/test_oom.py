@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""Workers that die of SIGKILL: the kernel's out-of-memory killer is told from anybody else."""
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from server import SLOWER, wait_for
+
+LIMIT_MIB = 256
+NOT_OOM = (r"not by gcorn; (the kernel's out-of-memory killer says nothing of it"
+           r"|whether memory was out cannot be told on this system)$")
+
+
+class Cgroup:
+    """A cgroup of its own with a limit of memory, version 1 or 2. OSError where none can be had."""
+
+    def __init__(self):
+        name = f"gcorn-test-{os.getpid()}-{time.monotonic_ns()}"
+        has_v1 = Path("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists()
+        self.dir = Path("/sys/fs/cgroup", *(["memory"] if has_v1 else []), name)
+        self.dir.mkdir()
+        try:
+            limit = self.dir / ("memory.limit_in_bytes" if has_v1 else "memory.max")
+            if not limit.exists():  # it would be made, anywhere but in a cgroup
+                raise OSError("the memory controller is not enabled")
+            limit.write_text(str(LIMIT_MIB << 20))
+            swap = self.dir / ("memory.swappiness" if has_v1 else "memory.swap.max")
+            if swap.exists():
+                swap.write_text("0")
+        except OSError:
+            self.dir.rmdir()
+            raise
+
+    def enter(self):
+        (self.dir / "cgroup.procs").write_text("0")
+
+    def remove(self):
+        def is_removed():
+            try:
+                self.dir.rmdir()
+            except OSError:
+                return False
+            return True
+
+        wait_for(is_removed, "the cgroup to be empty")
+
+
+@pytest.fixture(scope="module")
+def cgroup():
+    try:
+        made = Cgroup()
+    except OSError as error:
+        pytest.skip(f"no cgroup with a limit of memory can be made: {error}")
+    yield made
+    made.remove()
+
+
+def test_the_kernels_kill_is_recognised(cgroup, gcorn):
+    server = gcorn("faulty", "--workers", "2", preexec=cgroup.enter)
+    before = server.worker_pids
+    client = server.connect(timeout=60 * SLOWER)
+    client.send(f"GET /leak?mb={2 * LIMIT_MIB} HTTP/1.1\r\nHost: test\r\n\r\n")
+    line = server.wait_log(r"\[ERROR\] Worker \(pid:(\d+)\) was killed by the kernel while it ran "
+                           rf"GET /leak of 127\.0\.0\.1, request \w+: out of memory "
+                           rf"\(cgroup {cgroup.dir}: oom_kill (\d+) -> (\d+)\)$")
+    assert int(line[1]) in before
+    assert int(line[3]) == int(line[2]) + 1
+    server.wait_workers(2, other_than={int(line[1])})
+    assert server.get("/").status == 200
+
+
+def test_another_kill_soon_after_it_is_not(cgroup, gcorn):
+    server = gcorn("faulty", "--workers", "2", preexec=cgroup.enter)
+    server.connect().send(f"GET /leak?mb={2 * LIMIT_MIB} HTTP/1.1\r\nHost: test\r\n\r\n")
+    server.wait_log("out of memory")
+    victim = min(p.pid for p in server.wait_workers(2))
+    os.kill(victim, signal.SIGKILL)
+    server.wait_log(rf"\(pid:{victim}\) was sent SIGKILL, {NOT_OOM}")
+
+
+def test_what_gcorn_kills_itself_is_never_blamed_on_memory(gcorn):
+    server = gcorn("faulty", "-t", "1")
+    old = server.workers[0].pid
+    server.connect().send("GET /block-signals HTTP/1.1\r\nHost: test\r\n\r\n")
+    server.wait_log("WORKER TIMEOUT")
+    server.wait_workers(1, other_than={old})
+    assert "out-of-memory" not in server.log() and "out of memory" not in server.log()
+    assert "not by gcorn" not in server.log()
+
+
+@pytest.mark.parametrize("score, wanted", [(0, 50), (970, 1000)])
+def test_workers_are_chosen_before_the_master(gcorn, score, wanted):
+    def score_of(pid):
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+    def set_score():
+        Path("/proc/self/oom_score_adj").write_text(str(max(score, now)))
+
+    now = score_of("self")
+    server = gcorn("hello", preexec=set_score)
+    assert score_of(server.pid) == max(score, now)
+    assert score_of(server.workers[0].pid) == min(max(score, now) + 50, 1000) >= wanted
