@@ -311,13 +311,318 @@ static void test_accesslog_refused(void **state)
     expect_refused("GET /bad\n", "192.0.2.7 - - - - - - - 400 16 - - - - 16 - -");
 }
 
+/* ---- combined, json, logfmt -------------------------------------------------------------- */
+
+static void test_accesslog_combined(void **state)
+{
+    struct http_case c;
+
+    (void)state;
+    assert_int_equal(setenv("TZ", "UTC0", 1), 0);
+    tzset();
+    open_answered(&c, request);
+    expect_line(&c, "combined",
+                "192.0.2.7 - Aladdin [06/Nov/1994:08:49:37 +0000] \"POST /a%20b?q=1 HTTP/1.1\" "
+                "201 5 \"http://r/\" \"ua \\x221\\x22\"");
+    expect_line(&c, "combined ", "combined "); /* a text */
+    expect_line(&c, "%(I)s", "00c0ffee12345678");
+    http_case_close(&c);
+}
+
+#define JSON_START                                                                                 \
+    "{\"time\":\"1994-11-06T08:49:37.042+00:00\",\"remote_addr\":\"192.0.2.7\",\"request_id\":"    \
+    "\"00c0ffee12345678\",\"pid\":4711,\"worker\":3,"
+#define LOGFMT_START                                                                               \
+    "time=1994-11-06T08:49:37.042+00:00 remote_addr=192.0.2.7 request_id=00c0ffee12345678 "        \
+    "pid=4711 worker=3 "
+
+static void test_accesslog_json_and_logfmt(void **state)
+{
+    struct http_case c;
+
+    (void)state;
+    assert_int_equal(setenv("TZ", "UTC0", 1), 0);
+    tzset();
+    open_answered(&c, request);
+    expect_line(&c, "json",
+                JSON_START "\"status\":201,\"bytes\":5,\"duration_us\":12003456,"
+                           "\"protocol\":\"HTTP/1.1\",\"method\":\"POST\",\"path\":\"/a%20b\","
+                           "\"query\":\"q=1\",\"referer\":\"http://r/\","
+                           "\"user_agent\":\"ua \\\"1\\\"\"}");
+    expect_line(&c, "logfmt",
+                LOGFMT_START "status=201 bytes=5 duration_us=12003456 protocol=HTTP/1.1 "
+                             "method=POST path=/a%20b query=\"q=1\" referer=http://r/ "
+                             "user_agent=\"ua \\\"1\\\"\"");
+    http_case_close(&c);
+}
+
+/* East of Greenwich by 5 h 30 min; a unix peer; a field that is there twice, and one that is empty.
+ */
+static void test_accesslog_json_values(void **state)
+{
+    struct http_case c;
+
+    (void)state;
+    assert_int_equal(setenv("TZ", "XXX-05:30", 1), 0);
+    tzset();
+    open_answered(&c, "GET / HTTP/1.0\r\nUser-Agent: a\r\nuser-agent: b\r\nReferer:\r\n\r\n");
+    c.peer.remote_addr = "";
+    char *line = line_of(&c, "json");
+    assert_non_null(
+        strstr(line, "{\"time\":\"1994-11-06T14:19:37.042+05:30\",\"remote_addr\":null,"));
+    assert_non_null(strstr(line, "\"query\":\"\",\"referer\":\"\",\"user_agent\":\"a, b\"}\n"));
+    free(line);
+    line = line_of(&c, "logfmt");
+    assert_non_null(strstr(line, "time=1994-11-06T14:19:37.042+05:30 request_id="));
+    assert_non_null(strstr(line, " query=\"\" referer=\"\" user_agent=\"a, b\"\n"));
+    free(line);
+    assert_int_equal(setenv("TZ", "UTC0", 1), 0);
+    tzset();
+    http_case_close(&c);
+}
+
+/* What becomes of each text, as a User-Agent: in JSON with its quotes, and in logfmt. */
+static void test_accesslog_quoting(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *json;
+        const char *logfmt; /* NULL: as in JSON */
+    } rows[] = {
+        {"plain", "\"plain\"", "plain"},
+        {"Mozilla/5.0-(X11;-Linux-x86_64)", "\"Mozilla/5.0-(X11;-Linux-x86_64)\"",
+         "Mozilla/5.0-(X11;-Linux-x86_64)"},
+        {"two words", "\"two words\"", NULL},
+        {"a=b", "\"a=b\"", NULL},
+        {"\"", "\"\\\"\"", NULL},
+        {"1234567\"", "\"1234567\\\"\"", NULL},
+        {"12345678\"", "\"12345678\\\"\"", NULL},
+        {"\\x41\\", "\"\\\\x41\\\\\"", NULL},
+        {"a\tb", "\"a\\u0009b\"", NULL},
+        {"\xc3\xa9", "\"\\u00e9\"", NULL},                   /* UTF-8 */
+        {"\xe2\x82\xac", "\"\\u20ac\"", NULL},               /* of three bytes */
+        {"\xf0\x9f\x98\x80", "\"\\ud83d\\ude00\"", NULL},    /* of four */
+        {"\xf4\x8f\xbf\xbf", "\"\\udbff\\udfff\"", NULL},    /* the last character */
+        {"\xe9t\xe9", "\"\\u00e9t\\u00e9\"", NULL},          /* ISO 8859-1 */
+        {"\xc3", "\"\\u00c3\"", NULL},                       /* half a character */
+        {"\xc0\xaf", "\"\\u00c0\\u00af\"", NULL},            /* overlong */
+        {"\xed\xa0\x80", "\"\\u00ed\\u00a0\\u0080\"", NULL}, /* a surrogate */
+        {"\xf4\x90\x80\x80", "\"\\u00f4\\u0090\\u0080\\u0080\"", NULL},
+        {"\xff\xfe", "\"\\u00ff\\u00fe\"", NULL},
+        {"\xc2\x9b", "\"\\u009b\"", NULL},     /* CSI, a terminal's */
+        {"\xe2\x80\xae", "\"\\u202e\"", NULL}, /* turns the reading direction */
+        {"\xe2\x80\xa8", "\"\\u2028\"", NULL}, /* a line's end, for some */
+        {"null", "\"null\"", "null"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct http_case c;
+        char raw[200], want[200];
+
+        (void)snprintf(raw, sizeof(raw), "GET / HTTP/1.0\r\nUser-Agent: %s\r\n\r\n", rows[i].text);
+        open_answered(&c, raw);
+        char *json = line_of(&c, "json"), *logfmt = line_of(&c, "logfmt");
+        (void)snprintf(want, sizeof(want), "\"user_agent\":%s}\n", rows[i].json);
+        if (!strstr(json, want))
+            fail_msg("%s: not %s", json, want);
+        (void)snprintf(want, sizeof(want), " user_agent=%s\n",
+                       rows[i].logfmt ? rows[i].logfmt : rows[i].json);
+        if (!strstr(logfmt, want))
+            fail_msg("%s: not %s", logfmt, want);
+        free(json);
+        free(logfmt);
+        http_case_close(&c);
+    }
+}
+
+/* Every byte, at every place of a word, gets through escaped or as it is. */
+static void test_accesslog_each_byte_at_each_place(void **state)
+{
+    (void)state;
+    for (int b = 0x20; b < 256; b++) {
+        for (size_t at = 0; at < 17; at++) {
+            char raw[] = "GET / HTTP/1.0\r\nUser-Agent: (0123456789abcdefg)\r\n\r\n";
+            char want[64];
+            struct http_case c;
+
+            if (b == 0x7f)
+                continue;
+            raw[sizeof("GET / HTTP/1.0\r\nUser-Agent: (") - 1 + at] = (char)b;
+            open_answered(&c, raw);
+            char *json = line_of(&c, "json"), *atom = line_of(&c, "%(a)s");
+            (void)snprintf(want, sizeof(want),
+                           b == '"' || b == '\\' ? "(%.*s\\%c%s)"
+                           : b > 0x7f            ? "(%.*s\\u00%02x%s)"
+                                                 : "(%.*s%c%s)",
+                           (int)at, "0123456789abcdefg", b, "0123456789abcdefg" + at + 1);
+            if (!strstr(json, want))
+                fail_msg("byte %02x at %zu: %s", (unsigned)b, at, json);
+            (void)snprintf(want, sizeof(want),
+                           b == '"' || b == '\\' || b > 0x7f ? "(%.*s\\x%02x%s)\n" : "(%.*s%c%s)\n",
+                           (int)at, "0123456789abcdefg", b, "0123456789abcdefg" + at + 1);
+            assert_string_equal(atom, want);
+            free(json);
+            free(atom);
+            http_case_close(&c);
+        }
+    }
+}
+
+/* A request with long values of one kind of character each. */
+static void open_long(struct http_case *c, size_t path_len, size_t field_len, const char *unit)
+{
+    struct strbuf raw = {0};
+
+    strbuf_addstr(&raw, "GET /");
+    for (size_t i = 0; i < path_len; i++)
+        strbuf_addch(&raw, 'p');
+    strbuf_addstr(&raw, "?");
+    for (size_t i = 0; i < path_len; i++)
+        strbuf_addch(&raw, 'q');
+    for (int field = 0; field < 2; field++) {
+        strbuf_addstr(&raw, field == 0 ? " HTTP/1.0\r\nReferer: (" : ")\r\nUser-Agent: (");
+        for (size_t i = 0; i < field_len; i += strlen(unit))
+            strbuf_addstr(&raw, unit);
+    }
+    strbuf_addstr(&raw, ")\r\n\r\n");
+    open_answered(c, raw.data);
+    strbuf_release(&raw);
+}
+
+static size_t run_of(const char *line, const char *start, const char *unit)
+{
+    const char *p = strstr(line, start);
+    size_t count = 0;
+
+    assert_non_null(p);
+    for (p += strlen(start); strncmp(p, unit, strlen(unit)) == 0; p += strlen(unit))
+        count++;
+    return count;
+}
+
+/* Each of the long values keeps a share, whatever the others take, and no escape is cut. */
+static void test_accesslog_json_long(void **state)
+{
+    static const struct {
+        const char *unit, *json;
+    } units[] = {{"x", "x"},
+                 {"\"", "\\\""},
+                 {"\xff", "\\u00ff"},
+                 {"\xe2\x82\xac", "\\u20ac"},
+                 {"\xf0\x9f\x98\x80", "\\ud83d\\ude00"}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        struct http_case c;
+
+        for (size_t more = 0; more < 13; more++) {
+            open_long(&c, 1900 + more, 8000, units[i].unit);
+            char *line = line_of(&c, "json");
+            size_t len = strlen(line), unit_len = strlen(units[i].json);
+            assert_true(len <= ACCESSLOG_LINE_MAX && len > ACCESSLOG_LINE_MAX - 64);
+            assert_string_equal(line + len - 20, "\",\"truncated\":true}\n");
+            assert_true(run_of(line, "\"path\":\"/", "p") > 1500);
+            assert_true(run_of(line, "\"query\":\"", "q") > 400);
+            assert_true(unit_len * run_of(line, "\"referer\":\"(", units[i].json) > 400);
+            size_t agent = run_of(line, "\"user_agent\":\"(", units[i].json);
+            assert_true(unit_len * agent > 400);
+            /* behind the last whole one the text ends */
+            assert_memory_equal(strstr(line, "\"user_agent\":\"(") + 15 + agent * unit_len, "\",",
+                                2);
+            free(line);
+            line = line_of(&c, "logfmt");
+            len = strlen(line);
+            assert_true(len <= ACCESSLOG_LINE_MAX && len > ACCESSLOG_LINE_MAX - 64);
+            assert_string_equal(line + len - 16, " truncated=true\n");
+            free(line);
+            http_case_close(&c);
+        }
+    }
+}
+
+/* A line is cut only when it must be: one value may take all the room there is. */
+static void test_accesslog_json_longest(void **state)
+{
+    size_t whole = 0, len = 0;
+
+    (void)state;
+    for (size_t n = 3500; n < 3900; n++) {
+        struct http_case c;
+        struct strbuf raw = {0};
+
+        strbuf_addstr(&raw, "GET / HTTP/1.0\r\nUser-Agent: ");
+        for (size_t i = 0; i < n; i++)
+            strbuf_addch(&raw, 'u');
+        strbuf_addstr(&raw, "\r\n\r\n");
+        open_answered(&c, raw.data);
+        char *line = line_of(&c, "json");
+        bool is_cut = strstr(line, "\"truncated\":true}") != NULL;
+        assert_true(!is_cut || whole > 0);
+        if (!is_cut) {
+            assert_true(whole == n - 1 || n == 3500);
+            assert_int_equal(run_of(line, "\"user_agent\":\"", "u"), n);
+            whole = n;
+            len = strlen(line);
+        }
+        free(line);
+        strbuf_release(&raw);
+        http_case_close(&c);
+    }
+    assert_true(whole < 3899 && len > ACCESSLOG_LINE_MAX - 40);
+}
+
+static void expect_refused_as(const char *raw, const char *format, const char *want)
+{
+    struct http_case c;
+    struct http_answer a;
+
+    http_case_open(&c);
+    (void)request_feed(&c.env.request, raw, strlen(raw));
+    response_refuse(&c.env, c.env.request.refusal ? c.env.request.refusal : 408, NULL);
+    http_case_collect(&c, &a);
+    http_answer_release(&a);
+    expect_line(&c, format, want);
+    http_case_close(&c);
+}
+
+static void test_accesslog_json_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("TZ", "UTC0", 1), 0);
+    tzset();
+    expect_refused_as("", "json",
+                      JSON_START "\"status\":408,\"bytes\":20,\"duration_us\":12003456,"
+                                 "\"protocol\":null,\"method\":null,\"path\":null,\"query\":null,"
+                                 "\"referer\":null,\"user_agent\":null}");
+    expect_refused_as("\x16\x03\x01\r\n\r\n", "logfmt",
+                      LOGFMT_START "status=400 bytes=16 duration_us=12003456");
+    expect_refused_as("GET /a HTTP/1.1\r\nUser-Agent: u\r\n\r\n", "json",
+                      JSON_START "\"status\":400,\"bytes\":16,\"duration_us\":12003456,"
+                                 "\"protocol\":\"HTTP/1.1\",\"method\":\"GET\",\"path\":\"/a\","
+                                 "\"query\":\"\",\"referer\":null,\"user_agent\":\"u\"}");
+    expect_refused_as("garbage\r\n\r\n", "%(I)s %({gcorn.request_id}e)s", "00c0ffee12345678 -");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accesslog_atoms),       cmocka_unit_test(test_accesslog_time),
-        cmocka_unit_test(test_accesslog_absent),      cmocka_unit_test(test_accesslog_user),
-        cmocka_unit_test(test_accesslog_escaping),    cmocka_unit_test(test_accesslog_truncated),
-        cmocka_unit_test(test_accesslog_bad_formats), cmocka_unit_test(test_accesslog_refused),
+        cmocka_unit_test(test_accesslog_atoms),
+        cmocka_unit_test(test_accesslog_time),
+        cmocka_unit_test(test_accesslog_absent),
+        cmocka_unit_test(test_accesslog_user),
+        cmocka_unit_test(test_accesslog_escaping),
+        cmocka_unit_test(test_accesslog_truncated),
+        cmocka_unit_test(test_accesslog_bad_formats),
+        cmocka_unit_test(test_accesslog_refused),
+        cmocka_unit_test(test_accesslog_combined),
+        cmocka_unit_test(test_accesslog_json_and_logfmt),
+        cmocka_unit_test(test_accesslog_json_values),
+        cmocka_unit_test(test_accesslog_quoting),
+        cmocka_unit_test(test_accesslog_each_byte_at_each_place),
+        cmocka_unit_test(test_accesslog_json_long),
+        cmocka_unit_test(test_accesslog_json_longest),
+        cmocka_unit_test(test_accesslog_json_refused),
     };
 
     return cmocka_run_group_tests(tests, http_case_quiet, NULL);
