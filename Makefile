@@ -298,6 +298,7 @@ bench: all
 	@$(PYTHON) -B tests/bench/idle.py $(B)
 	@$(PYTHON) -B tests/bench/fair.py $(B)
 	@$(PYTHON) -B tests/bench/slow.py $(B)
+	@$(PYTHON) -B tests/bench/accesslog.py $(B)
 
 # ---- keeping ---------------------------------------------------------------------------------
 

@@ -37,9 +37,9 @@ struct piece {
 /* The time of a second, which many lines share. */
 struct second_text {
     time_t second;
-    char clf[32];  /* [06/Nov/1994:08:49:37 +0000] */
-    char iso[20];  /* 1994-11-06T08:49:37 */
-    char zone[10]; /* +00:00 */
+    char clf[32]; /* [06/Nov/1994:08:49:37 +0000] */
+    char iso[20]; /* 1994-11-06T08:49:37 */
+    char zone[7]; /* +00:00 */
 };
 
 struct accesslog {
@@ -150,7 +150,7 @@ static void set_second(struct second_text *t, time_t second)
     (void)strftime(t->clf, sizeof(t->clf), "[%d/%b/%Y:%H:%M:%S %z]", &tm);
     (void)strftime(t->iso, sizeof(t->iso), "%Y-%m-%dT%H:%M:%S", &tm);
     (void)strftime(zone, sizeof(zone), "%z", &tm);
-    (void)snprintf(t->zone, sizeof(t->zone), "%.3s:%s", zone, zone + 3);
+    (void)snprintf(t->zone, sizeof(t->zone), "%.3s:%.2s", zone, zone + 3);
 }
 
 /* What the client sent, whatever the application made of SERVER_PROTOCOL. */
@@ -160,12 +160,12 @@ static const char *protocol_of(const struct request *r)
         return NULL;
     return r->minor_version == 0 ? "HTTP/1.0" : "HTTP/1.1";
 }
-/* The id that is in env->id as text, without the arena. */
-static void id_text(const struct gcorn_environ *env, char text[17])
+/* The id that was made for the request, without the arena. */
+static struct span id_text(const struct gcorn_environ *env, char text[16])
 {
     for (int i = 0; i < 16; i++)
         text[i] = "0123456789abcdef"[env->id >> (60 - 4 * i) & 15];
-    text[16] = '\0';
+    return (struct span){text, 16};
 }
 
 /* ---- the atoms --------------------------------------------------------------------------- */
@@ -360,9 +360,25 @@ static FORCE_INLINE void put_member(struct logline *l, bool json, const char *ke
     }
 }
 
-static struct span text_span(const char *text)
+static inline struct span text_span(const char *text)
 {
     return (struct span){(char *)(uintptr_t)text, text ? strlen(text) : 0};
+}
+
+/* What is known to be plain: no more than put. logfmt has such values without quotes. */
+static FORCE_INLINE void put_plain(struct logline *l, bool json, const char *key, size_t name_len,
+                                   struct span value)
+{
+    if (!value.p) {
+        put_member(l, json, key, name_len, value, 0);
+        return;
+    }
+    put_key(l, json, key, name_len);
+    if (json)
+        logline_put(l, "\"", 1);
+    logline_put(l, value.p, value.len);
+    if (json)
+        logline_put(l, "\"", 1);
 }
 
 /* A field of the request, found by the walk below: the joined value if it is there again. */
@@ -399,7 +415,7 @@ static FORCE_INLINE void put_start(struct logline *l, bool json, const struct se
     logline_put(l, t->iso, sizeof(t->iso) - 1);
     logline_put(l, ".", 1);
     logline_put_digits(l, ms, 3);
-    logline_put_str(l, t->zone);
+    logline_put(l, t->zone, sizeof(t->zone) - 1);
     if (json)
         logline_put(l, "\"", 1);
 }
@@ -411,15 +427,16 @@ static FORCE_INLINE void put_members(struct logline *l, bool json, const struct 
     const struct request *r = &env->request;
     const char *given = environ_given_id(env), *addr = environ_remote_addr(env);
     struct span referer = {0}, user_agent = {0};
-    char id[17];
+    char id[16];
 
-    if (!given)
-        id_text(env, id);
     find_fields(env, &referer, &user_agent);
     l->end -= TAIL;
     put_start(l, json, &log->time, (unsigned)(facts->wall_ms % 1000));
     put_member(l, json, KEY("remote_addr"), text_span(*addr ? addr : NULL), 4);
-    put_member(l, json, KEY("request_id"), text_span(given ? given : id), 4);
+    if (given)
+        put_member(l, json, KEY("request_id"), text_span(given), 4);
+    else
+        put_plain(l, json, KEY("request_id"), id_text(env, id));
     put_number(l, json, KEY("pid"), (uint64_t)facts->pid);
     put_number(l, json, KEY("worker"), facts->worker);
     put_number(l, json, KEY("status"), (uint64_t)env->response.status);
@@ -427,8 +444,8 @@ static FORCE_INLINE void put_members(struct logline *l, bool json, const struct 
     put_number(l, json, KEY("duration_us"), facts->duration_us);
     if (env->response.ended)
         put_member(l, json, KEY("ended"), text_span(env->response.ended), 4);
-    put_member(l, json, KEY("protocol"), text_span(protocol_of(r)), 4);
-    put_member(l, json, KEY("method"), text_span(r->method), 4);
+    put_plain(l, json, KEY("protocol"), text_span(protocol_of(r)));
+    put_plain(l, json, KEY("method"), text_span(r->method));
     put_member(l, json, KEY("path"), r->path, 3);
     put_member(l, json, KEY("query"), r->query, 2);
     put_member(l, json, KEY("referer"), referer, 1);

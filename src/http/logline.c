@@ -34,7 +34,7 @@ static bool word_is_plain(uint64_t w)
 
 /* Copies what is plain at the start of text, at most len bytes, of which out has room for all; how
  * many. */
-static size_t copy_plain(char *out, const char *text, size_t len)
+static inline size_t copy_plain(char *out, const char *text, size_t len)
 {
     size_t i = 0;
     uint64_t w;
@@ -45,9 +45,25 @@ static size_t copy_plain(char *out, const char *text, size_t len)
             break;
         memcpy(out + i, &w, sizeof(w));
     }
+    if (i > 0 && len - i < sizeof(w)) { /* the rest as part of a word, some of it a second time */
+        memcpy(&w, text + len - sizeof(w), sizeof(w));
+        if (word_is_plain(w)) {
+            memcpy(out + len - sizeof(w), &w, sizeof(w));
+            return len;
+        }
+    }
     for (; i < len && is_plain(text[i]); i++)
         out[i] = text[i];
     return i;
+}
+
+void logline_put_cut(struct logline *l, const char *text)
+{
+    size_t room = (size_t)(l->end - l->p);
+
+    memcpy(l->p, text, room);
+    l->p += room;
+    l->cut = true;
 }
 
 /* ---- numbers ----------------------------------------------------------------------------- */
@@ -129,31 +145,40 @@ static size_t escape_char(char out[ESCAPE_MAX], const char *text, size_t len, si
     return n + write_u(out + n, 0xdc00 | (code & 0x3ff));
 }
 
-void logline_put_quoted(struct logline *l, const char *text, size_t len, size_t leave)
+/* The rest of a quoted text, which begins with something to be escaped, or does not fit before
+ * end. */
+static void put_rest(struct logline *l, const char *end, const char *text, size_t len)
 {
-    assert((size_t)(l->end - l->p) >= leave + 2);
-    char *end = l->end - leave - 1;
-    *l->p++ = '"';
     while (len > 0) {
         char escape[ESCAPE_MAX];
-        size_t room = (size_t)(end - l->p), used;
-        size_t n = copy_plain(l->p, text, len < room ? len : room);
+        size_t used, size = escape_char(escape, text, len, &used);
 
-        l->p += n;
-        text += n;
-        len -= n;
-        if (len == 0)
-            break;
-        size_t size = escape_char(escape, text, len, &used);
-        if (size > room - n) {
+        if (size > (size_t)(end - l->p)) {
             l->cut = true;
-            break;
+            return;
         }
         memcpy(l->p, escape, size);
         l->p += size;
         text += used;
         len -= used;
+        size_t room = (size_t)(end - l->p);
+        size_t n = copy_plain(l->p, text, len < room ? len : room);
+        l->p += n;
+        text += n;
+        len -= n;
     }
+}
+
+void logline_put_quoted(struct logline *l, const char *text, size_t len, size_t leave)
+{
+    assert((size_t)(l->end - l->p) >= leave + 2);
+    const char *end = l->end - leave - 1;
+    *l->p++ = '"';
+    size_t room = (size_t)(end - l->p);
+    size_t n = copy_plain(l->p, text, len < room ? len : room);
+    l->p += n;
+    if (n < len)
+        put_rest(l, end, text + n, len - n);
     *l->p++ = '"';
 }
 

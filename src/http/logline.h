@@ -18,14 +18,17 @@ struct logline {
     bool cut;  /* something did not fit */
 };
 
+/* Fills the room with the start of text, which is longer. */
+void logline_put_cut(struct logline *l, const char *text);
+
 /* As it is; cut where the room ends. */
 static inline void logline_put(struct logline *l, const char *text, size_t len)
 {
     if (len > (size_t)(l->end - l->p)) {
-        len = (size_t)(l->end - l->p);
-        l->cut = true;
+        logline_put_cut(l, text);
+        return;
     }
-    memcpy(l->p, text, len);
+    memcpy(l->p, text, len); /* a few moves where len is a constant */
     l->p += len;
 }
 

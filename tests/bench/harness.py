@@ -8,9 +8,9 @@ import subprocess
 class Server:
     """gcorn with these arguments, serving when the constructor returns."""
 
-    def __init__(self, build, *arguments):
+    def __init__(self, build, *arguments, stdout=None):
         self.process = subprocess.Popen([f"{build}/gcorn", "-b", "127.0.0.1:0", *arguments],
-                                        stderr=subprocess.PIPE, text=True)
+                                        stdout=stdout, stderr=subprocess.PIPE, text=True)
         self.port = None
         for line in self.process.stderr:
             found = re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", line)
