@@ -43,18 +43,14 @@ static void set_len(struct accesslines *a, size_t len)
     atomic_store_explicit(&a->slot->log_len, (uint32_t)len, memory_order_release);
 }
 
-/* Now and then, and never in the access log itself. */
+/* In the error log: the access log has readers that know nothing but its lines. */
 static void say_lost(struct accesslines *a)
 {
-    uint64_t now = now_ms();
-
-    if (now < a->say_at_ms)
-        return;
     log_warnx("access log: %llu lines lost: %s (said every %d s)", (unsigned long long)a->lost,
               a->lost_errno == EAGAIN ? "nobody reads them" : strerror(a->lost_errno),
               SAY_EVERY_MS / 1000);
     a->lost = 0;
-    a->say_at_ms = now + SAY_EVERY_MS;
+    a->say_at_ms = now_ms() + SAY_EVERY_MS;
 }
 
 static int put_lines(const struct accesslines *a)
@@ -76,6 +72,13 @@ void accesslines_write(struct accesslines *a)
         a->lost += lines;
     }
     set_len(a, 0);
+    if (a->lost > 0 && now_ms() >= a->say_at_ms)
+        say_lost(a);
+}
+
+void accesslines_end(struct accesslines *a)
+{
+    accesslines_write(a);
     if (a->lost > 0)
         say_lost(a);
 }

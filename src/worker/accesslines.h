@@ -49,7 +49,10 @@ void accesslines_add(struct accesslines *a, struct gcorn_environ *env, uint64_t 
 void accesslines_add_early(struct accesslines *a, struct gcorn_environ *env, uint64_t duration_ns);
 void accesslines_take_back(struct accesslines *a);
 
-/* Writes what waits. */
+/* Writes what waits. What is lost is said now and then. */
 void accesslines_write(struct accesslines *a);
+
+/* The last write: what is lost and not yet said is said. */
+void accesslines_end(struct accesslines *a);
 
 #endif

@@ -319,7 +319,7 @@ static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
 static void __attribute__((noreturn)) leave(struct worker *w, int status)
 {
     crash_expect_exit();
-    accesslines_write(&w->access_lines);
+    accesslines_end(&w->access_lines);
     if (w->app.on_worker_exit)
         w->app.on_worker_exit();
     log_info("Worker exiting (pid: %d)", (int)the_pid);
