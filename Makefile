@@ -17,7 +17,7 @@ MAKEFLAGS += --no-print-directory
 # a make of its own, which sees what is there now.
 ifneq ($(filter deps deps-bench,$(MAKECMDGOALS)),)
 
-DEPS_BUILD := gcc libc6-dev pkg-config libev-dev libyaml-dev libjansson-dev
+DEPS_BUILD := gcc libc6-dev pkg-config libev-dev libyaml-dev libjansson-dev libdw-dev
 DEPS_TEST := libcmocka-dev python3 python3-pytest nginx-light curl g++ procps logrotate
 DEPS_BENCH := nghttp2-client valgrind strace wrk
 GOALS := $(filter-out deps deps-bench,$(MAKECMDGOALS))
@@ -122,13 +122,21 @@ else
 JANSSON_NOTE := @echo "  without jansson (libjansson-dev) gcornctl has only --json"
 endif
 
+# Only the stacks of workers (system/stacks.c) need libdw.
+ifeq ($(shell $(PKG_CONFIG) --exists libdw 2>/dev/null && echo yes),yes)
+DW_CFLAGS := -DHAVE_LIBDW $(shell $(PKG_CONFIG) --cflags libdw)
+DW_LIBS := $(shell $(PKG_CONFIG) --libs libdw)
+else
+DW_NOTE := @echo "  without libdw (libdw-dev) gcornctl dump shows no stacks"
+endif
+
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude -Isrc -DGCORN_VERSION='"$(VERSION)"' \
              $(WARNINGS) -fno-common -fvisibility=hidden -fPIE $(HARDEN) \
              $(LLHTTP_CFLAGS) $(YAML_CFLAGS) $(LTO) $(CFLAGS) $(CPPFLAGS)
 ALL_LDFLAGS = -pie $(HARDEN_LD) $(LDFLAGS)
 # Applications find the gcorn_* functions, and only those, in the binary that loads them.
 EXPORT := -Wl,--export-dynamic-symbol='gcorn_*'
-LIBS := $(LLHTTP_LIBS) $(YAML_LIBS) $(EV_LIBS)
+LIBS := $(LLHTTP_LIBS) $(YAML_LIBS) $(EV_LIBS) $(DW_LIBS)
 
 ROOMS := base settings system http worker master
 SRCS := $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c))
@@ -155,6 +163,7 @@ say = $(if $(V),,@echo "  $(1) $@")
 
 $(B)/gcorn: $(B)/main.o $(OBJS) $(LLHTTP_OBJS)
 	$(call say,LD)
+	$(DW_NOTE)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(EXPORT) -o $@ $^ $(LIBS)
 
 # What reads JSON is left out without jansson.
@@ -167,6 +176,7 @@ $(B)/gcornctl: $(CTL_OBJS) $(filter $(B)/base/% $(B)/settings/%,$(OBJS))
 	$(Q)$(CC) $(ALL_CFLAGS) $(LTO_NOT) $(ALL_LDFLAGS) -o $@ $^ $(YAML_LIBS) $(JANSSON_LIBS)
 
 $(CTL_OBJS): CPPFLAGS += $(JANSSON_CFLAGS)
+$(B)/system/stacks.o $(B)/tests/test_stacks: CPPFLAGS += $(DW_CFLAGS)
 
 $(B)/%.o: src/%.c Makefile
 	@mkdir -p $(@D)

@@ -14,11 +14,11 @@ ROOMS = ["base", "settings", "system", "http", "worker", "master", "ctl"]
 FORBIDDEN = {("system", "settings"), ("http", "settings"), ("http", "system"),
              ("ctl", "system"), ("ctl", "http"), ("ctl", "worker"), ("ctl", "master")}
 ONLY = {"yaml.h": ["src/settings/config_yaml.c"], "llhttp.h": ["src/http/request.c"],
-        "jansson.h": ["src/ctl/show.c"]}
+        "jansson.h": ["src/ctl/show.c"], "elfutils/libdwfl.h": ["src/system/stacks.c"]}
 NOT_IN_HTTP = ["ev.h", "sys/socket.h", "sys/epoll.h", "netinet/in.h"]
 ONLY_MASTER = re.compile(r"\b(?:fork|waitpid|kill)\(")
-# daemonising is a fork too, and it is the system room's
-FORKS = {"src/system/process.c"}
+# daemonising is a fork too, and it is the system room's; who traces threads waits for their stops
+FORKS = {"src/system/process.c", "src/system/threads.c"}
 
 
 def breaches(path):
