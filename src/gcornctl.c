@@ -76,6 +76,11 @@ static bool takes_change(char *const *words, size_t count)
     return count == 1 && (*words[0] == '+' || *words[0] == '-') && is_digits(words[0] + 1);
 }
 
+static bool takes_pid(char *const *words, size_t count)
+{
+    return count == 0 || (count == 1 && is_digits(words[0]));
+}
+
 static const struct command commands[] = {
     {.word = "status"},
     {.word = "top", .line = "status"},
@@ -83,6 +88,7 @@ static const struct command commands[] = {
     {.word = "reload", .takes_long = true},
     {.word = "workers", .takes = takes_change, .needs = "+N, -N or set N"},
     {.word = "reopen"},
+    {.word = "dump", .takes = takes_pid, .needs = "no word or a pid", .takes_long = true},
     {.word = "stop"},
 };
 
@@ -227,6 +233,7 @@ static const char usage[] =
     "  workers -N            so many fewer\n"
     "  workers set N         so many in all\n"
     "  reopen                open the log files anew, as USR1\n"
+    "  dump [PID]            what every thread of all workers, or of one, is doing: its stack\n"
     "  stop                  stop when every request is answered, as TERM; does not wait\n"
     "\n"
     "Options:\n"

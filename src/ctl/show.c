@@ -436,13 +436,36 @@ static void add_stop(struct strbuf *out, const json_t *answer)
     strbuf_addstr(out, "the server is stopping\n");
 }
 
+static void add_dumps(struct strbuf *out, const json_t *answer)
+{
+    const json_t *dump;
+    size_t i;
+
+    json_array_foreach(json_object_get(answer, "dumps"), i, dump)
+    {
+        const char *text = json_string_value(json_object_get(dump, "text"));
+
+        strbuf_addf(out, "%sworker %" PRIu64 ", generation %" PRIu64 "\n", i > 0 ? "\n" : "",
+                    number(dump, "number"), number(dump, "generation"));
+        while (text && *text) { /* line by line: only the ends of lines are meant */
+            size_t len = strcspn(text, "\n");
+            char *line = xasprintf("%.*s", (int)len, text);
+
+            add_plain(out, line);
+            strbuf_addch(out, '\n');
+            free(line);
+            text += len + (text[len] == '\n');
+        }
+    }
+}
+
 static const struct {
     const char *command;
     void (*add)(struct strbuf *out, const json_t *answer);
 } shown[] = {
     {"status", add_status},          {"top", add_top_once},  {"config", add_config},
     {"reload", add_reload},          {"reopen", add_reopen}, {"stop", add_stop},
-    {"workers", add_workers_wanted},
+    {"workers", add_workers_wanted}, {"dump", add_dumps},
 };
 
 /* The answer's JSON, when it is a yes. Else NULL, and *status and the reason in out. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See control.h. A client is a small state machine: READING its line, perhaps WAITING for a reload,
- * WRITING what the socket did not take at once, FREE. set_state() alone owns watchers and timers.
+ * See control.h. A client is a small state machine: READING its line, perhaps WAITING for a reload
+ * or a dump, WRITING what the socket did not take at once, FREE. set_state() alone owns watchers
+ * and timers.
  *
  * An answer may be given from inside an operation (a reload that fails at once), so nothing touches
  * a client after it has called one.
@@ -205,6 +206,23 @@ static void answer_stop(struct control_client *client, const char *argument)
     c->ops->stop(c->master);
 }
 
+static void answer_dump(struct control_client *client, const char *argument)
+{
+    struct control *c = client->control;
+    const char *why;
+    int64_t pid = 0;
+
+    if (*argument != '\0' && parse_int(argument, 1, INT32_MAX, &pid) < 0) {
+        answer_error(client, "dump takes the pid of a worker");
+        return;
+    }
+    client->dump = c->ops->dump(c->master, (pid_t)pid, &why);
+    if (client->dump == 0)
+        answer_error(client, why);
+    else
+        set_state(client, CLIENT_WAITING);
+}
+
 static const struct command {
     const char *word;
     void (*answer)(struct control_client *client, const char *argument);
@@ -213,6 +231,7 @@ static const struct command {
     {"status", answer_status, false}, {"config", answer_config, false},
     {"reload", answer_reload, false}, {"workers", answer_workers, true},
     {"reopen", answer_reopen, false}, {"stop", answer_stop, false},
+    {"dump", answer_dump, true},
 };
 
 static void answer_unknown(struct control_client *client, const char *word, size_t word_len)
@@ -343,6 +362,7 @@ void control_add(struct control *c, int fd)
     }
     client->fd = fd;
     client->line_len = client->sent = 0;
+    client->dump = 0;
     set_state(client, CLIENT_READING);
 }
 
@@ -392,7 +412,8 @@ static void on_accept_again(struct ev_loop *loop, struct ev_timer *timer, int re
 
 static bool awaits(const struct control_client *client, uint64_t first, uint64_t last)
 {
-    return client->state == CLIENT_WAITING && client->reload >= first && client->reload <= last;
+    return client->state == CLIENT_WAITING && client->dump == 0 && client->reload >= first &&
+           client->reload <= last;
 }
 
 void control_reload_done(struct control *c, uint64_t last, unsigned generation)
@@ -410,6 +431,22 @@ void control_reload_failed(struct control *c, uint64_t first, uint64_t last, con
     for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
         if (awaits(&c->clients[i], first, last))
             answer_error(&c->clients[i], why);
+    }
+}
+
+/* ---- dumps ------------------------------------------------------------------------------- */
+
+void control_dump_done(struct control *c, uint64_t dump, const char *members, size_t len)
+{
+    for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
+        struct control_client *client = &c->clients[i];
+
+        if (client->state != CLIENT_WAITING || client->dump != dump)
+            continue;
+        strbuf_addstr(&client->answer, "{\"ok\": true, ");
+        strbuf_add(&client->answer, members, len);
+        strbuf_addstr(&client->answer, "}\n");
+        flush(client);
     }
 }
 

@@ -11,6 +11,8 @@
  *             so many more, fewer, or in all are wanted, until a reload; answered at once
  *   reopen    opens the log files anew, as USR1 does
  *   stop      as TERM does; answered at once
+ *   dump      the stacks of all workers (dump.h), dump PID those of one; answered when they are
+ *             there
  *
  * The line is a word, for some with others behind it, separated by blanks; what comes after the
  * line is not read. The answer is one line that holds one JSON object, whose first member is
@@ -61,12 +63,16 @@ struct control_ops {
     int (*set_workers)(void *master, int64_t number, struct strbuf *answer, struct error *err);
     /* 0, or -1 with err: some logs are as before. */
     int (*reopen)(void *master, struct error *err);
+    /* Begins a dump of one worker, or with pid 0 of all. Its number, by which control_dump_done
+     * tells, later, that it is there; 0: none, and *why says why, for as long as the server runs.
+     */
+    uint64_t (*dump)(void *master, pid_t pid, const char **why);
 };
 
 enum client_state {
     CLIENT_FREE,
     CLIENT_READING, /* its line */
-    CLIENT_WAITING, /* for a reload */
+    CLIENT_WAITING, /* for a reload or a dump */
     CLIENT_WRITING,
 };
 
@@ -81,6 +87,7 @@ struct control_client {
     struct strbuf answer;
     size_t sent;
     uint64_t reload; /* waiting for this one */
+    uint64_t dump;   /* or for this one; 0: for none */
 };
 
 struct control {
@@ -120,6 +127,9 @@ void control_reload_done(struct control *c, uint64_t last, unsigned generation);
 
 /* The reloads first to last have failed. */
 void control_reload_failed(struct control *c, uint64_t first, uint64_t last, const char *why);
+
+/* A dump is there: its members of the answer, behind "ok". */
+void control_dump_done(struct control *c, uint64_t dump, const char *members, size_t len);
 
 /* Drops all clients and closes the socket; its file goes if it is still ours. */
 void control_close(struct control *c);

@@ -382,6 +382,11 @@ static int asked_to_reopen(void *master, struct error *err)
     return reopen_logs(master, err);
 }
 
+static uint64_t asked_to_dump(void *master, pid_t pid, const char **why)
+{
+    return dump_begin(master, pid, why);
+}
+
 static const struct control_ops control_ops = {
     .status = asked_for_status,
     .next_reload = asked_for_next_reload,
@@ -391,6 +396,7 @@ static const struct control_ops control_ops = {
     .workers_wanted = asked_for_workers_wanted,
     .set_workers = asked_to_set_workers,
     .reopen = asked_to_reopen,
+    .dump = asked_to_dump,
 };
 
 /* ---- start and end ----------------------------------------------------------------------- */
@@ -434,6 +440,7 @@ static int init_tables(struct master *m, struct error *err)
     if (!m->loop)
         return error_set(err, EXIT_FAILED, "no event loop can be made");
     control_init(&m->control, m->loop, &control_ops, m);
+    helpers_init(&m->helpers, m->loop);
     return 0;
 }
 
@@ -465,6 +472,8 @@ static void announce(const struct master *m)
 static void close_all(struct master *m)
 {
     if (m->loop) {
+        helpers_close(&m->helpers);
+        dumps_release(&m->dumps);
         control_close(&m->control);
         ev_loop_destroy(m->loop);
     }

@@ -330,14 +330,16 @@ static void worker_died(struct master *m, struct worker_proc *w, int status)
     spawn_forget(w);
 }
 
-/* Every child that has ended; those that are no worker (an orphan, when we are pid 1) are only
- * reaped. */
+/* Every child that has ended; those that are neither worker nor helper (an orphan, when we are pid
+ * 1) are only reaped. */
 void procs_reap(struct master *m)
 {
     pid_t pid;
     int status;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (helpers_reaped(&m->helpers, pid, status))
+            continue;
         for (unsigned i = 0; i < m->plan.proc_count; i++) {
             struct worker_proc *w = &m->plan.procs[i];
 
@@ -368,6 +370,7 @@ bool proc_spawn(struct master *m, unsigned number, unsigned generation)
         .scoreboard = m->scoreboard,
         .loop = m->loop,
         .control = &m->control,
+        .helpers = &m->helpers,
         .next_control = &m->next_control,
         .pidfile = &m->pidfile,
         .next_pidfile = &m->next_pidfile,

@@ -39,6 +39,7 @@ static void forget_others(const struct spawner *s, const struct generation *g)
     for (struct generation *other = g->next; other != g; other = other->next)
         generation_forget(other, g);
     control_forget(s->control);
+    helpers_forget(s->helpers);
     fd_close(&s->next_control->fd);
     pidfile_close(s->pidfile); /* a child's closing neither unlocks nor removes */
     pidfile_close(s->next_pidfile);

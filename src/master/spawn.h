@@ -9,6 +9,7 @@
 
 #include "master/control.h"
 #include "master/generation.h"
+#include "master/helper.h"
 #include "master/plan.h"
 #include "system/pidfile.h"
 #include "system/scoreboard.h"
@@ -19,6 +20,7 @@ struct spawner {
     struct scoreboard *scoreboard;
     struct ev_loop *loop;
     struct control *control;
+    struct helpers *helpers;
     struct listener *next_control;
     struct pidfile *pidfile, *next_pidfile;
 };

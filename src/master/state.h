@@ -5,6 +5,7 @@
  *   master.c   the loop, signals, stopping, start and end
  *   procs.c    the worker processes: orders to them, judging them, their lives and deaths
  *   reload.c   a reload, from HUP to its outcome
+ *   dump.c     the stacks of workers, for who asks
  *   plan.c     the decisions, on plain structs
  */
 #ifndef GCORN_MASTER_STATE_H
@@ -15,7 +16,9 @@
 #include <stdint.h>
 
 #include "master/control.h"
+#include "master/dump.h"
 #include "master/generation.h"
+#include "master/helper.h"
 #include "master/plan.h"
 #include "master/samples.h"
 #include "master/status.h"
@@ -44,6 +47,9 @@ struct master {
     struct control control;
     struct listener next_control; /* of the candidate */
     bool control_changes;         /* with the candidate, to that or to none */
+
+    struct helpers helpers;
+    struct dumps dumps;
 
     struct scoreboard *scoreboard;
     struct oom oom;

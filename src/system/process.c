@@ -123,6 +123,15 @@ void process_die_with_parent(pid_t expected_parent)
         _exit(EXIT_STOPPED);
 }
 
+/* By a helper, which is the worker's sibling: who is named here stands for its descendants too
+ * (Documentation/admin-guide/LSM/Yama.rst). Not PR_SET_PTRACER_ANY, which would be every process of
+ * this user. Nor PR_SET_DUMPABLE, see privileges_apply: where workers have another user, the helper
+ * traces by root's CAP_SYS_PTRACE. */
+void process_allow_tracing(pid_t master_pid)
+{
+    (void)prctl(PR_SET_PTRACER, (unsigned long)master_pid, 0, 0, 0); /* EINVAL: there is no Yama */
+}
+
 /* ---- daemon ------------------------------------------------------------------------------ */
 
 /* The first process: becomes the daemon's exit status. */

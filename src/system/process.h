@@ -38,6 +38,10 @@ void process_signals_reset(void);
  * it that a call that never returns ends too: alarm(2), whose default kills, is enough. */
 void process_die_with_parent(pid_t expected_parent);
 
+/* In a worker: its master and the master's other children may trace it (system/stacks.h), where the
+ * kernel's Yama lets only ancestors. Harmless without Yama. */
+void process_allow_tracing(pid_t master_pid);
+
 /* Goes on as a daemon: a session of its own, no terminal, stdin and stdout on /dev/null. stderr
  * stays, for what goes wrong while starting, and so do the directory and the umask. The first
  * process waits in here, and exits with what process_daemon_report is told, or with EXIT_FAILED

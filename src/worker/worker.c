@@ -605,6 +605,7 @@ static void become_worker(const struct worker_args *args)
     catch_signals_for_master();
     (void)signal(SIGPIPE, on_signal_for_master); /* a log that nobody reads any more, from now on */
     process_die_with_parent(args->master_pid);
+    process_allow_tracing(args->master_pid);
     set_environment(args->config);
 }
 

@@ -37,6 +37,8 @@ static struct {
     const char *fails_at_once;
     unsigned asked, stops, reopened;
     unsigned workers;
+    uint64_t next_dump;
+    pid_t dump_pid;
 } fake;
 
 static struct control control;
@@ -99,9 +101,17 @@ static int fake_reopen(void *master, struct error *err)
     return fake.fails_at_once ? error_set(err, EXIT_FAILED, "%s", fake.fails_at_once) : 0;
 }
 
+static uint64_t fake_dump(void *master, pid_t pid, const char **why)
+{
+    (void)master;
+    fake.dump_pid = pid;
+    *why = "no dump";
+    return fake.next_dump;
+}
+
 static const struct control_ops fake_ops = {
-    fake_status, fake_next_reload,    fake_reload,      fake_stop,
-    fake_config, fake_workers_wanted, fake_set_workers, fake_reopen,
+    fake_status,         fake_next_reload, fake_reload, fake_stop, fake_config,
+    fake_workers_wanted, fake_set_workers, fake_reopen, fake_dump,
 };
 
 static int init(void **state)
@@ -507,6 +517,64 @@ static void test_control_who_waits_may_leave(void **state)
     assert_answer(half, "{\"ok\": true, \"generation\": 2}\n");
 }
 
+/* ---- dump --------------------------------------------------------------------------------------
+ */
+
+static void test_control_dump(void **state)
+{
+    static const char members[] = "\"dumps\": []";
+    int all = client(), one = client(), reload = client();
+
+    (void)state;
+    say(reload, "reload\n");
+    turn();
+    fake.next_dump = 1;
+    say(all, "dump\n");
+    assert_silent(all);
+    assert_int_equal(fake.dump_pid, 0);
+    fake.next_dump = 2;
+    say(one, "dump  4711 \n");
+    assert_silent(one);
+    assert_int_equal(fake.dump_pid, 4711);
+    control_reload_done(&control, UINT64_MAX, 2); /* each waits for its own */
+    assert_answer(reload, "{\"ok\": true, \"generation\": 2}\n");
+    control_reload_failed(&control, 0, UINT64_MAX, "the server is stopping");
+    control_dump_done(&control, 3, members, strlen(members));
+    assert_silent(all);
+    control_dump_done(&control, 2, members, strlen(members));
+    assert_answer(one, "{\"ok\": true, \"dumps\": []}\n");
+    assert_silent(all);
+    control_dump_done(&control, 1, members, strlen(members));
+    assert_answer(all, "{\"ok\": true, \"dumps\": []}\n");
+    assert_int_equal(busy(), 0);
+}
+
+static void test_control_dump_refused(void **state)
+{
+    static const char pid[] = "{\"ok\": false, \"error\": \"dump takes the pid of a worker\"}\n";
+    static const struct {
+        const char *line;
+        const char *want;
+    } rows[] = {
+        {"dump\n", "{\"ok\": false, \"error\": \"no dump\"}\n"},
+        {"dump 1\n", "{\"ok\": false, \"error\": \"no dump\"}\n"},
+        {"dump 0\n", pid},
+        {"dump -1\n", pid},
+        {"dump 1 2\n", pid},
+        {"dump 99999999999\n", pid},
+        {"dump xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n", pid},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int fd = client();
+
+        say(fd, rows[i].line);
+        assert_answer(fd, rows[i].want);
+    }
+    assert_int_equal(busy(), 0);
+}
+
 /* ---- the socket --------------------------------------------------------------------------------
  */
 
@@ -720,6 +788,8 @@ int main(void)
         TEST(test_control_reload_of_a_stopping_server),
         TEST(test_control_reloads_coalesce),
         TEST(test_control_who_waits_may_leave),
+        TEST(test_control_dump),
+        TEST(test_control_dump_refused),
         TEST(test_control_socket),
         cmocka_unit_test(test_status_text),
         cmocka_unit_test(test_status_of_broken_slots),

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * helper - one job in a process of its own, forked off the master without blocking it: for work
+ * that is slow or may crash. The job writes a text, which the master reads bit by bit; when the
+ * process has ended, whatever the reason, the text comes to a callback.
+ *
+ * What the job has written until it crashes or its time is over arrives too.
+ */
+#ifndef GCORN_MASTER_HELPER_H
+#define GCORN_MASTER_HELPER_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/strbuf.h"
+
+enum {
+    HELPERS_MAX = 8, /* at once */
+    HELPER_TEXT_MAX = 1 << 20,
+    HELPER_KEEPS_MAX = 80,
+};
+
+struct helper_job {
+    /* In the child. May append HELPER_TEXT_MAX bytes to out and not one more. */
+    void (*work)(const void *arg, struct strbuf *out);
+    const void *arg;
+    /* Descriptors that the job needs; the child closes all others but the standard ones and the
+     * log's. */
+    int keeps[HELPER_KEEPS_MAX];
+    size_t keep_count;
+    unsigned time_s; /* then SIGALRM ends it */
+    /* In the master, once, never from inside helper_start. The text is NUL-ended and borrowed;
+     * status is the process's wait status: not 0 when the text is only the beginning. */
+    void (*done)(void *data, const char *text, size_t len, int status);
+    void *data;
+};
+
+struct helper {
+    pid_t pid; /* 0: free */
+    int fd;    /* the text comes from here; -1: it has ended */
+    struct ev_io io;
+    struct strbuf text;
+    void (*done)(void *data, const char *text, size_t len, int status);
+    void *data;
+};
+
+struct helpers {
+    struct ev_loop *loop;
+    struct helper list[HELPERS_MAX];
+};
+
+/* The struct may not move from now on. */
+void helpers_init(struct helpers *h, struct ev_loop *loop);
+
+/* Starts a job; what it points to is needed only until this returns. 0, or -1 with errno: EBUSY
+ * when HELPERS_MAX run already. */
+int helper_start(struct helpers *h, const struct helper_job *job);
+
+/* Of a child that was reaped: was it a helper? Then it is done. */
+bool helpers_reaped(struct helpers *h, pid_t pid, int status);
+
+/* In another child of the master: closes what the master has of them. */
+void helpers_forget(struct helpers *h);
+
+/* Ends them; their jobs are never done. */
+void helpers_close(struct helpers *h);
+
+#endif
