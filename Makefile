@@ -139,7 +139,8 @@ EXPORT := -Wl,--export-dynamic-symbol='gcorn_*'
 LIBS := $(LLHTTP_LIBS) $(YAML_LIBS) $(EV_LIBS) $(DW_LIBS)
 
 ROOMS := base settings system http worker master
-SRCS := $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c))
+SRCS := $(filter-out $(if $(SANITIZE),,src/system/sanitizer.c),\
+          $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c)))
 OBJS := $(SRCS:src/%.c=$(B)/%.o)
 EXAMPLES := $(patsubst examples/%/,%,$(dir $(wildcard examples/*/*.c)))
 EXAMPLE_SOS := $(EXAMPLES:%=$(B)/examples/%.so)

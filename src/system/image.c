@@ -9,6 +9,7 @@
  */
 #include "system/image.h"
 
+#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -192,6 +193,40 @@ static void find_dynamic(struct elf *e)
     e->strings_size = e->strings ? (size < room ? size : room) : 0;
 }
 
+/* Does a string of the dynamic section hold this text? A symbol's name is one with its NUL. */
+static bool has_text(const struct elf *e, const char *text, size_t len)
+{
+    return e->strings && memmem(e->strings, e->strings_size, text, len);
+}
+
+/* A sanitizer's code works only where its library was there before everything else: dlopen would
+ * end the process with a message about the order of libraries, or load what then crashes. */
+static int check_sanitizer(const struct elf *e, const char *path, struct error *err)
+{
+    static const struct {
+        const char *symbol, *library, *name, *option;
+    } sanitizers[] = {
+        {"__asan_init", "libasan.so.", "AddressSanitizer", "address"},
+        {"__hwasan_init", "libhwasan.so.", "HWAddressSanitizer", "hwaddress"},
+        {"__tsan_init", "libtsan.so.", "ThreadSanitizer", "thread"},
+        {"__msan_init", "libmsan.so.", "MemorySanitizer", "memory"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(sanitizers); i++) {
+        const char *symbol = sanitizers[i].symbol, *library = sanitizers[i].library;
+
+        if (!has_text(e, symbol, strlen(symbol) + 1) && !has_text(e, library, strlen(library)))
+            continue;
+        if (!dlsym(RTLD_DEFAULT,
+                   symbol)) /* else it is here: gcorn is built so, or it is preloaded */
+            return error_set(err, EXIT_APP,
+                             "%s is built with %s, which this gcorn is not: build gcorn with make "
+                             "SANITIZE=%s, or the application without",
+                             path, sanitizers[i].name, sanitizers[i].option);
+    }
+    return 0;
+}
+
 static int elf_map(struct elf *e, int fd, const char *path, struct error *err)
 {
     struct stat st;
@@ -207,7 +242,7 @@ static int elf_map(struct elf *e, int fd, const char *path, struct error *err)
     if (check_header(e, path, err) < 0 || check_whole(e, path, err) < 0)
         return -1;
     find_dynamic(e);
-    return 0;
+    return check_sanitizer(e, path, err);
 }
 
 static void elf_unmap(struct elf *e)

@@ -324,11 +324,11 @@ int replay_run(const struct config *config, struct error *err)
     int result = read_request(&env->request, config->replay_file, err);
     if (result == 0)
         result = load_app(w, err);
-    if (result == 0) {
+    bool boots = result == 0;
+    if (boots)
         result = run_request(w, env, err);
-        worker_give_environ(w, env);
-        if (w->app.on_worker_exit)
-            w->app.on_worker_exit();
-    }
+    worker_give_environ(w, env);
+    if (boots && w->app.on_worker_exit)
+        w->app.on_worker_exit();
     return result;
 }

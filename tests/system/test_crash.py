@@ -37,6 +37,7 @@ def ends(client):
 @pytest.mark.parametrize("path, how", FAULTS)
 def test_its_client_is_answered_500_and_the_log_says_why(gcorn, path, how):
     server = gcorn("faulty", "--workers", "2")
+    server.expects_report = path == "/overflow"
     pids = server.worker_pids
     with server.connect() as client:
         answer = client.get(f"{path}?token=secret")

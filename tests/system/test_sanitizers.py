@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+"""Sanitizers: what their code in an application means to a plain gcorn, and what becomes of their
+reports in a gcorn that is built with them."""
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from server import SANITIZED, example, run
+
+PLAIN_ONLY = pytest.mark.skipif(SANITIZED, reason="this gcorn is built with the sanitizers")
+SANITIZED_ONLY = pytest.mark.skipif(not SANITIZED, reason="this gcorn is built without sanitizers")
+COMPILERS = [compiler for compiler in ("gcc", "clang") if shutil.which(compiler)]
+
+# ---- a plain gcorn -------------------------------------------------------------------------------
+
+
+@PLAIN_ONLY
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("option, name", [("address", "AddressSanitizer"),
+                                          ("thread", "ThreadSanitizer")])
+def test_an_application_with_a_sanitizer_is_refused_in_one_line(app, tmp_path, compiler, option,
+                                                                name):
+    try:
+        path = app("probe", f"-fsanitize={option}", compiler=compiler)
+    except subprocess.CalledProcessError:
+        pytest.skip(f"{compiler} has no -fsanitize={option} here")
+    wanted = (f"{path} is built with {name}, which this gcorn is not: build gcorn with make "
+              f"SANITIZE={option}, or the application without")
+    (tmp_path / "request").write_bytes(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+    for words in (["--bind", "127.0.0.1:0"], ["--check-config"], ["--replay", "request"]):
+        done = run(*words, path, cwd=tmp_path)
+        assert done.returncode == 3
+        assert sum(wanted in line for line in done.stderr.splitlines()) == 1, done.stderr
+
+
+@PLAIN_ONLY
+def test_a_library_of_the_application_is_refused_as_well(app, tmp_path):
+    subprocess.run(["gcc", "-shared", "-fPIC", "-fsanitize=address", "-Wl,-soname,libinner.so.1",
+                    "-o", tmp_path / "libinner.so.1", "-x", "c", "-"], input=b"int inner = 1;\n",
+                   check=True)
+    path = app("probe", "-Wl,--no-as-needed", f"-L{tmp_path}", "-l:libinner.so.1",
+               f"-Wl,-rpath,{tmp_path}")
+    done = run("--check-config", path, cwd=tmp_path)
+    assert done.returncode == 3
+    assert f"{tmp_path}/libinner.so.1 is built with AddressSanitizer" in done.stderr
+
+
+@PLAIN_ONLY
+def test_a_reload_with_such_an_application_is_called_off(app, gcorn, tmp_path):
+    shutil.copy(app("hooks"), tmp_path / "app.so")
+    server = gcorn("./app.so:handler")
+    before = server.worker_pids
+    os.replace(shutil.copy(app("hooks", "-fsanitize=address"), tmp_path / "new.so"),
+               tmp_path / "app.so")
+    server.kill(signal.SIGHUP)
+    server.wait_log(r"app\.so is built with AddressSanitizer, which this gcorn is not")
+    assert server.get("/").text == "hooked"
+    assert server.worker_pids == before
+
+
+@PLAIN_ONLY
+def test_undefined_behaviour_sanitizer_needs_nothing_of_gcorn(app, tmp_path):
+    done = run("--check-config", app("probe", "-fsanitize=undefined", compiler="gcc"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@PLAIN_ONLY
+def test_a_preloaded_sanitizer_is_as_good(app, tmp_path):
+    library = subprocess.run(["gcc", "-print-file-name=libasan.so"], check=True, text=True,
+                             capture_output=True).stdout.strip()
+    if not Path(library).is_absolute():
+        pytest.skip("gcc has no libasan.so here")
+    (tmp_path / "request").write_bytes(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+    done = run("--replay", "request", app("hooks", "-fsanitize=address"), cwd=tmp_path,
+               env={"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0"})
+    assert done.returncode == 0 and done.stdout.endswith("hooked"), done.stderr
+
+
+# ---- a gcorn built with them ---------------------------------------------------------------------
+
+
+@SANITIZED_ONLY
+def test_a_report_ends_in_a_signal_that_is_handled(gcorn):
+    server = gcorn("faulty", "--workers", "2")
+    server.expects_report = True
+    pids = server.worker_pids
+    with server.connect() as client:
+        answer = client.get("/uaf")
+        assert answer.status == 500 and answer.closes
+    server.wait_log(r"ERROR: AddressSanitizer: heap-use-after-free")
+    server.wait_log(r"#0 0x\w+ in use_after_free .*faulty\.c:\d+")
+    line = server.wait_log(r"Worker \(pid:(\d+)\) was sent SIGABRT! Raised by itself;.* into GET "
+                           r"/uaf of 127\.0\.0\.1,")
+    assert int(line[1]) in pids
+    server.wait_workers(2, other_than={int(line[1])})
+    assert server.get("/").status == 200
+
+
+@SANITIZED_ONLY
+def test_a_plain_fault_comes_to_gcorn_and_not_to_the_sanitizer(gcorn):
+    server = gcorn("faulty")
+    assert server.get("/segv").status == 500
+    server.wait_log(r"was sent SIGSEGV! Nothing is mapped at address 0x40;.* into GET /segv")
+    assert "AddressSanitizer" not in server.log()
+
+
+@SANITIZED_ONLY
+def test_a_worker_that_leaks_says_so_when_it_ends(app, gcorn):
+    server = gcorn(f"{app('leaky', '-fsanitize=address')}:handler")
+    server.expects_report = True
+    pid = server.workers[0].pid
+    assert server.get("/").text == "lost\n"
+    server.kill(signal.SIGHUP)
+    server.wait_workers(1, other_than={pid})
+    server.wait_log(rf"=={pid}==ERROR: LeakSanitizer: detected memory leaks")
+    server.wait_log(r"Direct leak of 1234 byte\(s\) in 1 object\(s\)")
+    server.wait_log(r"#1 0x\w+ in lose .*leaky\.c:\d+")
+    server.wait_log(rf"Worker \(pid:{pid}\) was sent SIGABRT!")
+
+
+@SANITIZED_ONLY
+def test_a_worker_that_does_not_leak_is_silent(gcorn):
+    server = gcorn("hello")
+    pid = server.workers[0].pid
+    assert server.get("/").status == 200
+    server.kill(signal.SIGHUP)
+    server.wait_workers(1, other_than={pid})
+    assert server.stop() == 0
+    assert "Sanitizer" not in server.log() and "was sent SIG" not in server.log()
+
+
+@SANITIZED_ONLY
+def test_replay_ends_in_the_signal_too(tmp_path):
+    (tmp_path / "request").write_bytes(b"GET /uaf HTTP/1.1\r\nHost: test\r\n\r\n")
+    done = run("--replay", "request", example("faulty"), cwd=tmp_path)
+    assert done.returncode == -signal.SIGABRT
+    assert "heap-use-after-free" in done.stderr
