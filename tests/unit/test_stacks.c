@@ -562,7 +562,7 @@ static void test_stacks_of_the_dying(void **state)
     struct strbuf text = {0};
 
     (void)state;
-    for (int i = 0; i < 50; i++) {
+    for (int i = 0; i < 20; i++) {
         struct target t = start(end_at_once);
 
         await_ready(&t);
