@@ -14,27 +14,12 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "master/explain.h"
 #include "master/helper.h"
+#include "master/procs.h"
 #include "master/state.h"
-#include "system/stacks.h"
 
 enum { TIME_S = 10 }; /* for one worker; it takes some milliseconds */
-
-_Static_assert((int)IMAGE_PARTS_MAX <= (int)HELPER_KEEPS_MAX, "the helper reads the image's parts");
-
-static void dump_one(const void *arg, struct strbuf *out)
-{
-    (void)stacks_write(arg, out); /* what goes wrong is in the text */
-}
-
-static const struct worker_proc *find_proc(const struct master *m, pid_t pid)
-{
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        if (m->plan.procs[i].phase != PROC_EMPTY && m->plan.procs[i].pid == pid)
-            return &m->plan.procs[i];
-    }
-    return NULL;
-}
 
 static void add_text(struct dump_request *r, const struct worker_proc *w, const char *text,
                      size_t len)
@@ -47,20 +32,9 @@ static void add_text(struct dump_request *r, const struct worker_proc *w, const 
 
 static void on_text(void *data, const char *text, size_t len, int status);
 
-/* 0, or -1 with errno. */
-static int start_helper(struct dump_request *r, const struct worker_proc *w)
+static int start_next(struct dump_request *r, const struct worker_proc *w)
 {
-    const struct generation *g = w->settings;
-    const struct stacks_target target = {.pid = w->pid,
-                                         .image = &g->image,
-                                         .privileges = &g->privileges,
-                                         .text_max = HELPER_TEXT_MAX};
-    struct helper_job job = {
-        .work = dump_one, .arg = &target, .time_s = TIME_S, .done = on_text, .data = r};
-
-    for (size_t i = 0; i < g->image.count; i++)
-        job.keeps[job.keep_count++] = g->image.parts[i].fd;
-    return helper_start(&r->master->helpers, &job);
+    return explain_start(r->master, w, TIME_S, on_text, r);
 }
 
 static void finish(struct dump_request *r)
@@ -80,10 +54,10 @@ static void finish(struct dump_request *r)
 static void go_on(struct dump_request *r)
 {
     while (r->next < r->count) {
-        const struct worker_proc *w = find_proc(r->master, r->pids[r->next]);
+        const struct worker_proc *w = proc_find(r->master, r->pids[r->next]);
         char why[128];
 
-        if (w && start_helper(r, w) == 0)
+        if (w && start_next(r, w) == 0)
             return;
         if (w) {
             (void)snprintf(why, sizeof(why), "no helper can be started: %s\n", strerror(errno));
@@ -107,7 +81,7 @@ static void add_end(struct strbuf *text, int status)
 static void on_text(void *data, const char *text, size_t len, int status)
 {
     struct dump_request *r = data;
-    const struct worker_proc *w = find_proc(r->master, r->pids[r->next]);
+    const struct worker_proc *w = proc_find(r->master, r->pids[r->next]);
     struct strbuf whole = {0};
 
     strbuf_add(&whole, text, len);
@@ -154,7 +128,7 @@ uint64_t dump_begin(struct master *m, pid_t pid, const char **why)
     choose(r, pid);
     if (r->count == 0)
         *why = pid == 0 ? "there is no worker" : "no worker has this pid";
-    else if (start_helper(r, find_proc(m, r->pids[0])) < 0)
+    else if (start_next(r, proc_find(m, r->pids[0])) < 0)
         *why = errno == EBUSY ? "too many helpers at once" : "no helper can be started";
     else
         r->number = ++m->dumps.last;

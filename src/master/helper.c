@@ -190,6 +190,15 @@ bool helpers_reaped(struct helpers *h, pid_t pid, int status)
     return true;
 }
 
+bool helpers_have(const struct helpers *h, pid_t pid)
+{
+    for (size_t i = 0; i < HELPERS_MAX; i++) {
+        if (h->list[i].pid == pid)
+            return true;
+    }
+    return false;
+}
+
 void helpers_forget(struct helpers *h)
 {
     for (size_t i = 0; i < HELPERS_MAX; i++)

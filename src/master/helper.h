@@ -22,6 +22,10 @@ enum {
     HELPER_KEEPS_MAX = 80,
 };
 
+/* The text is NUL-ended and borrowed; status is the process's wait status: not 0 when the text is
+ * only the beginning. */
+typedef void helper_done(void *data, const char *text, size_t len, int status);
+
 struct helper_job {
     /* In the child. May append HELPER_TEXT_MAX bytes to out and not one more. */
     void (*work)(const void *arg, struct strbuf *out);
@@ -31,9 +35,8 @@ struct helper_job {
     int keeps[HELPER_KEEPS_MAX];
     size_t keep_count;
     unsigned time_s; /* then SIGALRM ends it */
-    /* In the master, once, never from inside helper_start. The text is NUL-ended and borrowed;
-     * status is the process's wait status: not 0 when the text is only the beginning. */
-    void (*done)(void *data, const char *text, size_t len, int status);
+    /* In the master, once, never from inside helper_start. */
+    helper_done *done;
     void *data;
 };
 
@@ -42,7 +45,7 @@ struct helper {
     int fd;    /* the text comes from here; -1: it has ended */
     struct ev_io io;
     struct strbuf text;
-    void (*done)(void *data, const char *text, size_t len, int status);
+    helper_done *done;
     void *data;
 };
 
@@ -60,6 +63,9 @@ int helper_start(struct helpers *h, const struct helper_job *job);
 
 /* Of a child that was reaped: was it a helper? Then it is done. */
 bool helpers_reaped(struct helpers *h, pid_t pid, int status);
+
+/* Is this process one? */
+bool helpers_have(const struct helpers *h, pid_t pid);
 
 /* In another child of the master: closes what the master has of them. */
 void helpers_forget(struct helpers *h);

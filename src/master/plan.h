@@ -43,6 +43,9 @@ struct worker_proc {
     bool crashed;        /* dies of a signal or exit(); its death has been noted */
     bool reported;       /* and the log says all about it */
     bool timed_out;      /* was condemned for a call that took too long */
+    bool aborted;        /* and sent SIGABRT */
+    bool traced;         /* it would be condemned, but a debugger holds it; said once */
+    uint64_t slow_ms;    /* call_started_ms of the call that slow_request has told of */
     bool answered_504;   /* its client was, by the master */
     bool recycle;        /* has served enough: to be replaced as if its generation were old */
     bool hurried;        /* retiring, and told to keep nobody waiting for its idle connections */

@@ -15,15 +15,18 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
+#include "master/explain.h"
 #include "master/output.h"
 #include "master/reload.h"
 #include "master/report.h"
+#include "master/rescue.h"
 #include "master/spawn.h"
 #include "master/state.h"
 #include "system/process.h"
 
 enum {
     KILL_GRACE_MS = 2000, /* from SIGABRT to SIGKILL */
+    EXPLAIN_MS = 3000,    /* for the stacks of a hung worker to be taken */
     CRASH_MS = 10000, /* a crashed worker answers its clients, is explained, and dumps its core */
     QUIT_MS = 2000,   /* a quick stop is over by then */
     SPAWN_RETRY_MS = 1000,
@@ -86,16 +89,74 @@ void proc_hurry(struct worker_proc *w)
     proc_order(w, DOWN_RETIRE, w->settings->config.keepalive_drain_ms);
 }
 
+struct worker_proc *proc_find(struct master *m, pid_t pid)
+{
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        if (m->plan.procs[i].phase != PROC_EMPTY && m->plan.procs[i].pid == pid)
+            return &m->plan.procs[i];
+    }
+    return NULL;
+}
+
 static struct slot *slot_of(const struct master *m, const struct worker_proc *w)
 {
     return scoreboard_slot(m->scoreboard, (unsigned)(w - m->plan.procs));
 }
 
+/* Its handler answers its clients, and ends it. */
+static void abort_worker(struct master *m, struct worker_proc *w)
+{
+    (void)m;
+    if (w->phase != PROC_KILLING || w->aborted)
+        return;
+    w->aborted = true;
+    kill_worker(w, SIGABRT, now_ms() + KILL_GRACE_MS);
+}
+
+/* Its stacks first: they are gone with it. */
 static void condemn(struct master *m, struct worker_proc *w, enum verdict verdict, uint64_t ms)
 {
     report_condemned(w, slot_of(m, w), verdict, ms);
     w->timed_out = true;
-    kill_worker(w, SIGABRT, now_ms() + KILL_GRACE_MS);
+    w->phase = PROC_KILLING;
+    w->deadline_ms = now_ms() + EXPLAIN_MS;
+    if (explain_begin(m, w, LOG_LEVEL_CRITICAL, abort_worker) < 0)
+        abort_worker(m, w);
+}
+
+/* It did not even take SIGABRT. */
+static void kill_hung(struct master *m, struct worker_proc *w)
+{
+    const struct slot *s = slot_of(m, w);
+
+    if (w->timed_out && atomic_load(&s->crash.stage) == CRASH_NONE)
+        w->answered_504 = rescue_client(w->pid, s) == 0;
+}
+
+/* A worker in a debugger's hands is late for a reason. */
+static bool is_traced(struct master *m, struct worker_proc *w)
+{
+    pid_t tracer = process_tracer(w->pid);
+
+    if (tracer == 0 || helpers_have(&m->helpers, tracer))
+        return tracer != 0;
+    if (!w->traced)
+        log_warnx("Worker (pid:%d) would be killed, but pid %d traces it (a debugger?): left alone",
+                  (int)w->pid, (int)tracer);
+    w->traced = true;
+    return true;
+}
+
+/* slow_request: what is it doing? Once for each call. */
+static void tell_slow(struct master *m, struct worker_proc *w, uint64_t since, uint64_t now)
+{
+    uint64_t limit = w->settings->config.slow_request_ms;
+
+    if (limit == 0 || since == 0 || now < since || now - since < limit || w->slow_ms == since)
+        return;
+    w->slow_ms = since;
+    report_slow(w, slot_of(m, w), now - since);
+    (void)explain_begin(m, w, LOG_LEVEL_WARNING, NULL);
 }
 
 void procs_judge(struct master *m, uint64_t now)
@@ -114,7 +175,8 @@ void procs_judge(struct master *m, uint64_t now)
             .heartbeat_ms = w->settings->config.heartbeat_ms,
         };
         enum verdict verdict = plan_judge(w, &signs, now);
-        if (verdict != VERDICT_FINE)
+        tell_slow(m, w, signs.call_started_ms, now);
+        if (verdict != VERDICT_FINE && !is_traced(m, w))
             condemn(m, w, verdict, now - signs.call_started_ms);
     }
 }
@@ -129,11 +191,16 @@ void procs_kill_late(struct master *m, uint64_t now)
         proc_hear(m, w); /* timers come before pipes: perhaps it has said that it is ready */
         if (now < w->deadline_ms)
             continue;
+        if (w->timed_out && !w->aborted) {
+            abort_worker(m, w); /* whoever takes its stacks has had long enough */
+            continue;
+        }
         if (w->phase == PROC_BOOTING)
             boot_failed(m, w, "it was not ready within boot_timeout");
         else if (w->phase == PROC_RETIRING && !m->quick)
             log_errorx("Worker (pid:%d) did not finish within graceful_timeout: killed",
                        (int)w->pid);
+        kill_hung(m, w);
         kill_worker(w, SIGKILL, NO_DEADLINE);
     }
 }
@@ -229,11 +296,21 @@ static void report_crash_once(struct master *m, struct worker_proc *w)
     w->reported = true;
 }
 
+static void let_go(struct master *m, struct worker_proc *w)
+{
+    (void)m;
+    proc_order(w, DOWN_GO, 0);
+}
+
 static void worker_crashed(struct master *m, struct worker_proc *w)
 {
-    if (w->crashed)
-        report_crash_once(m, w);
-    proc_order(w, DOWN_GO, 0);
+    if (!w->crashed || w->reported) {
+        let_go(m, w);
+        return;
+    }
+    report_crash_once(m, w);
+    if (explain_begin(m, w, LOG_LEVEL_CRITICAL, let_go) < 0)
+        let_go(m, w);
 }
 
 /* Takes what it has said. 0, or -1 with errno: nothing more will come (channel_recv_up). */

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "system/channel.h"
 
@@ -39,5 +40,8 @@ void procs_kill_booting(struct master *m);
 
 /* Has those replaced that have grown past max_memory. */
 void procs_weigh(struct master *m);
+
+/* The worker with this pid; NULL when there is none. */
+struct worker_proc *proc_find(struct master *m, pid_t pid);
 
 #endif

@@ -51,6 +51,16 @@ void report_condemned(const struct worker_proc *w, const struct slot *s, enum ve
     strbuf_release(&what);
 }
 
+void report_slow(const struct worker_proc *w, const struct slot *s, uint64_t ms)
+{
+    struct strbuf what = {0};
+
+    report_add_request(&what, s, w->settings->config.crash_redact);
+    log_warnx("Slow request: worker (pid:%d) has spent %llu.%llu s so far in %s", (int)w->pid,
+              (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100, what.data);
+    strbuf_release(&what);
+}
+
 /* ---- a crash ----------------------------------------------------------------------------- */
 
 /* Where the fault was, for signals that have a place. */
@@ -173,10 +183,30 @@ static void report_kill(const struct worker_proc *w, const char *during, struct 
     }
 }
 
+/* A condemned worker is gone: was its client told? */
+static void report_condemned_end(const struct worker_proc *w, const struct slot *s)
+{
+    struct slot_crash c = s->crash;
+    struct strbuf text = {0};
+
+    if (w->answered_504)
+        strbuf_addstr(&text, "; its client was answered 504, by the master in its place");
+    else if (c.client != CRASH_CLIENT_NONE)
+        add_client(&text, &c);
+    else if (s->answers)
+        strbuf_addstr(&text, "; its client could not be answered");
+    log_errorx("Worker (pid:%d) was killed%s", (int)w->pid, text.data ? text.data : "");
+    strbuf_release(&text);
+}
+
 void report_death(const struct worker_proc *w, const struct slot *s, int status, struct oom *oom)
 {
     struct strbuf what = {0};
 
+    if (w->timed_out) {
+        report_condemned_end(w, s);
+        return;
+    }
     if (atomic_load(&s->call_started_ms) != 0) {
         strbuf_addstr(&what, " while it ran ");
         report_add_request(&what, s, w->settings->config.crash_redact);

@@ -25,6 +25,9 @@ void report_add_request(struct strbuf *out, const struct slot *s, bool redact);
 void report_condemned(const struct worker_proc *w, const struct slot *s, enum verdict verdict,
                       uint64_t ms);
 
+/* Its call has lasted longer than slow_request. */
+void report_slow(const struct worker_proc *w, const struct slot *s, uint64_t ms);
+
 /* It has crashed, and told its clients so; it still lives. */
 void report_crash(const struct worker_proc *w, const struct slot *s);
 

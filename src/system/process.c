@@ -287,6 +287,22 @@ int process_resident_memory(pid_t pid, uint64_t *size)
     return 0;
 }
 
+pid_t process_tracer(pid_t pid)
+{
+    char path[40], line[128];
+    int tracer = 0;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof(line), file)) {
+        if (sscanf(line, "TracerPid: %d", &tracer) == 1)
+            break;
+    }
+    if (file)
+        (void)fclose(file);
+    return (pid_t)tracer;
+}
+
 /* Its clock is finer than the ticks of /proc/PID/stat, and asked with less ado. */
 int process_cpu_us(pid_t pid, uint64_t *cpu_us)
 {

@@ -71,6 +71,9 @@ int process_resident_memory(pid_t pid, uint64_t *size);
 /* How much CPU time all threads of a process have used. 0, or -1 with errno. */
 int process_cpu_us(pid_t pid, uint64_t *cpu_us);
 
+/* Who traces the process (ptrace(2)): a debugger, strace, a helper of ours. 0: nobody. */
+pid_t process_tracer(pid_t pid);
+
 /* Raises the soft limit of open files to wanted (RLIM_INFINITY: all there is), as far as the hard
  * one allows; never lowers it. *got is what holds now. 0, or -1 with errno. */
 int process_raise_nofile(rlim_t wanted, rlim_t *got);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * explain - the stacks of a worker in the error log, for a crash, a call that took too long, or one
+ * that is slow (slow_request). A helper takes them from outside while the worker stands still.
+ */
+#ifndef GCORN_MASTER_EXPLAIN_H
+#define GCORN_MASTER_EXPLAIN_H
+
+#include "base/log.h"
+#include "master/helper.h"
+
+struct master;
+struct worker_proc;
+
+/* Starts a helper that takes them; the rest is helper_start's. */
+int explain_start(struct master *m, const struct worker_proc *w, unsigned time_s, helper_done *done,
+                  void *data);
+
+/* Takes them and logs them at this level; then calls `then` (NULL: nothing), if the worker still
+ * lives, never from inside explain_begin. When no helper can be started the log says so. 0, or -1:
+ * `then` will not be called. */
+int explain_begin(struct master *m, struct worker_proc *w, enum log_level level,
+                  void (*then)(struct master *m, struct worker_proc *w));
+
+#endif

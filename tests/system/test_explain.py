@@ -1,0 +1,152 @@
+"""What the log says about a worker that crashes, hangs or is slow: where it stands, by its stacks,
+taken from outside."""
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from server import BUILD, REPO, pace
+
+FAULTY = Path(REPO) / "examples/faulty/faulty.c"
+
+pytestmark = pytest.mark.skipif(
+    "libdw" not in subprocess.run(["ldd", f"{BUILD}/gcorn"], text=True, capture_output=True,
+                                  check=False).stdout,
+    reason="built without libdw")
+
+
+def line_of(text):
+    """The number of the line of faulty.c that has this text."""
+    lines = FAULTY.read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
+def request(target, method="GET"):
+    return f"{method} {target} HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n"
+
+
+# ---- crashes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path, place", [
+    ("/segv", "*(volatile int *)nowhere = 1"), ("/abort", "        abort();"),
+    ("/exit", "        exit(0); /*")])
+def test_a_crash_report_names_the_function_and_the_line(gcorn, path, place):
+    server = gcorn("faulty")
+    assert server.get(path).status == 500
+    server.wait_log(r"\[CRITICAL\] Worker \(pid:\d+\) \|\s+#\d+ handler\S* at \S*faulty\.c:\d+")
+    lines = [int(line) for line in re.findall(r" at \S*faulty\.c:(\d+)", server.log())]
+    assert min(abs(line - line_of(place)) for line in lines) <= 1  # a call returns behind it
+    server.wait_log(r"\| +#\d+ main\S* at \S*main\.c:\d+")
+
+
+def test_a_stripped_application_is_named_by_offsets(gcorn, tmp_path):
+    shutil.copy(f"{BUILD}/examples/faulty.so", tmp_path / "app.so")
+    shutil.copy(tmp_path / "app.so", tmp_path / "whole.so")
+    subprocess.run(["strip", tmp_path / "app.so"], check=True)
+    server = gcorn("app.so:handler")
+    assert server.get("/segv").status == 500
+    offset = server.wait_log(r"\| +#\d+ .*\(app\.so\+(0x[0-9a-f]+)\)").group(1)
+    place = subprocess.run(["addr2line", "-e", tmp_path / "whole.so", offset], check=True, text=True,
+                           capture_output=True).stdout
+    assert re.search(r"faulty\.c:\d+", place), place
+    server.wait_log(r"\| +app\.so: .*build-id [0-9a-f]+")
+
+
+def test_the_replacement_does_not_wait_for_the_stacks(gcorn):
+    server = gcorn("faulty")
+    for _ in range(5):
+        assert server.get("/segv").status == 500
+        assert server.get("/").status == 200
+
+
+# ---- calls that take too long -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path, place", [("/spin", "            continue;"),
+                                         ("/hang", "            pause();")])
+def test_a_hung_call_is_explained_before_it_is_killed(gcorn, path, place):
+    server = gcorn("faulty", "--timeout", "1")
+    assert server.get(path).status == 504
+    found = server.wait_log(r"\| +#\d+ handler\S* at \S*faulty\.c:(\d+)")
+    assert abs(int(found.group(1)) - line_of(place)) <= 2
+    server.wait_log(r"\[ERROR\] Worker \(pid:\d+\) was killed; the client was answered 504$")
+    log = server.log()
+    assert log.index("WORKER TIMEOUT") < log.index("#0 ") < log.index("was killed; ")
+
+
+def test_a_call_that_blocks_signals_is_answered_by_the_master(gcorn):
+    server = gcorn("faulty", "--timeout", "1")
+    with server.connect() as client:
+        client.send(request("/block-signals"))
+        answer = client.response()
+        assert (answer.status, answer.closes) == (504, True)
+        client.assert_closed()
+    server.wait_log(r"was killed; its client was answered 504, by the master in its place")
+    assert server.get("/").status == 200
+
+
+def test_answers_before_it_are_not_overtaken(gcorn):
+    """The master cannot know what is unsent in a worker that takes no signal, so it says nothing."""
+    server = gcorn("faulty", "--timeout", "1")
+    with server.connect() as client:
+        client.send(request("/") + request("/block-signals"))
+        data = b""
+        try:
+            while more := client.socket.recv(65536):
+                data += more
+        except ConnectionResetError:
+            pass
+    assert b" 504 " not in data.split(b"/segv")[0]
+
+
+def test_a_debugged_worker_is_left_alone(gcorn):
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    server = gcorn("faulty", "--timeout", "1")
+    pid = min(server.worker_pids)
+    with subprocess.Popen(["strace", "-f", "-p", str(pid), "-o", "/dev/null"],
+                          stderr=subprocess.PIPE, text=True) as strace:
+        try:
+            if "attached" not in (strace.stderr.readline() or ""):
+                pytest.skip("strace cannot attach")
+            with server.connect() as client:
+                client.send(request("/sleep?ms=2500"))
+                server.wait_log(rf"Worker \(pid:{pid}\) would be killed, but pid {strace.pid} traces it")
+                assert client.response().status == 200
+        finally:
+            strace.send_signal(signal.SIGINT)
+    assert "WORKER TIMEOUT" not in server.log()
+    assert server.get("/").status == 200
+
+
+# ---- slow calls ---------------------------------------------------------------------------------
+
+
+def test_a_slow_request_is_shown_and_not_disturbed(gcorn, app):
+    server = gcorn(f"{app('patient')}:handler", "--slow-request", "300ms")
+    with server.connect() as client:
+        client.send(request("/poll?ms=1500"))
+        server.wait_log(r"\[WARNING\] Slow request: worker \(pid:\d+\) has spent \d\.\d s so far in "
+                        r"GET /poll of 127\.0\.0\.1")
+        server.wait_log(r"\[WARNING\] Worker \(pid:\d+\) \| +#\d+ wait_poll\S* at \S*patient\.c:\d+")
+        assert client.response().text == "no EINTR"
+        assert client.get("/sleep?ms=1000").text == "no EINTR"
+    assert server.log().count("Slow request") == 2
+
+
+def test_a_quick_request_is_not_shown(gcorn):
+    server = gcorn("faulty", "--slow-request", "10s")
+    assert server.get("/sleep?ms=100").status == 200
+    pace(0.1)
+    assert "Slow request" not in server.log()
+
+
+def test_the_faults_of_threads_are_shown_by_thread(gcorn, app):
+    server = gcorn(f"{app('crasher')}:handler")
+    assert server.get("/thread").status == 500
+    server.wait_log(r"\| +#\d+ crash_now\S* at \S*crasher\.c:\d+")
+    server.wait_log(r"\| +#\d+ (run|handler)\S* at \S*crasher\.c:\d+")
