@@ -11,7 +11,7 @@ import signal
 
 import pytest
 
-from server import PATIENCE, SLOWER, pace, wait_for
+from server import PATIENCE, SANITIZED, SLOWER, pace, wait_for
 from test_master import Held
 
 # How many requests of hostile bytes: 100000 has been passed, too.
@@ -201,7 +201,7 @@ def test_lines_of_a_worker_that_dies_in_a_call(gcorn, tmp_path, end):
 
 
 def test_lines_of_a_worker_that_is_killed(gcorn, tmp_path):
-    """At any moment, also within the send of an answer."""
+    """At any moment."""
     server = gcorn("hello", "--workers", "2", "--access-logfile", "access",
                    "--access-logformat", "<%(q)s>")
     rng = random.Random(2)
@@ -229,6 +229,20 @@ def test_lines_of_a_worker_that_is_killed(gcorn, tmp_path):
     assert {f"<{target}>" for target in answered} <= set(lines)
     # a line is there twice only where a worker was killed right behind its write
     assert len(lines) - len(set(lines)) <= 12 * 4096 // len("<0-0>\n")
+
+
+@pytest.mark.skipif(SANITIZED, reason="the sanitizer must be the first library")
+def test_the_line_of_an_answer_whose_send_never_returned(gcorn, app, tmp_path):
+    """The client has its answer, and the worker did nothing more."""
+    server = gcorn("hello", "--access-logfile", "access", "--access-logformat", "%(U)s %(s)s",
+                   env={"LD_PRELOAD": str(app("killsend"))})
+    assert server.get("/before").status == 200
+    with server.connect() as client:
+        (tmp_path / "die").touch()
+        assert client.get("/last").status == 200
+    server.wait_log(r"was sent SIGKILL")
+    (tmp_path / "die").unlink()
+    assert wait_lines(tmp_path / "access", 2) == [b"/before 200\n", b"/last 200\n"]
 
 
 # ---- readers ------------------------------------------------------------------------------------
