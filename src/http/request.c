@@ -15,6 +15,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <llhttp.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -31,8 +32,12 @@ static void refuse(struct request *r, int status, const char *reason)
 
 void request_init(struct request *r, const struct request_limits *limits, struct arena *arena)
 {
-    *r = (struct request){.state = REQUEST_HEAD, .limits = limits, .arena = arena};
+    memset(r, 0, offsetof(struct request, scan)); /* what follows has inits of its own, or stays */
+    r->limits = limits;
+    r->arena = arena;
     scan_init(&r->scan, false);
+    chunk_line_init(&r->chunk);
+    strbuf_init(&r->trailers);
     spool_init(&r->body, limits->body_mem_max, limits->body_dir);
 }
 
@@ -163,11 +168,24 @@ static void check_expect(struct request *r, const struct field *f)
     }
 }
 
+static bool host_is_valid(struct request *r, const struct field *f)
+{
+    if (f->value_len == r->known_host_len && memcmp(f->value, r->known_host, f->value_len) == 0)
+        return true; /* also an empty one */
+    if (!syntax_is_authority(f->value, f->value_len, true))
+        return false;
+    if (f->value_len <= sizeof(r->known_host)) {
+        memcpy(r->known_host, f->value, f->value_len);
+        r->known_host_len = f->value_len;
+    }
+    return true;
+}
+
 static void check_field(struct request *r, const struct field *f)
 {
     switch (f->id) {
     case FIELD_HOST:
-        if (!syntax_is_authority(f->value, f->value_len, true))
+        if (!host_is_valid(r, f))
             refuse(r, 400, "an invalid Host");
         break;
     case FIELD_CONNECTION: read_connection(r, f); break;
@@ -299,6 +317,7 @@ static int check_request_line(struct request *r, size_t len)
         refuse(r, 400, "the request line does not begin with a method and a blank");
         return -1;
     }
+    r->method_len = (unsigned char)method_len; /* llhttp knows no longer one */
     char *target = line + method_len + 1, *end = line + len;
     char *mark = target + syntax_find_mark(target, (size_t)(end - target));
     char *target_end = mark < end && *mark == ' ' ? mark : memchr(mark, ' ', (size_t)(end - mark));
@@ -353,13 +372,27 @@ static void begin_body(struct request *r, const llhttp_t *parser)
     }
 }
 
+#ifdef HAVE_LLHTTP_SSE42
+/* The same, compiled for processors with SSE 4.2 (see the Makefile). */
+llhttp_errno_t llhttp_execute_sse42(llhttp_t *parser, const char *data, size_t len);
+#endif
+
+static llhttp_errno_t execute(llhttp_t *parser, const char *data, size_t len)
+{
+#ifdef HAVE_LLHTTP_SSE42
+    if (__builtin_cpu_supports("sse4.2"))
+        return llhttp_execute_sse42(parser, data, len);
+#endif
+    return llhttp_execute(parser, data, len);
+}
+
 static llhttp_errno_t run_llhttp(struct request *r, llhttp_t *parser)
 {
     r->field_count = 0;
     memset(r->seen, 0, sizeof(r->seen));
     llhttp_init(parser, HTTP_REQUEST, &head_settings);
     parser->data = r;
-    return llhttp_execute(parser, r->head, r->scan.len);
+    return execute(parser, r->head, r->scan.len);
 }
 
 /* Writes what is white space to RFC 9110, and what is nothing in a list (5.6.1.2), as the blanks

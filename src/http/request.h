@@ -71,6 +71,8 @@ struct span {
     size_t len;
 };
 
+enum { KNOWN_HOST_MAX = 64 };
+
 struct request {
     enum request_state state;
     int refusal; /* the status to answer with */
@@ -78,14 +80,14 @@ struct request {
 
     const struct request_limits *limits;
     struct arena *arena;
-    struct scan scan;
     char *head; /* the head's bytes, ours to write into once it is parsed */
     size_t head_cap;
     struct span line; /* the request line, once it came whole; p NULL before */
 
     /* Valid once the head is parsed, that is past REQUEST_HEAD unless refused in it. */
     const char *method; /* a static string; NULL before */
-    bool is_head;       /* HEAD: the answer has no body. Valid from the method's last byte on */
+    unsigned char method_len;
+    bool is_head; /* HEAD: the answer has no body. Valid from the method's last byte on */
     unsigned char minor_version;
     struct span target;    /* as it came */
     bool target_is_plain;  /* without query, fragment and escapes */
@@ -107,13 +109,19 @@ struct request {
     struct forwarded *forwarded; /* what was found; NULL: nothing */
 
     uint64_t body_left; /* of a counted body, or of the chunk being read with its CRLF */
-    struct chunk_line chunk;
     struct llhttp__internal_s *body_parser; /* llhttp's state between chunks */
-    struct strbuf trailers;                 /* that came in pieces, until they are complete */
+
+    struct scan scan;
+    struct chunk_line chunk;
+    struct strbuf trailers; /* that came in pieces, until they are complete */
     struct spool body;
+
+    /* The last valid Host; it outlives the request, for the next one mostly says the same. */
+    size_t known_host_len;
+    char known_host[KNOWN_HOST_MAX];
 };
 
-/* arena and limits are borrowed. */
+/* For a zeroed request, or anew for a released one. arena and limits are borrowed. */
 void request_init(struct request *r, const struct request_limits *limits, struct arena *arena);
 void request_release(struct request *r);
 

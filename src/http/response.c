@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -388,10 +389,10 @@ const char *response_reason(int status)
 
 void response_init(struct response *r)
 {
-    struct strbuf said = r->said;
-
-    strbuf_reset(&said);
-    *r = (struct response){.start.fn = start_own, .content_length = -1, .said = said};
+    memset(r, 0, offsetof(struct response, said));
+    r->start.fn = start_own;
+    r->content_length = -1;
+    strbuf_reset(&r->said);
 }
 
 void response_release(struct response *r)

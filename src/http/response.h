@@ -55,7 +55,6 @@ struct response {
     bool started; /* by a gcorn_start that was in order */
     bool refused; /* the last gcorn_start was not */
     int status;
-    struct strbuf said; /* "200 OK", and behind it the fields; its memory outlives the request */
     size_t status_line_len;
     const char *fields; /* "Name: value\r\n"..., in `said` */
     size_t fields_len;
@@ -71,6 +70,8 @@ struct response {
     struct gcorn_body *bodies; /* all that were made */
     uint64_t body_len;         /* bytes of the body handed over, framing not counted */
     uint64_t body_max;         /* FRAMING_COUNTED: how many there are to be */
+
+    struct strbuf said; /* "200 OK", and behind it the fields; its memory outlives the request */
 };
 
 /* For a fresh request; *r is zeroed or has been used before. */

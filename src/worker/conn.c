@@ -217,16 +217,21 @@ static void next_piece(struct conn *c)
         (void)worker_call_end(w);
 }
 
-static ssize_t send_some(const struct conn *c)
+/* Not inlined, as its arrays would cost every flush a stack check. */
+static ssize_t __attribute__((noinline)) send_with_piece(const struct conn *c)
 {
-    size_t left = c->out.len - c->out_sent;
-    struct iovec iov[2] = {{c->out.data + c->out_sent, left},
+    struct iovec iov[2] = {{c->out.data + c->out_sent, c->out.len - c->out_sent},
                            {(void *)(uintptr_t)c->piece, c->piece_len}};
     const struct msghdr message = {.msg_iov = iov, .msg_iovlen = 2};
 
-    if (c->piece_len == 0)
-        return send(c->fd, iov[0].iov_base, left, MSG_NOSIGNAL);
     return sendmsg(c->fd, &message, MSG_NOSIGNAL);
+}
+
+static ssize_t send_some(const struct conn *c)
+{
+    if (c->piece_len > 0)
+        return send_with_piece(c);
+    return send(c->fd, c->out.data + c->out_sent, c->out.len - c->out_sent, MSG_NOSIGNAL);
 }
 
 static void mark_sent(struct conn *c, size_t n)

@@ -80,12 +80,14 @@ static void note_request(struct slot *s, const struct gcorn_environ *env)
 
     s->request_id = env->id;
     s->target_len = (uint32_t)r->target.len;
-    slot_set_text(s->method, sizeof(s->method), r->method, strlen(r->method));
+    slot_set_text(s->method, sizeof(s->method), r->method, r->method_len);
     slot_set_text(s->target, sizeof(s->target), r->target.p, r->target.len);
     const char *client = environ_remote_addr(env);
     slot_set_text(s->peer, sizeof(s->peer), client, strlen(client));
     const char *given = environ_given_id(env);
-    slot_set_text(s->given_id, sizeof(s->given_id), given ? given : "", given ? strlen(given) : 0);
+    s->given_id[0] = '\0';
+    if (given)
+        slot_set_text(s->given_id, sizeof(s->given_id), given, strlen(given));
 }
 
 /* The master can answer in the worker's place, but never ahead of earlier answers. */
