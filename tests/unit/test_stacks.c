@@ -181,7 +181,7 @@ static NOINLINE void *thread_in_nanosleep(void *arg)
     return NULL;
 }
 
-static void wait_in_threads(const struct ends *ends)
+static NOINLINE void wait_in_threads(const struct ends *ends)
 {
     static void *(*const functions[])(void *) = {thread_in_poll, thread_in_read,
                                                  thread_in_nanosleep};
@@ -309,7 +309,7 @@ static NOINLINE void write_to_nowhere(volatile int *place)
     *place = 1; /* the fault */
 }
 
-static void crash(const struct ends *ends)
+static NOINLINE void crash(const struct ends *ends)
 {
     stack_t own = {.ss_sp = malloc(1 << 16), .ss_size = 1 << 16};
     const struct sigaction action = {.sa_handler = on_fault, .sa_flags = SA_ONSTACK};
