@@ -26,7 +26,7 @@
  * Threads.  The handler of a request, its body's next and close, and its deferred functions run one
  *   at a time, never two at once, on the loop's thread of a sync worker. A function that takes an
  *   environ, a start_response or a body is called from there and from nowhere else. Any thread may
- *   call gcorn_now, gcorn_slot, gcorn_threads, gcorn_draining, gcorn_log(NULL, ...) and
+ *   call gcorn_wake, gcorn_now, gcorn_slot, gcorn_threads, gcorn_draining, gcorn_log(NULL, ...) and
  *   gcorn_metric_*. A thread
  *   that the application starts blocks all signals but the fatal ones (SEGV, BUS, ILL, FPE, ABRT).
  * Errors.  int and ssize_t functions return -1 with errno set. A handler that returns NULL has
@@ -79,12 +79,21 @@ typedef struct gcorn_body *gcorn_app(struct gcorn_environ *env,
 /* Begins the answer: status is "NNN Reason"; headers may be NULL. Both are copied before it
  * returns, so they may lie on the stack. It may be called late, from next, as long as no body byte
  * has been handed over; until then a further call replaces the answer (an error page). The head
- * leaves with the first body byte, or at the end. -1 with EINVAL: a status or field that is not
+ * leaves with the first body byte, or at the end: an event stream therefore begins with an event or
+ * a comment. -1 with EINVAL: a status or field that is not
  * valid HTTP, a hop-by-hop field, a second Content-Length; the answer is then 500 unless a later
  * call succeeds, so a handler need not look at the result. -1 with EALREADY: a body byte has been
  * handed over; let next return -1 to break the connection. */
 int gcorn_start(struct gcorn_start_response *start_response, const char *status,
                 const struct gcorn_header *headers);
+
+/* A start_response for an inner application: gcorn_start on it calls fn with state. fn usually
+ * changes the list and calls gcorn_start on the outer one, at once or later (then it keeps copies,
+ * and returns -1 with EALREADY after the inner body's first byte). It may be called never, late, or
+ * twice. The result lives as long as the request, and so must state. */
+typedef int gcorn_start_fn(void *state, const char *status, const struct gcorn_header *headers);
+struct gcorn_start_response *gcorn_start_wrap(struct gcorn_environ *env, gcorn_start_fn *fn,
+                                              void *state);
 
 /* Header lists. Names compare without case. The first value or NULL; a new deep copy in which name
  * has this one value (NULL: in which it is absent); a new deep copy with one more field. headers
@@ -115,6 +124,12 @@ static inline struct gcorn_body *gcorn_body_text(struct gcorn_environ *env, cons
     return text ? gcorn_body_bytes(env, text, strlen(text)) : NULL;
 }
 
+/* wsgi.file_wrapper: len bytes of a regular file from offset, -1 for all that follows; sendfile
+ * where possible, and a slow client costs no memory. Takes fd in every case, also when the result
+ * is NULL with errno (EINVAL: not a regular file, or past its end). A file that shrinks while it is
+ * sent breaks the connection. */
+struct gcorn_body *gcorn_body_file(struct gcorn_environ *env, int fd, int64_t offset, int64_t len);
+
 /* An empty body to write into, for the imperative style (WSGI's write()). gcorn_write and
  * gcorn_writef copy; they never wait for the client: past a limit in memory the body goes to an
  * unlinked file. -1 when that is full: the body is then failed, so the result may be ignored. Only
@@ -124,15 +139,53 @@ int gcorn_write(struct gcorn_body *body, const void *data, size_t len);
 int gcorn_writef(struct gcorn_body *body, const char *fmt, ...) GCORN_PRINTF(2, 3);
 
 /* An iterator. next stores a chunk and returns its length; 0 at the end; -1 failed (500, or a
- * broken connection when bytes have left). It is called only as the socket drains, so a slow client
- * holds one chunk. The chunk stays valid and unchanged until next is called again or close is: a
- * buffer shared by many requests must not be overwritten for a slow one. next must not block a sync
- * worker. close (may be NULL) is called exactly once: at the end, on failure, and when the client
- * has left. */
+ * broken connection when bytes have left); GCORN_AGAIN when it has nothing yet. It is called only
+ * as the socket drains, so a slow client holds one chunk. The chunk stays valid and unchanged until
+ * next is called again or close is: a buffer shared by many requests must not be overwritten for a
+ * slow one. After GCORN_AGAIN it is called again on gcorn_wake, on gcorn_wake_at, when the worker
+ * begins to drain (see gcorn_draining), and possibly for no reason. next must not block a sync
+ * worker. For HEAD and the like it is called until gcorn_start has been, and no further. close (may
+ * be NULL) is called exactly once: at the end, on failure, and as soon as the client has left, also
+ * while waiting. */
+enum { GCORN_AGAIN = -2 };
 typedef ssize_t gcorn_next_fn(struct gcorn_environ *env, void *state, const void **chunk);
 typedef void gcorn_close_fn(struct gcorn_environ *env, void *state);
 struct gcorn_body *gcorn_body_iter(struct gcorn_environ *env, gcorn_next_fn *next,
                                    gcorn_close_fn *close, void *state);
+
+/* For middleware: iterate over any body that an inner application returned; as next and close
+ * above. *chunk is NULL where there is none. After 0 or -1 it keeps returning that, and -1 once it
+ * is closed. Closing twice is harmless, and so is closing NULL; what is not closed is closed when
+ * the request is over. len is what is still to come, -1 when unknown. A middleware that wants none
+ * of the bytes returns the inner body. */
+ssize_t gcorn_body_next(struct gcorn_body *body, const void **chunk);
+void gcorn_body_close(struct gcorn_body *body);
+int64_t gcorn_body_len(const struct gcorn_body *body);
+
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+/* A ticket names this request in this worker and is never reused; 0 is none. gcorn_wake has next
+ * called again, later, never from within gcorn_wake. Any thread, any time: a wake that comes while
+ * next still runs is not lost, one that comes after the end does nothing. So timers, other requests
+ * and threads keep tickets, never an environ nor memory of its arena; a thread's job owns its
+ * memory itself. */
+uint64_t gcorn_ticket(struct gcorn_environ *env);
+void gcorn_wake(uint64_t ticket);
+
+/* Has next called again when gcorn_now() reaches when, at the latest. One time a request: each call
+ * sets it anew. As next may also be called for other reasons, it looks at the clock itself. */
+void gcorn_wake_at(struct gcorn_environ *env, uint64_t when);
+
+/* Milliseconds of CLOCK_MONOTONIC. Any thread. */
+uint64_t gcorn_now(void);
+
+/* Has the client left? For a handler amid long work; a waiting iterator is simply closed. A client
+ * that has only closed its side looks the same. */
+bool gcorn_client_gone(struct gcorn_environ *env);
+
+/* This call of the handler or of next may take ms from now, when that is longer than it may take
+ * anyway (timeout). Time spent waiting is never counted. */
+void gcorn_extend_deadline(struct gcorn_environ *env, unsigned ms);
 
 /* ---- the request ----------------------------------------------------------------------------- */
 
@@ -219,9 +272,6 @@ unsigned gcorn_threads(void);
 
 /* The worker is stopping: end streams (next returns 0), fail health checks. */
 bool gcorn_draining(void);
-
-/* Milliseconds of CLOCK_MONOTONIC. Any thread. */
-uint64_t gcorn_now(void);
 
 /* Hooks: define those you need; the server finds them by name. -1 from gcorn_on_worker_init (log
  * why): the worker does not boot. exit: no request runs any more; not called in a worker that is

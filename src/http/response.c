@@ -8,7 +8,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,6 +166,15 @@ int gcorn_start(struct gcorn_start_response *start_response, const char *status,
     return start_response->fn(start_response->state, status, headers);
 }
 
+struct gcorn_start_response *gcorn_start_wrap(struct gcorn_environ *env, gcorn_start_fn *fn,
+                                              void *state)
+{
+    struct gcorn_start_response *wrap = arena_alloc(&env->arena, sizeof(*wrap));
+
+    *wrap = (struct gcorn_start_response){.fn = fn, .state = state};
+    return wrap;
+}
+
 /* ---- header lists ------------------------------------------------------------------------ */
 
 static bool same_name(const char *a, const char *b)
@@ -237,125 +245,6 @@ struct gcorn_header *gcorn_headers_add(struct gcorn_environ *env,
     return copy;
 }
 
-/* ---- bodies ------------------------------------------------------------------------------ */
-
-static struct gcorn_body *body_new(struct gcorn_environ *env, enum body_kind kind)
-{
-    struct gcorn_body *body = arena_alloc(&env->arena, sizeof(*body));
-
-    body->env = env;
-    body->kind = kind;
-    body->failed = body->closed = false;
-    body->older = env->response.bodies;
-    env->response.bodies = body;
-    return body; /* what belongs to its kind is the caller's to set */
-}
-
-struct gcorn_body *gcorn_body_bytes(struct gcorn_environ *env, const void *data, size_t len)
-{
-    struct gcorn_body *body = body_new(env, BODY_BYTES);
-
-    body->data = data;
-    body->len = len;
-    return body;
-}
-
-struct gcorn_body *gcorn_body_buffer(struct gcorn_environ *env)
-{
-    const struct request_limits *limits = &env->context->limits;
-    struct gcorn_body *body = body_new(env, BODY_BUFFER);
-
-    spool_init(&body->spool, limits->body_mem_max, limits->body_dir);
-    return body;
-}
-
-int gcorn_write(struct gcorn_body *body, const void *data, size_t len)
-{
-    if (body->kind != BODY_BUFFER || body->closed || body->env->response.body == body) {
-        errno = EINVAL;
-        return -1;
-    }
-    if (!body->failed && spool_append(&body->spool, data, len) == 0)
-        return 0;
-    if (!body->failed)
-        log_request(LOG_LEVEL_ERROR, environ_request_id(body->env), "gcorn_write: %s",
-                    strerror(errno));
-    body->failed = true;
-    return -1;
-}
-
-int gcorn_writef(struct gcorn_body *body, const char *fmt, ...)
-{
-    struct strbuf text = {0};
-    va_list ap;
-
-    va_start(ap, fmt);
-    strbuf_vaddf(&text, fmt, ap);
-    va_end(ap);
-    int result = gcorn_write(body, text.data, text.len);
-    strbuf_release(&text);
-    return result;
-}
-
-struct gcorn_body *gcorn_body_iter(struct gcorn_environ *env, gcorn_next_fn *next,
-                                   gcorn_close_fn *close, void *state)
-{
-    struct gcorn_body *body = body_new(env, BODY_ITER);
-
-    body->next = next;
-    body->close = close;
-    body->state = state;
-    return body;
-}
-
-static void body_close(struct gcorn_body *body)
-{
-    if (body->closed)
-        return;
-    body->closed = true;
-    if (body->kind == BODY_BUFFER)
-        spool_release(&body->spool);
-    else if (body->kind == BODY_ITER && body->close)
-        body->close(body->env, body->state);
-}
-
-void response_close(struct gcorn_environ *env)
-{
-    for (struct gcorn_body *b = env->response.bodies; b; b = b->older)
-        body_close(b);
-}
-
-/* The length of the whole body, -1 when nobody knows. */
-static int64_t body_len(const struct gcorn_body *body)
-{
-    switch (body->kind) {
-    case BODY_BYTES: return (int64_t)body->len;
-    case BODY_BUFFER: return (int64_t)body->spool.len;
-    case BODY_ITER: break;
-    }
-    return -1;
-}
-
-/* The next piece of the body: its length, 0 at the end, -1 failed. */
-static ssize_t body_pull(struct gcorn_environ *env, struct gcorn_body *body, const char **data)
-{
-    const void *chunk = NULL;
-    ssize_t n;
-
-    switch (body->kind) {
-    case BODY_BYTES: *data = body->data; return env->response.body_len > 0 ? 0 : (ssize_t)body->len;
-    case BODY_BUFFER:
-        if (body->failed || !(*data = spool_map(&body->spool)))
-            return -1;
-        return env->response.body_len > 0 ? 0 : (ssize_t)body->spool.len;
-    case BODY_ITER:
-        n = body->next(env, body->state, &chunk);
-        *data = chunk;
-        return n < 0 || (n > 0 && !chunk) ? -1 : n;
-    }
-    return -1;
-}
-
 /* ---- running ----------------------------------------------------------------------------- */
 
 const char *response_reason(int status)
@@ -398,6 +287,23 @@ void response_init(struct response *r)
 void response_release(struct response *r)
 {
     strbuf_release(&r->said);
+}
+
+void response_close(struct gcorn_environ *env)
+{
+    for (struct gcorn_body *b = env->response.bodies; b; b = b->older)
+        gcorn_body_close(b);
+}
+
+void response_abandon(struct gcorn_environ *env)
+{
+    struct response *r = &env->response;
+
+    r->body_len -= r->file.left;
+    r->file.left = 0;
+    if (r->phase == RESPONSE_OPEN)
+        r->status = 499;
+    r->phase = RESPONSE_ENDED;
 }
 
 void response_refuse(struct gcorn_environ *env, int status, const char *reason)
@@ -447,12 +353,14 @@ static bool has_no_body(const struct gcorn_environ *env)
     return env->request.is_head || r->status == 204 || r->status == 205 || r->status == 304;
 }
 
-/* RFC 9112 6.1 and 6.3, RFC 9110 8.6. */
-static void choose_framing(struct gcorn_environ *env)
+/* RFC 9112 6.1 and 6.3, RFC 9110 8.6. The first piece has been taken off the body. */
+static void choose_framing(struct gcorn_environ *env, size_t first_len)
 {
     struct response *r = &env->response;
-    int64_t known = body_len(r->body);
+    int64_t known = gcorn_body_len(r->body);
 
+    if (known >= 0)
+        known += (int64_t)first_len;
     if (has_no_body(env)) {
         r->framing = FRAMING_NONE;
         if (r->status == 204)
@@ -526,11 +434,11 @@ static void render_request_id(struct gcorn_environ *env, struct strbuf *out)
 /* What of a head is not the application's: no more than this before its fields, and behind them. */
 enum { HEAD_OWN_MAX = 160 };
 
-static void render_head(struct gcorn_environ *env, struct strbuf *out)
+static void render_head(struct gcorn_environ *env, struct strbuf *out, size_t first_len)
 {
     struct response *r = &env->response;
 
-    choose_framing(env);
+    choose_framing(env, first_len);
     char *p = strbuf_grow(out, HEAD_OWN_MAX + r->said.len + HEAD_OWN_MAX);
     /* the version is the highest that the server speaks, whatever the client's (RFC 9110 2.5) */
     p = PUT_LITERAL(p, "HTTP/1.1 ");
@@ -559,13 +467,37 @@ static void render_head(struct gcorn_environ *env, struct strbuf *out)
     strbuf_set_end(out, p);
 }
 
+/* The next piece of the body: its length, 0 at the end, -1 failed, GCORN_AGAIN. *data NULL: so many
+ * bytes of a file, for a sender who takes them himself. */
+static ssize_t pull(struct gcorn_environ *env, const char **data)
+{
+    struct gcorn_body *body = env->response.body;
+    const void *chunk;
+
+    if (body->kind == BODY_FILE && env->response.takes_files && !body->closed) {
+        ssize_t n = (ssize_t)body->file.left;
+
+        *data = NULL;
+        body->file.left = 0;
+        return n;
+    }
+    ssize_t n = gcorn_body_next(body, &chunk);
+    *data = chunk;
+    return n;
+}
+
 /* Gets the first piece, whose making may still start the answer. NULL, or why there is none. */
 static const char *first_piece(struct gcorn_environ *env, const char **data, ssize_t *n)
 {
     struct response *r = &env->response;
 
     /* once, also of a body that nobody will see: what is late for GET is late for HEAD */
-    *n = body_pull(env, r->body, data);
+    *n = pull(env, data);
+    if (*n == GCORN_AGAIN) {
+        if (!r->started || r->refused || !has_no_body(env))
+            return NULL;
+        *n = 0; /* nobody waits for bytes that are not sent */
+    }
     if (*n < 0)
         return "the application failed (its body could not be read)";
     if (r->refused)
@@ -582,14 +514,26 @@ static ssize_t open_response(struct gcorn_environ *env, struct strbuf *out, cons
 
     if (failure) {
         fail(env, failure);
-        n = body_pull(env, env->response.body, data);
+        n = pull(env, data);
+    } else if (n == GCORN_AGAIN) {
+        return n; /* the head leaves with the first byte */
     }
-    render_head(env, out);
+    render_head(env, out, n > 0 ? (size_t)n : 0);
     env->response.phase = RESPONSE_BODY;
     return n;
 }
 
 /* ---- the body ---------------------------------------------------------------------------- */
+
+/* What is in a file is the sender's to fetch. */
+static void hand_out_file(struct gcorn_environ *env, size_t n)
+{
+    struct response *r = &env->response;
+
+    r->file.fd = r->body->file.fd;
+    r->file.offset = r->body->file.offset;
+    r->file.left = n;
+}
 
 static void add_piece(struct strbuf *out, const char *piece, size_t n, const char **data,
                       size_t *len)
@@ -658,8 +602,13 @@ static bool add_body(struct gcorn_environ *env, struct strbuf *out, const char *
     case FRAMING_COUNTED:
         if (r->body_max > 0 || n > 0)
             n = clip_counted(env, n);
-        add_piece(out, piece, n, data, len);
         more = !r->broken && r->body_len + n < r->body_max;
+        if (n > 0 && !piece) {
+            hand_out_file(env, n);
+            more = true; /* until it has been sent */
+        } else {
+            add_piece(out, piece, n, data, len);
+        }
         break;
     }
     r->body_len += n;
@@ -677,7 +626,10 @@ bool response_next(struct gcorn_environ *env, struct strbuf *out, const char **d
     if (r->phase == RESPONSE_OPEN)
         n = open_response(env, out, &piece);
     else
-        n = body_pull(env, r->body, &piece);
+        n = pull(env, &piece);
+    r->waits = n == GCORN_AGAIN;
+    if (r->waits)
+        return true;
     if (n < 0) {
         log_request(LOG_LEVEL_ERROR, environ_request_id(env),
                     "the application failed amid its body: connection closed");

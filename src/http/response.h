@@ -15,29 +15,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/spool.h"
 #include "base/strbuf.h"
 #include "gcorn.h"
+#include "http/body.h"
 
-enum body_kind { BODY_BYTES, BODY_BUFFER, BODY_ITER };
-
-struct gcorn_body {
-    struct gcorn_environ *env;
-    struct gcorn_body *older; /* all bodies of a request, so that each is closed */
-    enum body_kind kind;
-    bool failed; /* BODY_BUFFER: a write did not fit anywhere */
-    bool closed;
-    const char *data; /* BODY_BYTES */
-    size_t len;
-    struct spool spool;  /* BODY_BUFFER */
-    gcorn_next_fn *next; /* BODY_ITER */
-    gcorn_close_fn *close;
-    void *state;
-};
-
-/* The receiver of gcorn_start: the server's own in each response, or (later) a middleware's. */
+/* The receiver of gcorn_start: the server's own in each response, or a middleware's. */
 struct gcorn_start_response {
-    int (*fn)(void *state, const char *status, const struct gcorn_header *headers);
+    gcorn_start_fn *fn;
     void *state;
 };
 
@@ -62,9 +46,17 @@ struct response {
     bool has_server, has_date;
 
     bool close; /* the connection ends with this answer: set by whoever sends, before the head */
-    bool owes_crlf; /* the end of a chunk that was handed out where it lies */
+    bool owes_crlf;    /* the end of a chunk that was handed out where it lies */
     const char *ended; /* why it ended early, for the access log; NULL: it did not */
-    bool broken;    /* out: the answer is incomplete, and the connection must say so */
+    bool broken;       /* out: the answer is incomplete, and the connection must say so */
+    bool takes_files;  /* whoever sends fetches the bytes of files himself; set before the head */
+    bool waits;        /* out: the application has nothing yet; the next piece is asked for later */
+    struct {           /* out, for whoever takes files: left > 0, and so many bytes come next */
+        int fd;
+        int64_t offset;
+        uint64_t left; /* taken off by him, as they leave */
+        bool reads;    /* his: sendfile does not do for it */
+    } file;
     enum response_framing framing;
     struct gcorn_body *body;   /* what the application returned */
     struct gcorn_body *bodies; /* all that were made */
@@ -86,8 +78,15 @@ void response_refuse(struct gcorn_environ *env, int status, const char *reason);
 
 /* The next piece: appends to out, and stores in *data and *len what is to be sent behind it (len 0:
  * nothing). *data stays valid until the next call. True while there is more to come; false after
- * the last piece. Once `broken` is set, the rest is not to be expected. */
+ * the last piece. `waits`: there was none, not even the head unless that has left, and it is to be
+ * asked for again when the application is woken. With takes_files, `file` may name bytes to be sent
+ * behind all that; the next call comes when they are gone. Once `broken` is set, the rest is not to
+ * be expected. */
 bool response_next(struct gcorn_environ *env, struct strbuf *out, const char **data, size_t *len);
+
+/* The client has gone before the answer's end: what did not leave is not counted, and an answer
+ * that had not begun is a 499. */
+void response_abandon(struct gcorn_environ *env);
 
 /* Closes every body, each once. */
 void response_close(struct gcorn_environ *env);

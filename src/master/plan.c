@@ -249,6 +249,9 @@ enum verdict plan_judge(const struct worker_proc *proc, const struct signs *sign
     if (signs->call_started_ms != 0) {
         uint64_t since = latest(signs->call_started_ms, signs->judged_from_ms);
 
+        /* no call can ask for more than gcorn_extend_deadline takes: that is a broken worker */
+        if (signs->call_until_ms > now_ms && signs->call_until_ms - now_ms <= UINT32_MAX)
+            return VERDICT_FINE;
         return signs->timeout_ms > 0 && now_ms > since && now_ms - since > signs->timeout_ms
                    ? VERDICT_CALL_TOO_LONG
                    : VERDICT_FINE;

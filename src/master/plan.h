@@ -106,6 +106,7 @@ unsigned plan_alive(const struct plan *p);
 /* What a worker showed of itself, and what it is allowed. 0 in a limit: no limit. */
 struct signs {
     uint64_t call_started_ms; /* 0: no call runs */
+    uint64_t call_until_ms;   /* it asked to last so long; 0: it did not */
     uint64_t loop_ms;         /* last sign of life between calls */
     uint64_t judged_from_ms;  /* the master was away until then: nothing before it counts */
     uint64_t timeout_ms;

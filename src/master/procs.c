@@ -169,6 +169,7 @@ void procs_judge(struct master *m, uint64_t now)
         const struct slot *s = scoreboard_slot(m->scoreboard, i);
         const struct signs signs = {
             .call_started_ms = atomic_load(&s->call_started_ms),
+            .call_until_ms = atomic_load(&s->call_until_ms),
             .loop_ms = atomic_load(&s->loop_ms),
             .judged_from_ms = m->judged_from_ms,
             .timeout_ms = w->settings->config.timeout_ms,

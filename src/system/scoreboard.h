@@ -117,6 +117,8 @@ struct slot {
     uint32_t state;  /* enum slot_state */
 
     _Atomic uint64_t call_started_ms; /* 0: no call runs */
+    _Atomic uint64_t call_until_ms;   /* the call may last so long, whatever its timeout; 0: no
+                                         longer */
     _Atomic uint64_t loop_ms;         /* last sign of life between calls */
 
     /* The current request, or the last one. Texts end with a NUL, cut to fit. */

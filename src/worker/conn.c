@@ -9,7 +9,8 @@
  *
  * Invariants: a connection that writes does not read, so answers stay in order and a client that
  * does not take them cannot make the worker buffer more. Unparsed bytes are worked before the loop
- * waits. `env` is there from a request's first byte to its answer's last.
+ * waits. `env` is there from a request's first byte to its answer's last. An answer that waits for
+ * its application (wake.h) holds no buffer, and its client is listened to: one that leaves ends it.
  */
 #include "worker/conn.h"
 
@@ -25,12 +26,15 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "worker/fileout.h"
 #include "worker/worker.h"
 
 enum {
     CALL_LONG_NS = 1000000,       /* in a call this long, an order may have come */
     OUT_MAX = 64 * 1024,          /* gathered answers are written out past this */
     OUT_KEEP_MAX = 256 * 1024,    /* a larger buffer is not kept for the next connection */
+    FILE_TURN = 1024 * 1024,      /* bytes of a file, then others have a turn */
+    WAIT_IN_MAX = 64 * 1024,      /* read from a client whose answer waits, at most */
     QUEUE_LONG_MS = 10,           /* who has waited so long may have waited for longer */
     LINGER_MAX = 4 * 1024 * 1024, /* bytes that are read only to be thrown away */
 };
@@ -68,12 +72,17 @@ static void conn_set_state(struct conn *c, enum conn_state state)
         [CONN_FREE] = {0, TIMER_NONE},           [CONN_IDLE] = {EV_READ, TIMER_KEEPALIVE},
         [CONN_HEAD] = {EV_READ, TIMER_HEADER},   [CONN_BODY] = {EV_READ, TIMER_BODY},
         [CONN_QUEUED] = {0, TIMER_NONE},         [CONN_WRITE] = {EV_WRITE, TIMER_WRITE},
+        [CONN_WAIT] = {EV_READ, TIMER_NONE},     [CONN_DEAF] = {0, TIMER_NONE},
         [CONN_LINGER] = {EV_READ, TIMER_LINGER},
     };
 
     if (state == CONN_HEAD && c->state == CONN_HEAD)
         return;
+    if (conn_is_waiting(c))
+        wake_stop(c);
     c->state = state;
+    if (conn_is_waiting(c))
+        wake_wait(c);
     watch(c, waits[state].events);
     if (waits[state].timer == TIMER_NONE)
         timer_clear(&c->timer);
@@ -84,7 +93,7 @@ static void conn_set_state(struct conn *c, enum conn_state state)
 /* Is env's answer under way, rather than its request? */
 static bool is_answering(const struct conn *c)
 {
-    return c->env && c->env->response.phase != RESPONSE_OPEN;
+    return c->runs;
 }
 
 static bool is_awaiting_request(const struct conn *c)
@@ -99,14 +108,16 @@ void conn_drop(struct conn *c)
 
     conn_set_state(c, CONN_FREE);
     fd_close(&c->fd);
-    c->runs = false;
     if (is_answering(c)) {
         if (!c->env->response.ended)
             c->env->response.ended = "client gone";
+        response_abandon(c->env);
         worker_note_answer(w, c->env, w->now_ns - c->request_ns);
     }
+    c->runs = false;
     if (c->env)
         worker_give_environ(w, c->env);
+    wake_forget(&c->waiter);
     strbuf_release(&c->in);
     strbuf_release(&c->out);
     peer_close(&c->peer);
@@ -198,6 +209,7 @@ static void end_answer(struct conn *c)
         c->peer_ended = true;
     worker_note_answer(w, env, w->now_ns - c->request_ns);
     worker_give_environ(w, env);
+    wake_forget(&c->waiter);
     c->env = NULL;
 }
 
@@ -211,7 +223,7 @@ static void next_piece(struct conn *c)
     if (calls)
         worker_call_begin(w, c, env);
     c->more = response_next(env, &c->out, &c->piece, &c->piece_len);
-    c->answer_begun = true;
+    c->answer_begun = env->response.phase != RESPONSE_OPEN;
     c->close_delimited = env->response.framing == FRAMING_CLOSE;
     if (calls)
         (void)worker_call_end(w);
@@ -229,9 +241,12 @@ static ssize_t __attribute__((noinline)) send_with_piece(const struct conn *c)
 
 static ssize_t send_some(const struct conn *c)
 {
+    int with_file = c->more && c->env->response.file.left > 0 ? MSG_MORE : 0;
+
     if (c->piece_len > 0)
         return send_with_piece(c);
-    return send(c->fd, c->out.data + c->out_sent, c->out.len - c->out_sent, MSG_NOSIGNAL);
+    return send(c->fd, c->out.data + c->out_sent, c->out.len - c->out_sent,
+                MSG_NOSIGNAL | with_file);
 }
 
 static void mark_sent(struct conn *c, size_t n)
@@ -247,38 +262,101 @@ static void mark_sent(struct conn *c, size_t n)
 
 static enum flushed wait_writable(struct conn *c)
 {
+    if (c->out_sent == c->out.len)
+        return_out(c);
     conn_set_state(c, CONN_WRITE);
     return FLUSHED_SOME;
 }
 
-/* Writes what there is, and what the answer still yields, until the socket is full. FAILED: the
- * connection is gone. */
+/* The application has nothing yet. The client is heard meanwhile: it may leave. */
+static enum flushed wait_woken(struct conn *c)
+{
+    return_out(c);
+    conn_set_state(c, c->in.len < WAIT_IN_MAX && !c->peer_ended ? CONN_WAIT : CONN_DEAF);
+    return FLUSHED_SOME;
+}
+
+/* The part of a file that the answer consists of, or its next megabyte: sends what the socket
+ * takes. ALL: this part is gone, or there is no more of it. Not inlined: its buffer would cost
+ * every answer a stack check. */
+static enum flushed flush_file(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+    struct response *r = &c->env->response;
+
+    for (size_t turn = FILE_TURN; r->file.left > 0;) {
+        size_t len = r->file.left < turn ? (size_t)r->file.left : turn;
+        bool ends = len == r->file.left && r->body_len == r->body_max;
+
+        if (len == 0)
+            return wait_writable(c);
+        if (ends)
+            accesslines_add_early(&w->access_lines, c->env, w->now_ns - c->request_ns);
+        ssize_t n = fileout_send(c->fd, r, len, w->config->sendfile);
+        if (ends && n != (ssize_t)len)
+            accesslines_take_back(&w->access_lines);
+        if (n > 0) {
+            r->file.offset += n;
+            r->file.left -= (uint64_t)n;
+            turn -= (size_t)n;
+            w->slot->counts.bytes_out += (uint64_t)n;
+        } else if (n == 0 || errno == EIO) {
+            log_warnx("a file that is being sent cannot be read any more: connection closed");
+            r->body_len -= r->file.left;
+            r->file.left = 0;
+            r->broken = true;
+            c->more = false;
+            return FLUSHED_ALL;
+        } else if (errno == EAGAIN) {
+            return wait_writable(c);
+        } else if (errno != EINTR) {
+            conn_drop(c);
+            return FLUSHED_FAILED;
+        }
+    }
+    return FLUSHED_ALL;
+}
+
+/* Sends what lies ready. SOME: the socket is full; FAILED: the connection is gone. */
+static enum flushed flush_ready(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+
+    while (c->out_sent < c->out.len || c->piece_len > 0) {
+        bool ends = is_answering(c) && !c->more;
+
+        if (ends)
+            accesslines_add_early(&w->access_lines, c->env, w->now_ns - c->request_ns);
+        ssize_t n = send_some(c);
+        if (n >= 0) {
+            mark_sent(c, (size_t)n);
+        } else if (errno == EAGAIN) {
+            if (ends)
+                accesslines_take_back(&w->access_lines);
+            return wait_writable(c);
+        } else if (errno != EINTR) {
+            if (ends)
+                accesslines_take_back(&w->access_lines);
+            conn_drop(c);
+            return FLUSHED_FAILED;
+        }
+    }
+    c->out_sent = 0;
+    strbuf_reset(&c->out);
+    return FLUSHED_ALL;
+}
+
+/* Writes what there is, and what the answer still yields, until the socket is full or the
+ * application has nothing. FAILED: the connection is gone. */
 static enum flushed conn_flush(struct conn *c)
 {
     struct worker *w = worker_of(c);
 
     for (;;) {
-        while (c->out_sent < c->out.len || c->piece_len > 0) {
-            bool ends = is_answering(c) && !c->more;
+        enum flushed flushed = flush_ready(c);
 
-            if (ends)
-                accesslines_add_early(&w->access_lines, c->env, w->now_ns - c->request_ns);
-            ssize_t n = send_some(c);
-            if (n >= 0) {
-                mark_sent(c, (size_t)n);
-            } else if (errno == EAGAIN) {
-                if (ends)
-                    accesslines_take_back(&w->access_lines);
-                return wait_writable(c);
-            } else if (errno != EINTR) {
-                if (ends)
-                    accesslines_take_back(&w->access_lines);
-                conn_drop(c);
-                return FLUSHED_FAILED;
-            }
-        }
-        c->out_sent = 0;
-        strbuf_reset(&c->out);
+        if (flushed != FLUSHED_ALL)
+            return flushed;
         if (!is_answering(c))
             return FLUSHED_ALL;
         if (!c->more) {
@@ -289,10 +367,28 @@ static enum flushed conn_flush(struct conn *c)
             end_answer(c);
             return FLUSHED_ALL;
         }
+        if (c->env->response.file.left > 0) {
+            flushed = flush_file(c);
+            if (flushed != FLUSHED_ALL)
+                return flushed;
+            if (c->more)
+                next_piece(c); /* at once: its line in the access log is there already */
+            continue;
+        }
+        if (c->env->response.waits)
+            return wait_woken(c);
         if (worker_pass_is_long(w))
             return wait_writable(c); /* a client as fast as the application: others have a turn */
         next_piece(c);
     }
+}
+
+struct conn *conn_of(const struct worker *w, const struct gcorn_environ *env)
+{
+    uintptr_t of_first = (uintptr_t)w->conns + offsetof(struct conn, peer.seen);
+    size_t place = ((uintptr_t)env->peer - of_first) / sizeof(struct conn);
+
+    return place < w->table_used ? &w->conns[place] : NULL;
 }
 
 /* The one epilogue of everything that is refused. */
@@ -324,8 +420,7 @@ static bool must_close(const struct conn *c)
     return true;
 }
 
-/* Has the client closed the connection, or its side of it, which looks the same? */
-static bool has_left(const struct conn *c)
+bool conn_client_gone(const struct conn *c)
 {
     struct pollfd one = {.fd = c->fd, .events = POLLRDHUP};
 
@@ -339,7 +434,7 @@ static bool turns_away(struct conn *c, uint64_t queued_ms)
     struct worker *w = worker_of(c);
     const struct config *cfg = w->config;
 
-    if (cfg->skip_gone_after_ms > 0 && queued_ms > cfg->skip_gone_after_ms && has_left(c)) {
+    if (cfg->skip_gone_after_ms > 0 && queued_ms > cfg->skip_gone_after_ms && conn_client_gone(c)) {
         w->slot->counts.gone++;
         c->env->response.ended = "client gone";
         conn_refuse(c, 499, "the client had left before its request was run");
@@ -378,6 +473,7 @@ static void conn_answer(struct conn *c)
     if (w->last_call_ns > CALL_LONG_NS)
         worker_hear_orders(w); /* told to stop meanwhile: then this answer says so */
     env->response.close = must_close(c);
+    env->response.takes_files = true;
     next_piece(c);
     if (!c->more && c->piece_len == 0 && !env->response.broken)
         end_answer(c);
@@ -602,6 +698,48 @@ void conn_resume(struct conn *c)
 
 /* ---- events ------------------------------------------------------------------------------ */
 
+/* The answer goes on; when it has ended, what the client has sent meanwhile is worked. */
+static void conn_go_on(struct conn *c)
+{
+    borrow_out(c);
+    if (conn_flush(c) != FLUSHED_ALL)
+        return;
+    if (c->closing)
+        conn_settle(c);
+    else
+        conn_resume(c);
+}
+
+void conn_wake(struct conn *c)
+{
+    if (!conn_is_waiting(c))
+        return;
+    wake_stop(c);
+    c->env->response.waits = false;
+    conn_go_on(c);
+}
+
+/* The client of an answer that waits has sent something, or has left. One that has only closed its
+ * side looks the same; who serves such clients has said so (skip_gone_after). */
+static void conn_hear_waiting(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+    size_t room = c->in.len < WAIT_IN_MAX ? WAIT_IN_MAX - c->in.len : 0;
+    ssize_t n = room > 0 ? read(c->fd, w->in, room) : 0;
+
+    if (n > 0) {
+        keep_unparsed(c, w->in, (size_t)n);
+        w->slot->counts.bytes_in += (uint64_t)n;
+    } else if (room == 0) {
+        conn_set_state(c, CONN_DEAF);
+    } else if (n == 0 && w->config->skip_gone_after_ms == 0) {
+        c->peer_ended = true;
+        conn_set_state(c, CONN_DEAF);
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+        conn_drop(c);
+    }
+}
+
 static void on_io(struct ev_loop *loop, struct ev_io *io, int revents)
 {
     struct conn *c = (struct conn *)(void *)((char *)io - offsetof(struct conn, io));
@@ -611,14 +749,8 @@ static void on_io(struct ev_loop *loop, struct ev_io *io, int revents)
     (void)revents;
     worker_look_at_clock(w);
     switch (c->state) {
-    case CONN_WRITE:
-        if (conn_flush(c) == FLUSHED_ALL) {
-            if (c->closing)
-                conn_settle(c);
-            else
-                conn_resume(c);
-        }
-        break;
+    case CONN_WRITE: conn_go_on(c); break;
+    case CONN_WAIT: conn_hear_waiting(c); break;
     case CONN_LINGER: conn_linger(c); break;
     default: conn_read(c); break;
     }

@@ -19,6 +19,7 @@
 #include "http/environ.h"
 #include "worker/peer.h"
 #include "worker/timers.h"
+#include "worker/wake.h"
 
 struct worker;
 struct listener;
@@ -30,6 +31,8 @@ enum conn_state {
     CONN_BODY,   /* a request body is coming */
     CONN_QUEUED, /* has unparsed bytes and waits for its turn in the loop */
     CONN_WRITE,  /* the client does not take its answer fast enough */
+    CONN_WAIT,   /* the application has nothing to send yet */
+    CONN_DEAF,   /* the same, and nothing more is read from the client meanwhile */
     CONN_LINGER, /* answered for the last time; waits for the client to close (RFC 9112 9.6) */
 };
 
@@ -62,6 +65,7 @@ struct conn {
     const char *piece;         /* part of env's answer, to be sent behind out from where it lies */
     size_t piece_len;
 
+    struct waiter waiter;
     struct peer peer;
 };
 
@@ -70,6 +74,21 @@ void conn_open(struct worker *w, int fd, const struct listener *l, const void *a
 
 /* The timer's deadline has come. */
 void conn_timed_out(struct conn *c);
+
+/* Asks the application again whose answer waits; nothing if none does. */
+void conn_wake(struct conn *c);
+
+/* Does the application owe a piece of its answer? */
+static inline bool conn_is_waiting(const struct conn *c)
+{
+    return c->state == CONN_WAIT || c->state == CONN_DEAF;
+}
+
+/* The connection whose request it is; NULL when it is none of a client's. */
+struct conn *conn_of(const struct worker *w, const struct gcorn_environ *env);
+
+/* Has the client closed the connection, or its side of it, which looks the same? */
+bool conn_client_gone(const struct conn *c);
 
 /* Takes up the bytes that were left when the connection was queued. */
 void conn_resume(struct conn *c);

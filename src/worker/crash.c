@@ -136,6 +136,9 @@ static void begin_other(struct conn *c)
     last_of(c)->step = LAST_WATCH;
     if (c->state == CONN_LINGER) {
         last_of(c)->step = LAST_LINGER;
+    } else if (c->runs && c->more && !c->answer_begun) {
+        add_canned(c, CANNED_503); /* it waits for the application */
+        crash->others_answered++;
     } else if (c->runs && c->more) {
         cut(c);
         crash->others_cut++;

@@ -272,7 +272,7 @@ static int load_app(struct worker *w, struct error *err)
 }
 
 /* The answer's bytes as a client would get them. */
-static int write_answer(struct gcorn_environ *env, struct error *err)
+static int write_answer(struct worker *w, struct gcorn_environ *env, struct error *err)
 {
     struct strbuf out = {0};
     const char *piece;
@@ -287,6 +287,8 @@ static int write_answer(struct gcorn_environ *env, struct error *err)
             result = error_set(err, EXIT_FAILED, "cannot write the answer to standard output: %s",
                                strerror(errno)); /* the application runs on, to its end */
         strbuf_reset(&out);
+        if (more && env->response.waits)
+            worker_turn_alone(w);
     } while (more);
     strbuf_release(&out);
     return result;
@@ -300,7 +302,7 @@ static int run_request(struct worker *w, struct gcorn_environ *env, struct error
         w->app.on_pre_request(env);
     response_run(env, w->app.handler);
     env->response.close = true;
-    int result = write_answer(env, err);
+    int result = write_answer(w, env, err);
     (void)worker_call_end(w);
     return result;
 }

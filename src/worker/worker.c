@@ -42,6 +42,7 @@ enum {
     BODY_MEM_MAX = 64 * 1024,
     LINGER_MS = 2000,
     ORPHAN_IDLE_MS = 1000, /* a worker without a master keeps idle connections no longer */
+    ALONE_MS = 10,
     NO_SLEEP_NS = 1000000, /* between two passes of a loop that had work waiting */
 };
 
@@ -118,6 +119,8 @@ uint64_t worker_call_end(struct worker *w)
     w->calls_ns += took;
     atomic_store_explicit(&w->slot->loop_ms, now / 1000000, memory_order_relaxed);
     atomic_store_explicit(&w->slot->call_started_ms, 0, memory_order_release);
+    if (atomic_load_explicit(&w->slot->call_until_ms, memory_order_relaxed) != 0)
+        atomic_store_explicit(&w->slot->call_until_ms, 0, memory_order_relaxed);
     w->slot->state = w->draining ? SLOT_DRAINING : SLOT_IDLE;
     return took;
 }
@@ -308,6 +311,7 @@ static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
         w->draining = w->answers_close = true;
         w->slot->state = SLOT_DRAINING;
         accept_end(w, take_queue);
+        wake_all(w); /* so that streams end */
     }
     if (!ev_is_active(&w->drain) || ev_timer_remaining(w->loop, &w->drain) > idle_ms / 1000.0) {
         ev_timer_stop(w->loop, &w->drain);
@@ -318,8 +322,23 @@ static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
         ev_break(w->loop, EVBREAK_ALL);
 }
 
+/* Answers that are under way end here, and the application is told as ever: bodies are closed,
+ * deferred functions run. */
+static void drop_conns(struct worker *w)
+{
+    for (size_t i = 0; i < w->table_used; i++) {
+        struct conn *c = &w->conns[i];
+
+        if (c->state != CONN_FREE && c->runs) {
+            c->env->response.ended = "stopped";
+            conn_drop(c);
+        }
+    }
+}
+
 static void __attribute__((noreturn)) leave(struct worker *w, int status)
 {
+    drop_conns(w);
     crash_expect_exit();
     accesslines_end(&w->access_lines);
     if (w->app.on_worker_exit)
@@ -568,6 +587,7 @@ static void init_watchers(struct worker *w)
     ev_io_init(&w->orders, on_orders, w->args->channel.down_worker, EV_READ);
     ev_timer_init(&w->heartbeat, on_heartbeat, 1, 1);
     ev_async_init(&w->told_to_stop, on_told_to_stop);
+    wake_init(w);
     ev_prepare_init(&w->pass_end, on_pass_end);
     ev_check_init(&w->pass_begin, on_pass_begin);
     ev_idle_init(&w->queue_turn, on_queue_turn);
@@ -582,6 +602,7 @@ static void start_watchers(struct worker *w)
     ev_io_start(w->loop, &w->orders);
     ev_timer_start(w->loop, &w->heartbeat);
     ev_async_start(w->loop, &w->told_to_stop);
+    ev_async_start(w->loop, &w->waker.turn);
     ev_check_start(w->loop, &w->pass_begin);
     if (w->args->access_fd >= 0)
         ev_prepare_start(w->loop, &w->pass_end);
@@ -643,8 +664,13 @@ static int ask_app(struct worker *w, const char *path)
     if (env->request.state == REQUEST_DONE) {
         worker_call_begin(w, NULL, env);
         response_run(env, w->app.handler);
-        while (response_next(env, &text, &piece, &len))
+        while (response_next(env, &text, &piece, &len)) {
             strbuf_reset(&text); /* nobody reads it */
+            if (env->response.waits && env->response.started)
+                break; /* a stream: its status is known */
+            if (env->response.waits)
+                worker_turn_alone(w);
+        }
         (void)worker_call_end(w);
         status = env->response.broken ? 500 : env->response.status;
     }
@@ -740,7 +766,30 @@ void worker_run(const struct worker_args *args)
     leave(w, EXIT_STOPPED);
 }
 
+static void on_moment(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    (void)loop;
+    (void)timer;
+    (void)revents;
+}
+
+void worker_turn_alone(struct worker *w)
+{
+    struct ev_timer moment;
+
+    ev_timer_init(&moment, on_moment, ALONE_MS / 1000.0, 0);
+    ev_timer_start(w->loop, &moment);
+    (void)ev_run(w->loop, EVRUN_ONCE);
+    ev_timer_stop(w->loop, &moment);
+    worker_look_at_clock(w);
+}
+
 /* ---- gcorn.h ----------------------------------------------------------------------------- */
+
+struct worker *worker_this(void)
+{
+    return the_worker;
+}
 
 /* --check-config loads an application without a worker, and its constructors may call these. */
 unsigned gcorn_slot(void)
@@ -756,6 +805,21 @@ struct ev_loop *gcorn_loop(void)
 unsigned gcorn_threads(void)
 {
     return 1;
+}
+
+bool gcorn_client_gone(struct gcorn_environ *env)
+{
+    const struct conn *c = the_worker ? conn_of(the_worker, env) : NULL;
+
+    return c && conn_client_gone(c);
+}
+
+/* Only of the call that runs: it is forgotten when that ends. */
+void gcorn_extend_deadline(struct gcorn_environ *env, unsigned ms)
+{
+    (void)env;
+    if (the_worker)
+        atomic_store(&the_worker->slot->call_until_ms, now_ms() + ms);
 }
 
 bool gcorn_draining(void)

@@ -27,6 +27,7 @@
 #include "worker/fair.h"
 #include "worker/peer.h"
 #include "worker/timers.h"
+#include "worker/wake.h"
 
 /* What the master gives a worker; all borrowed, and unchanged while the process lives. */
 struct worker_args {
@@ -88,6 +89,8 @@ struct worker {
     struct fair fair;
     uint64_t last_call_ns; /* how long the last call took */
 
+    struct waker waker;
+
     struct conn *serving; /* while a call for a request runs: whose */
 
     char *in;          /* WORKER_IN_SIZE bytes that every read goes to */
@@ -115,18 +118,25 @@ const char *worker_upload_dir(const struct config *cfg);
 /* Never returns. The process is the master's child, fresh from fork, signals blocked. */
 void worker_run(const struct worker_args *args) __attribute__((noreturn));
 
-/* A worker in the process of whoever asks, with no sockets, no master and no signals of its own: what
- * takes an environ and calls the application works. NULL when there is no event loop. For replay.c;
- * once in a process. */
+/* A worker in the process of whoever asks, with no sockets, no master and no signals of its own:
+ * what takes an environ and calls the application works. NULL when there is no event loop. For
+ * replay.c; once in a process. */
 struct worker *worker_new_alone(const struct worker_args *args);
 
 /* ---- for conn.c -------------------------------------------------------------------------- */
+
+/* This process's worker; NULL where there is none (--check-config). */
+struct worker *worker_this(void);
 
 /* Brackets every stay in application code; they do not nest. c is the connection whose request is
  * served, NULL when it is over, or has none. worker_call_end returns how long it
  * took, in nanoseconds. */
 void worker_call_begin(struct worker *w, struct conn *c, const struct gcorn_environ *env);
 uint64_t worker_call_end(struct worker *w);
+
+/* For an answer that waits in a worker alone, or one that is not ready yet: turns the loop once, at
+ * most for a moment. Then the application is asked again. */
+void worker_turn_alone(struct worker *w);
 
 /* Takes the time: at the start of every callback. */
 void worker_look_at_clock(struct worker *w);

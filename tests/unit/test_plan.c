@@ -540,6 +540,33 @@ static void test_plan_judge(void **state)
     }
 }
 
+/* gcorn_extend_deadline: longer than the limit, never shorter, and not what only a broken worker
+ * can have written. */
+static void test_plan_judge_extended(void **state)
+{
+    static const struct {
+        uint64_t call, until;
+        enum verdict want;
+    } rows[] = {
+        {NOW - 99, NOW + 1, VERDICT_FINE},
+        {NOW - 99, NOW, VERDICT_CALL_TOO_LONG},
+        {NOW - 10, NOW - 5, VERDICT_FINE},
+        {NOW - 99, (uint64_t)NOW + UINT32_MAX, VERDICT_FINE},
+        {NOW - 99, (uint64_t)NOW + UINT32_MAX + 1, VERDICT_CALL_TOO_LONG},
+        {NOW - 99, UINT64_MAX, VERDICT_CALL_TOO_LONG},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct worker_proc proc = {.phase = PROC_READY};
+        struct signs signs = {
+            .call_started_ms = rows[i].call, .call_until_ms = rows[i].until, .timeout_ms = 30};
+
+        if (plan_judge(&proc, &signs, NOW) != rows[i].want)
+            fail_msg("row %zu: %d", i, plan_judge(&proc, &signs, NOW));
+    }
+}
+
 /* Whatever dies, and whenever: in the end all is as it should be, and the table never overflows. */
 static void test_plan_random(void **state)
 {
@@ -595,6 +622,7 @@ int main(void)
         cmocka_unit_test_setup(test_plan_backoff_waits, init),
         cmocka_unit_test_setup(test_plan_wake, init),
         cmocka_unit_test(test_plan_judge),
+        cmocka_unit_test(test_plan_judge_extended),
         cmocka_unit_test_setup(test_plan_random, init),
     };
 

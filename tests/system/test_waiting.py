@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: MIT
+"""Answers that wait for their application (GCORN_AGAIN), and the end of a body in every ending."""
+import re
+import signal
+import socket
+import struct
+
+import pytest
+
+from server import SLOWER, Process, wait_for
+
+@pytest.fixture
+def waits(gcorn, app):
+    """apps/waits.c, served."""
+    def start(*args, **options):
+        return gcorn(f"{app('waits', '-pthread')}:handler", *args, **options)
+    return start
+
+
+def said(server, name):
+    """What the body called name has said of its end."""
+    path = server.dir / f"{name}.said"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def wait_said(server, name, lines):
+    wait_for(lambda: len(said(server, name)) >= len(lines), f"{lines} of {name}")
+    assert said(server, name) == lines
+
+
+def ask(server, target, version="1.1", fields=""):
+    return server.connect().send(f"GET {target} HTTP/{version}\r\nHost: test\r\n{fields}\r\n")
+
+
+def wait_bytes(client, mark):
+    """Reads until mark has come, and takes all of it."""
+    got = client.unread
+    while mark not in got:
+        data = client.socket.recv(65536)
+        assert data, got
+        got += data
+    client.unread = b""
+    return got
+
+
+def test_an_answer_is_woken_and_others_are_served_meanwhile(waits):
+    server = waits()
+    client = ask(server, "/wait?name=a")
+    for _ in range(3):
+        assert server.get("/").status == 200
+    assert client.is_silent_for(0.05)
+    assert server.get("/wake?name=a").text == "yes"
+    answer = client.response()
+    assert (answer.status, answer.text) == (200, "woken\n")
+    wait_said(server, "a", ["closed", "deferred"])
+    assert client.get("/").status == 200  # the connection goes on
+
+
+def test_the_head_leaves_with_the_first_body_byte(waits):
+    server = waits()
+    client = ask(server, "/wait?name=a&early=1")
+    assert server.get("/").status == 200
+    assert client.is_silent_for(0.05)
+    server.get("/wake?name=a")
+    assert client.response().text == "woken\n"
+
+
+def test_a_stream_goes_on_at_each_wake(waits):
+    server = waits()
+    client = ask(server, "/stream?name=a")
+    assert b"begun" in wait_bytes(client, b"begun\n\r\n")
+    for _ in range(5):
+        assert server.get("/wake?name=a").text == "yes"
+        assert wait_bytes(client, b"woken\n\r\n") == b"6\r\nwoken\n\r\n"
+    assert said(server, "a") == []
+
+
+def test_many_wait_at_once(waits):
+    server = waits()
+    clients = [ask(server, f"/wait?name=w{i}") for i in range(40)]
+    for i in reversed(range(40)):
+        wait_for(lambda name=f"w{i}": server.get(f"/wake?name={name}").text == "yes", "its wait")
+        assert clients[i].response().text == "woken\n"
+
+
+def test_next_may_wake_itself(waits):
+    assert waits().get("/again?times=1000").text == "0 left\n"
+
+
+@pytest.mark.parametrize("ms", [0, 1, 30, 250])
+def test_an_alarm(waits, ms):
+    took = int(waits().get(f"/alarm?ms={ms}").text.split()[0])
+    assert ms <= took < ms + 1000 * SLOWER
+
+
+@pytest.mark.parametrize("path", ["/thread", "/early"])
+def test_a_thread_wakes(waits, path):
+    server = waits()
+    for _ in range(10):
+        assert server.get(path).text == "by a thread\n"
+
+
+def test_a_head_request_does_not_wait_for_bytes(waits):
+    server = waits()
+    client = server.connect()
+    answer = client.get("/wait?name=a&early=1", method="HEAD")
+    assert (answer.status, answer.body) == (200, b"")
+    wait_said(server, "a", ["closed", "deferred"])
+    assert client.get("/").status == 200
+
+
+def test_a_head_request_waits_for_the_start(waits):
+    server = waits()
+    client = server.connect().send("HEAD /wait?name=a HTTP/1.1\r\nHost: test\r\n\r\n")
+    wait_for(lambda: server.get("/wake?name=a").text == "yes", "the wait")
+    assert client.response("HEAD").status == 200
+
+
+def test_old_clients_get_a_stream_that_ends_with_the_connection(waits):
+    server = waits()
+    client = ask(server, "/wait?name=a", version="1.0")
+    wait_for(lambda: server.get("/wake?name=a").text == "yes", "the wait")
+    answer = client.response()
+    assert answer.closes and answer.text == "woken\n"
+
+
+# ---- the client leaves --------------------------------------------------------------------------
+
+
+def reset(client):
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+@pytest.mark.parametrize("path", ["/wait", "/stream"])
+@pytest.mark.parametrize("leave", [lambda c: c.close(), reset, lambda c: c.half_close()])
+def test_a_client_that_leaves_is_noticed_at_once(waits, path, leave):
+    server = waits("--access-logfile", "access", "--access-logformat", "%(U)s %(s)s %({gcorn.ended}e)s")
+    client = ask(server, f"{path}?name=a")
+    if path == "/stream":
+        wait_bytes(client, b"begun\n\r\n")
+    else:
+        assert client.is_silent_for(0.02)
+    leave(client)
+    wait_said(server, "a", ["closed", "deferred"])
+    assert server.get("/wake?name=a").text == "no"
+    line = wait_for(lambda: re.search(rf"{path} .*", (server.dir / "access").read_text()), "its line")
+    assert line[0].startswith(f"{path} 499" if path == "/wait" else f"{path} 200")
+
+
+def test_clients_that_only_half_close_are_served_where_they_are_expected(waits):
+    server = waits("--skip-gone-after", "0")
+    client = ask(server, "/wait?name=a").half_close()
+    assert client.is_silent_for(0.05)
+    assert server.get("/wake?name=a").text == "yes"
+    assert client.response().text == "woken\n"
+    client.assert_closed()
+
+
+def test_what_is_pipelined_behind_a_wait_is_answered_in_order(waits):
+    server = waits()
+    client = ask(server, "/wait?name=a")
+    client.send("GET /wait?name=b HTTP/1.1\r\nHost: test\r\n\r\nGET / HTTP/1.1\r\nHost: test\r\n\r\n")
+    assert client.is_silent_for(0.05)
+    server.get("/wake?name=a")
+    assert client.response().text == "woken\n"
+    assert client.is_silent_for(0.05)
+    wait_for(lambda: server.get("/wake?name=b").text == "yes", "the second wait")
+    assert client.response().text == "woken\n"
+    assert client.response().text == str(server.workers[0].pid)
+
+
+def test_a_client_cannot_make_a_waiting_answer_buffer_much(waits):
+    server = waits()
+    client = ask(server, "/wait?name=a")
+    request = b"GET / HTTP/1.1\r\nHost: test\r\nX-Fill: " + b"x" * 1000 + b"\r\n\r\n"
+    client.socket.settimeout(1)
+    sent = 0
+    with pytest.raises(TimeoutError):
+        while sent < 100 << 20:
+            sent += client.socket.send(request)
+    worker, = server.workers
+    assert int(Process(worker.pid).status("RssAnon").split()[0]) < 8 * 1024 * SLOWER * SLOWER
+    cpu = Process(worker.pid).cpu_s
+    assert client.is_silent_for(0.3)
+    assert Process(worker.pid).cpu_s - cpu < 0.2, "it turns in circles"
+    server.get("/wake?name=a")
+    client.socket.settimeout(10 * SLOWER)
+    assert client.response().text == "woken\n"
+    assert client.response().status == 200
+
+
+def test_a_handler_can_ask_whether_its_client_has_left(waits):
+    server = waits()
+    client = ask(server, "/gone?name=a")
+    wait_said(server, "a", ["waiting"])
+    client.close()
+    wait_said(server, "a", ["waiting", "gone"])
+
+
+# ---- the worker stops ---------------------------------------------------------------------------
+
+
+def test_streams_end_when_the_worker_drains(waits):
+    server = waits()
+    clients = [ask(server, f"/stream?name=s{i}") for i in range(5)]
+    for client in clients:
+        wait_bytes(client, b"begun\n\r\n")
+    server.kill(signal.SIGTERM)
+    for client in clients:
+        assert wait_bytes(client, b"0\r\n\r\n") == b"0\r\n\r\n"
+    assert server.wait_exit() == 0
+    for i in range(5):
+        assert said(server, f"s{i}") == ["closed", "deferred"]
+
+
+def test_streams_end_at_a_reload(waits):
+    server = waits()
+    client = ask(server, "/stream?name=a")
+    wait_bytes(client, b"begun\n\r\n")
+    server.kill(signal.SIGHUP)
+    assert wait_bytes(client, b"0\r\n\r\n") == b"0\r\n\r\n"
+    wait_said(server, "a", ["closed", "deferred"])
+
+
+@pytest.mark.parametrize("path", ["/wait", "/endless"])
+def test_a_quick_stop_closes_bodies(waits, path):
+    server = waits()
+    client = ask(server, f"{path}?name=a")
+    if path == "/endless":
+        wait_bytes(client, b"begun\n\r\n")
+    assert server.get("/").status == 200
+    server.kill(signal.SIGINT)
+    assert server.wait_exit(hang_up=False) == 0
+    assert said(server, "a") == ["closed", "deferred"]
+
+
+# ---- time ---------------------------------------------------------------------------------------
+
+
+def test_waiting_never_counts_against_the_time_limits(waits):
+    server = waits("--timeout", "1", "--write-timeout", "200ms", "--keep-alive", "200ms")
+    worker, = server.workers
+    client = ask(server, "/stream?name=a")
+    wait_bytes(client, b"begun\n\r\n")
+    assert client.is_silent_for(2.5)
+    assert server.get("/wake?name=a").text == "yes"
+    wait_bytes(client, b"woken\n\r\n")
+    assert server.worker_pids == {worker.pid}
+
+
+def test_a_call_can_ask_for_more_time(waits):
+    server = waits("--timeout", "1")
+    worker, = server.workers
+    assert server.get("/extend?ms=5000").text == "done"
+    assert server.worker_pids == {worker.pid}
+    mark = server.mark()
+    ask(server, "/busy")  # what one call asked for is not the next one's
+    server.wait_log(r"(?i)timeout", after=mark)
+    server.wait_workers(1, other_than={worker.pid})
+
+
+def test_a_crash_answers_who_waits_and_cuts_who_has_begun(waits):
+    server = waits("--timeout", "1")
+    worker, = server.workers
+    waiting, stream = ask(server, "/wait?name=a"), ask(server, "/stream?name=b")
+    wait_bytes(stream, b"begun\n\r\n")
+    busy = ask(server, "/busy")
+    assert busy.response().status == 504
+    assert waiting.response().status == 503
+    assert stream.rest() == b""
+    server.wait_workers(1, other_than={worker.pid})
