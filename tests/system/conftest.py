@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Fixtures of the system tests; the harness itself is server.py."""
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from server import GCORN, REPO, Server  # noqa: E402  pylint: disable=wrong-impo
 
 
 def pytest_configure(config):  # pylint: disable=unused-argument
+    # a shell ignores them for what it runs in the background, and children inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if not Path(GCORN).exists():
         raise pytest.UsageError(f"{GCORN} is not there: run make check-system")
 
