@@ -232,15 +232,18 @@ $(B)/tests/%: tests/unit/%.c $(OBJS) $(LLHTTP_OBJS)
 check-unit: $(UNIT_TESTS)
 	@for t in $(UNIT_TESTS); do echo "== $$t"; $$t || exit 1; done
 
-# Two runs beside each other: most tests wait for processes, not for the processor.
-SYSTEM_FIRST := $(wildcard tests/system/test_master.py tests/system/test_deploys.py \
-                tests/system/test_gcornctl.py tests/system/test_reviewed.py)
-SYSTEM_SECOND := $(filter-out $(SYSTEM_FIRST),$(wildcard tests/system/test_*.py))
+# Three runs beside each other: most tests wait for processes, not for the processor.
+SYSTEM_FIRST := $(wildcard $(addprefix tests/system/test_,gcornctl.py crash.py))
+SYSTEM_SECOND := $(wildcard $(addprefix tests/system/test_,explain.py master.py reviewed.py))
+SYSTEM_THIRD := $(filter-out $(SYSTEM_FIRST) $(SYSTEM_SECOND),$(wildcard tests/system/test_*.py))
 PYTEST = GCORN_BUILD=$(abspath $(B)) SANITIZE=$(SANITIZE) $(PYTHON) -B -m pytest -p no:cacheprovider -q
 check-system: all check-unit check-corpus
 	@$(PYTEST) $(SYSTEM_FIRST) > $(B)/system-first.log 2>&1 & first=$$!; \
-	$(PYTEST) $(SYSTEM_SECOND); second=$$?; \
-	wait $$first; first=$$?; cat $(B)/system-first.log; [ $$first -eq 0 ] && [ $$second -eq 0 ]
+	$(PYTEST) $(SYSTEM_SECOND) > $(B)/system-second.log 2>&1 & second=$$!; \
+	$(PYTEST) $(SYSTEM_THIRD); third=$$?; \
+	wait $$first; first=$$?; wait $$second; second=$$?; \
+	cat $(B)/system-first.log $(B)/system-second.log; \
+	[ $$first -eq 0 ] && [ $$second -eq 0 ] && [ $$third -eq 0 ]
 
 # The fuzz targets: over their corpus with every check, for FUZZ_SECONDS each by `make fuzz`.
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
