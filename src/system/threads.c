@@ -21,10 +21,12 @@
 
 #include "base/strbuf.h"
 #include "base/util.h"
+#include "system/process.h"
 
 enum {
     ROUNDS_MAX = 8, /* of looking for threads that were started while others were stopped */
     STOP_POLL_NS = 100000,
+    TURN_MS = 400, /* to wait for another tracer */
 };
 
 /* ---- /proc ------------------------------------------------------------------------------- */
@@ -164,15 +166,30 @@ int threads_look(struct threads *t, pid_t pid)
 
 /* ---- holding ----------------------------------------------------------------------------- */
 
-static void seize(struct thread *t)
+/* Another helper is through in a moment; a debugger is not. */
+static int seize_in_turn(pid_t tid, uint64_t until_ms)
+{
+    const struct timespec pause = {.tv_nsec = STOP_POLL_NS};
+
+    while (ptrace(PTRACE_SEIZE, tid, NULL, NULL) < 0) {
+        int error = errno;
+
+        if (error != EPERM || now_ms() >= until_ms || process_tracer(tid) == 0)
+            return error;
+        (void)nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
+static void seize(struct thread *t, uint64_t until_ms)
 {
     if (t->state == 'Z' || t->state == 'X') { /* the kernel would call it forbidden */
         t->hold = THREAD_GONE;
         return;
     }
-    if (ptrace(PTRACE_SEIZE, t->tid, NULL, NULL) < 0) {
-        t->error = errno;
-        t->hold = errno == ESRCH ? THREAD_GONE : THREAD_REFUSED;
+    t->error = seize_in_turn(t->tid, until_ms);
+    if (t->error != 0) {
+        t->hold = t->error == ESRCH ? THREAD_GONE : THREAD_REFUSED;
         return;
     }
     t->hold = THREAD_SEIZED;
@@ -220,7 +237,7 @@ size_t threads_hold(struct threads *t, uint64_t deadline_ms)
     t->began_ms = now_ms();
     for (unsigned round = 0; round < ROUNDS_MAX && done < t->count; round++) {
         for (; done < t->count; done++)
-            seize(&t->list[done]);
+            seize(&t->list[done], t->began_ms + TURN_MS);
         await_stops(t, deadline_ms);
         (void)add_new(t); /* the process may be gone */
     }
