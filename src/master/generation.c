@@ -21,6 +21,8 @@
 #include "system/writable.h"
 #include "worker/app.h"
 
+enum { ADMIN_BACKLOG = 128 };
+
 extern char **environ;
 
 /* ---- start ------------------------------------------------------------------------------- */
@@ -82,12 +84,35 @@ static int check_listeners(const struct config_list *texts, struct error *err)
     return 0;
 }
 
+static int check_admin(const struct config *config, struct error *err)
+{
+    const char *text = config->admin_bind, *colon = strrchr(text, ':');
+
+    if (listener_check(text, err) < 0)
+        return error_prefix(err, "admin_bind");
+    if (colon && strcmp(colon, ":0") == 0)
+        return 0; /* the kernel gives another port to each who asks */
+    for (size_t i = 0; i < config->bind.count; i++) {
+        if (listener_same_text(text, config->bind.items[i]))
+            return error_set(err, EXIT_USAGE, "admin_bind: the workers listen at %s",
+                             config->bind.items[i]);
+    }
+    return 0;
+}
+
 int generation_check(const struct config *config, struct privileges *privileges, struct error *err)
 {
     if (privileges_resolve(privileges, config->user, config->group, config->initgroups, err) < 0)
         return blame(config, strncmp(err->text, "group:", 6) == 0 ? "group" : "user", err);
     if (check_listeners(&config->bind, err) < 0)
         return blame(config, "bind", err);
+    if (config->admin_bind && check_admin(config, err) < 0)
+        return blame(config, "admin_bind", err);
+    if (config->ready_workers > config->workers) {
+        (void)error_set(err, EXIT_USAGE, "ready_workers: %d are more than there are workers (%d)",
+                        config->ready_workers, config->workers);
+        return blame(config, "ready_workers", err);
+    }
     struct accesslog *format = accesslog_new(config->access_log_format, err);
     if (!format)
         return blame(config, "access_log_format", err);
@@ -117,15 +142,6 @@ static struct listener *find_listener(const struct generation *g, const char *te
     return NULL;
 }
 
-bool generation_has_listener(const struct generation *g, const struct listener *l)
-{
-    for (size_t i = 0; i < g->listener_count; i++) {
-        if (g->listeners[i] == l)
-            return true;
-    }
-    return false;
-}
-
 static void listener_unref(struct listener *l, bool unlink_file)
 {
     struct shared_listener *shared = (struct shared_listener *)l;
@@ -136,27 +152,53 @@ static void listener_unref(struct listener *l, bool unlink_file)
     free(shared);
 }
 
+/* The one that is open already (NULL: none), or a new one; NULL with err. The caller has a
+ * reference. */
+static struct listener *share_listener(struct listener *l, const char *text, int backlog,
+                                       struct error *err)
+{
+    if (!l) {
+        struct shared_listener *shared = xcalloc(1, sizeof(*shared));
+
+        l = &shared->listener;
+        if (listener_open(l, text, backlog, err) < 0) {
+            free(shared);
+            return NULL;
+        }
+    }
+    ((struct shared_listener *)l)->refs++;
+    return l;
+}
+
 static int open_listeners(struct generation *g, const struct generation *before, struct error *err)
 {
     const struct config_list *texts = &g->config.bind;
 
     g->listeners = xcalloc(texts->count, sizeof(struct listener *));
     for (size_t i = 0; i < texts->count; i++) {
-        struct listener *l = find_listener(before, texts->items[i]);
+        struct listener *l = share_listener(find_listener(before, texts->items[i]),
+                                            texts->items[i], g->config.backlog, err);
 
-        if (!l) {
-            struct shared_listener *shared = xcalloc(1, sizeof(*shared));
-
-            l = &shared->listener;
-            if (listener_open(l, texts->items[i], g->config.backlog, err) < 0) {
-                free(shared);
-                return -1;
-            }
-        }
-        ((struct shared_listener *)l)->refs++;
+        if (!l)
+            return -1;
         g->listeners[g->listener_count++] = l;
     }
     return 0;
+}
+
+/* Never a socket that workers have, nor they one of the admin process: while a reload is under way
+ * the one would answer for the other. */
+static int open_admin_listener(struct generation *g, const struct generation *before,
+                               struct error *err)
+{
+    const char *text = g->config.admin_bind;
+    struct listener *l = before ? before->admin_listener : NULL;
+
+    if (!text)
+        return 0;
+    g->admin_listener =
+        share_listener(l && listener_same(l, text) ? l : NULL, text, ADMIN_BACKLOG, err);
+    return g->admin_listener ? 0 : error_prefix(err, "admin_bind");
 }
 
 static int refuse_log(const char *setting, const char *path, struct error *err)
@@ -238,7 +280,8 @@ struct generation *generation_new(unsigned id, struct config *config, struct gen
     g->syslog.fd = -1;
     (void)umask((mode_t)g->config.umask);
     if (generation_check(&g->config, &g->privileges, err) < 0 || open_dir(g, err) < 0 ||
-        open_logs(g, err) < 0 || open_image(g, err) < 0 || open_listeners(g, before, err) < 0) {
+        open_logs(g, err) < 0 || open_image(g, err) < 0 || open_listeners(g, before, err) < 0 ||
+        open_admin_listener(g, before, err) < 0) {
         generation_unref(g, true);
         return NULL;
     }
@@ -285,6 +328,8 @@ void generation_unref(struct generation *g, bool unlink_files)
         return;
     for (size_t i = 0; i < g->listener_count; i++)
         listener_unref(g->listeners[i], unlink_files);
+    if (g->admin_listener)
+        listener_unref(g->admin_listener, unlink_files);
     free(g->listeners);
     log_leave(g);
     close_log(&g->error_fd);
@@ -305,17 +350,38 @@ int generation_enter(const struct generation *g)
     return fchdir(g->dir_fd);
 }
 
-void generation_forget(struct generation *g, const struct generation *own)
+void generation_forget(struct generation *g)
 {
-    for (size_t i = 0; i < g->listener_count; i++) {
-        if (!generation_has_listener(own, g->listeners[i]))
-            fd_close(&g->listeners[i]->fd);
-    }
     close_log(&g->error_fd);
     close_log(&g->access_fd);
     syslog_close(&g->syslog);
     fd_close(&g->dir_fd);
     image_close(&g->image);
+}
+
+static bool is_one_of(const struct listener *l, struct listener *const *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (list[i] == l)
+            return true;
+    }
+    return false;
+}
+
+void generation_forget_listeners(struct generation *g, struct listener *const *served,
+                                 size_t served_count)
+{
+    for (size_t i = 0; i < g->listener_count; i++) {
+        if (!is_one_of(g->listeners[i], served, served_count))
+            fd_close(&g->listeners[i]->fd);
+    }
+    if (g->admin_listener && !is_one_of(g->admin_listener, served, served_count))
+        fd_close(&g->admin_listener->fd);
+}
+
+bool generation_has_listener(const struct generation *g, const struct listener *l)
+{
+    return is_one_of(l, g->listeners, g->listener_count);
 }
 
 void generation_apply_backlog(const struct generation *g)

@@ -35,6 +35,7 @@ struct generation {
     const char *symbol;          /* its function */
     struct listener **listeners; /* each a struct shared_listener */
     size_t listener_count;
+    struct listener *admin_listener; /* shared too; NULL: no admin process */
     int error_fd;  /* STDERR_FILENO or its own */
     int access_fd; /* STDOUT_FILENO, its own, or -1 */
     struct syslog syslog;
@@ -78,17 +79,21 @@ void generation_unref(struct generation *g, bool unlink_files);
 /* Makes its directory and umask the process's. 0, or -1 with errno: the directory is as it was. */
 int generation_enter(const struct generation *g);
 
-/* In a child that works for another generation, own: closes what g has open and own has not. */
-void generation_forget(struct generation *g, const struct generation *own);
+/* In a child that works for another generation: closes what g has open, but for its sockets. */
+void generation_forget(struct generation *g);
 
-/* Listens no more, for good: closes the sockets and unlinks their files. Workers that have them
- * are not concerned. Harmless a second time. */
+/* In a child: closes g's sockets, but for those that the child is to serve. */
+void generation_forget_listeners(struct generation *g, struct listener *const *served,
+                                 size_t served_count);
+
+/* Workers listen no more, for good: closes the sockets and unlinks their files. Workers that have
+ * them are not concerned, nor is the admin process. Harmless a second time. */
 void generation_stop_listening(struct generation *g);
 
 /* Lets its sockets have the backlog that it wants, those too that an older one opened. */
 void generation_apply_backlog(const struct generation *g);
 
-/* Does it listen on this very socket? */
+/* Do its workers listen on this very socket? */
 bool generation_has_listener(const struct generation *g, const struct listener *l);
 
 /* From here on the process logs where, what and how g says. */

@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
+#include "master/books.h"
 #include "master/check.h"
 #include "master/procs.h"
 #include "master/reload.h"
@@ -126,6 +127,7 @@ void master_reconcile(struct master *m)
         reload_note_done(m);
     if (m->plan.stopping)
         stop_listening(m);
+    books_update(m);
     if (m->plan.stopping && plan_alive(&m->plan) == 0)
         ev_break(m->loop, EVBREAK_ALL);
     arm_wake(m, now); /* by another clock a back-off that ends right now would be missed */
@@ -188,6 +190,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
     if (control_path(&m->control))
         samples_take(&m->samples, &m->plan, m->scoreboard, now_ms());
     tend_logs(m);
+    books_sample_listeners(m);
     master_reconcile(m);
 }
 
@@ -214,10 +217,10 @@ static int reopen_logs(struct master *m, struct error *err)
 
         if (w->phase == PROC_EMPTY)
             continue;
-        const struct down_message order = {
-            .type = DOWN_REOPEN,
-            .fds = {g->error_fd > STDERR_FILENO ? g->error_fd : -1,
-                    g->access_fd > STDERR_FILENO ? g->access_fd : -1}};
+        bool has_access = g->access_fd > STDERR_FILENO && !plan_is_admin(&m->plan, w);
+        const struct down_message order = {.type = DOWN_REOPEN,
+                                           .fds = {g->error_fd > STDERR_FILENO ? g->error_fd : -1,
+                                                   has_access ? g->access_fd : -1}};
         if (channel_send_down(w->channel.down_master, &order) < 0)
             log_error("cannot tell worker %d to reopen its logs", (int)w->pid);
     }
@@ -227,7 +230,7 @@ static int reopen_logs(struct master *m, struct error *err)
 /* Until a reload. 0, or -1 with err: as many are wanted as before. */
 static int want_workers(struct master *m, int64_t number, struct error *err)
 {
-    unsigned room = m->plan.proc_count / 2; /* a roll has two of each */
+    unsigned room = plan_most_workers(&m->plan);
 
     if (number < 1)
         return error_set(err, EXIT_FAILED, "The last worker stays");
@@ -291,13 +294,10 @@ static bool is_stopping(const struct master *m)
     return m->plan.stopping || m->stop_at_ms != NO_DEADLINE;
 }
 
+/* Who asks is told of a stop as soon as it is certain. */
 static const char *state_name(const struct master *m)
 {
-    if (is_stopping(m))
-        return "stopping";
-    if (!m->has_served)
-        return "starting";
-    return m->candidate || m->rolling ? "reloading" : "serving";
+    return is_stopping(m) ? "stopping" : server_state_name(books_state(m));
 }
 
 static void asked_for_status(void *master, struct strbuf *answer)
@@ -430,9 +430,10 @@ static int init_tables(struct master *m, struct error *err)
 
     m->plan.proc_count = slots;
     m->plan.procs = xcalloc(slots, sizeof(*m->plan.procs));
-    m->plan.backoffs = xcalloc(slots, sizeof(*m->plan.backoffs));
+    m->plan.backoffs = xcalloc(slots + 1, sizeof(*m->plan.backoffs));
     m->scoreboard = scoreboard_new(slots, err);
-    if (!m->scoreboard)
+    m->ledger = m->scoreboard ? ledger_new(slots, err) : NULL;
+    if (!m->ledger)
         return -1;
     samples_init(&m->samples, slots);
     oom_init(&m->oom, "", now_ms());
@@ -481,6 +482,7 @@ static void close_all(struct master *m)
     pidfile_close(&m->pidfile);
     generation_unref(m->current, true);
     scoreboard_free(m->scoreboard);
+    ledger_free(m->ledger);
     samples_release(&m->samples);
     oom_release(&m->oom);
     status_free_config(m->config_at_start);

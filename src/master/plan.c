@@ -11,13 +11,14 @@ enum {
     LIVED_LONG_MS = 10000,      /* who was READY so long has not failed */
     PLACES_MIN = 64,
     PLACES_PER_WORKER = 4,
+    ADMIN_PLACES = 2, /* its own, and its replacement's */
 };
 
 unsigned plan_places(unsigned workers)
 {
     unsigned places = workers * PLACES_PER_WORKER;
 
-    return places > PLACES_MIN ? places : PLACES_MIN;
+    return (places > PLACES_MIN ? places : PLACES_MIN) + ADMIN_PLACES;
 }
 
 static bool is_alive(const struct worker_proc *w)
@@ -28,6 +29,27 @@ static bool is_alive(const struct worker_proc *w)
 static bool is_serving(const struct worker_proc *w)
 {
     return w->phase == PROC_READY;
+}
+
+/* The numbers that are wanted: the workers', then the admin process's. */
+static unsigned wanted_count(const struct plan *p)
+{
+    return p->workers + p->has_admin;
+}
+
+static unsigned wanted_number(const struct plan *p, unsigned i)
+{
+    return i < p->workers ? i : plan_admin_number(p);
+}
+
+static bool is_wanted(const struct plan *p, unsigned number)
+{
+    return number < p->workers || (p->has_admin && number == plan_admin_number(p));
+}
+
+unsigned plan_most_workers(const struct plan *p)
+{
+    return (p->proc_count - ADMIN_PLACES) / 2;
 }
 
 /* Will it serve, if all goes well? */
@@ -89,13 +111,22 @@ static bool all_are_serving(const struct plan *p)
     return true;
 }
 
+static bool has_workers(const struct plan *p)
+{
+    for (unsigned i = 0; i < p->proc_count; i++) {
+        if (is_alive(&p->procs[i]) && !plan_is_admin(p, &p->procs[i]))
+            return true;
+    }
+    return false;
+}
+
 static bool is_to_retire(const struct plan *p, const struct worker_proc *w)
 {
     if (!is_coming(w))
         return false;
     if (p->stopping)
-        return true;
-    if (w->number >= p->workers && w->generation != p->candidate)
+        return !plan_is_admin(p, w) || !has_workers(p);
+    if (!is_wanted(p, w->number) && w->generation != p->candidate)
         return w->generation == p->generation || all_are_serving(p);
     return is_old(p, w) && (w->phase == PROC_BOOTING || has_current(p, w->number, is_serving));
 }
@@ -109,12 +140,16 @@ int plan_retire(const struct plan *p)
     return PLAN_NONE;
 }
 
+/* Workers. */
 static unsigned count_leaving(const struct plan *p)
 {
     unsigned leaving = 0;
 
-    for (unsigned i = 0; i < p->proc_count; i++)
-        leaving += p->procs[i].phase == PROC_RETIRING || p->procs[i].phase == PROC_KILLING;
+    for (unsigned i = 0; i < p->proc_count; i++) {
+        const struct worker_proc *w = &p->procs[i];
+
+        leaving += (w->phase == PROC_RETIRING || w->phase == PROC_KILLING) && !plan_is_admin(p, w);
+    }
     return leaving;
 }
 
@@ -157,7 +192,7 @@ int plan_hurry(const struct plan *p)
 
         if (may_wait == p->workers && is_to_be_recycled(p, w) && !has_room_for_recycling(p))
             may_wait--;
-        if (w->phase != PROC_RETIRING || w->hurried)
+        if (w->phase != PROC_RETIRING || w->hurried || plan_is_admin(p, w))
             continue;
         waiting++;
         if (oldest == PLAN_NONE || w->started_ms < p->procs[oldest].started_ms)
@@ -187,7 +222,9 @@ bool plan_spawn(const struct plan *p, uint64_t now_ms, unsigned *number, unsigne
         *generation = p->candidate;
         return true;
     }
-    for (unsigned n = 0; n < p->workers; n++) {
+    for (unsigned i = 0; i < wanted_count(p); i++) {
+        unsigned n = wanted_number(p, i);
+
         if (has_current(p, n, is_coming) || now_ms < p->backoffs[n].not_before_ms)
             continue;
         if (has_serving_old(p, n) && (is_rolling(p) || p->candidate != 0))
@@ -218,8 +255,8 @@ bool plan_has_rolled(const struct plan *p)
         if (is_coming(w) && w->generation != p->generation && w->generation != p->candidate)
             return false;
     }
-    for (unsigned number = 0; number < p->workers; number++) {
-        unsigned i = 0;
+    for (unsigned wanted = 0; wanted < wanted_count(p); wanted++) {
+        unsigned number = wanted_number(p, wanted), i = 0;
 
         while (i < p->proc_count && !(is_serving(&p->procs[i]) && p->procs[i].number == number &&
                                       p->procs[i].generation == p->generation))
@@ -295,7 +332,8 @@ uint64_t plan_wake_ms(const struct plan *p, uint64_t now_ms)
         if (is_alive(w) && w->deadline_ms < wake)
             wake = w->deadline_ms;
     }
-    for (unsigned n = 0; n < p->workers && !p->stopping; n++) {
+    for (unsigned i = 0; i < wanted_count(p) && !p->stopping; i++) {
+        unsigned n = wanted_number(p, i);
         uint64_t at = p->backoffs[n].not_before_ms;
 
         if (at > now_ms && at < wake && !has_current(p, n, is_coming))

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "master/ledger.h"
 #include "system/channel.h"
 
 struct generation;
@@ -33,7 +34,8 @@ enum proc_phase {
 struct worker_proc {
     enum proc_phase phase;
     pid_t pid;
-    unsigned number;     /* 0 to workers - 1: what it is for; a replacement has the same */
+    unsigned number;     /* 0 to workers - 1, or plan_admin_number: what it is for; a replacement
+                          * has the same */
     unsigned generation; /* of settings and application */
     uint64_t deadline_ms;
     uint64_t started_ms; /* forked */
@@ -51,6 +53,7 @@ struct worker_proc {
     bool hurried;        /* retiring, and told to keep nobody waiting for its idle connections */
 
     /* What carrying out takes; no decision looks at it. */
+    enum worker_end end; /* why it was told to, for the ledger */
     struct generation *settings;
     struct channel channel;
     struct ev_io up;
@@ -69,15 +72,33 @@ struct plan {
     unsigned workers;    /* wanted */
     unsigned generation; /* wanted */
     unsigned candidate;  /* the generation that a canary tries; 0: none */
+    bool has_admin;      /* wanted: an admin process, too */
     bool stopping;
-    struct backoff *backoffs; /* by worker number, proc_count of them */
+    struct backoff *backoffs; /* by number: proc_count of them, and the admin process's */
 };
 
 enum { PLAN_NONE = -1 };
 
 /* How many places the table of a master has that starts with so many workers: they may double at a
- * reload, or grow by TTIN, and those that leave keep theirs for a while. */
+ * reload, or grow by TTIN, and those that leave keep theirs for a while; two are the admin
+ * process's. */
 unsigned plan_places(unsigned workers);
+
+/* The admin process is a process like the workers, with a number of its own beyond all of theirs. It
+ * is supervised and replaced as they are; it is no worker where workers are counted, and when the
+ * server stops it is the last to go, because it says so. */
+static inline unsigned plan_admin_number(const struct plan *p)
+{
+    return p->proc_count;
+}
+
+static inline bool plan_is_admin(const struct plan *p, const struct worker_proc *w)
+{
+    return w->number == plan_admin_number(p);
+}
+
+/* How many workers the table has room for: each, and the one that replaces it. */
+unsigned plan_most_workers(const struct plan *p);
 
 /* A process that is to finish: of an old generation or to be recycled, and replaced by one that is
  * READY; or one too many. Its place in the table, or PLAN_NONE. */
@@ -96,11 +117,11 @@ bool plan_spawn(const struct plan *p, uint64_t now_ms, unsigned *number, unsigne
 /* A free place in the table, or PLAN_NONE. */
 int plan_free_place(const struct plan *p);
 
-/* Does every worker number serve the wanted generation, and has all that is older been told to
+/* Does every number serve the wanted generation, and has all that is older been told to
  * finish? Then a reload is over. */
 bool plan_has_rolled(const struct plan *p);
 
-/* How many processes there are. */
+/* How many processes there are, the admin process included. */
 unsigned plan_alive(const struct plan *p);
 
 /* What a worker showed of itself, and what it is allowed. 0 in a limit: no limit. */

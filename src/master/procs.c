@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
+#include "master/books.h"
 #include "master/explain.h"
 #include "master/output.h"
 #include "master/reload.h"
@@ -34,6 +35,12 @@ enum {
 
 static void boot_failed(struct master *m, struct worker_proc *w, const char *why);
 
+/* What the log calls it. */
+static const char *name_of(const struct master *m, const struct worker_proc *w)
+{
+    return plan_is_admin(&m->plan, w) ? "Admin process" : "Worker";
+}
+
 void proc_order(const struct worker_proc *w, enum down_type type, uint64_t idle_ms)
 {
     const struct down_message order = {.type = type, .ms = (uint32_t)idle_ms, .fds = {-1, -1}};
@@ -43,18 +50,20 @@ void proc_order(const struct worker_proc *w, enum down_type type, uint64_t idle_
     (void)channel_send_down(w->channel.down_master, &order);
 }
 
-static void kill_worker(struct worker_proc *w, int signal_number, uint64_t deadline_ms)
+static void kill_proc(struct worker_proc *w, int signal_number, uint64_t deadline_ms)
 {
     (void)kill(w->pid, signal_number); /* it is not reaped yet, so the pid is its own */
     w->phase = PROC_KILLING;
     w->deadline_ms = deadline_ms;
 }
 
-/* Does this worker listen on an address that nobody else serves any more? */
+/* Does this process listen on an address that nobody else serves any more? */
 static bool leaves_a_queue(const struct master *m, const struct worker_proc *w)
 {
     const struct generation *g = w->settings;
 
+    if (plan_is_admin(&m->plan, w))
+        return g->admin_listener != m->current->admin_listener;
     for (size_t i = 0; i < g->listener_count; i++) {
         if (!generation_has_listener(m->current, g->listeners[i]))
             return true;
@@ -62,15 +71,24 @@ static bool leaves_a_queue(const struct master *m, const struct worker_proc *w)
     return false;
 }
 
-/* Tells a worker to finish. One that is replaced keeps its idle connections until their next
- * request, for nearly all of its grace; one that stops with the server only for a moment. */
+static enum worker_end why_retired(const struct plan *p, const struct worker_proc *w)
+{
+    if (p->stopping)
+        return END_WITH_SERVER;
+    return w->generation < p->generation ? END_RELOAD : END_NOT_WANTED;
+}
+
+/* Tells a process to finish. A worker that is replaced keeps its idle connections until their next
+ * request, for nearly all of its grace; one that stops with the server only for a moment. When the
+ * workers are gone the admin process has nothing more to tell, and keeps nobody waiting. */
 void proc_retire(struct master *m, struct worker_proc *w)
 {
     const struct config *cfg = &w->settings->config;
-    uint64_t grace = m->quick ? QUIT_MS : cfg->graceful_timeout_ms;
-    bool replaced = !m->plan.stopping;
-    uint64_t idle = replaced ? grace - grace / 8 : cfg->keepalive_drain_ms;
-    enum down_type order = m->quick                            ? DOWN_QUIT
+    bool is_admin = plan_is_admin(&m->plan, w), replaced = !m->plan.stopping;
+    bool quick = m->quick || (is_admin && !replaced);
+    uint64_t grace = quick ? QUIT_MS : cfg->graceful_timeout_ms;
+    uint64_t idle = replaced && !is_admin ? grace - grace / 8 : cfg->keepalive_drain_ms;
+    enum down_type order = quick                               ? DOWN_QUIT
                            : replaced && !leaves_a_queue(m, w) ? DOWN_RETIRE
                                                                : DOWN_STOP;
 
@@ -79,6 +97,8 @@ void proc_retire(struct master *m, struct worker_proc *w)
         w->deadline_ms = deadline;
     w->phase = PROC_RETIRING;
     w->hurried = !replaced;
+    if (w->end == END_UNASKED)
+        w->end = why_retired(&m->plan, w);
     proc_order(w, order, idle < grace ? idle : grace);
 }
 
@@ -110,7 +130,7 @@ static void abort_worker(struct master *m, struct worker_proc *w)
     if (w->phase != PROC_KILLING || w->aborted)
         return;
     w->aborted = true;
-    kill_worker(w, SIGABRT, now_ms() + KILL_GRACE_MS);
+    kill_proc(w, SIGABRT, now_ms() + KILL_GRACE_MS);
 }
 
 /* Its stacks first: they are gone with it. */
@@ -118,6 +138,7 @@ static void condemn(struct master *m, struct worker_proc *w, enum verdict verdic
 {
     report_condemned(w, slot_of(m, w), verdict, ms);
     w->timed_out = true;
+    w->end = verdict == VERDICT_CALL_TOO_LONG ? END_TIMEOUT : END_SILENT;
     w->phase = PROC_KILLING;
     w->deadline_ms = now_ms() + EXPLAIN_MS;
     if (explain_begin(m, w, LOG_LEVEL_CRITICAL, abort_worker) < 0)
@@ -199,10 +220,10 @@ void procs_kill_late(struct master *m, uint64_t now)
         if (w->phase == PROC_BOOTING)
             boot_failed(m, w, "it was not ready within boot_timeout");
         else if (w->phase == PROC_RETIRING && !m->quick)
-            log_errorx("Worker (pid:%d) did not finish within graceful_timeout: killed",
-                       (int)w->pid);
+            log_errorx("%s (pid:%d) did not finish within graceful_timeout: killed",
+                       name_of(m, w), (int)w->pid);
         kill_hung(m, w);
-        kill_worker(w, SIGKILL, NO_DEADLINE);
+        kill_proc(w, SIGKILL, NO_DEADLINE);
     }
 }
 
@@ -213,23 +234,27 @@ void procs_kill_booting(struct master *m)
     bool is_served = false;
 
     for (unsigned i = 0; i < m->plan.proc_count; i++)
-        is_served = is_served || m->plan.procs[i].phase == PROC_READY;
+        is_served = is_served || (m->plan.procs[i].phase == PROC_READY &&
+                                  !plan_is_admin(&m->plan, &m->plan.procs[i]));
     for (unsigned i = 0; i < m->plan.proc_count && is_served; i++) {
         struct worker_proc *w = &m->plan.procs[i];
 
         if (w->phase != PROC_BOOTING)
             continue;
         w->failed_boot = true; /* there is nothing to say about its death */
-        kill_worker(w, SIGKILL, NO_DEADLINE);
+        w->end = END_WITH_SERVER;
+        kill_proc(w, SIGKILL, NO_DEADLINE);
     }
 }
 
-static void recycle(struct worker_proc *w, const char *why)
+static void recycle(const struct master *m, struct worker_proc *w, enum worker_end end,
+                    const char *why)
 {
     if (w->phase != PROC_READY || w->recycle)
         return;
-    log_info("Worker (pid:%d) is to be replaced: %s", (int)w->pid, why);
+    log_info("%s (pid:%d) is to be replaced: %s", name_of(m, w), (int)w->pid, why);
     w->recycle = true;
+    w->end = end;
 }
 
 /* A worker cannot boot. At the first start that ends the program; a reload rolls back; any other is
@@ -242,10 +267,10 @@ static void boot_failed(struct master *m, struct worker_proc *w, const char *why
     if (w->generation == m->plan.candidate) {
         reload_failed(m, why);
     } else if (!m->has_served) {
-        log_critical("Worker failed to boot: %s", why);
+        log_critical("%s failed to boot: %s", name_of(m, w), why);
         master_stop(m, true, EXIT_APP);
     } else {
-        log_errorx("Worker (pid:%d) failed to boot: %s", (int)w->pid, why);
+        log_errorx("%s (pid:%d) failed to boot: %s", name_of(m, w), (int)w->pid, why);
         if (m->rolling && w->generation == m->plan.generation)
             reload_roll_failed(m, why);
     }
@@ -258,6 +283,8 @@ static void worker_ready(struct master *m, struct worker_proc *w)
     w->phase = PROC_READY;
     w->ready_ms = w->heard_ms = now_ms();
     w->deadline_ms = NO_DEADLINE;
+    if (plan_is_admin(&m->plan, w))
+        return;
     if (!m->has_served)
         process_daemon_report(EXIT_STOPPED);
     m->has_served = true;
@@ -314,6 +341,11 @@ static void worker_crashed(struct master *m, struct worker_proc *w)
         let_go(m, w);
 }
 
+static enum worker_end asked_to_leave(const char *why)
+{
+    return strcmp(why, "SIGTERM") == 0 ? END_SIGTERM : END_MAX_REQUESTS;
+}
+
 /* Takes what it has said. 0, or -1 with errno: nothing more will come (channel_recv_up). */
 static int take_messages(struct master *m, struct worker_proc *w)
 {
@@ -325,7 +357,7 @@ static int take_messages(struct master *m, struct worker_proc *w)
         case UP_READY: worker_ready(m, w); break;
         case UP_HEARTBEAT: w->heard_ms = now_ms(); break;
         case UP_BOOTFAIL: boot_failed(m, w, message.text); break;
-        case UP_RECYCLE: recycle(w, message.text); break;
+        case UP_RECYCLE: recycle(m, w, asked_to_leave(message.text), message.text); break;
         case UP_DYING: worker_dying(m, w); break;
         case UP_CRASHED: worker_crashed(m, w); break;
         }
@@ -347,8 +379,8 @@ void proc_hear(struct master *m, struct worker_proc *w)
     if (w->phase == PROC_BOOTING)
         boot_failed(m, w, why);
     else
-        log_critical("Worker (pid:%d) is killed: %s", (int)w->pid, why);
-    kill_worker(w, SIGKILL, NO_DEADLINE);
+        log_critical("%s (pid:%d) is killed: %s", name_of(m, w), (int)w->pid, why);
+    kill_proc(w, SIGKILL, NO_DEADLINE);
 }
 
 static void on_up(struct ev_loop *loop, struct ev_io *io, int revents)
@@ -405,6 +437,7 @@ static void worker_died(struct master *m, struct worker_proc *w, int status)
     write_last_lines(m, w);
     report_last_request(w, slot_of(m, w));
     ev_io_stop(m->loop, &w->up);
+    books_bury(m, w, status);
     spawn_forget(w);
 }
 
@@ -446,6 +479,7 @@ bool proc_spawn(struct master *m, unsigned number, unsigned generation)
     const struct spawner spawner = {
         .plan = &m->plan,
         .scoreboard = m->scoreboard,
+        .ledger = m->ledger,
         .loop = m->loop,
         .control = &m->control,
         .helpers = &m->helpers,
@@ -471,12 +505,13 @@ void procs_weigh(struct master *m)
 {
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
         struct worker_proc *w = &m->plan.procs[i];
-        uint64_t max = w->phase == PROC_READY ? w->settings->config.max_memory : 0, size;
+        bool is_weighed = w->phase == PROC_READY && !plan_is_admin(&m->plan, w);
+        uint64_t max = is_weighed ? w->settings->config.max_memory : 0, size;
         char why[80];
 
         if (max == 0 || w->recycle || process_private_memory(w->pid, &size) < 0 || size <= max)
             continue;
         (void)snprintf(why, sizeof(why), "max_memory (%llu MiB)", (unsigned long long)(size >> 20));
-        recycle(w, why);
+        recycle(m, w, END_MAX_MEMORY, why);
     }
 }

@@ -15,6 +15,7 @@
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "master/advice.h"
+#include "master/books.h"
 #include "master/state.h"
 #include "system/process.h"
 
@@ -37,6 +38,7 @@ void reload_drop(struct master *m)
 static void note_reload_failed(struct master *m, uint64_t first, uint64_t last, const char *why)
 {
     m->last_reload = (struct status_reload){.at = time(NULL), .generation = m->current->id};
+    books_note_reload(m, false);
     (void)snprintf(m->last_reload.why, sizeof(m->last_reload.why), "%s", why);
     control_reload_failed(&m->control, first, last, why);
 }
@@ -46,6 +48,7 @@ void reload_note_done(struct master *m)
     m->rolling = false;
     m->last_reload =
         (struct status_reload){.at = time(NULL), .ok = true, .generation = m->current->id};
+    books_note_reload(m, true);
     control_reload_done(&m->control, m->reload_committed, m->current->id);
 }
 
@@ -75,10 +78,10 @@ void reload_enter_current(struct master *m)
 
 static int check_new(const struct master *m, const struct config *cfg, struct error *err)
 {
-    if ((unsigned)cfg->workers * 2 > m->plan.proc_count)
+    if ((unsigned)cfg->workers > plan_most_workers(&m->plan))
         return error_set(err, EXIT_USAGE,
                          "workers: %d are more than this master has room for (%u): restart it",
-                         cfg->workers, m->plan.proc_count / 2);
+                         cfg->workers, plan_most_workers(&m->plan));
     return 0;
 }
 
@@ -179,6 +182,8 @@ void reload_log_listeners(const struct generation *g)
 {
     for (size_t i = 0; i < g->listener_count; i++)
         log_info("Listening at: %s (%d)", g->listeners[i]->name, (int)getpid());
+    if (g->admin_listener)
+        log_info("Admin process at: %s", g->admin_listener->name);
 }
 
 static void apply_control(struct master *m)
@@ -207,6 +212,7 @@ void reload_apply(struct master *m)
     generation_tend_log(m->current);
     m->plan.workers = (unsigned)cfg->workers;
     m->plan.generation = m->current->id;
+    m->plan.has_admin = m->current->admin_listener != NULL;
     process_title_set("gcorn: master [%s]", cfg->proc_name ? cfg->proc_name : cfg->wsgi_app);
     apply_control(m);
     apply_pidfile(m);
@@ -250,7 +256,7 @@ void reload_commit(struct master *m)
     reload_apply(m);
     reload_set_tick(m);
     generation_apply_backlog(m->current);
-    memset(m->plan.backoffs, 0, m->plan.proc_count * sizeof(*m->plan.backoffs));
+    memset(m->plan.backoffs, 0, (m->plan.proc_count + 1) * sizeof(*m->plan.backoffs));
     log_info("Reloaded: generation %u -> %u, %s", old->id, m->current->id,
              count > 0 ? changes.data : "no setting changed");
     if (strcmp(old->image.build_id, m->current->image.build_id) == 0)

@@ -53,7 +53,7 @@ void samples_take(struct samples *s, const struct plan *plan, struct scoreboard 
         const struct worker_proc *proc = &plan->procs[i];
         struct sampled_proc *each = &s->procs[i];
 
-        if (proc->phase == PROC_EMPTY)
+        if (proc->phase == PROC_EMPTY || plan_is_admin(plan, proc))
             continue;
         if (each->pid != proc->pid) /* it began with nothing done */
             each->last = (struct sample){.at_ms = proc->started_ms};

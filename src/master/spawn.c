@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/spool.h"
 #include "base/util.h"
+#include "master/admin.h"
 #include "master/output.h"
 #include "system/process.h"
 #include "worker/app.h"
@@ -25,7 +26,8 @@
 
 /* In the child: lets go of all that is the master's, a sibling's or another generation's. A socket
  * of another generation held here would keep its address, which nobody serves, for ever. */
-static void forget_others(const struct spawner *s, const struct generation *g)
+static void forget_others(const struct spawner *s, struct generation *g,
+                          const struct worker_args *args)
 {
     for (unsigned i = 0; i < s->plan->proc_count; i++) {
         struct worker_proc *w = &s->plan->procs[i];
@@ -36,8 +38,11 @@ static void forget_others(const struct spawner *s, const struct generation *g)
         channel_close(&w->channel);
         output_forget(w->output);
     }
-    for (struct generation *other = g->next; other != g; other = other->next)
-        generation_forget(other, g);
+    generation_forget_listeners(g, args->listeners, args->listener_count);
+    for (struct generation *other = g->next; other != g; other = other->next) {
+        generation_forget(other);
+        generation_forget_listeners(other, args->listeners, args->listener_count);
+    }
     control_forget(s->control);
     helpers_forget(s->helpers);
     fd_close(&s->next_control->fd);
@@ -66,7 +71,8 @@ static int give_to_app(struct worker_args *args, const struct generation *g, int
     return output_redirect(output_fd);
 }
 
-/* The child: becomes a worker. output_fd: where its application prints to, -1: as it is. */
+/* The child: becomes a worker, or the admin process, which is one with an application of ours.
+ * output_fd: where its application prints to, -1: as it is. */
 static void __attribute__((noreturn))
 run_child(const struct spawner *s, struct worker_args *args, struct generation *g, int output_fd)
 {
@@ -76,16 +82,30 @@ run_child(const struct spawner *s, struct worker_args *args, struct generation *
     log_after_fork();
     if (entered < 0)
         fatal("cannot change to the directory of generation %u: %s", g->id, strerror(errno));
-    forget_others(s, g);
+    if (args->number == plan_admin_number(s->plan))
+        admin_prepare(args, g->admin_listener, s->ledger, s->scoreboard);
+    else
+        ledger_free(s->ledger);
+    args->slot->pid = (int32_t)getpid();
+    forget_others(s, g, args);
     if (output_fd >= 0 && give_to_app(args, g, output_fd) < 0)
         fatal("capture_output: %s", strerror(errno));
     worker_run(args);
+}
+
+static void claim_slot(struct slot *slot, unsigned number, const struct generation *g)
+{
+    slot_reset(slot);
+    slot->state = SLOT_BOOTING;
+    slot->generation = g->id;
+    slot->number = number;
 }
 
 int spawn_worker(const struct spawner *s, int place, unsigned number, struct generation *g)
 {
     struct worker_proc *w = &s->plan->procs[place];
     struct worker_args args = {
+        .role = "worker",
         .config = &g->config,
         .privileges = &g->privileges,
         .image = &g->image,
@@ -100,26 +120,24 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
         .check_path = g->id == s->plan->candidate ? g->config.reload_check_path : NULL,
         .master_pid = getpid(),
     };
+    bool is_admin = number == plan_admin_number(s->plan);
     sigset_t old;
-
     struct output *output = NULL;
     int output_fd = -1;
+
     if (channel_open(&args.channel) < 0)
         return -1;
-    if (g->config.capture_output && !(output = output_new(&output_fd))) {
+    if (g->config.capture_output && !is_admin && !(output = output_new(&output_fd))) {
         channel_close(&args.channel);
         return -1;
     }
-    slot_reset(args.slot);
-    args.slot->state = SLOT_BOOTING;
-    args.slot->generation = g->id;
-    args.slot->number = number;
+    if (!is_admin) /* which has a slot of its own */
+        claim_slot(args.slot, number, g);
     (void)fflush(NULL); /* what stdio holds would be written twice */
     process_signals_block(&old);
     pid_t pid = fork();
     if (pid == 0) {
         channel_keep_worker_end(&args.channel);
-        args.slot->pid = (int32_t)getpid();
         output_forget(output);
         run_child(s, &args, g, output_fd);
     }

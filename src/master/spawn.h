@@ -18,6 +18,7 @@
 struct spawner {
     struct plan *plan;
     struct scoreboard *scoreboard;
+    struct ledger *ledger;
     struct ev_loop *loop;
     struct control *control;
     struct helpers *helpers;
@@ -25,8 +26,8 @@ struct spawner {
     struct pidfile *pidfile, *next_pidfile;
 };
 
-/* Forks a worker for procs[place], which is empty: fills it in, PROC_BOOTING. The child never
- * returns. 0, or -1 with errno. */
+/* Forks a worker, or the admin process if that is whose number it is, for procs[place], which is
+ * empty: fills it in, PROC_BOOTING. The child never returns. 0, or -1 with errno. */
 int spawn_worker(const struct spawner *s, int place, unsigned number, struct generation *g);
 
 /* The process is gone, and so is its output: closes what the master had of it; its place is empty.

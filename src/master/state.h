@@ -7,6 +7,7 @@
  *   reload.c   a reload, from HUP to its outcome
  *   dump.c     the stacks of workers, for who asks
  *   plan.c     the decisions, on plain structs
+ *   books.c    what of all this the admin process is to know
  */
 #ifndef GCORN_MASTER_STATE_H
 #define GCORN_MASTER_STATE_H
@@ -19,6 +20,7 @@
 #include "master/dump.h"
 #include "master/generation.h"
 #include "master/helper.h"
+#include "master/ledger.h"
 #include "master/plan.h"
 #include "master/samples.h"
 #include "master/status.h"
@@ -52,6 +54,8 @@ struct master {
     struct dumps dumps;
 
     struct scoreboard *scoreboard;
+    struct ledger *ledger;
+    bool metrics_are_lost; /* and the log says so */
     struct oom oom;
     struct samples samples; /* of the workers, while somebody may ask */
     char **config_at_start; /* the values of its settings */

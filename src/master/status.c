@@ -82,7 +82,7 @@ void status_set_workers(struct status *s, const struct plan *plan, struct scoreb
     for (unsigned i = 0; i < plan->proc_count; i++) {
         const struct worker_proc *proc = &plan->procs[i];
 
-        if (proc->phase == PROC_EMPTY)
+        if (proc->phase == PROC_EMPTY || plan_is_admin(plan, proc))
             continue;
         struct status_worker *w = &s->workers[s->worker_count++];
         *w = (struct status_worker){

@@ -120,6 +120,11 @@ void scoreboard_free(struct scoreboard *sb)
     free(sb);
 }
 
+int scoreboard_protect(struct scoreboard *sb)
+{
+    return mprotect(sb->map, map_size(sb->count), PROT_READ);
+}
+
 struct slot *scoreboard_slot(struct scoreboard *sb, unsigned i)
 {
     assert(i < sb->count);

@@ -163,6 +163,9 @@ struct scoreboard *scoreboard_attach(int fd, struct error *err);
 /* Unmaps and closes; NULL is allowed. */
 void scoreboard_free(struct scoreboard *sb);
 
+/* In a process that only reads: nothing in it can be written any more. 0, or -1 with errno. */
+int scoreboard_protect(struct scoreboard *sb);
+
 /* i must be below the count. */
 struct slot *scoreboard_slot(struct scoreboard *sb, unsigned i);
 struct commons *scoreboard_commons(struct scoreboard *sb);

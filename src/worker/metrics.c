@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "gcorn.h"
+#include "system/metric.h"
 #include "system/scoreboard.h"
 
 /* What gcorn.h's functions, which have no environ, must reach. */
@@ -23,64 +24,6 @@ void metrics_init(struct slot *slot)
     the_slot = slot;
 }
 
-static bool is_name_char(char c, bool first)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':' ||
-           (!first && c >= '0' && c <= '9');
-}
-
-/* A label's value with its quotes; NULL when it is none. */
-static const char *skip_value(const char *p)
-{
-    if (*p++ != '"')
-        return NULL;
-    for (; *p != '"'; p++) {
-        if (*p == '\\')
-            p++;
-        if (*p == '\0' || (unsigned char)*p < 0x20)
-            return NULL;
-    }
-    return p + 1;
-}
-
-static const char *skip_name(const char *p)
-{
-    if (!is_name_char(*p, true))
-        return NULL;
-    while (is_name_char(*p, false))
-        p++;
-    return p;
-}
-
-/* Prometheus' exposition format: name or name{label="value",...}; the prefix gcorn_ is ours. */
-static bool name_is_valid(const char *name)
-{
-    const char *p = skip_name(name);
-
-    if (!p || strncmp(name, "gcorn_", 6) == 0)
-        return false;
-    if (*p == '\0')
-        return true;
-    do {
-        if (*p != '{' && *p != ',')
-            return false;
-        p = skip_name(p + 1);
-        if (!p || *p++ != '=')
-            return false;
-        p = skip_value(p);
-    } while (p && *p != '}');
-    return p && p[1] == '\0';
-}
-
-static bool bounds_are_valid(const double *bounds, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (!isfinite(bounds[i]) || (i > 0 && bounds[i] <= bounds[i - 1]))
-            return false;
-    }
-    return count <= SLOT_METRIC_BOUNDS;
-}
-
 /* The one of this name, or a new one at the end; NULL with errno. */
 static struct slot_metric *find_or_add(struct slot *s, const struct slot_metric *wanted)
 {
@@ -88,14 +31,11 @@ static struct slot_metric *find_or_add(struct slot *s, const struct slot_metric 
 
     for (uint32_t i = 0; i < count; i++) {
         struct slot_metric *m = &s->metrics[i];
-        bool is_same =
-            m->type == wanted->type && m->bound_count == wanted->bound_count &&
-            memcmp(m->bounds, wanted->bounds, m->bound_count * sizeof(m->bounds[0])) == 0;
 
         if (strcmp(m->name, wanted->name) != 0)
             continue;
         errno = EINVAL;
-        return is_same ? m : NULL;
+        return metric_is_same(m, wanted) ? m : NULL;
     }
     if (count == SLOT_METRICS) {
         errno = ENOSPC;
@@ -115,8 +55,8 @@ static struct gcorn_metric *make(enum slot_metric_type type, const char *name, c
         errno = ENOTSUP;
         return NULL;
     }
-    if (!name || strlen(name) >= sizeof(wanted.name) || !name_is_valid(name) ||
-        !bounds_are_valid(bounds, count)) {
+    if (!name || strlen(name) >= sizeof(wanted.name) || !metric_name_is_valid(name, type) ||
+        !metric_bounds_are_valid(bounds, count)) {
         errno = EINVAL;
         return NULL;
     }

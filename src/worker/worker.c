@@ -620,8 +620,9 @@ static void become_worker(const struct worker_args *args)
     const char *name = args->config->proc_name ? args->config->proc_name : args->config->wsgi_app;
     struct error err;
 
-    process_title_set("gcorn: worker [%s]", name);
-    oom_volunteer();
+    process_title_set("gcorn: %s [%s]", args->role, name);
+    if (!args->builtin)
+        oom_volunteer();
     if (privileges_apply(args->privileges, &err) < 0)
         boot_failed(the_worker, err.text);
     process_signals_reset();
@@ -636,6 +637,10 @@ static void load_app(struct worker *w)
 {
     struct error err;
 
+    if (w->args->builtin) {
+        w->app = (struct app){.handler = w->args->builtin};
+        return;
+    }
     if (app_load(&w->app, w->args->image, w->args->symbol, &err) < 0)
         boot_failed(w, err.text);
     if (w->app.on_worker_init && w->app.on_worker_init() < 0)
@@ -741,7 +746,7 @@ void worker_run(const struct worker_args *args)
     struct error err;
 
     become_worker(args);
-    log_info("Booting worker with pid: %d", (int)the_pid);
+    log_info("Booting %s with pid: %d", args->role, (int)the_pid);
     w->loop = ev_loop_new(EVFLAG_NOENV);
     if (!w->loop)
         boot_failed(w, "no event loop can be made: out of descriptors?");

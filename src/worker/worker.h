@@ -31,10 +31,12 @@
 
 /* What the master gives a worker; all borrowed, and unchanged while the process lives. */
 struct worker_args {
+    const char *role; /* "worker", for ps and the log */
     const struct config *config;
     const struct privileges *privileges;
     const struct image *image; /* of the application */
     const char *symbol;
+    gcorn_app *builtin; /* what runs instead of an application from an image; else NULL */
     struct listener *const *listeners;
     size_t listener_count;
     struct channel channel; /* its own ends */

@@ -17,7 +17,7 @@
 enum { PLACES = 16, NOW = 1000000 };
 
 static struct worker_proc procs[PLACES];
-static struct backoff backoffs[PLACES];
+static struct backoff backoffs[PLACES + 1];
 static struct plan plan;
 
 static int init(void **state)
@@ -100,15 +100,15 @@ static void settle(void)
 /* Each number once, READY, of this generation, and nobody else. */
 static void expect_settled(unsigned workers, unsigned generation)
 {
-    unsigned seen = 0;
+    unsigned seen = 0, processes = workers + plan.has_admin;
 
-    assert_int_equal(plan_alive(&plan), workers);
-    assert_int_equal(count(PROC_READY, generation), workers);
+    assert_int_equal(plan_alive(&plan), processes);
+    assert_int_equal(count(PROC_READY, generation), processes);
     for (size_t i = 0; i < PLACES; i++) {
         if (procs[i].phase == PROC_READY)
             seen |= 1u << procs[i].number;
     }
-    assert_int_equal(seen, (1u << workers) - 1);
+    assert_int_equal(seen, ((1u << workers) - 1) | (unsigned)plan.has_admin << PLACES);
 }
 
 static struct worker_proc *find(unsigned number, unsigned generation)
@@ -422,6 +422,125 @@ static void test_plan_canary_stop(void **state)
     assert_int_equal(count(PROC_RETIRING, 0), 5);
 }
 
+/* ---- the admin process -------------------------------------------------------------------------
+ */
+
+static int init_with_admin(void **state)
+{
+    (void)init(state);
+    plan.has_admin = true;
+    return 0;
+}
+
+static unsigned count_workers(enum proc_phase phase)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < PLACES; i++)
+        n += procs[i].phase == phase && !plan_is_admin(&plan, &procs[i]);
+    return n;
+}
+
+static void test_plan_admin_starts(void **state)
+{
+    (void)state;
+    assert_int_equal(act(), 5);
+    assert_non_null(find(PLACES, 1));
+    settle();
+    expect_settled(4, 1);
+    find(PLACES, 1)->phase = PROC_EMPTY; /* it died */
+    backoffs[PLACES].not_before_ms = NOW + 100;
+    assert_int_equal(act(), 0);
+    assert_int_equal(plan_wake_ms(&plan, NOW), NOW + 100);
+    assert_int_equal(act_at(NOW + 100), 1);
+    settle();
+    expect_settled(4, 1);
+}
+
+static void test_plan_admin_is_no_worker(void **state)
+{
+    (void)state;
+    settle();
+    plan.workers = 1;
+    (void)act();
+    assert_int_equal(count_workers(PROC_READY), 1);
+    assert_int_equal(count(PROC_READY, 0), 2);
+    settle();
+    expect_settled(1, 1);
+    /* as it leaves, workers need not wait for it, nor be hurried */
+    find(PLACES, 1)->phase = PROC_RETIRING;
+    find(0, 1)->recycle = true;
+    assert_int_equal(plan_hurry(&plan), PLAN_NONE);
+    assert_int_equal(act(), 2);
+    assert_int_equal(plan_hurry(&plan), PLAN_NONE);
+    assert_int_equal(plan_most_workers(&plan), (PLACES - 2) / 2);
+}
+
+/* A canary is a worker; the admin process is replaced in the roll, by one that is READY, and the
+ * roll is over when it is. */
+static void test_plan_admin_rolls(void **state)
+{
+    (void)state;
+    settle();
+    plan.candidate = 2;
+    assert_int_equal(act(), 1);
+    assert_null(find(PLACES, 2));
+    all_become_ready();
+    plan.generation = 2;
+    plan.candidate = 0;
+    while (act() > 0) {
+        assert_int_equal(count(PROC_BOOTING, 0), 1);
+        assert_true(count_workers(PROC_READY) >= 4);
+        assert_false(plan_has_rolled(&plan));
+        struct worker_proc *old = find(PLACES, 1), *fresh = find(PLACES, 2);
+        if (old && old->phase == PROC_READY)
+            assert_true(!fresh || fresh->phase == PROC_BOOTING);
+        else
+            assert_true(fresh && fresh->phase == PROC_READY);
+        all_become_ready();
+    }
+    assert_true(plan_has_rolled(&plan));
+    settle();
+    expect_settled(4, 2);
+}
+
+static void test_plan_admin_comes_and_goes(void **state)
+{
+    (void)state;
+    plan.has_admin = false;
+    settle();
+    plan.generation = 2;
+    plan.has_admin = true;
+    settle();
+    expect_settled(4, 2);
+    plan.generation = 3;
+    plan.has_admin = false;
+    (void)act();
+    assert_int_equal(find(PLACES, 2)->phase, PROC_READY);
+    settle();
+    expect_settled(4, 3);
+}
+
+static void test_plan_admin_stops_last(void **state)
+{
+    (void)state;
+    settle();
+    find(2, 1)->phase = PROC_KILLING;
+    plan.stopping = true;
+    (void)act();
+    assert_int_equal(count(PROC_RETIRING, 0), 3);
+    assert_int_equal(find(PLACES, 1)->phase, PROC_READY);
+    all_retired_end();
+    (void)act();
+    assert_int_equal(find(PLACES, 1)->phase, PROC_READY); /* one is yet to die */
+    find(2, 1)->phase = PROC_EMPTY;
+    assert_int_equal(act(), 0);
+    assert_int_equal(find(PLACES, 1)->phase, PROC_RETIRING);
+    all_retired_end();
+    assert_int_equal(act(), 0);
+    assert_int_equal(plan_alive(&plan), 0);
+}
+
 /* ---- backoff -----------------------------------------------------------------------------------
  */
 
@@ -586,6 +705,7 @@ static void test_plan_random(void **state)
                     plan.generation++;
                 break;
             case 3: all_retired_end(); break;
+            case 4: plan.has_admin = (seed >> 12 & 1) != 0; break;
             default:
                 if (w->phase == PROC_BOOTING)
                     w->phase = PROC_READY;
@@ -617,6 +737,11 @@ int main(void)
         cmocka_unit_test_setup(test_plan_canary, init),
         cmocka_unit_test_setup(test_plan_canary_dropped, init),
         cmocka_unit_test_setup(test_plan_canary_stop, init),
+        cmocka_unit_test_setup(test_plan_admin_starts, init_with_admin),
+        cmocka_unit_test_setup(test_plan_admin_is_no_worker, init_with_admin),
+        cmocka_unit_test_setup(test_plan_admin_rolls, init_with_admin),
+        cmocka_unit_test_setup(test_plan_admin_comes_and_goes, init_with_admin),
+        cmocka_unit_test_setup(test_plan_admin_stops_last, init_with_admin),
         cmocka_unit_test(test_plan_backoff_boot),
         cmocka_unit_test(test_plan_backoff_crash),
         cmocka_unit_test_setup(test_plan_backoff_waits, init),

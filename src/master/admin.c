@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See admin.h. The application is written against gcorn.h, as anybody's.
+ */
+#include "master/admin.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/strbuf.h"
+#include "base/util.h"
+#include "gcorn.h"
+#include "master/ledger.h"
+#include "master/prometheus.h"
+#include "master/snapshot.h"
+#include "worker/worker.h"
+
+enum {
+    CONNECTIONS_MAX = 128, /* scrapers and probes are few */
+    BODY_MAX = 4096,       /* and send nothing */
+};
+
+/* A process has one state: it is the process's own, as any application's. */
+static struct {
+    struct config config;
+    struct listener *listener;
+    const struct ledger *ledger;
+    struct scoreboard *scoreboard;
+    pid_t master_pid;
+} admin;
+
+static const struct gcorn_header plain[] = {{"Content-Type", "text/plain; charset=utf-8"},
+                                            {NULL, NULL}};
+
+typedef struct gcorn_body *endpoint(struct gcorn_environ *env,
+                                    struct gcorn_start_response *start_response);
+
+/* Takes what is in text. */
+static struct gcorn_body *body_of(struct gcorn_environ *env, struct strbuf *text)
+{
+    size_t len = text->len;
+    char *data = strbuf_detach(text);
+
+    gcorn_defer(env, free, data);
+    return gcorn_body_bytes(env, data, len);
+}
+
+static struct gcorn_body *answer(struct gcorn_environ *env,
+                                 struct gcorn_start_response *start_response, const char *status,
+                                 const char *text)
+{
+    (void)gcorn_start(start_response, status, plain);
+    return gcorn_body_text(env, text);
+}
+
+static struct gcorn_body *refuse_stuck(struct gcorn_environ *env,
+                                       struct gcorn_start_response *start_response)
+{
+    return answer(env, start_response, "503 Service Unavailable",
+                  "the master has stopped amid its bookkeeping\n");
+}
+
+static struct gcorn_body *livez(struct gcorn_environ *env,
+                                struct gcorn_start_response *start_response)
+{
+    if (getppid() != admin.master_pid)
+        return answer(env, start_response, "503 Service Unavailable", "the master is gone\n");
+    return answer(env, start_response, "200 OK", "alive\n");
+}
+
+static struct gcorn_body *readyz(struct gcorn_environ *env,
+                                 struct gcorn_start_response *start_response)
+{
+    struct strbuf why = {0};
+    struct snapshot s;
+
+    if (getppid() != admin.master_pid)
+        return livez(env, start_response);
+    if (snapshot_take(&s, admin.ledger, admin.scoreboard) < 0)
+        return refuse_stuck(env, start_response);
+    bool is_ready = snapshot_is_ready(&s, (unsigned)admin.config.ready_workers,
+                                      admin.config.ready_fresh_ms, now_ms(), &why);
+    snapshot_release(&s);
+    if (is_ready)
+        return answer(env, start_response, "200 OK", "ready\n");
+    (void)gcorn_start(start_response, "503 Service Unavailable", plain);
+    return body_of(env, &why);
+}
+
+static struct gcorn_body *metrics(struct gcorn_environ *env,
+                                  struct gcorn_start_response *start_response)
+{
+    static const struct gcorn_header headers[] = {
+        {"Content-Type", "text/plain; version=0.0.4; charset=utf-8"}, {NULL, NULL}};
+    struct strbuf text = {0};
+    struct snapshot s;
+
+    if (snapshot_take(&s, admin.ledger, admin.scoreboard) < 0)
+        return refuse_stuck(env, start_response);
+    snapshot_add_usage(&s);
+    prometheus_add(&text, &s);
+    snapshot_release(&s);
+    (void)gcorn_start(start_response, "200 OK", headers);
+    return body_of(env, &text);
+}
+
+static endpoint *find_endpoint(const char *path)
+{
+    static const struct {
+        const char *path;
+        endpoint *function;
+    } endpoints[] = {{"/livez", livez}, {"/readyz", readyz}, {"/metrics", metrics}};
+
+    for (size_t i = 0; i < ARRAY_LEN(endpoints); i++) {
+        if (strcmp(path, endpoints[i].path) == 0)
+            return endpoints[i].function;
+    }
+    return NULL;
+}
+
+static struct gcorn_body *admin_app(struct gcorn_environ *env,
+                                    struct gcorn_start_response *start_response)
+{
+    static const struct gcorn_header allow[] = {{"Allow", "GET, HEAD"}, {NULL, NULL}};
+    const char *path = gcorn_get(env, "PATH_INFO"), *method = gcorn_get(env, "REQUEST_METHOD");
+    endpoint *function = path ? find_endpoint(path) : NULL;
+
+    if (!function)
+        return answer(env, start_response, "404 Not Found",
+                      "there are /livez, /readyz and /metrics\n");
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
+        (void)gcorn_start(start_response, "405 Method Not Allowed", allow);
+        return gcorn_body_text(env, "");
+    }
+    return function(env, start_response);
+}
+
+/* What is meant for the application's clients is not for those who ask here. */
+static void own_config(struct config *own, const struct config *given)
+{
+    *own = *given;
+    own->max_requests = 0;
+    own->queue_timeout_ms = 0;
+    own->skip_gone_after_ms = 0;
+    own->fair_close = false;
+    own->limit_request_body = BODY_MAX;
+    own->proxy_protocol = 0;
+    own->raw_env.count = 0;
+    own->crash_dir = NULL;
+    if (own->worker_connections > CONNECTIONS_MAX)
+        own->worker_connections = CONNECTIONS_MAX;
+}
+
+void admin_prepare(struct worker_args *args, struct listener *listener, struct ledger *ledger,
+                   struct scoreboard *scoreboard)
+{
+    if (ledger_protect(ledger) < 0 || scoreboard_protect(scoreboard) < 0)
+        fatal("cannot protect what is shared: %s", strerror(errno));
+    own_config(&admin.config, args->config);
+    admin.listener = listener;
+    admin.ledger = ledger;
+    admin.scoreboard = scoreboard;
+    admin.master_pid = args->master_pid;
+    args->role = "admin";
+    args->config = &admin.config;
+    args->builtin = admin_app;
+    args->listeners = &admin.listener;
+    args->listener_count = 1;
+    args->slot = xcalloc(1, sizeof(*args->slot));
+    args->commons = xcalloc(1, sizeof(*args->commons));
+    args->number = 0; /* gcorn_slot() */
+    args->access_fd = -1;
+    args->check_path = NULL;
+}

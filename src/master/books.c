@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See books.h.
+ */
+#include "master/books.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "master/state.h"
+
+enum server_state books_state(const struct master *m)
+{
+    if (m->plan.stopping)
+        return SERVER_STOPPING;
+    if (m->stop_at_ms != NO_DEADLINE)
+        return SERVER_DRAINING;
+    if (!m->has_served)
+        return SERVER_STARTING;
+    return m->candidate || m->rolling ? SERVER_RELOADING : SERVER_SERVING;
+}
+
+void books_update(struct master *m)
+{
+    struct ledger_facts *facts = ledger_open(m->ledger);
+    struct ledger_proc *procs = ledger_procs(m->ledger);
+
+    facts->state = books_state(m);
+    facts->generation = m->current->id;
+    facts->workers_wanted = m->plan.workers;
+    (void)snprintf(facts->build_id, sizeof(facts->build_id), "%s", m->current->image.build_id);
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        const struct worker_proc *w = &m->plan.procs[i];
+
+        procs[i] = (struct ledger_proc){.phase = w->phase,
+                                        .pid = (int32_t)w->pid,
+                                        .number = w->number,
+                                        .generation = w->generation,
+                                        .is_admin = plan_is_admin(&m->plan, w),
+                                        .started_ms = w->started_ms,
+                                        .ready_ms = w->ready_ms};
+    }
+    ledger_close(m->ledger);
+}
+
+void books_sample_listeners(struct master *m)
+{
+    struct listener_queue queues[LEDGER_LISTENERS];
+    bool is_known[LEDGER_LISTENERS];
+    const struct generation *g = m->current;
+    size_t count = g->listener_count < LEDGER_LISTENERS ? g->listener_count : LEDGER_LISTENERS;
+
+    if (!g->admin_listener)
+        return;
+    for (size_t i = 0; i < count; i++)
+        is_known[i] = listener_get_queue(g->listeners[i], &queues[i]) == 0;
+    struct ledger_facts *facts = ledger_open(m->ledger);
+    for (size_t i = 0; i < count; i++) {
+        struct ledger_listener *l = &facts->listeners[i];
+
+        (void)snprintf(l->name, sizeof(l->name), "%s", g->listeners[i]->name);
+        l->is_known = is_known[i];
+        l->queued = is_known[i] ? queues[i].length : 0;
+        l->limit = is_known[i] ? queues[i].limit : 0;
+    }
+    facts->listener_count = (uint32_t)count;
+    ledger_close(m->ledger);
+}
+
+static enum worker_end judge_end(const struct worker_proc *w, int status)
+{
+    bool by_us = w->phase == PROC_KILLING && !w->crashed;
+
+    if (w->failed_boot || (w->ready_ms == 0 && w->end == END_UNASKED))
+        return w->end == END_WITH_SERVER ? END_WITH_SERVER : END_BOOT;
+    if (w->crashed) /* it said so, and had some time to answer */
+        return WIFSIGNALED(status) ? END_CRASH : END_EXIT;
+    if (WIFSIGNALED(status) && !by_us)
+        return WTERMSIG(status) == SIGKILL ? END_KILLED : END_CRASH;
+    if (w->end != END_UNASKED)
+        return w->end;
+    return by_us ? END_CRASH : END_EXIT; /* killed for what it said */
+}
+
+void books_bury(struct master *m, const struct worker_proc *w, int status)
+{
+    if (plan_is_admin(&m->plan, w))
+        return;
+    struct slot *slot = scoreboard_slot(m->scoreboard, (unsigned)(w - m->plan.procs));
+    if (ledger_bury(m->ledger, slot) > 0 && !m->metrics_are_lost) {
+        log_warnx("The application has made more than %d counters and histograms: those of workers "
+                  "that end are lost",
+                  LEDGER_METRICS);
+        m->metrics_are_lost = true;
+    }
+    ledger_open(m->ledger)->ends[judge_end(w, status)]++;
+    ledger_close(m->ledger);
+}
+
+void books_note_reload(struct master *m, bool ok)
+{
+    struct ledger_facts *facts = ledger_open(m->ledger);
+
+    if (ok)
+        facts->reloads_done++;
+    else
+        facts->reloads_failed++;
+    ledger_close(m->ledger);
+}

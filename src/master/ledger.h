@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ledger - what only the master knows, in shared memory, for the admin process: the server's state,
+ * its processes, its sockets' queues, and the counts of the workers that have gone.
+ *
+ * The master alone writes. The admin process maps it read-only, so it answers whatever the master or
+ * a worker is doing; workers have no part in it. A writer makes the sequence odd, and even again
+ * when it is done: what a reader took while the sequence stayed the same, and even, is whole.
+ *
+ *   writer                                       reader
+ *   facts = ledger_open(l);                      do {
+ *   ... change *facts, ledger_procs(l) ...           if (!ledger_begin(l, &sequence)) fail
+ *   ledger_close(l);                                 ... copy ...
+ *                                                } while (!ledger_is_same(l, sequence));
+ */
+#ifndef GCORN_MASTER_LEDGER_H
+#define GCORN_MASTER_LEDGER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "system/scoreboard.h"
+
+struct error;
+struct ledger;
+
+enum server_state {
+    SERVER_STARTING, /* no worker has been READY yet */
+    SERVER_SERVING,
+    SERVER_RELOADING, /* and serving */
+    SERVER_DRAINING,  /* TERM came, and drain_delay runs */
+    SERVER_STOPPING,
+    SERVER_STATES,
+};
+
+/* Why a worker came to its end. */
+enum worker_end {
+    END_UNASKED, /* nobody told it to; its status says why */
+    END_WITH_SERVER,
+    END_NOT_WANTED, /* one too many */
+    END_BOOT,       /* it did not */
+    END_CRASH,      /* a signal of its own making, or it talked nonsense */
+    END_EXIT,
+    END_KILLED, /* SIGKILL from somebody else: a person, or the kernel out of memory */
+    END_TIMEOUT,
+    END_SILENT,
+    END_MAX_REQUESTS,
+    END_MAX_MEMORY,
+    END_SIGTERM, /* a person's */
+    END_RELOAD,
+    WORKER_ENDS,
+};
+enum { END_FIRST_RESTART = END_BOOT }; /* from here on: another is started for it */
+
+enum { LEDGER_LISTENERS = 64, LEDGER_METRICS = 256 };
+
+struct ledger_listener {
+    char name[128];
+    bool is_known; /* the kernel tells */
+    uint32_t queued;
+    uint32_t limit;
+};
+
+/* A process, in the scoreboard's slot of the same place. */
+struct ledger_proc {
+    uint32_t phase; /* enum proc_phase */
+    int32_t pid;
+    uint32_t number;
+    uint32_t generation;
+    bool is_admin;
+    uint64_t started_ms;
+    uint64_t ready_ms; /* 0: has not said READY */
+};
+
+struct ledger_facts {
+    uint32_t state; /* enum server_state */
+    uint32_t generation;
+    uint32_t workers_wanted;
+    int64_t started_at; /* by the wall clock */
+    char build_id[64];
+    uint64_t ends[WORKER_ENDS];
+    uint64_t reloads_done;
+    uint64_t reloads_failed;
+    uint32_t listener_count;
+    struct ledger_listener listeners[LEDGER_LISTENERS];
+
+    /* Of the workers that have gone; with those of the living: of all there ever were. */
+    struct slot_counts gone;
+    uint32_t metric_count;
+    struct slot_metric metrics[LEDGER_METRICS];
+};
+
+/* For so many processes. NULL with err filled. */
+struct ledger *ledger_new(unsigned places, struct error *err);
+
+/* Unmaps it, in this process; NULL is allowed. */
+void ledger_free(struct ledger *l);
+
+/* In the admin process: nothing in it can be written any more. 0, or -1 with errno. */
+int ledger_protect(struct ledger *l);
+
+/* Writing; brief, and not nested. */
+struct ledger_facts *ledger_open(struct ledger *l);
+void ledger_close(struct ledger *l);
+
+/* A worker has gone: its counts are added to those of the gone, and its slot is empty, in one step:
+ * a sum over the ledger and the slots neither falls nor counts anything twice. How many of the
+ * application's metrics found no room. */
+unsigned ledger_bury(struct ledger *l, struct slot *slot);
+
+/* Reading. False when the master is amid writing for so long that it has stopped there. */
+bool ledger_begin(const struct ledger *l, uint64_t *sequence);
+bool ledger_is_same(const struct ledger *l, uint64_t sequence);
+
+const struct ledger_facts *ledger_facts(const struct ledger *l);
+struct ledger_proc *ledger_procs(const struct ledger *l);
+unsigned ledger_places(const struct ledger *l);
+
+const char *server_state_name(enum server_state state);
+const char *worker_end_name(enum worker_end end);
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See snapshot.h. A worker's counts move to the ledger while the ledger is being written, so what is
+ * read between two equal sequences has them once, in the one place or in the other.
+ */
+#include "master/snapshot.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/strbuf.h"
+#include "base/util.h"
+#include "system/metric.h"
+#include "system/process.h"
+
+enum { TURNS = 100 };
+
+static uint64_t read_once(const uint64_t *field)
+{
+    return *(const volatile uint64_t *)field;
+}
+
+static void copy_facts(struct ledger_facts *to, const struct ledger_facts *from)
+{
+    memcpy(to, from, offsetof(struct ledger_facts, metrics));
+    if (to->metric_count > LEDGER_METRICS)
+        to->metric_count = LEDGER_METRICS; /* half written: this copy is thrown away */
+    memcpy(to->metrics, from->metrics, to->metric_count * sizeof(to->metrics[0]));
+}
+
+static void add_worker(struct snapshot *s, const struct ledger_proc *proc, const struct slot *slot)
+{
+    s->workers[s->worker_count++] = (struct snapshot_worker){
+        .number = proc->number,
+        .pid = proc->pid,
+        .phase = (enum proc_phase)proc->phase,
+        .ready_ms = proc->ready_ms,
+        .call_started_ms = atomic_load(&slot->call_started_ms),
+        .loop_ms = atomic_load(&slot->loop_ms),
+        .in_flight = read_once(&slot->in_flight),
+        .connections_open = read_once(&slot->connections_open),
+    };
+    slot_counts_add(&s->counts, &slot->counts);
+    (void)metrics_sum(s->metrics, &s->metric_count, SNAPSHOT_METRICS, slot, METRICS_ALL);
+}
+
+static void copy_all(struct snapshot *s, const struct ledger *ledger,
+                     struct scoreboard *scoreboard)
+{
+    const struct ledger_proc *procs = ledger_procs(ledger);
+
+    copy_facts(s->facts, ledger_facts(ledger));
+    s->counts = s->facts->gone;
+    s->worker_count = 0;
+    s->metric_count = 0;
+    (void)metrics_sum_table(s->metrics, &s->metric_count, SNAPSHOT_METRICS, s->facts->metrics,
+                            s->facts->metric_count);
+    for (unsigned i = 0; i < ledger_places(ledger); i++) {
+        if (procs[i].phase != PROC_EMPTY && !procs[i].is_admin)
+            add_worker(s, &procs[i], scoreboard_slot(scoreboard, i));
+    }
+}
+
+int snapshot_take(struct snapshot *s, const struct ledger *ledger, struct scoreboard *scoreboard)
+{
+    uint64_t sequence;
+
+    *s = (struct snapshot){.facts = xmalloc(sizeof(*s->facts)),
+                           .workers = xcalloc(ledger_places(ledger), sizeof(*s->workers)),
+                           .metrics = xmalloc(SNAPSHOT_METRICS * sizeof(*s->metrics))};
+    for (int i = 0; i < TURNS && ledger_begin(ledger, &sequence); i++) {
+        copy_all(s, ledger, scoreboard);
+        if (ledger_is_same(ledger, sequence))
+            return 0;
+    }
+    snapshot_release(s);
+    return -1;
+}
+
+void snapshot_release(struct snapshot *s)
+{
+    free(s->facts);
+    free(s->workers);
+    free(s->metrics);
+    *s = (struct snapshot){0};
+}
+
+void snapshot_add_usage(struct snapshot *s)
+{
+    for (unsigned i = 0; i < s->worker_count; i++) {
+        struct snapshot_worker *w = &s->workers[i];
+
+        if (process_resident_memory(w->pid, &w->rss_bytes) < 0)
+            w->rss_bytes = 0;
+        if (process_cpu_us(w->pid, &w->cpu_us) < 0)
+            w->cpu_us = 0;
+    }
+}
+
+/* ---- readiness --------------------------------------------------------------------------- */
+
+static bool can_serve(const struct snapshot_worker *w, uint64_t fresh_ms, uint64_t now_ms)
+{
+    uint64_t since = w->loop_ms > w->ready_ms ? w->loop_ms : w->ready_ms;
+
+    if (w->call_started_ms != 0)
+        since = w->call_started_ms;
+    return w->phase == PROC_READY && (now_ms <= since || now_ms - since <= fresh_ms);
+}
+
+bool snapshot_is_ready(const struct snapshot *s, unsigned needed, uint64_t fresh_ms,
+                       uint64_t now_ms, struct strbuf *why)
+{
+    unsigned fresh = 0;
+    size_t before = why->len;
+
+    for (unsigned i = 0; i < s->worker_count; i++)
+        fresh += can_serve(&s->workers[i], fresh_ms, now_ms);
+    if (s->facts->state == SERVER_STARTING)
+        strbuf_addstr(why, "starting: no worker has been ready yet\n");
+    if (s->facts->state == SERVER_DRAINING || s->facts->state == SERVER_STOPPING)
+        strbuf_addf(why, "%s\n", server_state_name((enum server_state)s->facts->state));
+    if (fresh < needed)
+        strbuf_addf(why, "%u of %u workers can serve, and %u should\n", fresh, s->worker_count,
+                    needed);
+    return why->len == before;
+}

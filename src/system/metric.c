@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See metric.h.
+ */
+#include "system/metric.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/util.h"
+
+/* ---- names ------------------------------------------------------------------------------- */
+
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+
+/* A colon may stand in the name of a metric, not in a label's. */
+static const char *skip_name(const char *p, bool with_colons)
+{
+    const char *start = p;
+
+    while (is_letter(*p) || (with_colons && *p == ':') || (p > start && *p >= '0' && *p <= '9'))
+        p++;
+    return p > start ? p : NULL;
+}
+
+/* One character of UTF-8 that is no control; NULL when it is none. */
+static const char *skip_char(const char *p)
+{
+    const unsigned char *s = (const unsigned char *)p;
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+
+    if (s[0] < 0x20 || n == 0 || s[0] > 0xf4)
+        return NULL;
+    uint32_t code = n == 1 ? s[0] : s[0] & (0xffu >> (n + 1));
+    for (size_t i = 1; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return NULL;
+        code = code << 6 | (s[i] & 0x3f);
+    }
+    return code >= least[n] && code <= 0x10ffff && code >> 11 != 0x1b ? p + n : NULL;
+}
+
+/* A label's value with its quotes; NULL when it is none. */
+static const char *skip_value(const char *p)
+{
+    if (*p++ != '"')
+        return NULL;
+    while (p && *p != '"') {
+        if (*p == '\\' && p[1] != '\\' && p[1] != '"' && p[1] != 'n')
+            return NULL;
+        p = *p == '\\' ? p + 2 : skip_char(p);
+    }
+    return p ? p + 1 : NULL;
+}
+
+/* label="value"; NULL when it is none. */
+static const char *skip_label(const char *p, enum slot_metric_type type)
+{
+    const char *name = p;
+
+    p = skip_name(p, false);
+    if (!p || *p != '=')
+        return NULL;
+    if (type == SLOT_HISTOGRAM && p - name == 2 && memcmp(name, "le", 2) == 0)
+        return NULL;
+    return skip_value(p + 1);
+}
+
+bool metric_name_is_valid(const char *name, enum slot_metric_type type)
+{
+    const char *p = skip_name(name, true);
+
+    if (!p || strncmp(name, "gcorn_", 6) == 0)
+        return false;
+    if (*p == '\0')
+        return true;
+    if (*p != '{')
+        return false;
+    do
+        p = skip_label(p + 1, type);
+    while (p && *p == ',');
+    return p && p[0] == '}' && p[1] == '\0';
+}
+
+bool metric_bounds_are_valid(const double *bounds, size_t count)
+{
+    if (count > SLOT_METRIC_BOUNDS)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(bounds[i]) || (i > 0 && bounds[i] <= bounds[i - 1]))
+            return false;
+    }
+    return true;
+}
+
+/* ---- sums -------------------------------------------------------------------------------- */
+
+bool metric_read(const struct slot_metric *from, struct slot_metric *to)
+{
+    const volatile struct slot_metric *f = from; /* its writer may be at work */
+
+    memset(to, 0, sizeof(*to));
+    (void)slot_get_text(from->name, sizeof(from->name), to->name, sizeof(to->name));
+    (void)slot_get_text(from->help, sizeof(from->help), to->help, sizeof(to->help));
+    to->type = f->type;
+    to->bound_count = f->bound_count;
+    if (to->type > SLOT_HISTOGRAM || to->bound_count > SLOT_METRIC_BOUNDS ||
+        !metric_name_is_valid(to->name, (enum slot_metric_type)to->type))
+        return false;
+    atomic_store(&to->value, atomic_load(&from->value));
+    if (to->type != SLOT_HISTOGRAM)
+        return true;
+    for (size_t i = 0; i < to->bound_count; i++)
+        to->bounds[i] = f->bounds[i];
+    for (size_t i = 0; i <= to->bound_count; i++)
+        atomic_store(&to->buckets[i], atomic_load(&from->buckets[i]));
+    return metric_bounds_are_valid(to->bounds, to->bound_count);
+}
+
+bool metric_is_same(const struct slot_metric *a, const struct slot_metric *b)
+{
+    return a->type == b->type && a->bound_count == b->bound_count &&
+           strcmp(a->name, b->name) == 0 &&
+           memcmp(a->bounds, b->bounds, a->bound_count * sizeof(a->bounds[0])) == 0;
+}
+
+static void add(struct slot_metric *to, const struct slot_metric *from)
+{
+    atomic_store(&to->value, atomic_load(&to->value) + atomic_load(&from->value));
+    for (size_t i = 0; i < ARRAY_LEN(to->buckets); i++)
+        atomic_store(&to->buckets[i], atomic_load(&to->buckets[i]) + atomic_load(&from->buckets[i]));
+}
+
+/* The sum of the same metric, 0 if it is new; NULL when there is no room. */
+static struct slot_metric *find_sum(struct slot_metric *table, uint32_t *count, uint32_t room,
+                                    const struct slot_metric *metric)
+{
+    for (uint32_t i = 0; i < *count; i++) {
+        if (metric_is_same(&table[i], metric))
+            return &table[i];
+    }
+    if (*count == room)
+        return NULL;
+    struct slot_metric *sum = &table[(*count)++];
+    memset(sum, 0, sizeof(*sum));
+    memcpy(sum->name, metric->name, sizeof(sum->name));
+    memcpy(sum->help, metric->help, sizeof(sum->help));
+    memcpy(sum->bounds, metric->bounds, sizeof(sum->bounds));
+    sum->type = metric->type;
+    sum->bound_count = metric->bound_count;
+    return sum;
+}
+
+static unsigned add_to_table(struct slot_metric *table, uint32_t *count, uint32_t room,
+                             const struct slot_metric *metric)
+{
+    struct slot_metric *sum = find_sum(table, count, room, metric);
+
+    if (!sum)
+        return 1;
+    add(sum, metric);
+    return 0;
+}
+
+unsigned metrics_sum(struct slot_metric *table, uint32_t *count, uint32_t room,
+                     const struct slot *from, enum metric_filter filter)
+{
+    uint32_t in_slot = atomic_load_explicit(&from->metric_count, memory_order_acquire);
+    unsigned lost = 0;
+
+    for (uint32_t i = 0; i < in_slot && i < SLOT_METRICS; i++) {
+        struct slot_metric metric;
+
+        if (!metric_read(&from->metrics[i], &metric) ||
+            (filter == METRICS_THAT_GROW && metric.type == SLOT_GAUGE))
+            continue;
+        lost += add_to_table(table, count, room, &metric);
+    }
+    return lost;
+}
+
+unsigned metrics_sum_table(struct slot_metric *table, uint32_t *count, uint32_t room,
+                           const struct slot_metric *from, uint32_t from_count)
+{
+    unsigned lost = 0;
+
+    for (uint32_t i = 0; i < from_count; i++)
+        lost += add_to_table(table, count, room, &from[i]);
+    return lost;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * metric - the application's own numbers as they lie in slots: which are valid, and their sums. A
+ * slot is untrusted: what is read from it here is a copy, checked, each number read once.
+ */
+#ifndef GCORN_SYSTEM_METRIC_H
+#define GCORN_SYSTEM_METRIC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "system/scoreboard.h"
+
+/* Is it a name of Prometheus' text format, with labels or without: name or name{label="value",...}?
+ * Values are UTF-8, and escaped as the format wants it. The prefix gcorn_ is ours, and the label le
+ * of a histogram is the histogram's. */
+bool metric_name_is_valid(const char *name, enum slot_metric_type type);
+
+/* Finite, rising, not too many? */
+bool metric_bounds_are_valid(const double *bounds, size_t count);
+
+/* Copies a metric out of a slot. False when it is not valid. */
+bool metric_read(const struct slot_metric *from, struct slot_metric *to);
+
+/* Has it the same name, kind and bounds? Then one can be added to the other. */
+bool metric_is_same(const struct slot_metric *a, const struct slot_metric *b);
+
+enum metric_filter { METRICS_ALL, METRICS_THAT_GROW };
+
+/* Adds what a slot holds to a table of sums with room for `room` metrics, *count of them used: to
+ * the same metric there, or as a new one at the end. THAT_GROW: without gauges. How many found no
+ * room. */
+unsigned metrics_sum(struct slot_metric *table, uint32_t *count, uint32_t room,
+                     const struct slot *from, enum metric_filter filter);
+
+/* The same from another table of sums. */
+unsigned metrics_sum_table(struct slot_metric *table, uint32_t *count, uint32_t room,
+                           const struct slot_metric *from, uint32_t from_count);
+
+#endif

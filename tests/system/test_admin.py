@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: MIT
+"""The admin process: /livez, /readyz, /metrics, whatever the workers do."""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from server import PATIENCE, SLOWER, Client, Process, wait_for
+
+
+def admin_of(server):
+    """Where the newest admin process answers."""
+    name = re.findall(r"Admin process at: (\S+)$", server.log(), re.M)[-1]
+    if name.startswith("unix:"):
+        return str(server.dir / name[5:])
+    host, port = re.fullmatch(r"http://(.*):(\d+)", name).groups()
+    return host, int(port)
+
+
+def ask(server, path, **options):
+    with Client(admin_of(server)) as client:
+        return client.get(path, **options)
+
+
+def samples_of(text):
+    """{sample with its labels: number}; anything that is not the format is a failure."""
+    samples, types = {}, {}
+    assert text.endswith("\n")
+    for line in text.splitlines():
+        comment = re.fullmatch(r"# (HELP|TYPE) ([a-zA-Z_:][a-zA-Z0-9_:]*) (.*)", line)
+        if comment:
+            if comment[1] == "TYPE":
+                assert comment[2] not in types, f"{comment[2]} has two types"
+                types[comment[2]] = comment[3]
+                family = comment[2]
+            continue
+        found = re.fullmatch(r'([a-zA-Z_:][a-zA-Z0-9_:]*)((?:\{[a-z_]+="[^"]*"(?:,[a-z_]+="[^"]*")*\})?)'
+                             r" (\S+)", line)
+        assert found, f"line {line!r}"
+        name = re.sub("_(bucket|sum|count)$", "", found[1]) if types[family] == "histogram" else found[1]
+        assert name == family, f"{line!r} stands in the family {family}"
+        assert found[1] + found[2] not in samples, f"{line!r} is there twice"
+        samples[found[1] + found[2]] = float(found[3])
+    return samples
+
+
+def metrics(server):
+    answer = ask(server, "/metrics")
+    assert answer.status == 200
+    assert answer.header("Content-Type") == "text/plain; version=0.0.4; charset=utf-8"
+    return samples_of(answer.text)
+
+
+def answers(samples):
+    return sum(value for key, value in samples.items() if key.startswith("gcorn_requests_total{"))
+
+
+def admin_pid(server):
+    pids = [p.pid for p in server.workers if p.title.startswith("gcorn: admin")]
+    return pids[0] if len(pids) == 1 else None
+
+
+def worker_pids(server):
+    return {p.pid for p in server.workers if p.title.startswith("gcorn: worker") and p.is_ready_worker}
+
+
+@pytest.fixture
+def start(gcorn):
+    def start_with_admin(app="hello", *args, workers=2, bind="127.0.0.1:0", **options):
+        return gcorn(app, "-w", workers, "--admin-bind", bind, *args, ready=workers + 1, **options)
+    return start_with_admin
+
+
+def test_endpoints(start):
+    server = start()
+    assert ask(server, "/livez").text == "alive\n"
+    ready = ask(server, "/readyz")
+    assert (ready.status, ready.text) == (200, "ready\n")
+    assert ask(server, "/livez?x=1").status == 200
+    assert ask(server, "/").status == 404
+    for method in ("POST", "DELETE"):
+        refused = ask(server, "/metrics", method=method, fields="Content-Length: 0\r\n")
+        assert (refused.status, refused.header("Allow")) == (405, "GET, HEAD")
+    head = ask(server, "/readyz", method="HEAD")
+    assert (head.status, head.header("Content-Length")) == (200, "6")
+
+
+def test_on_a_unix_socket(start, tmp_path):
+    server = start(bind="unix:admin.sock")
+    assert ask(server, "/livez").status == 200
+    assert server.stop() == 0
+    assert not (tmp_path / "admin.sock").exists()
+
+
+def test_without_it_there_is_none(gcorn):
+    server = gcorn("hello")
+    assert "dmin process" not in server.log() and admin_pid(server) is None
+
+
+@pytest.mark.parametrize("args, message", [
+    (("--admin-bind", "nowhere:99999"), "admin_bind: .*no valid port"),
+    (("--admin-bind", "127.0.0.1:8123", "-b", "127.0.0.1:8123"), "admin_bind: the workers listen at"),
+    (("--ready-workers", "3"), "ready_workers: 3 are more than there are workers"),
+])
+def test_settings_are_checked(gcorn, args, message):
+    server = gcorn("hello", "-w", "2", *args, bare=True, ready=0)
+    assert server.wait_exit() == 2
+    assert re.search(message, server.log())
+
+
+def test_it_is_no_worker(start, tmp_path):
+    """Neither the application, nor its sockets, nor its access log; no worker has its socket."""
+    server = start("hello", "--access-logfile", "access", "--control-socket", "ctl",
+                   "--max-requests", "3", "--env", "SECRET=1")
+    pid = admin_pid(server)
+    for _ in range(10):
+        assert ask(server, "/metrics").status == 200
+    assert admin_pid(server) == pid
+    assert (tmp_path / "access").read_text() == ""
+    maps = open(f"/proc/{pid}/maps").read()
+    assert "hello" not in maps
+    assert b"SECRET" not in open(f"/proc/{pid}/environ", "rb").read()
+    assert metrics(server)['gcorn_workers{state="idle"}'] == 2
+    status = subprocess.run([os.path.join(os.path.dirname(server.command[0]), "gcornctl"), "-s", "ctl",
+                             "--json", "status"], cwd=tmp_path, capture_output=True, text=True,
+                            check=True, timeout=PATIENCE).stdout
+    assert str(pid) not in re.findall(r'"pid": (\d+)', status)
+
+    def inodes(of, port):
+        lines = [line.split() for line in open(f"/proc/{of}/net/tcp").readlines()[1:]]
+        listening = {x[9] for x in lines if x[3] == "0A" and int(x[1].split(":")[1], 16) == port}
+        links = [os.readlink(f"/proc/{of}/fd/{fd}") for fd in os.listdir(f"/proc/{of}/fd")]
+        return {i for i in listening if f"socket:[{i}]" in links}
+    port = admin_of(server)[1]
+    assert inodes(pid, port) and not inodes(pid, server.port)
+    for worker in worker_pids(server):
+        assert inodes(worker, server.port) and not inodes(worker, port)
+
+
+def test_counts(start):
+    server = start("faulty")
+    with server.connect() as client:
+        for path in ("/", "/", "/nothing"):
+            client.get(path)
+        now = metrics(server)
+        assert now["gcorn_connections_open"] == 1
+    assert now['gcorn_requests_total{code="200"}'] == 2
+    assert now['gcorn_requests_total{code="404"}'] == 1
+    assert now["gcorn_request_seconds_count"] == 3
+    assert now['gcorn_request_seconds_bucket{le="+Inf"}'] == 3
+    assert now["gcorn_queue_seconds_count"] == 3
+    assert now["gcorn_connections_total"] == 1
+    assert now["gcorn_requests_in_flight"] == 0
+    assert now["gcorn_sent_bytes_total"] > now["gcorn_received_bytes_total"] > 0
+    assert now['gcorn_worker_resident_memory_bytes{worker="1"}'] > 100000
+    assert now['gcorn_worker_cpu_seconds_total{worker="0"}'] > 0
+    assert abs(now["gcorn_start_time_seconds"] - time.time()) < 60 * SLOWER
+    listener = f'{{listener="http://127.0.0.1:{server.port}"}}'
+    wait_for(lambda: metrics(server).get("gcorn_listen_backlog_limit" + listener), "a sampled queue")
+
+
+def test_backlog_of_both_families(start, tmp_path):
+    """Connections that no worker takes: it hangs."""
+    server = start("faulty", "-b", "unix:app.sock", "--timeout", "0", workers=1)
+    server.connect((tmp_path / "app.sock").as_posix()).send("GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_for(lambda: metrics(server)['gcorn_workers{state="busy"}'], "the call")
+    tcp = ("127.0.0.1", int(re.search(r"Listening at: http://127.0.0.1:(\d+)", server.log())[1]))
+    for address in [tcp] * 3 + [(tmp_path / "app.sock").as_posix()] * 2:
+        server.connect(address)
+    wait_for(lambda: metrics(server).get(f'gcorn_listen_backlog{{listener="http://127.0.0.1:{tcp[1]}"}}') == 3,
+             "three in the queue")
+    wait_for(lambda: metrics(server).get('gcorn_listen_backlog{listener="unix:app.sock"}') == 2,
+             "two in the unix socket's")
+    server.kill(signal.SIGINT)
+
+
+def test_promtool(start, app, tmp_path):
+    promtool = shutil.which("promtool") or os.environ.get("PROMTOOL")
+    if not promtool:
+        pytest.skip("no promtool: it comes with prometheus, of 100 MB; samples_of parses too")
+    server = start(f"{app('metered')}:handler")
+    for _ in range(4):
+        server.get()
+    text = ask(server, "/metrics").text
+    result = subprocess.run([promtool, "check", "metrics"], input=text, text=True, capture_output=True,
+                            check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_metrics_of_the_application(start, app):
+    """Summed over workers, and over those that have gone."""
+    server = start(f"{app('metered')}:handler")
+    for count in range(1, 7):
+        server.get("/?size=3")
+        now = metrics(server)
+        assert now['visits_total{kind="get"}'] == count
+        assert now['visit_bytes_bucket{le="1"}'] == 0 and now['visit_bytes_bucket{le="10"}'] == count
+        assert now["visit_bytes_sum"] == 3 * count
+        assert now["visitors"] == 2  # a gauge of 1 in each worker
+        victim = sorted(worker_pids(server))[count % 2]
+        os.kill(victim, signal.SIGKILL)
+        wait_for(lambda: victim not in worker_pids(server) and len(worker_pids(server)) == 2,
+                 "another worker")
+
+
+@pytest.mark.parametrize("path", ["/spin", "/hang"])
+def test_while_all_workers_are_held(start, path):
+    server = start("faulty", "--timeout", "0", "--ready-fresh", "2s", "--graceful-timeout", "1s",
+                   workers=5)
+    for count in range(1, 6):
+        server.connect().send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: metrics(server)['gcorn_workers{state="busy"}'] >= count, "the call")
+    times = []
+    for _ in range(20):
+        begin = time.monotonic()
+        assert ask(server, "/metrics").status == 200
+        times.append(time.monotonic() - begin)
+    assert sorted(times)[10] < 0.25 * SLOWER, times
+    wait_for(lambda: ask(server, "/readyz").status == 503, "the workers to be stale")
+    assert ask(server, "/readyz").text == "0 of 5 workers can serve, and 1 should\n"
+    assert ask(server, "/livez").status == 200
+    server.kill(signal.SIGINT)
+
+
+def test_not_ready_before_and_after(gcorn, app):
+    """503 while no worker is there yet, and from the TERM on; the admin process leaves last."""
+    server = gcorn(f"{app('hooks', '-DSTUCK')}:handler", "-w", "1", "--admin-bind", "127.0.0.1:0", ready=0)
+    server.wait_log("Booting admin")
+    assert "starting: no worker has been ready yet" in ask(server, "/readyz").text
+    assert ask(server, "/livez").status == 200
+    server.kill(signal.SIGINT)
+    assert server.wait_exit() == 0
+
+
+def test_draining(start, probe, tmp_path):
+    server = start(probe, "--drain-delay", "1h")
+    held = server.connect().send("GET /hold?name=one HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_for((tmp_path / "one.running").exists, "the call")
+    server.kill(signal.SIGTERM)
+    wait_for(lambda: ask(server, "/readyz").status == 503, "the drain")
+    assert ask(server, "/readyz").text == "draining\n"
+    server.kill(signal.SIGTERM)
+    wait_for(lambda: ask(server, "/readyz").text.startswith("stopping\n"), "the stop")
+    assert ask(server, "/livez").status == 200
+    (tmp_path / "one.go").touch()
+    assert held.response().status == 200
+    assert server.wait_exit() == 0
+
+
+def test_ready_workers(start):
+    server = start("hello", "--ready-workers", "2")
+    wait_for(lambda: ask(server, "/readyz").status == 200, "both")
+    victim = sorted(worker_pids(server))[0]
+    os.kill(victim, signal.SIGSTOP)
+    wait_for(lambda: ask(server, "/readyz").status == 503, "the silence to be noticed")
+    os.kill(victim, signal.SIGCONT)
+    wait_for(lambda: ask(server, "/readyz").status == 200, "it to be back")
+
+
+def test_it_is_supervised(start):
+    server = start()
+    first = admin_pid(server)
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: admin_pid(server) not in (None, first), "another")
+    wait_for(lambda: ask(server, "/readyz").status == 200, "it to answer")
+    now = metrics(server)
+    assert now['gcorn_worker_restarts_total{reason="killed"}'] == 0  # it is no worker
+
+
+def test_reload_moves_it(start, tmp_path):
+    settings = tmp_path / "gunicorn-c.yaml"
+    settings.write_text("workers: 2\n")
+    server = start(workers=2)
+    first, address = admin_pid(server), admin_of(server)
+    server.kill(signal.SIGHUP)
+    wait_for(lambda: metrics(server)['gcorn_reloads_total{result="ok"}'] == 1, "the reload")
+    assert admin_of(server) == address
+    wait_for(lambda: admin_pid(server) not in (None, first), "the new one alone")
+    now = metrics(server)
+    assert now["gcorn_generation"] == 2
+    wait_for(lambda: metrics(server)['gcorn_worker_restarts_total{reason="reload"}'] == 2, "both")
+    settings.write_text("workers: [\n")
+    server.kill(signal.SIGHUP)
+    wait_for(lambda: metrics(server)['gcorn_reloads_total{result="failed"}'] == 1, "the failure")
+    assert ask(server, "/readyz").status == 200
+
+
+def test_reasons(start):
+    server = start("faulty", "--timeout", "500ms", "--max-requests", "4", workers=1)
+
+    def restarts(reason):
+        return metrics(server)[f'gcorn_worker_restarts_total{{reason="{reason}"}}']
+
+    def happens(reason, what):
+        before = worker_pids(server)
+        what()
+        wait_for(lambda: restarts(reason) == 1, reason)
+        wait_for(lambda: len(worker_pids(server) - before) == 1 and len(worker_pids(server)) == 1,
+                 "the next worker")
+
+    def send(path):
+        server.connect().send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    happens("crash", lambda: send("/segv"))
+    happens("exit", lambda: send("/_exit"))
+    happens("timeout", lambda: send("/hang"))
+    happens("killed", lambda: os.kill(*worker_pids(server), signal.SIGKILL))
+    happens("sigterm", lambda: os.kill(*worker_pids(server), signal.SIGTERM))
+    happens("max_requests", lambda: [server.get() for _ in range(4)])
+
+
+class Load(threading.Thread):
+    """Requests, one after the other: how many were answered, and how many not."""
+
+    def __init__(self, address):
+        super().__init__()
+        self.address, self.answered, self.lost, self.over = address, 0, 0, False
+        self.start()
+
+    def run(self):
+        while not self.over:
+            try:
+                with Client(self.address) as client:
+                    while not self.over:
+                        closes = client.get().closes
+                        self.answered += 1
+                        if closes:
+                            break
+            except (AssertionError, OSError):
+                self.lost += 1
+
+
+KILLS, RELOADS = (100, 20) if os.environ.get("GCORN_LONG") else (8, 3)
+
+
+def test_no_answer_is_lost_or_counted_twice(start):
+    """Over kills and reloads under load; GCORN_LONG=1 for 100 and 20."""
+    server = start("hello", "--keepalive-drain", "200ms", "--graceful-timeout", "5s")
+    load = [Load(server.address) for _ in range(2)]
+    last, kills = 0, 0
+
+    def look():
+        nonlocal last
+        now = answers(metrics(server))
+        assert now >= last, "the sum fell"
+        last = now
+        return now
+
+    for i in range(KILLS):
+        seen = look()
+        wait_for(lambda s=seen: look() > s + 20, "requests to be answered")
+        victim = min(wait_for(lambda: worker_pids(server), "a worker"))
+        os.kill(victim, signal.SIGKILL)
+        kills += 1
+        wait_for(lambda v=victim: look() and not Process(v).is_alive, "its end")
+        if i % (KILLS // RELOADS) == 0 and i // (KILLS // RELOADS) < RELOADS:
+            done = metrics(server)['gcorn_reloads_total{result="ok"}']
+            server.kill(signal.SIGHUP)
+            wait_for(lambda d=done: look() and metrics(server)['gcorn_reloads_total{result="ok"}'] > d,
+                     "the reload")
+    for thread in load:
+        thread.over = True
+    for thread in load:
+        thread.join(PATIENCE)
+    answered, lost = sum(t.answered for t in load), sum(t.lost for t in load)
+    # whoever was killed between sending and counting had at most one request a kill
+    wait_for(lambda: answered - kills <= look() <= answered + lost, f"{answered} answers, {lost} lost")
+    assert metrics(server)['gcorn_worker_restarts_total{reason="killed"}'] >= kills

@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The ledger, what is read out of it with the slots, and how that is shown: counts of workers that
+ * go are there exactly once, a writer is noticed, readiness, the text for Prometheus.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdatomic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/strbuf.h"
+#include "base/util.h"
+#include "gcorn.h"
+#include "master/ledger.h"
+#include "master/prometheus.h"
+#include "master/snapshot.h"
+#include "system/metric.h"
+#include "worker/metrics.h"
+
+enum { PLACES = 4, NOW = 100000, FRESH = 5000 };
+
+static struct ledger *ledger;
+static struct scoreboard *scoreboard;
+static struct strbuf text;
+
+static int setup(void **state)
+{
+    struct error err;
+
+    (void)state;
+    ledger = ledger_new(PLACES, &err);
+    scoreboard = scoreboard_new(PLACES, &err);
+    return ledger && scoreboard ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    ledger_free(ledger);
+    scoreboard_free(scoreboard);
+    strbuf_release(&text);
+    metrics_init(NULL);
+    return 0;
+}
+
+static void set_proc(unsigned place, enum proc_phase phase, unsigned number, bool is_admin)
+{
+    (void)ledger_open(ledger);
+    ledger_procs(ledger)[place] = (struct ledger_proc){
+        .phase = phase, .pid = getpid(), .number = number, .is_admin = is_admin, .ready_ms = 1};
+    ledger_close(ledger);
+}
+
+static void set_state(enum server_state state)
+{
+    ledger_open(ledger)->state = state;
+    ledger_close(ledger);
+}
+
+/* What /metrics would say now. */
+static const char *shown(void)
+{
+    struct snapshot s;
+
+    strbuf_reset(&text);
+    assert_int_equal(snapshot_take(&s, ledger, scoreboard), 0);
+    prometheus_add(&text, &s);
+    snapshot_release(&s);
+    return text.data;
+}
+
+/* A whole line of it. */
+static void expect_line(const char *line)
+{
+    char *wanted = xasprintf("\n%s\n", line);
+
+    if (!strstr(shown(), wanted))
+        fail_msg("no line '%s' in:\n%s", line, text.data);
+    free(wanted);
+}
+
+/* ---- counting once ----------------------------------------------------------------------- */
+
+static void test_gone_counts_once(void **state)
+{
+    struct slot *slot = scoreboard_slot(scoreboard, 1);
+
+    (void)state;
+    set_proc(1, PROC_READY, 0, false);
+    slot->counts.by_status[200 - SLOT_STATUS_MIN] = 7;
+    slot->counts.connections = 3;
+    expect_line("gcorn_requests_total{code=\"200\"} 7");
+    assert_int_equal(ledger_bury(ledger, slot), 0);
+    expect_line("gcorn_requests_total{code=\"200\"} 7"); /* its place is still said to be taken */
+    set_proc(1, PROC_EMPTY, 0, false);
+    expect_line("gcorn_requests_total{code=\"200\"} 7");
+    set_proc(1, PROC_READY, 0, false);
+    slot->counts.by_status[200 - SLOT_STATUS_MIN] = 5; /* of the next worker */
+    expect_line("gcorn_requests_total{code=\"200\"} 12");
+    expect_line("gcorn_connections_total 3");
+}
+
+static void test_admin_is_no_worker(void **state)
+{
+    (void)state;
+    set_proc(0, PROC_READY, 0, false);
+    set_proc(1, PROC_READY, PLACES, true);
+    scoreboard_slot(scoreboard, 1)->counts.connections = 9;
+    expect_line("gcorn_workers{state=\"idle\"} 1");
+    expect_line("gcorn_connections_total 0");
+}
+
+/* Counters and histograms stay, gauges go with their worker. */
+static void test_metrics_of_the_gone(void **state)
+{
+    static const double bounds[] = {0.1, 1};
+    struct slot *slot = scoreboard_slot(scoreboard, 0);
+
+    (void)state;
+    set_proc(0, PROC_READY, 0, false);
+    for (int worker = 1; worker <= 2; worker++) {
+        metrics_init(slot);
+        gcorn_metric_add(gcorn_counter("orders_total{kind=\"book\"}", "Orders."), 2);
+        gcorn_metric_set(gcorn_gauge("pending", "Waiting."), 5);
+        struct gcorn_metric *h = gcorn_histogram("lat{route=\"/a\"}", "Latency.", bounds, 2);
+        gcorn_metric_observe(h, 0.1);
+        gcorn_metric_observe(h, 0.5);
+        gcorn_metric_observe(h, 3);
+        expect_line("pending 5");
+        expect_line(worker == 1 ? "orders_total{kind=\"book\"} 2" : "orders_total{kind=\"book\"} 4");
+        assert_int_equal(ledger_bury(ledger, slot), 0);
+        assert_null(strstr(shown(), "pending"));
+    }
+    expect_line("# HELP orders_total Orders.");
+    expect_line("# TYPE orders_total counter");
+    expect_line("orders_total{kind=\"book\"} 4");
+    expect_line("# TYPE lat histogram");
+    expect_line("lat_bucket{route=\"/a\",le=\"0.1\"} 2");
+    expect_line("lat_bucket{route=\"/a\",le=\"1\"} 4");
+    expect_line("lat_bucket{route=\"/a\",le=\"+Inf\"} 6");
+    expect_line("lat_sum{route=\"/a\"} 7.2");
+    expect_line("lat_count{route=\"/a\"} 6");
+}
+
+static void test_metrics_without_room(void **state)
+{
+    struct slot *slot = scoreboard_slot(scoreboard, 0);
+    unsigned made = 0, lost = 0;
+
+    (void)state;
+    for (int worker = 0; worker < LEDGER_METRICS / SLOT_METRICS + 1; worker++) {
+        metrics_init(slot);
+        for (int i = 0; i < SLOT_METRICS; i++) {
+            char name[32];
+
+            (void)snprintf(name, sizeof(name), "n%u_total", made++);
+            assert_non_null(gcorn_counter(name, ""));
+        }
+        lost += ledger_bury(ledger, slot);
+    }
+    assert_int_equal(lost, SLOT_METRICS);
+    assert_int_equal(ledger_facts(ledger)->metric_count, LEDGER_METRICS);
+}
+
+/* ---- reading while it is written --------------------------------------------------------- */
+
+static void test_writer_is_noticed(void **state)
+{
+    uint64_t sequence;
+    struct snapshot s;
+
+    (void)state;
+    assert_true(ledger_begin(ledger, &sequence));
+    assert_true(ledger_is_same(ledger, sequence));
+    (void)ledger_open(ledger);
+    assert_false(ledger_is_same(ledger, sequence));
+    assert_int_equal(snapshot_take(&s, ledger, scoreboard), -1); /* it never ends: bounded */
+    ledger_close(ledger);
+    assert_false(ledger_is_same(ledger, sequence));
+    assert_true(ledger_begin(ledger, &sequence));
+    assert_int_equal(snapshot_take(&s, ledger, scoreboard), 0);
+    snapshot_release(&s);
+}
+
+/* A child moves counts from slot to ledger as fast as it can; no sum ever falls or is too large. */
+static void test_sums_never_fall(void **state)
+{
+    struct slot *slot = scoreboard_slot(scoreboard, 2);
+    uint64_t last = 0;
+    int status;
+
+    (void)state;
+    set_proc(2, PROC_READY, 0, false);
+    pid_t pid = fork();
+    if (pid == 0) {
+        for (int i = 0; i < 20000; i++) {
+            slot->counts.connections++;
+            (void)ledger_bury(ledger, slot);
+        }
+        _exit(0);
+    }
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        struct snapshot s;
+
+        if (snapshot_take(&s, ledger, scoreboard) < 0)
+            continue; /* it writes all the time: every turn met it */
+        assert_true(s.counts.connections >= last);
+        last = s.counts.connections;
+        snapshot_release(&s);
+    }
+    assert_int_equal(status, 0);
+    assert_int_equal(ledger_facts(ledger)->gone.connections, 20000);
+}
+
+static void test_protected(void **state)
+{
+    int status;
+
+    (void)state;
+    for (int which = 0; which < 2; which++) {
+        pid_t pid = fork();
+
+        if (pid == 0) {
+            (void)signal(SIGSEGV, SIG_DFL);
+            if (ledger_protect(ledger) < 0 || scoreboard_protect(scoreboard) < 0)
+                _exit(2);
+            if (which == 0)
+                ledger_procs(ledger)[0].pid = 1;
+            else
+                scoreboard_slot(scoreboard, 0)->pid = 1;
+            _exit(0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    }
+}
+
+/* ---- readiness --------------------------------------------------------------------------- */
+
+static const char *why_not(unsigned needed)
+{
+    struct snapshot s;
+
+    strbuf_reset(&text);
+    strbuf_addstr(&text, "");
+    assert_int_equal(snapshot_take(&s, ledger, scoreboard), 0);
+    bool is_ready = snapshot_is_ready(&s, needed, FRESH, NOW, &text);
+    snapshot_release(&s);
+    assert_true(is_ready == (text.len == 0));
+    return text.data;
+}
+
+static void test_ready(void **state)
+{
+    struct slot *one = scoreboard_slot(scoreboard, 0), *two = scoreboard_slot(scoreboard, 1);
+
+    (void)state;
+    assert_string_equal(why_not(1), "starting: no worker has been ready yet\n"
+                                    "0 of 0 workers can serve, and 1 should\n");
+    set_state(SERVER_SERVING);
+    set_proc(0, PROC_READY, 0, false);
+    set_proc(1, PROC_READY, 1, false);
+    set_proc(2, PROC_READY, PLACES, true);
+    atomic_store(&one->loop_ms, NOW - FRESH);
+    assert_string_equal(why_not(1), "");
+    assert_string_equal(why_not(2), "1 of 2 workers can serve, and 2 should\n");
+    atomic_store(&two->call_started_ms, NOW - FRESH); /* whatever its loop said */
+    assert_string_equal(why_not(2), "");
+    atomic_store(&two->call_started_ms, NOW - FRESH - 1);
+    assert_string_equal(why_not(2), "1 of 2 workers can serve, and 2 should\n");
+    atomic_store(&one->loop_ms, NOW - FRESH - 1);
+    assert_string_equal(why_not(1), "0 of 2 workers can serve, and 1 should\n");
+    atomic_store(&one->loop_ms, NOW + 3); /* read after the clock was */
+    assert_string_equal(why_not(1), "");
+    set_proc(0, PROC_RETIRING, 0, false);
+    assert_string_equal(why_not(1), "0 of 2 workers can serve, and 1 should\n");
+    set_proc(0, PROC_READY, 0, false);
+    set_state(SERVER_RELOADING);
+    assert_string_equal(why_not(1), "");
+    set_state(SERVER_DRAINING);
+    assert_string_equal(why_not(1), "draining\n");
+    set_state(SERVER_STOPPING);
+    assert_string_equal(why_not(1), "stopping\n");
+}
+
+/* ---- the text ---------------------------------------------------------------------------- */
+
+static void test_times(void **state)
+{
+    struct slot *slot = scoreboard_slot(scoreboard, 0);
+
+    (void)state;
+    set_proc(0, PROC_READY, 0, false);
+    slot_times_add(&slot->counts.durations, 3);
+    slot_times_add(&slot->counts.durations, 63);
+    slot_times_add(&slot->counts.durations, 64);
+    slot_times_add(&slot->counts.durations, 1000000);
+    slot_times_add(&slot->counts.durations, 200000000);
+    expect_line("gcorn_request_seconds_bucket{le=\"6.4e-05\"} 2");
+    expect_line("gcorn_request_seconds_bucket{le=\"0.000128\"} 3");
+    expect_line("gcorn_request_seconds_bucket{le=\"0.524288\"} 3");
+    expect_line("gcorn_request_seconds_bucket{le=\"1.048576\"} 4");
+    expect_line("gcorn_request_seconds_bucket{le=\"67.108864\"} 4");
+    expect_line("gcorn_request_seconds_bucket{le=\"+Inf\"} 5");
+    expect_line("gcorn_request_seconds_sum 201.00013");
+    expect_line("gcorn_request_seconds_count 5");
+    assert_null(strstr(text.data, "le=\"3.2e-05\""));
+}
+
+static void test_listeners_and_ends(void **state)
+{
+    struct ledger_facts *f;
+
+    (void)state;
+    f = ledger_open(ledger);
+    f->listener_count = 2;
+    f->listeners[0] = (struct ledger_listener){
+        .name = "unix:/a\"b\\c", .is_known = true, .queued = 4, .limit = 128};
+    f->listeners[1] = (struct ledger_listener){.name = "fd://3"};
+    f->ends[END_KILLED] = 2;
+    f->reloads_failed = 1;
+    ledger_close(ledger);
+    expect_line("gcorn_listen_backlog{listener=\"unix:/a\\\"b\\\\c\"} 4");
+    expect_line("gcorn_listen_backlog_limit{listener=\"unix:/a\\\"b\\\\c\"} 128");
+    assert_null(strstr(shown(), "fd://3"));
+    expect_line("gcorn_worker_restarts_total{reason=\"killed\"} 2");
+    expect_line("gcorn_worker_restarts_total{reason=\"reload\"} 0");
+    assert_null(strstr(shown(), "not_wanted"));
+    expect_line("gcorn_reloads_total{result=\"failed\"} 1");
+}
+
+/* One TYPE a family, its samples together, whatever the order they were made in, and whichever
+ * generations disagree. */
+static void test_families(void **state)
+{
+    (void)state;
+    set_proc(0, PROC_READY, 0, false);
+    set_proc(1, PROC_READY, 1, false);
+    metrics_init(scoreboard_slot(scoreboard, 0));
+    (void)gcorn_counter("a_total{x=\"2\"}", "A.\n\\");
+    (void)gcorn_counter("b_total", "B.");
+    (void)gcorn_counter("a_total{x=\"1\"}", "A.\n\\");
+    (void)gcorn_counter("a_total", "A.\n\\");
+    (void)gcorn_counter("a_total2", "Another.");
+    metrics_init(scoreboard_slot(scoreboard, 1));
+    (void)gcorn_gauge("b_total", "B, but a gauge.");
+    assert_non_null(strstr(shown(), "# HELP a_total A.\\n\\\\\n# TYPE a_total counter\na_total 0\n"
+                                    "a_total{x=\"1\"} 0\na_total{x=\"2\"} 0\n"
+                                    "# HELP a_total2 Another.\n# TYPE a_total2 counter\n"));
+    const char *first = strstr(text.data, "# TYPE b_total ");
+    assert_non_null(first);
+    assert_null(strstr(first + 1, "# TYPE b_total "));
+    const char *sample = strstr(text.data, "\nb_total ");
+    assert_non_null(sample);
+    assert_null(strstr(sample + 1, "\nb_total "));
+}
+
+/* What a broken worker may have in its slot is left out, whole. */
+static void test_untrusted_metrics(void **state)
+{
+    struct slot *slot = scoreboard_slot(scoreboard, 0);
+
+    (void)state;
+    set_proc(0, PROC_READY, 0, false);
+    memset(slot->metrics, 'x', sizeof(slot->metrics));
+    atomic_store(&slot->metric_count, UINT32_MAX);
+    assert_null(strstr(shown(), "xxx"));
+    memset(slot->metrics, 0, sizeof(slot->metrics));
+    strcpy(slot->metrics[0].name, "evil 1\ngcorn_generation");
+    strcpy(slot->metrics[1].name, "gcorn_generation");
+    strcpy(slot->metrics[2].name, "good_total");
+    slot->metrics[3] = (struct slot_metric){.name = "h", .type = SLOT_HISTOGRAM, .bound_count = 17};
+    slot->metrics[4] = (struct slot_metric){.name = "t", .type = 3};
+    assert_null(strstr(shown(), "evil"));
+    expect_line("gcorn_generation 0");
+    expect_line("good_total 0");
+    assert_null(strstr(text.data, "# TYPE h "));
+    assert_null(strstr(text.data, "# TYPE t "));
+}
+
+/* ---- names and the functions of gcorn.h --------------------------------------------------- */
+
+static void test_names(void **state)
+{
+    static const char *const good[] = {"a", "a:b_9", "_x{l=\"\"}", "a{b=\"c\",d=\"\\\\\\\"\\n\"}",
+                                       "a{b=\"\xc3\xa4,}\"}"};
+    static const char *const bad[] = {"",           "9a",           "a b",          "a{",
+                                      "a{}",        "a{b}",         "a{b=c}",       "a{b=\"c}",
+                                      "a{b=\"c\",}", "a{b=\"c\"}x", "a{b:c=\"d\"}", "a{b=\"\\t\"}",
+                                      "a{b=\"\n\"}", "gcorn_a",     "a{b=\"\xff\"}", "a-b",
+                                      "a{b=\"\\\"}", "a{b=\"\xc3\"}"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        assert_true(metric_name_is_valid(good[i], SLOT_COUNTER));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        if (metric_name_is_valid(bad[i], SLOT_COUNTER))
+            fail_msg("'%s' is no name", bad[i]);
+    }
+    assert_true(metric_name_is_valid("a{le=\"1\"}", SLOT_GAUGE));
+    assert_false(metric_name_is_valid("a{le=\"1\"}", SLOT_HISTOGRAM));
+    assert_true(metric_name_is_valid("a{lel=\"1\"}", SLOT_HISTOGRAM));
+}
+
+static void test_gcorn_metrics(void **state)
+{
+    static const double bounds[] = {1, 2}, falling[] = {2, 1};
+    struct slot *slot = scoreboard_slot(scoreboard, 0);
+
+    (void)state;
+    assert_null(gcorn_counter("early_total", "")); /* no worker */
+    metrics_init(slot);
+    struct gcorn_metric *c = gcorn_counter("c_total", "C."), *g = gcorn_gauge("g", NULL),
+                        *h = gcorn_histogram("h", "H.", bounds, 2);
+    assert_non_null(c);
+    assert_ptr_equal(c, gcorn_counter("c_total", "C."));
+    assert_null(gcorn_gauge("c_total", "C."));
+    assert_null(gcorn_histogram("h", "H.", bounds, 1));
+    assert_null(gcorn_histogram("f", "F.", falling, 2));
+    gcorn_metric_add(c, 1.5);
+    gcorn_metric_add(c, -1);
+    gcorn_metric_set(c, 9);
+    gcorn_metric_observe(c, 9);
+    gcorn_metric_set(g, 4);
+    gcorn_metric_add(g, -1);
+    gcorn_metric_observe(h, 1);
+    gcorn_metric_add(h, 7);
+    gcorn_metric_add(NULL, 1);
+    assert_true(atomic_load(&slot->metrics[0].value) == 1.5);
+    assert_true(atomic_load(&slot->metrics[1].value) == 3);
+    assert_true(atomic_load(&slot->metrics[2].value) == 1);
+    assert_int_equal(atomic_load(&slot->metrics[2].buckets[0]), 1);
+    assert_int_equal(atomic_load(&slot->metric_count), 3);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_gone_counts_once),
+        TEST(test_admin_is_no_worker),
+        TEST(test_metrics_of_the_gone),
+        TEST(test_metrics_without_room),
+        TEST(test_writer_is_noticed),
+        TEST(test_sums_never_fall),
+        TEST(test_protected),
+        TEST(test_ready),
+        TEST(test_times),
+        TEST(test_listeners_and_ends),
+        TEST(test_families),
+        TEST(test_untrusted_metrics),
+        TEST(test_names),
+        TEST(test_gcorn_metrics),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
