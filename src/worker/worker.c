@@ -35,6 +35,7 @@
 #include "worker/crash.h"
 #include "worker/metrics.h"
 #include "worker/replay.h"
+#include "worker/trim.h"
 
 enum {
     PASS_LONG_MS = 10,    /* after so long in calls, others have their turn */
@@ -218,6 +219,8 @@ struct conn *worker_take_conn(struct worker *w)
     else
         return NULL;
     w->slot->connections_open = ++w->open_conns;
+    if (w->open_conns > w->peak_conns)
+        w->peak_conns = w->open_conns;
     w->slot->counts.connections++;
     return c;
 }
@@ -419,6 +422,7 @@ static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int reven
     (void)revents;
     atomic_store_explicit(&w->slot->loop_ms, now_ms(), memory_order_relaxed);
     crash_check();
+    trim_when_quiet(w);
     (void)channel_send_up(w->args->channel.up_write, UP_HEARTBEAT, NULL); /* the next one will do */
 }
 

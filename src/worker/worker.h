@@ -70,6 +70,8 @@ struct worker {
     size_t max_conns;
     size_t table_used; /* conns ever used: [0, table_used) */
     size_t open_conns;
+    size_t peak_conns;      /* most that were open at once since memory was trimmed */
+    uint64_t beat_requests; /* request_count at the last heartbeat */
     struct conn *free_conns;
     struct conn *queue, **queue_end;
     struct ev_idle queue_turn;

@@ -1,8 +1,11 @@
 """What happens under pressure: full queues at a stop, stalled log readers, slow neighbours."""
 import os
+import resource
 import signal
 import socket
 import time
+
+import pytest
 
 from server import PATIENCE, wait_for
 from test_master import Held, pid_of
@@ -144,3 +147,38 @@ def test_fair_close_lets_go_who_waited(gcorn):
             if closed:
                 return
     assert closed
+
+
+@pytest.fixture
+def raised_files():
+    """How many connections this process can have, as many as the hard limit allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = hard if hard != resource.RLIM_INFINITY else 100000
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    yield most - 200
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def private_kb(pid):
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as rollup:
+        return sum(int(line.split()[1]) for line in rollup if line.startswith("Private_"))
+
+
+@pytest.mark.skipif(bool(os.environ.get("SANITIZE")), reason="the sanitizer keeps freed memory")
+def test_a_burst_of_connections_leaves_no_memory_behind(gcorn, raised_files):
+    server = gcorn("hello", "--worker-connections", "3000")
+    worker = next(iter(server.worker_pids))
+    stays = server.connect()
+    assert stays.get().status == 200
+    before = private_kb(worker)
+    clients = [server.connect() for _ in range(min(2500, raised_files))]
+    for client in clients:
+        assert client.get().status == 200
+    # what a connection needs, and how many there are, is seen before it is given back
+    assert private_kb(worker) > before + len(clients) * 200 // 1024
+    for client in clients:
+        client.close()
+    wait_for(lambda: private_kb(worker) < before + 200, "the worker to give memory back")
+    # whose place in the table was kept is served as before, and so are new ones
+    assert stays.get().status == 200
+    assert server.get().status == 200
