@@ -90,7 +90,7 @@ ifneq ($(SANITIZE)$(COVERAGE),)
 else ifeq ($(shell echo 'int main(void) {return 0;}' | \
     $(CC) -flto=auto -ffat-lto-objects -Werror -x c -o /dev/null - 2>/dev/null && echo yes),yes)
 LTO := -flto=auto -ffat-lto-objects -fno-plt $(if $(X86_64),-mmemset-strategy=libcall:-1:noalign) \
-       --param max-inline-insns-auto=100 --param inline-unit-growth=100
+       --param max-inline-insns-auto=100 --param inline-unit-growth=100 -fconserve-stack
 LTO_NOT := -fno-lto
 endif
 

@@ -492,30 +492,34 @@ static void close_all(struct master *m)
 
 int master_run(const struct start *start, struct config *config)
 {
-    struct master m = {.start = start,
-                       .stop_at_ms = NO_DEADLINE,
-                       .next_control = {.fd = -1},
-                       .started_ms = now_ms()};
+    /* not on the stack, which every worker's lies on: most of it is never touched */
+    struct master *m = xcalloc(1, sizeof(*m));
     struct error err;
     sigset_t mine;
 
-    if (open_all(&m, config, &err) < 0) {
+    m->start = start;
+    m->stop_at_ms = NO_DEADLINE;
+    m->next_control.fd = -1;
+    m->started_ms = now_ms();
+    if (open_all(m, config, &err) < 0) {
         log_critical("%s", err.text);
         process_daemon_report(err.status);
-        close_all(&m);
+        close_all(m);
+        free(m);
         return (int)err.status;
     }
-    announce(&m);
-    reload_raise_limits(&m, m.current);
-    start_watchers(&m);
+    announce(m);
+    reload_raise_limits(m, m->current);
+    start_watchers(m);
     (void)sigemptyset(&mine);
     process_signals_unblock(&mine);
-    procs_reap(&m); /* pid 1 inherits what ended before it listened for SIGCHLD */
-    master_reconcile(&m);
-    (void)ev_run(m.loop, 0);
+    procs_reap(m); /* pid 1 inherits what ended before it listened for SIGCHLD */
+    master_reconcile(m);
+    (void)ev_run(m->loop, 0);
     log_info("Shutting down: Master");
-    process_daemon_report(m.exit_status);
-    int status = m.exit_status;
-    close_all(&m);
+    process_daemon_report(m->exit_status);
+    int status = m->exit_status;
+    close_all(m);
+    free(m);
     return status;
 }
