@@ -2,12 +2,19 @@
 """Prints what one request costs gcorn: user instructions (callgrind) and system calls (strace).
 
 Both are differences of two run lengths, so start and end do not count, and neither depends on what
-else the machine does. The request is h2load's (four fields), the application hello.
+else the machine does. The application is hello, the request h2load's own (two fields) or what a
+browser sends (15 fields, some 680 bytes).
 
     tests/bench/count.py BUILD_DIR [gcorn arguments...]
+    tests/bench/count.py --check BUILD_DIR
+
+--check holds it against the figures in counts.txt: instructions may differ by 3 % where the file has
+a line for this compiler and C library, and are only told where it has none; reads and writes are
+exactly one each. What a tool is missing for is left out. --check prints the line for the file.
 """
 import glob
 import os
+import platform
 import re
 import shutil
 import signal
@@ -17,6 +24,19 @@ import tempfile
 
 SHORT, LONG = 2000, 12000
 STRACE_SHORT, STRACE_LONG = 100, 1100
+FIGURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "counts.txt")
+TOLERANCE = 0.03
+BROWSER = [
+    "accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+    "accept-encoding: gzip, deflate, br, zstd", "accept-language: en-US,en;q=0.9,de;q=0.8",
+    "cache-control: max-age=0", "connection: keep-alive",
+    "cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=1",
+    'sec-ch-ua: "Chromium";v="128", "Not;A=Brand";v="24"', "sec-ch-ua-mobile: ?0",
+    'sec-ch-ua-platform: "Linux"', "sec-fetch-dest: document", "sec-fetch-mode: navigate",
+    "sec-fetch-site: none", "upgrade-insecure-requests: 1",
+    "user-agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/128.0.0.0 Safari/537.36",
+]
 
 
 def start(build, arguments, prefix, log):
@@ -35,9 +55,10 @@ def start(build, arguments, prefix, log):
     raise SystemExit(f"count: gcorn did not start; see {log}")
 
 
-def load(port, requests, clients):
+def load(port, requests, clients, fields=()):
+    own = [word for field in fields for word in ("-H", field)]
     output = subprocess.run(["h2load", "--h1", "-n", str(requests), "-c", str(clients), "-t", "1",
-                             f"http://127.0.0.1:{port}/"], capture_output=True, text=True).stdout
+                             *own, f"http://127.0.0.1:{port}/"], capture_output=True, text=True).stdout
     if f"{requests} succeeded" not in output:
         raise SystemExit(f"count: h2load failed:\n{output}")
 
@@ -54,12 +75,12 @@ def stop(server):
     server.wait()
 
 
-def instructions(build, arguments, requests, directory):
+def instructions(build, arguments, requests, directory, fields):
     out = os.path.join(directory, f"callgrind.{requests}")
     server, port = start(build, arguments, ["valgrind", "-q", "--tool=callgrind",
                                             f"--callgrind-out-file={out}.%p"],
                          os.path.join(directory, "log"))
-    load(port, requests, 8)
+    load(port, requests, 8, fields)
     stop(server)
     totals = []
     for name in glob.glob(out + ".*"):
@@ -84,27 +105,110 @@ def system_calls(build, arguments, requests, clients, directory):
     return calls
 
 
+def each_instructions(build, arguments, directory, fields=()):
+    short, _ = instructions(build, arguments, SHORT, directory, fields)
+    long, profile = instructions(build, arguments, LONG, directory, fields)
+    if os.environ.get("COUNT_PROFILE"):
+        shutil.copy(profile, os.environ["COUNT_PROFILE"])
+    for name in glob.glob(os.path.join(directory, "callgrind.*")):
+        os.unlink(name)
+    return (long - short) / (LONG - SHORT)
+
+
+def each_system_calls(build, arguments, directory, clients):
+    before = system_calls(build, arguments, STRACE_SHORT, clients, directory)
+    after = system_calls(build, arguments, STRACE_LONG, clients, directory)
+    return {name: (count - before.get(name, 0)) / (STRACE_LONG - STRACE_SHORT)
+            for name, count in after.items() if name != "total"}
+
+
+def missing(*tools):
+    return [tool for tool in tools if not shutil.which(tool)]
+
+
+def report(build, arguments, directory):
+    if missing("h2load", "valgrind", "strace"):
+        raise SystemExit("count: needs h2load, valgrind and strace (make deps-bench)")
+    print(f"user instructions a request of a browser: "
+          f"{each_instructions(build, arguments, directory, BROWSER):.0f}")
+    print(f"user instructions a request: {each_instructions(build, arguments, directory):.0f}")
+    for clients in (1, 8):
+        each = each_system_calls(build, arguments, directory, clients)
+        listed = ", ".join(f"{name} {value:.2f}" for name, value in
+                           sorted(each.items(), key=lambda item: -item[1]) if value >= 0.01)
+        print(f"system calls a request, {clients} connection(s): "
+              f"{sum(each.values()):.2f} ({listed})")
+
+
+def toolchain(build):
+    """What the instructions depend on beside the source: gcc-12.2.0 glibc-2.36 x86_64."""
+    comment = subprocess.run(["readelf", "-p", ".comment", f"{build}/gcorn"], capture_output=True,
+                             text=True).stdout
+    compiler = re.search(r"(GCC|clang)\D*?(?:\(.*?\) |version )(\d[\d.]*)", comment)
+    name = f"{compiler[1].lower()}-{compiler[2]}" if compiler else "unknown"
+    return f"{name} {'-'.join(platform.libc_ver())} {platform.machine()}"
+
+
+def expected(name):
+    with open(FIGURES) as figures:
+        for line in figures:
+            if line.startswith(name + ": "):
+                return [int(number) for number in line[len(name) + 2:].split()]
+    return None
+
+
+def check_instructions(build, directory):
+    name = toolchain(build)
+    counts = [round(each_instructions(build, [], directory, fields)) for fields in ((), BROWSER)]
+    line = f"{name}: {counts[0]} {counts[1]}"
+    wanted = expected(name)
+    if not wanted:
+        print(f"count: {line} (no such line in counts.txt, so nothing to hold it against)")
+        return True
+    fits = all(abs(count - figure) <= TOLERANCE * figure for count, figure in zip(counts, wanted))
+    print(f"count: {line} (counts.txt: {wanted[0]} {wanted[1]})")
+    if not fits:
+        print("count: more than 3 % off. If that is meant, or good news, put this line there.")
+    return fits
+
+
+def check_system_calls(build, directory):
+    fits = True
+    for clients in (1, 8):
+        each = each_system_calls(build, [], directory, clients)
+        reads = sum(each.get(name, 0) for name in ("read", "recvfrom", "recvmsg", "readv"))
+        writes = sum(each.get(name, 0) for name in ("write", "sendto", "sendmsg", "writev"))
+        print(f"count: {clients} connection(s): {reads:g} reads and {writes:g} writes a "
+              "request")
+        # what the run's length adds in heartbeats is less than a tenth
+        fits = fits and round(reads, 1) == 1 and round(writes, 1) == 1
+    return fits
+
+
+def check(build, directory):
+    fits = True
+    if missing("h2load"):
+        print("count: h2load is not installed: nothing is counted")
+        return True
+    if missing("valgrind"):
+        print("count: valgrind is not installed: no instructions are counted")
+    else:
+        fits = check_instructions(build, directory)
+    if missing("strace"):
+        print("count: strace is not installed: no system calls are counted")
+        return fits
+    return check_system_calls(build, directory) and fits
+
+
 def main():
-    build, arguments = os.path.abspath(sys.argv[1]), sys.argv[2:]
-    for tool in ("h2load", "valgrind", "strace"):
-        if not shutil.which(tool):
-            raise SystemExit(f"count: {tool} is not installed (nghttp2-client, valgrind, strace)")
+    checks = sys.argv[1] == "--check"
+    build, *arguments = sys.argv[2:] if checks else sys.argv[1:]
+    build = os.path.abspath(build)
     with tempfile.TemporaryDirectory() as directory:
-        short, _ = instructions(build, arguments, SHORT, directory)
-        long, profile = instructions(build, arguments, LONG, directory)
-        print(f"user instructions a request: {(long - short) / (LONG - SHORT):.0f}")
-        if os.environ.get("COUNT_PROFILE"):
-            shutil.copy(profile, os.environ["COUNT_PROFILE"])
-        for clients in (1, 8):
-            before = system_calls(build, arguments, STRACE_SHORT, clients, directory)
-            after = system_calls(build, arguments, STRACE_LONG, clients, directory)
-            span = STRACE_LONG - STRACE_SHORT
-            each = {name: (count - before.get(name, 0)) / span for name, count in after.items()
-                    if name != "total"}
-            listed = ", ".join(f"{name} {value:.2f}" for name, value in
-                               sorted(each.items(), key=lambda item: -item[1]) if value >= 0.01)
-            print(f"system calls a request, {clients} connection(s): "
-                  f"{sum(each.values()):.2f} ({listed})")
+        if not checks:
+            report(build, arguments, directory)
+        elif not check(build, directory):
+            raise SystemExit(1)
 
 
 main()
