@@ -18,7 +18,7 @@ MAKEFLAGS += --no-print-directory
 ifneq ($(filter deps deps-bench,$(MAKECMDGOALS)),)
 
 DEPS_BUILD := gcc libc6-dev pkg-config libev-dev libyaml-dev libjansson-dev libdw-dev
-DEPS_TEST := libcmocka-dev python3 python3-pytest nginx-light curl g++ procps logrotate
+DEPS_TEST := libssl-dev zlib1g-dev libsqlite3-dev libcmocka-dev python3 python3-pytest nginx-light curl g++ procps logrotate
 DEPS_BENCH := nghttp2-client valgrind strace wrk
 GOALS := $(filter-out deps deps-bench,$(MAKECMDGOALS))
 DEPS := $(DEPS_BUILD) $(if $(filter check% fuzz coverage zerodrop%,$(GOALS)),$(DEPS_TEST)) \
@@ -67,6 +67,10 @@ PKG_CONFIG ?= pkg-config
 PYTHON     ?= /usr/bin/python3
 
 comma := ,
+define newline
+
+
+endef
 ifdef COVERAGE
 B := build/coverage
 HARDEN := --coverage -O0
@@ -152,8 +156,18 @@ ROOMS := base settings system http worker master
 SRCS := $(filter-out $(if $(SANITIZE),,src/system/sanitizer.c),\
           $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c)))
 OBJS := $(SRCS:src/%.c=$(B)/%.o)
-EXAMPLES := $(patsubst examples/%/,%,$(dir $(wildcard examples/*/*.c)))
+
+# What an example needs beside gcorn.h: pkg-config's names. Where that is not there, it is left out.
+NEEDS_middleware := zlib
+NEEDS_notes := jansson sqlite3
+NEEDS_upload := libcrypto
+EXAMPLES_ALL := $(sort $(patsubst examples/%/,%,$(dir $(wildcard examples/*/*.c examples/*/*.cc))))
+EXAMPLES_OUT := $(foreach e,$(EXAMPLES_ALL),$(if $(NEEDS_$e),$(shell \
+                $(PKG_CONFIG) --exists $(NEEDS_$e) 2>/dev/null || echo $e))) \
+                $(shell command -v $(CXX) >/dev/null || echo cxx)
+EXAMPLES := $(filter-out $(EXAMPLES_OUT),$(EXAMPLES_ALL))
 EXAMPLE_SOS := $(EXAMPLES:%=$(B)/examples/%.so)
+example_flags = $(if $(NEEDS_$1),$(shell $(PKG_CONFIG) --cflags --libs $(NEEDS_$1)))
 UNIT_SRCS := $(wildcard tests/unit/test_*.c)
 UNIT_TESTS := $(UNIT_SRCS:tests/unit/%.c=$(B)/tests/%)
 
@@ -163,6 +177,7 @@ UNIT_TESTS := $(UNIT_SRCS:tests/unit/%.c=$(B)/tests/%)
 
 all: $(B)/gcorn $(B)/gcornctl examples
 examples: $(EXAMPLE_SOS)
+	$(foreach e,$(strip $(EXAMPLES_OUT)),@echo "  the example $e is left out: it needs $(or $(NEEDS_$e),$(CXX))"$(newline)	)
 # Compiles without linking: make objects CC=aarch64-linux-gnu-gcc B=build/aarch64
 objects: $(B)/main.o $(OBJS) $(LLHTTP_OBJS)
 
@@ -210,11 +225,17 @@ $(B)/llhttp/llhttp_sse42.o: $(wildcard $(LLHTTP_DIR)/*.c) Makefile
 	$(Q)$(OBJCOPY) --keep-global-symbol=llhttp_execute_sse42 $@
 
 # An example is compiled the way its reader would: nothing but gcorn.h, warnings on.
+EXAMPLE_CFLAGS = -g -O2 -Wall -Wextra -Wpedantic -Wshadow $(if $(DEV),-Werror) -Iinclude -shared -fPIC \
+                 $(filter-out -fno-sanitize-recover=all,$(if $(SANITIZE),$(HARDEN))) $(CPPFLAGS)
 $(B)/examples/%.so: examples/%/*.c include/gcorn.h Makefile
 	@mkdir -p $(@D)
 	$(call say,SO)
-	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g -O2 -Wall -Wextra -Wpedantic -Wshadow -Iinclude -shared -fPIC \
-	    $(filter-out -fno-sanitize-recover=all,$(if $(SANITIZE),$(HARDEN))) $(CPPFLAGS) -o $@ $(filter %.c,$^)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(EXAMPLE_CFLAGS) -o $@ $(filter %.c,$^) $(call example_flags,$*)
+
+$(B)/examples/%.so: examples/%/*.cc include/gcorn.h Makefile
+	@mkdir -p $(@D)
+	$(call say,SO)
+	$(Q)$(CXX) -std=c++17 $(EXAMPLE_CFLAGS) -o $@ $(filter %.cc,$^)
 
 -include $(OBJS:.o=.d) $(B)/main.d $(CTL_OBJS:.o=.d)
 

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * middleware - applications around an application: how long it took, and gzip.
+ *
+ *   gcorn middleware.so:handler
+ *   curl --compressed -i http://127.0.0.1:8000/
+ *
+ * What it shows: a middleware is an application that calls another one, which it is given as a
+ * third parameter; the handler at the end of this file names them, from the outside in. It gives
+ * the inner application a start_response of its own (gcorn_start_wrap) to change status and fields,
+ * and iterates over the inner body to change that (gcorn_body_next). Whatever the inner body is,
+ * bytes, a file, a stream that waits, it is the same to it: GCORN_AGAIN is passed on like
+ * everything else.
+ *
+ * A middleware may be nested in itself, as both are here, because all of its state is in one
+ * structure of the request's memory that the closures get.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include <gcorn.h>
+
+/* ---- timing: Server-Timing says how long it took until the answer began -------------------- */
+
+struct timing {
+    struct gcorn_environ *env;
+    struct gcorn_start_response *outer;
+    const char *name;
+    uint64_t since;
+};
+
+static int start_timed(void *state, const char *status, const struct gcorn_header *headers)
+{
+    struct timing *t = state;
+    const char *value =
+        gcorn_printf(t->env, "%s;dur=%llu", t->name, (unsigned long long)(gcorn_now() - t->since));
+
+    return gcorn_start(t->outer, status,
+                       gcorn_headers_add(t->env, headers, "Server-Timing", value));
+}
+
+static struct gcorn_body *timing(struct gcorn_environ *env, struct gcorn_start_response *start,
+                                 const char *name, gcorn_app *inner)
+{
+    struct timing *t = gcorn_alloc(env, sizeof(*t));
+
+    *t = (struct timing){env, start, name, gcorn_now()};
+    return inner(env, gcorn_start_wrap(env, start_timed, t)); /* the body is none of its business */
+}
+
+/* ---- gzip ---------------------------------------------------------------------------------- */
+
+struct gzip {
+    struct gcorn_environ *env;
+    struct gcorn_start_response *outer;
+    struct gcorn_body *inner;
+    bool encodes; /* as the inner application's last start_response has it */
+    bool handed_over;
+    bool ended;     /* the inner body */
+    bool unflushed; /* zlib keeps something to itself */
+    bool has_stream;
+    int flush; /* what zlib is to do until its output no longer fills `out` */
+    z_stream stream;
+    unsigned char out[16 * 1024];
+};
+
+/* An inner gzip, or the application, has encoded it; or there is no body to encode. */
+static bool is_to_encode(const char *status, const struct gcorn_header *headers)
+{
+    return strncmp(status, "200", 3) == 0 && !gcorn_headers_get(headers, "Content-Encoding");
+}
+
+static int start_gzip(void *state, const char *status, const struct gcorn_header *headers)
+{
+    struct gzip *g = state;
+
+    if (!g->handed_over)
+        g->encodes = is_to_encode(status, headers);
+    if (!g->encodes)
+        return gcorn_start(g->outer, status, headers);
+    headers = gcorn_headers_set(g->env, headers, "Content-Length", NULL);
+    headers = gcorn_headers_set(g->env, headers, "Content-Encoding", "gzip");
+    headers = gcorn_headers_add(g->env, headers, "Vary", "Accept-Encoding");
+    return gcorn_start(g->outer, status, headers);
+}
+
+/* What zlib has ready, of what it was given. */
+static ssize_t deflate_some(struct gzip *g, const void **chunk)
+{
+    g->stream.next_out = g->out;
+    g->stream.avail_out = sizeof(g->out);
+    if (deflate(&g->stream, g->flush) == Z_STREAM_ERROR)
+        return -1;
+    *chunk = g->out;
+    return (ssize_t)(sizeof(g->out) - g->stream.avail_out);
+}
+
+static bool has_more(const struct gzip *g)
+{
+    return g->has_stream && (g->ended || g->stream.avail_in > 0 || g->stream.avail_out == 0);
+}
+
+/* Gives zlib the inner body's chunk, or its end. */
+static int feed(struct gzip *g, const void *data, size_t len)
+{
+    if (!g->has_stream &&
+        deflateInit2(&g->stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+        return -1;
+    g->has_stream = true;
+    g->ended = len == 0;
+    g->unflushed = true;
+    g->flush = g->ended ? Z_FINISH : Z_NO_FLUSH;
+    g->stream.next_in = (Bytef *)(uintptr_t)data;
+    g->stream.avail_in = (uInt)len;
+    return 0;
+}
+
+static ssize_t next_gzip(struct gcorn_environ *env, void *state, const void **chunk)
+{
+    struct gzip *g = state;
+    const void *data;
+
+    (void)env;
+    for (;;) {
+        ssize_t n = has_more(g) ? deflate_some(g, chunk) : 0;
+        if (n != 0 || g->ended)
+            return n;
+        n = gcorn_body_next(g->inner, &data);
+        if (n == GCORN_AGAIN && g->unflushed) {
+            g->unflushed = false; /* an event leaves when it comes, not when the next one does */
+            g->flush = Z_SYNC_FLUSH;
+            return deflate_some(g, chunk);
+        }
+        if (n < 0)
+            return n; /* failed, or GCORN_AGAIN */
+        g->handed_over = true;
+        if (!g->encodes) {
+            *chunk = data;
+            return n;
+        }
+        if (feed(g, data, (size_t)n) < 0)
+            return -1;
+    }
+}
+
+/* However the answer ends. The inner body is closed too: who iterates over it owns it. */
+static void close_gzip(struct gcorn_environ *env, void *state)
+{
+    struct gzip *g = state;
+
+    (void)env;
+    if (g->has_stream)
+        deflateEnd(&g->stream);
+    gcorn_body_close(g->inner);
+}
+
+static struct gcorn_body *gzip(struct gcorn_environ *env, struct gcorn_start_response *start,
+                               gcorn_app *inner)
+{
+    const char *accepts = gcorn_get(env, "HTTP_ACCEPT_ENCODING");
+
+    if (!accepts || !strstr(accepts, "gzip"))
+        return inner(env, start);
+    struct gzip *g = gcorn_alloc(env, sizeof(*g));
+    g->env = env;
+    g->outer = start;
+    g->encodes = true; /* until the inner application has started */
+    g->inner = inner(env, gcorn_start_wrap(env, start_gzip, g));
+    if (!g->inner || !g->encodes)
+        return g->inner; /* untouched, sendfile and all */
+    return gcorn_body_iter(env, next_gzip, close_gzip, g);
+}
+
+/* ---- the application, and what is around it -------------------------------------------------- */
+
+struct numbers {
+    int last;
+    char line[16];
+};
+
+static ssize_t next_number(struct gcorn_environ *env, void *state, const void **chunk)
+{
+    struct numbers *n = state;
+
+    (void)env;
+    if (n->last == 10000)
+        return 0;
+    *chunk = n->line;
+    return sprintf(n->line, "%d\n", ++n->last);
+}
+
+static struct gcorn_body *application(struct gcorn_environ *env,
+                                      struct gcorn_start_response *start_response)
+{
+    static const struct gcorn_header headers[] = {{"Content-Type", "text/plain"}, {NULL, NULL}};
+    const char *path = gcorn_get(env, "PATH_INFO");
+
+    gcorn_start(start_response, strcmp(path, "/nothing") == 0 ? "404 Not Found" : "200 OK",
+                headers);
+    if (strcmp(path, "/numbers") == 0)
+        return gcorn_body_iter(env, next_number, NULL, gcorn_alloc(env, sizeof(struct numbers)));
+    return gcorn_body_text(env, "the same text, the same text, the same text, the same text\n");
+}
+
+static struct gcorn_body *inner_gzip(struct gcorn_environ *env, struct gcorn_start_response *start)
+{
+    return gzip(env, start, application);
+}
+
+static struct gcorn_body *inner_timing(struct gcorn_environ *env,
+                                       struct gcorn_start_response *start)
+{
+    return timing(env, start, "application", inner_gzip);
+}
+
+static struct gcorn_body *outer_gzip(struct gcorn_environ *env, struct gcorn_start_response *start)
+{
+    return gzip(env, start, inner_timing);
+}
+
+GCORN_EXPORT
+struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response *start_response)
+{
+    return timing(env, start_response, "all", outer_gzip);
+}

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: MIT
+"""The examples do what their first comments say."""
+import hashlib
+import json
+import os
+import re
+import subprocess
+import zlib
+
+import pytest
+
+from server import BUILD, REPO
+
+EXAMPLES = sorted(path.parent.name for pattern in ("*/*.c", "*/*.cc")
+                  for path in (REPO / "examples").glob(pattern))
+
+
+@pytest.fixture
+def served(gcorn):
+    """An example, served; skipped where the build has left it out."""
+    def start(name, *args, **options):
+        if not (BUILD / "examples" / f"{name}.so").exists():
+            pytest.skip(f"{name} was left out of the build")
+        return gcorn(name, *args, **options)
+    return start
+
+
+def request(server, method, target, body=b"", fields=""):
+    with server.connect() as client:
+        client.send(f"{method} {target} HTTP/1.1\r\nHost: test\r\n{fields}"
+                    f"Content-Length: {len(body)}\r\n\r\n")
+        return client.send(body).response(method)
+
+
+FLAGS = {"middleware": "zlib", "notes": "jansson sqlite3", "upload": "libcrypto"}
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_each_compiles_against_the_installed_header_alone(name, compiler, tmp_path):
+    if subprocess.run(["which", compiler], capture_output=True, check=False).returncode != 0:
+        pytest.skip(f"{compiler} is not installed")
+    if not (BUILD / "examples" / f"{name}.so").exists():
+        pytest.skip(f"{name} was left out of the build")
+    subprocess.run(["cp", REPO / "include" / "gcorn.h", tmp_path], check=True)
+    flags = []
+    if name in FLAGS:
+        flags = subprocess.run(["pkg-config", "--cflags", *FLAGS[name].split()], text=True,
+                               capture_output=True, check=True).stdout.split()
+    source = next((REPO / "examples" / name).glob("*.c*"))
+    language = (["-x", "c++", "-std=c++17"] if source.suffix == ".cc"
+                else ["-std=c11", "-D_GNU_SOURCE"])
+    subprocess.run([compiler, *language, "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror",
+                    "-fsyntax-only", f"-I{tmp_path}", *flags, source], check=True)
+
+
+# ---- clock --------------------------------------------------------------------------------------
+
+
+def next_event(client):
+    while b"\n\n" not in client.unread:
+        data = client.socket.recv(4096)
+        assert data
+        client.unread += data
+    event, client.unread = client.unread.split(b"\n\n", 1)
+    return re.search(rb"data: (\S+)$", event)[1]
+
+
+def test_clock_ticks_for_each_client(served):
+    server = served("clock")
+    assert "EventSource" in server.get("/").text
+    clients = [server.connect().send("GET /events HTTP/1.1\r\nHost: test\r\n\r\n") for _ in range(20)]
+    first = [next_event(client) for client in clients]
+    assert server.get("/").status == 200
+    second = [next_event(client) for client in clients]
+    third = [next_event(client) for client in clients]
+    for times in zip(first, second, third):
+        assert list(times) == sorted(times) and times[0] < times[2]
+
+
+def test_clock_ends_when_it_is_told(served):
+    server = served("clock")
+    client = server.connect().send("GET /events HTTP/1.1\r\nHost: test\r\n\r\n")
+    next_event(client)
+    server.process.terminate()
+    assert client.rest().endswith(b"0\r\n\r\n")
+    assert server.wait_exit() == 0
+
+
+# ---- files --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(served, tmp_path):
+    root = tmp_path / "root"
+    (root / "sub").mkdir(parents=True)
+    (root / "page.html").write_text("0123456789")
+    (root / "sub" / "index.html").write_text("index")
+    (root / "empty").write_text("")
+    (tmp_path / "secret").write_text("secret")
+    (root / "out").symlink_to(tmp_path / "secret")
+    (root / "up").symlink_to("..")
+    (root / "in").symlink_to("page.html")
+    os.mkfifo(root / "fifo")
+    return served("files", "--env", f"FILES_ROOT={root}")
+
+
+def test_files_whole(files):
+    answer = files.get("/page.html")
+    assert (answer.status, answer.text) == (200, "0123456789")
+    assert answer.header("Content-Type") == "text/html; charset=utf-8"
+    assert files.get("/in").text == "0123456789"
+    assert files.get("/sub/").text == "index"
+    assert files.get("/empty").body == b""
+    moved = files.get("/sub")
+    assert (moved.status, moved.header("Location")) == (301, "/sub/")
+    assert files.get("/page.html", method="HEAD").header("Content-Length") == "10"
+    assert request(files, "POST", "/page.html").status == 405
+
+
+@pytest.mark.parametrize("path", [
+    "/nothing", "/../secret", "/sub/../../secret", "/%2e%2e/secret", "/out", "/up/secret", "/fifo",
+    "//etc/passwd", "/sub/%2e%2e%2f%2e%2e%2fsecret", "/page.html/", "/page.html/x"])
+def test_files_no_path_leaves_the_directory(files, path):
+    answer = files.get(path)
+    assert answer.status in (400, 404) and "secret" not in answer.text
+
+
+@pytest.mark.parametrize("wanted, part", [
+    ("bytes=0-3", "0123"), ("bytes=3-3", "3"), ("bytes=7-", "789"), ("bytes=-2", "89"),
+    ("bytes=5-100", "56789"), ("bytes=-100", "0123456789"), ("bytes=0-", "0123456789")])
+def test_files_range(files, wanted, part):
+    answer = files.get("/page.html", fields=f"Range: {wanted}\r\n")
+    start = "0123456789".index(part)
+    assert (answer.status, answer.text) == (206, part)
+    assert answer.header("Content-Range") == f"bytes {start}-{start + len(part) - 1}/10"
+
+
+@pytest.mark.parametrize("wanted", ["bytes=3-1", "bytes=", "bytes=-", "items=0-1", "bytes=0-1,3-4",
+                                    "bytes=a-b", "bytes=99999999999999999999-"])
+def test_files_range_that_is_none(files, wanted):
+    assert files.get("/page.html", fields=f"Range: {wanted}\r\n").text == "0123456789"
+
+
+@pytest.mark.parametrize("wanted", ["bytes=10-", "bytes=10-20", "bytes=-0"])
+def test_files_range_that_cannot_be(files, wanted):
+    answer = files.get("/page.html", fields=f"Range: {wanted}\r\n")
+    assert (answer.status, answer.header("Content-Range")) == (416, "bytes */10")
+
+
+def test_files_that_the_client_has(files):
+    tag = files.get("/page.html").header("ETag")
+    for given in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        answer = files.get("/page.html", fields=f"If-None-Match: {given}\r\n")
+        assert (answer.status, answer.header("ETag")) == (304, tag)
+    assert files.get("/page.html", fields='If-None-Match: "other"\r\n').status == 200
+    ranged = f"Range: bytes=0-1\r\nIf-Range: {tag}\r\n"
+    assert files.get("/page.html", fields=ranged).text == "01"
+    assert files.get("/page.html", fields='Range: bytes=0-1\r\nIf-Range: "x"\r\n').status == 200
+    path = files.dir / "root" / "page.html"
+    path.write_text("other")
+    assert files.get("/page.html", fields=f"If-None-Match: {tag}\r\n").text == "other"
+
+
+# ---- upload -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 64 * 1024, 3_000_000])
+def test_upload(served, size, tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    server = served("upload", "--env", f"UPLOAD_DIR={kept}")
+    body = os.urandom(size)
+    digest = hashlib.sha256(body).hexdigest()
+    answer = request(server, "PUT", "/any/name", body)
+    assert (answer.status, answer.text) == (201, f"{size} {digest}\n")
+    assert [path.name for path in kept.iterdir()] == [digest]
+    assert (kept / digest).read_bytes() == body
+    assert server.get("/").status == 405
+
+
+def test_upload_into_nothing(served, tmp_path):
+    server = served("upload", "--env", f"UPLOAD_DIR={tmp_path}/nothing")
+    assert request(server, "POST", "/", b"x").status == 500
+    server.wait_log("cannot make a file in .*/nothing: No such file")
+
+
+# ---- chat ---------------------------------------------------------------------------------------
+
+
+def test_chat_wakes_who_waits(served):
+    server = served("chat")
+    waiting = [server.connect().send("GET /?after=0 HTTP/1.1\r\nHost: test\r\n\r\n")
+               for _ in range(5)]
+    gone = server.connect().send("GET /?after=0 HTTP/1.1\r\nHost: test\r\n\r\n")
+    assert waiting[-1].is_silent_for(0.05)
+    gone.close()
+    assert request(server, "POST", "/", b"hello").status == 201
+    for client in waiting:
+        assert client.response().text == "1 hello\n"
+    request(server, "POST", "/", b"there")
+    assert server.get("/?after=0").text == "1 hello\n2 there\n"
+    assert server.get("/?after=1").text == "2 there\n"
+    assert request(server, "POST", "/", b"two\nlines").status == 422
+    assert request(server, "PUT", "/", b"x").status == 405
+
+
+def test_chat_lets_go_when_it_stops(served):
+    server = served("chat")
+    client = server.connect().send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+    assert client.is_silent_for(0.05)
+    server.process.terminate()
+    assert client.response().status == 204
+    assert server.wait_exit() == 0
+
+
+def test_chat_of_several_workers_is_refused(served):
+    server = served("chat", "--workers", "2")
+    assert server.get("/").status == 500
+
+
+# ---- middleware ---------------------------------------------------------------------------------
+
+
+def test_middleware_compresses_once(served):
+    server = served("middleware")
+    plain = server.get("/")
+    assert plain.header("Content-Encoding") is None
+    timings = [value for name, value in plain.headers if name == "Server-Timing"]
+    assert [t.partition(";")[0] for t in timings] == ["application", "all"]
+    for path in ("/", "/numbers"):
+        packed = server.get(path, fields="Accept-Encoding: gzip\r\n")
+        assert packed.header("Content-Encoding") == "gzip"
+        unpacked = zlib.decompress(packed.body, 31)
+        assert unpacked == server.get(path).body
+    assert unpacked == "".join(f"{n}\n" for n in range(1, 10001)).encode()
+    assert len(packed.body) < len(unpacked) / 2
+    missing = server.get("/nothing", fields="Accept-Encoding: gzip\r\n")
+    assert (missing.status, missing.header("Content-Encoding")) == (404, None)
+    head = server.get("/numbers", fields="Accept-Encoding: gzip\r\n", method="HEAD")
+    assert head.header("Content-Encoding") == "gzip"
+
+
+# ---- notes --------------------------------------------------------------------------------------
+
+
+def test_notes(served):
+    server = served("notes", "--workers", "2")
+    assert server.get("/notes").text == "[]"
+    made = request(server, "POST", "/notes", b'{"text": "buy milk"}')
+    assert (made.status, json.loads(made.body)) == (201, {"id": 1, "text": "buy milk"})
+    several = request(server, "POST", "/notes", '[{"text": "a"}, {"text": "café"}]'.encode())
+    assert [note["id"] for note in json.loads(several.body)] == [2, 3]
+    assert json.loads(server.get("/notes/3").body)["text"] == "café"
+    assert json.loads(request(server, "PUT", "/notes/2", b'{"text": "b"}').body)["text"] == "b"
+    assert request(server, "DELETE", "/notes/1").status == 200
+    assert [note["text"] for note in json.loads(server.get("/notes").body)] == ["b", "café"]
+    assert server.get("/notes/2", method="HEAD").status == 200
+
+
+def test_notes_that_are_wrong(served):
+    server = served("notes")
+    for body in (b"", b"{", b"{}", b'{"text": 1}', b'{"text": ""}', b'[{"text": "a"}, {}]', b"[1]"):
+        assert request(server, "POST", "/notes", body).status == 422, body
+    assert server.get("/notes").text == "[]"  # nothing of a list that is partly wrong
+    for path in ("/", "/notes/", "/notes/x", "/notes/1x", "/notes/7", "/other"):
+        assert server.get(path).status == 404, path
+    assert request(server, "PUT", "/notes/7", b'{"text": "x"}').status == 404
+    refused = request(server, "DELETE", "/notes")
+    assert (refused.status, refused.header("Allow")) == (405, "GET, HEAD, POST")
+    assert request(server, "PATCH", "/notes/1").header("Allow") == "GET, HEAD, PUT, DELETE"
+
+
+def test_notes_without_a_database_do_not_boot(served):
+    server = served("notes", "--env", "NOTES_DB=/nothing/notes.db", ready=0)
+    server.wait_log("/nothing/notes.db: unable to open database file")
+
+
+# ---- cxx ----------------------------------------------------------------------------------------
+
+
+def test_cxx(served):
+    server = served("cxx")
+    assert server.get("/").text == "C++\n"
+    assert server.get("/sum?of=1,2,3.5").text == "6.5\n"
+    assert server.get("/sum?of=1,x").status == 400
+    assert server.get("/throw").status == 500
+    server.wait_log("something was thrown")
+    assert server.get("/countdown?from=3").text == "3\n2\n1\n"
+    assert server.get("/countdown?from=x").status == 400
+    client = server.connect().send("GET /countdown?from=15 HTTP/1.1\r\nHost: test\r\n\r\n")
+    assert client.rest().endswith(b"15\n\r\n3\r\n14\n\r\n")  # and cut there
+    assert server.get("/countdown?from=13").status == 500
+    assert server.get("/").status == 200
