@@ -61,7 +61,7 @@ def app(tmp_path_factory):
     def compile_app(name, *flags, compiler="cc"):
         key = (name, *flags)
         if key not in made:
-            source = next((Path(__file__).parent / "apps").glob(f"{name}.*"))
+            source = next((Path(__file__).parent / "apps").glob(f"{name}.c*"))
             path = tmp_path_factory.mktemp("apps") / f"{name}.so"
             subprocess.run([compiler, "-shared", "-fPIC", "-g", "-O1", "-Wall", "-Wextra",
                             "-Werror", f"-I{REPO}/include", "-o", path, source, *flags],

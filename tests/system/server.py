@@ -48,6 +48,18 @@ def pace(seconds):
     time.sleep(seconds)
 
 
+def can_bind(port):
+    """Is an address of this machine free for a server?"""
+    with socket.socket() as probing:
+        probing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probing.bind(("127.0.0.1", port))
+            probing.listen()
+        except OSError:
+            return False
+        return True
+
+
 # ---- processes ----------------------------------------------------------------------------------
 
 

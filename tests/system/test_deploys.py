@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from server import GCORN, PATIENCE, REPO, example, wait_for
+from server import GCORN, PATIENCE, REPO, can_bind, example, wait_for
 from test_master import Held, install, pid_of, write_config
 
 APPS = f"{REPO}/tests/system/apps"
@@ -175,18 +175,8 @@ def test_the_address_is_free_when_the_master_is_killed(gcorn, probe, state):
     server.kill(signal.SIGKILL)
     server.process.wait()
 
-    def is_free():
-        with socket.socket() as probing:
-            probing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probing.bind(("127.0.0.1", port))
-                probing.listen()
-            except OSError:
-                return False
-            return True
-
     began = time.monotonic()
-    wait_for(is_free, "the address to be free")
+    wait_for(lambda: can_bind(port), "the address to be free")
     if held:
         assert held.let_go().status == 200
         held.client.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from server import GCORN, Client, Process, clean_environment, example, run, wait_for
+from server import Client, GCORN, Process, can_bind, clean_environment, example, run, wait_for
 from test_master import ROOT_ONLY, Held, install, links, pid_of, write_config
 
 
@@ -19,17 +19,6 @@ def hup(server, pattern=r"Reloaded: generation \d+ -> \d+", count=1):
     mark = server.mark()
     server.kill(signal.SIGHUP)
     return server.wait_log(pattern, after=mark, count=count)
-
-
-def can_bind(port):
-    with socket.socket() as probing:
-        probing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probing.bind(("127.0.0.1", port))
-            probing.listen()
-        except OSError:
-            return False
-        return True
 
 
 def free_port():

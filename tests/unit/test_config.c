@@ -23,6 +23,7 @@
 #include "settings/config.h"
 #include "settings/config_cli.h"
 #include "settings/config_yaml.h"
+#include "config_case.h"
 
 /* As main() gets them: the strings are not written to, although the type would allow it. */
 #define ARGS(...) ((char **)(const char *[]){"gcorn", __VA_ARGS__, NULL})
@@ -113,15 +114,6 @@ static char *printed(void (*print)(FILE *out))
     print(f);
     assert_int_equal(fclose(f), 0);
     return text;
-}
-
-static void assert_equal_configs(const struct config *a, const struct config *b)
-{
-    struct strbuf diff = {0};
-
-    if (config_diff(a, b, &diff) != 0)
-        fail_msg("they differ: %s", diff.data);
-    strbuf_release(&diff);
 }
 
 /* ---- the table ------------------------------------------------------------------------------ */

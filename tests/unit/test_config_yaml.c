@@ -19,6 +19,7 @@
 #include "base/util.h"
 #include "settings/config.h"
 #include "settings/config_yaml.h"
+#include "config_case.h"
 
 /* The YAML text, as a.yaml, is refused with this error. */
 static void expect_yaml_error(const char *yaml, const char *text)
@@ -45,15 +46,6 @@ static void parse_ok(struct config *c, const char *yaml)
 static const char *origin_of(const struct config *c, const char *key)
 {
     return config_origin(c, config_find(key))->text;
-}
-
-static void assert_equal_configs(const struct config *a, const struct config *b)
-{
-    struct strbuf diff = {0};
-
-    if (config_diff(a, b, &diff) != 0)
-        fail_msg("they differ: %s", diff.data);
-    strbuf_release(&diff);
 }
 
 static void test_yaml_values(void **state)

@@ -11,8 +11,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
-
-static char dir[64];
+#include "temp_dir.h"
 
 static void expect_var(struct http_case *c, const char *key, const char *want)
 {
@@ -25,7 +24,7 @@ static void expect_var(struct http_case *c, const char *key, const char *want)
 static void open_with(struct http_case *c, const char *raw)
 {
     http_case_open(c);
-    c->context.limits.body_dir = dir;
+    c->context.limits.body_dir = temp_dir;
     request_release(&c->env.request);
     environ_init(&c->env, &c->context, &c->peer, HTTP_CASE_ID);
     http_case_feed(c, raw);
@@ -415,7 +414,7 @@ static void test_environ_input_spooled(void **state)
         for (size_t i = 0; i < sizes[s]; i++)
             strbuf_addch(&raw, (char)(i * 31 + i / 251));
         http_case_open(&c);
-        c.context.limits.body_dir = dir;
+        c.context.limits.body_dir = temp_dir;
         environ_init(&c.env, &c.context, &c.peer, 1);
         http_case_feed_bytes(&c, raw.data, raw.len);
         assert_int_equal(c.env.request.body.fd >= 0, sizes[s] > 65536);
@@ -570,7 +569,7 @@ static void test_environ_log(void **state)
     char text[10000] = "", path[100];
 
     (void)state;
-    (void)snprintf(path, sizeof(path), "%s/log", dir);
+    (void)snprintf(path, sizeof(path), "%s/log", temp_dir);
     int fd = log_file_open(path, -1);
     assert_true(fd >= 0);
     log_set_fd(fd);
@@ -597,19 +596,6 @@ static void test_environ_log(void **state)
     assert_ptr_equal(strchr(third, '\n'), third + strlen(third) - 1);
 }
 
-static int make_dir(void **state)
-{
-    (void)state;
-    (void)snprintf(dir, sizeof(dir), "/tmp/gcorn-environ-XXXXXX");
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int remove_dir(void **state)
-{
-    (void)state;
-    return rmdir(dir);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -624,5 +610,5 @@ int main(void)
         cmocka_unit_test(test_environ_log),
     };
 
-    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+    return cmocka_run_group_tests(tests, temp_dir_make, temp_dir_remove);
 }

@@ -137,7 +137,8 @@ static void test_metrics_of_the_gone(void **state)
         gcorn_metric_observe(h, 0.5);
         gcorn_metric_observe(h, 3);
         expect_line("pending 5");
-        expect_line(worker == 1 ? "orders_total{kind=\"book\"} 2" : "orders_total{kind=\"book\"} 4");
+        expect_line(worker == 1 ? "orders_total{kind=\"book\"} 2"
+                                : "orders_total{kind=\"book\"} 4");
         assert_int_equal(ledger_bury(ledger, slot), 0);
         assert_null(strstr(shown(), "pending"));
     }
@@ -394,11 +395,24 @@ static void test_names(void **state)
 {
     static const char *const good[] = {"a", "a:b_9", "_x{l=\"\"}", "a{b=\"c\",d=\"\\\\\\\"\\n\"}",
                                        "a{b=\"\xc3\xa4,}\"}"};
-    static const char *const bad[] = {"",           "9a",           "a b",          "a{",
-                                      "a{}",        "a{b}",         "a{b=c}",       "a{b=\"c}",
-                                      "a{b=\"c\",}", "a{b=\"c\"}x", "a{b:c=\"d\"}", "a{b=\"\\t\"}",
-                                      "a{b=\"\n\"}", "gcorn_a",     "a{b=\"\xff\"}", "a-b",
-                                      "a{b=\"\\\"}", "a{b=\"\xc3\"}"};
+    static const char *const bad[] = {"",
+                                      "9a",
+                                      "a b",
+                                      "a{",
+                                      "a{}",
+                                      "a{b}",
+                                      "a{b=c}",
+                                      "a{b=\"c}",
+                                      "a{b=\"c\",}",
+                                      "a{b=\"c\"}x",
+                                      "a{b:c=\"d\"}",
+                                      "a{b=\"\\t\"}",
+                                      "a{b=\"\n\"}",
+                                      "gcorn_a",
+                                      "a{b=\"\xff\"}",
+                                      "a-b",
+                                      "a{b=\"\\\"}",
+                                      "a{b=\"\xc3\"}"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(good); i++)

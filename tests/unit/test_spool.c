@@ -18,10 +18,9 @@
 #include <unistd.h>
 
 #include "base/spool.h"
+#include "temp_dir.h"
 
 enum { MEM_MAX = 100 };
-
-static char dir[64];
 
 static char byte_at(size_t i)
 {
@@ -56,7 +55,7 @@ static void expect_bytes(struct spool *s, size_t len)
 
 static size_t names_in_dir(void)
 {
-    DIR *d = opendir(dir);
+    DIR *d = opendir(temp_dir);
     size_t names = 0;
     struct dirent *entry;
 
@@ -73,7 +72,7 @@ static void test_spool_empty(void **state)
     char c;
 
     (void)state;
-    spool_init(&s, MEM_MAX, dir);
+    spool_init(&s, MEM_MAX, temp_dir);
     assert_int_equal(spool_append(&s, NULL, 0), 0);
     assert_int_equal(spool_read(&s, 0, &c, 1), 0);
     assert_int_equal(spool_read(&s, 99, &c, 1), 0);
@@ -94,7 +93,7 @@ static void test_spool_lengths(void **state)
             size_t len = firsts[i] + seconds[k];
             struct spool s;
 
-            spool_init(&s, MEM_MAX, dir);
+            spool_init(&s, MEM_MAX, temp_dir);
             append(&s, firsts[i]);
             expect_bytes(&s, firsts[i]);
             append(&s, seconds[k]); /* also after it was read */
@@ -122,7 +121,7 @@ static void test_spool_reuse(void **state)
     struct spool s;
 
     (void)state;
-    spool_init(&s, MEM_MAX, dir);
+    spool_init(&s, MEM_MAX, temp_dir);
     for (int i = 0; i < 3; i++) {
         append(&s, 300);
         assert_non_null(spool_map(&s));
@@ -139,7 +138,7 @@ static void test_spool_file_only(void **state)
     struct spool s;
 
     (void)state;
-    spool_init(&s, 0, dir); /* nothing in memory at all */
+    spool_init(&s, 0, temp_dir); /* nothing in memory at all */
     append(&s, 1);
     assert_true(s.fd >= 0);
     append(&s, 5000);
@@ -164,19 +163,6 @@ static void test_spool_no_file(void **state)
     spool_release(&s);
 }
 
-static int make_dir(void **state)
-{
-    (void)state;
-    (void)snprintf(dir, sizeof(dir), "/tmp/gcorn-spool-XXXXXX");
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int remove_dir(void **state)
-{
-    (void)state;
-    return rmdir(dir);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,5 +171,5 @@ int main(void)
         cmocka_unit_test(test_spool_no_file),
     };
 
-    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+    return cmocka_run_group_tests(tests, temp_dir_make, temp_dir_remove);
 }

@@ -217,8 +217,8 @@ static void test_stacks_of_waiting_threads(void **state)
                                          "libc.so.6: /",
                                          ", build-id ",
 #else
-                                          "built without libdw",
-                                          "(libc.so.6+0x",
+                                         "built without libdw",
+                                         "(libc.so.6+0x",
 #endif
                                          "stopped for ",
                                          NULL};

@@ -21,6 +21,8 @@
 
 #include <gcorn.h>
 
+#include "../system/apps/broken.h"
+
 #ifdef UNRESOLVED
 int not_defined_anywhere(void);
 #define BROKEN not_defined_anywhere()
@@ -34,22 +36,6 @@ int not_defined_anywhere(void);
 #define HEALTH "500 Internal Server Error"
 #else
 #define HEALTH "200 OK"
-#endif
-
-#ifdef CRASHES
-static volatile uintptr_t nowhere = 64; /* volatile: the compiler would warn */
-
-__attribute__((constructor)) static void crash(void)
-{
-    *(volatile int *)nowhere = 1;
-}
-#endif
-
-#ifdef LEAVES
-__attribute__((constructor)) static void leave(void)
-{
-    exit(0);
-}
 #endif
 
 static void sleep_ms(size_t ms)

@@ -12,6 +12,8 @@
 
 #include <gcorn.h>
 
+#include "broken.h"
+
 /* One write, of what a signal handler may use, too. */
 static void note(const char *line)
 {
@@ -21,22 +23,6 @@ static void note(const char *line)
         _exit(99);
     close(fd);
 }
-
-#ifdef CRASHES
-static volatile uintptr_t nowhere = 64; /* volatile: the compiler would warn */
-
-__attribute__((constructor)) static void crash(void)
-{
-    *(volatile int *)nowhere = 1;
-}
-#endif
-
-#ifdef LEAVES
-__attribute__((constructor)) static void leave(void)
-{
-    exit(0);
-}
-#endif
 
 #ifdef SLOW
 __attribute__((constructor)) static void be_slow(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * No application: preloaded, it ends a process within the send of an answer, whose bytes are already
- * on their way, when there is a file "die" in its directory.
+ * No application: preloaded, it ends a process within the send of an answer, whose bytes are
+ * already on their way, when there is a file "die" in its directory.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
