@@ -357,6 +357,7 @@ endif
 bench: all
 	@$(PYTHON) -B tests/bench/start.py $(B)
 	@$(PYTHON) -B tests/bench/idle.py $(B)
+	@$(PYTHON) -B tests/bench/memory.py $(B)
 	@$(PYTHON) -B tests/bench/fair.py $(B)
 	@$(PYTHON) -B tests/bench/slow.py $(B)
 	@$(PYTHON) -B tests/bench/accesslog.py $(B)

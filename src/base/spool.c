@@ -27,6 +27,8 @@ void spool_init(struct spool *s, size_t mem_max, const char *dir)
 
 void spool_release(struct spool *s)
 {
+    if (!s->mem && s->fd < 0)
+        return; /* nothing was ever kept: the common body */
     free(s->mem);
     if (s->map)
         (void)munmap(s->map, s->map_len); /* fails only for an address that was never mapped */

@@ -19,18 +19,23 @@
 
 const char gcorn_abi_1 = 1;
 
-void http_context_set_date(struct http_context *c, time_t wall)
+/* Not inlined, as its locals would cost every request a stack check. */
+static void __attribute__((noinline)) render_date(struct http_context *c, time_t wall)
 {
     struct tm tm;
 
-    if (wall == c->date && c->common_fields_len > 0)
-        return;
     (void)gmtime_r(&wall, &tm);
     c->date = wall;
     /* the C locale's names: gcorn never calls setlocale */
     c->common_fields_len =
         strftime(c->common_fields, sizeof(c->common_fields),
                  "\r\nServer: gcorn\r\nDate: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+}
+
+void http_context_set_date(struct http_context *c, time_t wall)
+{
+    if (wall != c->date || c->common_fields_len == 0)
+        render_date(c, wall);
 }
 
 void environ_init(struct gcorn_environ *env, const struct http_context *context,

@@ -43,7 +43,8 @@ void request_init(struct request *r, const struct request_limits *limits, struct
 
 void request_release(struct request *r)
 {
-    strbuf_release(&r->trailers);
+    if (r->trailers.data)
+        strbuf_release(&r->trailers);
     spool_release(&r->body);
 }
 
