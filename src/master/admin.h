@@ -17,8 +17,8 @@ struct listener;
 struct scoreboard;
 struct worker_args;
 
-/* In the child: makes what a worker is run with into what the admin process is. listener, ledger and
- * scoreboard are borrowed for good. */
+/* In the child: makes what a worker is run with into what the admin process is. listener, ledger
+ * and scoreboard are borrowed for good. */
 void admin_prepare(struct worker_args *args, struct listener *listener, struct ledger *ledger,
                    struct scoreboard *scoreboard);
 

@@ -61,22 +61,33 @@ static bool is_gcorn_master(pid_t pid)
 
 /* An address in use is no error, whoever has it: it may well be the server that is to be reloaded,
  * and the owner of a TCP port cannot be asked for its name. */
+static int check_address(struct check *c, const char *key, const char *text, struct error *err)
+{
+    pid_t holder;
+
+    switch (listener_probe(text, &holder, err)) {
+    case LISTENER_FREE: break;
+    case LISTENER_REFUSED: return -1;
+    case LISTENER_IN_USE:
+        c->holders.address = true;
+        if (!is_gcorn_master(holder))
+            advice_add(&c->in_use, c->config, key,
+                       "%s; no error if that is the server to be reloaded", err->text);
+        break;
+    }
+    return 0;
+}
+
 static int check_bind(struct check *c, struct error *err)
 {
-    for (size_t i = 0; i < c->config->bind.count; i++) {
-        pid_t holder;
+    const char *admin = c->config->admin_bind;
 
-        switch (listener_probe(c->config->bind.items[i], &holder, err)) {
-        case LISTENER_FREE: break;
-        case LISTENER_REFUSED: return -1;
-        case LISTENER_IN_USE:
-            c->holders.address = true;
-            if (!is_gcorn_master(holder))
-                advice_add(&c->in_use, c->config, "bind",
-                           "%s; no error if that is the server to be reloaded", err->text);
-            break;
-        }
+    for (size_t i = 0; i < c->config->bind.count; i++) {
+        if (check_address(c, "bind", c->config->bind.items[i], err) < 0)
+            return -1;
     }
+    if (admin && check_address(c, "admin_bind", admin, err) < 0)
+        return error_prefix(err, "admin_bind");
     return 0;
 }
 

@@ -176,8 +176,8 @@ static int open_listeners(struct generation *g, const struct generation *before,
 
     g->listeners = xcalloc(texts->count, sizeof(struct listener *));
     for (size_t i = 0; i < texts->count; i++) {
-        struct listener *l = share_listener(find_listener(before, texts->items[i]),
-                                            texts->items[i], g->config.backlog, err);
+        struct listener *l = share_listener(find_listener(before, texts->items[i]), texts->items[i],
+                                            g->config.backlog, err);
 
         if (!l)
             return -1;

@@ -36,8 +36,8 @@ struct generation {
     struct listener **listeners; /* each a struct shared_listener */
     size_t listener_count;
     struct listener *admin_listener; /* shared too; NULL: no admin process */
-    int error_fd;  /* STDERR_FILENO or its own */
-    int access_fd; /* STDOUT_FILENO, its own, or -1 */
+    int error_fd;                    /* STDERR_FILENO or its own */
+    int access_fd;                   /* STDOUT_FILENO, its own, or -1 */
     struct syslog syslog;
 };
 

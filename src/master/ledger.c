@@ -39,8 +39,8 @@ static size_t size_of(unsigned places)
 
 struct ledger *ledger_new(unsigned places, struct error *err)
 {
-    void *map = mmap(NULL, size_of(places), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-                     0);
+    void *map =
+        mmap(NULL, size_of(places), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     if (map == MAP_FAILED) {
         (void)error_set(err, EXIT_FAILED, "cannot make the ledger of %u processes: %s", places,
@@ -87,8 +87,8 @@ unsigned ledger_bury(struct ledger *l, struct slot *slot)
     struct ledger_facts *facts = ledger_open(l);
 
     slot_counts_add(&facts->gone, &slot->counts);
-    unsigned lost = metrics_sum(facts->metrics, &facts->metric_count, LEDGER_METRICS, slot,
-                                METRICS_THAT_GROW);
+    unsigned lost =
+        metrics_sum(facts->metrics, &facts->metric_count, LEDGER_METRICS, slot, METRICS_THAT_GROW);
     slot_reset(slot);
     ledger_close(l);
     return lost;
@@ -143,18 +143,12 @@ const char *server_state_name(enum server_state state)
 const char *worker_end_name(enum worker_end end)
 {
     static const char *const names[WORKER_ENDS] = {
-        [END_UNASKED] = "unasked",
-        [END_WITH_SERVER] = "stop",
-        [END_NOT_WANTED] = "not_wanted",
-        [END_BOOT] = "boot",
-        [END_CRASH] = "crash",
-        [END_EXIT] = "exit",
-        [END_KILLED] = "killed",
-        [END_TIMEOUT] = "timeout",
-        [END_SILENT] = "silent",
-        [END_MAX_REQUESTS] = "max_requests",
-        [END_MAX_MEMORY] = "max_memory",
-        [END_SIGTERM] = "sigterm",
+        [END_UNASKED] = "unasked",       [END_WITH_SERVER] = "stop",
+        [END_NOT_WANTED] = "not_wanted", [END_BOOT] = "boot",
+        [END_CRASH] = "crash",           [END_EXIT] = "exit",
+        [END_KILLED] = "killed",         [END_TIMEOUT] = "timeout",
+        [END_SILENT] = "silent",         [END_MAX_REQUESTS] = "max_requests",
+        [END_MAX_MEMORY] = "max_memory", [END_SIGTERM] = "sigterm",
         [END_RELOAD] = "reload",
     };
 

@@ -3,8 +3,8 @@
  * ledger - what only the master knows, in shared memory, for the admin process: the server's state,
  * its processes, its sockets' queues, and the counts of the workers that have gone.
  *
- * The master alone writes. The admin process maps it read-only, so it answers whatever the master or
- * a worker is doing; workers have no part in it. A writer makes the sequence odd, and even again
+ * The master alone writes. The admin process maps it read-only, so it answers whatever the master
+ * or a worker is doing; workers have no part in it. A writer makes the sequence odd, and even again
  * when it is done: what a reader took while the sequence stayed the same, and even, is whole.
  *
  *   writer                                       reader

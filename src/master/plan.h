@@ -84,9 +84,9 @@ enum { PLAN_NONE = -1 };
  * process's. */
 unsigned plan_places(unsigned workers);
 
-/* The admin process is a process like the workers, with a number of its own beyond all of theirs. It
- * is supervised and replaced as they are; it is no worker where workers are counted, and when the
- * server stops it is the last to go, because it says so. */
+/* The admin process is a process like the workers, with a number of its own beyond all of theirs.
+ * It is supervised and replaced as they are; it is no worker where workers are counted, and when
+ * the server stops it is the last to go, because it says so. */
 static inline unsigned plan_admin_number(const struct plan *p)
 {
     return p->proc_count;

@@ -220,8 +220,8 @@ void procs_kill_late(struct master *m, uint64_t now)
         if (w->phase == PROC_BOOTING)
             boot_failed(m, w, "it was not ready within boot_timeout");
         else if (w->phase == PROC_RETIRING && !m->quick)
-            log_errorx("%s (pid:%d) did not finish within graceful_timeout: killed",
-                       name_of(m, w), (int)w->pid);
+            log_errorx("%s (pid:%d) did not finish within graceful_timeout: killed", name_of(m, w),
+                       (int)w->pid);
         kill_hung(m, w);
         kill_proc(w, SIGKILL, NO_DEADLINE);
     }

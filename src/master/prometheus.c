@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See prometheus.h. A family's HELP and TYPE stand once, before all of its samples. The same samples
- * are there every time, so that a series begins with 0 and not with its first event; only status
- * codes, which nobody knows before, come as they are met.
+ * See prometheus.h. A family's HELP and TYPE stand once, before all of its samples. The same
+ * samples are there every time, so that a series begins with 0 and not with its first event; only
+ * status codes, which nobody knows before, come as they are met.
  */
 #include "master/prometheus.h"
 
@@ -124,7 +124,14 @@ static void add_listeners(struct strbuf *out, const struct ledger_facts *f)
     }
 }
 
-enum shown_state { SHOWN_BOOTING, SHOWN_IDLE, SHOWN_BUSY, SHOWN_RETIRING, SHOWN_KILLING, SHOWN_ALL };
+enum shown_state {
+    SHOWN_BOOTING,
+    SHOWN_IDLE,
+    SHOWN_BUSY,
+    SHOWN_RETIRING,
+    SHOWN_KILLING,
+    SHOWN_ALL
+};
 
 static enum shown_state state_of(const struct snapshot_worker *w)
 {
@@ -341,7 +348,8 @@ static void add_histogram(struct strbuf *out, const struct slot_metric *m)
     strbuf_addf(out, "%" PRIu64 "\n", below);
 }
 
-/* Generations may disagree about a name: its first kind, and of histograms its first bounds, win. */
+/* Generations may disagree about a name: its first kind, and of histograms its first bounds, win.
+ */
 static bool goes_with(const struct slot_metric *m, const struct slot_metric *first,
                       const struct slot_metric *last)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See snapshot.h. A worker's counts move to the ledger while the ledger is being written, so what is
- * read between two equal sequences has them once, in the one place or in the other.
+ * See snapshot.h. A worker's counts move to the ledger while the ledger is being written, so what
+ * is read between two equal sequences has them once, in the one place or in the other.
  */
 #include "master/snapshot.h"
 
@@ -46,8 +46,7 @@ static void add_worker(struct snapshot *s, const struct ledger_proc *proc, const
     (void)metrics_sum(s->metrics, &s->metric_count, SNAPSHOT_METRICS, slot, METRICS_ALL);
 }
 
-static void copy_all(struct snapshot *s, const struct ledger *ledger,
-                     struct scoreboard *scoreboard)
+static void copy_all(struct snapshot *s, const struct ledger *ledger, struct scoreboard *scoreboard)
 {
     const struct ledger_proc *procs = ledger_procs(ledger);
 

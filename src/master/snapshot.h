@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * snapshot - the server at one moment, out of the ledger and the workers' slots: what /readyz judges
- * and /metrics shows. Slots are untrusted; what a worker says is copied, and bounded where it is
- * read.
+ * snapshot - the server at one moment, out of the ledger and the workers' slots: what /readyz
+ * judges and /metrics shows. Slots are untrusted; what a worker says is copied, and bounded where
+ * it is read.
  */
 #ifndef GCORN_MASTER_SNAPSHOT_H
 #define GCORN_MASTER_SNAPSHOT_H

@@ -133,7 +133,8 @@ static void add(struct slot_metric *to, const struct slot_metric *from)
 {
     atomic_store(&to->value, atomic_load(&to->value) + atomic_load(&from->value));
     for (size_t i = 0; i < ARRAY_LEN(to->buckets); i++)
-        atomic_store(&to->buckets[i], atomic_load(&to->buckets[i]) + atomic_load(&from->buckets[i]));
+        atomic_store(&to->buckets[i],
+                     atomic_load(&to->buckets[i]) + atomic_load(&from->buckets[i]));
 }
 
 /* The sum of the same metric, 0 if it is new; NULL when there is no room. */

@@ -463,6 +463,50 @@ static void test_unix_relative(void **state)
     free(before);
 }
 
+/* ---- queues ----------------------------------------------------------------------------------
+ */
+
+static int connect_to(const struct listener *l)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+    int fd = socket(l->family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(getsockname(l->fd, (struct sockaddr *)&ss, &len), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&ss, len), 0);
+    return fd;
+}
+
+static void test_queue(void **state)
+{
+    char *texts[] = {xstrdup("127.0.0.1:0"), xasprintf("unix:%s/queue", dir)};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct listener_queue queue;
+        struct listener l;
+
+        open_ok(&l, texts[i]);
+        assert_int_equal(listener_get_queue(&l, &queue), 0);
+        assert_int_equal(queue.length, 0);
+        assert_int_equal(queue.limit, 16);
+        int one = connect_to(&l), two = connect_to(&l);
+        assert_int_equal(listener_get_queue(&l, &queue), 0);
+        assert_int_equal(queue.length, 2);
+        int taken = accept(l.fd, NULL, NULL);
+        assert_true(taken >= 0);
+        assert_int_equal(listener_get_queue(&l, &queue), 0);
+        assert_int_equal(queue.length, 1);
+        (void)close(one);
+        (void)close(two);
+        (void)close(taken);
+        listener_stop(&l);
+        assert_int_equal(listener_get_queue(&l, &queue), -1);
+        listener_close(&l, true);
+        free(texts[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -486,6 +530,7 @@ int main(void)
         cmocka_unit_test(test_same),
         cmocka_unit_test(test_same_text),
         cmocka_unit_test(test_unix_relative),
+        cmocka_unit_test(test_queue),
     };
 
     return cmocka_run_group_tests_name("listener", tests, make_dir, remove_dir);
