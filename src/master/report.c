@@ -193,7 +193,7 @@ static void report_condemned_end(const struct worker_proc *w, const struct slot 
         strbuf_addstr(&text, "; its client was answered 504, by the master in its place");
     else if (c.client != CRASH_CLIENT_NONE)
         add_client(&text, &c);
-    else if (s->answers)
+    else if (s->answers && atomic_load(&s->call_started_ms) != 0)
         strbuf_addstr(&text, "; its client could not be answered");
     log_errorx("Worker (pid:%d) was killed%s", (int)w->pid, text.data ? text.data : "");
     strbuf_release(&text);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -41,7 +42,8 @@ int rescue_client(pid_t pid, const struct slot *s)
     int fd = *(const volatile int32_t *)&s->client_fd;
 
     (void)kill(pid, SIGSTOP); /* so that it does not answer after all, amid ours */
-    if (fd < 0) {
+    /* between two calls the number is that of an earlier one's client, or of anything by now */
+    if (fd < 0 || atomic_load(&s->call_started_ms) == 0) {
         errno = ENOTCONN;
         return -1;
     }

@@ -26,6 +26,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "worker/crash.h"
 #include "worker/fileout.h"
 #include "worker/worker.h"
 
@@ -208,9 +209,9 @@ static void end_answer(struct conn *c)
         env->request.body.len == 0)
         c->peer_ended = true;
     worker_note_answer(w, env, w->now_ns - c->request_ns);
+    c->env = NULL; /* what runs or breaks from here on is no reason to answer it again */
     worker_give_environ(w, env);
     wake_forget(&c->waiter);
-    c->env = NULL;
 }
 
 /* Asks for the answer's next piece: application code, where the body is an iterator. */
@@ -222,6 +223,7 @@ static void next_piece(struct conn *c)
 
     if (calls)
         worker_call_begin(w, c, env);
+    c->whole_len = c->out.len;
     c->more = response_next(env, &c->out, &c->piece, &c->piece_len);
     c->answer_begun = env->response.phase != RESPONSE_OPEN;
     c->close_delimited = env->response.framing == FRAMING_CLOSE;
@@ -258,6 +260,21 @@ static void mark_sent(struct conn *c, size_t n)
     c->piece += n - of_out;
     c->piece_len -= n - of_out;
     worker_of(c)->slot->counts.bytes_out += n;
+}
+
+/* A crash that came between the two would not know what is sent, and send it twice. */
+static ssize_t send_and_mark(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+
+    w->is_sending = true;
+    ssize_t n = send_some(c);
+    if (n >= 0)
+        mark_sent(c, (size_t)n);
+    w->is_sending = false;
+    if (w->held_signal)
+        crash_take_held();
+    return n;
 }
 
 static enum flushed wait_writable(struct conn *c)
@@ -327,19 +344,14 @@ static enum flushed flush_ready(struct conn *c)
 
         if (ends)
             accesslines_add_early(&w->access_lines, c->env, w->now_ns - c->request_ns);
-        ssize_t n = send_some(c);
-        if (n >= 0) {
-            mark_sent(c, (size_t)n);
-        } else if (errno == EAGAIN) {
-            if (ends)
-                accesslines_take_back(&w->access_lines);
+        if (send_and_mark(c) >= 0 || errno == EINTR)
+            continue;
+        if (ends)
+            accesslines_take_back(&w->access_lines);
+        if (errno == EAGAIN)
             return wait_writable(c);
-        } else if (errno != EINTR) {
-            if (ends)
-                accesslines_take_back(&w->access_lines);
-            conn_drop(c);
-            return FLUSHED_FAILED;
-        }
+        conn_drop(c);
+        return FLUSHED_FAILED;
     }
     c->out_sent = 0;
     strbuf_reset(&c->out);
@@ -463,6 +475,7 @@ static void conn_answer(struct conn *c)
         peer_log_distrust(&c->peer, &w->peers, env->request.forwarded->distrusted);
     c->runs = true;
     c->answer_begun = c->close_delimited = false;
+    c->whole_len = c->out.len;
     c->is_head = env->request.is_head;
     worker_call_begin(w, c, env);
     if (w->app.on_pre_request)

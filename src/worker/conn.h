@@ -54,6 +54,7 @@ struct conn {
     bool answer_begun;    /* its answer's head has left the application's hands */
     bool close_delimited; /* and ends with the connection */
     bool is_head;         /* the answer has no body */
+    size_t whole_len;     /* of out, before its first or next piece */
 
     struct gcorn_environ *env; /* the request that is coming or being answered; NULL when none */
     uint64_t request_ns;       /* when its first bytes were read */

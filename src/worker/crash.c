@@ -45,6 +45,7 @@ enum last_step {
 
 struct last_words {
     enum last_step step;
+    bool is_turned_away; /* its request is told 503 */
     bool ends;           /* the connection, behind them */
     bool resets;         /* the connection, instead of ending it in an orderly way */
     const char *text[2]; /* behind what was unsent */
@@ -63,6 +64,7 @@ static struct {
     pid_t pid, master_pid;
     struct sigaction before[ARRAY_LEN(fatal_signals)];
     bool said_stolen, said_blocked;
+    siginfo_t held; /* of worker->held_signal */
     _Atomic bool expects_exit;
     _Atomic pid_t dying; /* the thread that sees to it; 0: none */
     _Atomic bool is_parked;
@@ -80,8 +82,8 @@ static const struct canned {
 } canned[] = {
     {500, CANNED("500 Internal Server Error", "Content-Length: 26\r\n\r\n"),
      "500 Internal Server Error\n"},
-    {503, CANNED("503 Service Unavailable", "Retry-After: 0\r\nContent-Length: 24\r\n\r\n"),
-     "503 Service Unavailable\n"},
+    /* no body: nobody knows whether it is asked by HEAD */
+    {503, CANNED("503 Service Unavailable", "Retry-After: 0\r\nContent-Length: 0\r\n\r\n"), ""},
     {504, CANNED("504 Gateway Timeout", "Content-Length: 20\r\n\r\n"), "504 Gateway Timeout\n"},
 };
 
@@ -105,6 +107,24 @@ static void add_canned(struct conn *c, unsigned which)
     last->step = LAST_FLUSH;
 }
 
+/* Of an answer that has not begun: what was being put together for it. */
+static void take_back(struct conn *c)
+{
+    if (c->out.len > c->whole_len)
+        c->out.len = c->whole_len;
+    c->piece_len = 0;
+}
+
+/* A request that was not run, or whose answer waits for the application. */
+static void turn_away(struct conn *c)
+{
+    if (c->runs)
+        take_back(c);
+    add_canned(c, CANNED_503);
+    last_of(c)->is_turned_away = true;
+    self.slot->crash.others_answered++;
+}
+
 /* An answer that has begun and cannot go on. */
 static void cut(struct conn *c)
 {
@@ -124,28 +144,30 @@ static void begin_crashed(struct conn *c, bool is_timeout)
         crash->client = c->close_delimited ? CRASH_CLIENT_RESET : CRASH_CLIENT_CUT;
         return;
     }
+    take_back(c);
     add_canned(c, is_timeout ? CANNED_504 : CANNED_500);
     crash->client = CRASH_CLIENT_LOST; /* until it is sent */
     crash->client_status = is_timeout ? 504 : 500;
 }
 
+static bool has_unsent(const struct conn *c)
+{
+    return c->out_sent < c->out.len || c->piece_len > 0;
+}
+
 static void begin_other(struct conn *c)
 {
-    struct slot_crash *crash = &self.slot->crash;
-
     last_of(c)->step = LAST_WATCH;
     if (c->state == CONN_LINGER) {
         last_of(c)->step = LAST_LINGER;
-    } else if (c->runs && c->more && !c->answer_begun) {
-        add_canned(c, CANNED_503); /* it waits for the application */
-        crash->others_answered++;
+    } else if (c->runs && !c->answer_begun) {
+        turn_away(c); /* it waits for the application */
     } else if (c->runs && c->more) {
         cut(c);
-        crash->others_cut++;
+        self.slot->crash.others_cut++;
     } else if (!c->runs && (c->env || c->in.len > 0)) {
-        add_canned(c, CANNED_503);
-        crash->others_answered++;
-    } else if (c->state == CONN_WRITE) {
+        turn_away(c);
+    } else if (has_unsent(c)) {
         last_of(c)->step = LAST_FLUSH;
     }
 }
@@ -162,6 +184,7 @@ static void mark_sent(struct conn *c, const struct iovec *iov, size_t n)
     struct last_words *last = last_of(c);
     size_t parts[4];
 
+    self.slot->counts.bytes_out += n;
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         parts[i] = n < iov[i].iov_len ? n : iov[i].iov_len;
         n -= parts[i];
@@ -219,8 +242,8 @@ static void flush(struct conn *c, const struct conn *crashed)
         finish(c);
     else if (last->resets)
         reset(c);
-    else if (!last->ends)
-        last->step = c->closing ? LAST_LINGER : LAST_WATCH;
+    else if (!last->ends && !c->closing)
+        last->step = LAST_WATCH;
     else if (shutdown(c->fd, SHUT_WR) < 0)
         finish(c);
     else
@@ -234,10 +257,8 @@ static void take(struct conn *c)
     ssize_t n;
 
     while ((n = recv(c->fd, waste, sizeof(waste), MSG_DONTWAIT)) > 0) {
-        if (last_of(c)->step == LAST_WATCH) {
-            add_canned(c, CANNED_503);
-            self.slot->crash.others_answered++;
-        }
+        if (last_of(c)->step == LAST_WATCH)
+            turn_away(c);
     }
     if ((n == 0 || (errno != EAGAIN && errno != EINTR)) && last_of(c)->step != LAST_FLUSH)
         finish(c);
@@ -303,14 +324,25 @@ static void abandon_all(void)
     }
 }
 
-/* The connection whose request is in the application's hands; NULL when none is. */
+static bool is_in_call(void)
+{
+    return atomic_load(&self.slot->call_started_ms) != 0;
+}
+
+/* Has the application said all that its answer begins with, and the answer is not there yet? */
+static bool is_being_made(const struct conn *c)
+{
+    return !c->answer_begun && !conn_is_waiting(c);
+}
+
+/* The connection whose request is in the application's hands, or was just now: what it did to the
+ * heap shows when its answer is put together. NULL when there is none. */
 static const struct conn *find_crashed(void)
 {
     const struct conn *c = self.worker->serving;
-    bool calls = atomic_load(&self.slot->call_started_ms) != 0;
-    bool is_one = calls && c >= self.conns && c < self.conns + table_used();
+    bool is_one = c >= self.conns && c < self.conns + table_used();
 
-    return is_one && c->runs ? c : NULL;
+    return is_one && c->runs && (is_in_call() || is_being_made(c)) ? c : NULL;
 }
 
 static void answer_clients(const struct conn *crashed, bool is_timeout)
@@ -413,18 +445,22 @@ static void wait_for_stacks(void)
     }
 }
 
-/* The thread that calls it is the one that sees to it; the others stand still. */
-static void claim(void)
+/* True for the one thread that sees to it; the others stand still. False when that one falls again:
+ * in what exit() calls behind us, or over what the application has broken. */
+static bool claim(void)
 {
-    pid_t nobody = 0;
+    pid_t other = 0;
 
-    if (!atomic_compare_exchange_strong(&self.dying, &nobody, thread_id())) {
+    if (!atomic_compare_exchange_strong(&self.dying, &other, thread_id())) {
+        if (other == thread_id())
+            return false;
         if (thread_id() == self.pid)
             atomic_store(&self.is_parked, true);
         stand_still();
     }
     set_deadline();
     park_loop();
+    return true;
 }
 
 static void count_answers(uint32_t status, uint32_t count)
@@ -455,23 +491,62 @@ static void save_request(const struct conn *crashed)
                                          self.worker->config->crash_redact) == 0;
 }
 
-/* The lines of answers that will never end by themselves. */
-static void log_answers(const struct conn *crashed, bool is_timeout)
-{
-    struct worker *w = self.worker;
-    uint64_t now = clock_ns();
+/* ---- the access log: of everything that will not end by itself --------------------------- */
 
+static void count_answer(int status)
+{
+    if (status >= SLOT_STATUS_MIN && status <= SLOT_STATUS_MAX)
+        count_answers((uint32_t)status, 1);
+}
+
+/* Its answer may be whole by now. */
+static void log_answer(const struct conn *c, const char *ended, int told)
+{
+    struct response *r = &c->env->response;
+
+    if (!c->answer_begun)
+        r->status = told;
+    else
+        count_answer(r->status);
+    r->ended = c->answer_begun && !c->more && !has_unsent(c) ? r->ended : ended;
+    accesslines_add(&self.worker->access_lines, c->env, clock_ns() - c->request_ns);
+}
+
+/* A request that was not run, of which often nothing is known. */
+static void log_turned_away(const struct conn *c, const char *ended)
+{
+    static struct gcorn_environ unread;
+    struct gcorn_environ *env = c->env;
+
+    if (!env) {
+        env = &unread;
+        environ_init(env, &self.worker->http, &c->peer.seen, 0);
+    }
+    env->response.status = 503;
+    env->response.ended = ended;
+    accesslines_add(&self.worker->access_lines, env, c->env ? clock_ns() - c->request_ns : 0);
+}
+
+/* What it needs may be broken: the one that crashed comes first, and if even that fails its line is
+ * left to the master. */
+static void log_all(const struct conn *crashed, bool is_timeout)
+{
+    const char *ended = is_timeout ? "timeout" : "crash";
+    int status = is_timeout ? 504 : 500;
+
+    accesslines_take_back(&self.worker->access_lines); /* its answer is one of those below */
+    if (crashed && crashed->env)
+        log_answer(crashed, ended, status);
+    self.slot->answers = 0;
     for (size_t i = 0; i < table_used(); i++) {
         const struct conn *c = &self.conns[i];
 
-        if (c->state == CONN_FREE || !c->runs || !c->env)
+        if (c->state == CONN_FREE || c == crashed)
             continue;
-        c->env->response.ended = is_timeout ? "timeout" : "crash";
-        if (!c->answer_begun)
-            c->env->response.status = is_timeout ? 504 : 500;
-        accesslines_add(&w->access_lines, c->env, now - c->request_ns);
-        if (c == crashed)
-            self.slot->answers = 0; /* else the master would write its line */
+        if (c->runs && c->env)
+            log_answer(c, ended, 503);
+        else if (last_of(c)->is_turned_away)
+            log_turned_away(c, ended);
     }
 }
 
@@ -483,6 +558,8 @@ static void die(bool is_timeout)
     crash->tid = thread_id();
     crash->at_ms = clock_ns() / 1000000;
     crash->answered = self.slot->counts.requests;
+    if (is_in_call() && !self.slot->answers) /* it is counted: what runs comes behind its answer */
+        crash->answered--;
     atomic_store_explicit(&crash->stage, CRASH_BEGUN, memory_order_release);
     /* a replacement can start now; when the pipe is full, our death will tell */
     (void)channel_send_up(self.channel.up_write, UP_DYING, NULL);
@@ -493,7 +570,7 @@ static void die(bool is_timeout)
     if (explains)
         wait_for_stacks();
     save_request(crashed);
-    log_answers(crashed, is_timeout);
+    log_all(crashed, is_timeout);
 }
 
 /* Who had the signal before has it again. */
@@ -510,16 +587,40 @@ static bool is_from_master(const siginfo_t *info)
     return info->si_signo == SIGABRT && info->si_code == SI_USER && info->si_pid == self.master_pid;
 }
 
+/* A signal that was sent comes at any time, not only at a bad one for us. True: it will be raised
+ * again in a moment. */
+static bool hold(const siginfo_t *info)
+{
+    struct worker *w = self.worker;
+
+    if (info->si_code > 0 || !w->is_sending || thread_id() != self.pid)
+        return false;
+    self.held = *info;
+    w->held_signal = info->si_signo;
+    return true;
+}
+
+void crash_take_held(void)
+{
+    (void)raise(self.worker->held_signal);
+    self.worker->held_signal = 0;
+}
+
 static void on_fatal(int signal_number, siginfo_t *info, void *context)
 {
     int saved_errno = errno;
 
     if (getpid() == self.pid) {
+        if (hold(info))
+            return;
+        if (self.worker->held_signal == signal_number)
+            info = &self.held;
         bool is_timeout = is_from_master(info);
 
-        claim();
-        note_signal(info, context);
-        die(is_timeout);
+        if (claim()) {
+            note_signal(info, context);
+            die(is_timeout);
+        }
         if (is_timeout) {
             if (self.abort_hook)
                 self.abort_hook();
@@ -536,9 +637,8 @@ static void on_fatal(int signal_number, siginfo_t *info, void *context)
 static void on_exit_called(int status, void *unused)
 {
     (void)unused;
-    if (getpid() != self.pid || atomic_load(&self.expects_exit))
+    if (getpid() != self.pid || atomic_load(&self.expects_exit) || !claim())
         return;
-    claim();
     self.slot->crash.signal = 0;
     self.slot->crash.code = status;
     die(false);

@@ -25,6 +25,10 @@ void crash_init(struct worker *w);
 /* exit() is ours from now on. */
 void crash_expect_exit(void);
 
+/* Dies of worker->held_signal, which came when worker->is_sending was true. Returns only if the
+ * application's own handler of the signal does. */
+void crash_take_held(void);
+
 /* Once a second or so: has the application taken a handler away, or blocked a signal? Then crashes
  * would be silent, and the log says so. */
 void crash_check(void);

@@ -8,6 +8,7 @@
 #define GCORN_WORKER_WORKER_H
 
 #include <ev.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -101,6 +102,9 @@ struct worker {
     struct strbuf out; /* lent to the connection that is being served */
     struct gcorn_environ *spare[WORKER_SPARE_ENVIRONS];
     size_t spare_count;
+
+    volatile sig_atomic_t is_sending;  /* fatal signals that were sent wait while it is true */
+    volatile sig_atomic_t held_signal; /* one that does; 0: none */
 
     struct accesslines access_lines;
     int crash_dir_fd; /* of crash_dir, for replay_save; -1: none */

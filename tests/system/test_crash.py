@@ -1,8 +1,11 @@
 """An application crashes: its client is told 500, nobody gets another's answer, the others lose
 nothing, and the log says what happened."""
+import contextlib
 import json
 import os
 import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -189,6 +192,113 @@ def test_an_answer_that_has_begun_is_visibly_cut(gcorn, app, framing, version, e
                     else "its answer was cut short")
 
 
+# ---- behind the application's back ---------------------------------------------------------------
+
+
+def test_a_crash_behind_an_answer_adds_nothing_to_it(gcorn, app):
+    server = gcorn(f"{app('crasher')}:handler")
+    with server.connect() as client:
+        assert client.get("/close").text == "whole"
+        client.assert_closed()
+    server.wait_log(r"was sent SIGSEGV!.* into GET /close .*, number 1 of this worker; "
+                    r"memory \d+\.\d MiB$")
+
+
+def test_pipelined_answers_in_front_of_it_are_sent(gcorn, app):
+    server = gcorn(f"{app('crasher')}:handler")
+    with server.connect() as client:
+        client.send(request("/") + request("/") + request("/close"))
+        assert [client.response().status for _ in range(3)] == [200] * 3
+        client.assert_closed()
+
+
+@pytest.mark.parametrize("before", ["", request("/") + request("/")])
+def test_a_crash_while_its_answer_is_put_together_is_its_own(gcorn, app, before):
+    """As by a heap that the application has broken: no call runs, the head is half made."""
+    server = gcorn(f"{app('crasher')}:handler")
+    with server.connect() as client:
+        client.send(before + request("/unreadable"))
+        for _ in range(before.count("GET")):
+            assert client.response().status == 200
+        assert client.response().status == 500
+        client.assert_closed()
+    server.wait_log(r"was sent SIGSEGV!.* /unreadable .*; the client was answered 500$")
+
+
+def test_a_503_is_whole_whatever_the_connection_was_asked_before(gcorn):
+    server = gcorn("faulty")
+    asked = server.connect()
+    assert asked.get("/", method="HEAD").status == 200
+    asked.send("GET / HTTP/1.1\r\nHo")
+    assert server.get("/").status == 200  # by now the worker has read it
+    with server.connect() as client:
+        crash(server, client)
+    assert asked.response().status == 503
+    asked.assert_closed()
+
+
+def test_what_exit_calls_may_fall_too(gcorn, app):
+    server = gcorn(f"{app('crasher', '-DFALLS_AGAIN')}:handler")
+    pid = min(server.worker_pids)
+    began = time.monotonic()
+    assert server.get("/exit").status == 500
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), "the worker to be gone")
+    assert time.monotonic() - began < 5  # of the 6 s after which an alarm ends it
+    server.wait_log(r"exited with code 0: the application called exit\(\)")
+    server.wait_workers(1, other_than={pid})
+
+
+class Asker(threading.Thread):
+    """Asks for /echo?N, N counting, on one connection after another; notes every answer that is
+    not the one asked for, and whatever comes behind one."""
+
+    def __init__(self, server, stop):
+        super().__init__(daemon=True)
+        self.server, self.stop = server, stop
+        self.wrong, self.answered = [], 0
+
+    def ask(self, client, number):
+        answer = client.get(f"/echo?{number}")
+        self.answered += 1
+        if answer.status == 200 and answer.text != str(number):
+            self.wrong.append((number, answer))
+        if client.unread:
+            self.wrong.append((number, answer, client.unread))
+        return not answer.closes
+
+    def run(self):
+        number = 0
+        while not self.stop.is_set():
+            with contextlib.suppress(AssertionError, OSError), self.server.connect() as client:
+                while not self.stop.is_set() and self.ask(client, number):
+                    number += 1
+            number += 1
+
+
+@pytest.mark.parametrize("how", ["signal", "thread"])
+def test_a_crash_at_any_moment_sends_no_answer_twice(gcorn, app, how):
+    """Not by a request, so it comes while the worker is doing anything: often in send."""
+    server = gcorn(f"{app('crasher')}:handler")
+    stop = threading.Event()
+    askers = [Asker(server, stop) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    for _ in range(12):
+        victim = server.wait_workers(1)[0].pid
+        enough = sum(asker.answered for asker in askers) + 50
+        wait_for(lambda enough=enough: sum(a.answered for a in askers) > enough, "answers")
+        if how == "signal":
+            os.kill(victim, signal.SIGSEGV)
+        else:
+            with contextlib.suppress(AssertionError, OSError):
+                server.get("/thread-soon")
+        wait_for(lambda victim=victim: victim not in server.worker_pids, "its end")
+    stop.set()
+    for asker in askers:
+        asker.join()
+    assert [asker.wrong for asker in askers] == [[]] * 4
+
+
 # ---- time outs ----------------------------------------------------------------------------------
 
 
@@ -356,6 +466,38 @@ def test_a_request_whose_worker_is_killed_has_its_line(logged, how):
         0, "killed", "PUT", pid, "abc")
     assert line["remote_addr"] == "127.0.0.1"
     assert len(lines_of(server)) == 1
+
+
+def test_requests_that_were_not_run_have_their_lines(logged):
+    server = logged()
+    idle, begun, body = neighbours(server)
+    with server.connect() as client:
+        crash(server, client)
+    assert body.response().status == 503
+    line = line_for(server, "/segv")
+    assert (line["status"], line["ended"]) == (500, "crash")
+    lines = wait_for(lambda: len(lines_of(server)) >= 5 and lines_of(server), "all lines")
+    assert len(lines) == 5
+    turned_away = [each for each in lines if each["status"] == 503]
+    assert {each["method"] for each in turned_away} == {None, "POST"}
+    assert [(each["ended"], each["remote_addr"]) for each in turned_away] == [
+        ("crash", "127.0.0.1")] * 2
+    idle.close()
+    begun.close()
+
+
+def test_an_answer_that_was_whole_in_spite_of_a_crash_is_logged_so(gcorn, app):
+    server = gcorn(f"{app('crasher')}:handler", "--access-logfile", "access", "--access-logformat",
+                   "json")
+    with server.connect() as reader, server.connect() as client:
+        reader.send(request("/big?kb=16000"))
+        pace(0.05)
+        client.send(request("/segv"))
+        assert len(reader.response().body) == 16000 * 1024
+        assert client.response().status == 500
+    line = line_for(server, "/big")
+    assert (line["status"], line.get("ended"), line["bytes"]) == (200, None, 16000 * 1024)
+    assert line_for(server, "/segv")["ended"] == "crash"
 
 
 def test_a_client_that_leaves_amid_its_answer_is_in_the_line(gcorn, app):

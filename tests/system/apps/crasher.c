@@ -6,7 +6,11 @@
  *   /big?kb=N              N KiB in one piece
  *   /segv  /recurse        a bad pointer; the end of the stack
  *   /thread  /thread-later in a thread, while the call waits; when the file "go" exists
+ *   /thread-soon           the same, some milliseconds after the call
+ *   /echo?TEXT             the text
  *   /fork-segv             in a child; answers the signal that ended it
+ *   /close  /unreadable    behind a body's last piece; a body that is not where it is said to be
+ *   /exit                  exit(); with FALLS_AGAIN what exit() calls is a fault
  *   /steal  /block         takes SIGSEGV's handler away; blocks all signals
  *
  * With HANDLES it has a handler of its own from the start.
@@ -43,6 +47,14 @@ static void *crash_now(void *unused)
     (void)unused;
     fault();
     return NULL;
+}
+
+static void *crash_soon(void *unused)
+{
+    const struct timespec pause = {.tv_nsec = 3000000 + (time(NULL) * 7919 + clock()) % 1000 * 1000};
+
+    nanosleep(&pause, NULL);
+    return crash_now(unused);
 }
 
 static void *crash_later(void *unused)
@@ -83,8 +95,15 @@ static const char *run(struct gcorn_environ *env, const char *path)
     } else if (strcmp(path, "/thread-later") == 0) {
         pthread_create(&thread, NULL, crash_later, NULL);
         pthread_detach(thread);
+    } else if (strcmp(path, "/thread-soon") == 0) {
+        pthread_create(&thread, NULL, crash_soon, NULL);
+        pthread_detach(thread);
+    } else if (strcmp(path, "/echo") == 0) {
+        return gcorn_get(env, "QUERY_STRING");
     } else if (strcmp(path, "/fork-segv") == 0) {
         return fork_segv(env);
+    } else if (strcmp(path, "/exit") == 0) {
+        exit(0);
     } else if (strcmp(path, "/steal") == 0) {
         signal(SIGSEGV, SIG_DFL);
     } else if (strcmp(path, "/block") == 0) {
@@ -116,6 +135,27 @@ static struct gcorn_body *midstream(struct gcorn_environ *env,
     return gcorn_body_iter(env, next_piece, NULL, gcorn_alloc(env, sizeof(int)));
 }
 
+static void close_body(struct gcorn_environ *env, void *state)
+{
+    (void)env;
+    (void)state;
+    fault();
+}
+
+static ssize_t only_piece(struct gcorn_environ *env, void *state, const void **chunk)
+{
+    int *calls = state;
+
+    (void)env;
+    *chunk = "whole";
+    return (*calls)++ == 0 ? 5 : 0;
+}
+
+static struct gcorn_body *closed(struct gcorn_environ *env)
+{
+    return gcorn_body_iter(env, only_piece, close_body, gcorn_alloc(env, sizeof(int)));
+}
+
 static struct gcorn_body *big(struct gcorn_environ *env)
 {
     size_t len = (size_t)atoi(gcorn_query(env, "kb")) * 1024;
@@ -123,6 +163,13 @@ static struct gcorn_body *big(struct gcorn_environ *env)
 
     return gcorn_body_bytes(env, memset(data, 'b', len), len);
 }
+
+#ifdef FALLS_AGAIN
+int gcorn_on_worker_init(void)
+{
+    return atexit(fault);
+}
+#endif
 
 #ifdef HANDLES
 static void on_segv(int number)
@@ -150,5 +197,9 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
     gcorn_start(start_response, "200 OK", NULL);
     if (strcmp(path, "/big") == 0)
         return big(env);
+    if (strcmp(path, "/close") == 0)
+        return closed(env);
+    if (strcmp(path, "/unreadable") == 0)
+        return gcorn_body_bytes(env, (const void *)nowhere, 10);
     return gcorn_body_text(env, run(env, path));
 }
