@@ -766,8 +766,8 @@ void worker_run(const struct worker_args *args)
     worker_look_at_clock(w);
     load_app(w);
     check_canary(w);
-    catch_term();
     crash_init(w);
+    catch_term(); /* who sees that it is caught may send anything */
     start_watchers(w);
     w->slot->state = SLOT_IDLE;
     (void)channel_send_up(args->channel.up_write, UP_READY, NULL); /* the pipe is empty */
