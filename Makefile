@@ -175,7 +175,7 @@ UNIT_TESTS := $(UNIT_SRCS:tests/unit/%.c=$(B)/tests/%)
         install uninstall docs lint clean run zerodrop zerodrop-short
 .DELETE_ON_ERROR:
 
-all: $(B)/gcorn $(B)/gcornctl examples
+all: $(B)/gcorn $(B)/gcornctl $(B)/libgcorn-test.a examples
 examples: $(EXAMPLE_SOS)
 	$(foreach e,$(strip $(EXAMPLES_OUT)),@echo "  the example $e is left out: it needs $(or $(NEEDS_$e),$(CXX))"$(newline)	)
 # Compiles without linking: make objects CC=aarch64-linux-gnu-gcc B=build/aarch64
@@ -201,6 +201,18 @@ $(B)/gcornctl: $(CTL_OBJS) $(filter $(B)/base/% $(B)/settings/%,$(OBJS))
 	$(call say,LD)
 	$(JANSSON_NOTE)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LTO_NOT) $(ALL_LDFLAGS) -o $@ $^ $(YAML_LIBS) $(JANSSON_LIBS)
+
+# For the tests of applications: one object, of whose names only gcorn_* are seen, so that none meets
+# one of the application's; and no matter which compiler links it.
+TESTLIB_OBJS := $(B)/testlib/gcorn_test.o $(filter $(B)/base/% $(B)/http/%,$(OBJS))
+OBJCOPY ?= objcopy
+
+$(B)/libgcorn-test.a: $(TESTLIB_OBJS) $(LLHTTP_OBJS)
+	$(call say,AR)
+	$(Q)$(CC) -r -nostdlib $(LTO_NOT) -o $(B)/testlib/all.o $^
+	$(Q)$(OBJCOPY) --wildcard --keep-global-symbol='gcorn_*' --remove-section='.gnu.lto_*' \
+	    --remove-section='.gnu.debuglto_*' $(B)/testlib/all.o
+	$(Q)rm -f $@ && $(AR) rcs $@ $(B)/testlib/all.o
 
 $(CTL_OBJS): CPPFLAGS += $(JANSSON_CFLAGS)
 $(B)/system/stacks.o $(B)/tests/test_stacks: CPPFLAGS += $(DW_CFLAGS)
@@ -237,7 +249,7 @@ $(B)/examples/%.so: examples/%/*.cc include/gcorn.h Makefile
 	$(call say,SO)
 	$(Q)$(CXX) -std=c++17 $(EXAMPLE_CFLAGS) -o $@ $(filter %.cc,$^)
 
--include $(OBJS:.o=.d) $(B)/main.d $(CTL_OBJS:.o=.d)
+-include $(OBJS:.o=.d) $(B)/main.d $(CTL_OBJS:.o=.d) $(TESTLIB_OBJS:.o=.d)
 
 # ---- testing ---------------------------------------------------------------------------------
 
@@ -250,8 +262,16 @@ $(B)/tests/%: tests/unit/%.c $(OBJS) $(LLHTTP_OBJS)
 
 -include $(UNIT_TESTS:=.d)
 
-check-unit: $(UNIT_TESTS)
-	@for t in $(UNIT_TESTS); do echo "== $$t"; $$t || exit 1; done
+# The examples' own, as their authors would have them: with libgcorn-test and nothing else of gcorn.
+EXAMPLE_TESTS := $(foreach e,$(EXAMPLES),$(if $(wildcard tests/examples/test_$e.c),$(B)/tests/example_$e))
+$(B)/tests/example_%: tests/examples/test_%.c examples/%/*.c include/gcorn_test.h $(B)/libgcorn-test.a
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Wshadow $(if $(DEV),-Werror) -Iinclude $(HARDEN) -o $@ $(filter %.c,$^) \
+	    $(B)/libgcorn-test.a $(call example_flags,$*) $(LLHTTP_LIBS) $(EV_LIBS) -pthread -lcmocka
+
+check-unit: $(UNIT_TESTS) $(EXAMPLE_TESTS)
+	@for t in $(UNIT_TESTS) $(EXAMPLE_TESTS); do echo "== $$t"; $$t || exit 1; done
 
 # Three runs beside each other: most tests wait for processes, not for the processor.
 SYSTEM_FIRST := $(wildcard $(addprefix tests/system/test_,gcornctl.py crash.py))
@@ -301,7 +321,7 @@ $(B)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/feed.c $(OBJS) $(LLHTTP_OBJS)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -Itests/fuzz -o $@ $^ $(LIBS)
 
 # Every header compiles alone.
-HEADERS := $(wildcard src/*/*.h) include/gcorn.h
+HEADERS := $(wildcard src/*/*.h) include/gcorn.h include/gcorn_test.h
 check-headers: $(HEADERS:%=$(B)/headers/%.ok)
 $(B)/headers/%.ok: % Makefile
 	@mkdir -p $(@D)
@@ -332,15 +352,21 @@ docs: $(B)/gcorn
 install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(LIBDIR)/pkgconfig
 	install -m 755 $(B)/gcorn $(B)/gcornctl $(DESTDIR)$(BINDIR)
-	install -m 644 include/gcorn.h $(DESTDIR)$(INCLUDEDIR)/gcorn.h
+	install -m 644 include/gcorn.h include/gcorn_test.h $(DESTDIR)$(INCLUDEDIR)
+	install -m 644 $(B)/libgcorn-test.a $(DESTDIR)$(LIBDIR)
 	printf '%s\n' 'includedir=$(INCLUDEDIR)' 'Name: gcorn' \
 	    'Description: pre-fork HTTP application server in C' 'Version: $(VERSION)' \
 	    'Cflags: -I$${includedir}' > $(B)/gcorn.pc
-	install -m 644 $(B)/gcorn.pc $(DESTDIR)$(LIBDIR)/pkgconfig/gcorn.pc
+	printf '%s\n' 'includedir=$(INCLUDEDIR)' 'libdir=$(LIBDIR)' 'Name: gcorn-test' \
+	    'Description: tests of gcorn applications without a server' 'Version: $(VERSION)' \
+	    'Cflags: -I$${includedir} -pthread' \
+	    'Libs: -L$${libdir} -lgcorn-test $(LLHTTP_LIBS) $(EV_LIBS) -pthread' > $(B)/gcorn-test.pc
+	install -m 644 $(B)/gcorn.pc $(B)/gcorn-test.pc $(DESTDIR)$(LIBDIR)/pkgconfig
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/gcorn $(DESTDIR)$(BINDIR)/gcornctl $(DESTDIR)$(INCLUDEDIR)/gcorn.h \
-	    $(DESTDIR)$(LIBDIR)/pkgconfig/gcorn.pc
+	    $(DESTDIR)$(INCLUDEDIR)/gcorn_test.h $(DESTDIR)$(LIBDIR)/libgcorn-test.a \
+	    $(DESTDIR)$(LIBDIR)/pkgconfig/gcorn.pc $(DESTDIR)$(LIBDIR)/pkgconfig/gcorn-test.pc
 
 # ---- measuring -------------------------------------------------------------------------------
 

@@ -292,3 +292,45 @@ def test_cxx(served):
     assert client.rest().endswith(b"15\n\r\n3\r\n14\n\r\n")  # and cut there
     assert server.get("/countdown?from=13").status == 500
     assert server.get("/").status == 200
+
+
+# ---- the library for authors' tests -------------------------------------------------------------
+
+
+def test_the_test_library_is_installed(tmp_path):
+    """What an author does: an application and its test, with what pkg-config says. Names of the
+    application's own meet none of gcorn's."""
+    (tmp_path / "app.c").write_text("""
+#include <gcorn.h>
+int arena_alloc, log_error, strbuf_add, request_feed, llhttp_execute;
+GCORN_EXPORT struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response *start)
+{
+    gcorn_start(start, "200 OK", 0);
+    return gcorn_body_text(env, gcorn_printf(env, "%s %s", gcorn_get(env, "REQUEST_METHOD"),
+                                             gcorn_input(env, 0)));
+}
+""")
+    (tmp_path / "test.c").write_text("""
+#include <assert.h>
+#include <gcorn_test.h>
+gcorn_app handler;
+int main(void)
+{
+    struct gcorn_test *t = gcorn_test_request(handler, "PUT / HTTP/1.1", "text", 4);
+    assert(t->status == 200 && t->complete && strcmp(t->body, "PUT text") == 0);
+    assert(strcmp(gcorn_headers_get(t->headers, "Content-Length"), "8") == 0);
+    gcorn_test_close(t);
+    return 0;
+}
+""")
+    sanitize = os.environ.get("SANITIZE")
+    subprocess.run(["make", "-s", "-C", REPO, "install", f"DESTDIR={tmp_path}/root", "PREFIX=/usr",
+                    *([f"SANITIZE={sanitize}"] if sanitize else [])],
+                   check=True, stdout=subprocess.DEVNULL)
+    environment = {**os.environ, "PKG_CONFIG_PATH": f"{tmp_path}/root/usr/lib/pkgconfig",
+                   "PKG_CONFIG_SYSROOT_DIR": f"{tmp_path}/root"}
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "gcorn-test"], env=environment,
+                           capture_output=True, text=True, check=True).stdout.split()
+    subprocess.run(["cc", *([f"-fsanitize={sanitize}"] if sanitize else []), "-o", "test", "test.c",
+                    "app.c", *flags], cwd=tmp_path, check=True)
+    subprocess.run(["./test"], cwd=tmp_path, check=True, timeout=10)
