@@ -19,9 +19,11 @@ ifneq ($(filter deps deps-bench,$(MAKECMDGOALS)),)
 
 DEPS_BUILD := gcc libc6-dev pkg-config libev-dev libyaml-dev libjansson-dev libdw-dev
 DEPS_TEST := libssl-dev zlib1g-dev libsqlite3-dev libcmocka-dev python3 python3-pytest nginx-light curl g++ procps logrotate
+DEPS_DOCS := help2man
 DEPS_BENCH := nghttp2-client valgrind strace wrk
 GOALS := $(filter-out deps deps-bench,$(MAKECMDGOALS))
 DEPS := $(DEPS_BUILD) $(if $(filter check% fuzz coverage zerodrop%,$(GOALS)),$(DEPS_TEST)) \
+        $(if $(filter docs man install,$(GOALS)),$(DEPS_DOCS)) \
         $(if $(filter deps-bench,$(MAKECMDGOALS)),$(DEPS_BENCH))
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # RUNLEVEL=1: a server that comes as a dependency of the tests is not started
@@ -172,7 +174,7 @@ UNIT_SRCS := $(wildcard tests/unit/test_*.c)
 UNIT_TESTS := $(UNIT_SRCS:tests/unit/%.c=$(B)/tests/%)
 
 .PHONY: all objects coverage examples check check-corpus fuzz-run check-unit check-system check-count check-headers check-includes fuzz bench count \
-        install uninstall docs lint clean run zerodrop zerodrop-short
+        install uninstall docs man lint clean run zerodrop zerodrop-short
 .DELETE_ON_ERROR:
 
 all: $(B)/gcorn $(B)/gcornctl $(B)/libgcorn-test.a examples
@@ -346,10 +348,31 @@ run: all
 	$(B)/gcorn --bind 127.0.0.1:8000 $(B)/examples/hello.so:handler
 
 # The sample is made of the same rows as the settings; a test compares them.
-docs: $(B)/gcorn
+# The manual pages come from --help and from the headers' comments.
+HELP2MAN := $(shell command -v help2man 2>/dev/null)
+MAN3 := $(patsubst include/%,$(B)/man/%.3,$(wildcard include/*.h))
+MANS := $(if $(HELP2MAN),$(B)/man/gcorn.1 $(B)/man/gcornctl.1) $(MAN3)
+docs: $(B)/gcorn man
 	$(B)/gcorn --print-sample > gunicorn-c.yaml
 
-install: all
+man: $(MANS)
+ifeq ($(HELP2MAN),)
+	@echo "  without help2man there are no manual pages of gcorn and gcornctl"
+endif
+
+$(B)/man/gcorn.1: NAME_LINE := pre-fork HTTP application server for programs in C
+$(B)/man/gcornctl.1: NAME_LINE := ask a running gcorn, and tell it things
+$(B)/man/%.1: $(B)/%
+	@mkdir -p $(@D)
+	$(call say,MAN)
+	$(Q)$(HELP2MAN) -N -n '$(NAME_LINE)' -o $@ $<
+
+$(B)/man/%.3: include/% src/man3.awk
+	@mkdir -p $(@D)
+	$(call say,MAN)
+	$(Q)awk -v version=$(VERSION) -v header=$* -f src/man3.awk $< > $@
+
+install: all man
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(LIBDIR)/pkgconfig
 	install -m 755 $(B)/gcorn $(B)/gcornctl $(DESTDIR)$(BINDIR)
 	install -m 644 include/gcorn.h include/gcorn_test.h $(DESTDIR)$(INCLUDEDIR)
@@ -362,11 +385,16 @@ install: all
 	    'Cflags: -I$${includedir} -pthread' \
 	    'Libs: -L$${libdir} -lgcorn-test $(LLHTTP_LIBS) $(EV_LIBS) -pthread' > $(B)/gcorn-test.pc
 	install -m 644 $(B)/gcorn.pc $(B)/gcorn-test.pc $(DESTDIR)$(LIBDIR)/pkgconfig
+	install -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man3
+	$(if $(filter %.1,$(MANS)),install -m 644 $(filter %.1,$(MANS)) $(DESTDIR)$(MANDIR)/man1)
+	install -m 644 $(MAN3) $(DESTDIR)$(MANDIR)/man3
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/gcorn $(DESTDIR)$(BINDIR)/gcornctl $(DESTDIR)$(INCLUDEDIR)/gcorn.h \
 	    $(DESTDIR)$(INCLUDEDIR)/gcorn_test.h $(DESTDIR)$(LIBDIR)/libgcorn-test.a \
-	    $(DESTDIR)$(LIBDIR)/pkgconfig/gcorn.pc $(DESTDIR)$(LIBDIR)/pkgconfig/gcorn-test.pc
+	    $(DESTDIR)$(LIBDIR)/pkgconfig/gcorn.pc $(DESTDIR)$(LIBDIR)/pkgconfig/gcorn-test.pc \
+	    $(DESTDIR)$(MANDIR)/man1/gcorn.1 $(DESTDIR)$(MANDIR)/man1/gcornctl.1 \
+	    $(MAN3:$(B)/man/%=$(DESTDIR)$(MANDIR)/man3/%)
 
 # ---- measuring -------------------------------------------------------------------------------
 

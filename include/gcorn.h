@@ -5,8 +5,8 @@
  *  #include <gcorn.h>
  *
  *  GCORN_EXPORT
- *  struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response
- * *start_response)
+ *  struct gcorn_body *handler(struct gcorn_environ *env,
+ *                             struct gcorn_start_response *start_response)
  *  {
  *      static const struct gcorn_header headers[] = {{"Content-Type", "text/plain"}, {NULL, NULL}};
  *

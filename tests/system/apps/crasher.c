@@ -51,7 +51,8 @@ static void *crash_now(void *unused)
 
 static void *crash_soon(void *unused)
 {
-    const struct timespec pause = {.tv_nsec = 3000000 + (time(NULL) * 7919 + clock()) % 1000 * 1000};
+    const struct timespec pause = {.tv_nsec =
+                                       3000000 + (time(NULL) * 7919 + clock()) % 1000 * 1000};
 
     nanosleep(&pause, NULL);
     return crash_now(unused);
