@@ -131,6 +131,7 @@ static void abort_worker(struct master *m, struct worker_proc *w)
         return;
     w->aborted = true;
     kill_proc(w, SIGABRT, now_ms() + KILL_GRACE_MS);
+    (void)kill(w->pid, SIGCONT); /* somebody may have stopped it: it can see to its clients yet */
 }
 
 /* Its stacks first: they are gone with it. */

@@ -1,5 +1,6 @@
 """What the log says about a worker that crashes, hangs or is slow: where it stands, by its stacks,
 taken from outside."""
+import os
 import re
 import shutil
 import signal
@@ -86,6 +87,27 @@ def test_a_call_that_blocks_signals_is_answered_by_the_master(gcorn):
         assert (answer.status, answer.closes) == (504, True)
         client.assert_closed()
     server.wait_log(r"was killed; its client was answered 504, by the master in its place")
+    assert server.get("/").status == 200
+
+
+def test_who_has_asked_for_nothing_is_answered_nothing(gcorn, app):
+    """The loop dies between two calls: the connection of the last one is idle."""
+    server = gcorn(f"{app('crasher')}:handler", "--heartbeat", "2s")
+    with server.connect() as client:
+        assert client.get("/hang-later").status == 200
+        assert client.rest() == b""
+    server.wait_log(r"WORKER SILENT")
+    server.wait_log(r"Worker \(pid:\d+\) was killed$")
+
+
+def test_a_stopped_worker_sees_to_its_clients_yet(gcorn):
+    server = gcorn("faulty", "--heartbeat", "2s")
+    with server.connect() as client:
+        assert client.get("/").status == 200
+        os.kill(min(server.worker_pids), signal.SIGSTOP)
+        assert client.get("/").status == 503
+        client.assert_closed()
+    server.wait_log(r"WORKER SILENT")
     assert server.get("/").status == 200
 
 

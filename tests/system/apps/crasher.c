@@ -11,10 +11,12 @@
  *   /fork-segv             in a child; answers the signal that ended it
  *   /close  /unreadable    behind a body's last piece; a body that is not where it is said to be
  *   /exit                  exit(); with FALLS_AGAIN what exit() calls is a fault
+ *   /hang-later            blocks all signals for ever, between two calls
  *   /steal  /block         takes SIGSEGV's handler away; blocks all signals
  *
  * With HANDLES it has a handler of its own from the start.
  */
+#include <ev.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -81,6 +83,27 @@ static const char *fork_segv(struct gcorn_environ *env)
     return gcorn_printf(env, "%d", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
 }
 
+static void on_moment(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    sigset_t all;
+
+    (void)loop;
+    (void)timer;
+    (void)revents;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    for (;;)
+        pause();
+}
+
+static void hang_later(void)
+{
+    static struct ev_timer moment;
+
+    ev_timer_init(&moment, on_moment, 0.05, 0);
+    ev_timer_start(gcorn_loop(), &moment);
+}
+
 static const char *run(struct gcorn_environ *env, const char *path)
 {
     pthread_t thread;
@@ -105,6 +128,8 @@ static const char *run(struct gcorn_environ *env, const char *path)
         return fork_segv(env);
     } else if (strcmp(path, "/exit") == 0) {
         exit(0);
+    } else if (strcmp(path, "/hang-later") == 0) {
+        hang_later();
     } else if (strcmp(path, "/steal") == 0) {
         signal(SIGSEGV, SIG_DFL);
     } else if (strcmp(path, "/block") == 0) {
