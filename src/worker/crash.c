@@ -316,6 +316,8 @@ static void abandon_all(void)
     for (size_t i = 0; i < table_used(); i++) {
         struct conn *c = &self.conns[i];
 
+        if (last_of(c)->step == LAST_FLUSH && !last_of(c)->ends)
+            self.slot->crash.others_cut++;
         if (last_of(c)->step == LAST_FLUSH &&
             (last_of(c)->resets || (c->runs && c->close_delimited)))
             reset(c);

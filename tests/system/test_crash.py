@@ -167,6 +167,16 @@ def test_an_answer_that_is_being_sent_is_finished(gcorn, app):
         assert client.response().status == 500
 
 
+def test_an_answer_that_is_not_read_is_cut_and_said_to_be(gcorn, app):
+    server = gcorn(f"{app('crasher')}:handler")
+    with server.connect() as reader, server.connect() as client:
+        reader.send(request("/big?kb=64000"))
+        assert reader.socket.recv(1000).startswith(b"HTTP/1.1 200 OK")
+        client.send(request("/segv"))
+        assert client.response().status == 500
+        server.wait_log(r"was answered 500; 1 other answers were cut short$")
+
+
 # ---- answers that have begun --------------------------------------------------------------------
 
 
