@@ -37,6 +37,7 @@ void start_init(struct start *s, int argc, char **argv)
 
     s->argc = argc;
     s->argv = argv;
+    passed_init(&s->passed);
     s->dir = is_here ? xstrdup(pwd) : cwd ? cwd : xstrdup(".");
 }
 
@@ -50,6 +51,10 @@ int start_load_config(const struct start *s, struct config *config, struct error
                          strerror(errno));
     if (config_load(config, s->argc, s->argv, environ, err) < 0)
         return -1;
+    if (passed_bind(&s->passed, config, err) < 0) {
+        config_release(config);
+        return -1;
+    }
     config_resolve_workers(config, cores_available(how, sizeof(how)), how);
     if (config->chdir && chdir(config->chdir) < 0) {
         (void)error_set(err, EXIT_USAGE, "chdir: cannot change to %s: %s", config->chdir,

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/syslog.h"
+#include "master/passed.h"
 #include "settings/config.h"
 #include "system/image.h"
 #include "system/listener.h"
@@ -47,6 +48,7 @@ struct start {
     char **argv;
     char *dir; /* the working directory, by the name that the shell had for it: a link in it is
                   followed anew by each reload */
+    struct passed passed; /* sockets that came with it */
 };
 
 /* Remembers how; argv is borrowed for ever. */

@@ -130,6 +130,7 @@ void master_reconcile(struct master *m)
     books_update(m);
     if (m->plan.stopping && plan_alive(&m->plan) == 0)
         ev_break(m->loop, EVBREAK_ALL);
+    systemd_tell(m);
     arm_wake(m, now); /* by another clock a back-off that ends right now would be missed */
 }
 
@@ -191,6 +192,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
         samples_take(&m->samples, &m->plan, m->scoreboard, now_ms());
     tend_logs(m);
     books_sample_listeners(m);
+    systemd_tick(m, now_ms());
     master_reconcile(m);
 }
 
@@ -501,6 +503,7 @@ int master_run(const struct start *start, struct config *config)
     m->stop_at_ms = NO_DEADLINE;
     m->next_control.fd = -1;
     m->started_ms = now_ms();
+    systemd_init(&m->systemd);
     if (open_all(m, config, &err) < 0) {
         log_critical("%s", err.text);
         process_daemon_report(err.status);

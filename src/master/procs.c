@@ -487,6 +487,7 @@ bool proc_spawn(struct master *m, unsigned number, unsigned generation)
         .next_control = &m->next_control,
         .pidfile = &m->pidfile,
         .next_pidfile = &m->next_pidfile,
+        .passed = &m->start->passed,
     };
     if (spawn_worker(&spawner, place, number, g) < 0) {
         log_error("cannot start a worker (next try in %d s)", SPAWN_RETRY_MS / 1000);

@@ -221,7 +221,7 @@ void reload_apply(struct master *m)
 /* Judging once a second would let a call of a short timeout run for twice as long. */
 void reload_set_tick(struct master *m)
 {
-    uint64_t tick = TICK_MS;
+    uint64_t tick = TICK_MS, watchdog = systemd_watchdog_ms(&m->systemd) / TICKS_PER_TIMEOUT;
     const struct generation *g = m->current;
 
     do {
@@ -231,6 +231,8 @@ void reload_set_tick(struct master *m)
             tick = quarter > TICK_MIN_MS ? quarter : TICK_MIN_MS;
         g = g->next;
     } while (g != m->current);
+    if (watchdog > 0 && watchdog < tick)
+        tick = watchdog > TICK_MIN_MS ? watchdog : TICK_MIN_MS;
     ev_timer_stop(m->loop, &m->tick);
     ev_timer_set(&m->tick, (double)tick / 1000, (double)tick / 1000);
     ev_timer_start(m->loop, &m->tick);

@@ -48,6 +48,7 @@ static void forget_others(const struct spawner *s, struct generation *g,
     fd_close(&s->next_control->fd);
     pidfile_close(s->pidfile); /* a child's closing neither unlocks nor removes */
     pidfile_close(s->next_pidfile);
+    passed_forget(s->passed);
     ev_loop_destroy(s->loop);
     process_daemon_forget();
 }

@@ -24,6 +24,7 @@ struct spawner {
     struct helpers *helpers;
     struct listener *next_control;
     struct pidfile *pidfile, *next_pidfile;
+    const struct passed *passed;
 };
 
 /* Forks a worker, or the admin process if that is whose number it is, for procs[place], which is

@@ -6,6 +6,7 @@
  *   procs.c    the worker processes: orders to them, judging them, their lives and deaths
  *   reload.c   a reload, from HUP to its outcome
  *   dump.c     the stacks of workers, for who asks
+ *   systemd.c  what the service manager is told
  *   plan.c     the decisions, on plain structs
  *   books.c    what of all this the admin process is to know
  */
@@ -24,6 +25,7 @@
 #include "master/plan.h"
 #include "master/samples.h"
 #include "master/status.h"
+#include "master/systemd.h"
 #include "system/oom.h"
 #include "system/pidfile.h"
 #include "system/scoreboard.h"
@@ -49,6 +51,8 @@ struct master {
     struct control control;
     struct listener next_control; /* of the candidate */
     bool control_changes;         /* with the candidate, to that or to none */
+
+    struct systemd systemd;
 
     struct helpers helpers;
     struct dumps dumps;

@@ -56,6 +56,7 @@ enum config_source {
     SOURCE_ENVIRONMENT, /* GCORN_<KEY> */
     SOURCE_CMD_ARGS,    /* GCORN_CMD_ARGS */
     SOURCE_COMMAND_LINE,
+    SOURCE_PASSED, /* sockets of the service manager (master/passed.h) */
 };
 
 struct config_origin {

@@ -74,7 +74,9 @@ static int parse_fd(struct address *a, const char *text, struct error *err)
 
     a->kind = ADDRESS_FD;
     if (parse_int(text + strlen("fd://"), FIRST_PASSED_FD, INT32_MAX, &fd) < 0)
-        return malformed(err, text, "must be fd://N with a number from 3");
+        return malformed(
+            err, text,
+            "must be fd://N with a number from 3, or fd://NAME of a socket that is passed");
     a->fd = (int)fd;
     return 0;
 }

@@ -30,6 +30,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "gcorn.h"
+#include "system/notify.h"
 #include "system/oom.h"
 #include "system/process.h"
 #include "worker/crash.h"
@@ -615,6 +616,7 @@ static void start_watchers(struct worker *w)
 
 static void set_environment(const struct config *cfg)
 {
+    notify_clear_environment();
     for (size_t i = 0; i < cfg->raw_env.count; i++)
         (void)putenv(xstrdup(cfg->raw_env.items[i])); /* checked: it has a '=' */
 }

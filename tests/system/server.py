@@ -275,7 +275,8 @@ class Client:
 def clean_environment(extra=None):
     env = {key: value for key, value in os.environ.items()
            if not key.startswith("GCORN_")
-           and key not in ("WEB_CONCURRENCY", "PORT", "FORWARDED_ALLOW_IPS", "RUNTIME_DIRECTORY", "PWD")}
+           and key not in ("WEB_CONCURRENCY", "PORT", "FORWARDED_ALLOW_IPS", "RUNTIME_DIRECTORY",
+                           "NOTIFY_SOCKET", "PWD")}
     env.update(extra or {})
     return env
 
@@ -294,12 +295,13 @@ def example(name):
 class Server:
     """A gcorn. args are the command line's; app is an example's name or app.so:handler. Unless
     bare, it binds a free port of 127.0.0.1, runs one worker, and fair_close is off: it would close
-    keep-alive connections of a machine that is merely slow."""
+    keep-alive connections of a machine that is merely slow. wrapper: a command that executes
+    another, in front."""
 
     def __init__(self, directory, app, *args, bare=False, bind="127.0.0.1:0", env=None,
-                 preexec=None, pass_fds=()):
+                 preexec=None, pass_fds=(), wrapper=()):
         self.dir = Path(directory)
-        words = [GCORN]
+        words = [*wrapper, GCORN]
         if not bare:
             if "-w" not in args and "--workers" not in args:
                 words += ["--workers", "1"]
