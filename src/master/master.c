@@ -229,6 +229,18 @@ static int reopen_logs(struct master *m, struct error *err)
     return result;
 }
 
+static void run_nworkers_changed(struct master *m, unsigned before, unsigned now)
+{
+    char workers[64], former[64];
+    const char *const facts[] = {workers, former, NULL};
+
+    if (before == now)
+        return;
+    (void)snprintf(workers, sizeof(workers), "GCORN_WORKERS=%u", now);
+    (void)snprintf(former, sizeof(former), "GCORN_WORKERS_BEFORE=%u", before);
+    hooks_run(&m->hooks, "nworkers_changed", config_of(m)->nworkers_changed, facts);
+}
+
 /* Until a reload. 0, or -1 with err: as many are wanted as before. */
 static int want_workers(struct master *m, int64_t number, struct error *err)
 {
@@ -240,6 +252,7 @@ static int want_workers(struct master *m, int64_t number, struct error *err)
         return error_set(err, EXIT_FAILED,
                          "%u workers are all that there is room for: set workers and restart",
                          room);
+    run_nworkers_changed(m, m->plan.workers, (unsigned)number);
     m->plan.workers = (unsigned)number;
     log_info("%u workers wanted", m->plan.workers);
     return 0;
@@ -492,6 +505,15 @@ static void close_all(struct master *m)
     free(m->plan.backoffs);
 }
 
+static void run_on_exit(struct master *m, int status)
+{
+    char text[64];
+    const char *const facts[] = {text, NULL};
+
+    (void)snprintf(text, sizeof(text), "GCORN_STATUS=%d", status);
+    hooks_run(&m->hooks, "on_exit", config_of(m)->on_exit, facts);
+}
+
 int master_run(const struct start *start, struct config *config)
 {
     /* not on the stack, which every worker's lies on: most of it is never touched */
@@ -514,6 +536,7 @@ int master_run(const struct start *start, struct config *config)
     announce(m);
     reload_raise_limits(m, m->current);
     start_watchers(m);
+    hooks_run(&m->hooks, "on_starting", config_of(m)->on_starting, NULL);
     (void)sigemptyset(&mine);
     process_signals_unblock(&mine);
     procs_reap(m); /* pid 1 inherits what ended before it listened for SIGCHLD */
@@ -522,6 +545,7 @@ int master_run(const struct start *start, struct config *config)
     log_info("Shutting down: Master");
     process_daemon_report(m->exit_status);
     int status = m->exit_status;
+    run_on_exit(m, status);
     close_all(m);
     free(m);
     return status;

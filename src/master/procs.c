@@ -277,6 +277,15 @@ static void boot_failed(struct master *m, struct worker_proc *w, const char *why
     }
 }
 
+static void run_when_ready(struct master *m)
+{
+    char workers[64];
+    const char *const facts[] = {workers, NULL};
+
+    (void)snprintf(workers, sizeof(workers), "GCORN_WORKERS=%u", m->plan.workers);
+    hooks_run(&m->hooks, "when_ready", config_of(m)->when_ready, facts);
+}
+
 static void worker_ready(struct master *m, struct worker_proc *w)
 {
     if (w->phase != PROC_BOOTING)
@@ -288,6 +297,8 @@ static void worker_ready(struct master *m, struct worker_proc *w)
         return;
     if (!m->has_served)
         process_daemon_report(EXIT_STOPPED);
+    if (!m->has_served)
+        run_when_ready(m);
     m->has_served = true;
     if (m->stop_at_ms != NO_DEADLINE)
         proc_order(w, DOWN_CLOSE, 0);
@@ -413,6 +424,19 @@ static void write_last_lines(const struct master *m, const struct worker_proc *w
     atomic_store(&s->log_len, 0);
 }
 
+static void run_child_exit(struct master *m, const struct worker_proc *w, int status)
+{
+    char pid[64], number[64], end[64];
+    const char *const facts[] = {pid, number, end, NULL};
+    bool killed = WIFSIGNALED(status);
+
+    (void)snprintf(pid, sizeof(pid), "GCORN_WORKER_PID=%d", (int)w->pid);
+    (void)snprintf(number, sizeof(number), "GCORN_WORKER_SLOT=%u", w->number);
+    (void)snprintf(end, sizeof(end), "GCORN_WORKER_%s=%d", killed ? "SIGNAL" : "STATUS",
+                   killed ? WTERMSIG(status) : WEXITSTATUS(status));
+    hooks_run(&m->hooks, "child_exit", config_of(m)->child_exit, facts);
+}
+
 static void worker_died(struct master *m, struct worker_proc *w, int status)
 {
     (void)take_messages(m, w); /* its last words, and its application's */
@@ -439,6 +463,8 @@ static void worker_died(struct master *m, struct worker_proc *w, int status)
     report_last_request(w, slot_of(m, w));
     ev_io_stop(m->loop, &w->up);
     books_bury(m, w, status);
+    if (!plan_is_admin(&m->plan, w))
+        run_child_exit(m, w, status);
     spawn_forget(w);
 }
 
@@ -450,7 +476,7 @@ void procs_reap(struct master *m)
     int status;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (helpers_reaped(&m->helpers, pid, status))
+        if (helpers_reaped(&m->helpers, pid, status) || hooks_reaped(&m->hooks, pid, status))
             continue;
         for (unsigned i = 0; i < m->plan.proc_count; i++) {
             struct worker_proc *w = &m->plan.procs[i];

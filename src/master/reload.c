@@ -6,6 +6,7 @@
 #include "master/reload.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -34,6 +35,17 @@ void reload_drop(struct master *m)
     pidfile_close(&m->next_pidfile);
 }
 
+/* why NULL: it is done. */
+static void run_on_reload(struct master *m, const char *why)
+{
+    char *reason = xasprintf("GCORN_REASON=%s", why ? why : "");
+    const char *const done[] = {"GCORN_RELOAD=done", NULL};
+    const char *const failed[] = {"GCORN_RELOAD=failed", reason, NULL};
+
+    hooks_run(&m->hooks, "on_reload", config_of(m)->on_reload, why ? failed : done);
+    free(reason);
+}
+
 /* Remembers how a reload ended, and tells those who wait for one of these. */
 static void note_reload_failed(struct master *m, uint64_t first, uint64_t last, const char *why)
 {
@@ -41,6 +53,7 @@ static void note_reload_failed(struct master *m, uint64_t first, uint64_t last, 
     books_note_reload(m, false);
     (void)snprintf(m->last_reload.why, sizeof(m->last_reload.why), "%s", why);
     control_reload_failed(&m->control, first, last, why);
+    run_on_reload(m, why);
 }
 
 void reload_note_done(struct master *m)
@@ -50,6 +63,7 @@ void reload_note_done(struct master *m)
         (struct status_reload){.at = time(NULL), .ok = true, .generation = m->current->id};
     books_note_reload(m, true);
     control_reload_done(&m->control, m->reload_committed, m->current->id);
+    run_on_reload(m, NULL);
 }
 
 /* Whichever way it ended: somebody may have asked for another meanwhile. */

@@ -21,6 +21,7 @@
 #include "master/dump.h"
 #include "master/generation.h"
 #include "master/helper.h"
+#include "master/hooks.h"
 #include "master/ledger.h"
 #include "master/plan.h"
 #include "master/samples.h"
@@ -54,6 +55,7 @@ struct master {
 
     struct systemd systemd;
 
+    struct hooks hooks;
     struct helpers helpers;
     struct dumps dumps;
 

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See hooks.h. posix_spawn, so that the child is never a copy of the master; all descriptors of the
+ * master but the standard ones are close-on-exec.
+ */
+#include "master/hooks.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+
+static struct hook *find(struct hooks *h, pid_t pid)
+{
+    for (size_t i = 0; i < HOOKS_MAX; i++) {
+        if (h->list[i].pid == pid)
+            return &h->list[i];
+    }
+    return NULL;
+}
+
+/* The master's variables, and the facts in front of them: the shell takes the first of a name. */
+static char **environment(const char *const *facts, char *event, char *master)
+{
+    size_t own = 0, count = 0;
+
+    while (environ[own])
+        own++;
+    char **all = xmalloc((own + HOOK_FACTS_MAX + 3) * sizeof(*all));
+    all[count++] = event;
+    all[count++] = master;
+    for (size_t i = 0; facts && facts[i]; i++) {
+        assert(i < HOOK_FACTS_MAX);
+        all[count++] = (char *)(uintptr_t)facts[i];
+    }
+    memcpy(all + count, environ, (own + 1) * sizeof(*all));
+    return all;
+}
+
+/* Signals as a program expects them, not as the master has them. 0, or an error number. */
+static int spawn_shell(pid_t *pid, const char *command, char *const *variables)
+{
+    char sh[] = "sh", option[] = "-c";
+    char *words[] = {sh, option, (char *)(uintptr_t)command, NULL};
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+
+    (void)sigemptyset(&none);
+    (void)sigfillset(&all);
+    int error = posix_spawnattr_init(&attributes);
+    if (error != 0)
+        return error;
+    (void)posix_spawnattr_setsigmask(&attributes, &none);
+    (void)posix_spawnattr_setsigdefault(&attributes, &all);
+    (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    error = posix_spawn(pid, "/bin/sh", NULL, &attributes, words, variables);
+    (void)posix_spawnattr_destroy(&attributes);
+    return error;
+}
+
+void hooks_run(struct hooks *h, const char *event, const char *command, const char *const *facts)
+{
+    struct hook *hook = find(h, 0);
+
+    if (!command)
+        return;
+    if (!hook) {
+        log_warnx("%s is left out: %d commands of hooks run already", event, HOOKS_MAX);
+        return;
+    }
+    char *event_fact = xasprintf("GCORN_EVENT=%s", event);
+    char *master_fact = xasprintf("GCORN_MASTER_PID=%d", (int)getpid());
+    char **variables = environment(facts, event_fact, master_fact);
+    int error = spawn_shell(&hook->pid, command, variables);
+    if (error == 0) {
+        hook->event = event;
+    } else {
+        hook->pid = 0;
+        log_errorx("%s: its command cannot be run: %s", event, strerror(error));
+    }
+    free(variables);
+    free(event_fact);
+    free(master_fact);
+}
+
+bool hooks_reaped(struct hooks *h, pid_t pid, int status)
+{
+    struct hook *hook = find(h, pid);
+
+    if (!hook)
+        return false;
+    hook->pid = 0;
+    if (WIFSIGNALED(status))
+        log_warnx("%s: its command died of signal %d (%s)", hook->event, WTERMSIG(status),
+                  strsignal(WTERMSIG(status)));
+    else if (WEXITSTATUS(status) != 0)
+        log_warnx("%s: its command ended with status %d", hook->event, WEXITSTATUS(status));
+    return true;
+}

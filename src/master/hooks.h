@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * hooks - commands of the settings for events in the master's life: on_starting, when_ready and so
+ * on. The shell runs one, with the event's facts in GCORN_* variables, as the master's user and in
+ * its directory. Nobody waits for it, so it can neither hold nor break the server; when it fails,
+ * the log says so.
+ */
+#ifndef GCORN_MASTER_HOOKS_H
+#define GCORN_MASTER_HOOKS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+enum { HOOKS_MAX = 16, HOOK_FACTS_MAX = 4 };
+
+struct hook {
+    pid_t pid; /* 0: free */
+    const char *event;
+};
+
+/* Those that run. */
+struct hooks {
+    struct hook list[HOOKS_MAX];
+};
+
+/* Starts the command for an event; nothing when it is NULL. facts are "NAME=value" and end with
+ * NULL: at most HOOK_FACTS_MAX. event is static. When HOOKS_MAX run already, the log says that it
+ * is left out. */
+void hooks_run(struct hooks *h, const char *event, const char *command, const char *const *facts);
+
+/* Of a child that was reaped: was it a command? Then the log says so if it failed. */
+bool hooks_reaped(struct hooks *h, pid_t pid, int status);
+
+#endif

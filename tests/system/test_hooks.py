@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""Commands for events in the master's life."""
+import os
+import re
+import signal
+
+import pytest
+
+from server import wait_for
+
+EVENTS = ["on_starting", "when_ready", "on_reload", "nworkers_changed", "child_exit", "on_exit"]
+
+
+@pytest.fixture
+def hooked(gcorn, tmp_path):
+    """A server whose every event appends its variables to the file `events`, one line each."""
+    script = tmp_path / "note"
+    script.write_text("#!/bin/sh\necho $(env | grep ^GCORN_ | grep -v GCORN_MASTER_PID | sort) "
+                      ">> events\n")
+    script.chmod(0o755)
+
+    def start(*args, **options):
+        words = [word for event in EVENTS for word in ("--" + event.replace("_", "-"), "./note")]
+        return gcorn("hello", *words, *args, **options)
+    return start
+
+
+def lines(server, pattern):
+    path = server.dir / "events"
+    return re.findall(rf"^{pattern}$", path.read_text() if path.exists() else "", re.M)
+
+
+def wait_line(server, pattern, count=1):
+    found = wait_for(lambda: len(lines(server, pattern)) >= count and lines(server, pattern), pattern)
+    assert len(found) == count
+    return found
+
+
+def test_start_and_end(hooked):
+    server = hooked("--workers", "2")
+    wait_line(server, "GCORN_EVENT=on_starting")
+    wait_line(server, "GCORN_EVENT=when_ready GCORN_WORKERS=2")
+    server.process.terminate()
+    assert server.wait_exit() == 0
+    wait_line(server, r"GCORN_EVENT=child_exit GCORN_WORKER_PID=\d+ GCORN_WORKER_SLOT=\d "
+                      "GCORN_WORKER_STATUS=0", 2)
+    wait_line(server, "GCORN_EVENT=on_exit GCORN_STATUS=0")
+
+
+def test_the_number_of_workers(hooked):
+    server = hooked()
+    server.kill(signal.SIGTTIN)
+    wait_line(server, "GCORN_EVENT=nworkers_changed GCORN_WORKERS=2 GCORN_WORKERS_BEFORE=1")
+    server.wait_workers(2)
+    server.kill(signal.SIGTTOU)
+    wait_line(server, "GCORN_EVENT=nworkers_changed GCORN_WORKERS=1 GCORN_WORKERS_BEFORE=2")
+    assert not lines(server, ".*child_exit.*SIGNAL.*")
+
+
+def test_a_worker_that_is_killed(hooked):
+    server = hooked()
+    worker, = server.workers
+    os.kill(worker.pid, signal.SIGKILL)
+    wait_line(server, f"GCORN_EVENT=child_exit GCORN_WORKER_PID={worker.pid} GCORN_WORKER_SIGNAL=9 "
+                      "GCORN_WORKER_SLOT=0")
+    server.wait_workers(1, other_than={worker.pid})
+
+
+def test_a_reload(hooked):
+    server = hooked()
+    server.kill(signal.SIGHUP)
+    wait_line(server, "GCORN_EVENT=on_reload GCORN_RELOAD=done")
+    (server.dir / "gunicorn-c.yaml").write_text("nonsense: 1\n")
+    server.kill(signal.SIGHUP)
+    wait_line(server, "GCORN_EVENT=on_reload GCORN_REASON=.*nonsense.* GCORN_RELOAD=failed")
+
+
+def test_a_command_that_fails_or_hangs_harms_nobody(gcorn):
+    server = gcorn("hello", "--on-starting", "exit 3", "--when-ready", "kill -KILL $$",
+                   "--nworkers-changed", "exec sleep 1000")
+    server.wait_log("on_starting: its command ended with status 3")
+    server.wait_log("when_ready: its command died of signal 9")
+    server.kill(signal.SIGTTIN)
+    server.wait_log("Booting worker", count=2)
+    assert server.get("/").status == 200
+
+    def sleeper():
+        tasks = open(f"/proc/{server.pid}/task/{server.pid}/children").read().split()
+        return [int(pid) for pid in tasks if b"sleep" in open(f"/proc/{pid}/cmdline", "rb").read()]
+
+    pid, = wait_for(sleeper, "the command")
+    status = open(f"/proc/{pid}/status").read()
+    assert re.search(r"SigBlk:\s0+$", status, re.M)
+    links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    assert not [link for link in links if link.startswith("socket:")]
+    os.kill(pid, signal.SIGKILL)
+    server.wait_log("nworkers_changed: its command died of signal 9")
+
+
+def test_too_many_at_once_are_left_out(gcorn):
+    server = gcorn("hello", "--nworkers-changed", "exec sleep 1000", "--workers", "1")
+    for _ in range(9):
+        for number, count in ((signal.SIGTTIN, 2), (signal.SIGTTOU, 1)):
+            mark = server.mark()
+            server.kill(number)
+            server.wait_log(f"{count} workers wanted", after=mark)
+    server.wait_log("nworkers_changed is left out")
+    server.process.terminate()
+    assert server.wait_exit() == 0
+    for p in server.left_over():
+        os.kill(p.pid, signal.SIGKILL)
