@@ -420,7 +420,7 @@ bench: all
 
 # clang-format in place of arguments about layout; cppcheck and clang's warnings where installed.
 lint:
-	@clang-format --dry-run -Werror $(wildcard src/*/*.[ch] src/*.c include/*.h tests/unit/*.[ch] examples/*/*.c)
+	@clang-format --dry-run -Werror $(wildcard src/*/*.[ch] src/*.c include/*.h tests/unit/*.[ch] tests/examples/*.c examples/*/*.c)
 	@if command -v clang >/dev/null; then for f in $(SRCS) src/main.c $(CTL_SRCS); do \
 	    clang $(filter-out -fno-sanitize-recover=all $(LTO),$(ALL_CFLAGS)) -Werror -fsyntax-only $$f || exit 1; done; fi
 	@if command -v cppcheck >/dev/null; then cppcheck -q --std=c11 --error-exitcode=1 \

@@ -132,7 +132,8 @@ uint64_t gcorn_ticket(struct gcorn_environ *env)
         return (uint64_t)1 << PLACE_BITS | no_place;
     uint64_t ticket = atomic_load_explicit(&c->waiter.ticket, memory_order_relaxed);
     if (ticket == 0) {
-        ticket = ++w->waker.ticket_count << PLACE_BITS | (uint64_t)(c - w->conns);
+        ticket = (atomic_fetch_add(&w->waker.ticket_count, 1) + 1) << PLACE_BITS |
+                 (uint64_t)(c - w->conns);
         atomic_store_explicit(&c->waiter.ticket, ticket, memory_order_release);
     }
     return ticket;

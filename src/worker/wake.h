@@ -33,7 +33,7 @@ struct waker {
     struct conn *_Atomic woken; /* by any thread, the latest first */
     struct conn *due;           /* in order, behind those that have had their turn */
     struct ev_async turn;
-    uint64_t ticket_count;
+    _Atomic uint64_t ticket_count;
 };
 
 void wake_init(struct worker *w);
