@@ -12,11 +12,17 @@
 #ifndef GCORN_SYSTEM_SANITIZER_H
 #define GCORN_SYSTEM_SANITIZER_H
 
+#include <stddef.h>
+
 #define SANITIZER_EXPORT __attribute__((visibility("default"))) /* for their libraries */
 
 /* Options as in the variables ASAN_OPTIONS, UBSAN_OPTIONS and TSAN_OPTIONS. */
 SANITIZER_EXPORT const char *__asan_default_options(void);
 SANITIZER_EXPORT const char *__ubsan_default_options(void);
 SANITIZER_EXPORT const char *__tsan_default_options(void);
+
+/* LeakSanitizer's, and NULL without it. It does not look into mappings: what is reachable from one
+ * alone has leaked, unless it is told of the mapping. */
+void __lsan_register_root_region(const void *p, size_t size) __attribute__((weak));
 
 #endif

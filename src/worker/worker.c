@@ -33,6 +33,7 @@
 #include "system/notify.h"
 #include "system/oom.h"
 #include "system/process.h"
+#include "system/sanitizer.h"
 #include "worker/crash.h"
 #include "worker/metrics.h"
 #include "worker/replay.h"
@@ -584,6 +585,8 @@ static void init_conns(struct worker *w)
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (w->conns == MAP_FAILED)
         fatal("cannot map a table of %zu connections: %s", w->max_conns, strerror(errno));
+    if (__lsan_register_root_region)
+        __lsan_register_root_region(w->conns, w->max_conns * sizeof(*w->conns));
 }
 
 static void init_watchers(struct worker *w)

@@ -258,6 +258,13 @@ def test_what_exit_calls_may_fall_too(gcorn, app):
     server.wait_workers(1, other_than={pid})
 
 
+def test_exit_leaks_nothing_of_the_workers_own(gcorn):
+    """With sanitizers a report would fail it: the worker's buffer is then the connection's."""
+    server = gcorn("faulty")
+    assert server.get("/").status == 200
+    assert server.get("/exit").status == 500
+
+
 class Asker(threading.Thread):
     """Asks for /echo?N, N counting, on one connection after another; notes every answer that is
     not the one asked for, and whatever comes behind one."""
