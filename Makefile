@@ -20,7 +20,7 @@ ifneq ($(filter deps deps-bench,$(MAKECMDGOALS)),)
 DEPS_BUILD := gcc libc6-dev pkg-config libev-dev libyaml-dev libjansson-dev libdw-dev
 DEPS_TEST := libssl-dev zlib1g-dev libsqlite3-dev libcmocka-dev python3 python3-pytest nginx-light curl g++ procps logrotate systemd
 DEPS_DOCS := help2man
-DEPS_BENCH := nghttp2-client valgrind strace wrk
+DEPS_BENCH := nghttp2-client valgrind strace wrk nginx-light kore libh2o-evloop-dev libssl-dev gunicorn
 GOALS := $(filter-out deps deps-bench,$(MAKECMDGOALS))
 DEPS := $(DEPS_BUILD) $(if $(filter check% fuzz coverage zerodrop%,$(GOALS)),$(DEPS_TEST)) \
         $(if $(filter docs man install,$(GOALS)),$(DEPS_DOCS)) \
@@ -408,13 +408,32 @@ ifeq ($(SANITIZE)$(COVERAGE)$(filter-out -O3 -g,$(CFLAGS)),)
 	@$(PYTHON) -B tests/bench/count.py --check $(B)
 endif
 
-bench: all
-	@$(PYTHON) -B tests/bench/start.py $(B)
-	@$(PYTHON) -B tests/bench/idle.py $(B)
-	@$(PYTHON) -B tests/bench/memory.py $(B)
-	@$(PYTHON) -B tests/bench/fair.py $(B)
-	@$(PYTHON) -B tests/bench/slow.py $(B)
-	@$(PYTHON) -B tests/bench/accesslog.py $(B)
+# gcorn beside its peers; LOAD=keepalive,counts measures only these, ROUNDS and SECONDS are of a load.
+# A peer that is not installed is left out (make deps-bench installs all that Debian has).
+BENCH := load limit bodies.so
+ifeq ($(shell $(PKG_CONFIG) --exists libh2o-evloop 2>/dev/null && echo yes),yes)
+BENCH += peer_h2o
+endif
+ifneq ($(wildcard /usr/include/kore/kore.h),)
+BENCH += peer_kore.so
+endif
+bench: all $(BENCH:%=$(B)/bench/%)
+	@$(PYTHON) -B tests/bench/bench.py $(B) $(LOAD)
+
+BENCH_CFLAGS := -std=c11 -D_GNU_SOURCE -g -O2 -Wall -Wextra -Wshadow
+$(B)/bench/%: tests/bench/%.c Makefile
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(BENCH_CFLAGS) -o $@ $< $(BENCH_LIBS)
+
+$(B)/bench/%.so: tests/bench/%.c include/gcorn.h Makefile
+	@mkdir -p $(@D)
+	$(call say,SO)
+	$(Q)$(CC) $(BENCH_CFLAGS) -Iinclude -shared -fPIC -o $@ $<
+
+$(B)/bench/peer_h2o: BENCH_LIBS = $(shell $(PKG_CONFIG) --cflags --libs libh2o-evloop)
+# their headers have warnings of their own
+$(B)/bench/peer_h2o $(B)/bench/peer_kore.so: BENCH_CFLAGS += -Wno-unused-parameter -Wno-sign-compare
 
 # ---- keeping ---------------------------------------------------------------------------------
 

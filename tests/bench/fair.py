@@ -1,22 +1,31 @@
 #!/usr/bin/python3
-"""The experiment of fair_close: what a quick request waits for behind slow ones.
+"""Fairness between workers: what a quick request waits for behind slow ones, and who takes them.
+
+The experiment of fair_close:
 
 4 workers, 16 clients; 90 % of the calls take 1 ms, 10 % take 100 ms; a client thinks for 100 ms.
 Printed is the p95 of the 1 ms requests with keep-alive connections, with a connection per request
 in the same run, over all rounds together, and their ratio (to hold: at most 2); beside it, what it
 is without fair_close.
 
+Then the shares: 300 new connections at once to 8 workers, each with a call of 50 ms; no worker should
+answer over twice its share.
+
     tests/bench/fair.py BUILD_DIR [seconds a round] [rounds]
 """
 import asyncio
+import collections
+import os
 import random
 import sys
+import tempfile
 import time
 
 from harness import Server, percentile
 
 WORKERS, CLIENTS, THINK_S = 4, 16, 0.1
 SLOW_SHARE, SLOW_MS, QUICK_MS = 0.1, 100, 1
+SHARE_WORKERS, SHARE_CONNECTIONS, SHARE_MS = 8, 300, 50
 
 
 async def request(port, connection, ms, keep_alive):
@@ -56,10 +65,8 @@ async def measure(port, keep_alive, seconds, seed):
     return quick
 
 
-def main():
-    build = sys.argv[1]
-    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 5
-    rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 3
+def fair_close(build, seconds, rounds):
+    """Prints the figures; the ratio of p95 with keep-alive connections and with new ones."""
     app = f"{build}/examples/faulty.so:handler"
     ways = {"a connection per request": ([], False), "keep-alive": ([], True),
             "keep-alive, --no-fair-close": (["--no-fair-close"], True)}
@@ -79,6 +86,36 @@ def main():
               f"(by round: {', '.join(f'{value:.1f}' for value in p95[way])})")
     ratio = all_p95["keep-alive"] / all_p95["a connection per request"]
     print(f"  p95 keep-alive / connection per request: {ratio:.2f}")
+    return ratio
 
 
-main()
+async def storm(port):
+    await asyncio.gather(*(request(port, None, SHARE_MS, False) for _ in range(SHARE_CONNECTIONS)))
+
+
+def shares(build):
+    """Prints how many connections each worker answered; the most, in shares."""
+    with tempfile.TemporaryDirectory() as directory:
+        log = os.path.join(directory, "access")
+        with Server(build, "-w", str(SHARE_WORKERS), "--access-logfile", log, "--access-logformat",
+                    "%(p)s", f"{build}/examples/faulty.so:handler") as server:
+            asyncio.run(storm(server.port))
+        with open(log) as lines:
+            counts = sorted(collections.Counter(lines.read().split()).values(), reverse=True)
+    assert sum(counts) == SHARE_CONNECTIONS, counts
+    most = counts[0] * SHARE_WORKERS / SHARE_CONNECTIONS
+    print(f"shares: {SHARE_CONNECTIONS} new connections with calls of {SHARE_MS} ms, "
+          f"{SHARE_WORKERS} workers: {counts}; the most is {most:.2f} shares")
+    return most
+
+
+def main():
+    build = sys.argv[1]
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 5
+    rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 3
+    fair_close(build, seconds, rounds)
+    shares(build)
+
+
+if __name__ == "__main__":
+    main()
