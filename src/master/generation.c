@@ -159,14 +159,23 @@ static void listener_unref(struct listener *l, bool unlink_file)
 
 /* The one that is open already (NULL: none), or a new one; NULL with err. The caller has a
  * reference. */
-static struct listener *share_listener(struct listener *l, const char *text, int backlog,
-                                       struct error *err)
+/* A new one's file is the workers' user's, as in gunicorn. */
+static struct listener *share_listener(const struct generation *g, struct listener *l,
+                                       const char *text, int backlog, struct error *err)
 {
+    const struct privileges *p = &g->privileges;
+    bool is_foreign = p->uid != geteuid() || p->gid != getegid();
+
     if (!l) {
         struct shared_listener *shared = xcalloc(1, sizeof(*shared));
 
         l = &shared->listener;
         if (listener_open(l, text, backlog, err) < 0) {
+            free(shared);
+            return NULL;
+        }
+        if (is_foreign && listener_give(l, p->uid, p->gid, err) < 0) {
+            listener_close(l, true);
             free(shared);
             return NULL;
         }
@@ -181,8 +190,8 @@ static int open_listeners(struct generation *g, const struct generation *before,
 
     g->listeners = xcalloc(texts->count, sizeof(struct listener *));
     for (size_t i = 0; i < texts->count; i++) {
-        struct listener *l = share_listener(find_listener(before, texts->items[i]), texts->items[i],
-                                            g->config.backlog, err);
+        struct listener *same = find_listener(before, texts->items[i]);
+        struct listener *l = share_listener(g, same, texts->items[i], g->config.backlog, err);
 
         if (!l)
             return -1;
@@ -202,7 +211,7 @@ static int open_admin_listener(struct generation *g, const struct generation *be
     if (!text)
         return 0;
     g->admin_listener =
-        share_listener(l && listener_same(l, text) ? l : NULL, text, ADMIN_BACKLOG, err);
+        share_listener(g, l && listener_same(l, text) ? l : NULL, text, ADMIN_BACKLOG, err);
     return g->admin_listener ? 0 : error_prefix(err, "admin_bind");
 }
 

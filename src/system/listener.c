@@ -425,6 +425,25 @@ static int open_unix(struct listener *l, const struct address *a, int backlog, s
     return 0;
 }
 
+/* By a descriptor of the file that was bound: whoever may write to its directory could have put a
+ * link in its place by now. */
+int listener_give(const struct listener *l, uid_t uid, gid_t gid, struct error *err)
+{
+    struct stat st;
+
+    if (!l->path)
+        return 0;
+    int fd = open(l->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    bool is_ours = fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino;
+    int result = is_ours ? fchownat(fd, "", uid, gid, AT_EMPTY_PATH) : -1;
+    if (result < 0)
+        (void)error_set(err, EXIT_BIND, "cannot give %s to user %u, group %u: %s", l->name,
+                        (unsigned)uid, (unsigned)gid,
+                        is_ours ? strerror(errno) : "another file has its name");
+    fd_close(&fd);
+    return result;
+}
+
 static enum listener_state probe_unix(const struct address *a, pid_t *holder, struct error *err)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};

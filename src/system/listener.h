@@ -41,6 +41,10 @@ struct listener {
  * A file left by a dead server is replaced; what is no socket is never removed. */
 int listener_open(struct listener *l, const char *text, int backlog, struct error *err);
 
+/* Makes the file of a unix socket that this process made another user's; nothing for other sockets.
+ * 0, or -1 with err (EXIT_BIND). */
+int listener_give(const struct listener *l, uid_t uid, gid_t gid, struct error *err);
+
 enum listener_state {
     LISTENER_FREE,
     LISTENER_IN_USE,  /* somebody serves it */

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -169,4 +170,9 @@ int privileges_apply(const struct privileges *p, struct error *err)
         return error_set(err, EXIT_FAILED, "did not become user %u, group %u", (unsigned)p->uid,
                          (unsigned)p->gid);
     return 0;
+}
+
+void privileges_renounce(void)
+{
+    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* cannot fail: the kernel has it since 3.5 */
 }

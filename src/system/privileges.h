@@ -35,4 +35,8 @@ void privileges_release(struct privileges *p);
  * root read. */
 int privileges_apply(const struct privileges *p, struct error *err);
 
+/* From now on neither this process nor what it executes can gain a privilege (PR_SET_NO_NEW_PRIVS):
+ * set-user-ID bits and file capabilities count for nothing. For good. */
+void privileges_renounce(void);
+
 #endif

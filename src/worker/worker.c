@@ -634,6 +634,8 @@ static void become_worker(const struct worker_args *args)
         oom_volunteer();
     if (privileges_apply(args->privileges, &err) < 0)
         boot_failed(the_worker, err.text);
+    if (!args->config->allow_setuid)
+        privileges_renounce();
     process_signals_reset();
     catch_signals_for_master();
     (void)signal(SIGPIPE, on_signal_for_master); /* a log that nobody reads any more, from now on */
