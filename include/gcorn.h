@@ -240,11 +240,12 @@ void gcorn_log(struct gcorn_environ *env, enum gcorn_level level, const char *fm
  *
  * Make them once, in gcorn_on_worker_init or before. name is as Prometheus writes it, perhaps with
  * labels: "orders_total{kind=\"book\"}"; a histogram's label le is the server's. Names of one
- * family, which differ in their labels alone, have the same kind and help. Asking again for a name
- * gives the same metric. bounds are the upper bounds of the buckets, rising, at most 16; what is
- * larger than the last is counted too. At most 64 metrics a worker. NULL with errno: EINVAL (name,
- * bounds, or the name is there as another kind), ENOSPC; the functions under it take NULL and do
- * nothing, so a result need not be looked at. */
+ * family, which differ in their labels alone, have the same kind and help, and none is a
+ * histogram's with _bucket, _sum or _count behind it. Asking again for a name gives the same
+ * metric. bounds are the upper bounds of the buckets, rising, at most 16; what is larger than the
+ * last is counted too; where new code has others, the histogram begins anew. At most 64 metrics a
+ * worker. NULL with errno: EINVAL (name, bounds, or the name is there as another kind), ENOSPC; the
+ * functions under it take NULL and do nothing, so a result need not be looked at. */
 struct gcorn_metric;
 struct gcorn_metric *gcorn_counter(const char *name, const char *help);
 struct gcorn_metric *gcorn_gauge(const char *name, const char *help);

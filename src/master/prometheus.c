@@ -16,6 +16,7 @@
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "master/snapshot.h"
+#include "system/metric.h"
 
 /* The bounds shown of slot_times' buckets, as powers of two of a microsecond: 64 us to 67 s. */
 enum { FIRST_BOUND = 6, LAST_BOUND = 26 };
@@ -261,36 +262,27 @@ static void add_connections(struct strbuf *out, const struct snapshot *s)
 
 /* ---- the application's ------------------------------------------------------------------- */
 
-static size_t family_len(const struct slot_metric *m)
-{
-    return strcspn(m->name, "{");
-}
-
-static bool is_family(const struct slot_metric *m, const struct slot_metric *other)
-{
-    size_t len = family_len(m);
-
-    return len == family_len(other) && memcmp(m->name, other->name, len) == 0;
-}
-
-/* By family, then by name. */
+/* By family, then by name; of one name as they stand in the snapshot. */
 static int compare(const void *a, const void *b)
 {
     const struct slot_metric *m = *(const struct slot_metric *const *)a;
     const struct slot_metric *n = *(const struct slot_metric *const *)b;
-    size_t m_len = family_len(m), n_len = family_len(n);
+    size_t m_len = metric_family_len(m), n_len = metric_family_len(n);
     int by_family = memcmp(m->name, n->name, m_len < n_len ? m_len : n_len);
 
     if (by_family != 0)
         return by_family;
-    return m_len != n_len ? (m_len < n_len ? -1 : 1) : strcmp(m->name, n->name);
+    if (m_len != n_len)
+        return m_len < n_len ? -1 : 1;
+    int by_name = strcmp(m->name, n->name);
+    return by_name != 0 ? by_name : (m > n) - (m < n);
 }
 
-static void add_app_family(struct strbuf *out, const struct slot_metric *m)
+static void add_head(struct strbuf *out, const struct slot_metric *m)
 {
     static const char *const types[] = {
         [SLOT_COUNTER] = "counter", [SLOT_GAUGE] = "gauge", [SLOT_HISTOGRAM] = "histogram"};
-    int len = (int)family_len(m);
+    int len = (int)metric_family_len(m);
 
     strbuf_addf(out, "# HELP %.*s ", len, m->name);
     for (const char *p = m->help; *p != '\0'; p++) {
@@ -308,7 +300,7 @@ static void add_app_family(struct strbuf *out, const struct slot_metric *m)
 static void add_name(struct strbuf *out, const struct slot_metric *m, const char *suffix,
                      const double *le)
 {
-    size_t len = family_len(m);
+    size_t len = metric_family_len(m);
     const char *labels = m->name[len] == '{' ? m->name + len + 1 : NULL; /* with the brace */
 
     strbuf_add(out, m->name, len);
@@ -348,36 +340,40 @@ static void add_histogram(struct strbuf *out, const struct slot_metric *m)
     strbuf_addf(out, "%" PRIu64 "\n", below);
 }
 
-/* Generations may disagree about a name: its first kind, and of histograms its first bounds, win.
- */
-static bool goes_with(const struct slot_metric *m, const struct slot_metric *first,
-                      const struct slot_metric *last)
+/* One family, which the generations may disagree about: the kind, and of a histogram the bounds,
+ * that come first in the snapshot are shown. */
+static void add_app_family(struct strbuf *out, const struct slot_metric *const *metrics,
+                           size_t count)
 {
-    return m->type == first->type && strcmp(m->name, last->name) != 0;
-}
+    const struct slot_metric *first = metrics[0], *last = NULL;
 
-static void add_application(struct strbuf *out, const struct snapshot *s)
-{
-    const struct slot_metric **sorted = xcalloc(s->metric_count + 1, sizeof(const void *));
-    const struct slot_metric *first = NULL, *last = NULL;
+    for (size_t i = 1; i < count; i++)
+        first = metrics[i] < first ? metrics[i] : first;
+    add_head(out, first);
+    for (size_t i = 0; i < count; i++) {
+        const struct slot_metric *m = metrics[i];
 
-    for (uint32_t i = 0; i < s->metric_count; i++)
-        sorted[i] = &s->metrics[i];
-    qsort(sorted, s->metric_count, sizeof(const void *), compare);
-    for (uint32_t i = 0; i < s->metric_count; i++) {
-        const struct slot_metric *m = sorted[i];
-
-        if (!first || !is_family(m, first)) {
-            first = m;
-            add_app_family(out, m);
-        } else if (!goes_with(m, first, last)) {
+        if (m->type != first->type || (last && strcmp(m->name, last->name) == 0))
             continue;
-        }
         last = m;
         if (m->type == SLOT_HISTOGRAM)
             add_histogram(out, m);
         else
             add_value(out, m, "");
+    }
+}
+
+static void add_application(struct strbuf *out, const struct snapshot *s)
+{
+    const struct slot_metric **sorted = xcalloc(s->metric_count + 1, sizeof(const void *));
+
+    for (uint32_t i = 0; i < s->metric_count; i++)
+        sorted[i] = &s->metrics[i];
+    qsort(sorted, s->metric_count, sizeof(const void *), compare);
+    for (uint32_t i = 0, end; i < s->metric_count; i = end) {
+        for (end = i + 1; end < s->metric_count && metric_is_family(sorted[end], sorted[i]);)
+            end++;
+        add_app_family(out, &sorted[i], end - i);
     }
     free(sorted);
 }

@@ -43,7 +43,36 @@ static void add_worker(struct snapshot *s, const struct ledger_proc *proc, const
         .connections_open = read_once(&slot->connections_open),
     };
     slot_counts_add(&s->counts, &slot->counts);
-    (void)metrics_sum(s->metrics, &s->metric_count, SNAPSHOT_METRICS, slot, METRICS_ALL);
+}
+
+static bool is_worker(const struct ledger_proc *proc)
+{
+    return proc->phase != PROC_EMPTY && !proc->is_admin;
+}
+
+/* Of the workers of the generation that counts, or of all others. */
+static void add_metrics(struct snapshot *s, const struct ledger *ledger,
+                        struct scoreboard *scoreboard, bool of_current)
+{
+    const struct ledger_proc *procs = ledger_procs(ledger);
+
+    for (unsigned i = 0; i < ledger_places(ledger); i++) {
+        if (is_worker(&procs[i]) && (procs[i].generation == s->facts->generation) == of_current)
+            (void)metrics_sum(s->metrics, &s->metric_count, SNAPSHOT_METRICS,
+                              scoreboard_slot(scoreboard, i), METRICS_ALL);
+    }
+}
+
+/* The application that runs comes first: where a former one had other bounds or another kind for a
+ * name, its sums must not stand in the way of what is counted now. */
+static void copy_metrics(struct snapshot *s, const struct ledger *ledger,
+                         struct scoreboard *scoreboard)
+{
+    s->metric_count = 0;
+    add_metrics(s, ledger, scoreboard, true);
+    add_metrics(s, ledger, scoreboard, false);
+    (void)metrics_sum_table(s->metrics, &s->metric_count, SNAPSHOT_METRICS, s->facts->metrics,
+                            s->facts->metric_count);
 }
 
 static void copy_all(struct snapshot *s, const struct ledger *ledger, struct scoreboard *scoreboard)
@@ -53,13 +82,11 @@ static void copy_all(struct snapshot *s, const struct ledger *ledger, struct sco
     copy_facts(s->facts, ledger_facts(ledger));
     s->counts = s->facts->gone;
     s->worker_count = 0;
-    s->metric_count = 0;
-    (void)metrics_sum_table(s->metrics, &s->metric_count, SNAPSHOT_METRICS, s->facts->metrics,
-                            s->facts->metric_count);
     for (unsigned i = 0; i < ledger_places(ledger); i++) {
-        if (procs[i].phase != PROC_EMPTY && !procs[i].is_admin)
+        if (is_worker(&procs[i]))
             add_worker(s, &procs[i], scoreboard_slot(scoreboard, i));
     }
+    copy_metrics(s, ledger, scoreboard);
 }
 
 int snapshot_take(struct snapshot *s, const struct ledger *ledger, struct scoreboard *scoreboard)

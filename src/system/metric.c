@@ -58,13 +58,30 @@ static const char *skip_value(const char *p)
     return p ? p + 1 : NULL;
 }
 
-/* label="value"; NULL when it is none. */
-static const char *skip_label(const char *p, enum slot_metric_type type)
+/* Does the name before the '=' at end stand among the labels before it, from first on? They are
+ * valid. */
+static bool is_repeated(const char *first, const char *name, const char *end)
+{
+    size_t len = (size_t)(end - name);
+
+    for (const char *p = first; p < name; p++) {
+        const char *other = p;
+
+        p = skip_name(p, false);
+        if ((size_t)(p - other) == len && memcmp(other, name, len) == 0)
+            return true;
+        p = skip_value(p + 1);
+    }
+    return false;
+}
+
+/* label="value", behind those that begin at first; NULL when it is none. */
+static const char *skip_label(const char *first, const char *p, enum slot_metric_type type)
 {
     const char *name = p;
 
     p = skip_name(p, false);
-    if (!p || *p != '=')
+    if (!p || *p != '=' || strncmp(name, "__", 2) == 0 || is_repeated(first, name, p))
         return NULL;
     if (type == SLOT_HISTOGRAM && p - name == 2 && memcmp(name, "le", 2) == 0)
         return NULL;
@@ -81,8 +98,9 @@ bool metric_name_is_valid(const char *name, enum slot_metric_type type)
         return true;
     if (*p != '{')
         return false;
+    const char *first = p + 1;
     do
-        p = skip_label(p + 1, type);
+        p = skip_label(first, p + 1, type);
     while (p && *p == ',');
     return p && p[0] == '}' && p[1] == '\0';
 }
@@ -127,6 +145,42 @@ bool metric_is_same(const struct slot_metric *a, const struct slot_metric *b)
     return a->type == b->type && a->bound_count == b->bound_count &&
            strcmp(a->name, b->name) == 0 &&
            memcmp(a->bounds, b->bounds, a->bound_count * sizeof(a->bounds[0])) == 0;
+}
+
+size_t metric_family_len(const struct slot_metric *m)
+{
+    return strcspn(m->name, "{");
+}
+
+/* Is one of a histogram's samples called as the other's family? */
+static bool has_sample_of(const struct slot_metric *histogram, const struct slot_metric *other)
+{
+    static const char *const suffixes[] = {"_bucket", "_sum", "_count"};
+    size_t len = metric_family_len(histogram), other_len = metric_family_len(other);
+
+    if (histogram->type != SLOT_HISTOGRAM || other_len <= len ||
+        memcmp(histogram->name, other->name, len) != 0)
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+        if (strlen(suffixes[i]) == other_len - len &&
+            memcmp(other->name + len, suffixes[i], other_len - len) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool metric_is_family(const struct slot_metric *a, const struct slot_metric *b)
+{
+    size_t len = metric_family_len(a);
+
+    return len == metric_family_len(b) && memcmp(a->name, b->name, len) == 0;
+}
+
+bool metrics_go_together(const struct slot_metric *a, const struct slot_metric *b)
+{
+    if (metric_is_family(a, b))
+        return a->type == b->type;
+    return !has_sample_of(a, b) && !has_sample_of(b, a);
 }
 
 static void add(struct slot_metric *to, const struct slot_metric *from)

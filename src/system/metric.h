@@ -13,8 +13,9 @@
 #include "system/scoreboard.h"
 
 /* Is it a name of Prometheus' text format, with labels or without: name or name{label="value",...}?
- * Values are UTF-8, and escaped as the format wants it. The prefix gcorn_ is ours, and the label le
- * of a histogram is the histogram's. */
+ * Labels differ and do not begin with __, which is Prometheus' own: it would take none of our
+ * metrics for the sake of one. Values are UTF-8, and escaped as the format wants it. The prefix
+ * gcorn_ is ours, and the label le of a histogram is the histogram's. */
 bool metric_name_is_valid(const char *name, enum slot_metric_type type);
 
 /* Finite, rising, not too many? */
@@ -25,6 +26,14 @@ bool metric_read(const struct slot_metric *from, struct slot_metric *to);
 
 /* Has it the same name, kind and bounds? Then one can be added to the other. */
 bool metric_is_same(const struct slot_metric *a, const struct slot_metric *b);
+
+/* The name without its labels, which is that of the family. */
+size_t metric_family_len(const struct slot_metric *m);
+bool metric_is_family(const struct slot_metric *a, const struct slot_metric *b);
+
+/* May both be shown? Not if they are of one family and of different kinds, or one has the name of a
+ * histogram's sample: that is its name with _bucket, _sum or _count behind it. */
+bool metrics_go_together(const struct slot_metric *a, const struct slot_metric *b);
 
 enum metric_filter { METRICS_ALL, METRICS_THAT_GROW };
 

@@ -32,10 +32,13 @@ static struct slot_metric *find_or_add(struct slot *s, const struct slot_metric 
     for (uint32_t i = 0; i < count; i++) {
         struct slot_metric *m = &s->metrics[i];
 
-        if (strcmp(m->name, wanted->name) != 0)
-            continue;
-        errno = EINVAL;
-        return metric_is_same(m, wanted) ? m : NULL;
+        bool has_name = strcmp(m->name, wanted->name) == 0;
+        if (has_name && metric_is_same(m, wanted))
+            return m;
+        if (has_name || !metrics_go_together(m, wanted)) {
+            errno = EINVAL;
+            return NULL;
+        }
     }
     if (count == SLOT_METRICS) {
         errno = ENOSPC;

@@ -366,6 +366,35 @@ static void test_families(void **state)
     assert_null(strstr(sample + 1, "\nb_total "));
 }
 
+/* A name that a deploy gave other bounds, or another kind: what is counted now is what is shown. */
+static void test_new_code_wins(void **state)
+{
+    static const double old_bounds[] = {1}, new_bounds[] = {2};
+    struct slot *slot = scoreboard_slot(scoreboard, 0);
+
+    (void)state;
+    set_proc(0, PROC_READY, 0, false);
+    metrics_init(slot);
+    gcorn_metric_observe(gcorn_histogram("h", "H.", old_bounds, 1), 1);
+    gcorn_metric_add(gcorn_counter("k{a=\"1\"}", "K."), 1);
+    assert_int_equal(ledger_bury(ledger, slot), 0);
+    expect_line("h_count 1"); /* until there is another */
+    metrics_init(slot);
+    struct gcorn_metric *h = gcorn_histogram("h", "H.", new_bounds, 1);
+    gcorn_metric_set(gcorn_gauge("k{b=\"2\"}", "K."), 7);
+    for (int i = 0; i < 5; i++)
+        gcorn_metric_observe(h, 2);
+    expect_line("h_bucket{le=\"2\"} 5");
+    expect_line("h_count 5");
+    expect_line("# TYPE k gauge");
+    expect_line("k{b=\"2\"} 7");
+    assert_null(strstr(text.data, "k{a="));
+    assert_int_equal(ledger_bury(ledger, slot), 0);
+    metrics_init(slot);
+    gcorn_metric_observe(gcorn_histogram("h", "H.", new_bounds, 1), 2);
+    expect_line("h_count 6"); /* not those of before */
+}
+
 /* What a broken worker may have in its slot is left out, whole. */
 static void test_untrusted_metrics(void **state)
 {
@@ -394,7 +423,7 @@ static void test_untrusted_metrics(void **state)
 static void test_names(void **state)
 {
     static const char *const good[] = {"a", "a:b_9", "_x{l=\"\"}", "a{b=\"c\",d=\"\\\\\\\"\\n\"}",
-                                       "a{b=\"\xc3\xa4,}\"}"};
+                                       "a{b=\"\xc3\xa4,}\"}", "a{b=\"a\",bb=\"b\",c=\"\"}"};
     static const char *const bad[] = {"",
                                       "9a",
                                       "a b",
@@ -412,7 +441,10 @@ static void test_names(void **state)
                                       "a{b=\"\xff\"}",
                                       "a-b",
                                       "a{b=\"\\\"}",
-                                      "a{b=\"\xc3\"}"};
+                                      "a{b=\"\xc3\"}",
+                                      "a{b=\"c\",b=\"d\"}",
+                                      "a{b=\"c\",d=\"e\",b=\"f\"}",
+                                      "a{__name__=\"b\"}"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(good); i++)
@@ -441,6 +473,10 @@ static void test_gcorn_metrics(void **state)
     assert_null(gcorn_gauge("c_total", "C."));
     assert_null(gcorn_histogram("h", "H.", bounds, 1));
     assert_null(gcorn_histogram("f", "F.", falling, 2));
+    assert_null(gcorn_gauge("c_total{a=\"b\"}", "C., of another kind"));
+    assert_null(gcorn_counter("h_bucket{le=\"1\"}", "A sample of h."));
+    assert_null(gcorn_counter("h_sum", "A sample of h."));
+    assert_null(gcorn_histogram("h", "Other bounds.", NULL, 0));
     gcorn_metric_add(c, 1.5);
     gcorn_metric_add(c, -1);
     gcorn_metric_set(c, 9);
@@ -473,6 +509,7 @@ int main(void)
         TEST(test_times),
         TEST(test_listeners_and_ends),
         TEST(test_families),
+        TEST(test_new_code_wins),
         TEST(test_untrusted_metrics),
         TEST(test_names),
         TEST(test_gcorn_metrics),
