@@ -121,6 +121,31 @@ bool log_is_file(int fd)
     return is_kind(fd, S_IFREG);
 }
 
+size_t log_append(int fd, const char *lines, size_t len)
+{
+    size_t done = 0, whole;
+    struct stat st;
+
+    while (done < len) {
+        ssize_t n = write(fd, lines + done, len - done);
+
+        if (n >= 0)
+            done += (size_t)n;
+        else if (errno != EINTR)
+            break;
+    }
+    if (done == len)
+        return len;
+    int why = errno;
+    for (whole = done; whole > 0 && lines[whole - 1] != '\n';)
+        whole--;
+    /* Others who append find the disk full too, so the end of the file is what was written here. */
+    if (whole < done && fstat(fd, &st) == 0 && (uint64_t)st.st_size >= done - whole)
+        (void)!ftruncate(fd, st.st_size - (off_t)(done - whole)); /* else the next line is lost too */
+    errno = why;
+    return whole;
+}
+
 /* The flag O_NONBLOCK cannot be set for what may wait for a reader: on an inherited stdout it would
  * hit every process that has it (trap T42). RWF_NOWAIT is the flag for one write, where kernel and
  * descriptor know it: for pipes and sockets, since Linux 6.4. Else poll says that a pipe has room
@@ -132,7 +157,7 @@ int log_write(int fd, const void *lines, size_t len)
     ssize_t n;
 
     if (log_is_file(fd))
-        return write_all(fd, lines, len);
+        return log_append(fd, lines, len) == len ? 0 : -1;
     while ((n = pwritev2(fd, &iov, 1, -1, RWF_NOWAIT)) < 0 && errno == EINTR)
         continue;
     if (n >= 0) /* a socket may have taken a part, and its reader wants whole lines */

@@ -54,8 +54,12 @@ void log_after_fork(void);
  * reason; the caller counts, and tells). */
 int log_write(int fd, const void *lines, size_t len);
 
-/* A regular file takes lines whether somebody reads them or not: write_all will do. */
+/* A regular file takes lines whether somebody reads them or not: log_append will do. */
 bool log_is_file(int fd);
+
+/* The same for a regular file that was opened for appending. How many bytes of the lines are in it:
+ * whole lines; when the disk is full, fewer than len with errno. */
+size_t log_append(int fd, const char *lines, size_t len);
 
 size_t log_count_lines(const char *lines, size_t len);
 

@@ -427,7 +427,9 @@ static void start_watchers(struct master *m)
         m->signals[i].data = m;
         ev_signal_start(m->loop, &m->signals[i]);
     }
-    (void)signal(SIGPIPE, SIG_IGN); /* a log that nobody reads any more ends nothing */
+    /* a log that nobody reads any more, or that is as long as a file may be, ends nothing */
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN);
     ev_init(&m->tick, on_tick);
     ev_init(&m->wake, on_wake);
     ev_check_init(&m->awake, on_awake);

@@ -53,10 +53,12 @@ static void say_lost(struct accesslines *a)
     a->say_at_ms = now_ms() + SAY_EVERY_MS;
 }
 
-static int put_lines(const struct accesslines *a)
+/* How many bytes were taken: whole lines; fewer than all with errno. */
+static size_t put_lines(const struct accesslines *a)
 {
-    return a->is_file ? write_all(a->fd, a->slot->log, a->len)
-                      : log_write(a->fd, a->slot->log, a->len);
+    if (a->is_file)
+        return log_append(a->fd, a->slot->log, a->len);
+    return log_write(a->fd, a->slot->log, a->len) == 0 ? a->len : 0;
 }
 
 void accesslines_write(struct accesslines *a)
@@ -64,9 +66,10 @@ void accesslines_write(struct accesslines *a)
     assert(a->early_len == 0);
     if (a->len == 0)
         return;
-    if (put_lines(a) < 0) {
+    size_t taken = put_lines(a);
+    if (taken < a->len) {
         a->lost_errno = errno;
-        size_t lines = log_count_lines(a->slot->log, a->len);
+        size_t lines = log_count_lines(a->slot->log + taken, a->len - taken);
 
         a->slot->counts.log_lines_lost += lines;
         a->lost += lines;

@@ -475,10 +475,11 @@ static void on_told_to_stop(struct ev_loop *loop, struct ev_async *async, int re
     drain(w, (uint32_t)w->config->keepalive_drain_ms, false);
 }
 
+/* And the signals of a log that nobody reads any more, or that is as long as a file may be. */
 static void catch_signals_for_master(void)
 {
     static const int for_master[] = {SIGINT,  SIGQUIT, SIGHUP,   SIGUSR1, SIGUSR2,
-                                     SIGTTIN, SIGTTOU, SIGWINCH, SIGPIPE};
+                                     SIGTTIN, SIGTTOU, SIGWINCH, SIGPIPE, SIGXFSZ};
     const struct sigaction action = {.sa_handler = on_signal_for_master, .sa_flags = SA_RESTART};
 
     for (size_t i = 0; i < ARRAY_LEN(for_master); i++)
@@ -638,7 +639,6 @@ static void become_worker(const struct worker_args *args)
         privileges_renounce();
     process_signals_reset();
     catch_signals_for_master();
-    (void)signal(SIGPIPE, on_signal_for_master); /* a log that nobody reads any more, from now on */
     process_die_with_parent(args->master_pid);
     process_allow_tracing(args->master_pid);
     set_environment(args->config);

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -279,6 +280,31 @@ def test_json_of_a_stalled_log_stays_json(gcorn, tmp_path):
     count, = re.fullmatch(r"(\d+) log lines were lost: nobody read them", note).groups()
     assert sum("refused a request" in m for m in messages[:messages.index(note)]) + int(count) >= 1200
     os.close(reader)
+
+
+def test_a_full_disk_costs_lines_and_nothing_else(gcorn, tmp_path):
+    """And no line remains torn, to spoil the first one that there is room for again."""
+    most, access = 64 << 20, tmp_path / "access"
+    with open(access, "wb") as file:
+        file.truncate(most - 1000)  # room for a few lines, and for a part of one
+    server = gcorn("hello", "--access-logfile", access, "--access-logformat", "json",
+                   "--admin-bind", "127.0.0.1:0", ready=2,
+                   preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)))
+    with server.connect() as client:
+        for _ in range(20):
+            assert client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").response().status == 200
+    server.wait_log(r"access log: \d+ lines lost: File too large")
+    assert os.stat(access).st_size > most - 1000
+    with open(access, "rb+") as file:
+        file.seek(most - 1000)
+        lines = file.read().splitlines()
+    for line in lines:
+        json.loads(line)
+    port = re.search(r"Admin process at: http://127.0.0.1:(\d+)", server.log()).group(1)
+    with server.connect(("127.0.0.1", int(port))) as admin:
+        metrics = admin.send("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n").response().text
+    lost, = re.findall(r"^gcorn_access_log_lines_lost_total (\d+)$", metrics, re.M)
+    assert len(lines) + int(lost) == 20
 
 
 # ---- what the application prints ----------------------------------------------------------------
