@@ -21,6 +21,7 @@
 enum {
     CONNECTIONS_MAX = 128, /* scrapers and probes are few */
     BODY_MAX = 4096,       /* and send nothing */
+    HEAD_MAX_MS = 2000,    /* but their question, at once: who does not keeps others waiting */
 };
 
 /* A process has one state: it is the process's own, as any application's. */
@@ -152,6 +153,8 @@ static void own_config(struct config *own, const struct config *given)
     own->crash_dir = NULL;
     if (own->worker_connections > CONNECTIONS_MAX)
         own->worker_connections = CONNECTIONS_MAX;
+    if (own->header_timeout_ms > HEAD_MAX_MS)
+        own->header_timeout_ms = HEAD_MAX_MS;
 }
 
 void admin_prepare(struct worker_args *args, struct listener *listener, struct ledger *ledger,

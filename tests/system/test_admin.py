@@ -227,6 +227,14 @@ def test_while_all_workers_are_held(start, path):
     server.kill(signal.SIGINT)
 
 
+def test_who_asks_nothing_keeps_nobody_waiting_for_long(start):
+    server = start("hello", "--header-timeout", "10m")
+    silent = [server.connect(admin_of(server)) for _ in range(200)]
+    for client in silent[:100]:
+        client.send("GET /livez HTTP/1.1\r\nX:")
+    assert ask(server, "/livez").status == 200
+
+
 def test_not_ready_before_and_after(gcorn, app):
     """503 while no worker is there yet, and from the TERM on; the admin process leaves last."""
     server = gcorn(f"{app('hooks', '-DSTUCK')}:handler", "-w", "1", "--admin-bind", "127.0.0.1:0", ready=0)
