@@ -141,7 +141,8 @@ size_t log_append(int fd, const char *lines, size_t len)
         whole--;
     /* Others who append find the disk full too, so the end of the file is what was written here. */
     if (whole < done && fstat(fd, &st) == 0 && (uint64_t)st.st_size >= done - whole)
-        (void)!ftruncate(fd, st.st_size - (off_t)(done - whole)); /* else the next line is lost too */
+        (void)!ftruncate(fd,
+                         st.st_size - (off_t)(done - whole)); /* else the next line is lost too */
     errno = why;
     return whole;
 }

@@ -36,7 +36,7 @@ struct snapshot {
     struct ledger_facts *facts;
     struct snapshot_worker *workers; /* without the admin process */
     unsigned worker_count;
-    struct slot_counts counts; /* of all workers that there ever were */
+    struct slot_counts counts;   /* of all workers that there ever were */
     struct slot_metric *metrics; /* those of the current generation first */
     uint32_t metric_count;
 };

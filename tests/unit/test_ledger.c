@@ -422,8 +422,12 @@ static void test_untrusted_metrics(void **state)
 
 static void test_names(void **state)
 {
-    static const char *const good[] = {"a", "a:b_9", "_x{l=\"\"}", "a{b=\"c\",d=\"\\\\\\\"\\n\"}",
-                                       "a{b=\"\xc3\xa4,}\"}", "a{b=\"a\",bb=\"b\",c=\"\"}"};
+    static const char *const good[] = {"a",
+                                       "a:b_9",
+                                       "_x{l=\"\"}",
+                                       "a{b=\"c\",d=\"\\\\\\\"\\n\"}",
+                                       "a{b=\"\xc3\xa4,}\"}",
+                                       "a{b=\"a\",bb=\"b\",c=\"\"}"};
     static const char *const bad[] = {"",
                                       "9a",
                                       "a b",
