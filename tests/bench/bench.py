@@ -313,7 +313,8 @@ def run_script(name, build, *arguments):
 def measure_fair(build, out):
     say("fair")
     print("\n```")
-    out["shares"]["gcorn"] = fair.shares(build)
+    out["shares"]["gcorn"] = fair.shares(build, True)
+    fair.shares(build, False)
     out["fair_close"]["gcorn"] = fair.fair_close(build, 5, 2)
     print("```")
 

@@ -8,8 +8,9 @@ Printed is the p95 of the 1 ms requests with keep-alive connections, with a conn
 in the same run, over all rounds together, and their ratio (to hold: at most 2); beside it, what it
 is without fair_close.
 
-Then the shares: 300 new connections at once to 8 workers, each with a call of 50 ms; no worker should
-answer over twice its share.
+Then the shares: 300 new connections to 8 workers, each with a call of 50 ms; no worker should answer
+over twice its share. Beside it, when all are made before the first request is sent: then nobody is slow
+yet while they are taken.
 
     tests/bench/fair.py BUILD_DIR [seconds a round] [rounds]
 """
@@ -17,6 +18,7 @@ import asyncio
 import collections
 import os
 import random
+import socket
 import sys
 import tempfile
 import time
@@ -89,22 +91,35 @@ def fair_close(build, seconds, rounds):
     return ratio
 
 
-async def storm(port):
-    await asyncio.gather(*(request(port, None, SHARE_MS, False) for _ in range(SHARE_CONNECTIONS)))
+def storm(port, send_at_once):
+    text = f"GET /sleep?ms={SHARE_MS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+    clients = []
+    for _ in range(SHARE_CONNECTIONS):
+        clients.append(socket.create_connection(("127.0.0.1", port)))
+        if send_at_once:
+            clients[-1].sendall(text)
+    for one in clients:
+        if not send_at_once:
+            one.sendall(text)
+    for one in clients:
+        assert one.recv(1000), "a request has no answer"
+        one.close()
 
 
-def shares(build):
+def shares(build, send_at_once):
     """Prints how many connections each worker answered; the most, in shares."""
     with tempfile.TemporaryDirectory() as directory:
         log = os.path.join(directory, "access")
         with Server(build, "-w", str(SHARE_WORKERS), "--access-logfile", log, "--access-logformat",
                     "%(p)s", f"{build}/examples/faulty.so:handler") as server:
-            asyncio.run(storm(server.port))
+            time.sleep(0.5)  # all workers are there
+            storm(server.port, send_at_once)
         with open(log) as lines:
             counts = sorted(collections.Counter(lines.read().split()).values(), reverse=True)
     assert sum(counts) == SHARE_CONNECTIONS, counts
     most = counts[0] * SHARE_WORKERS / SHARE_CONNECTIONS
     print(f"shares: {SHARE_CONNECTIONS} new connections with calls of {SHARE_MS} ms, "
+          f"{'' if send_at_once else 'connected before the first is sent, '}"
           f"{SHARE_WORKERS} workers: {counts}; the most is {most:.2f} shares")
     return most
 
@@ -114,7 +129,8 @@ def main():
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 5
     rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 3
     fair_close(build, seconds, rounds)
-    shares(build)
+    shares(build, True)
+    shares(build, False)
 
 
 if __name__ == "__main__":
