@@ -47,6 +47,7 @@ struct explanation {
     pid_t pid;
     enum log_level level;
     void (*then)(struct master *m, struct worker_proc *w);
+    struct explanation *next; /* in the queue for a helper */
 };
 
 static void log_lines(const struct explanation *e, const char *text)
@@ -65,6 +66,38 @@ static void log_lines(const struct explanation *e, const char *text)
         log_request(e->level, NULL, "Worker (pid:%d) | ... (gcornctl dump shows all)", (int)e->pid);
 }
 
+static void give_up(const struct explanation *e, int error)
+{
+    log_request(e->level, NULL, "Worker (pid:%d): its stacks cannot be taken: %s", (int)e->pid,
+                strerror(error));
+}
+
+static void on_text(void *data, const char *text, size_t len, int status);
+
+/* Those that waited because too many helpers ran. */
+static void start_queued(struct master *m)
+{
+    struct explanation *e;
+
+    while ((e = m->explain_queue)) {
+        struct worker_proc *w = proc_find(m, e->pid);
+
+        if (w && explain_start(m, w, TIME_S, on_text, e) == 0) {
+            m->explain_queue = e->next;
+            continue;
+        }
+        if (w && errno == EBUSY)
+            return;
+        m->explain_queue = e->next;
+        if (w) {
+            give_up(e, errno);
+            if (e->then)
+                e->then(m, w);
+        }
+        free(e);
+    }
+}
+
 static void on_text(void *data, const char *text, size_t len, int status)
 {
     struct explanation *e = data;
@@ -78,18 +111,34 @@ static void on_text(void *data, const char *text, size_t len, int status)
     if (w && e->then)
         e->then(m, w);
     free(e);
+    start_queued(m);
 }
 
 int explain_begin(struct master *m, struct worker_proc *w, enum log_level level,
                   void (*then)(struct master *m, struct worker_proc *w))
 {
-    struct explanation *e = xcalloc(1, sizeof(*e));
+    struct explanation *e = xcalloc(1, sizeof(*e)), **end = &m->explain_queue;
 
     *e = (struct explanation){.master = m, .pid = w->pid, .level = level, .then = then};
     if (explain_start(m, w, TIME_S, on_text, e) == 0)
         return 0;
-    log_request(level, NULL, "Worker (pid:%d): its stacks cannot be taken: %s", (int)w->pid,
-                errno == EBUSY ? "too many helpers run" : strerror(errno));
-    free(e);
-    return -1;
+    if (errno != EBUSY) {
+        give_up(e, errno);
+        free(e);
+        return -1;
+    }
+    while (*end)
+        end = &(*end)->next;
+    *end = e;
+    return 0;
+}
+
+void explain_release(struct master *m)
+{
+    while (m->explain_queue) {
+        struct explanation *e = m->explain_queue;
+
+        m->explain_queue = e->next;
+        free(e);
+    }
 }

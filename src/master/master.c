@@ -27,6 +27,7 @@
 #include "base/util.h"
 #include "master/books.h"
 #include "master/check.h"
+#include "master/explain.h"
 #include "master/procs.h"
 #include "master/reload.h"
 #include "master/state.h"
@@ -491,6 +492,7 @@ static void close_all(struct master *m)
 {
     if (m->loop) {
         helpers_close(&m->helpers);
+        explain_release(m);
         dumps_release(&m->dumps);
         control_close(&m->control);
         ev_loop_destroy(m->loop);

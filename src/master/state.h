@@ -57,6 +57,7 @@ struct master {
 
     struct hooks hooks;
     struct helpers helpers;
+    struct explanation *explain_queue; /* for want of helpers */
     struct dumps dumps;
 
     struct scoreboard *scoreboard;

@@ -1,6 +1,7 @@
 """What the log says about a worker that crashes, hangs or is slow: where it stands, by its stacks,
 taken from outside."""
 import os
+import os
 import re
 import shutil
 import signal
@@ -172,3 +173,15 @@ def test_the_faults_of_threads_are_shown_by_thread(gcorn, app):
     assert server.get("/thread").status == 500
     server.wait_log(r"\| +#\d+ crash_now\S* at \S*crasher\.c:\d+")
     server.wait_log(r"\| +#\d+ (run|handler)\S* at \S*crasher\.c:\d+")
+
+
+def test_many_crashes_at_once_are_all_explained(gcorn):
+    """More than helpers run at once: the others wait for their turn."""
+    server = gcorn("faulty", "--workers", "12")
+    pids = server.worker_pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSEGV)
+    for pid in pids:
+        server.wait_log(rf"Worker \(pid:{pid}\) was sent SIGSEGV!")
+        server.wait_log(rf"Worker \(pid:{pid}\) \| stack of thread")
+    assert "cannot be taken" not in server.log()
