@@ -13,6 +13,7 @@ the server's processor time, and at what is counted.
 import contextlib
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -106,9 +107,11 @@ def measure_load(there, load, rounds, seconds):
 
 
 def measure_counts(peer, out):
-    if peer.valgrind:
+    if peer.valgrind and shutil.which("valgrind"):
         out["instructions"][peer.name] = figures.instructions(peer, LOADS["keepalive"])
         out["browser instructions"][peer.name] = figures.instructions(peer, LOADS["browser"])
+    if not shutil.which("strace"):
+        return
     one = figures.system_calls(peer, LOADS["keepalive"], 1)
     out["reads and writes"][peer.name] = sum(one.get(name, 0)
                                              for name in figures.READS + figures.WRITES)
@@ -146,6 +149,9 @@ def measure_hup(peer, out):
 
 PARTS = {"counts": measure_counts, "memory": measure_memory, "start": measure_start,
          "hup": measure_hup}
+
+
+TOOLS = {"valgrind": "instructions", "strace": "system calls", "wrk": "accesslog"}
 
 
 def measure_parts(there, parts, out):
@@ -343,6 +349,9 @@ def main():
         everybody = [peer for peer in everybody if not wanted or peer.name.split(",")[0] in wanted]
         missing = {peer.name: peer.missing() for peer in everybody if peer.missing()}
         there = [peer for peer in everybody if peer.name not in missing]
+        for tool, part in TOOLS.items():
+            if not shutil.which(tool):
+                missing[part] = f"{tool} is not installed"
         print_machine(there, missing, rounds, seconds)
         loads = {name: measure_load(there, LOADS[name], rounds, seconds)
                  for name in LOADS if name in parts}
@@ -356,9 +365,10 @@ def main():
         if "fair" in parts:
             measure_fair(build, out)
         for name in ("slow", "accesslog"):
-            if name in parts:
+            if name in parts and name not in missing:
                 run_script(name, build)
         print_verdicts(loads, out)
+        print(f"\nLoad average at the end: {os.getloadavg()[0]:.2f}.")
 
 
 main()
