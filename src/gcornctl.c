@@ -89,6 +89,7 @@ static const struct command commands[] = {
     {.word = "workers", .takes = takes_change, .needs = "+N, -N or set N"},
     {.word = "reopen"},
     {.word = "dump", .takes = takes_pid, .needs = "no word or a pid", .takes_long = true},
+    {.word = "upgrade", .takes_long = true},
     {.word = "stop"},
 };
 
@@ -234,6 +235,8 @@ static const char usage[] =
     "  workers set N         so many in all\n"
     "  reopen                open the log files anew, as USR1\n"
     "  dump [PID]            what every thread of all workers, or of one, is doing: its stack\n"
+    "  upgrade               run the gcorn that lies on disk now in place of the running one;\n"
+    "                        waits for the outcome\n"
     "  stop                  stop when every request is answered, as TERM; does not wait\n"
     "\n"
     "Options:\n"

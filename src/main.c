@@ -12,8 +12,10 @@
 #include "base/util.h"
 #include "master/check.h"
 #include "master/generation.h"
+#include "master/heir.h"
 #include "master/master.h"
 #include "settings/config_cli.h"
+#include "system/handover.h"
 #include "system/process.h"
 #include "worker/replay.h"
 
@@ -53,6 +55,7 @@ static int act(struct config *config, struct error *err)
 
 int main(int argc, char **argv)
 {
+    struct handover handover;
     static struct start start; /* static: leak checkers see that exit() leaves it in use */
     struct config config;
     struct error err;
@@ -61,15 +64,20 @@ int main(int argc, char **argv)
     /* the first thing of all: pid 1 has no default dispositions, so what comes too early is lost */
     process_signals_block(&inherited);
     (void)process_stdin_null(); /* at worst stdin stays what it was */
+    if (handover_receive(&handover, &err) < 0)
+        return report(&err);
     char **args = process_title_init(argc, argv);
     start_init(&start, argc, args);
-    if (start_load_config(&start, &config, &err) < 0)
+    if (start_load_config(&start, &config, &err) < 0) {
+        heir_report_failure(&handover, err.text);
+        handover_release(&handover);
         return report(&err);
+    }
     if (config.action != CONFIG_RUN) {
         process_signals_unblock(&inherited);
         return act(&config, &err);
     }
-    if (config.daemon && process_daemonize(&err) < 0)
+    if (config.daemon && handover.kind == HANDOVER_NONE && process_daemonize(&err) < 0)
         return report(&err);
-    return master_run(&start, &config);
+    return master_run(&start, &config, &handover);
 }

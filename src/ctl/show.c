@@ -459,13 +459,18 @@ static void add_dumps(struct strbuf *out, const json_t *answer)
     }
 }
 
+static void add_upgrade(struct strbuf *out, const json_t *answer)
+{
+    strbuf_addf(out, "upgraded: master %" PRIu64 " serves\n", number(answer, "pid"));
+}
+
 static const struct {
     const char *command;
     void (*add)(struct strbuf *out, const json_t *answer);
 } shown[] = {
     {"status", add_status},          {"top", add_top_once},  {"config", add_config},
     {"reload", add_reload},          {"reopen", add_reopen}, {"stop", add_stop},
-    {"workers", add_workers_wanted}, {"dump", add_dumps},
+    {"workers", add_workers_wanted}, {"dump", add_dumps},    {"upgrade", add_upgrade},
 };
 
 /* The answer's JSON, when it is a yes. Else NULL, and *status and the reason in out. */

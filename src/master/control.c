@@ -65,6 +65,12 @@ static void set_state(struct control_client *client, enum client_state state)
     }
 }
 
+static void wait_for(struct control_client *client, enum client_wait what)
+{
+    client->waits_for = what;
+    set_state(client, CLIENT_WAITING);
+}
+
 /* Sends what the socket takes; when that was all, the end follows. */
 static void flush(struct control_client *client)
 {
@@ -143,7 +149,7 @@ static void answer_reload(struct control_client *client, const char *argument)
         answer_error(client, "the server is stopping");
         return;
     }
-    set_state(client, CLIENT_WAITING);
+    wait_for(client, WAIT_RELOAD);
     c->ops->reload(c->master);
 }
 
@@ -220,7 +226,18 @@ static void answer_dump(struct control_client *client, const char *argument)
     if (client->dump == 0)
         answer_error(client, why);
     else
-        set_state(client, CLIENT_WAITING);
+        wait_for(client, WAIT_DUMP);
+}
+
+static void answer_upgrade(struct control_client *client, const char *argument)
+{
+    struct control *c = client->control;
+    struct error err;
+
+    (void)argument;
+    wait_for(client, WAIT_UPGRADE);
+    if (c->ops->upgrade(c->master, &err) < 0)
+        answer_error(client, err.text);
 }
 
 static const struct command {
@@ -231,7 +248,7 @@ static const struct command {
     {"status", answer_status, false}, {"config", answer_config, false},
     {"reload", answer_reload, false}, {"workers", answer_workers, true},
     {"reopen", answer_reopen, false}, {"stop", answer_stop, false},
-    {"dump", answer_dump, true},
+    {"dump", answer_dump, true},      {"upgrade", answer_upgrade, false},
 };
 
 static void answer_unknown(struct control_client *client, const char *word, size_t word_len)
@@ -352,18 +369,26 @@ static struct control_client *find_free(struct control *c)
     return NULL;
 }
 
-void control_add(struct control *c, int fd)
+/* NULL: there are too many, and it has been told. */
+static struct control_client *add_client(struct control *c, int fd)
 {
     struct control_client *client = find_free(c);
 
     if (!client) {
         refuse(fd, "too many clients of the control socket at once");
-        return;
+        return NULL;
     }
     client->fd = fd;
     client->line_len = client->sent = 0;
-    client->dump = 0;
-    set_state(client, CLIENT_READING);
+    return client;
+}
+
+void control_add(struct control *c, int fd)
+{
+    struct control_client *client = add_client(c, fd);
+
+    if (client)
+        set_state(client, CLIENT_READING);
 }
 
 static bool is_allowed(int fd)
@@ -410,10 +435,14 @@ static void on_accept_again(struct ev_loop *loop, struct ev_timer *timer, int re
 
 /* ---- reloads ----------------------------------------------------------------------------- */
 
+static bool waits(const struct control_client *client, enum client_wait what)
+{
+    return client->state == CLIENT_WAITING && client->waits_for == what;
+}
+
 static bool awaits(const struct control_client *client, uint64_t first, uint64_t last)
 {
-    return client->state == CLIENT_WAITING && client->dump == 0 && client->reload >= first &&
-           client->reload <= last;
+    return waits(client, WAIT_RELOAD) && client->reload >= first && client->reload <= last;
 }
 
 void control_reload_done(struct control *c, uint64_t last, unsigned generation)
@@ -441,13 +470,65 @@ void control_dump_done(struct control *c, uint64_t dump, const char *members, si
     for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
         struct control_client *client = &c->clients[i];
 
-        if (client->state != CLIENT_WAITING || client->dump != dump)
+        if (!waits(client, WAIT_DUMP) || client->dump != dump)
             continue;
         strbuf_addstr(&client->answer, "{\"ok\": true, ");
         strbuf_add(&client->answer, members, len);
         strbuf_addstr(&client->answer, "}\n");
         flush(client);
     }
+}
+
+/* ---- upgrades ---------------------------------------------------------------------------- */
+
+void control_upgrade_done(struct control *c, pid_t pid, unsigned generation)
+{
+    for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
+        struct control_client *client = &c->clients[i];
+
+        if (!waits(client, WAIT_UPGRADE))
+            continue;
+        strbuf_addf(&client->answer, "{\"ok\": true, \"pid\": %d", (int)pid);
+        if (generation > 0)
+            strbuf_addf(&client->answer, ", \"generation\": %u", generation);
+        strbuf_addstr(&client->answer, "}\n");
+        flush(client);
+    }
+}
+
+void control_upgrade_failed(struct control *c, const char *why)
+{
+    for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
+        if (waits(&c->clients[i], WAIT_UPGRADE))
+            answer_error(&c->clients[i], why);
+    }
+}
+
+size_t control_upgrade_clients(const struct control *c, int32_t *fds)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
+        if (waits(&c->clients[i], WAIT_UPGRADE))
+            fds[count++] = c->clients[i].fd;
+    }
+    return count;
+}
+
+void control_add_upgrade_client(struct control *c, int fd)
+{
+    struct control_client *client = add_client(c, fd);
+
+    if (client)
+        wait_for(client, WAIT_UPGRADE);
+}
+
+void control_lend(struct control *c)
+{
+    struct listener none = {.fd = -1};
+
+    c->listener.lent = true;
+    control_serve(c, &none);
 }
 
 /* ---- life -------------------------------------------------------------------------------- */

@@ -10,6 +10,8 @@
  *   workers +N, workers -N, workers set N
  *             so many more, fewer, or in all are wanted, until a reload; answered at once
  *   reopen    opens the log files anew, as USR1 does
+ *   upgrade   starts the program that is there now in place of this one (upgrade.h); answered when
+ *             it serves, or when it failed
  *   stop      as TERM does; answered at once
  *   dump      the stacks of all workers (dump.h), dump PID those of one; answered when they are
  *             there
@@ -35,6 +37,7 @@
 #include <ev.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/strbuf.h"
 #include "system/listener.h"
@@ -67,12 +70,17 @@ struct control_ops {
      * tells, later, that it is there; 0: none, and *why says why, for as long as the server runs.
      */
     uint64_t (*dump)(void *master, pid_t pid, const char **why);
+    /* Begins an upgrade. 0: control_upgrade_done or _failed tells, later, that it is over; or -1
+     * with err. */
+    int (*upgrade)(void *master, struct error *err);
 };
+
+enum client_wait { WAIT_RELOAD, WAIT_DUMP, WAIT_UPGRADE };
 
 enum client_state {
     CLIENT_FREE,
     CLIENT_READING, /* its line */
-    CLIENT_WAITING, /* for a reload or a dump */
+    CLIENT_WAITING, /* for the end of something */
     CLIENT_WRITING,
 };
 
@@ -86,8 +94,9 @@ struct control_client {
     size_t line_len;
     struct strbuf answer;
     size_t sent;
-    uint64_t reload; /* waiting for this one */
-    uint64_t dump;   /* or for this one; 0: for none */
+    enum client_wait waits_for;
+    uint64_t reload; /* for this one */
+    uint64_t dump;   /* or for this one */
 };
 
 struct control {
@@ -130,6 +139,19 @@ void control_reload_failed(struct control *c, uint64_t first, uint64_t last, con
 
 /* A dump is there: its members of the answer, behind "ok". */
 void control_dump_done(struct control *c, uint64_t dump, const char *members, size_t len);
+
+/* The upgrade is over: this process is the master of the new program, and this generation of its
+ * serves, 0 when it is not known; or why it failed. */
+void control_upgrade_done(struct control *c, pid_t pid, unsigned generation);
+void control_upgrade_failed(struct control *c, const char *why);
+
+/* Who waits for that: their descriptors, which remain theirs, in fds, CONTROL_CLIENTS long; how
+ * many. And in the new program: takes one of those. */
+size_t control_upgrade_clients(const struct control *c, int32_t *fds);
+void control_add_upgrade_client(struct control *c, int fd);
+
+/* Serves its socket no more: another master does. Its file stays. */
+void control_lend(struct control *c);
 
 /* Drops all clients and closes the socket; its file goes if it is still ours. */
 void control_close(struct control *c);

@@ -18,6 +18,8 @@
 #include "http/accesslog.h"
 #include "settings/config_cli.h"
 #include "system/cores.h"
+#include "system/handover.h"
+#include "system/process.h"
 #include "system/writable.h"
 #include "worker/app.h"
 
@@ -38,6 +40,7 @@ void start_init(struct start *s, int argc, char **argv)
     s->argc = argc;
     s->argv = argv;
     passed_init(&s->passed);
+    s->program = process_program(argv[0] ? argv[0] : "");
     s->dir = is_here ? xstrdup(pwd) : cwd ? cwd : xstrdup(".");
 }
 
@@ -279,8 +282,9 @@ static void join_ring(struct generation *g, struct generation *before)
     g->next->prev = g->prev->next = g;
 }
 
-struct generation *generation_new(unsigned id, struct config *config, struct generation *before,
-                                  struct error *err)
+/* With nothing open. Takes config. */
+static struct generation *make_generation(unsigned id, struct config *config,
+                                          struct generation *before)
 {
     struct generation *g = xcalloc(1, sizeof(*g));
 
@@ -293,6 +297,14 @@ struct generation *generation_new(unsigned id, struct config *config, struct gen
     g->access_fd = -1;
     g->syslog.fd = -1;
     (void)umask((mode_t)g->config.umask);
+    return g;
+}
+
+struct generation *generation_new(unsigned id, struct config *config, struct generation *before,
+                                  struct error *err)
+{
+    struct generation *g = make_generation(id, config, before);
+
     if (generation_check(&g->config, &g->privileges, err) < 0 || open_dir(g, err) < 0 ||
         open_logs(g, err) < 0 || open_image(g, err) < 0 || open_listeners(g, before, err) < 0 ||
         open_admin_listener(g, before, err) < 0) {
@@ -300,6 +312,55 @@ struct generation *generation_new(unsigned id, struct config *config, struct gen
         return NULL;
     }
     return g;
+}
+
+static int inherit_listeners(struct generation *g, struct handover *from, struct error *err)
+{
+    g->listeners = xcalloc(from->socket_count + 1, sizeof(struct listener *));
+    for (size_t i = 0; i < from->socket_count; i++) {
+        struct handover_socket *s = &from->sockets[i];
+        bool is_admin = s->use == HANDOVER_ADMIN;
+
+        if (s->use == HANDOVER_CONTROL || (is_admin && g->admin_listener))
+            continue;
+        struct shared_listener *shared = xcalloc(1, sizeof(*shared));
+        if (handover_take_socket(s, &shared->listener, err) < 0) {
+            free(shared);
+            return -1;
+        }
+        shared->refs = 1;
+        shared->listener.lent = from->kind != HANDOVER_IN_PLACE;
+        if (is_admin)
+            g->admin_listener = &shared->listener;
+        else
+            g->listeners[g->listener_count++] = &shared->listener;
+    }
+    return 0;
+}
+
+struct generation *generation_inherit(unsigned id, struct config *config, struct handover *from,
+                                      struct error *err)
+{
+    struct generation *g = make_generation(id, config, NULL);
+
+    if (open_dir(g, err) < 0 || open_logs(g, err) < 0 || inherit_listeners(g, from, err) < 0) {
+        generation_unref(g, false);
+        return NULL;
+    }
+    return g;
+}
+
+void generation_lend_listeners(struct generation *any, bool lent)
+{
+    struct generation *g = any;
+
+    do {
+        for (size_t i = 0; i < g->listener_count; i++)
+            g->listeners[i]->lent = lent;
+        if (g->admin_listener)
+            g->admin_listener->lent = lent;
+        g = g->next;
+    } while (g != any);
 }
 
 struct generation *generation_ref(struct generation *g)

@@ -46,8 +46,9 @@ struct generation {
 struct start {
     int argc;
     char **argv;
-    char *dir; /* the working directory, by the name that the shell had for it: a link in it is
-                  followed anew by each reload */
+    char *program; /* to be executed by an upgrade, seen from dir */
+    char *dir;     /* the working directory, by the name that the shell had for it: a link in it is
+                      followed anew by each reload */
     struct passed passed; /* sockets that came with it */
 };
 
@@ -71,6 +72,17 @@ int generation_check_logs(const struct config *config, struct error *err);
  * err; nothing is open then. The caller has one reference. */
 struct generation *generation_new(unsigned id, struct config *config, struct generation *before,
                                   struct error *err);
+
+/* What a former master has left (handover.h): the sockets of *from, which it takes, and workers,
+ * but no application. For generation_new's `before`. Unless in place, the sockets are lent. config
+ * as there. NULL with err. */
+struct handover;
+struct generation *generation_inherit(unsigned id, struct config *config, struct handover *from,
+                                      struct error *err);
+
+/* Another master serves the sockets of all generations too, or none does any more: whose files they
+ * are (listener.lent). */
+void generation_lend_listeners(struct generation *any, bool lent);
 
 struct generation *generation_ref(struct generation *g);
 

@@ -199,6 +199,15 @@ bool helpers_have(const struct helpers *h, pid_t pid)
     return false;
 }
 
+bool helpers_busy(const struct helpers *h)
+{
+    for (size_t i = 0; i < HELPERS_MAX; i++) {
+        if (h->list[i].pid != 0)
+            return true;
+    }
+    return false;
+}
+
 void helpers_forget(struct helpers *h)
 {
     for (size_t i = 0; i < HELPERS_MAX; i++)

@@ -67,6 +67,9 @@ bool helpers_reaped(struct helpers *h, pid_t pid, int status);
 /* Is this process one? */
 bool helpers_have(const struct helpers *h, pid_t pid);
 
+/* Is one at work? */
+bool helpers_busy(const struct helpers *h);
+
 /* In another child of the master: closes what the master has of them. */
 void helpers_forget(struct helpers *h);
 

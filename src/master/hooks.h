@@ -21,6 +21,7 @@ struct hook {
 /* Those that run. */
 struct hooks {
     struct hook list[HOOKS_MAX];
+    bool are_off; /* nothing is run: this master is only a trial */
 };
 
 /* Starts the command for an event; nothing when it is NULL. facts are "NAME=value" and end with

@@ -60,6 +60,8 @@ void master_stop(struct master *m, bool quick, int status)
     m->quick = quick;
     if (!m->plan.stopping)
         m->exit_status = status;
+    if (!m->plan.stopping)
+        upgrade_leave(m);
     m->plan.stopping = true;
     m->stop_at_ms = NO_DEADLINE;
     m->rolling = false;
@@ -77,7 +79,7 @@ static void stop_gracefully(struct master *m)
 {
     uint64_t delay = config_of(m)->drain_delay_ms;
 
-    if (delay == 0 || m->stop_at_ms != NO_DEADLINE || m->plan.stopping) {
+    if (delay == 0 || m->stop_at_ms != NO_DEADLINE || m->plan.stopping || upgrade_has_heir(m)) {
         master_stop(m, false, EXIT_STOPPED);
         return;
     }
@@ -126,10 +128,15 @@ void master_reconcile(struct master *m)
     }
     if (m->rolling && plan_has_rolled(&m->plan))
         reload_note_done(m);
+    if (heir_proceed(m)) { /* and the processes are yet to be told */
+        master_reconcile(m);
+        return;
+    }
     if (m->plan.stopping)
         stop_listening(m);
+    upgrade_proceed(m);
     books_update(m);
-    if (m->plan.stopping && plan_alive(&m->plan) == 0)
+    if (m->plan.stopping && plan_alive(&m->plan) == 0 && !upgrade_is_pending(m))
         ev_break(m->loop, EVBREAK_ALL);
     systemd_tell(m);
     arm_wake(m, now); /* by another clock a back-off that ends right now would be missed */
@@ -280,6 +287,15 @@ static void log_signal(int number)
     log_info("Handling signal: %s", name);
 }
 
+/* Asked for by nobody who could be told why not. */
+static void upgrade_by_signal(struct master *m)
+{
+    struct error err;
+
+    if (upgrade_begin(m, false, &err) < 0)
+        log_warnx("USR2 is ignored: %s", err.text);
+}
+
 static void on_signal(struct ev_loop *loop, struct ev_signal *watcher, int revents)
 {
     struct master *m = watcher->data;
@@ -294,11 +310,16 @@ static void on_signal(struct ev_loop *loop, struct ev_signal *watcher, int reven
     case SIGTERM: stop_gracefully(m); break;
     case SIGINT:
     case SIGQUIT: master_stop(m, true, EXIT_STOPPED); break;
-    case SIGHUP: reload_begin(m); break;
+    case SIGHUP:
+        if (!upgrade_resume(m))
+            reload_begin(m);
+        break;
+    case SIGUSR2: upgrade_by_signal(m); break;
+    case SIGWINCH: upgrade_retire_workers(m); break;
     case SIGUSR1: (void)reopen_logs(m, &err); break; /* the log has the errors */
     case SIGTTIN: change_workers(m, 1); break;
     case SIGTTOU: change_workers(m, -1); break;
-    default: break; /* caught so that it does not end the master */
+    default: break;
     }
     master_reconcile(m);
 }
@@ -403,6 +424,12 @@ static uint64_t asked_to_dump(void *master, pid_t pid, const char **why)
     return dump_begin(master, pid, why);
 }
 
+static int asked_to_upgrade(void *master, struct error *err)
+{
+    log_info("Control socket: upgrade");
+    return upgrade_begin(master, true, err);
+}
+
 static const struct control_ops control_ops = {
     .status = asked_for_status,
     .next_reload = asked_for_next_reload,
@@ -413,6 +440,7 @@ static const struct control_ops control_ops = {
     .set_workers = asked_to_set_workers,
     .reopen = asked_to_reopen,
     .dump = asked_to_dump,
+    .upgrade = asked_to_upgrade,
 };
 
 /* ---- start and end ----------------------------------------------------------------------- */
@@ -443,16 +471,16 @@ static void start_watchers(struct master *m)
 
 static int init_tables(struct master *m, struct error *err)
 {
-    unsigned workers = (unsigned)config_of(m)->workers;
-    unsigned slots = plan_places(workers);
-
-    m->plan.proc_count = slots;
-    m->plan.procs = xcalloc(slots, sizeof(*m->plan.procs));
-    m->plan.backoffs = xcalloc(slots + 1, sizeof(*m->plan.backoffs));
-    m->scoreboard = scoreboard_new(slots, err);
+    m->scoreboard = heir_take_scoreboard(m);
+    if (!m->scoreboard)
+        m->scoreboard = scoreboard_new(plan_places((unsigned)config_of(m)->workers), err);
+    unsigned slots = m->scoreboard ? scoreboard_count(m->scoreboard) : 0;
     m->ledger = m->scoreboard ? ledger_new(slots, err) : NULL;
     if (!m->ledger)
         return -1;
+    m->plan.proc_count = slots;
+    m->plan.procs = xcalloc(slots, sizeof(*m->plan.procs));
+    m->plan.backoffs = xcalloc(slots + 1, sizeof(*m->plan.backoffs));
     samples_init(&m->samples, slots);
     oom_init(&m->oom, "", now_ms());
     m->loop = ev_loop_new(EVFLAG_NOENV);
@@ -460,12 +488,13 @@ static int init_tables(struct master *m, struct error *err)
         return error_set(err, EXIT_FAILED, "no event loop can be made");
     control_init(&m->control, m->loop, &control_ops, m);
     helpers_init(&m->helpers, m->loop);
+    upgrade_init(m);
     return 0;
 }
 
 static int open_all(struct master *m, struct config *config, struct error *err)
 {
-    m->current = generation_new(++m->last_generation, config, NULL, err);
+    m->current = generation_new(++m->last_generation, config, m->heir.former, err);
     if (!m->current)
         return -1;
     m->config_at_start = status_keep_config(config_of(m));
@@ -473,6 +502,7 @@ static int open_all(struct master *m, struct config *config, struct error *err)
     if (init_tables(m, err) < 0 || reload_open_files(m, config_of(m), err) < 0)
         return -1;
     reload_apply(m);
+    heir_adopt(m);
     return 0;
 }
 
@@ -497,8 +527,10 @@ static void close_all(struct master *m)
         control_close(&m->control);
         ev_loop_destroy(m->loop);
     }
+    upgrade_close(m);
     reload_drop(m);
     pidfile_close(&m->pidfile);
+    heir_close(&m->heir);
     generation_unref(m->current, true);
     scoreboard_free(m->scoreboard);
     ledger_free(m->ledger);
@@ -518,38 +550,51 @@ static void run_on_exit(struct master *m, int status)
     hooks_run(&m->hooks, "on_exit", config_of(m)->on_exit, facts);
 }
 
-int master_run(const struct start *start, struct config *config)
+static void run(struct master *m)
 {
-    /* not on the stack, which every worker's lies on: most of it is never touched */
-    struct master *m = xcalloc(1, sizeof(*m));
-    struct error err;
     sigset_t mine;
 
-    m->start = start;
-    m->stop_at_ms = NO_DEADLINE;
-    m->next_control.fd = -1;
-    m->started_ms = now_ms();
-    systemd_init(&m->systemd);
-    if (open_all(m, config, &err) < 0) {
-        log_critical("%s", err.text);
-        process_daemon_report(err.status);
-        close_all(m);
-        free(m);
-        return (int)err.status;
-    }
-    announce(m);
+    if (!heir_is_trial(&m->heir))
+        announce(m);
     reload_raise_limits(m, m->current);
     start_watchers(m);
+    heir_start(m);
     hooks_run(&m->hooks, "on_starting", config_of(m)->on_starting, NULL);
     (void)sigemptyset(&mine);
     process_signals_unblock(&mine);
     procs_reap(m); /* pid 1 inherits what ended before it listened for SIGCHLD */
     master_reconcile(m);
     (void)ev_run(m->loop, 0);
-    log_info("Shutting down: Master");
-    process_daemon_report(m->exit_status);
+    if (!heir_is_trial(&m->heir))
+        log_info("Shutting down: Master");
+}
+
+int master_run(const struct start *start, struct config *config, struct handover *from)
+{
+    /* not on the stack, which every worker's lies on: most of it is never touched */
+    struct master *m = xcalloc(1, sizeof(*m));
+    struct error err;
+
+    m->start = start;
+    m->stop_at_ms = NO_DEADLINE;
+    m->next_control.fd = m->upgrade.fd = -1;
+    m->started_ms = now_ms();
+    systemd_init(&m->systemd);
+    m->hooks.are_off = from->kind == HANDOVER_TRIAL;
+    int begun = heir_begin(m, from, &err);
+    if (begun < 0)
+        config_release(config);
+    if (begun < 0 || open_all(m, config, &err) < 0) {
+        log_critical("%s", err.text);
+        heir_report_failure(&m->heir.from, err.text);
+        m->exit_status = (int)err.status;
+        process_daemon_report(m->exit_status);
+    } else {
+        run(m);
+        process_daemon_report(m->exit_status);
+        run_on_exit(m, m->exit_status);
+    }
     int status = m->exit_status;
-    run_on_exit(m, status);
     close_all(m);
     free(m);
     return status;

@@ -8,9 +8,11 @@
 
 #include "master/generation.h"
 
-/* Serves with the first generation of settings until it is told to stop; takes config. start is
- * borrowed. Returns the exit status; what went wrong has been logged. Signals are blocked when it
- * is called; it unblocks them once it can handle them. */
-int master_run(const struct start *start, struct config *config);
+struct handover;
+
+/* Serves with the first generation of settings until it is told to stop; takes config, and
+ * what a former master left. start is borrowed. Returns the exit status; what went wrong has been
+ * logged. Signals are blocked when it is called; it unblocks them once it can handle them. */
+int master_run(const struct start *start, struct config *config, struct handover *from);
 
 #endif

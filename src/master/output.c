@@ -46,6 +46,19 @@ struct output *output_new(int *worker_fd)
     return o;
 }
 
+int output_fd_of(const struct output *o)
+{
+    return o ? o->fd : -1;
+}
+
+struct output *output_adopt(int fd)
+{
+    struct output *o = xcalloc(1, sizeof(*o));
+
+    o->fd = fd;
+    return o;
+}
+
 int output_redirect(int worker_fd)
 {
     int result = dup2(worker_fd, STDOUT_FILENO) < 0 || dup2(worker_fd, STDERR_FILENO) < 0 ? -1 : 0;

@@ -18,6 +18,11 @@ struct output;
 /* Makes the pipe; *worker_fd is the worker's end. NULL with errno. */
 struct output *output_new(int *worker_fd);
 
+/* The master's end, for a program that goes on in this process; -1 for NULL. And there: takes fd.
+ */
+int output_fd_of(const struct output *o);
+struct output *output_adopt(int fd);
+
 /* In the worker: prints into the pipe from here on. Takes worker_fd. What else standard output and
  * error are used for must have moved away. 0, or -1 with errno. */
 int output_redirect(int worker_fd);

@@ -84,8 +84,9 @@ static enum worker_end why_retired(const struct plan *p, const struct worker_pro
 void proc_retire(struct master *m, struct worker_proc *w)
 {
     const struct config *cfg = &w->settings->config;
-    bool is_admin = plan_is_admin(&m->plan, w), replaced = !m->plan.stopping;
-    bool quick = m->quick || (is_admin && !replaced);
+    bool is_admin = plan_is_admin(&m->plan, w);
+    bool replaced = !m->plan.stopping || upgrade_has_heir(m) || !m->heir.is_promoted;
+    bool quick = m->quick || (is_admin && m->plan.stopping);
     uint64_t grace = quick ? QUIT_MS : cfg->graceful_timeout_ms;
     uint64_t idle = replaced && !is_admin ? grace - grace / 8 : cfg->keepalive_drain_ms;
     enum down_type order = quick                               ? DOWN_QUIT
@@ -267,6 +268,9 @@ static void boot_failed(struct master *m, struct worker_proc *w, const char *why
         return; /* nobody waits for it */
     if (w->generation == m->plan.candidate) {
         reload_failed(m, why);
+    } else if (heir_ends_with(m, why)) { /* those that are READY finish what they have */
+        log_critical("%s failed to boot: %s", name_of(m, w), why);
+        master_stop(m, !m->has_served, EXIT_APP);
     } else if (!m->has_served) {
         log_critical("%s failed to boot: %s", name_of(m, w), why);
         master_stop(m, true, EXIT_APP);
@@ -476,7 +480,8 @@ void procs_reap(struct master *m)
     int status;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (helpers_reaped(&m->helpers, pid, status) || hooks_reaped(&m->hooks, pid, status))
+        if (helpers_reaped(&m->helpers, pid, status) || hooks_reaped(&m->hooks, pid, status) ||
+            upgrade_reaped(m, pid, status))
             continue;
         for (unsigned i = 0; i < m->plan.proc_count; i++) {
             struct worker_proc *w = &m->plan.procs[i];
@@ -487,6 +492,17 @@ void procs_reap(struct master *m)
             }
         }
     }
+}
+
+void proc_watch(struct master *m, struct worker_proc *w, int output_fd)
+{
+    ev_io_init(&w->up, on_up, w->channel.up_read, EV_READ);
+    w->up.data = m;
+    ev_io_start(m->loop, &w->up);
+    if (output_fd >= 0)
+        w->output = output_adopt(output_fd);
+    if (w->output)
+        output_watch(w->output, m->loop, w->pid);
 }
 
 bool proc_spawn(struct master *m, unsigned number, unsigned generation)
@@ -514,17 +530,15 @@ bool proc_spawn(struct master *m, unsigned number, unsigned generation)
         .pidfile = &m->pidfile,
         .next_pidfile = &m->next_pidfile,
         .passed = &m->start->passed,
+        .upgrade = &m->upgrade,
+        .heir = &m->heir,
     };
     if (spawn_worker(&spawner, place, number, g) < 0) {
         log_error("cannot start a worker (next try in %d s)", SPAWN_RETRY_MS / 1000);
         m->spawn_not_before_ms = now_ms() + SPAWN_RETRY_MS;
         return false;
     }
-    ev_io_init(&w->up, on_up, w->channel.up_read, EV_READ);
-    w->up.data = m;
-    ev_io_start(m->loop, &w->up);
-    if (w->output)
-        output_watch(w->output, m->loop, w->pid);
+    proc_watch(m, w, -1);
     return true;
 }
 

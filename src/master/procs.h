@@ -30,6 +30,10 @@ void proc_hear(struct master *m, struct worker_proc *w);
 /* Starts a worker. False when it could not be: the log says why, and a time is set to try again. */
 bool proc_spawn(struct master *m, unsigned number, unsigned generation);
 
+/* Listens to a process that is there: what it says, and what its application prints. output_fd: of
+ * one that another program has started (output_adopt); -1: none, or w has it. */
+void proc_watch(struct master *m, struct worker_proc *w, int output_fd);
+
 /* Reaps every child that has ended, and deals with those that were workers. */
 void procs_reap(struct master *m);
 

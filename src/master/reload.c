@@ -105,7 +105,14 @@ static int open_control(struct master *m, const struct config *cfg, struct error
 {
     const char *now = control_path(&m->control), *path = cfg->control_socket;
 
+    if (!m->heir.is_promoted)
+        return 0; /* the old master serves it */
     m->control_changes = now && path ? !listener_has_file(&m->control.listener, path) : now != path;
+    if (m->control_changes && path && listener_has_file(&m->heir.control, path)) {
+        m->next_control = m->heir.control;
+        m->heir.control = (struct listener){.fd = -1};
+        return 0;
+    }
     if (!m->control_changes || !path || control_listen(&m->next_control, path, err) == 0)
         return 0;
     if (config_origin(cfg, config_find("control_socket"))->source != SOURCE_DEFAULT)
@@ -118,10 +125,14 @@ static int open_control(struct master *m, const struct config *cfg, struct error
  * -1 with err. */
 static int open_pidfile(struct master *m, const struct config *cfg, struct error *err)
 {
-    const char *path = cfg->pidfile;
+    char *path = heir_pidfile(&m->heir, cfg->pidfile);
+    int result = 0;
 
     m->pidfile_changes = path ? !pidfile_is(&m->pidfile, path) : m->pidfile.path != NULL;
-    return m->pidfile_changes && path ? pidfile_open(&m->next_pidfile, path, err) : 0;
+    if (m->pidfile_changes && path)
+        result = pidfile_open(&m->next_pidfile, path, err);
+    free(path);
+    return result;
 }
 
 int reload_open_files(struct master *m, const struct config *cfg, struct error *err)
@@ -217,6 +228,12 @@ static void apply_pidfile(struct master *m)
     m->pidfile_changes = false;
 }
 
+void reload_apply_files(struct master *m)
+{
+    apply_control(m);
+    apply_pidfile(m);
+}
+
 /* Puts what is the master's own in order with the settings that now count. */
 void reload_apply(struct master *m)
 {
@@ -228,8 +245,7 @@ void reload_apply(struct master *m)
     m->plan.generation = m->current->id;
     m->plan.has_admin = m->current->admin_listener != NULL;
     process_title_set("gcorn: master [%s]", cfg->proc_name ? cfg->proc_name : cfg->wsgi_app);
-    apply_control(m);
-    apply_pidfile(m);
+    reload_apply_files(m);
 }
 
 /* Judging once a second would let a call of a short timeout run for twice as long. */

@@ -38,6 +38,8 @@ void reload_enter_current(struct master *m);
  * letting go of those that it has: reload_apply swaps them. 0, or -1 with err. */
 int reload_open_files(struct master *m, const struct config *cfg, struct error *err);
 
+void reload_apply_files(struct master *m);
+
 /* What start and reload share: puts what is the master's own in order with the settings that now
  * count; makes room for a generation's descriptors; announces its sockets; judges as often as the
  * timeouts of all living generations ask for. */

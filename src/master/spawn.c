@@ -49,6 +49,8 @@ static void forget_others(const struct spawner *s, struct generation *g,
     pidfile_close(s->pidfile); /* a child's closing neither unlocks nor removes */
     pidfile_close(s->next_pidfile);
     passed_forget(s->passed);
+    upgrade_forget(s->upgrade);
+    heir_forget(s->heir);
     ev_loop_destroy(s->loop);
     process_daemon_forget();
 }
@@ -105,6 +107,7 @@ static void claim_slot(struct slot *slot, unsigned number, const struct generati
 int spawn_worker(const struct spawner *s, int place, unsigned number, struct generation *g)
 {
     struct worker_proc *w = &s->plan->procs[place];
+    bool is_canary = g->id == s->plan->candidate || heir_is_tried(s->heir);
     struct worker_args args = {
         .role = "worker",
         .config = &g->config,
@@ -112,13 +115,13 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
         .image = &g->image,
         .symbol = g->symbol,
         .listeners = g->listeners,
-        .listener_count = g->listener_count,
+        .listener_count = heir_is_trial(s->heir) ? 0 : g->listener_count,
         .slot = scoreboard_slot(s->scoreboard, (unsigned)place),
         .commons = scoreboard_commons(s->scoreboard),
         .number = number,
         .generation = g->id,
         .access_fd = g->access_fd,
-        .check_path = g->id == s->plan->candidate ? g->config.reload_check_path : NULL,
+        .check_path = is_canary ? g->config.reload_check_path : NULL,
         .master_pid = getpid(),
     };
     bool is_admin = number == plan_admin_number(s->plan);

@@ -9,8 +9,10 @@
 
 #include "master/control.h"
 #include "master/generation.h"
+#include "master/heir.h"
 #include "master/helper.h"
 #include "master/plan.h"
+#include "master/upgrade.h"
 #include "system/pidfile.h"
 #include "system/scoreboard.h"
 
@@ -25,6 +27,8 @@ struct spawner {
     struct listener *next_control;
     struct pidfile *pidfile, *next_pidfile;
     const struct passed *passed;
+    struct upgrade *upgrade;
+    struct heir *heir;
 };
 
 /* Forks a worker, or the admin process if that is whose number it is, for procs[place], which is

@@ -4,6 +4,7 @@
  *
  *   master.c   the loop, signals, stopping, start and end
  *   procs.c    the worker processes: orders to them, judging them, their lives and deaths
+ *   upgrade.c  being replaced by a new program; heir.c, being that one
  *   reload.c   a reload, from HUP to its outcome
  *   dump.c     the stacks of workers, for who asks
  *   systemd.c  what the service manager is told
@@ -20,6 +21,7 @@
 #include "master/control.h"
 #include "master/dump.h"
 #include "master/generation.h"
+#include "master/heir.h"
 #include "master/helper.h"
 #include "master/hooks.h"
 #include "master/ledger.h"
@@ -27,6 +29,7 @@
 #include "master/samples.h"
 #include "master/status.h"
 #include "master/systemd.h"
+#include "master/upgrade.h"
 #include "system/oom.h"
 #include "system/pidfile.h"
 #include "system/scoreboard.h"
@@ -56,6 +59,9 @@ struct master {
     struct systemd systemd;
 
     struct hooks hooks;
+    struct upgrade upgrade; /* to the program that replaces this one */
+    struct heir heir;       /* of the one that this one replaces */
+
     struct helpers helpers;
     struct explanation *explain_queue; /* for want of helpers */
     struct dumps dumps;

@@ -97,13 +97,31 @@ static int tell_reload(struct systemd *s, const struct master *m, enum server_st
     return 0;
 }
 
+/* While two masters serve, the old one speaks; when it has handed over, the new one. */
+static bool is_wanted(const struct master *m)
+{
+    return notify_is_wanted(&m->systemd.notify) && m->heir.is_promoted && !m->systemd.is_over;
+}
+
+void systemd_hand_over(struct master *m, pid_t heir)
+{
+    char message[40];
+
+    if (!is_wanted(m))
+        return;
+    (void)snprintf(message, sizeof(message), "MAINPID=%d", (int)heir);
+    if (notify_send(&m->systemd.notify, message) < 0)
+        log_warn("NOTIFY_SOCKET: MAINPID could not be told");
+    m->systemd.is_over = true;
+}
+
 void systemd_tell(struct master *m)
 {
     struct systemd *s = &m->systemd;
     enum server_state state = books_state(m);
     char status[SYSTEMD_STATUS_MAX];
 
-    if (!notify_is_wanted(&s->notify))
+    if (!is_wanted(m))
         return;
     describe(m, state, status, sizeof(status));
     if (tell_reload(s, m, state, status) < 0)
@@ -124,7 +142,7 @@ void systemd_tick(struct master *m, uint64_t now)
     struct systemd *s = &m->systemd;
     char message[60];
 
-    if (!notify_is_wanted(&s->notify))
+    if (!is_wanted(m))
         return;
     if (s->notify.watchdog_ms > 0 &&
         now - s->alive_at_ms >= s->notify.watchdog_ms / PINGS_PER_WATCHDOG &&

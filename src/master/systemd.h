@@ -11,12 +11,14 @@
  *   EXTEND_TIMEOUT_USEC=  starting, reloading or stopping goes on: within the master's own
  *                deadlines, which end it
  *
- * Whoever hands the service over to another process says MAINPID=... by notify_send().
+ *   MAINPID=     another master is the service from now on (upgrade.h), and speaks for it
  */
 #ifndef GCORN_MASTER_SYSTEMD_H
 #define GCORN_MASTER_SYSTEMD_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "system/notify.h"
 
@@ -31,12 +33,16 @@ struct systemd {
     uint64_t reloads_begun;
     char status[SYSTEMD_STATUS_MAX];
     uint64_t alive_at_ms; /* the last WATCHDOG=1 */
+    bool is_over;         /* another process speaks */
 };
 
 void systemd_init(struct systemd *s);
 
 /* Tells what is new. What cannot be sent now is told by a later call. */
 void systemd_tell(struct master *m);
+
+/* The service is another process now: says so, and nothing more. */
+void systemd_hand_over(struct master *m, pid_t heir);
 
 /* From the tick, which must come twice in systemd_watchdog_ms: that the loop turns, and goes on. */
 void systemd_tick(struct master *m, uint64_t now);

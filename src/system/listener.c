@@ -470,26 +470,34 @@ static int socket_option(int fd, int option, int *value)
     return getsockopt(fd, SOL_SOCKET, option, value, &len);
 }
 
+/* Is it what it should be? Fills in the family. 0, or -1 with err. */
+static int check_socket(struct listener *l, int fd, struct error *err)
+{
+    int type, listening;
+
+    if (socket_option(fd, SO_TYPE, &type) < 0 || socket_option(fd, SO_DOMAIN, &l->family) < 0 ||
+        socket_option(fd, SO_ACCEPTCONN, &listening) < 0)
+        return error_set(err, EXIT_BIND, "cannot use fd://%d: %s", fd,
+                         errno == EBADF ? "no such descriptor was passed" : strerror(errno));
+    bool known = l->family == AF_INET || l->family == AF_INET6 || l->family == AF_UNIX;
+    if (!known || type != SOCK_STREAM || !listening)
+        return error_set(err, EXIT_BIND, "cannot use fd://%d: not a listening stream socket", fd);
+    return 0;
+}
+
 /* The descriptor is taken over as it is: listening again would change the backlog that its owner
  * chose. The number comes from a person, so it may be anything: ask before using it. */
 static int open_fd(struct listener *l, const struct address *a, struct error *err)
 {
-    int type, listening, flags = fcntl(a->fd, F_GETFD);
+    int flags = fcntl(a->fd, F_GETFD);
 
     /* All that this process opens itself is close-on-exec, and what was passed cannot have been:
      * a number that one of ours happened to get was not passed. */
     if (flags >= 0 && (flags & FD_CLOEXEC))
         return error_set(err, EXIT_BIND, "cannot use fd://%d: no such descriptor was passed",
                          a->fd);
-    if (socket_option(a->fd, SO_TYPE, &type) < 0 ||
-        socket_option(a->fd, SO_DOMAIN, &l->family) < 0 ||
-        socket_option(a->fd, SO_ACCEPTCONN, &listening) < 0)
-        return error_set(err, EXIT_BIND, "cannot use fd://%d: %s", a->fd,
-                         errno == EBADF ? "no such descriptor was passed" : strerror(errno));
-    bool known = l->family == AF_INET || l->family == AF_INET6 || l->family == AF_UNIX;
-    if (!known || type != SOCK_STREAM || !listening)
-        return error_set(err, EXIT_BIND, "cannot use fd://%d: not a listening stream socket",
-                         a->fd);
+    if (check_socket(l, a->fd, err) < 0)
+        return -1;
     l->inherited = true;
     l->fd = a->fd;
     if (fd_set_cloexec(l->fd, true) < 0 || fd_set_nonblock(l->fd) < 0 ||
@@ -609,6 +617,23 @@ int listener_open(struct listener *l, const char *text, int backlog, struct erro
     return rc;
 }
 
+int listener_adopt(struct listener *l, const struct listener *described, struct error *err)
+{
+    *l = (struct listener){.fd = described->fd,
+                           .text = xstrdup(described->text),
+                           .name = xstrdup(described->name),
+                           .inherited = described->inherited,
+                           .path = described->path ? xstrdup(described->path) : NULL,
+                           .dev = described->dev,
+                           .ino = described->ino};
+    int rc = check_socket(l, l->fd, err);
+    if (rc == 0 && l->family != AF_UNIX && describe_tcp(l) < 0)
+        rc = error_set(err, EXIT_BIND, "cannot take over %s: %s", l->name, strerror(errno));
+    if (rc < 0)
+        listener_close(l, false);
+    return rc;
+}
+
 enum listener_state listener_probe(const char *text, pid_t *holder, struct error *err)
 {
     struct address a;
@@ -634,7 +659,7 @@ bool listener_has_file(const struct listener *l, const char *path)
 void listener_stop(struct listener *l)
 {
     /* The name goes first: a client gets "no such file", not a refused connection. */
-    if (l->path && listener_has_file(l, l->path))
+    if (l->path && !l->lent && listener_has_file(l, l->path))
         (void)unlink(l->path); /* a file left behind is recognised as stale by the next start */
     fd_close(&l->fd);
     free(l->path); /* who has the name from now on is no business of ours */

@@ -33,6 +33,7 @@ struct listener {
     dev_t dev;      /* of that file, to know it again */
     ino_t ino;
     bool queue_is_unknown; /* the kernel does not tell */
+    bool lent;             /* another master serves it too: its file is not to be removed here */
 };
 
 /* Opens the address that text names and listens. 0, or -1 with err filled: EXIT_USAGE for a text
@@ -44,6 +45,11 @@ int listener_open(struct listener *l, const char *text, int backlog, struct erro
 /* Makes the file of a unix socket that this process made another user's; nothing for other sockets.
  * 0, or -1 with err (EXIT_BIND). */
 int listener_give(const struct listener *l, uid_t uid, gid_t gid, struct error *err);
+
+/* Takes over a socket that another master has opened, with what that one's listener says of it: fd,
+ * text, name, inherited, path, dev and ino. Takes fd, copies the rest. 0, or -1 with err
+ * (EXIT_BIND): the descriptor is no listening stream socket; *l is closed then. */
+int listener_adopt(struct listener *l, const struct listener *described, struct error *err);
 
 enum listener_state {
     LISTENER_FREE,
@@ -58,7 +64,7 @@ enum listener_state {
 enum listener_state listener_probe(const char *text, pid_t *holder, struct error *err);
 
 /* Closes and frees. With unlink_file the unix socket's file is removed, if it is still the one that
- * this process made: not the file of a successor. Harmless on a closed one. */
+ * this process made, and not lent: not the file of a successor. Harmless on a closed one. */
 void listener_close(struct listener *l, bool unlink_file);
 
 /* Listens no more: unlinks the unix socket's file as above and closes, but keeps the names. */

@@ -10,9 +10,11 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -110,6 +112,50 @@ void process_signals_reset(void)
     /* The mask last: what is pending must meet the dispositions above. */
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* ---- program ----------------------------------------------------------------------------- */
+
+static bool is_file(const char *path, const struct stat *wanted)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && st.st_dev == wanted->st_dev && st.st_ino == wanted->st_ino;
+}
+
+/* As the shell has found it; NULL when it leads elsewhere. */
+static char *find_in_path(const char *name, const struct stat *self)
+{
+    const char *path = getenv("PATH");
+
+    while (path && *path != '\0') {
+        size_t len = strcspn(path, ":");
+        char *candidate = xasprintf("%.*s%s%s", (int)len, path, len > 0 ? "/" : "", name);
+
+        if (is_file(candidate, self))
+            return candidate;
+        free(candidate);
+        path += len + (path[len] == ':');
+    }
+    return NULL;
+}
+
+char *process_program(const char *name)
+{
+    static const char self[] = "/proc/self/exe";
+    char target[4096];
+    struct stat st;
+
+    if (stat(self, &st) < 0)
+        return xstrdup(name);
+    if (strchr(name, '/') && is_file(name, &st))
+        return xstrdup(name);
+    char *found = strchr(name, '/') ? NULL : find_in_path(name, &st);
+    if (found)
+        return found;
+    ssize_t len = readlink(self, target, sizeof(target) - 1);
+    target[len > 0 ? len : 0] = '\0';
+    return xstrdup(len > 0 ? target : self);
 }
 
 void process_die_with_parent(pid_t expected_parent)

@@ -32,6 +32,10 @@ void process_signals_unblock(const sigset_t *old);
 /* In a child, also before exec: every disposition to its default, then nothing blocked. */
 void process_signals_reset(void);
 
+/* The program that this process runs, by the name that it was started with if that leads to it: a
+ * path as in argv[0], or where PATH has it; else the file's own path. To be freed. */
+char *process_program(const char *name);
+
 /* In a child, once expected_parent is its parent for good and it has changed its user (both undo
  * the setting): SIGTERM arrives when the parent dies. Leaves with _exit(0) when it is dead already.
  * expected_parent: getpid() of the parent, from before the fork. The handler of SIGTERM must see to

@@ -292,16 +292,34 @@ def example(name):
     return f"{BUILD}/examples/{name}.so:handler"
 
 
+class Stranger:
+    """A process that is not ours, with what subprocess.Popen has: a master that has succeeded."""
+
+    def __init__(self, pid):
+        self.pid, self.returncode = pid, None
+
+    def poll(self):
+        self.returncode = None if Process(self.pid).is_alive else 0
+        return self.returncode
+
+    def wait(self, timeout):
+        wait_for(lambda: self.poll() is not None, f"{self.pid} to end", timeout)
+        return self.returncode
+
+
 class Server:
     """A gcorn. args are the command line's; app is an example's name or app.so:handler. Unless
     bare, it binds a free port of 127.0.0.1, runs one worker, and fair_close is off: it would close
     keep-alive connections of a machine that is merely slow. wrapper: a command that executes
-    another, in front."""
+    another, in front; program: another gcorn than the built one; is_process_one: in a pid namespace
+    of its own."""
 
     def __init__(self, directory, app, *args, bare=False, bind="127.0.0.1:0", env=None,
-                 preexec=None, pass_fds=(), wrapper=()):
+                 preexec=None, pass_fds=(), wrapper=(), program=GCORN, is_process_one=False):
         self.dir = Path(directory)
-        words = [*wrapper, GCORN]
+        words = [*wrapper, str(program)]
+        if is_process_one:
+            words = ["unshare", "--pid", "--fork", "--mount-proc", *words]
         if not bare:
             if "-w" not in args and "--workers" not in args:
                 words += ["--workers", "1"]
@@ -322,6 +340,12 @@ class Server:
                 pass_fds=pass_fds)
         self.pid = self.process.pid
         self.sessions.add(self.pid)
+        if is_process_one:
+            self.pid = wait_for(lambda: [p.pid for p in children(self.pid)], "process 1")[0]
+
+    def is_succeeded_by(self, pid):
+        """Its master's place is taken by another process."""
+        self.process, self.pid = Stranger(pid), pid
 
     # what it says
 

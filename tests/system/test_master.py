@@ -460,7 +460,7 @@ def test_ttou_finishes_the_request(gcorn, probe):
     server.wait_workers(1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGWINCH, signal.SIGPIPE])
+@pytest.mark.parametrize("number", [signal.SIGWINCH, signal.SIGPIPE])
 def test_other_signals_do_not_end_it(gcorn, number):
     server = gcorn("hello")
     pids = server.worker_pids

@@ -109,9 +109,15 @@ static uint64_t fake_dump(void *master, pid_t pid, const char **why)
     return fake.next_dump;
 }
 
+static int fake_upgrade(void *master, struct error *err)
+{
+    (void)master;
+    return fake.fails_at_once ? error_set(err, EXIT_FAILED, "%s", fake.fails_at_once) : 0;
+}
+
 static const struct control_ops fake_ops = {
     fake_status,         fake_next_reload, fake_reload, fake_stop, fake_config,
-    fake_workers_wanted, fake_set_workers, fake_reopen, fake_dump,
+    fake_workers_wanted, fake_set_workers, fake_reopen, fake_dump, fake_upgrade,
 };
 
 static int init(void **state)
@@ -549,6 +555,33 @@ static void test_control_dump(void **state)
     assert_int_equal(busy(), 0);
 }
 
+static void test_control_upgrade(void **state)
+{
+    int one = client(), reload = client(), refused = client();
+    int32_t fds[CONTROL_CLIENTS];
+    int ends[2];
+
+    (void)state;
+    say(reload, "reload\n");
+    say(one, "upgrade\n");
+    assert_silent(one);
+    fake.fails_at_once = "one is under way";
+    say(refused, "upgrade\n");
+    assert_answer(refused, "{\"ok\": false, \"error\": \"one is under way\"}\n");
+    control_reload_done(&control, UINT64_MAX, 2); /* each waits for its own */
+    assert_answer(reload, "{\"ok\": true, \"generation\": 2}\n");
+    assert_silent(one);
+    assert_int_equal(control_upgrade_clients(&control, fds), 1);
+    control_upgrade_failed(&control, "it does not boot");
+    assert_answer(one, "{\"ok\": false, \"error\": \"it does not boot\"}\n");
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    control_add_upgrade_client(&control, ends[0]); /* as in the program that comes after exec */
+    assert_silent(ends[1]);
+    control_upgrade_done(&control, 1, 7);
+    assert_answer(ends[1], "{\"ok\": true, \"pid\": 1, \"generation\": 7}\n");
+    assert_int_equal(busy(), 0);
+}
+
 static void test_control_dump_refused(void **state)
 {
     static const char pid[] = "{\"ok\": false, \"error\": \"dump takes the pid of a worker\"}\n";
@@ -789,6 +822,7 @@ int main(void)
         TEST(test_control_reloads_coalesce),
         TEST(test_control_who_waits_may_leave),
         TEST(test_control_dump),
+        TEST(test_control_upgrade),
         TEST(test_control_dump_refused),
         TEST(test_control_socket),
         cmocka_unit_test(test_status_text),

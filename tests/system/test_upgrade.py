@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: MIT
+"""Binary upgrades: USR2 with gunicorn's choreography, gcornctl upgrade, and in place as process 1."""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from server import BUILD, GCORN, PATIENCE, SLOWER, Process, clean_environment, wait_for
+from test_master import Held, install, write_config
+from test_systemd import listening, manager, passing  # noqa: F401  pylint: disable=unused-import
+
+GCORNCTL = str(BUILD / "gcornctl")
+
+
+def may_unshare():
+    return os.geteuid() == 0 and subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", "true"], stderr=subprocess.DEVNULL,
+        check=False).returncode == 0
+
+
+PROCESS_ONE = pytest.mark.skipif(not may_unshare(), reason="no pid namespace can be made here")
+
+
+@pytest.fixture
+def start(gcorn, app, tmp_path):
+    """A server of VERSION one, run from a gcorn of its own, with all files that it can have."""
+    def start_it(*args, **options):
+        install(tmp_path / "app.so", app("probe", '-DVERSION="one"'))
+        program = tmp_path / "gcorn"
+        if not program.exists():
+            shutil.copy(GCORN, program)
+        return gcorn("app.so:handler", "--workers", "2", "--pid", "pid", "--control-socket", "ctl",
+                     *args, program=program, **options)
+    return start_it
+
+
+def upgrade(server):
+    """gcornctl upgrade: (did it work, its answer)."""
+    done = subprocess.run([GCORNCTL, "-s", "ctl", "--json", "upgrade"], cwd=server.dir, text=True,
+                          env=clean_environment(), capture_output=True, timeout=3 * PATIENCE,
+                          check=False)
+    assert done.stdout, done.stderr
+    answer = json.loads(done.stdout)
+    assert done.returncode == (0 if answer["ok"] else 1)
+    return answer
+
+
+def status(server):
+    done = subprocess.run([GCORNCTL, "-s", "ctl", "--json", "status"], cwd=server.dir, text=True,
+                          env=clean_environment(), capture_output=True, timeout=PATIENCE, check=True)
+    return json.loads(done.stdout)
+
+
+def pid_in(path):
+    try:
+        return int(path.read_text() or 0)
+    except FileNotFoundError:
+        return 0
+
+
+def usr2(server):
+    """The new master's pid, when it serves."""
+    mark = server.mark()
+    server.kill(signal.SIGUSR2)
+    return int(server.wait_log(r"the new master \(pid:(\d+)\) serves beside", mark).group(1))
+
+
+def masters(server):
+    return {pid for pid in (int(name) for name in os.listdir("/proc") if name.isdigit())
+            if Process(pid).session in server.sessions
+            and Process(pid).title.startswith("gcorn: master")}
+
+
+# ---- USR2 ---------------------------------------------------------------------------------------
+
+
+def test_usr2_and_quit_hand_over(start, tmp_path):
+    server = start(bind="unix:sock")
+    old, new = server.pid, usr2(server)
+    assert (pid_in(tmp_path / "pid"), pid_in(tmp_path / "pid.2")) == (old, new)
+    assert status(server)["pid"] == old, "until it leaves, the old master answers"
+    with server.connect() as kept:
+        assert kept.get("/version").text == "one"
+        os.kill(old, signal.SIGTERM)
+        wait_for(lambda: pid_in(tmp_path / "pid") == new, "the pid file to change hands")
+        wait_for(lambda: not (tmp_path / "pid.2").exists(), "its former name to go")
+        assert status(server)["pid"] == new
+        assert kept.get("/version").text == "one", "an idle connection is not dropped"
+    assert server.wait_exit() == 0
+    server.is_succeeded_by(new)
+    assert server.get("/version").text == "one"
+    server.stop()
+    for name in ("pid", "sock", "ctl"):
+        assert not (tmp_path / name).exists(), f"{name} is left over"
+
+
+def test_term_to_the_new_master_rolls_back(start, tmp_path):
+    server = start(bind="unix:sock")
+    first = {p.pid for p in server.workers}
+    new = usr2(server)
+    server.kill(signal.SIGWINCH)
+    wait_for(lambda: not first & {p.pid for p in server.workers}, "the old workers to finish")
+    assert server.get("/version").text == "one"
+    os.kill(new, signal.SIGTERM)
+    server.wait_log("Upgrade rolled back")
+    server.wait_workers(2)
+    assert server.get("/version").text == "one"
+    assert pid_in(tmp_path / "pid") == server.pid and not (tmp_path / "pid.2").exists()
+    assert status(server)["pid"] == server.pid
+    server.stop()
+    assert not (tmp_path / "sock").exists() and not (tmp_path / "pid").exists()
+
+
+def test_hup_brings_retired_workers_back_as_they_were(start, app, tmp_path):
+    server = start()
+    new = usr2(server)
+    server.kill(signal.SIGWINCH)
+    wait_for(lambda: {p.pid for p in server.workers} == {new}, "the old workers to finish")
+    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    server.kill(signal.SIGHUP)
+    wait_for(lambda: len(server.workers) == 3, "two workers beside the new master")
+    os.kill(new, signal.SIGTERM)
+    server.wait_log("Upgrade rolled back")
+    assert server.get("/version").text == "one"
+    server.kill(signal.SIGHUP)
+    server.wait_log("Reloaded: ")
+    wait_for(lambda: server.get("/version").text == "two", "a reload, now")
+
+
+def test_winch_from_a_terminal_is_nothing(start):
+    server = start()
+    before = server.worker_pids
+    server.kill(signal.SIGWINCH)
+    server.wait_log("Handling signal: winch")
+    server.kill(signal.SIGTTIN)
+    server.wait_workers(3)
+    assert before <= server.worker_pids
+
+
+def test_usr2_twice_and_from_the_new_master_is_ignored(start):
+    server = start()
+    new = usr2(server)
+    server.kill(signal.SIGUSR2)
+    server.wait_log("USR2 is ignored: an upgrade is under way already")
+    os.kill(new, signal.SIGUSR2)
+    server.wait_log(rf"USR2 is ignored: the old master \(pid:{server.pid}\) has not left yet")
+    assert masters(server) == {server.pid, new}
+    os.kill(new, signal.SIGTERM)
+    server.wait_log("Upgrade rolled back")
+
+
+def test_killed_old_master_is_succeeded(start, tmp_path):
+    server = start(bind="unix:sock")
+    new = usr2(server)
+    server.kill(signal.SIGKILL)
+    server.process.wait(PATIENCE)
+    wait_for(lambda: pid_in(tmp_path / "pid") == new, "the pid file to change hands")
+    server.is_succeeded_by(new)
+    wait_for(lambda: not (tmp_path / "pid.2").exists(), "its former name to go")
+    assert status(server)["pid"] == new
+    assert server.get("/version").text == "one"
+
+
+def test_killed_new_master_is_rolled_back(start):
+    server = start()
+    os.kill(usr2(server), signal.SIGKILL)
+    server.wait_log("Upgrade rolled back")
+    assert server.get("/version").text == "one"
+    os.kill(usr2(server), signal.SIGTERM)
+
+
+def test_stop_while_the_new_master_boots_ends_both(start, app, tmp_path):
+    server = start()
+    install(tmp_path / "gcorn", GCORN)
+    (tmp_path / "gcorn").write_text("#!/bin/sh\necho hangs >&2\nexec sleep 1000\n")
+    server.kill(signal.SIGUSR2)
+    server.wait_log("^hangs")
+    server.kill(signal.SIGTERM)
+    assert server.wait_exit() == 0
+
+
+def test_daemon_is_upgraded(start, tmp_path):
+    server = start("--daemon", "--error-logfile", "log", ready=0)
+    assert server.process.wait(PATIENCE) == 0
+    old = pid_in(tmp_path / "pid")
+    server.sessions.add(Process(old).session)
+    server.is_succeeded_by(old)
+    server.error_log = tmp_path / "log"
+    new = upgrade(server)["pid"]
+    wait_for(lambda: masters(server) == {new}, "the old master to leave")
+    server.is_succeeded_by(new)
+    assert pid_in(tmp_path / "pid") == new
+
+
+# ---- gcornctl upgrade ---------------------------------------------------------------------------
+
+
+def test_upgrade_runs_the_program_that_is_there_now(start, app, tmp_path):
+    server = start()
+    old = server.pid
+    install(tmp_path / "gcorn", GCORN)
+    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    held = Held(server)
+    answer = upgrade(server)
+    new = answer["pid"]
+    assert answer["ok"] and new != old
+    assert os.readlink(f"/proc/{new}/exe") == str(tmp_path / "gcorn"), "not the deleted one"
+    assert status(server)["pid"] == new
+    assert server.get("/version").text == "two"
+    assert held.let_go().status == 200, "what ran in the old program is answered by it"
+    assert server.wait_exit() == 0
+    server.is_succeeded_by(new)
+    third = upgrade(server)["pid"]
+    wait_for(lambda: masters(server) == {third}, "the second master to leave")
+    server.is_succeeded_by(third)
+
+
+def test_service_manager_is_told_who_the_service_is_now(
+        start, manager, listening, app, tmp_path):  # noqa: F811  pylint: disable=redefined-outer-name
+    socket = listening()
+    options = passing([socket], "web")
+    watchdog = {"WATCHDOG_USEC": "400000"}
+    server = start(bind="fd://web", env={**manager.env, **watchdog}, **options, ready=2)
+    server.address = socket.getsockname()
+    manager.wait(READY="1")
+    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    new = upgrade(server)["pid"]
+    at = manager.wait(MAINPID=str(new))
+    at = manager.wait(READY="1", after=at)
+    manager.wait(WATCHDOG="1", after=at)
+    assert not [m for m in manager.messages[at:] if "STOPPING" in m], "the old one is silent"
+    assert server.wait_exit() == 0
+    server.is_succeeded_by(new)
+    assert server.get("/version").text == "two"
+
+
+def broken_by(path, how, directory):
+    if how == "missing":
+        path.unlink()
+    elif how == "not executable":
+        path.chmod(0o644)
+    elif how == "settings":
+        write_config(directory, workers="many")
+    elif how == "application":
+        (directory / "app.so").write_bytes(b"no library")
+    else:
+        install(path, GCORN)
+        path.write_text(how)
+
+
+HANGS = "#!/bin/sh\nexec sleep 1000\n"
+BROKEN = {
+    "missing": "cannot execute .*No such file",
+    "not executable": "cannot execute .*Permission denied",
+    "not a program\n": "cannot execute .*Exec format",
+    "#!/bin/sh\nexit 7\n": "ended with status 7",
+    "#!/bin/sh\nkill -SEGV $$\n": "died of signal 11",
+    HANGS: "did not say within boot_timeout",
+    "settings": "workers",
+    "application": "app.so",
+}
+
+
+def check_broken(server, directory, but_for=()):
+    for how, why in BROKEN.items():
+        if how in but_for:
+            continue
+        before = server.worker_pids
+        broken_by(directory / "gcorn", how, directory)
+        answer = upgrade(server)
+        assert not answer["ok"] and re.search(why, answer["error"]), (how, answer)
+        assert re.search(f"Upgrade failed: .*(?:{why})", server.log())
+        assert server.worker_pids == before, "nothing happened"
+        assert server.get("/version").text == "one"
+        (directory / "gunicorn-c.yaml").unlink(missing_ok=True)
+        if how != "application":
+            install(directory / "gcorn", GCORN)
+
+
+def test_broken_upgrades_change_nothing(start, tmp_path):
+    server = start("--boot-timeout", f"{0.4 * SLOWER}s")
+    check_broken(server, tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith("pid")) == ["pid"]
+    assert masters(server) == {server.pid}
+
+
+def test_upgrade_during_a_reload_is_refused(start, app, tmp_path):
+    server = start("--boot-timeout", "20s")
+    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    server.kill(signal.SIGSTOP)
+    server.kill(signal.SIGHUP)
+    server.kill(signal.SIGUSR2)  # both are there when it wakes, HUP the lower number
+    server.kill(signal.SIGCONT)
+    server.wait_log("USR2 is ignored: a reload is under way")
+    wait_for(lambda: server.get("/version").text == "two", "the reload")
+
+
+# ---- process 1 ----------------------------------------------------------------------------------
+
+
+def requests_counted(server):
+    host, port = re.findall(r"Admin process at: http://([\d.]+):(\d+)", server.log())[-1]
+    with server.connect((host, int(port))) as client:
+        text = client.get("/metrics").text
+    return sum(float(value) for value in
+               re.findall(r"^gcorn_requests_total(?:\{.*\})? (\S+)$", text, re.M))
+
+
+@PROCESS_ONE
+def test_process_one_stays_process_one(start, app, tmp_path):
+    server = start("--admin-bind", "127.0.0.1:0", "--capture-output", ready=0, is_process_one=True)
+    server.wait_ready(3)
+    master, first = server.pid, server.worker_pids
+    for _ in range(5):
+        server.get("/version")
+    counted = requests_counted(server)
+    install(tmp_path / "gcorn", GCORN)
+    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    held = Held(server)
+    assert upgrade(server) == {"ok": True, "pid": 1, "generation": 2}
+    assert {p.pid for p in server.workers} - first and Process(master).is_alive
+    assert os.readlink(f"/proc/{master}/exe") == str(tmp_path / "gcorn"), "not the deleted one"
+    assert server.get("/version").text == "two"
+    assert held.let_go().status == 200, "what ran in an old worker is answered by it"
+    held.client.close()
+    assert counted >= 5 and requests_counted(server) >= counted + 1, "no count is lost"
+    wait_for(lambda: not server.worker_pids & first, "the old workers to finish")
+    assert pid_in(tmp_path / "pid") == 1
+    server.kill(signal.SIGUSR2)
+    server.wait_log("goes on in place", count=2)
+    wait_for(lambda: status(server)["generation"] == 3, "one more, by signal")
+
+
+@PROCESS_ONE
+def test_process_one_is_not_replaced_by_what_does_not_boot(start, tmp_path):
+    server = start(is_process_one=True)
+    check_broken(server, tmp_path, but_for=[HANGS])
+    assert Process(server.pid).is_alive
+    assert os.readlink(f"/proc/{server.pid}/exe").startswith(str(tmp_path / "gcorn"))
+
+
+OTHER_VERSION = """\
+#!{python}
+import os, sys
+fd = int(os.environ["GCORN_HANDOVER"])
+os.pwrite(fd, (99).to_bytes(4, sys.byteorder), 8)
+os.execv({gcorn!r}, [{gcorn!r}, *sys.argv[1:]])
+"""
+
+
+@PROCESS_ONE
+def test_other_version_lets_the_old_workers_finish(start, app, tmp_path):
+    server = start(is_process_one=True)
+    first = server.worker_pids
+    install(tmp_path / "gcorn", GCORN)
+    (tmp_path / "gcorn").write_text(OTHER_VERSION.format(python=sys.executable, gcorn=GCORN))
+    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    held = Held(server)
+    server.kill(signal.SIGUSR2)
+    server.wait_log("old workers cannot be taken over")
+    wait_for(lambda: server.get("/version").text == "two", "the new program's workers")
+    server.wait_log("Parent changed, shutting down")
+    assert held.let_go().status == 200
+    held.client.close()
+    wait_for(lambda: not server.worker_pids & first, "the old workers to finish")
+    server.wait_workers(2)

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The record of a handover: what is written is read, whole or not at all, and every descriptor is
+ * good once. Reader and writer are one process here, which passes itself descriptors by letting
+ * them stay open across an exec that never comes.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/util.h"
+#include "system/handover.h"
+#include "system/listener.h"
+
+enum { VERSION_OFFSET = 8, KIND_OFFSET = 16, PIPES = 2 };
+
+static struct {
+    struct listener listener;
+    int pipes[2 * PIPES];
+    char ledger[100];
+} given;
+
+static int open_given(void **state)
+{
+    struct error err;
+
+    (void)state;
+    memset(given.ledger, 'l', sizeof(given.ledger));
+    for (int i = 0; i < PIPES; i++) {
+        if (pipe2(given.pipes + 2 * i, O_CLOEXEC) < 0)
+            return -1;
+    }
+    return listener_open(&given.listener, "127.0.0.1:0", 1, &err);
+}
+
+static int close_given(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2 * PIPES; i++)
+        fd_close(&given.pipes[i]);
+    listener_close(&given.listener, false);
+    return 0;
+}
+
+/* The record, as exec would pass it, with copies of what is given. */
+static int write_record(void)
+{
+    struct listener copy = given.listener;
+    struct handover h;
+
+    handover_init(&h, HANDOVER_IN_PLACE);
+    copy.fd = fcntl(given.listener.fd, F_DUPFD_CLOEXEC, 3);
+    assert_int_equal(handover_add_socket(&h, &copy, HANDOVER_WORKERS), 0);
+    h.generation = 7;
+    h.limits.timeout_ms = 1234;
+    h.procs = xcalloc(1, sizeof(*h.procs));
+    h.proc_count = 1;
+    h.procs[0] = (struct handover_proc){
+        .pid = 4711,
+        .up_fd = handover_add_fd(&h, fcntl(given.pipes[0], F_DUPFD_CLOEXEC, 3)),
+        .down_fd = handover_add_fd(&h, fcntl(given.pipes[2], F_DUPFD_CLOEXEC, 3)),
+        .output_fd = -1,
+    };
+    h.ledger_len = sizeof(given.ledger);
+    h.ledger = xmalloc(sizeof(given.ledger));
+    memcpy(h.ledger, given.ledger, sizeof(given.ledger));
+    int fd = handover_write(&h);
+    assert_true(fd >= 0);
+    assert_int_equal(handover_pass(&h, fd, true), 0);
+    handover_drop(&h);
+    return fd;
+}
+
+static int receive(int fd, struct handover *h)
+{
+    struct error err;
+
+    handover_set_variable(fd);
+    int result = handover_receive(h, &err);
+    assert_null(getenv("GCORN_HANDOVER"));
+    return result;
+}
+
+static bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+static void test_handover_none(void **state)
+{
+    struct handover h;
+    struct error err;
+
+    (void)state;
+    handover_set_variable(-1);
+    assert_int_equal(handover_receive(&h, &err), 0);
+    assert_int_equal(h.kind, HANDOVER_NONE);
+    handover_release(&h);
+}
+
+static void test_handover_round_trip(void **state)
+{
+    struct handover h;
+    struct listener l;
+    struct error err;
+    int fd = write_record();
+
+    (void)state;
+    assert_int_equal(receive(fd, &h), 0);
+    assert_false(is_open(fd));
+    assert_int_equal(h.kind, HANDOVER_IN_PLACE);
+    assert_int_equal(h.pid, getpid());
+    assert_true(h.is_known);
+    assert_int_equal(h.generation, 7);
+    assert_int_equal(h.limits.timeout_ms, 1234);
+    assert_int_equal(h.proc_count, 1);
+    assert_int_equal(h.procs[0].pid, 4711);
+    assert_int_equal(h.ledger_len, sizeof(given.ledger));
+    assert_memory_equal(h.ledger, given.ledger, sizeof(given.ledger));
+
+    assert_int_equal(h.socket_count, 1);
+    assert_int_equal(handover_take_socket(&h.sockets[0], &l, &err), 0);
+    assert_true(fcntl(l.fd, F_GETFD) & FD_CLOEXEC);
+    assert_string_equal(l.text, given.listener.text);
+    assert_string_equal(l.name, given.listener.name);
+    assert_string_equal(l.port, given.listener.port);
+    listener_close(&l, true);
+
+    int claimed = handover_claim(&h, h.procs[0].up_fd), left = h.procs[0].down_fd;
+    assert_int_equal(claimed, h.procs[0].up_fd);
+    assert_int_equal(handover_claim(&h, claimed), -1); /* once */
+    assert_int_equal(handover_claim(&h, 0), -1);       /* not passed */
+    assert_int_equal(handover_claim(&h, -1), -1);
+    handover_release(&h);
+    assert_true(is_open(claimed));
+    assert_false(is_open(left)); /* what nobody took */
+    (void)close(claimed);
+}
+
+/* The same bytes, changed; the descriptors in it are open anew. */
+static int change(int fd, off_t offset, uint32_t value)
+{
+    assert_int_equal(pwrite(fd, &value, sizeof(value), offset), sizeof(value));
+    return fd;
+}
+
+static void test_handover_of_another_version(void **state)
+{
+    struct handover h;
+
+    (void)state;
+    assert_int_equal(receive(change(write_record(), VERSION_OFFSET, 99), &h), 0);
+    assert_false(h.is_known);
+    assert_int_equal(h.socket_count, 1);
+    assert_int_equal(h.fd_count, 2);
+    assert_int_equal(h.proc_count, 0);
+    assert_null(h.procs);
+    int fds[] = {h.sockets[0].fd, h.fds[0], h.fds[1]};
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        assert_true(fcntl(fds[i], F_GETFD) & FD_CLOEXEC);
+    handover_release(&h);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        assert_false(is_open(fds[i]));
+}
+
+static void test_handover_of_no_kind(void **state)
+{
+    struct handover h;
+
+    (void)state;
+    assert_int_equal(receive(change(write_record(), 0, 0), &h), -1);
+    assert_int_equal(receive(change(write_record(), KIND_OFFSET, 9), &h), -1);
+}
+
+/* Cut anywhere it is refused, or, in the part of this version, read as another's. */
+static void test_handover_cut(void **state)
+{
+    struct handover h;
+    off_t len = lseek(write_record(), 0, SEEK_END);
+
+    (void)state;
+    for (off_t cut = 0; cut < len; cut += cut < 64 ? 1 : 61) {
+        int fd = write_record();
+
+        assert_int_equal(ftruncate(fd, cut), 0);
+        if (receive(fd, &h) < 0)
+            continue;
+        assert_false(h.is_known);
+        assert_int_equal(h.socket_count, 1);
+        assert_int_equal(h.fd_count, 2);
+        handover_release(&h);
+    }
+}
+
+static void test_handover_longer(void **state)
+{
+    struct handover h;
+    int fd = write_record();
+
+    (void)state;
+    assert_int_equal(pwrite(fd, "x", 1, lseek(fd, 0, SEEK_END)), 1);
+    assert_int_equal(receive(fd, &h), 0);
+    assert_false(h.is_known);
+    handover_release(&h);
+}
+
+/* Every byte in turn is made rubbish: nothing is believed that reaches beyond the record. */
+static void test_handover_rubbish(void **state)
+{
+    struct handover h;
+
+    (void)state;
+    for (off_t at = 0; at < 64; at++) {
+        int fd = write_record();
+        const unsigned char byte = 0xff;
+
+        assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+        if (receive(fd, &h) == 0) {
+            assert_true(h.socket_count <= 1 && h.fd_count <= 2);
+            handover_release(&h);
+        }
+    }
+}
+
+static void test_handover_no_record(void **state)
+{
+    struct handover h;
+    struct error err;
+    int fd = fcntl(given.pipes[0], F_DUPFD, 3);
+
+    (void)state;
+    assert_int_equal(receive(fd, &h), -1); /* a pipe */
+    assert_int_equal(receive(999, &h), -1);
+    assert_int_equal(receive(given.pipes[0], &h), -1); /* not passed: close-on-exec */
+    assert_int_equal(setenv("GCORN_HANDOVER", "no number", 1), 0);
+    assert_int_equal(handover_receive(&h, &err), -1);
+    assert_null(getenv("GCORN_HANDOVER"));
+}
+
+static void test_handover_socket_that_is_none(void **state)
+{
+    struct handover_socket s = {.fd = fcntl(given.pipes[0], F_DUPFD_CLOEXEC, 3)};
+    struct listener l;
+    struct error err;
+
+    (void)state;
+    memcpy(s.text, "127.0.0.1:80", sizeof("127.0.0.1:80"));
+    int fd = s.fd;
+    assert_int_equal(handover_take_socket(&s, &l, &err), -1);
+    assert_int_equal(err.status, EXIT_BIND);
+    assert_false(is_open(fd));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_given, close_given)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_handover_none),
+        TEST(test_handover_round_trip),
+        TEST(test_handover_of_another_version),
+        TEST(test_handover_of_no_kind),
+        TEST(test_handover_cut),
+        TEST(test_handover_longer),
+        TEST(test_handover_rubbish),
+        TEST(test_handover_no_record),
+        TEST(test_handover_socket_that_is_none),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
