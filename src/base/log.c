@@ -121,10 +121,19 @@ bool log_is_file(int fd)
     return is_kind(fd, S_IFREG);
 }
 
+/* Cuts the last len bytes off a file: a line's beginning that was written last. Others who append
+ * find the disk full, too, so it is still the end. */
+static void take_back(int fd, size_t len)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) == 0 && (uint64_t)st.st_size >= len)
+        (void)!ftruncate(fd, st.st_size - (off_t)len); /* failed: it spoils the next line */
+}
+
 size_t log_append(int fd, const char *lines, size_t len)
 {
     size_t done = 0, whole;
-    struct stat st;
 
     while (done < len) {
         ssize_t n = write(fd, lines + done, len - done);
@@ -139,10 +148,8 @@ size_t log_append(int fd, const char *lines, size_t len)
     int why = errno;
     for (whole = done; whole > 0 && lines[whole - 1] != '\n';)
         whole--;
-    /* Others who append find the disk full too, so the end of the file is what was written here. */
-    if (whole < done && fstat(fd, &st) == 0 && (uint64_t)st.st_size >= done - whole)
-        (void)!ftruncate(fd,
-                         st.st_size - (off_t)(done - whole)); /* else the next line is lost too */
+    if (whole < done)
+        take_back(fd, done - whole);
     errno = why;
     return whole;
 }
@@ -182,22 +189,33 @@ size_t log_count_lines(const char *lines, size_t len)
 
 /* ---- a line ------------------------------------------------------------------------------ */
 
-/* Copies text with control bytes escaped, so that one message is one line whatever it quotes. */
+/* Controls are also U+0080 to U+009F: one of them begins escape sequences, to some terminals. */
+static bool is_shown(uint32_t code)
+{
+    return code >= 0x20 && (code < 0x7f || code >= 0xa0);
+}
+
+/* Copies text with the bytes of controls and of what is no UTF-8 escaped, so that one message is
+ * one line of text whatever it quotes. */
 static size_t escape(char *out, size_t size, const char *text, size_t len)
 {
     static const char hex[] = "0123456789abcdef";
-    size_t n = 0;
+    size_t n = 0, used;
 
-    for (size_t i = 0; i < len && n + 4 < size; i++) {
+    for (size_t i = 0; i < len && n + 4 < size; i += used) {
         unsigned char c = (unsigned char)text[i];
+        uint32_t code;
 
-        if (c < 0x20 || c == 0x7f) {
-            out[n++] = '\\';
-            out[n++] = 'x';
-            out[n++] = hex[c >> 4];
-            out[n++] = hex[c & 15];
+        used = utf8_decode(text + i, len - i, &code);
+        if (used > 0 && is_shown(code)) {
+            memcpy(out + n, text + i, used);
+            n += used;
         } else {
-            out[n++] = (char)c;
+            const char escaped[] = {'\\', 'x', hex[c >> 4], hex[c & 15]};
+
+            memcpy(out + n, escaped, sizeof(escaped));
+            n += sizeof(escaped);
+            used = 1;
         }
     }
     return n;

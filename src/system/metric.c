@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/util.h"
 
 /* ---- names ------------------------------------------------------------------------------- */
@@ -30,19 +31,10 @@ static const char *skip_name(const char *p, bool with_colons)
 /* One character of UTF-8 that is no control; NULL when it is none. */
 static const char *skip_char(const char *p)
 {
-    const unsigned char *s = (const unsigned char *)p;
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    uint32_t code;
+    size_t used = utf8_decode(p, strnlen(p, 4), &code);
 
-    if (s[0] < 0x20 || n == 0 || s[0] > 0xf4)
-        return NULL;
-    uint32_t code = n == 1 ? s[0] : s[0] & (0xffu >> (n + 1));
-    for (size_t i = 1; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return NULL;
-        code = code << 6 | (s[i] & 0x3f);
-    }
-    return code >= least[n] && code <= 0x10ffff && code >> 11 != 0x1b ? p + n : NULL;
+    return used > 0 && code >= 0x20 ? p + used : NULL;
 }
 
 /* A label's value with its quotes; NULL when it is none. */

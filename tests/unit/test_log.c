@@ -118,6 +118,9 @@ static void test_log_escapes(void **state)
     expect_tail("] a\\x0ab\\x0d\\x01\\x7f\\x1b[m\\x09c\\\n");
     log_info("caf\xc3\xa9"); /* UTF-8 is no control */
     expect_tail("] caf\xc3\xa9\n");
+    log_info("\xc2\x9b"
+             "31m \xc2\xa0 caf\xe9 \xed\xa0\x80"); /* CSI, and what is no UTF-8 */
+    expect_tail("] \\xc2\\x9b31m \xc2\xa0 caf\\xe9 \\xed\\xa0\\x80\n");
     for (int i = 0; i < 255; i++)
         every[i] = (char)(i + 1);
     every[255] = '\0';
