@@ -332,7 +332,7 @@ $(B)/headers/%.ok: % Makefile
 check-includes:
 	@$(PYTHON) -B tests/check_includes.py
 
-# No deploy, restart or recycle drops a request: minutes; zerodrop-short a tenth, in less than one.
+# No deploy, restart, recycle or upgrade drops a request: minutes; zerodrop-short a tenth, in less than one.
 $(B)/tests/zerodrop/client: tests/zerodrop/client.c Makefile
 	@mkdir -p $(@D)
 	$(call say,LD)

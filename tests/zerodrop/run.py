@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""make zerodrop: the proof that no deploy, restart or recycle drops a request.
+"""make zerodrop: the proof that no deploy, restart, recycle or upgrade drops a request.
 
     run.py [--short] [--seed N] [SCENARIO...]
 
@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "system"))
 
 from server import (BUILD, GCORN, REPO, SANITIZER_REPORT,  # noqa: E402
-                    Process, all_processes, children, clean_environment,
+                    Process, Stranger, all_processes, children, clean_environment,
                     wait_for)
 
 CLIENT = BUILD / "tests/zerodrop/client"
@@ -44,6 +44,8 @@ NEAR_LOST_MAX = 0.02
 
 now = time.monotonic_ns  # CLOCK_MONOTONIC, as the client's
 
+
+PROCESS_ONE = ["unshare", "--pid", "--fork", "--mount-proc"]
 
 # No scenario makes a worker die of anything but SIGKILL.
 UNEXPECTED = re.compile(r"did not finish within|WORKER TIMEOUT|WORKER SILENT|was sent SIG(?!KILL)"
@@ -110,10 +112,13 @@ def known_settings():
 
 
 class Server:
-    """A gcorn in its directory, with app.so and gunicorn-c.yaml there."""
+    """A gcorn in its directory, with app.so and gunicorn-c.yaml there. program: what is run instead
+    of the built one; is_process_one: in a pid namespace of its own."""
 
-    def __init__(self, directory, listener=None, log="log", **settings):
+    def __init__(self, directory, listener=None, log="log", program=GCORN, is_process_one=False,
+                 **settings):
         self.dir = directory
+        self.former = []  # masters that have been succeeded
         self.log_path = directory / log
         self.settings = {"bind": f"fd://{listener.fileno()}" if listener else "127.0.0.1:0",
                          "wsgi_app": "app.so:handler", "workers": WORKERS,
@@ -123,10 +128,17 @@ class Server:
         self.write_settings()
         with open(self.log_path, "ab") as out:
             self.process = subprocess.Popen(  # pylint: disable=consider-using-with
-                [GCORN, "-c", "gunicorn-c.yaml"], cwd=directory, env=clean_environment(),
+                [*(PROCESS_ONE if is_process_one else []), program, "-c", "gunicorn-c.yaml"],
+                cwd=directory, env=clean_environment(),
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
                 pass_fds=[listener.fileno()] if listener else [])
-        self.pid = self.process.pid
+        self.pid = self.session = self.process.pid
+        if is_process_one:
+            self.pid = wait_for(lambda: [p.pid for p in children(self.session)], "process 1")[0]
+
+    def is_succeeded_by(self, pid):
+        self.former.append(self.process)
+        self.process, self.pid = Stranger(pid), pid
 
     def write_settings(self, text=None, **changes):
         """Renamed into place, so that nobody reads half of it."""
@@ -186,19 +198,20 @@ class Server:
         if self.process.poll() is None:
             os.kill(self.pid, signal.SIGTERM)
         try:
-            status = self.process.wait(GRACE_S + 5)
-            if status != 0:
-                wrong.append(f"gcorn ended with status {status}")
-        except subprocess.TimeoutExpired:
+            for process in [*self.former, self.process]:
+                status = process.wait(GRACE_S + 5)
+                if status != 0:
+                    wrong.append(f"gcorn ended with status {status}")
+        except (subprocess.TimeoutExpired, AssertionError):
             wrong.append("gcorn did not end on TERM")
             for pid in [*[p.pid for p in children(self.pid)], self.pid]:
                 os.kill(pid, signal.SIGKILL)
-            self.process.wait()
+            self.process.wait(GRACE_S)
         log = self.log()
         if SANITIZER_REPORT.search(log):
             wrong.append("a sanitizer's report is in the log")
         wrong += [f"the log says: {line}" for line in log.splitlines() if UNEXPECTED.search(line)]
-        left = [p for p in all_processes() if p.session == self.pid and p.is_alive]
+        left = [p for p in all_processes() if p.session == self.session and p.is_alive]
         for p in left:
             wrong.append(f"left over: {p.pid} {p.title}")
             os.kill(p.pid, signal.SIGKILL)
@@ -675,6 +688,125 @@ def scenario_successor(s):
             s.timeline.spans[version - 1][1] = now()  # both may serve until the old has left
             s.client.wait_version(version)
     s.note(f"{count} successors")
+
+
+# Upgrades of gcorn itself: the program in the scenario's directory is replaced.
+
+
+def start_upgradable(s, build, **options):
+    program = s.dir / "gcorn"
+    shutil.copy(GCORN, program)
+    s.start(build, program=program, **options)
+    return program
+
+
+def renew(program):
+    shutil.copy(GCORN, f"{program}.new")
+    os.rename(f"{program}.new", program)
+
+
+def usr2(s):
+    """When it was sent, and the new master's pid, once that serves."""
+    mark = s.server.mark()
+    at = s.server.kill(signal.SIGUSR2)
+    found = s.server.wait_log(r"the new master \(pid:(\d+)\) serves beside|Upgrade failed.*", mark)
+    if not found.group(1):
+        raise Failed(found.group(0))
+    return at, int(found.group(1))
+
+
+def upgrade_and_leave(s, version):
+    """The old master goes: by TERM, or its workers by WINCH before."""
+    old = s.timeline.current
+    at, new = usr2(s)
+    s.timeline.switch(version, at)
+    time.sleep(s.random.uniform(0, 0.2))
+    if s.random.random() < 0.5:
+        s.server.kill(signal.SIGWINCH)
+        time.sleep(s.random.uniform(0, 0.2))
+    mark = s.server.mark()
+    s.timeline.spans[old][1] = s.server.kill(signal.SIGTERM)
+    s.server.wait_log("this one is the only one", mark)
+    s.server.is_succeeded_by(new)
+    s.client.wait_version(version)
+
+
+def upgrade_and_roll_back(s, version):
+    """The new master goes, after some time beside the old one, whose workers may have left."""
+    at, new = usr2(s)
+    s.timeline.spans[version] = [at, None]
+    s.client.wait_version(version)
+    if s.random.random() < 0.5:
+        s.server.kill(signal.SIGWINCH)
+        time.sleep(s.random.uniform(0, 0.2))
+        s.server.kill(signal.SIGHUP)
+        s.server.wait_ready()
+    mark = s.server.mark()
+    s.timeline.spans[version][1] = now()
+    os.kill(new, signal.SIGTERM)
+    s.server.wait_log("Upgrade rolled back", mark)
+    s.prove_serving(s.timeline.current)
+
+
+def scenario_usr2(s):
+    """20 upgrades by USR2 to a new master, and 20 that are rolled back."""
+    count = s.times(20, least=2)
+    builds = s.builds.good(2 * count + 1)
+    program = start_upgradable(s, builds[0])
+    for i, (version, path) in enumerate(builds[1:]):
+        renew(program)
+        install(path, s.app)
+        (upgrade_and_roll_back if i % 2 else upgrade_and_leave)(s, version)
+    s.note(f"{count} upgrades, {count} rolled back")
+
+
+def try_broken_program(s, program, text):
+    mark = s.server.mark()
+    renew(program)
+    program.write_text(text)
+    s.server.kill(signal.SIGUSR2)
+    s.server.wait_log("Upgrade failed", mark)
+    s.prove_serving(s.timeline.current, 0.05)
+    renew(program)
+
+
+BROKEN_PROGRAMS = ["no program", "", "#!/bin/sh\nexit 1\n", "#!/bin/sh\nkill -SEGV $$\n",
+                   "#!/no/such/interpreter\n"]
+
+
+def scenario_usr2_broken(s):
+    """10 upgrades to a program that does not boot: nothing happens."""
+    count = s.times(10, least=len(BROKEN_PROGRAMS))
+    program = start_upgradable(s, s.builds.good(1)[0])
+    before = set(s.server.ready_workers())
+    for i in range(count):
+        try_broken_program(s, program, BROKEN_PROGRAMS[i % len(BROKEN_PROGRAMS)])
+    if set(s.server.ready_workers()) != before:
+        s.wrong.append("the workers are others")
+    s.note(f"{count} broken programs")
+
+
+def scenario_process_one(s):
+    """20 upgrades as process 1 of a container, and between them 10 to broken programs."""
+    if subprocess.run([*PROCESS_ONE, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+        s.note("skipped: no pid namespace can be made here")
+        return
+    count = s.times(20, least=2)
+    builds = s.builds.good(count + 1)
+    program = start_upgradable(s, builds[0], is_process_one=True)
+    for i, (version, path) in enumerate(builds[1:]):
+        if i % 2:
+            try_broken_program(s, program, BROKEN_PROGRAMS[i // 2 % len(BROKEN_PROGRAMS)])
+        renew(program)
+        install(path, s.app)
+        before, mark = set(s.server.ready_workers()), s.server.mark()
+        s.timeline.switch(version, s.server.kill(signal.SIGUSR2))
+        s.server.wait_log(r"goes on in place, with [1-9]\d* of the old workers", mark)
+        wait_for(lambda b=before: len(set(s.server.ready_workers()) - b) >= WORKERS, "new workers")
+        s.timeline.spans[version - 1][1] = now()  # both serve until the last worker is replaced
+        s.client.wait_version(version)
+        time.sleep(s.random.uniform(0, 0.3))
+    s.note(f"{count} upgrades, {count // 2} broken programs")
 
 
 SCENARIOS = {name[9:]: function for name, function in list(globals().items())
