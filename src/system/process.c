@@ -26,6 +26,7 @@
 static struct {
     char *start;
     size_t size;
+    char **strings;     /* of the environment's copy, also those that unsetenv takes out of it */
     char **environment; /* the copy's array: setenv leaves it for one of its own */
 } title;
 
@@ -45,6 +46,17 @@ static char **copy_strings(char **strings)
     return copy;
 }
 
+static char **copy_pointers(char **strings)
+{
+    size_t count = 0;
+
+    while (strings[count])
+        count++;
+    char **copy = xcalloc(count + 1, sizeof(*copy));
+    memcpy(copy, strings, count * sizeof(*copy));
+    return copy;
+}
+
 /* The end of the strings that lie one after the other from end on, as the kernel laid them out. */
 static char *follow(char **strings, char *end)
 {
@@ -60,7 +72,8 @@ char **process_title_init(int argc, char **argv)
     if (argc > 0) {
         title.start = argv[0];
         title.size = (size_t)(follow(environ, follow(argv, argv[0])) - argv[0]);
-        title.environment = copy_strings(environ);
+        title.strings = copy_strings(environ);
+        title.environment = copy_pointers(title.strings);
         environ = title.environment;
         /* glibc's names for messages point into argv[0] too. */
         program_invocation_name = args[0];
