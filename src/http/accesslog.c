@@ -160,6 +160,7 @@ static const char *protocol_of(const struct request *r)
         return NULL;
     return r->minor_version == 0 ? "HTTP/1.0" : "HTTP/1.1";
 }
+
 /* The id that was made for the request, without the arena. */
 static struct span id_text(const struct gcorn_environ *env, char text[16])
 {

@@ -28,19 +28,14 @@ void samples_release(struct samples *s)
     s->procs = NULL;
 }
 
-static uint64_t read_once(const uint64_t *field)
-{
-    return *(const volatile uint64_t *)field;
-}
-
 static void read_sample(struct sample *s, pid_t pid, const struct slot *slot, uint64_t now_ms)
 {
     s->at_ms = now_ms;
     if (process_cpu_us(pid, &s->cpu_us) < 0)
         s->cpu_us = 0;
-    s->requests = read_once(&slot->counts.requests);
+    s->requests = slot_get_number(&slot->counts.requests);
     for (unsigned i = 0; i < SLOT_TIME_BUCKETS; i++)
-        s->durations[i] = read_once(&slot->counts.durations.count[i]);
+        s->durations[i] = slot_get_number(&slot->counts.durations.count[i]);
 }
 
 void samples_take(struct samples *s, const struct plan *plan, struct scoreboard *scoreboard,

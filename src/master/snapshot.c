@@ -17,11 +17,6 @@
 
 enum { TURNS = 100 };
 
-static uint64_t read_once(const uint64_t *field)
-{
-    return *(const volatile uint64_t *)field;
-}
-
 static void copy_facts(struct ledger_facts *to, const struct ledger_facts *from)
 {
     memcpy(to, from, offsetof(struct ledger_facts, metrics));
@@ -39,8 +34,8 @@ static void add_worker(struct snapshot *s, const struct ledger_proc *proc, const
         .ready_ms = proc->ready_ms,
         .call_started_ms = atomic_load(&slot->call_started_ms),
         .loop_ms = atomic_load(&slot->loop_ms),
-        .in_flight = read_once(&slot->in_flight),
-        .connections_open = read_once(&slot->connections_open),
+        .in_flight = slot_get_number(&slot->in_flight),
+        .connections_open = slot_get_number(&slot->connections_open),
     };
     slot_counts_add(&s->counts, &slot->counts);
 }

@@ -31,20 +31,15 @@ static const char *phase_name(enum proc_phase phase)
     return names[phase];
 }
 
-static uint64_t read_once(const uint64_t *field)
-{
-    return *(const volatile uint64_t *)field;
-}
-
 /* A worker may lie about anything here; it cannot make the master do more than show it. */
 static void read_slot(struct status_worker *w, const struct slot *slot, uint64_t now_ms)
 {
     uint64_t since = atomic_load(&slot->call_started_ms);
 
     w->state = slot_state_name(slot_get_state(slot));
-    w->requests = read_once(&slot->counts.requests);
-    w->connections = read_once(&slot->connections_open);
-    w->in_flight = read_once(&slot->in_flight);
+    w->requests = slot_get_number(&slot->counts.requests);
+    w->connections = slot_get_number(&slot->connections_open);
+    w->in_flight = slot_get_number(&slot->in_flight);
     w->is_calling = since != 0;
     if (!w->is_calling)
         return;

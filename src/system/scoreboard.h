@@ -198,6 +198,12 @@ size_t slot_get_request_id(const struct slot *s, char *out, size_t size);
 enum { SLOT_FILE_NAME_SIZE = 40 };
 void slot_file_name(const struct slot *s, char name[SLOT_FILE_NAME_SIZE]);
 
+/* Master: a number, read once while its worker may be counting on. */
+static inline uint64_t slot_get_number(const uint64_t *field)
+{
+    return *(const volatile uint64_t *)field;
+}
+
 /* Adds what one has counted to another, whatever a worker has made of it. */
 void slot_counts_add(struct slot_counts *to, const struct slot_counts *from);
 

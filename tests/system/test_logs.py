@@ -381,7 +381,7 @@ def test_children_of_the_application_hold_nothing_of_the_master(gcorn, talk):
         os.kill(worker, signal.SIGKILL)
         server.wait_workers(1, other_than={worker, *children})
     try:
-        assert len(os.listdir(f"/proc/{server.pid}/fd")) == before
+        wait_for(lambda: len(os.listdir(f"/proc/{server.pid}/fd")) == before, "the dead's to go")
         assert all(Process(pid).is_alive for pid in children)
         server.get("/print")
         server.wait_log(r"\[OUTPUT\] printed 0")
