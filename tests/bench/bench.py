@@ -371,4 +371,5 @@ def main():
         print(f"\nLoad average at the end: {os.getloadavg()[0]:.2f}.")
 
 
-main()
+if __name__ == "__main__":
+    main()
