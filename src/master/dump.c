@@ -111,7 +111,8 @@ static void choose(struct dump_request *r, pid_t pid)
     for (unsigned i = 0; i < plan->proc_count; i++) {
         const struct worker_proc *w = &plan->procs[i];
 
-        if (w->phase != PROC_EMPTY && (pid == 0 ? !plan_is_admin(plan, w) : w->pid == pid))
+        if (w->phase != PROC_EMPTY && w->pid > 0 &&
+            (pid == 0 ? !plan_is_admin(plan, w) : w->pid == pid))
             r->pids[r->count++] = w->pid;
     }
 }

@@ -25,6 +25,8 @@ struct shared_listener {
     unsigned refs;
 };
 
+struct template;
+
 struct generation {
     unsigned id; /* 1, 2, ... */
     unsigned refs;
@@ -40,6 +42,7 @@ struct generation {
     int error_fd;                    /* STDERR_FILENO or its own */
     int access_fd;                   /* STDOUT_FILENO, its own, or -1 */
     struct syslog syslog;
+    struct template *template; /* births.c's; NULL: none runs */
 };
 
 /* How the program was started: what a reload starts from again. */

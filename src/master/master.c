@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
+#include "master/births.h"
 #include "master/books.h"
 #include "master/check.h"
 #include "master/explain.h"
@@ -132,8 +133,10 @@ void master_reconcile(struct master *m)
         master_reconcile(m);
         return;
     }
-    if (m->plan.stopping)
+    if (m->plan.stopping) {
+        births_stop(m);
         stop_listening(m);
+    }
     upgrade_proceed(m);
     books_update(m);
     if (m->plan.stopping && plan_alive(&m->plan) == 0 && !upgrade_is_pending(m))
@@ -524,6 +527,7 @@ static void close_all(struct master *m)
         helpers_close(&m->helpers);
         explain_release(m);
         dumps_release(&m->dumps);
+        births_stop(m); /* no worker is left, unborn or not */
         control_close(&m->control);
         ev_loop_destroy(m->loop);
     }

@@ -18,6 +18,7 @@
 struct generation;
 struct master;
 struct output;
+struct template;
 
 enum proc_phase {
     PROC_EMPTY,    /* no process */
@@ -55,6 +56,8 @@ struct worker_proc {
     /* What carrying out takes; no decision looks at it. */
     enum worker_end end; /* why it was told to, for the ledger */
     struct generation *settings;
+    struct template *template; /* that is to bear it, and pid is 0; NULL once it is born */
+    uint64_t serial;           /* of the order for that */
     struct channel channel;
     struct ev_io up;
     struct output *output; /* what the application prints; NULL: that is not captured */

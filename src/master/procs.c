@@ -5,6 +5,7 @@
  */
 #include "master/procs.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -15,6 +16,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
+#include "master/births.h"
 #include "master/books.h"
 #include "master/explain.h"
 #include "master/output.h"
@@ -50,8 +52,24 @@ void proc_order(const struct worker_proc *w, enum down_type type, uint64_t idle_
     (void)channel_send_down(w->channel.down_master, &order);
 }
 
-static void kill_proc(struct worker_proc *w, int signal_number, uint64_t deadline_ms)
+void proc_forget(struct master *m, struct worker_proc *w)
 {
+    ev_io_stop(m->loop, &w->up);
+    output_end(w->output);
+    w->output = NULL;
+    spawn_forget(w);
+}
+
+static void kill_proc(struct master *m, struct worker_proc *w, int signal_number,
+                      uint64_t deadline_ms)
+{
+    if (w->phase == PROC_EMPTY)
+        return;
+    if (w->template) { /* it has no pid to kill */
+        proc_forget(m, w);
+        return;
+    }
+    assert(w->pid > 0);
     (void)kill(w->pid, signal_number); /* it is not reaped yet, so the pid is its own */
     w->phase = PROC_KILLING;
     w->deadline_ms = deadline_ms;
@@ -127,11 +145,10 @@ static struct slot *slot_of(const struct master *m, const struct worker_proc *w)
 /* Its handler answers its clients, and ends it. */
 static void abort_worker(struct master *m, struct worker_proc *w)
 {
-    (void)m;
     if (w->phase != PROC_KILLING || w->aborted)
         return;
     w->aborted = true;
-    kill_proc(w, SIGABRT, now_ms() + KILL_GRACE_MS);
+    kill_proc(m, w, SIGABRT, now_ms() + KILL_GRACE_MS);
     (void)kill(w->pid, SIGCONT); /* somebody may have stopped it: it can see to its clients yet */
 }
 
@@ -219,13 +236,22 @@ void procs_kill_late(struct master *m, uint64_t now)
             abort_worker(m, w); /* whoever takes its stacks has had long enough */
             continue;
         }
+        if (w->template) {
+            struct generation *g = w->settings;
+
+            (void)generation_ref(g);
+            proc_unborn_failed(m, w, "it was not ready within boot_timeout");
+            births_end(m, g); /* the application is stuck in it */
+            generation_unref(g, true);
+            continue;
+        }
         if (w->phase == PROC_BOOTING)
             boot_failed(m, w, "it was not ready within boot_timeout");
         else if (w->phase == PROC_RETIRING && !m->quick)
             log_errorx("%s (pid:%d) did not finish within graceful_timeout: killed", name_of(m, w),
                        (int)w->pid);
         kill_hung(m, w);
-        kill_proc(w, SIGKILL, NO_DEADLINE);
+        kill_proc(m, w, SIGKILL, NO_DEADLINE);
     }
 }
 
@@ -245,7 +271,7 @@ void procs_kill_booting(struct master *m)
             continue;
         w->failed_boot = true; /* there is nothing to say about its death */
         w->end = END_WITH_SERVER;
-        kill_proc(w, SIGKILL, NO_DEADLINE);
+        kill_proc(m, w, SIGKILL, NO_DEADLINE);
     }
 }
 
@@ -320,6 +346,18 @@ static void note_death(struct master *m, const struct worker_proc *w)
                         now);
 }
 
+void proc_unborn_failed(struct master *m, struct worker_proc *w, const char *why)
+{
+    const struct template *t = w->template;
+
+    if (w->phase == PROC_BOOTING)
+        boot_failed(m, w, why);
+    if (w->phase == PROC_EMPTY || w->template != t) /* a reload that fails ends its template */
+        return;
+    note_death(m, w);
+    proc_forget(m, w);
+}
+
 /* A signal or exit() ends it. Its place is filled while it still answers its clients. */
 static void worker_dying(struct master *m, struct worker_proc *w)
 {
@@ -386,17 +424,21 @@ void proc_hear(struct master *m, struct worker_proc *w)
 {
     static const char why[] = "it sent what is no message";
 
-    if (take_messages(m, w) == 0)
+    if (w->template)
+        births_hear(m); /* or its channel has ended, and its birth is not known yet */
+    if (w->phase == PROC_EMPTY || take_messages(m, w) == 0)
         return;
     bool is_mad = errno == EPROTO;
     ev_io_stop(m->loop, &w->up);
+    if (w->template)
+        return; /* its template has died, which will be reaped; at worst its deadline tells */
     if (!is_mad || w->phase == PROC_KILLING)
         return;
     if (w->phase == PROC_BOOTING)
         boot_failed(m, w, why);
     else
         log_critical("%s (pid:%d) is killed: %s", name_of(m, w), (int)w->pid, why);
-    kill_proc(w, SIGKILL, NO_DEADLINE);
+    kill_proc(m, w, SIGKILL, NO_DEADLINE);
 }
 
 static void on_up(struct ev_loop *loop, struct ev_io *io, int revents)
@@ -472,6 +514,14 @@ static void worker_died(struct master *m, struct worker_proc *w, int status)
     spawn_forget(w);
 }
 
+/* A child that has ended, not reaped yet: its pid is still its own. 0: there is none. */
+static pid_t next_dead(void)
+{
+    siginfo_t info = {.si_pid = 0};
+
+    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 ? info.si_pid : 0;
+}
+
 /* Every child that has ended; those that are neither worker nor helper (an orphan, when we are pid
  * 1) are only reaped. */
 void procs_reap(struct master *m)
@@ -479,7 +529,10 @@ void procs_reap(struct master *m)
     pid_t pid;
     int status;
 
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    while ((pid = next_dead()) > 0) {
+        births_hear(m); /* it may have been born and died since */
+        if (waitpid(pid, &status, WNOHANG) != pid || births_reaped(m, pid, status))
+            continue;
         if (helpers_reaped(&m->helpers, pid, status) || hooks_reaped(&m->hooks, pid, status) ||
             upgrade_reaped(m, pid, status))
             continue;
@@ -501,7 +554,7 @@ void proc_watch(struct master *m, struct worker_proc *w, int output_fd)
     ev_io_start(m->loop, &w->up);
     if (output_fd >= 0)
         w->output = output_adopt(output_fd);
-    if (w->output)
+    if (w->output && !w->template) /* else when it is born */
         output_watch(w->output, m->loop, w->pid);
 }
 
@@ -533,7 +586,12 @@ bool proc_spawn(struct master *m, unsigned number, unsigned generation)
         .upgrade = &m->upgrade,
         .heir = &m->heir,
     };
-    if (spawn_worker(&spawner, place, number, g) < 0) {
+    bool preloads = g->config.preload_app && number != plan_admin_number(&m->plan);
+    bool needs_template = preloads && !g->template;
+    int result = needs_template ? spawn_template(&spawner, g) : 0;
+    if (result == 0 && needs_template)
+        births_watch(m, g);
+    if (result < 0 || spawn_worker(&spawner, place, number, g) < 0) {
         log_error("cannot start a worker (next try in %d s)", SPAWN_RETRY_MS / 1000);
         m->spawn_not_before_ms = now_ms() + SPAWN_RETRY_MS;
         return false;

@@ -34,6 +34,12 @@ bool proc_spawn(struct master *m, unsigned number, unsigned generation);
  * one that another program has started (output_adopt); -1: none, or w has it. */
 void proc_watch(struct master *m, struct worker_proc *w, int output_fd);
 
+/* One that is not born yet (births.h) never will be, and why: it is forgotten. */
+void proc_unborn_failed(struct master *m, struct worker_proc *w, const char *why);
+
+/* Its process is gone, or never was: its place is empty. */
+void proc_forget(struct master *m, struct worker_proc *w);
+
 /* Reaps every child that has ended, and deals with those that were workers. */
 void procs_reap(struct master *m);
 

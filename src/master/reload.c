@@ -16,6 +16,7 @@
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "master/advice.h"
+#include "master/births.h"
 #include "master/books.h"
 #include "master/state.h"
 #include "system/process.h"
@@ -28,6 +29,7 @@ enum {
 
 void reload_drop(struct master *m)
 {
+    births_end(m, m->candidate);
     generation_unref(m->candidate, true);
     m->candidate = NULL;
     m->plan.candidate = 0;
@@ -299,6 +301,7 @@ void reload_commit(struct master *m)
         log_warnx("daemon: only a restart can change it");
     reload_log_listeners(m->current);
     strbuf_release(&changes);
+    births_end(m, old);
     generation_unref(old, true);
     reload_over(m);
 }

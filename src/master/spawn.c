@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "base/util.h"
 #include "master/admin.h"
 #include "master/output.h"
+#include "master/template.h"
 #include "system/process.h"
 #include "worker/app.h"
 #include "worker/replay.h"
@@ -43,6 +45,9 @@ static void forget_others(const struct spawner *s, struct generation *g,
         generation_forget(other);
         generation_forget_listeners(other, args->listeners, args->listener_count);
     }
+    template_forget(g->template);
+    for (struct generation *other = g->next; other != g; other = other->next)
+        template_forget(other->template);
     control_forget(s->control);
     helpers_forget(s->helpers);
     fd_close(&s->next_control->fd);
@@ -74,10 +79,10 @@ static int give_to_app(struct worker_args *args, const struct generation *g, int
     return output_redirect(output_fd);
 }
 
-/* The child: becomes a worker, or the admin process, which is one with an application of ours.
- * output_fd: where its application prints to, -1: as it is. */
-static void __attribute__((noreturn))
-run_child(const struct spawner *s, struct worker_args *args, struct generation *g, int output_fd)
+/* In the child, first of all: what it has from the master is what generation g has. output_fd:
+ * where its application prints to, -1: as it is. */
+static void enter(const struct spawner *s, struct worker_args *args, struct generation *g,
+                  int output_fd)
 {
     int entered = generation_enter(g);
 
@@ -89,10 +94,17 @@ run_child(const struct spawner *s, struct worker_args *args, struct generation *
         admin_prepare(args, g->admin_listener, s->ledger, s->scoreboard);
     else
         ledger_free(s->ledger);
-    args->slot->pid = (int32_t)getpid();
     forget_others(s, g, args);
     if (output_fd >= 0 && give_to_app(args, g, output_fd) < 0)
         fatal("capture_output: %s", strerror(errno));
+}
+
+/* The child: becomes a worker, or the admin process, which is one with an application of ours. */
+static void __attribute__((noreturn))
+run_child(const struct spawner *s, struct worker_args *args, struct generation *g, int output_fd)
+{
+    enter(s, args, g, output_fd);
+    args->slot->pid = (int32_t)getpid();
     worker_run(args);
 }
 
@@ -104,11 +116,10 @@ static void claim_slot(struct slot *slot, unsigned number, const struct generati
     slot->number = number;
 }
 
-int spawn_worker(const struct spawner *s, int place, unsigned number, struct generation *g)
+/* What all workers of g have in common. */
+static struct worker_args common_args(const struct spawner *s, const struct generation *g)
 {
-    struct worker_proc *w = &s->plan->procs[place];
-    bool is_canary = g->id == s->plan->candidate || heir_is_tried(s->heir);
-    struct worker_args args = {
+    return (struct worker_args){
         .role = "worker",
         .config = &g->config,
         .privileges = &g->privileges,
@@ -116,19 +127,147 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
         .symbol = g->symbol,
         .listeners = g->listeners,
         .listener_count = heir_is_trial(s->heir) ? 0 : g->listener_count,
-        .slot = scoreboard_slot(s->scoreboard, (unsigned)place),
         .commons = scoreboard_commons(s->scoreboard),
-        .number = number,
         .generation = g->id,
         .access_fd = g->access_fd,
-        .check_path = is_canary ? g->config.reload_check_path : NULL,
         .master_pid = getpid(),
     };
-    bool is_admin = number == plan_admin_number(s->plan);
+}
+
+static void set_place(struct worker_args *args, const struct spawner *s, unsigned place,
+                      unsigned number, bool is_canary)
+{
+    args->slot = scoreboard_slot(s->scoreboard, place);
+    args->number = number;
+    args->check_path = is_canary ? args->config->reload_check_path : NULL;
+}
+
+/* ---- by a template ----------------------------------------------------------------------- */
+
+/* Logs may have been reopened since the template was forked. */
+static void take_log(int fd, int number)
+{
+    if (fd >= 0 && number > STDERR_FILENO)
+        (void)dup3(fd, number, O_CLOEXEC); /* failed: the old file is written on */
+    fd_close(&fd);
+}
+
+/* The template, and each worker that it bears. */
+static void __attribute__((noreturn))
+run_template(const struct spawner *s, struct worker_args args, struct generation *g, int orders_fd,
+             int output_fd)
+{
+    struct template_order order;
+    struct app app = {0};
+    struct error err;
+
+    args.role = "template";
+    enter(s, &args, g, output_fd);
+    if (worker_preload(&args, &app, &err) < 0)
+        template_refuse(orders_fd, err.text);
+    template_bear(orders_fd, &order);
+    args.role = "worker";
+    args.preloaded = &app;
+    args.channel = order.channel;
+    set_place(&args, s, order.place, order.number, order.is_canary);
+    args.slot->pid = (int32_t)getpid();
+    take_log(order.error_fd, g->error_fd);
+    take_log(order.access_fd, g->access_fd);
+    if (order.output_fd >= 0 && output_redirect(order.output_fd) < 0)
+        fatal("capture_output: %s", strerror(errno));
+    worker_run(&args);
+}
+
+int spawn_template(const struct spawner *s, struct generation *g)
+{
+    const struct worker_args args = common_args(s, g);
+    struct output *output = NULL;
+    int fds[2], output_fd = -1;
     sigset_t old;
+
+    if (template_socket(fds) < 0)
+        return -1;
+    if (g->config.capture_output && !(output = output_new(&output_fd))) {
+        fd_close(&fds[0]);
+        fd_close(&fds[1]);
+        return -1;
+    }
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* cannot fail with a valid flag */
+    (void)fflush(NULL);                              /* what stdio holds would be written twice */
+    process_signals_block(&old);
+    pid_t pid = fork();
+    if (pid == 0) {
+        fd_close(&fds[0]);
+        output_forget(output);
+        run_template(s, args, g, fds[1], output_fd);
+    }
+    int fork_errno = errno;
+    process_signals_unblock(&old);
+    fd_close(&fds[1]);
+    fd_close(&output_fd);
+    if (pid < 0) {
+        fd_close(&fds[0]);
+        output_end(output);
+        errno = fork_errno;
+        return -1;
+    }
+    g->template = xcalloc(1, sizeof(*g->template));
+    *g->template = (struct template){.pid = pid, .fd = fds[0], .output = output};
+    return 0;
+}
+
+/* 0, or -1 with errno. */
+static int order_worker(const struct generation *g, const struct worker_args *args, unsigned place,
+                        int output_fd)
+{
+    const struct template_order order = {
+        .serial = ++g->template->last_serial,
+        .place = place,
+        .number = args->number,
+        .is_canary = args->check_path != NULL,
+        .channel = args->channel,
+        .output_fd = output_fd,
+        .error_fd = g->error_fd > STDERR_FILENO ? g->error_fd : -1,
+        .access_fd = g->access_fd > STDERR_FILENO ? g->access_fd : -1,
+    };
+
+    return template_send(g->template, &order);
+}
+
+/* ---- a worker ---------------------------------------------------------------------------- */
+
+/* The pid; 0 when a template is to bear it; or -1 with errno. */
+static pid_t start_worker(const struct spawner *s, struct worker_args *args, unsigned place,
+                          struct generation *g, struct output *output, int output_fd)
+{
+    sigset_t old;
+
+    if (g->template && args->number != plan_admin_number(s->plan))
+        return order_worker(g, args, place, output_fd);
+    (void)fflush(NULL); /* what stdio holds would be written twice */
+    process_signals_block(&old);
+    pid_t pid = fork();
+    if (pid == 0) {
+        channel_keep_worker_end(&args->channel);
+        output_forget(output);
+        run_child(s, args, g, output_fd);
+    }
+    int fork_errno = errno;
+    process_signals_unblock(&old);
+    errno = fork_errno;
+    return pid;
+}
+
+int spawn_worker(const struct spawner *s, int place, unsigned number, struct generation *g)
+{
+    struct worker_proc *w = &s->plan->procs[place];
+    struct worker_args args = common_args(s, g);
+    bool is_admin = number == plan_admin_number(s->plan);
+    bool is_canary = g->id == s->plan->candidate || heir_is_tried(s->heir);
     struct output *output = NULL;
     int output_fd = -1;
 
+    set_place(&args, s, (unsigned)place, number, is_canary);
     if (channel_open(&args.channel) < 0)
         return -1;
     if (g->config.capture_output && !is_admin && !(output = output_new(&output_fd))) {
@@ -137,21 +276,13 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
     }
     if (!is_admin) /* which has a slot of its own */
         claim_slot(args.slot, number, g);
-    (void)fflush(NULL); /* what stdio holds would be written twice */
-    process_signals_block(&old);
-    pid_t pid = fork();
-    if (pid == 0) {
-        channel_keep_worker_end(&args.channel);
-        output_forget(output);
-        run_child(s, &args, g, output_fd);
-    }
-    int fork_errno = errno;
-    process_signals_unblock(&old);
+    pid_t pid = start_worker(s, &args, (unsigned)place, g, output, output_fd);
+    int start_errno = errno;
     fd_close(&output_fd);
     if (pid < 0) {
         channel_close(&args.channel);
         output_end(output);
-        errno = fork_errno;
+        errno = start_errno;
         return -1;
     }
     channel_keep_master_end(&args.channel);
@@ -166,6 +297,10 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
                               .settings = generation_ref(g),
                               .channel = args.channel,
                               .output = output};
+    if (pid == 0) {
+        w->template = g->template;
+        w->serial = g->template->last_serial;
+    }
     return 0;
 }
 

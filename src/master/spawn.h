@@ -31,8 +31,13 @@ struct spawner {
     struct heir *heir;
 };
 
+/* Forks g's template process (template.h): sets g->template. The child never returns. 0, or -1 with
+ * errno. */
+int spawn_template(const struct spawner *s, struct generation *g);
+
 /* Forks a worker, or the admin process if that is whose number it is, for procs[place], which is
- * empty: fills it in, PROC_BOOTING. The child never returns. 0, or -1 with errno. */
+ * empty: fills it in, PROC_BOOTING. Where g has a template, a worker is ordered from that one. The
+ * child never returns. 0, or -1 with errno. */
 int spawn_worker(const struct spawner *s, int place, unsigned number, struct generation *g);
 
 /* The process is gone, and so is its output: closes what the master had of it; its place is empty.

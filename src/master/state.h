@@ -5,6 +5,7 @@
  *   master.c   the loop, signals, stopping, start and end
  *   procs.c    the worker processes: orders to them, judging them, their lives and deaths
  *   upgrade.c  being replaced by a new program; heir.c, being that one
+ *   births.c   workers that a template process bears
  *   reload.c   a reload, from HUP to its outcome
  *   dump.c     the stacks of workers, for who asks
  *   systemd.c  what the service manager is told

@@ -372,8 +372,8 @@ static bool is_quiet(const struct master *m)
         helpers_busy(&m->helpers))
         return false;
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        if (m->plan.procs[i].phase == PROC_KILLING)
-            return false;
+        if (m->plan.procs[i].phase == PROC_KILLING || m->plan.procs[i].template)
+            return false; /* who is not born yet has no pid to hand over */
     }
     return true;
 }

@@ -10,10 +10,10 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/util.h"
+#include "system/packet.h"
 
 int channel_open(struct channel *c)
 {
@@ -100,21 +100,11 @@ struct down_wire {
     uint32_t fd_mask; /* which of fds the descriptors are, in order: absent ones are not sent */
 };
 
-/* Room for the descriptors of one message, aligned as the kernel's header wants it. */
-union down_control {
-    struct cmsghdr align;
-    char bytes[CMSG_SPACE(sizeof(int) * DOWN_FDS_MAX)];
-};
-
 int channel_send_down(int fd, const struct down_message *m)
 {
     struct down_wire wire = {.type = (uint32_t)m->type, .ms = m->ms};
-    struct iovec iov = {.iov_base = &wire, .iov_len = sizeof(wire)};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    union down_control control;
     int fds[DOWN_FDS_MAX];
     size_t count = 0;
-    ssize_t n;
 
     for (size_t i = 0; i < DOWN_FDS_MAX; i++) {
         if (m->fds[i] >= 0) {
@@ -122,35 +112,7 @@ int channel_send_down(int fd, const struct down_message *m)
             fds[count++] = m->fds[i];
         }
     }
-    if (count > 0) {
-        memset(&control, 0, sizeof(control));
-        msg.msg_control = control.bytes;
-        msg.msg_controllen = CMSG_SPACE(sizeof(int) * count);
-        struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-        cmsg->cmsg_level = SOL_SOCKET;
-        cmsg->cmsg_type = SCM_RIGHTS;
-        cmsg->cmsg_len = CMSG_LEN(sizeof(int) * count);
-        memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * count);
-    }
-    do {
-        n = sendmsg(fd, &msg, MSG_NOSIGNAL);
-    } while (n < 0 && errno == EINTR);
-    return n < 0 ? -1 : 0;
-}
-
-/* The descriptors that came with msg, at most DOWN_FDS_MAX (there is room for no more). */
-static size_t take_fds(struct msghdr *msg, int *fds)
-{
-    size_t count = 0;
-
-    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
-        if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
-            continue;
-        size_t n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < n && count < DOWN_FDS_MAX; i++)
-            memcpy(&fds[count++], CMSG_DATA(cmsg) + i * sizeof(int), sizeof(int));
-    }
-    return count;
+    return packet_send(fd, &wire, sizeof(wire), fds, count);
 }
 
 /* Puts the descriptors in the places that the mask names. false when they do not fit each other. */
@@ -170,32 +132,21 @@ static bool place_fds(struct down_message *m, uint32_t mask, const int *fds, siz
 int channel_recv_down(int fd, struct down_message *m)
 {
     struct down_wire wire;
-    struct iovec iov = {.iov_base = &wire, .iov_len = sizeof(wire)};
-    union down_control control;
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = control.bytes,
-                         .msg_controllen = sizeof(control.bytes)};
-    int fds[DOWN_FDS_MAX];
-    ssize_t n;
+    struct packet packet;
+    int got = packet_recv(fd, &wire, sizeof(wire), &packet);
 
-    do {
-        n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return errno == EAGAIN ? 0 : -1;
-    size_t count = take_fds(&msg, fds);
+    if (got <= 0)
+        return got;
     *m = (struct down_message){.fds = {-1, -1}};
     /* Out of descriptors, the kernel gives some or none: which is which cannot be told, so none are
      * used. The order itself stands: the worker stays with its old logs and says so. */
-    m->fds_lost = (msg.msg_flags & MSG_CTRUNC) != 0;
-    bool whole = n == (ssize_t)sizeof(wire) && !(msg.msg_flags & MSG_TRUNC) &&
-                 wire.type >= DOWN_RETIRE && wire.type <= DOWN_CLOSE;
-    if (!whole || m->fds_lost || !place_fds(m, wire.fd_mask, fds, count)) {
-        for (size_t i = 0; i < count; i++)
-            fd_close(&fds[i]);
+    m->fds_lost = packet.fds_lost;
+    bool whole = packet.len == sizeof(wire) && !packet.is_cut && wire.type >= DOWN_RETIRE &&
+                 wire.type <= DOWN_CLOSE;
+    if (!whole || m->fds_lost || !place_fds(m, wire.fd_mask, packet.fds, packet.fd_count)) {
+        packet_close_fds(&packet);
         if (!whole || !m->fds_lost) {
-            errno = n == 0 ? EPIPE : EPROTO;
+            errno = EPROTO;
             return -1;
         }
     }

@@ -625,23 +625,33 @@ static void set_environment(const struct config *cfg)
         (void)putenv(xstrdup(cfg->raw_env.items[i])); /* checked: it has a '=' */
 }
 
-static void become_worker(const struct worker_args *args)
+/* What a worker is to the system. One that was preloaded is most of it already. */
+static int become(const struct worker_args *args, struct error *err)
 {
     const char *name = args->config->proc_name ? args->config->proc_name : args->config->wsgi_app;
-    struct error err;
 
     process_title_set("gcorn: %s [%s]", args->role, name);
-    if (!args->builtin)
+    if (!args->builtin && !args->preloaded)
         oom_volunteer();
-    if (privileges_apply(args->privileges, &err) < 0)
-        boot_failed(the_worker, err.text);
+    if (privileges_apply(args->privileges, err) < 0)
+        return -1;
     if (!args->config->allow_setuid)
         privileges_renounce();
     process_signals_reset();
     catch_signals_for_master();
     process_die_with_parent(args->master_pid);
     process_allow_tracing(args->master_pid);
-    set_environment(args->config);
+    if (!args->preloaded)
+        set_environment(args->config);
+    return 0;
+}
+
+int worker_preload(const struct worker_args *args, struct app *app, struct error *err)
+{
+    if (become(args, err) < 0)
+        return -1;
+    log_info("Preloading the application with pid: %d", (int)getpid());
+    return app_load(app, args->image, args->symbol, err);
 }
 
 static void load_app(struct worker *w)
@@ -652,7 +662,9 @@ static void load_app(struct worker *w)
         w->app = (struct app){.handler = w->args->builtin};
         return;
     }
-    if (app_load(&w->app, w->args->image, w->args->symbol, &err) < 0)
+    if (w->args->preloaded)
+        w->app = *w->args->preloaded;
+    else if (app_load(&w->app, w->args->image, w->args->symbol, &err) < 0)
         boot_failed(w, err.text);
     if (w->app.on_worker_init && w->app.on_worker_init() < 0)
         boot_failed(w, "gcorn_on_worker_init of the application failed");
@@ -756,7 +768,8 @@ void worker_run(const struct worker_args *args)
     struct worker *w = new_worker(args);
     struct error err;
 
-    become_worker(args);
+    if (become(args, &err) < 0)
+        boot_failed(w, err.text);
     log_info("Booting %s with pid: %d", args->role, (int)the_pid);
     w->loop = ev_loop_new(EVFLAG_NOENV);
     if (!w->loop)

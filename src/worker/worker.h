@@ -37,7 +37,8 @@ struct worker_args {
     const struct privileges *privileges;
     const struct image *image; /* of the application */
     const char *symbol;
-    gcorn_app *builtin; /* what runs instead of an application from an image; else NULL */
+    const struct app *preloaded; /* the application, loaded by worker_preload; else NULL */
+    gcorn_app *builtin;          /* what runs instead of an application from an image; else NULL */
     struct listener *const *listeners;
     size_t listener_count;
     struct channel channel; /* its own ends */
@@ -125,6 +126,11 @@ const char *worker_upload_dir(const struct config *cfg);
 
 /* Never returns. The process is the master's child, fresh from fork, signals blocked. */
 void worker_run(const struct worker_args *args) __attribute__((noreturn));
+
+/* For workers that are forked later, with app in their args.preloaded: makes this process what they
+ * are to be, and loads the application. Of args it takes what is the same for all of them. 0, or -1
+ * with err: then it must exit. */
+int worker_preload(const struct worker_args *args, struct app *app, struct error *err);
 
 /* A worker in the process of whoever asks, with no sockets, no master and no signals of its own:
  * what takes an environ and calls the application works. NULL when there is no event loop. For

@@ -383,7 +383,11 @@ class Server:
 
     @property
     def workers(self):
-        return children(self.pid)
+        return [p for p in children(self.pid) if not p.title.startswith("gcorn: template")]
+
+    @property
+    def templates(self):
+        return [p for p in children(self.pid) if p.title.startswith("gcorn: template")]
 
     @property
     def worker_pids(self):

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See births.h. A template holds nothing of value, so it is ended by SIGKILL; its pid is its own
+ * until it is reaped.
+ */
+#include "master/births.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "master/output.h"
+#include "master/procs.h"
+#include "master/state.h"
+#include "master/template.h"
+
+static bool is_unborn(const struct worker_proc *w, const struct template *t)
+{
+    return w->phase != PROC_EMPTY && w->template == t;
+}
+
+static struct worker_proc *find_unborn(struct master *m, const struct template *t, uint64_t serial)
+{
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        struct worker_proc *w = &m->plan.procs[i];
+
+        if (is_unborn(w, t) && w->serial == serial)
+            return w;
+    }
+    return NULL;
+}
+
+static void hear_of_one(struct master *m, const struct template *t,
+                        const struct template_news *news)
+{
+    struct worker_proc *w = find_unborn(m, t, news->serial);
+
+    if (news->why[0] != '\0') {
+        if (w)
+            proc_unborn_failed(m, w, news->why);
+    } else if (!w) { /* given up meanwhile; it is a child that is not reaped yet */
+        (void)kill(news->pid, SIGKILL);
+    } else {
+        w->template = NULL;
+        w->pid = news->pid;
+        if (w->output)
+            output_watch(w->output, m->loop, w->pid);
+    }
+}
+
+/* Each of its unborn; that one of them fails may end them all. */
+static void none_boots(struct master *m, const struct template *t, const char *why)
+{
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        if (is_unborn(&m->plan.procs[i], t))
+            proc_unborn_failed(m, &m->plan.procs[i], why);
+    }
+}
+
+static void hear(struct master *m, struct generation *g)
+{
+    struct template_news news;
+    int got = 0;
+
+    (void)generation_ref(g); /* what is heard may end a candidate */
+    while (g->template && (got = template_recv(g->template, &news)) > 0) {
+        if (news.serial != 0) {
+            hear_of_one(m, g->template, &news);
+            continue;
+        }
+        g->template->has_failed = true;
+        none_boots(m, g->template, news.why);
+    }
+    if (g->template && got < 0)
+        ev_io_stop(m->loop, &g->template->io); /* its end will be reaped */
+    generation_unref(g, true);
+}
+
+void births_hear(struct master *m)
+{
+    struct generation *g = m->current;
+
+    do {
+        struct generation *next = g->next;
+
+        hear(m, g);
+        g = next;
+    } while (g != m->current);
+}
+
+static void on_news(struct ev_loop *loop, struct ev_io *io, int revents)
+{
+    struct master *m = io->data;
+
+    (void)loop;
+    (void)revents;
+    births_hear(m);
+    master_reconcile(m);
+}
+
+void births_watch(struct master *m, struct generation *g)
+{
+    struct template *t = g->template;
+
+    ev_io_init(&t->io, on_news, t->fd, EV_READ);
+    t->io.data = m;
+    ev_io_start(m->loop, &t->io);
+    if (t->output)
+        output_watch(t->output, m->loop, t->pid);
+}
+
+/* Lets go of a template that is dead, or as good as. */
+static void drop(struct master *m, struct generation *g)
+{
+    struct template *t = g->template;
+
+    g->template = NULL;
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        if (is_unborn(&m->plan.procs[i], t))
+            proc_forget(m, &m->plan.procs[i]);
+    }
+    ev_io_stop(m->loop, &t->io);
+    output_end(t->output);
+    fd_close(&t->fd);
+    free(t);
+}
+
+bool births_reaped(struct master *m, pid_t pid, int status)
+{
+    struct generation *g = m->current;
+    char why[160];
+
+    while (!g->template || g->template->pid != pid) {
+        g = g->next;
+        if (g == m->current)
+            return false;
+    }
+    struct template *t = g->template;
+    if (WIFSIGNALED(status))
+        (void)snprintf(why, sizeof(why), "the template process died of signal %d (%s)",
+                       WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        (void)snprintf(why, sizeof(why), "the template process exited with code %d",
+                       WEXITSTATUS(status));
+    if (!t->has_failed && !m->plan.stopping)
+        log_errorx("Template (pid:%d): %s", (int)pid, why);
+    (void)generation_ref(g);
+    none_boots(m, t, why);
+    if (g->template == t)
+        drop(m, g);
+    generation_unref(g, true);
+    return true;
+}
+
+void births_end(struct master *m, struct generation *g)
+{
+    if (!g || !g->template)
+        return;
+    (void)kill(g->template->pid, SIGKILL);
+    drop(m, g);
+}
+
+static bool has_unborn(const struct master *m, const struct template *t)
+{
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        if (is_unborn(&m->plan.procs[i], t))
+            return true;
+    }
+    return false;
+}
+
+void births_stop(struct master *m)
+{
+    struct generation *g = m->current;
+
+    do {
+        if (g->template && !has_unborn(m, g->template))
+            births_end(m, g);
+        g = g->next;
+    } while (g != m->current);
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See template.h. Descriptors always go in the same order; a mask says which there are. The master
+ * does not believe what a newborn says of its pid, but asks the kernel who sent (SO_PASSCRED).
+ */
+#include "master/template.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "master/output.h"
+#include "system/packet.h"
+
+enum { ORDER_FDS = 5 };
+
+struct order_wire {
+    uint64_t serial;
+    uint32_t place, number, is_canary;
+    uint32_t fd_mask;
+};
+
+struct news_wire {
+    uint64_t serial;
+    char why[UP_TEXT_MAX]; /* as much of it as there is */
+};
+
+int template_socket(int fds[2])
+{
+    int on = 1;
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+        return -1;
+    if (setsockopt(fds[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == 0 &&
+        fd_set_nonblock(fds[0]) == 0)
+        return 0;
+    fd_close(&fds[0]);
+    fd_close(&fds[1]);
+    return -1;
+}
+
+/* ---- orders ------------------------------------------------------------------------------ */
+
+/* Where an order keeps its descriptors, in the order in which they are sent. */
+static void list_fds(struct template_order *o, int *places[ORDER_FDS])
+{
+    places[0] = &o->channel.up_write;
+    places[1] = &o->channel.down_worker;
+    places[2] = &o->output_fd;
+    places[3] = &o->error_fd;
+    places[4] = &o->access_fd;
+}
+
+int template_send(const struct template *t, const struct template_order *order)
+{
+    struct template_order o = *order;
+    struct order_wire wire = {
+        .serial = o.serial, .place = o.place, .number = o.number, .is_canary = o.is_canary};
+    int *places[ORDER_FDS], fds[ORDER_FDS];
+    size_t count = 0;
+
+    list_fds(&o, places);
+    for (size_t i = 0; i < ORDER_FDS; i++) {
+        if (*places[i] >= 0) {
+            wire.fd_mask |= 1u << i;
+            fds[count++] = *places[i];
+        }
+    }
+    return packet_send(t->fd, &wire, sizeof(wire), fds, count);
+}
+
+static void refuse(int fd, uint64_t serial, const char *why)
+{
+    struct news_wire wire = {.serial = serial};
+    size_t len = strnlen(why, sizeof(wire.why));
+
+    memcpy(wire.why, why, len);
+    (void)packet_send(fd, &wire, offsetof(struct news_wire, why) + len, NULL, 0); /* or a deadline
+                                                                                    tells */
+}
+
+/* The next order. False when the master is gone. */
+static bool take_order(int fd, struct template_order *o)
+{
+    struct order_wire wire;
+    struct packet packet;
+    int *places[ORDER_FDS];
+    size_t used = 0;
+
+    for (;;) {
+        if (packet_recv(fd, &wire, sizeof(wire), &packet) <= 0)
+            return false;
+        if (!packet.fds_lost)
+            break;
+        packet_close_fds(&packet);
+        refuse(fd, wire.serial, "the template process has too many open files");
+    }
+    *o = (struct template_order){.serial = wire.serial,
+                                 .place = wire.place,
+                                 .number = wire.number,
+                                 .is_canary = wire.is_canary != 0,
+                                 .channel = {-1, -1, -1, -1},
+                                 .output_fd = -1,
+                                 .error_fd = -1,
+                                 .access_fd = -1};
+    list_fds(o, places);
+    for (size_t i = 0; i < ORDER_FDS; i++) {
+        if (wire.fd_mask & (1u << i) && used < packet.fd_count)
+            *places[i] = packet.fds[used++];
+    }
+    return true;
+}
+
+static void close_order(struct template_order *o)
+{
+    int *places[ORDER_FDS];
+
+    list_fds(o, places);
+    for (size_t i = 0; i < ORDER_FDS; i++)
+        fd_close(places[i]);
+}
+
+/* ---- births ------------------------------------------------------------------------------ */
+
+/* In the grandchild: waits for the end of the one between, after which it is the master's child. */
+static void await_adoption(int gate[2])
+{
+    char nothing;
+
+    fd_close(&gate[1]);
+    while (read(gate[0], &nothing, 1) < 0 && errno == EINTR)
+        continue;
+    fd_close(&gate[0]);
+}
+
+enum fork_result { FORK_FAILED, FORK_BORNE, FORK_NEWBORN };
+
+static enum fork_result fork_twice(void)
+{
+    int gate[2]; /* its end is the template's closing, after it has reaped the one between */
+    int status = EXIT_FAILED;
+
+    if (pipe2(gate, O_CLOEXEC) < 0)
+        return FORK_FAILED;
+    (void)fflush(NULL); /* what stdio holds would be written twice */
+    pid_t between = fork();
+    if (between == 0) {
+        pid_t born = fork();
+
+        if (born != 0)
+            _exit(born < 0 ? EXIT_FAILED : EXIT_STOPPED);
+        await_adoption(gate);
+        return FORK_NEWBORN;
+    }
+    while (between > 0 && waitpid(between, &status, 0) < 0 && errno == EINTR)
+        continue;
+    fd_close(&gate[0]);
+    fd_close(&gate[1]);
+    return status == 0 ? FORK_BORNE : FORK_FAILED;
+}
+
+static void announce(int fd, uint64_t serial)
+{
+    struct news_wire wire = {.serial = serial};
+
+    if (packet_send(fd, &wire, sizeof(wire.serial), NULL, 0) < 0)
+        _exit(EXIT_STOPPED); /* the master wants this template's children no more */
+}
+
+void template_bear(int fd, struct template_order *order)
+{
+    while (take_order(fd, order)) {
+        enum fork_result result = fork_twice();
+
+        if (result == FORK_NEWBORN) {
+            announce(fd, order->serial);
+            fd_close(&fd);
+            return;
+        }
+        if (result == FORK_FAILED)
+            refuse(fd, order->serial, "the template process cannot fork");
+        close_order(order);
+    }
+    _exit(EXIT_STOPPED);
+}
+
+void template_refuse(int fd, const char *why)
+{
+    refuse(fd, 0, why);
+    _exit(EXIT_APP);
+}
+
+int template_recv(const struct template *t, struct template_news *news)
+{
+    struct news_wire wire;
+    struct packet packet;
+    int got = packet_recv(t->fd, &wire, sizeof(wire), &packet);
+
+    if (got <= 0)
+        return got;
+    packet_close_fds(&packet); /* nobody was asked for any */
+    size_t head = offsetof(struct news_wire, why);
+    if (packet.len < head || packet.is_cut || packet.sender <= 0)
+        return -1;
+    *news = (struct template_news){.serial = wire.serial, .pid = packet.sender};
+    memcpy(news->why, wire.why, packet.len - head);
+    return 1;
+}
+
+void template_forget(struct template *t)
+{
+    if (!t)
+        return;
+    fd_close(&t->fd);
+    output_forget(t->output);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * template - with preload_app, the process that loads the application once for all workers of a
+ * generation, which then share its memory until they write to it. It serves nothing: it bears a
+ * worker whenever the master orders one. It forks twice and the one between ends at once, so the
+ * worker becomes the master's own child (which is the subreaper) before it says anything.
+ *
+ *   master -> template   an order, with the worker's descriptors
+ *   worker -> master     its birth; the kernel says what its pid is
+ *   template -> master   why the application does not load, or nobody is born
+ *
+ * An order can be given at once: it waits in the socket while the application is loaded. The
+ * master's side of a life is births.c's; forking the process is spawn.c's.
+ */
+#ifndef GCORN_MASTER_TEMPLATE_H
+#define GCORN_MASTER_TEMPLATE_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "system/channel.h"
+
+struct output;
+
+struct template
+{
+    pid_t pid;
+    int fd; /* the master's end */
+    struct ev_io io;
+    struct output *output; /* what the application prints while it is loaded; NULL: not captured */
+    uint64_t last_serial;
+    bool has_failed; /* it has said why the application does not load */
+};
+
+/* A worker to be borne. Descriptors that there are none of are -1. */
+struct template_order {
+    uint64_t serial; /* never the same twice */
+    uint32_t place, number;
+    bool is_canary;
+    struct channel channel; /* the worker's ends */
+    int output_fd, error_fd, access_fd;
+};
+
+/* What a template or its newborn says. */
+struct template_news {
+    uint64_t serial;           /* 0: the application does not load */
+    pid_t pid;                 /* of the newborn */
+    char why[UP_TEXT_MAX + 1]; /* nobody is born; "": somebody is */
+};
+
+/* Makes the socket: fds[0] is the master's end, fds[1] the template's. 0, or -1 with errno. */
+int template_socket(int fds[2]);
+
+/* Master: 0, or -1 with errno. The order's descriptors remain the caller's. */
+int template_send(const struct template *t, const struct template_order *order);
+
+/* Master: 1 with news, 0 none now, -1 none will come, or what came is none. */
+int template_recv(const struct template *t, struct template_news *news);
+
+/* In the template: says why, and ends. */
+void template_refuse(int fd, const char *why) __attribute__((noreturn));
+
+/* In the template, application loaded: carries out orders, and ends with the master. Returns only
+ * in a newborn worker, which has announced itself, with its order; fd is closed there. */
+void template_bear(int fd, struct template_order *order);
+
+/* In another child of the master: closes what the master has of it. NULL is allowed. */
+void template_forget(struct template *t);
+
+#endif

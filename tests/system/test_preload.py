@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: MIT
+"""preload_app: a template process loads the application, and bears the workers."""
+import os
+import signal
+
+import pytest
+
+from server import SANITIZED, SLOWER, Process, can_bind, wait_for
+from test_master import ROOT_ONLY, install, public_dir  # noqa: F401  pylint: disable=unused-import
+
+
+@pytest.fixture
+def table(app):
+    return f"{app('table')}:handler"
+
+
+def template_of(server):
+    return wait_for(lambda: server.templates, "a template")[0]
+
+
+def loaders(server, count):
+    """{worker: who ran the constructor}, of all workers."""
+    found = {}
+
+    def all_of_them():
+        worker, loader = map(int, server.get("/", fields="Connection: close\r\n").text.split())
+        found[worker] = loader
+        return len(found) == count
+    wait_for(all_of_them, f"answers of {count} workers")
+    return found
+
+
+# ---- life ---------------------------------------------------------------------------------------
+
+
+def test_the_constructor_runs_once(gcorn, table):
+    server = gcorn(table, "--preload", "--workers", "3")
+    template = template_of(server)
+    assert loaders(server, 3) == {pid: template.pid for pid in server.worker_pids}
+    assert {p.parent for p in server.workers} == {server.pid}
+    assert template.sockets < 5  # the listening one, its orders, and none of the workers'
+
+
+def test_a_worker_that_dies_is_born_again(gcorn, table):
+    server = gcorn(table, "--preload", "--workers", "2")
+    template, before = template_of(server), server.worker_pids
+    assert server.get("/crash").status == 500
+    server.wait_log(r"was sent SIGSEGV! .* the client was answered 500")
+    wait_for(lambda: len(server.worker_pids & before) == 1, "its end")
+    server.wait_workers(2)
+    assert set(loaders(server, 2).values()) == {template.pid}
+
+
+def test_hup_makes_a_new_template(gcorn, app, tmp_path):
+    install(tmp_path / "app.so", app("table"))
+    server = gcorn("app.so:handler", "--preload", "--workers", "2")
+    old, before = template_of(server), server.worker_pids
+    install(tmp_path / "app.so", app("probe"))
+    server.kill(signal.SIGHUP)
+    server.wait_workers(2, other_than=before)
+    wait_for(lambda: not Process(old.pid).is_alive, "the old template's end")
+    assert template_of(server).pid != old.pid
+    assert int(server.get("/pid").text) in server.worker_pids
+
+
+def test_hup_switches_it_on_and_off(gcorn, table, tmp_path):
+    settings = tmp_path / "gunicorn-c.yaml"
+    server = gcorn(table)
+    for on in (True, False):
+        before = server.worker_pids
+        settings.write_text(f"preload_app: {str(on).lower()}\n")
+        server.kill(signal.SIGHUP)
+        server.wait_workers(1, other_than=before)
+        wait_for(lambda: bool(server.templates) == on, "the template")  # pylint: disable=cell-var-from-loop
+        (worker, loader), = loaders(server, 1).items()
+        assert (worker != loader) == on
+
+
+def test_a_template_that_dies_is_restarted(gcorn, table):
+    server = gcorn(table, "--preload")
+    old, before = template_of(server), server.worker_pids
+    os.kill(old.pid, signal.SIGKILL)
+    server.wait_log(rf"Template \(pid:{old.pid}\): the template process died of signal 9")
+    assert server.worker_pids == before  # who is born does not need it
+    server.kill(signal.SIGTTIN)
+    server.wait_workers(2)
+    assert template_of(server).pid != old.pid
+
+
+def test_all_leave_when_the_master_is_killed(gcorn, table):
+    server = gcorn(table, "--preload", "--workers", "2")
+    pids = [template_of(server).pid, *server.worker_pids]
+    server.kill(signal.SIGKILL)
+    wait_for(lambda: not any(Process(pid).is_alive for pid in pids), "their end")
+    server.process.wait()
+
+
+def test_signals_of_a_terminal_do_not_end_it(gcorn, table):
+    server = gcorn(table, "--preload")
+    template = template_of(server)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, signal.SIGUSR1):
+        assert wait_for(lambda: Process(template.pid).catches(number), "its signals")  # pylint: disable=cell-var-from-loop
+
+
+def test_a_stop_refuses_new_clients_at_once(gcorn, table):
+    """The template has the sockets, too: it goes before the workers finish."""
+    server = gcorn(table, "--preload", "--keepalive-drain", "1h", "--graceful-timeout", "1h")
+    idle = server.connect()
+    idle.get("/")
+    server.kill(signal.SIGTERM)
+    wait_for(lambda: can_bind(server.port), "the address to be free")
+    assert idle.get("/").closes
+    assert server.wait_exit() == 0
+
+
+# ---- what does not boot -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, flag, why", [
+    ("hooks", "-DCRASHES", r"the template process died of signal 11 \(Segmentation fault\)"),
+    ("hooks", "-DLEAVES", "the template process exited with code 0"),
+    ("hooks", "-DREFUSES", "gcorn_on_worker_init of the application failed"),
+    ("hooks", "-DSTUCK", "it was not ready within boot_timeout"),
+    ("unresolved", "", "nowhere_defined|needs "),
+])
+def test_what_does_not_boot(gcorn, app, tmp_path, name, flag, why):
+    broken = app(name, *([flag] if flag else []))
+    options = ["--preload", "--boot-timeout", f"{300 * SLOWER}ms"]
+    first = gcorn(f"{broken}:handler", *options, "--workers", "2", ready=0)
+    assert first.wait_exit() == 3
+    first.wait_log(rf"\[CRITICAL\] .*failed to boot: .*({why})")
+    directory = tmp_path / "reloaded"
+    directory.mkdir()
+    install(directory / "app.so", app("probe"))
+    server = gcorn("app.so:handler", *options, directory=directory)
+    before, template = server.worker_pids, template_of(server)
+    install(directory / "app.so", broken)
+    server.kill(signal.SIGHUP)
+    server.wait_log(rf"Reload failed: .*({why}).*Generation 1 goes on unchanged")
+    wait_for(lambda: [p.pid for p in server.templates] == [template.pid], "the end of the new one")
+    wait_for(lambda: server.worker_pids == before, "the end of its worker")
+
+
+# ---- what is as ever ----------------------------------------------------------------------------
+
+
+@ROOT_ONLY
+def test_the_template_is_the_workers_user(public_dir, gcorn):  # noqa: F811
+    server = gcorn("app.so:handler", "--preload", "--user", "nobody", directory=public_dir)
+    assert server.get("/ids").text == "65534 65534: 65534"
+    for process in (template_of(server), server.workers[0]):
+        assert process.status("Uid").split() == ["65534"] * 4
+        assert process.status("NoNewPrivs") == "1"
+    server.stop()
+
+
+def test_the_newborn_write_to_reopened_logs(gcorn, table, tmp_path):
+    log = tmp_path / "access"
+    server = gcorn(table, "--preload", "--access-logfile", log)
+    before = server.worker_pids
+    log.rename(tmp_path / "access.1")
+    server.kill(signal.SIGUSR1)
+    wait_for(log.exists, "the new file")
+    os.kill(before.copy().pop(), signal.SIGKILL)
+    server.wait_workers(1, other_than=before)
+    server.get("/after")
+    wait_for(lambda: "/after" in log.read_text(), "the line")
+
+
+def test_what_a_constructor_prints_is_captured(gcorn, table):
+    server = gcorn(table, "--preload", "--capture-output")
+    server.wait_log(rf"\[{template_of(server).pid}\] \[OUTPUT\] the table is there")
+    assert server.get("/").status == 200
+
+
+# ---- what it is for -----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's memory is not the application's")
+def test_workers_share_a_large_table(gcorn, app):
+    """100 MiB, of which a worker has next to nothing to itself."""
+    large = f"{app('table', '-DMIB=100')}:handler"
+    server = gcorn(large, "--preload", "--workers", "2")
+    assert int(server.get("/private").text) < 5 * 1024
+    alone = gcorn(large)
+    assert int(alone.get("/private").text) > 100 * 1024
