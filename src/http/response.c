@@ -85,6 +85,8 @@ static const char *take_length(struct response *r, const char *value)
  * NULL, or why it cannot be sent. */
 static const char *take_field(struct response *r, const struct gcorn_header *h)
 {
+    struct said *said = &r->said;
+
     if (!h->value)
         return "no value";
     size_t name_len = syntax_token_end(h->name), value_len = strlen(h->value);
@@ -95,16 +97,21 @@ static const char *take_field(struct response *r, const struct gcorn_header *h)
     switch (answer_field(h->name, name_len)) {
     case ANSWER_HOP: return "the server's own business";
     case ANSWER_LENGTH: return take_length(r, h->value);
-    case ANSWER_DATE: r->has_date = true; break;
-    case ANSWER_SERVER: r->has_server = true; break;
+    case ANSWER_DATE: said->has_date = true; break;
+    case ANSWER_SERVER: said->has_server = true; break;
     case ANSWER_OTHER: break;
     }
-    char *p = strbuf_grow(&r->said, name_len + value_len + 4);
+    char *p = strbuf_grow(&said->text, name_len + value_len + 4);
     p = put(p, h->name, name_len);
     p = PUT_LITERAL(p, ": ");
     p = put(p, h->value, value_len);
     (void)PUT_LITERAL(p, "\r\n");
-    r->said.len += name_len + value_len + 4;
+    said->text.len += name_len + value_len + 4;
+    if (said->field_count < SAID_FIELDS_MAX) {
+        said->fields[said->field_count].name_len = (uint32_t)name_len;
+        said->fields[said->field_count].value_len = (uint32_t)value_len;
+    }
+    said->field_count++;
     return NULL;
 }
 
@@ -128,34 +135,74 @@ static int refuse_start(struct gcorn_environ *env, const char *what, const char 
     return -1;
 }
 
-/* The server's own start_response. */
-static int start_own(void *state, const char *status, const struct gcorn_header *headers)
+static bool is_text(const char *s, const char *text, size_t len)
 {
-    struct gcorn_environ *env = state;
+    return s && strncmp(s, text, len) == 0 && s[len] == '\0';
+}
+
+/* Is this what was said last? Then all of it has been looked at. */
+static bool says_the_same(const struct said *said, const char *status, const struct gcorn_header *h)
+{
+    const char *p = said->text.data;
+
+    if (!said->is_whole || !is_text(status, p, said->status_len))
+        return false;
+    p += said->status_len;
+    for (unsigned i = 0; i < said->field_count; i++, h++) {
+        size_t name_len = said->fields[i].name_len, value_len = said->fields[i].value_len;
+
+        if (!h || !is_text(h->name, p, name_len) || !is_text(h->value, p + name_len + 2, value_len))
+            return false;
+        p += name_len + 2 + value_len + 2;
+    }
+    return !h || !h->name;
+}
+
+/* Checks and copies what gcorn_start is told. 0, or -1 when it is refused. */
+static int take_start(struct gcorn_environ *env, const char *status,
+                      const struct gcorn_header *headers)
+{
     struct response *r = &env->response;
+    struct said *said = &r->said;
     size_t status_len = status ? strlen(status) : 0;
 
-    if (r->phase != RESPONSE_OPEN) {
-        errno = EALREADY;
-        return -1;
-    }
-    r->started = r->refused = false;
-    r->has_date = r->has_server = false;
-    r->content_length = -1;
-    strbuf_reset(&r->said);
+    said->is_whole = said->has_date = said->has_server = false;
+    said->field_count = 0;
+    said->head_len = 0;
+    strbuf_reset(&said->text);
     if (!status || !status_is_valid(status, status_len))
         return refuse_start(env, "not a status", status ? status : "NULL");
-    strbuf_add(&r->said, status, status_len);
+    strbuf_add(&said->text, status, status_len);
     for (const struct gcorn_header *h = headers; h && h->name; h++) {
         const char *bad = take_field(r, h);
 
         if (bad)
             return refuse_start(env, bad, h->name);
     }
-    r->status = (status[0] - '0') * 100 + (status[1] - '0') * 10 + (status[2] - '0');
-    r->status_line_len = status_len;
-    r->fields = r->said.data + status_len;
-    r->fields_len = r->said.len - status_len;
+    said->status = (status[0] - '0') * 100 + (status[1] - '0') * 10 + (status[2] - '0');
+    said->status_len = status_len;
+    said->is_whole = r->content_length < 0 && said->field_count <= SAID_FIELDS_MAX;
+    return 0;
+}
+
+/* The server's own start_response. */
+static int start_own(void *state, const char *status, const struct gcorn_header *headers)
+{
+    struct gcorn_environ *env = state;
+    struct response *r = &env->response;
+    struct said *said = &r->said;
+
+    if (r->phase != RESPONSE_OPEN) {
+        errno = EALREADY;
+        return -1;
+    }
+    r->started = r->refused = false;
+    r->content_length = -1;
+    if (!says_the_same(said, status, headers) && take_start(env, status, headers) < 0)
+        return -1;
+    r->status = said->status;
+    r->fields = said->text.data + said->status_len;
+    r->fields_len = said->text.len - said->status_len;
     r->started = true;
     return 0;
 }
@@ -281,12 +328,12 @@ void response_init(struct response *r)
     memset(r, 0, offsetof(struct response, said));
     r->start.fn = start_own;
     r->content_length = -1;
-    strbuf_reset(&r->said);
 }
 
 void response_release(struct response *r)
 {
-    strbuf_release(&r->said);
+    strbuf_release(&r->said.text);
+    r->said.is_whole = false;
 }
 
 void response_close(struct gcorn_environ *env)
@@ -388,16 +435,16 @@ static void choose_framing(struct gcorn_environ *env, size_t first_len)
 static char *put_common(const struct gcorn_environ *env, char *p)
 {
     const struct http_context *c = env->context;
-    const struct response *r = &env->response;
+    const struct said *said = &env->response.said;
 
-    if (!r->has_date && !r->has_server) {
+    if (!said->has_date && !said->has_server) {
         memcpy(p, c->common_fields, sizeof(c->common_fields)); /* of a fixed size: in a few moves */
         return p + c->common_fields_len;
     }
     const char *date = strstr(c->common_fields, "Date:");
     size_t server_len = (size_t)(date - c->common_fields);
-    p = put(p, c->common_fields, r->has_server ? 2 : server_len);
-    return r->has_date ? p : put(p, date, c->common_fields_len - server_len);
+    p = put(p, c->common_fields, said->has_server ? 2 : server_len);
+    return said->has_date ? p : put(p, date, c->common_fields_len - server_len);
 }
 
 static char *put_decimal(char *p, uint64_t n)
@@ -434,16 +481,16 @@ static void render_request_id(struct gcorn_environ *env, struct strbuf *out)
 /* What of a head is not the application's: no more than this before its fields, and behind them. */
 enum { HEAD_OWN_MAX = 160 };
 
-static void render_head(struct gcorn_environ *env, struct strbuf *out, size_t first_len)
+static void render_head(struct gcorn_environ *env, struct strbuf *out)
 {
     struct response *r = &env->response;
+    const struct said *said = &r->said;
 
-    choose_framing(env, first_len);
-    char *p = strbuf_grow(out, HEAD_OWN_MAX + r->said.len + HEAD_OWN_MAX);
+    char *p = strbuf_grow(out, HEAD_OWN_MAX + said->text.len + HEAD_OWN_MAX);
     /* the version is the highest that the server speaks, whatever the client's (RFC 9110 2.5) */
     p = PUT_LITERAL(p, "HTTP/1.1 ");
-    p = put(p, r->said.data, r->status_line_len);
-    if (r->status_line_len == 3)
+    p = put(p, said->text.data, said->status_len);
+    if (said->status_len == 3)
         *p++ = ' ';
     p = put_common(env, p);
     if (r->close)
@@ -465,6 +512,48 @@ static void render_head(struct gcorn_environ *env, struct strbuf *out, size_t fi
     }
     p = PUT_LITERAL(p, "\r\n");
     strbuf_set_end(out, p);
+}
+
+/* Does nothing but what the application said, the second and the framing make this head? */
+static bool head_is_ordinary(const struct gcorn_environ *env)
+{
+    return !env->response.close && env->request.minor_version > 0 && !env->context->id_field;
+}
+
+static bool head_is_kept(const struct gcorn_environ *env)
+{
+    const struct response *r = &env->response;
+    const struct said *said = &r->said;
+
+    return said->head_len > 0 && said->head_date == env->context->date &&
+           said->head_content_length == r->content_length && said->head_framing == r->framing;
+}
+
+static void keep_head(struct gcorn_environ *env, const char *head, size_t len)
+{
+    struct said *said = &env->response.said;
+
+    said->head_len = len <= sizeof(said->head) ? len : 0;
+    said->head_date = env->context->date;
+    said->head_content_length = env->response.content_length;
+    said->head_framing = env->response.framing;
+    memcpy(said->head, head, said->head_len);
+}
+
+/* Appends the head: the one before again, where it is the same. */
+static void add_head(struct gcorn_environ *env, struct strbuf *out, size_t first_len)
+{
+    size_t before = out->len;
+
+    choose_framing(env, first_len);
+    if (!head_is_ordinary(env)) {
+        render_head(env, out);
+    } else if (head_is_kept(env)) {
+        strbuf_add(out, env->response.said.head, env->response.said.head_len);
+    } else {
+        render_head(env, out);
+        keep_head(env, out->data + before, out->len - before);
+    }
 }
 
 /* The next piece of the body: its length, 0 at the end, -1 failed, GCORN_AGAIN. *data NULL: so many
@@ -518,7 +607,7 @@ static ssize_t open_response(struct gcorn_environ *env, struct strbuf *out, cons
     } else if (n == GCORN_AGAIN) {
         return n; /* the head leaves with the first byte */
     }
-    render_head(env, out, n > 0 ? (size_t)n : 0);
+    add_head(env, out, n > 0 ? (size_t)n : 0);
     env->response.phase = RESPONSE_BODY;
     return n;
 }

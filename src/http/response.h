@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "base/strbuf.h"
 #include "gcorn.h"
@@ -33,17 +34,37 @@ enum response_phase {
 
 enum response_framing { FRAMING_NONE, FRAMING_COUNTED, FRAMING_CHUNKED, FRAMING_CLOSE };
 
+enum { SAID_FIELDS_MAX = 8, SAID_HEAD_MAX = 256 };
+
+/* What gcorn_start was told last, in the form in which it is sent, and the head that came of it.
+ * It outlives the request: mostly the next answer says the same, and is then not looked at anew. */
+struct said {
+    struct strbuf text; /* "200 OK", and behind it the fields */
+    size_t status_len;
+    int status;
+    bool has_server, has_date;
+    bool is_whole; /* text was all of it, and in order */
+    unsigned field_count;
+    struct {
+        uint32_t name_len, value_len;
+    } fields[SAID_FIELDS_MAX];
+
+    size_t head_len; /* 0: none is kept */
+    time_t head_date;
+    int64_t head_content_length;
+    enum response_framing head_framing;
+    char head[SAID_HEAD_MAX];
+};
+
 struct response {
     struct gcorn_start_response start;
     enum response_phase phase;
     bool started; /* by a gcorn_start that was in order */
     bool refused; /* the last gcorn_start was not */
     int status;
-    size_t status_line_len;
     const char *fields; /* "Name: value\r\n"..., in `said` */
     size_t fields_len;
     int64_t content_length; /* the application's; -1: it gave none */
-    bool has_server, has_date;
 
     bool close; /* the connection ends with this answer: set by whoever sends, before the head */
     bool owes_crlf;    /* the end of a chunk that was handed out where it lies */
@@ -63,7 +84,7 @@ struct response {
     uint64_t body_len;         /* bytes of the body handed over, framing not counted */
     uint64_t body_max;         /* FRAMING_COUNTED: how many there are to be */
 
-    struct strbuf said; /* "200 OK", and behind it the fields; its memory outlives the request */
+    struct said said;
 };
 
 /* For a fresh request; *r is zeroed or has been used before. */

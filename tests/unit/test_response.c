@@ -931,6 +931,96 @@ static void test_response_reuse(void **state)
     http_case_close(&c);
 }
 
+/* One answer of an environ that is kept; date is the second in which it leaves. */
+static void answer_again(struct http_case *c, const char *request, time_t date,
+                         struct http_answer *a)
+{
+    app.nexts = app.closes = 0;
+    http_context_set_date(&c->context, date);
+    http_case_feed(c, request);
+    response_run(&c->env, handler);
+    c->env.response.close = !c->env.request.keep_alive;
+    http_case_collect(c, a);
+    environ_reset(&c->env);
+    environ_init(&c->env, &c->context, &c->peer, HTTP_CASE_ID);
+}
+
+/* Whatever was answered before, an answer is the same as if it were the first: also where both say
+ * nearly the same. */
+static void test_response_after_another(void **state)
+{
+    static const struct gcorn_header other_value[] = {{"Content-Type", "text/html"}, {NULL, NULL}},
+                                     longer[] = {{"Content-Type", "text/plain2"}, {NULL, NULL}},
+                                     shorter[] = {{"Content-Type", "text"}, {NULL, NULL}},
+                                     other_name[] = {{"content-Type", "text/plain"}, {NULL, NULL}},
+                                     two[] = {plain[0], {"X", "y"}, {NULL, NULL}},
+                                     dated[] = {plain[0], {"Date", "now"}, {NULL, NULL}},
+                                     counted[] = {plain[0], {"Content-Length", "5"}, {NULL, NULL}},
+                                     refused[] = {plain[0], {"X", "a\nb"}, {NULL, NULL}},
+                                     no_value[] = {{"Content-Type", NULL}, {NULL, NULL}},
+                                     many[] = {{"A", "1"}, {"B", "2"},  {"C", "3"}, {"D", "4"},
+                                               {"E", "5"}, {"F", "6"},  {"G", "7"}, {"H", "8"},
+                                               {"I", "9"}, {NULL, NULL}};
+    static const struct again {
+        const char *request, *status;
+        const struct gcorn_header *headers;
+        const char *text;
+        time_t later; /* seconds */
+        enum what what;
+    } all[] = {
+        {GET, "200 OK", plain, "hello", 0, BYTES},
+        {GET, "200 OK", plain, "hello", 1, BYTES},
+        {GET, "200 OK", plain, "hello!", 0, BYTES},
+        {GET, "200 OK", plain, "hello", 0, ITER},
+        {HEAD, "200 OK", plain, "hello", 0, BYTES},
+        {CLOSE, "200 OK", plain, "hello", 0, BYTES},
+        {KEEP_10, "200 OK", plain, "hello", 0, BYTES},
+        {GET_10, "200 OK", plain, "hello", 0, ITER},
+        {GET, "200 OKAY", plain, "hello", 0, BYTES},
+        {GET, "200 O", plain, "hello", 0, BYTES},
+        {GET, "200", plain, "hello", 0, BYTES},
+        {GET, "204 No Content", plain, "", 0, BYTES},
+        {GET, "404 No", plain, "hello", 0, BYTES},
+        {GET, "1 No", plain, "hello", 0, BYTES},
+        {GET, NULL, plain, "hello", 0, BYTES},
+        {GET, "200 OK", NULL, "hello", 0, BYTES},
+        {GET, "200 OK", other_value, "hello", 0, BYTES},
+        {GET, "200 OK", longer, "hello", 0, BYTES},
+        {GET, "200 OK", shorter, "hello", 0, BYTES},
+        {GET, "200 OK", other_name, "hello", 0, BYTES},
+        {GET, "200 OK", two, "hello", 0, BYTES},
+        {GET, "200 OK", dated, "hello", 0, BYTES},
+        {GET, "200 OK", dated, "hello", 1, BYTES},
+        {GET, "200 OK", counted, "hello", 0, BYTES},
+        {GET, "200 OK", refused, "hello", 0, BYTES},
+        {GET, "200 OK", no_value, "hello", 0, BYTES},
+        {GET, "200 OK", many, "hello", 0, BYTES},
+        {GET, "200 OK", many, "hello", 1, BYTES},
+    };
+
+    (void)state;
+    for (size_t before = 0; before < ARRAY_LEN(all); before++) {
+        for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+            const struct again *turns[] = {&all[i], &all[before], &all[i], &all[i]};
+            struct http_answer answers[ARRAY_LEN(turns)];
+            struct http_case c;
+
+            http_case_open(&c);
+            for (size_t turn = 0; turn < ARRAY_LEN(turns); turn++) {
+                const struct again *t = turns[turn];
+
+                SCRIPT(t->what, t->status, t->headers, PIECES(t->text, NULL));
+                answer_again(&c, t->request, HTTP_CASE_WALL + t->later, &answers[turn]);
+            }
+            assert_string_equal(answers[2].bytes.data, answers[0].bytes.data);
+            assert_string_equal(answers[3].bytes.data, answers[0].bytes.data);
+            for (size_t turn = 0; turn < ARRAY_LEN(turns); turn++)
+                http_answer_release(&answers[turn]);
+            http_case_close(&c);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -963,6 +1053,7 @@ int main(void)
         cmocka_unit_test(test_response_reason),
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_response_reuse),
+        cmocka_unit_test(test_response_after_another),
     };
 
     return cmocka_run_group_tests(tests, http_case_quiet, NULL);
