@@ -280,10 +280,13 @@ SYSTEM_FIRST := $(wildcard $(addprefix tests/system/test_,gcornctl.py crash.py))
 SYSTEM_SECOND := $(wildcard $(addprefix tests/system/test_,explain.py master.py reviewed.py))
 SYSTEM_THIRD := $(filter-out $(SYSTEM_FIRST) $(SYSTEM_SECOND),$(wildcard tests/system/test_*.py))
 PYTEST = GCORN_BUILD=$(abspath $(B)) SANITIZE=$(SANITIZE) $(PYTHON) -B -m pytest -p no:cacheprovider -q
+# What shows with calls in threads, too: a sample.
+PYTEST_THREADED = GCORN_THREADS_OF_TESTS=4 $(PYTEST) $(addprefix tests/system/test_,serving.py clients.py \
+                  waiting.py rfc.py) -k "serving or clients or waiting or 6.3 or 7.1 or 9.3"
 check-system: all check-unit check-corpus
 	@$(PYTEST) $(SYSTEM_FIRST) > $(B)/system-first.log 2>&1 & first=$$!; \
 	$(PYTEST) $(SYSTEM_SECOND) > $(B)/system-second.log 2>&1 & second=$$!; \
-	$(PYTEST) $(SYSTEM_THIRD); third=$$?; \
+	$(PYTEST) $(SYSTEM_THIRD) && $(PYTEST_THREADED); third=$$?; \
 	wait $$first; first=$$?; wait $$second; second=$$?; \
 	cat $(B)/system-first.log $(B)/system-second.log; \
 	[ $$first -eq 0 ] && [ $$second -eq 0 ] && [ $$third -eq 0 ]

@@ -24,11 +24,11 @@
  *   (closed). Nothing needs freeing on an early return. Out of memory ends the worker: no result is
  *   NULL for it.
  * Threads.  The handler of a request, its body's next and close, and its deferred functions run one
- *   at a time, never two at once, on the loop's thread of a sync worker. A function that takes an
- *   environ, a start_response or a body is called from there and from nowhere else. Any thread may
- *   call gcorn_wake, gcorn_now, gcorn_slot, gcorn_threads, gcorn_draining, gcorn_log(NULL, ...) and
- *   gcorn_metric_*. A thread
- *   that the application starts blocks all signals but the fatal ones (SEGV, BUS, ILL, FPE, ABRT).
+ *   at a time, never two at once: on the loop's thread of a sync worker, each on any thread of the
+ *   pool in a gthread one. A function that takes an environ, a start_response or a body is called
+ *   from there and from nowhere else. Any thread may call gcorn_wake, gcorn_now, gcorn_slot,
+ *   gcorn_threads, gcorn_draining, gcorn_log(NULL, ...) and gcorn_metric_*. A thread that the
+ *   application starts blocks all signals but the fatal ones (SEGV, BUS, ILL, FPE, ABRT).
  * Errors.  int and ssize_t functions return -1 with errno set. A handler that returns NULL has
  *   failed: 500, whatever it started. So has a next that returns -1: 500, or a broken connection
  *   when bytes have left.
@@ -268,8 +268,8 @@ void gcorn_metric_observe(struct gcorn_metric *metric, double value);
 unsigned gcorn_slot(void);
 struct ev_loop *gcorn_loop(void);
 
-/* How many requests of this worker may run at once: 1 in the sync worker class, the only one so
- * far. An application that is not thread-safe refuses more than 1 in gcorn_on_worker_init. */
+/* How many requests of this worker may run at once: the setting threads, 1 in the sync worker
+ * class. An application that is not thread-safe refuses more than 1 in gcorn_on_worker_init. */
 unsigned gcorn_threads(void);
 
 /* The worker is stopping: end streams (next returns 0), fail health checks. */

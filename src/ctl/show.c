@@ -230,19 +230,31 @@ struct table {
     bool has_colour;
 };
 
-static void add_request(struct strbuf *out, const json_t *worker)
+static void add_request(struct strbuf *out, const json_t *request)
 {
-    const json_t *request = json_object_get(worker, "request");
-
-    if (!json_is_object(request)) {
-        strbuf_addch(out, '-');
-        return;
-    }
     add_member(out, request, "method");
     strbuf_addch(out, ' ');
     add_member(out, request, "target");
     strbuf_addstr(out, " for ");
     add_duration(out, number(request, "ms"));
+}
+
+/* What it runs, the longest first; in a pool of threads that can be several. */
+static void add_requests(struct strbuf *out, const json_t *worker)
+{
+    const json_t *request = json_object_get(worker, "request"), *other;
+    size_t i;
+
+    if (!json_is_object(request)) {
+        strbuf_addch(out, '-');
+        return;
+    }
+    add_request(out, request);
+    json_array_foreach(json_object_get(worker, "others"), i, other)
+    {
+        strbuf_addstr(out, ", ");
+        add_request(out, other);
+    }
 }
 
 static int width_of(const struct table *t, const struct column *column)
@@ -288,7 +300,7 @@ static void add_table(struct strbuf *out, const struct table *t)
     for (size_t i = 0; i < t->row_count; i++) {
         const char *colour = t->has_colour ? row_colour(t->rows[i]) : "";
 
-        add_request(&lines[i], t->rows[i]);
+        add_requests(&lines[i], t->rows[i]);
         strbuf_addf(out, "%s%s%s\n", colour, lines[i].data, *colour ? "\x1b[0m" : "");
         strbuf_release(&lines[i]);
     }

@@ -516,7 +516,7 @@ static void announce(const struct master *m)
 
     log_info("Starting gcorn " GCORN_VERSION);
     reload_log_listeners(m->current);
-    log_info("Using worker: sync");
+    log_info("Using worker: %s", config_threads(cfg) > 0 ? "gthread" : "sync");
     log_info("Workers: %d (%s)", cfg->workers, config_origin(cfg, workers)->text);
     check_variables();
 }

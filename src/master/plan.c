@@ -281,18 +281,22 @@ static uint64_t latest(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+static bool call_is_too_long(const struct signs *signs, uint64_t now_ms)
+{
+    uint64_t since = latest(signs->call_started_ms, signs->judged_from_ms);
+
+    /* no call can ask for more than gcorn_extend_deadline takes: that is a broken worker */
+    if (signs->call_until_ms > now_ms && signs->call_until_ms - now_ms <= UINT32_MAX)
+        return false;
+    return signs->timeout_ms > 0 && now_ms > since && now_ms - since > signs->timeout_ms;
+}
+
 enum verdict plan_judge(const struct worker_proc *proc, const struct signs *signs, uint64_t now_ms)
 {
-    if (signs->call_started_ms != 0) {
-        uint64_t since = latest(signs->call_started_ms, signs->judged_from_ms);
-
-        /* no call can ask for more than gcorn_extend_deadline takes: that is a broken worker */
-        if (signs->call_until_ms > now_ms && signs->call_until_ms - now_ms <= UINT32_MAX)
-            return VERDICT_FINE;
-        return signs->timeout_ms > 0 && now_ms > since && now_ms - since > signs->timeout_ms
-                   ? VERDICT_CALL_TOO_LONG
-                   : VERDICT_FINE;
-    }
+    if (signs->call_started_ms != 0 && call_is_too_long(signs, now_ms))
+        return VERDICT_CALL_TOO_LONG;
+    if (signs->call_started_ms != 0 && !signs->loop_is_apart)
+        return VERDICT_FINE;
     uint64_t heard = latest(latest(proc->heard_ms, signs->loop_ms), signs->judged_from_ms);
     return signs->heartbeat_ms > 0 && now_ms > heard && now_ms - heard > signs->heartbeat_ms
                ? VERDICT_SILENT

@@ -46,9 +46,11 @@ struct worker_proc {
     bool crashed;        /* dies of a signal or exit(); its death has been noted */
     bool reported;       /* and the log says all about it */
     bool timed_out;      /* was condemned for a call that took too long */
+    bool spared;         /* and has threads that may finish theirs, until its deadline */
+    bool explained;      /* and its stacks are in the log, or are given up */
     bool aborted;        /* and sent SIGABRT */
     bool traced;         /* it would be condemned, but a debugger holds it; said once */
-    uint64_t slow_ms;    /* call_started_ms of the call that slow_request has told of */
+    uint64_t slow_ms;    /* of its calls, slow_request has told of those that began by then */
     bool answered_504;   /* its client was, by the master */
     bool recycle;        /* has served enough: to be replaced as if its generation were old */
     bool hurried;        /* retiring, and told to keep nobody waiting for its idle connections */
@@ -129,8 +131,9 @@ unsigned plan_alive(const struct plan *p);
 
 /* What a worker showed of itself, and what it is allowed. 0 in a limit: no limit. */
 struct signs {
-    uint64_t call_started_ms; /* 0: no call runs */
+    uint64_t call_started_ms; /* of one of its calls; 0: none runs */
     uint64_t call_until_ms;   /* it asked to last so long; 0: it did not */
+    bool loop_is_apart;       /* calls run in threads of their own: the loop beats meanwhile */
     uint64_t loop_ms;         /* last sign of life between calls */
     uint64_t judged_from_ms;  /* the master was away until then: nothing before it counts */
     uint64_t timeout_ms;
@@ -140,7 +143,7 @@ struct signs {
 enum verdict {
     VERDICT_FINE,
     VERDICT_CALL_TOO_LONG,
-    VERDICT_SILENT, /* no call runs, and no heartbeat came */
+    VERDICT_SILENT, /* no heartbeat came, and no call is an excuse for that */
 };
 
 /* Of a READY or RETIRING process. */

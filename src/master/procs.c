@@ -152,16 +152,73 @@ static void abort_worker(struct master *m, struct worker_proc *w)
     (void)kill(w->pid, SIGCONT); /* somebody may have stopped it: it can see to its clients yet */
 }
 
-/* Its stacks first: they are gone with it. */
-static void condemn(struct master *m, struct worker_proc *w, enum verdict verdict, uint64_t ms)
+static struct signs signs_of(const struct master *m, const struct worker_proc *w,
+                             const struct slot_call *call)
 {
-    report_condemned(w, slot_of(m, w), verdict, ms);
+    const struct config *cfg = &w->settings->config;
+
+    return (struct signs){
+        .call_started_ms = atomic_load(&call->started_ms),
+        .call_until_ms = atomic_load(&call->until_ms),
+        .loop_is_apart = config_threads(cfg) > 0 && !plan_is_admin(&m->plan, w),
+        .loop_ms = atomic_load(&slot_of(m, w)->loop_ms),
+        .judged_from_ms = m->judged_from_ms,
+        .timeout_ms = cfg->timeout_ms,
+        .heartbeat_ms = cfg->heartbeat_ms,
+    };
+}
+
+/* Of a worker with a hung call: does it have threads that can still finish what others wait for? */
+static bool has_more_to_finish(const struct master *m, const struct worker_proc *w, uint64_t now)
+{
+    const struct slot *s = slot_of(m, w);
+    unsigned hung = 0, running = 0, count = slot_call_count(s);
+
+    for (unsigned i = 0; i < count; i++) {
+        const struct signs signs = signs_of(m, w, &s->calls[i]);
+        enum verdict verdict = plan_judge(w, &signs, now);
+
+        if (verdict == VERDICT_SILENT)
+            return false;
+        hung += verdict == VERDICT_CALL_TOO_LONG;
+        running += signs.call_started_ms != 0;
+    }
+    uint64_t in_flight = slot_get_number(&s->in_flight), waiting = slot_get_number(&s->waiting);
+    return hung < count && (running > hung || in_flight > hung + waiting);
+}
+
+/* When its stacks are taken, for they are gone with it, and nothing is left to wait for. */
+static void abort_when_done(struct master *m, struct worker_proc *w)
+{
+    if (w->explained && (!w->spared || m->quick || !has_more_to_finish(m, w, now_ms())))
+        abort_worker(m, w);
+}
+
+static void explained(struct master *m, struct worker_proc *w)
+{
+    w->explained = true;
+    abort_when_done(m, w);
+}
+
+/* What its other threads run is finished first, within the time that any worker has for that;
+ * whoever comes anew is its replacement's. */
+static void condemn(struct master *m, struct worker_proc *w, const struct slot_call *call,
+                    enum verdict verdict, uint64_t now)
+{
+    report_condemned(w, call, verdict, now - atomic_load(&call->started_ms));
     w->timed_out = true;
     w->end = verdict == VERDICT_CALL_TOO_LONG ? END_TIMEOUT : END_SILENT;
     w->phase = PROC_KILLING;
-    w->deadline_ms = now_ms() + EXPLAIN_MS;
-    if (explain_begin(m, w, LOG_LEVEL_CRITICAL, abort_worker) < 0)
-        abort_worker(m, w);
+    w->deadline_ms = now + EXPLAIN_MS;
+    w->spared = verdict == VERDICT_CALL_TOO_LONG && has_more_to_finish(m, w, now);
+    if (w->spared) {
+        uint64_t grace = w->settings->config.graceful_timeout_ms;
+
+        w->deadline_ms = now + (grace > EXPLAIN_MS ? grace : EXPLAIN_MS);
+        proc_order(w, DOWN_RETIRE, 0);
+    }
+    if (explain_begin(m, w, LOG_LEVEL_CRITICAL, explained) < 0)
+        explained(m, w);
 }
 
 /* It did not even take SIGABRT. */
@@ -170,7 +227,7 @@ static void kill_hung(struct master *m, struct worker_proc *w)
     const struct slot *s = slot_of(m, w);
 
     if (w->timed_out && atomic_load(&s->crash.stage) == CRASH_NONE)
-        w->answered_504 = rescue_client(w->pid, s) == 0;
+        w->answered_504 = rescue_clients(w->pid, s) == 0;
 }
 
 /* A worker in a debugger's hands is late for a reason. */
@@ -187,38 +244,62 @@ static bool is_traced(struct master *m, struct worker_proc *w)
     return true;
 }
 
-/* slow_request: what is it doing? Once for each call. */
-static void tell_slow(struct master *m, struct worker_proc *w, uint64_t since, uint64_t now)
+/* slow_request: what is it doing? Once for each call; those that began earlier are late earlier. */
+static void tell_slow(struct master *m, struct worker_proc *w, uint64_t now)
 {
-    uint64_t limit = w->settings->config.slow_request_ms;
+    const struct slot *s = slot_of(m, w);
+    uint64_t limit = w->settings->config.slow_request_ms, told_ms = w->slow_ms;
 
-    if (limit == 0 || since == 0 || now < since || now - since < limit || w->slow_ms == since)
+    for (unsigned i = 0; i < slot_call_count(s) && limit > 0; i++) {
+        uint64_t since = atomic_load(&s->calls[i].started_ms);
+
+        if (since == 0 || now < since || now - since < limit || since <= w->slow_ms)
+            continue;
+        report_slow(w, &s->calls[i], now - since);
+        told_ms = since > told_ms ? since : told_ms;
+    }
+    if (told_ms == w->slow_ms)
         return;
-    w->slow_ms = since;
-    report_slow(w, slot_of(m, w), now - since);
+    w->slow_ms = told_ms;
     (void)explain_begin(m, w, LOG_LEVEL_WARNING, NULL);
+}
+
+/* The call that is in the way, the oldest of them, and what is wrong with it. */
+static enum verdict judge(const struct master *m, const struct worker_proc *w, uint64_t now,
+                          const struct slot_call **call)
+{
+    const struct slot *s = slot_of(m, w);
+    enum verdict worst = VERDICT_FINE;
+    uint64_t oldest_ms = UINT64_MAX;
+
+    for (unsigned i = 0; i < slot_call_count(s); i++) {
+        const struct signs signs = signs_of(m, w, &s->calls[i]);
+        enum verdict verdict = plan_judge(w, &signs, now);
+
+        if (verdict == VERDICT_FINE || (verdict == worst && signs.call_started_ms >= oldest_ms) ||
+            (verdict == VERDICT_SILENT && worst == VERDICT_CALL_TOO_LONG))
+            continue;
+        worst = verdict;
+        oldest_ms = signs.call_started_ms;
+        *call = &s->calls[i];
+    }
+    return worst;
 }
 
 void procs_judge(struct master *m, uint64_t now)
 {
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
         struct worker_proc *w = &m->plan.procs[i];
+        const struct slot_call *call = NULL;
 
+        if (w->phase == PROC_KILLING && w->spared)
+            abort_when_done(m, w);
         if (w->phase != PROC_READY && w->phase != PROC_RETIRING)
             continue;
-        const struct slot *s = scoreboard_slot(m->scoreboard, i);
-        const struct signs signs = {
-            .call_started_ms = atomic_load(&s->call_started_ms),
-            .call_until_ms = atomic_load(&s->call_until_ms),
-            .loop_ms = atomic_load(&s->loop_ms),
-            .judged_from_ms = m->judged_from_ms,
-            .timeout_ms = w->settings->config.timeout_ms,
-            .heartbeat_ms = w->settings->config.heartbeat_ms,
-        };
-        enum verdict verdict = plan_judge(w, &signs, now);
-        tell_slow(m, w, signs.call_started_ms, now);
+        enum verdict verdict = judge(m, w, now, &call);
+        tell_slow(m, w, now);
         if (verdict != VERDICT_FINE && !is_traced(m, w))
-            condemn(m, w, verdict, now - signs.call_started_ms);
+            condemn(m, w, call, verdict, now);
     }
 }
 
@@ -361,8 +442,11 @@ void proc_unborn_failed(struct master *m, struct worker_proc *w, const char *why
 /* A signal or exit() ends it. Its place is filled while it still answers its clients. */
 static void worker_dying(struct master *m, struct worker_proc *w)
 {
-    if (w->phase != PROC_READY && w->phase != PROC_RETIRING)
+    bool is_spared = w->phase == PROC_KILLING && w->spared && !w->aborted;
+
+    if (w->phase != PROC_READY && w->phase != PROC_RETIRING && !is_spared)
         return; /* we have sent the signal, or it is not even READY: its end says all */
+    w->spared = w->timed_out = false;
     note_death(m, w);
     w->crashed = true;
     w->phase = PROC_KILLING;

@@ -20,29 +20,29 @@
 #include "system/process.h"
 #include "system/scoreboard.h"
 
-void report_add_request(struct strbuf *out, const struct slot *s, bool redact)
+void report_add_request(struct strbuf *out, const struct slot_call *call, bool redact)
 {
-    char method[sizeof(s->method)], target[sizeof(s->target)], peer[sizeof(s->peer)];
+    char method[sizeof(call->method)], target[sizeof(call->target)], peer[sizeof(call->peer)];
     char id[SLOT_GIVEN_ID_SIZE];
 
-    if (slot_get_text(s->method, sizeof(s->method), method, sizeof(method)) == 0) {
+    if (slot_get_text(call->method, sizeof(call->method), method, sizeof(method)) == 0) {
         strbuf_addstr(out, "no request");
         return;
     }
-    (void)slot_get_text(s->target, sizeof(s->target), target, sizeof(target));
-    (void)slot_get_text(s->peer, sizeof(s->peer), peer, sizeof(peer));
+    (void)slot_get_text(call->target, sizeof(call->target), target, sizeof(target));
+    (void)slot_get_text(call->peer, sizeof(call->peer), peer, sizeof(peer));
     if (redact)
         target[strcspn(target, "?")] = '\0'; /* queries carry secrets */
-    (void)slot_get_request_id(s, id, sizeof(id));
+    (void)slot_get_request_id(call, id, sizeof(id));
     strbuf_addf(out, "%s %s of %s, request %s", method, target, *peer ? peer : "a unix peer", id);
 }
 
-void report_condemned(const struct worker_proc *w, const struct slot *s, enum verdict verdict,
-                      uint64_t ms)
+void report_condemned(const struct worker_proc *w, const struct slot_call *call,
+                      enum verdict verdict, uint64_t ms)
 {
     struct strbuf what = {0};
 
-    report_add_request(&what, s, w->settings->config.crash_redact);
+    report_add_request(&what, call, w->settings->config.crash_redact);
     if (verdict == VERDICT_CALL_TOO_LONG)
         log_critical("WORKER TIMEOUT (pid:%d) after %llu.%llu s in %s", (int)w->pid,
                      (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100, what.data);
@@ -51,11 +51,11 @@ void report_condemned(const struct worker_proc *w, const struct slot *s, enum ve
     strbuf_release(&what);
 }
 
-void report_slow(const struct worker_proc *w, const struct slot *s, uint64_t ms)
+void report_slow(const struct worker_proc *w, const struct slot_call *call, uint64_t ms)
 {
     struct strbuf what = {0};
 
-    report_add_request(&what, s, w->settings->config.crash_redact);
+    report_add_request(&what, call, w->settings->config.crash_redact);
     log_warnx("Slow request: worker (pid:%d) has spent %llu.%llu s so far in %s", (int)w->pid,
               (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100, what.data);
     strbuf_release(&what);
@@ -118,17 +118,23 @@ static void add_memory(struct strbuf *out, pid_t pid)
 static void add_call(struct strbuf *out, const struct slot *s, const struct slot_crash *c,
                      bool redact)
 {
-    uint64_t since = atomic_load(&s->call_started_ms);
+    bool is_one = c->call >= 0 && (unsigned)c->call < slot_call_count(s);
+    const struct slot_call *call = &s->calls[is_one ? c->call : 0];
+    uint64_t since = atomic_load(&call->started_ms);
     uint64_t ms = c->at_ms > since ? c->at_ms - since : 0;
 
+    if (!is_one) {
+        strbuf_addstr(out, " In a thread that runs no request");
+        return;
+    }
     if (since == 0) {
         strbuf_addstr(out, " Between two calls; the last one was for ");
-        report_add_request(out, s, redact);
+        report_add_request(out, call, redact);
         return;
     }
     strbuf_addf(out, " %llu.%03llu s into ", (unsigned long long)ms / 1000,
                 (unsigned long long)ms % 1000);
-    report_add_request(out, s, redact);
+    report_add_request(out, call, redact);
     strbuf_addf(out, ", number %llu of this worker", (unsigned long long)c->answered + 1);
 }
 
@@ -193,7 +199,7 @@ static void report_condemned_end(const struct worker_proc *w, const struct slot 
         strbuf_addstr(&text, "; its client was answered 504, by the master in its place");
     else if (c.client != CRASH_CLIENT_NONE)
         add_client(&text, &c);
-    else if (s->answers && atomic_load(&s->call_started_ms) != 0)
+    else if (slot_oldest_call(s)->answers && atomic_load(&slot_oldest_call(s)->started_ms) != 0)
         strbuf_addstr(&text, "; its client could not be answered");
     log_errorx("Worker (pid:%d) was killed%s", (int)w->pid, text.data ? text.data : "");
     strbuf_release(&text);
@@ -203,13 +209,19 @@ void report_death(const struct worker_proc *w, const struct slot *s, int status,
 {
     struct strbuf what = {0};
 
+    if (w->timed_out && !w->aborted && WIFEXITED(status)) {
+        log_warnx("Worker (pid:%d) has finished all its calls after all, and ended", (int)w->pid);
+        return;
+    }
     if (w->timed_out) {
         report_condemned_end(w, s);
         return;
     }
-    if (atomic_load(&s->call_started_ms) != 0) {
-        strbuf_addstr(&what, " while it ran ");
-        report_add_request(&what, s, w->settings->config.crash_redact);
+    for (unsigned i = 0; i < slot_call_count(s); i++) {
+        if (atomic_load(&s->calls[i].started_ms) == 0)
+            continue;
+        strbuf_addstr(&what, what.len > 0 ? " and " : " while it ran ");
+        report_add_request(&what, &s->calls[i], w->settings->config.crash_redact);
     }
     const char *during = what.data ? what.data : "";
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && w->phase != PROC_KILLING)
@@ -253,18 +265,19 @@ static void write_line(const struct generation *g, const struct access_request *
     accesslog_free(log);
 }
 
-static void write_last_line(const struct worker_proc *w, const struct slot *s)
+static void write_last_line(const struct worker_proc *w, const struct slot *s,
+                            const struct slot_call *call)
 {
-    char method[sizeof(s->method)], target[sizeof(s->target)], peer[sizeof(s->peer)];
+    char method[sizeof(call->method)], target[sizeof(call->target)], peer[sizeof(call->peer)];
     char id[SLOT_GIVEN_ID_SIZE];
     struct access_request q = {.method = method, .target = target, .peer = peer, .request_id = id};
-    uint64_t since = atomic_load(&s->call_started_ms), now = now_ms();
+    uint64_t since = atomic_load(&call->started_ms), now = now_ms();
     struct timespec wall;
 
-    (void)slot_get_text(s->method, sizeof(s->method), method, sizeof(method));
-    (void)slot_get_text(s->target, sizeof(s->target), target, sizeof(target));
-    (void)slot_get_text(s->peer, sizeof(s->peer), peer, sizeof(peer));
-    (void)slot_get_request_id(s, id, sizeof(id));
+    (void)slot_get_text(call->method, sizeof(call->method), method, sizeof(method));
+    (void)slot_get_text(call->target, sizeof(call->target), target, sizeof(target));
+    (void)slot_get_text(call->peer, sizeof(call->peer), peer, sizeof(peer));
+    (void)slot_get_request_id(call, id, sizeof(id));
     describe_end(w, s, &q);
     (void)clock_gettime(CLOCK_REALTIME, &wall); /* cannot fail */
     const struct access_facts facts = {
@@ -281,11 +294,15 @@ void report_last_request(const struct worker_proc *w, const struct slot *s)
     const struct config *cfg = &w->settings->config;
     char name[SLOT_FILE_NAME_SIZE];
 
-    if (w->settings->access_fd >= 0 && s->answers && atomic_load(&s->call_started_ms) != 0)
-        write_last_line(w, s);
-    if (!s->crash.saved || !cfg->crash_dir)
+    for (unsigned i = 0; i < slot_call_count(s) && w->settings->access_fd >= 0; i++) {
+        if (s->calls[i].answers && atomic_load(&s->calls[i].started_ms) != 0)
+            write_last_line(w, s, &s->calls[i]);
+    }
+    int32_t crashed = s->crash.call;
+    if (!s->crash.saved || !cfg->crash_dir || crashed < 0 ||
+        (unsigned)crashed >= slot_call_count(s))
         return;
-    slot_file_name(s, name);
+    slot_file_name(s, &s->calls[crashed], name);
     log_info("Worker (pid:%d): its request is kept: gcorn --replay %s/%s %s", (int)w->pid,
              cfg->crash_dir, name, cfg->wsgi_app);
 }

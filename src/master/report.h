@@ -15,18 +15,19 @@
 
 struct oom;
 struct slot;
+struct slot_call;
 struct strbuf;
 
-/* Appends what the worker runs, or ran last: "GET /a of 127.0.0.1, request 00c0ffee12345678", or
+/* Appends what the call runs, or ran last: "GET /a of 127.0.0.1, request 00c0ffee12345678", or
  * "no request". redact: without its query. */
-void report_add_request(struct strbuf *out, const struct slot *s, bool redact);
+void report_add_request(struct strbuf *out, const struct slot_call *call, bool redact);
 
 /* The worker is to be killed, for this. ms: how long its call has lasted. */
-void report_condemned(const struct worker_proc *w, const struct slot *s, enum verdict verdict,
-                      uint64_t ms);
+void report_condemned(const struct worker_proc *w, const struct slot_call *call,
+                      enum verdict verdict, uint64_t ms);
 
-/* Its call has lasted longer than slow_request. */
-void report_slow(const struct worker_proc *w, const struct slot *s, uint64_t ms);
+/* A call has lasted longer than slow_request. */
+void report_slow(const struct worker_proc *w, const struct slot_call *call, uint64_t ms);
 
 /* It has crashed, and told its clients so; it still lives. */
 void report_crash(const struct worker_proc *w, const struct slot *s);
@@ -35,7 +36,7 @@ void report_crash(const struct worker_proc *w, const struct slot *s);
  */
 void report_death(const struct worker_proc *w, const struct slot *s, int status, struct oom *oom);
 
-/* Writes the access log's line of the request that it died in, if it has not written that itself,
+/* Writes the access log's line of each request that it died in, if it has not written that itself,
  * and says where the request is kept (crash_dir). */
 void report_last_request(const struct worker_proc *w, const struct slot *s);
 

@@ -37,13 +37,11 @@ static int borrow(pid_t pid, int fd)
     return copy;
 }
 
-int rescue_client(pid_t pid, const struct slot *s)
+static int answer_one(pid_t pid, const struct slot_call *call)
 {
-    int fd = *(const volatile int32_t *)&s->client_fd;
+    int fd = *(const volatile int32_t *)&call->client_fd;
 
-    (void)kill(pid, SIGSTOP); /* so that it does not answer after all, amid ours */
-    /* between two calls the number is that of an earlier one's client, or of anything by now */
-    if (fd < 0 || atomic_load(&s->call_started_ms) == 0) {
+    if (fd < 0) {
         errno = ENOTCONN;
         return -1;
     }
@@ -54,4 +52,19 @@ int rescue_client(pid_t pid, const struct slot *s)
     (void)shutdown(client, SHUT_WR);
     fd_close(&client);
     return n == (ssize_t)sizeof(answer) - 1 ? 0 : -1;
+}
+
+int rescue_clients(pid_t pid, const struct slot *s)
+{
+    bool any = false, all_answered = true;
+
+    (void)kill(pid, SIGSTOP); /* so that it does not answer after all, amid ours */
+    for (unsigned i = 0; i < slot_call_count(s); i++) {
+        /* between two calls the number is that of an earlier one's client, or of anything by now */
+        if (atomic_load(&s->calls[i].started_ms) == 0)
+            continue;
+        any = true;
+        all_answered = answer_one(pid, &s->calls[i]) == 0 && all_answered;
+    }
+    return any && all_answered ? 0 : -1;
 }

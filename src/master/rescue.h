@@ -11,9 +11,9 @@
 
 struct slot;
 
-/* Answers 504 to the client that the slot says is waiting for its answer's first byte. pid must be
- * a child that is not reaped, and about to be killed: it is stopped here. Does not block. 0, or -1
- * with errno: ENOTCONN when no client waits so, EPERM when the system does not allow it. */
-int rescue_client(pid_t pid, const struct slot *s);
+/* Answers 504 to the clients that the slot says are waiting for the first byte of the answers that
+ * its calls make. pid must be a child that is not reaped, and about to be killed: it is stopped
+ * here. Does not block. 0: all are answered. -1: one is not, or there is none. */
+int rescue_clients(pid_t pid, const struct slot *s);
 
 #endif

@@ -32,7 +32,7 @@ static void add_worker(struct snapshot *s, const struct ledger_proc *proc, const
         .pid = proc->pid,
         .phase = (enum proc_phase)proc->phase,
         .ready_ms = proc->ready_ms,
-        .call_started_ms = atomic_load(&slot->call_started_ms),
+        .call_started_ms = slot_busy_since_ms(slot),
         .loop_ms = atomic_load(&slot->loop_ms),
         .in_flight = slot_get_number(&slot->in_flight),
         .connections_open = slot_get_number(&slot->connections_open),

@@ -31,22 +31,41 @@ static const char *phase_name(enum proc_phase phase)
     return names[phase];
 }
 
+static int longest_first(const void *a, const void *b)
+{
+    const struct status_call *v = a, *w = b;
+
+    return (v->ms < w->ms) - (v->ms > w->ms);
+}
+
+static void read_calls(struct status_worker *w, const struct slot *slot, uint64_t now_ms)
+{
+    unsigned count = slot_call_count(slot);
+
+    w->calls = xcalloc(count, sizeof(*w->calls));
+    for (unsigned i = 0; i < count; i++) {
+        const struct slot_call *from = &slot->calls[i];
+        uint64_t since = atomic_load(&from->started_ms);
+
+        if (since == 0)
+            continue;
+        struct status_call *call = &w->calls[w->call_count++];
+        call->ms = now_ms > since ? now_ms - since : 0;
+        (void)slot_get_text(from->method, sizeof(from->method), call->method, sizeof(call->method));
+        (void)slot_get_text(from->target, sizeof(from->target), call->target, sizeof(call->target));
+        call->target[strcspn(call->target, "?")] = '\0';
+    }
+    qsort(w->calls, w->call_count, sizeof(*w->calls), longest_first);
+}
+
 /* A worker may lie about anything here; it cannot make the master do more than show it. */
 static void read_slot(struct status_worker *w, const struct slot *slot, uint64_t now_ms)
 {
-    uint64_t since = atomic_load(&slot->call_started_ms);
-
     w->state = slot_state_name(slot_get_state(slot));
     w->requests = slot_get_number(&slot->counts.requests);
     w->connections = slot_get_number(&slot->connections_open);
     w->in_flight = slot_get_number(&slot->in_flight);
-    w->is_calling = since != 0;
-    if (!w->is_calling)
-        return;
-    w->call_ms = now_ms > since ? now_ms - since : 0;
-    (void)slot_get_text(slot->method, sizeof(slot->method), w->method, sizeof(w->method));
-    (void)slot_get_text(slot->target, sizeof(slot->target), w->target, sizeof(w->target));
-    w->target[strcspn(w->target, "?")] = '\0';
+    read_calls(w, slot, now_ms);
 }
 
 static struct status_rates rates_of(const struct rates *r)
@@ -100,6 +119,8 @@ void status_set_workers(struct status *s, const struct plan *plan, struct scoreb
 
 void status_release(struct status *s)
 {
+    for (size_t i = 0; i < s->worker_count; i++)
+        free(s->workers[i].calls);
     free(s->workers);
     s->workers = NULL;
     s->worker_count = 0;
@@ -137,6 +158,15 @@ static void add_rates(struct strbuf *out, const struct status_rates *r)
     add_ms(out, "p99_ms", r->p99_ms);
 }
 
+static void add_call(struct strbuf *out, const struct status_call *call)
+{
+    strbuf_addstr(out, "{\"method\": ");
+    json_add_string(out, call->method);
+    add_text(out, "target", call->target);
+    add_number(out, "ms", call->ms);
+    strbuf_addch(out, '}');
+}
+
 static void add_worker(struct strbuf *out, const struct status_worker *w)
 {
     strbuf_addf(out, "{\"number\": %u", w->number);
@@ -154,16 +184,16 @@ static void add_worker(struct strbuf *out, const struct status_worker *w)
     else
         add_text(out, "rss_bytes", NULL);
     strbuf_addstr(out, ", \"request\": ");
-    if (w->is_calling) {
-        strbuf_addstr(out, "{\"method\": ");
-        json_add_string(out, w->method);
-        add_text(out, "target", w->target);
-        add_number(out, "ms", w->call_ms);
-        strbuf_addch(out, '}');
-    } else {
+    if (w->call_count > 0)
+        add_call(out, &w->calls[0]);
+    else
         strbuf_addstr(out, "null");
+    strbuf_addstr(out, ", \"others\": [");
+    for (size_t i = 1; i < w->call_count; i++) {
+        strbuf_addstr(out, i > 1 ? ", " : "");
+        add_call(out, &w->calls[i]);
     }
-    strbuf_addch(out, '}');
+    strbuf_addstr(out, "]}");
 }
 
 static void add_reload(struct strbuf *out, const struct status_reload *r)

@@ -12,8 +12,10 @@
  *                 "requests": 12, "connections": 3, "in_flight": 1,
  *                 "requests_per_s": 406.2, "p50_ms": 1.25, "p99_ms": 14.002,
  *                 "cpu_percent": 41.7, "rss_bytes": 5238784,
- *                 "request": {"method": "GET", "target": "/slow", "ms": 1200}}]}
+ *                 "request": {"method": "GET", "target": "/slow", "ms": 1200},
+ *                 "others": []}]}
  *
+ * A worker's request is the one that has run for longest, others what its other threads run.
  * build_id, last_reload, its error and a worker's request may be null; the generation of
  * last_reload is the one that served after it. Phases are the master's view, states the worker's
  * own. Rates are those of the last one to two seconds (samples.h), of the server or of one worker:
@@ -49,6 +51,13 @@ struct status_rates {
     double p50_ms, p99_ms; /* negative: no request was answered */
 };
 
+/* What runs, and for how long. */
+struct status_call {
+    char method[16];
+    char target[512]; /* without the query, which may hold secrets */
+    uint64_t ms;
+};
+
 /* One worker process. */
 struct status_worker {
     unsigned number;
@@ -61,11 +70,9 @@ struct status_worker {
     uint64_t in_flight;
     struct status_rates rates;
     double cpu_percent;
-    uint64_t rss_bytes; /* 0: it has gone */
-    bool is_calling;    /* then what, and for how long */
-    char method[16];
-    char target[512]; /* without the query, which may hold secrets */
-    uint64_t call_ms;
+    uint64_t rss_bytes;        /* 0: it has gone */
+    struct status_call *calls; /* owned; that run, the one that began first before the others */
+    size_t call_count;
 };
 
 /* How the last reload ended. */

@@ -37,6 +37,7 @@ static int check_field_name(const char *text, struct error *err);
 
 static const char *const worker_class_names[] = {
     [WORKER_CLASS_SYNC] = "sync",
+    [WORKER_CLASS_GTHREAD] = "gthread",
     NULL,
 };
 
@@ -435,6 +436,11 @@ int config_check(const struct config *c, struct error *err)
     if (!c->wsgi_app && c->action <= CONFIG_CHECK)
         return error_set(err, EXIT_USAGE, "no application given: gcorn app.so:handler");
     return 0;
+}
+
+unsigned config_threads(const struct config *c)
+{
+    return c->worker_class == WORKER_CLASS_GTHREAD || c->threads > 1 ? (unsigned)c->threads : 0;
 }
 
 void config_resolve_workers(struct config *c, int cores, const char *how)

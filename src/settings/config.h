@@ -23,6 +23,7 @@ struct strbuf;
 /* The values of the ENUM settings; loglevel's are enum log_level (base/log.h). */
 enum worker_class {
     WORKER_CLASS_SYNC,
+    WORKER_CLASS_GTHREAD,
 };
 
 enum header_map {
@@ -170,6 +171,10 @@ const struct config_list *config_list(const struct config *c, const struct setti
 
 /* What no single setting can know: is all there that c->action needs? 0, or -1 with err. */
 int config_check(const struct config *c, struct error *err);
+
+/* How many threads run the application in each worker; 0: the worker's own, the sync class. As
+ * gunicorn does, more than one are enough to ask for the gthread class. */
+unsigned config_threads(const struct config *c);
 
 /* Replaces auto workers by 2 x cores + 1; no change when a number was given. For the origin `how`
  * says how many and why, as cores_available() does: "2 cores (cgroup quota 2 CPUs)"; NULL: only the

@@ -22,7 +22,7 @@
 #include "base/error.h"
 #include "base/util.h"
 
-enum { HEADER_SIZE = 4096, SCOREBOARD_VERSION = 2 };
+enum { HEADER_SIZE = 4096, SCOREBOARD_VERSION = 3 };
 
 static const char magic[8] = "gcornsb";
 
@@ -153,8 +153,9 @@ void slot_reset(struct slot *s)
         atomic_store(&s->metric_count, 0);
     if (atomic_load(&s->crash.stage) != CRASH_NONE)
         memset(&s->crash, 0, sizeof(s->crash));
+    memset(s->calls, 0, slot_call_count(s) * sizeof(s->calls[0]));
+    s->call_count = 0;
     memset(s, 0, offsetof(struct slot, log));
-    s->client_fd = -1;
 }
 
 void slot_set_text(char *field, size_t field_size, const char *text, size_t len)
@@ -207,21 +208,59 @@ size_t slot_get_log(const struct slot *s, void *out, size_t size)
     return len;
 }
 
-size_t slot_get_request_id(const struct slot *s, char *out, size_t size)
+unsigned slot_call_count(const struct slot *s)
 {
-    size_t len = slot_get_text(s->given_id, sizeof(s->given_id), out, size);
+    uint32_t count = *(const volatile uint32_t *)&s->call_count;
+
+    return count == 0 ? 1 : count < SLOT_CALLS ? count : SLOT_CALLS;
+}
+
+const struct slot_call *slot_oldest_call(const struct slot *s)
+{
+    const struct slot_call *oldest = &s->calls[0];
+    uint64_t oldest_ms = 0;
+
+    for (unsigned i = 0; i < slot_call_count(s); i++) {
+        uint64_t started_ms = atomic_load(&s->calls[i].started_ms);
+
+        if (started_ms != 0 && (oldest_ms == 0 || started_ms < oldest_ms)) {
+            oldest = &s->calls[i];
+            oldest_ms = started_ms;
+        }
+    }
+    return oldest;
+}
+
+uint64_t slot_busy_since_ms(const struct slot *s)
+{
+    uint64_t latest_ms = 0;
+
+    for (unsigned i = 0; i < slot_call_count(s); i++) {
+        uint64_t started_ms = atomic_load(&s->calls[i].started_ms);
+
+        if (started_ms == 0)
+            return 0;
+        latest_ms = started_ms > latest_ms ? started_ms : latest_ms;
+    }
+    return latest_ms;
+}
+
+size_t slot_get_request_id(const struct slot_call *call, char *out, size_t size)
+{
+    size_t len = slot_get_text(call->given_id, sizeof(call->given_id), out, size);
 
     if (len > 0)
         return len;
     (void)snprintf(out, size, "%016llx",
-                   (unsigned long long)*(const volatile uint64_t *)&s->request_id);
+                   (unsigned long long)*(const volatile uint64_t *)&call->request_id);
     return strlen(out);
 }
 
-void slot_file_name(const struct slot *s, char name[SLOT_FILE_NAME_SIZE])
+void slot_file_name(const struct slot *s, const struct slot_call *call,
+                    char name[SLOT_FILE_NAME_SIZE])
 {
     static const char digits[] = "0123456789abcdef";
-    uint64_t id = *(const volatile uint64_t *)&s->request_id;
+    uint64_t id = *(const volatile uint64_t *)&call->request_id;
     uint32_t pid = (uint32_t) * (const volatile int32_t *)&s->pid;
     char *p = name + 10;
 

@@ -21,7 +21,8 @@ struct error;
 struct scoreboard;
 
 enum {
-    SLOT_SIZE = 12 * 4096,
+    SLOT_SIZE = 24 * 4096,
+    SLOT_CALLS = 64, /* threads of one worker, at most */
     SLOT_TIME_BUCKETS = 32,
     SLOT_STATUS_MIN = 100,
     SLOT_STATUS_MAX = 599,
@@ -36,7 +37,7 @@ enum slot_state {
     SLOT_EMPTY,    /* no worker */
     SLOT_BOOTING,  /* loads the application */
     SLOT_IDLE,     /* serves; no application code runs */
-    SLOT_CALLING,  /* in application code since call_started_ms */
+    SLOT_CALLING,  /* application code runs: see calls */
     SLOT_DRAINING, /* finishes what it has, accepts nothing new */
 };
 
@@ -97,6 +98,7 @@ struct slot_crash {
     int32_t code;           /* si_code; of exit() its status */
     int32_t sender;         /* pid that sent the signal, if one did */
     int32_t tid;            /* the thread's */
+    int32_t call;           /* which of the slot's calls it ran; -1: none of them */
     uint32_t client;        /* enum slot_crash_client */
     uint32_t client_status;
     uint32_t others_answered; /* connections that were told 503 */
@@ -110,18 +112,11 @@ struct slot_crash {
     unsigned char stack[1536]; /* from sp on: where nobody may look from outside */
 };
 
-struct slot {
-    int32_t pid;
-    uint32_t generation;
-    uint32_t number; /* of the worker, 0 to workers - 1: gcorn_slot() */
-    uint32_t state;  /* enum slot_state */
+/* What one thread of a worker runs, or ran last. Texts end with a NUL, cut to fit. */
+struct slot_call {
+    _Atomic uint64_t started_ms; /* 0: no call runs */
+    _Atomic uint64_t until_ms;   /* it may last so long, whatever its timeout; 0: no longer */
 
-    _Atomic uint64_t call_started_ms; /* 0: no call runs */
-    _Atomic uint64_t call_until_ms;   /* the call may last so long, whatever its timeout; 0: no
-                                         longer */
-    _Atomic uint64_t loop_ms;         /* last sign of life between calls */
-
-    /* The current request, or the last one. Texts end with a NUL, cut to fit. */
     uint64_t request_id; /* as made; in hex for people */
     char method[16];
     char target[512];
@@ -131,13 +126,26 @@ struct slot {
     uint32_t answers;                  /* the call is for an answer that is not over */
     int32_t client_fd; /* the worker's descriptor of the client that waits for its answer's first
                           byte, and for no earlier answer; -1: there is none */
+};
+
+struct slot {
+    int32_t pid;
+    uint32_t generation;
+    uint32_t number; /* of the worker, 0 to workers - 1: gcorn_slot() */
+    uint32_t state;  /* enum slot_state */
+
+    _Atomic uint64_t loop_ms; /* last sign of life between calls */
 
     _Atomic uint32_t log_len; /* stored last, with release order: a crash finds whole lines */
     uint64_t connections_open;
     uint64_t in_flight; /* requests that are complete and not wholly answered */
+    uint64_t waiting;   /* and of those, for the application to go on by itself */
     struct slot_counts counts;
 
     char log[SLOT_LOG_SIZE]; /* access-log lines that are not yet written */
+
+    uint32_t call_count; /* how many calls can run at once: 1, or the pool's threads */
+    struct slot_call calls[SLOT_CALLS];
 
     _Atomic uint32_t metric_count; /* stored last, when the metric is whole */
     struct slot_metric metrics[SLOT_METRICS];
@@ -175,8 +183,8 @@ int scoreboard_fd(const struct scoreboard *sb); /* close-on-exec; remains the sc
 /* All zero: SLOT_EMPTY. Only while no worker has it. */
 void slot_reset(struct slot *s);
 
-/* Worker: fills in a text field of its slot, as slot_set_text(s->method, sizeof(s->method), ...).
- * Cuts, and ends with a NUL. */
+/* Worker: fills in a text field of its slot, as slot_set_text(call->method, sizeof(call->method),
+ * ...). Cuts, and ends with a NUL. */
 void slot_set_text(char *field, size_t field_size, const char *text, size_t len);
 
 /* Master: a text field, whatever it holds, as a string of at most size - 1 bytes; its length. Bytes
@@ -190,13 +198,24 @@ const char *slot_state_name(enum slot_state state);
 /* Master: copies the pending log bytes, at most size of them; how many. */
 size_t slot_get_log(const struct slot *s, void *out, size_t size);
 
-/* Master: the id of the slot's request as text; its length. size at least SLOT_GIVEN_ID_SIZE. */
-size_t slot_get_request_id(const struct slot *s, char *out, size_t size);
+/* Master: how many of the calls there may be, whatever the worker says: 1 to SLOT_CALLS. */
+unsigned slot_call_count(const struct slot *s);
 
-/* What the file of the slot's request is called in crash_dir: "PID-REQUEST.http", by the id that
+/* Master: the call that has run for longest; the first one's place when none runs. */
+const struct slot_call *slot_oldest_call(const struct slot *s);
+
+/* Master: since when each of its threads has been in a call, the same one; 0: one of them is free.
+ */
+uint64_t slot_busy_since_ms(const struct slot *s);
+
+/* Master: the id of the call's request as text; its length. size at least SLOT_GIVEN_ID_SIZE. */
+size_t slot_get_request_id(const struct slot_call *call, char *out, size_t size);
+
+/* What the file of the call's request is called in crash_dir: "PID-REQUEST.http", by the id that
  * was made for it. Async-signal-safe. */
 enum { SLOT_FILE_NAME_SIZE = 40 };
-void slot_file_name(const struct slot *s, char name[SLOT_FILE_NAME_SIZE]);
+void slot_file_name(const struct slot *s, const struct slot_call *call,
+                    char name[SLOT_FILE_NAME_SIZE]);
 
 /* Master: a number, read once while its worker may be counting on. */
 static inline uint64_t slot_get_number(const uint64_t *field)

@@ -35,7 +35,9 @@ static bool has_room(const struct worker *w)
 void accept_update(struct worker *w)
 {
     bool can_take = has_room(w) || (!w->draining && timers_first(&w->timers, TIMER_KEEPALIVE));
-    bool wanted = can_take && !ev_is_active(&w->accept_pause);
+    bool has_siblings = w->config->workers > 1 && !w->draining; /* one of them may be free */
+    bool is_busy = w->pool && has_siblings && pool_is_busy(w->pool);
+    bool wanted = can_take && !is_busy && !ev_is_active(&w->accept_pause);
 
     if (wanted == w->accepting)
         return;

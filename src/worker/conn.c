@@ -11,6 +11,10 @@
  * does not take them cannot make the worker buffer more. Unparsed bytes are worked before the loop
  * waits. `env` is there from a request's first byte to its answer's last. An answer that waits for
  * its application (wake.h) holds no buffer, and its client is listened to: one that leaves ends it.
+ *
+ * With a pool of threads, what calls the application hands the connection over instead
+ * (hand_over), with nothing unsent, and says FLUSHED_SOME; conn_called goes on where that stopped.
+ * Meanwhile nothing is read: a client that leaves is noticed when the call is over.
  */
 #include "worker/conn.h"
 
@@ -40,6 +44,7 @@ enum {
     LINGER_MAX = 4 * 1024 * 1024, /* bytes that are read only to be thrown away */
 };
 
+/* SOME: there is more to come, and the connection waits for what it needs. FAILED: it is gone. */
 enum flushed { FLUSHED_ALL, FLUSHED_SOME, FLUSHED_FAILED };
 
 static struct worker *worker_of(const struct conn *c)
@@ -70,20 +75,24 @@ static void conn_set_state(struct conn *c, enum conn_state state)
         int events;
         enum timer_kind timer;
     } waits[] = {
-        [CONN_FREE] = {0, TIMER_NONE},           [CONN_IDLE] = {EV_READ, TIMER_KEEPALIVE},
-        [CONN_HEAD] = {EV_READ, TIMER_HEADER},   [CONN_BODY] = {EV_READ, TIMER_BODY},
-        [CONN_QUEUED] = {0, TIMER_NONE},         [CONN_WRITE] = {EV_WRITE, TIMER_WRITE},
-        [CONN_WAIT] = {EV_READ, TIMER_NONE},     [CONN_DEAF] = {0, TIMER_NONE},
-        [CONN_LINGER] = {EV_READ, TIMER_LINGER},
+        [CONN_FREE] = {0, TIMER_NONE},         [CONN_IDLE] = {EV_READ, TIMER_KEEPALIVE},
+        [CONN_HEAD] = {EV_READ, TIMER_HEADER}, [CONN_BODY] = {EV_READ, TIMER_BODY},
+        [CONN_QUEUED] = {0, TIMER_NONE},       [CONN_WRITE] = {EV_WRITE, TIMER_WRITE},
+        [CONN_WAIT] = {EV_READ, TIMER_NONE},   [CONN_DEAF] = {0, TIMER_NONE},
+        [CONN_CALLING] = {0, TIMER_NONE},      [CONN_LINGER] = {EV_READ, TIMER_LINGER},
     };
 
     if (state == CONN_HEAD && c->state == CONN_HEAD)
         return;
-    if (conn_is_waiting(c))
+    if (conn_is_waiting(c)) {
+        worker_of(c)->slot->waiting--;
         wake_stop(c);
+    }
     c->state = state;
-    if (conn_is_waiting(c))
+    if (conn_is_waiting(c)) {
+        worker_of(c)->slot->waiting++;
         wake_wait(c);
+    }
     watch(c, waits[state].events);
     if (waits[state].timer == TIMER_NONE)
         timer_clear(&c->timer);
@@ -103,6 +112,53 @@ static bool is_awaiting_request(const struct conn *c)
            (!c->env || !request_has_begun(&c->env->request));
 }
 
+static void return_out(struct conn *c);
+
+/* The pool's turn. The application may ask for the request, and so for its connection, until the
+ * call is over; what it makes is put into buffers that nobody else has. */
+static enum flushed hand_over(struct conn *c, enum call_kind kind)
+{
+    return_out(c);
+    conn_set_state(c, CONN_CALLING);
+    pool_hand_over(worker_of(c)->pool, c, kind);
+    return FLUSHED_SOME;
+}
+
+void conn_forget_request(struct conn *c)
+{
+    worker_keep_environ(worker_of(c), c->env);
+    wake_forget(&c->waiter);
+    c->env = NULL;
+}
+
+/* The request is over. SOME: but for the application, which has to hear of it. */
+static enum flushed end_request(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+
+    if (w->pool && worker_environ_has_code(w, c->env)) {
+        worker_count_environ(w, c->env);
+        return hand_over(c, CALL_END);
+    }
+    struct gcorn_environ *env = c->env;
+    c->env = NULL; /* what runs or breaks from here on is no reason to answer it again */
+    worker_give_environ(w, env);
+    wake_forget(&c->waiter);
+    return FLUSHED_ALL;
+}
+
+/* Its descriptor is closed, and its request over. */
+static void conn_free(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+
+    conn_set_state(c, CONN_FREE);
+    strbuf_release(&c->in);
+    strbuf_release(&c->out);
+    peer_close(&c->peer);
+    worker_give_conn(w, c);
+}
+
 void conn_drop(struct conn *c)
 {
     struct worker *w = worker_of(c);
@@ -116,13 +172,8 @@ void conn_drop(struct conn *c)
         worker_note_answer(w, c->env, w->now_ns - c->request_ns);
     }
     c->runs = false;
-    if (c->env)
-        worker_give_environ(w, c->env);
-    wake_forget(&c->waiter);
-    strbuf_release(&c->in);
-    strbuf_release(&c->out);
-    peer_close(&c->peer);
-    worker_give_conn(w, c);
+    if (!c->env || end_request(c) == FLUSHED_ALL)
+        conn_free(c);
 }
 
 /* Everything is sent, and nothing more is taken. A close with bytes unread would reset the
@@ -192,8 +243,8 @@ static void return_out(struct conn *c)
     c->out = (struct strbuf){0};
 }
 
-/* The answer's last byte is in `out`, or sent. */
-static void end_answer(struct conn *c)
+/* The answer's last byte is in `out`, or sent; with a pool, sent. */
+static enum flushed end_answer(struct conn *c)
 {
     struct worker *w = worker_of(c);
     struct gcorn_environ *env = c->env;
@@ -209,9 +260,14 @@ static void end_answer(struct conn *c)
         env->request.body.len == 0)
         c->peer_ended = true;
     worker_note_answer(w, env, w->now_ns - c->request_ns);
-    c->env = NULL; /* what runs or breaks from here on is no reason to answer it again */
-    worker_give_environ(w, env);
-    wake_forget(&c->waiter);
+    return end_request(c);
+}
+
+/* What a crash may look at. */
+static void note_piece(struct conn *c)
+{
+    c->answer_begun = c->env->response.phase != RESPONSE_OPEN;
+    c->close_delimited = c->env->response.framing == FRAMING_CLOSE;
 }
 
 /* Asks for the answer's next piece: application code, where the body is an iterator. */
@@ -225,10 +281,20 @@ static void next_piece(struct conn *c)
         worker_call_begin(w, c, env);
     c->whole_len = c->out.len;
     c->more = response_next(env, &c->out, &c->piece, &c->piece_len);
-    c->answer_begun = env->response.phase != RESPONSE_OPEN;
-    c->close_delimited = env->response.framing == FRAMING_CLOSE;
+    note_piece(c);
     if (calls)
         (void)worker_call_end(w);
+}
+
+/* The same, in a pool of threads where it is application code. */
+static enum flushed ask_next(struct conn *c)
+{
+    const struct gcorn_body *body = c->env->response.body;
+
+    if (worker_of(c)->pool && (!body || body->kind == BODY_ITER))
+        return hand_over(c, body ? CALL_NEXT : CALL_HANDLER);
+    next_piece(c);
+    return FLUSHED_ALL;
 }
 
 /* Not inlined, as its arrays would cost every flush a stack check. */
@@ -376,8 +442,7 @@ static enum flushed conn_flush(struct conn *c)
                 conn_abort(c);
                 return FLUSHED_FAILED;
             }
-            end_answer(c);
-            return FLUSHED_ALL;
+            return end_answer(c);
         }
         if (c->env->response.file.left > 0) {
             flushed = flush_file(c);
@@ -391,7 +456,9 @@ static enum flushed conn_flush(struct conn *c)
             return wait_woken(c);
         if (worker_pass_is_long(w))
             return wait_writable(c); /* a client as fast as the application: others have a turn */
-        next_piece(c);
+        flushed = ask_next(c);
+        if (flushed != FLUSHED_ALL)
+            return flushed;
     }
 }
 
@@ -400,7 +467,7 @@ struct conn *conn_of(const struct worker *w, const struct gcorn_environ *env)
     uintptr_t of_first = (uintptr_t)w->conns + offsetof(struct conn, peer.seen);
     size_t place = ((uintptr_t)env->peer - of_first) / sizeof(struct conn);
 
-    return place < w->table_used ? &w->conns[place] : NULL;
+    return place < w->max_conns ? &w->conns[place] : NULL;
 }
 
 /* The one epilogue of everything that is refused. */
@@ -417,7 +484,10 @@ static void conn_refuse(struct conn *c, int status, const char *reason)
     env->response.close = true;
     c->more = response_next(env, &c->out, &c->piece, &c->piece_len);
     assert(!c->more && c->piece_len == 0);
-    end_answer(c);
+    if (worker_of(c)->pool)
+        c->runs = c->answer_begun = true; /* ended when it is sent: that may take a call */
+    else
+        (void)end_answer(c);
 }
 
 static bool must_close(const struct conn *c)
@@ -436,28 +506,32 @@ bool conn_client_gone(const struct conn *c)
 {
     struct pollfd one = {.fd = c->fd, .events = POLLRDHUP};
 
-    return poll(&one, 1, 0) > 0;
+    return c->fd < 0 || poll(&one, 1, 0) > 0;
 }
 
 /* What has waited too long is not run: an overloaded server would otherwise work for those who have
  * given up, and be late for the others too. */
-static bool turns_away(struct conn *c, uint64_t queued_ms)
+int conn_turned_away(const struct conn *c, uint64_t queued_ms)
 {
-    struct worker *w = worker_of(c);
-    const struct config *cfg = w->config;
+    const struct config *cfg = worker_of(c)->config;
 
-    if (cfg->skip_gone_after_ms > 0 && queued_ms > cfg->skip_gone_after_ms && conn_client_gone(c)) {
-        w->slot->counts.gone++;
+    if (cfg->skip_gone_after_ms > 0 && queued_ms > cfg->skip_gone_after_ms && conn_client_gone(c))
+        return 499;
+    return cfg->queue_timeout_ms > 0 && queued_ms > cfg->queue_timeout_ms ? 503 : 0;
+}
+
+static void turn_away(struct conn *c, int status)
+{
+    struct slot_counts *counts = &worker_of(c)->slot->counts;
+
+    if (status == 499) {
+        counts->gone++;
         c->env->response.ended = "client gone";
         conn_refuse(c, 499, "the client had left before its request was run");
-        return true;
-    }
-    if (cfg->queue_timeout_ms > 0 && queued_ms > cfg->queue_timeout_ms) {
-        w->slot->counts.shed++;
+    } else {
+        counts->shed++;
         conn_refuse(c, 503, "the request has waited too long");
-        return true;
     }
-    return false;
 }
 
 /* The request is complete: the application's turn. */
@@ -467,16 +541,24 @@ static void conn_answer(struct conn *c)
     struct gcorn_environ *env = c->env;
     uint64_t queued_ns = w->now_ns - c->arrived_ns;
 
-    if (turns_away(c, queued_ns / 1000000))
+    int status = w->pool ? 0 : conn_turned_away(c, queued_ns / 1000000);
+    if (status != 0) {
+        turn_away(c, status);
         return;
+    }
     env->was_run = true;
-    worker_note_run(w, queued_ns);
+    w->slot->in_flight++;
     if (env->request.forwarded && env->request.forwarded->distrusted)
         peer_log_distrust(&c->peer, &w->peers, env->request.forwarded->distrusted);
     c->runs = true;
     c->answer_begun = c->close_delimited = false;
     c->whole_len = c->out.len;
     c->is_head = env->request.is_head;
+    if (w->pool) {
+        c->more = true; /* all of it: conn_flush asks for that */
+        return;
+    }
+    worker_note_run(w, queued_ns);
     worker_call_begin(w, c, env);
     if (w->app.on_pre_request)
         w->app.on_pre_request(env);
@@ -489,7 +571,7 @@ static void conn_answer(struct conn *c)
     env->response.takes_files = true;
     next_piece(c);
     if (!c->more && c->piece_len == 0 && !env->response.broken)
-        end_answer(c);
+        (void)end_answer(c);
 }
 
 /* ---- requests ---------------------------------------------------------------------------- */
@@ -723,8 +805,59 @@ static void conn_go_on(struct conn *c)
         conn_resume(c);
 }
 
+/* A thread of the pool has run the handler, or found that it is too late for that. */
+static void handler_called(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+    uint64_t waited_ms = (c->call.taken_ns - c->call.handed_ns) / 1000000;
+
+    if (c->call.turned_away != 0) {
+        c->env->was_run = c->runs = c->more = false;
+        w->slot->in_flight--;
+        turn_away(c, c->call.turned_away);
+        return;
+    }
+    worker_note_run(w, c->call.taken_ns - c->arrived_ns);
+    fair_note_wait(&w->fair, c->serial, waited_ms, w->now_ns / 1000000);
+    fair_note_call(&w->fair, c->serial, 0, w->now_ns / 1000000); /* it held nobody up */
+    c->env->response.close = must_close(c);
+    c->env->response.takes_files = true;
+}
+
+static void next_called(struct conn *c)
+{
+    note_piece(c);
+    if (c->call.woken)
+        c->env->response.waits = false;
+}
+
+static void end_called(struct conn *c)
+{
+    conn_forget_request(c);
+    if (c->fd < 0)
+        conn_free(c);
+    else
+        conn_resume(c);
+}
+
+void conn_called(struct conn *c)
+{
+    conn_set_state(c, CONN_QUEUED); /* it is ours again, and what lies in out is whole */
+    if (c->call.kind == CALL_END) {
+        end_called(c);
+        return;
+    }
+    if (c->call.kind == CALL_HANDLER)
+        handler_called(c);
+    else
+        next_called(c);
+    conn_go_on(c);
+}
+
 void conn_wake(struct conn *c)
 {
+    if (c->state == CONN_CALLING)
+        c->call.woken = true;
     if (!conn_is_waiting(c))
         return;
     wake_stop(c);

@@ -18,6 +18,7 @@
 #include "base/strbuf.h"
 #include "http/environ.h"
 #include "worker/peer.h"
+#include "worker/threads.h"
 #include "worker/timers.h"
 #include "worker/wake.h"
 
@@ -25,21 +26,22 @@ struct worker;
 struct listener;
 
 enum conn_state {
-    CONN_FREE,   /* in the table, unused */
-    CONN_IDLE,   /* between requests */
-    CONN_HEAD,   /* a request head is coming, or the connection's first is awaited */
-    CONN_BODY,   /* a request body is coming */
-    CONN_QUEUED, /* has unparsed bytes and waits for its turn in the loop */
-    CONN_WRITE,  /* the client does not take its answer fast enough */
-    CONN_WAIT,   /* the application has nothing to send yet */
-    CONN_DEAF,   /* the same, and nothing more is read from the client meanwhile */
-    CONN_LINGER, /* answered for the last time; waits for the client to close (RFC 9112 9.6) */
+    CONN_FREE,    /* in the table, unused */
+    CONN_IDLE,    /* between requests */
+    CONN_HEAD,    /* a request head is coming, or the connection's first is awaited */
+    CONN_BODY,    /* a request body is coming */
+    CONN_QUEUED,  /* has unparsed bytes and waits for its turn in the loop */
+    CONN_WRITE,   /* the client does not take its answer fast enough */
+    CONN_WAIT,    /* the application has nothing to send yet */
+    CONN_DEAF,    /* the same, and nothing more is read from the client meanwhile */
+    CONN_CALLING, /* its request is in the hands of the pool (threads.h), or waits for them */
+    CONN_LINGER,  /* answered for the last time; waits for the client to close (RFC 9112 9.6) */
 };
 
 struct conn {
     struct timer timer; /* first: a timer is its connection */
     struct ev_io io;
-    struct conn *next; /* in the free list, or in the queue */
+    struct conn *next; /* in the free list, in the queue, or in one of the pool's */
     uint64_t serial;   /* the how-many-eth of the worker: never reused, unlike its place */
     int fd;
     enum conn_state state;
@@ -66,6 +68,7 @@ struct conn {
     const char *piece;         /* part of env's answer, to be sent behind out from where it lies */
     size_t piece_len;
 
+    struct call call;
     struct waiter waiter;
     struct peer peer;
 };
@@ -78,6 +81,16 @@ void conn_timed_out(struct conn *c);
 
 /* Asks the application again whose answer waits; nothing if none does. */
 void conn_wake(struct conn *c);
+
+/* The pool hands it back: the call is over. */
+void conn_called(struct conn *c);
+
+/* The status with which its request, having waited so long, is refused instead of being run; 0: it
+ * is run. Any thread. */
+int conn_turned_away(const struct conn *c, uint64_t queued_ms);
+
+/* Its request has ended, and its environ been reset. */
+void conn_forget_request(struct conn *c);
 
 /* Does the application owe a piece of its answer? */
 static inline bool conn_is_waiting(const struct conn *c)

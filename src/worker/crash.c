@@ -30,7 +30,8 @@ enum {
     ROUND_NS = 500 * 1000, /* between two looks at all connections */
     STACKS_MS = 3000,      /* for the master to take the stacks */
     DEADLINE_S = 6,        /* for all of it */
-    PARK_MS = 20,          /* for the loop's thread, when another one crashed */
+    PARK_MS = 20,          /* for the worker's other threads to come to a stand */
+    NO_CALL = -1,
 };
 
 static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGSYS, SIGTRAP, SIGABRT};
@@ -46,6 +47,7 @@ enum last_step {
 struct last_words {
     enum last_step step;
     bool is_turned_away; /* its request is told 503 */
+    int status;          /* of the answer that they are */
     bool ends;           /* the connection, behind them */
     bool resets;         /* the connection, instead of ending it in an orderly way */
     const char *text[2]; /* behind what was unsent */
@@ -66,8 +68,8 @@ static struct {
     bool said_stolen, said_blocked;
     siginfo_t held; /* of worker->held_signal */
     _Atomic bool expects_exit;
-    _Atomic pid_t dying; /* the thread that sees to it; 0: none */
-    _Atomic bool is_parked;
+    _Atomic pid_t dying;     /* the thread that sees to it; 0: none */
+    _Atomic unsigned parked; /* threads that stand still for it */
 } self;
 
 /* ---- the clients ------------------------------------------------------------------------- */
@@ -99,6 +101,7 @@ static void add_canned(struct conn *c, unsigned which)
 {
     struct last_words *last = last_of(c);
 
+    last->status = canned[which].status;
     last->text[0] = canned[which].head;
     last->text[1] = c->is_head ? "" : canned[which].body;
     last->left[0] = strlen(last->text[0]);
@@ -165,7 +168,7 @@ static void begin_other(struct conn *c)
     } else if (c->runs && c->more) {
         cut(c);
         self.slot->crash.others_cut++;
-    } else if (!c->runs && (c->env || c->in.len > 0)) {
+    } else if (!c->runs && ((c->env && c->state != CONN_CALLING) || c->in.len > 0)) {
         turn_away(c);
     } else if (has_unsent(c)) {
         last_of(c)->step = LAST_FLUSH;
@@ -279,6 +282,63 @@ static size_t table_used(void)
     return used < self.max_conns ? used : self.max_conns;
 }
 
+static bool is_in_call(unsigned i)
+{
+    return atomic_load(&self.slot->calls[i].started_ms) != 0;
+}
+
+/* Has the application said all that its answer begins with, and the answer is not there yet? */
+static bool is_being_made(const struct conn *c)
+{
+    return !self.worker->pool && !c->answer_begun && !conn_is_waiting(c);
+}
+
+/* The connection whose request is in the application's hands in that place of the slot's calls, or
+ * was just now: what it did to the heap shows when its answer is put together. NULL when there is
+ * none. */
+static const struct conn *served_by(unsigned i)
+{
+    const struct worker *w = self.worker;
+    const struct conn *c = w->pool ? pool_serving(w->pool, i) : w->serving;
+    bool is_one = c >= self.conns && c < self.conns + table_used();
+
+    return is_one && c->runs && (is_in_call(i) || is_being_made(c)) ? c : NULL;
+}
+
+static unsigned call_count(void)
+{
+    return self.worker->pool ? pool_count(self.worker->pool) : 1;
+}
+
+/* Is it among the calls for which the master ends the worker? (plan_judge) */
+static bool is_too_long(const struct conn *c)
+{
+    uint64_t now = clock_ns() / 1000000, timeout = self.worker->config->timeout_ms;
+
+    for (unsigned i = 0; i < call_count(); i++) {
+        const struct slot_call *call = &self.slot->calls[i];
+        uint64_t started = atomic_load(&call->started_ms);
+
+        if (served_by(i) == c)
+            return timeout > 0 && now > started && now - started > timeout &&
+                   atomic_load(&call->until_ms) <= now;
+    }
+    return false;
+}
+
+static void count_answers(uint32_t status, uint32_t count)
+{
+    self.slot->counts.by_status[status - SLOT_STATUS_MIN] += count;
+    self.slot->counts.requests += count;
+}
+
+/* One more that takes too long. */
+static void time_out(struct conn *c)
+{
+    add_canned(c, CANNED_504);
+    count_answers(504, 1);
+}
+
 static void begin_all(const struct conn *crashed, bool is_timeout)
 {
     for (size_t i = 0; i < table_used(); i++) {
@@ -286,8 +346,15 @@ static void begin_all(const struct conn *crashed, bool is_timeout)
 
         if (c->state == CONN_FREE || c->fd < 0)
             continue;
+        if (c->state == CONN_CALLING) { /* what is there is half made; nothing else is unsent */
+            c->out = (struct strbuf){0};
+            c->out_sent = c->piece_len = 0;
+            c->more = c->runs;
+        }
         if (c == crashed)
             begin_crashed(c, is_timeout);
+        else if (is_timeout && c->runs && !c->answer_begun && is_too_long(c))
+            time_out(c);
         else
             begin_other(c);
     }
@@ -324,27 +391,6 @@ static void abandon_all(void)
         else if (last_of(c)->step == LAST_WATCH)
             (void)shutdown(c->fd, SHUT_WR);
     }
-}
-
-static bool is_in_call(void)
-{
-    return atomic_load(&self.slot->call_started_ms) != 0;
-}
-
-/* Has the application said all that its answer begins with, and the answer is not there yet? */
-static bool is_being_made(const struct conn *c)
-{
-    return !c->answer_begun && !conn_is_waiting(c);
-}
-
-/* The connection whose request is in the application's hands, or was just now: what it did to the
- * heap shows when its answer is put together. NULL when there is none. */
-static const struct conn *find_crashed(void)
-{
-    const struct conn *c = self.worker->serving;
-    bool is_one = c >= self.conns && c < self.conns + table_used();
-
-    return is_one && c->runs && (is_in_call() || is_being_made(c)) ? c : NULL;
 }
 
 static void answer_clients(const struct conn *crashed, bool is_timeout)
@@ -401,21 +447,50 @@ static pid_t thread_id(void)
     return (pid_t)syscall(SYS_gettid);
 }
 
+/* Which of the slot's calls is to blame; NO_CALL: none. Whatever its thread, it is the only one of
+ * a worker without a pool. With one it is the thread's own, or the one that has lasted too long. */
+static int find_call(bool is_timeout)
+{
+    const struct pool *p = self.worker->pool;
+    int found = p ? NO_CALL : 0;
+    uint64_t oldest_ms = UINT64_MAX;
+
+    for (unsigned i = 0; p && i < pool_count(p); i++) {
+        uint64_t started_ms = atomic_load(&self.slot->calls[i].started_ms);
+
+        if (!is_timeout && pool_thread_id(p, i) == thread_id())
+            return (int)i;
+        if (is_timeout && started_ms != 0 && started_ms < oldest_ms) {
+            oldest_ms = started_ms;
+            found = (int)i;
+        }
+    }
+    return found;
+}
+
 static void __attribute__((noreturn)) stand_still(void)
 {
     for (;;)
         (void)pause();
 }
 
-/* The loop's thread must not touch the connections meanwhile. */
-static void park_loop(void)
+static unsigned park(pid_t thread)
+{
+    if (thread == 0 || thread == thread_id()) /* 0: it has not begun yet */
+        return 0;
+    return syscall(SYS_tgkill, self.pid, thread, SIGABRT) == 0;
+}
+
+/* The loop's thread must not touch the connections meanwhile, nor the pool's their requests. */
+static void park_others(void)
 {
     const struct timespec moment = {.tv_nsec = 1000000};
+    const struct pool *p = self.worker->pool;
+    unsigned told = park(self.pid);
 
-    if (thread_id() == self.pid)
-        return;
-    (void)syscall(SYS_tgkill, self.pid, self.pid, SIGABRT);
-    for (int ms = 0; ms < PARK_MS && !atomic_load(&self.is_parked); ms++)
+    for (unsigned i = 0; p && i < pool_count(p); i++)
+        told += park(pool_thread_id(p, i));
+    for (int ms = 0; ms < PARK_MS && atomic_load(&self.parked) < told; ms++)
         (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
 }
 
@@ -456,19 +531,12 @@ static bool claim(void)
     if (!atomic_compare_exchange_strong(&self.dying, &other, thread_id())) {
         if (other == thread_id())
             return false;
-        if (thread_id() == self.pid)
-            atomic_store(&self.is_parked, true);
+        atomic_fetch_add(&self.parked, 1);
         stand_still();
     }
     set_deadline();
-    park_loop();
+    park_others();
     return true;
-}
-
-static void count_answers(uint32_t status, uint32_t count)
-{
-    self.slot->counts.by_status[status - SLOT_STATUS_MIN] += count;
-    self.slot->counts.requests += count;
 }
 
 static void count_last_answers(void)
@@ -488,7 +556,7 @@ static void save_request(const struct conn *crashed)
 
     if (self.worker->crash_dir_fd < 0 || !crashed || !crashed->env)
         return;
-    slot_file_name(self.slot, name);
+    slot_file_name(self.slot, &self.slot->calls[self.slot->crash.call], name);
     self.slot->crash.saved = replay_save(self.worker->crash_dir_fd, name, &crashed->env->request,
                                          self.worker->config->crash_redact) == 0;
 }
@@ -529,6 +597,15 @@ static void log_turned_away(const struct conn *c, const char *ended)
     accesslines_add(&self.worker->access_lines, env, c->env ? clock_ns() - c->request_ns : 0);
 }
 
+/* Its line is written, so the master need not do that. */
+static void forget_answers(const struct conn *c)
+{
+    for (unsigned i = 0; i < call_count(); i++) {
+        if (!self.worker->pool || served_by(i) == c)
+            self.slot->calls[i].answers = 0;
+    }
+}
+
 /* What it needs may be broken: the one that crashed comes first, and if even that fails its line is
  * left to the master. */
 static void log_all(const struct conn *crashed, bool is_timeout)
@@ -539,28 +616,33 @@ static void log_all(const struct conn *crashed, bool is_timeout)
     accesslines_take_back(&self.worker->access_lines); /* its answer is one of those below */
     if (crashed && crashed->env)
         log_answer(crashed, ended, status);
-    self.slot->answers = 0;
+    forget_answers(crashed);
     for (size_t i = 0; i < table_used(); i++) {
         const struct conn *c = &self.conns[i];
 
         if (c->state == CONN_FREE || c == crashed)
             continue;
-        if (c->runs && c->env)
-            log_answer(c, ended, 503);
-        else if (last_of(c)->is_turned_away)
+        if (c->runs && c->env) {
+            log_answer(c, ended, last_of(c)->status);
+            forget_answers(c);
+        } else if (last_of(c)->is_turned_away) {
             log_turned_away(c, ended);
+        }
     }
 }
 
 static void die(bool is_timeout)
 {
     struct slot_crash *crash = &self.slot->crash;
-    const struct conn *crashed = find_crashed();
+    int call = find_call(is_timeout);
+    const struct conn *crashed = call == NO_CALL ? NULL : served_by((unsigned)call);
 
+    crash->call = call;
     crash->tid = thread_id();
     crash->at_ms = clock_ns() / 1000000;
     crash->answered = self.slot->counts.requests;
-    if (is_in_call() && !self.slot->answers) /* it is counted: what runs comes behind its answer */
+    /* when it is counted, what runs comes behind its answer */
+    if (call != NO_CALL && is_in_call((unsigned)call) && !self.slot->calls[call].answers)
         crash->answered--;
     atomic_store_explicit(&crash->stage, CRASH_BEGUN, memory_order_release);
     /* a replacement can start now; when the pipe is full, our death will tell */
@@ -595,7 +677,7 @@ static bool hold(const siginfo_t *info)
 {
     struct worker *w = self.worker;
 
-    if (info->si_code > 0 || !w->is_sending || thread_id() != self.pid)
+    if (info->si_code > 0 || thread_id() != self.pid || !w->is_sending)
         return false;
     self.held = *info;
     w->held_signal = info->si_signo;
@@ -615,7 +697,7 @@ static void on_fatal(int signal_number, siginfo_t *info, void *context)
     if (getpid() == self.pid) {
         if (hold(info))
             return;
-        if (self.worker->held_signal == signal_number)
+        if (thread_id() == self.pid && self.worker->held_signal == signal_number)
             info = &self.held;
         bool is_timeout = is_from_master(info);
 
@@ -653,8 +735,8 @@ void crash_expect_exit(void)
     atomic_store(&self.expects_exit, true);
 }
 
-/* A stack of its own, with a page under it that nobody can write: the worker's may be what is full.
- * Other threads have none, and use their own. */
+/* A stack of its own, with a page under it that nobody can write: the thread's may be what is full.
+ * Threads of the application have none, and use their own. */
 static void set_alt_stack(void)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -666,6 +748,17 @@ static void set_alt_stack(void)
     (void)mprotect(map, page, PROT_NONE);
     const stack_t stack = {.ss_sp = map + page, .ss_size = ALT_STACK_SIZE};
     (void)sigaltstack(&stack, NULL);
+}
+
+void crash_init_thread(void)
+{
+    set_alt_stack();
+}
+
+void crash_spare_fatal(sigset_t *blocked)
+{
+    for (size_t i = 0; i < ARRAY_LEN(fatal_signals); i++)
+        (void)sigdelset(blocked, fatal_signals[i]);
 }
 
 void crash_init(struct worker *w)

@@ -78,20 +78,20 @@ bool worker_pass_is_long(const struct worker *w)
     return w->now_ns - w->pass_ns > PASS_LONG_MS * UINT64_C(1000000);
 }
 
-static void note_request(struct slot *s, const struct gcorn_environ *env)
+static void note_request(struct slot_call *call, const struct gcorn_environ *env)
 {
     const struct request *r = &env->request;
 
-    s->request_id = env->id;
-    s->target_len = (uint32_t)r->target.len;
-    slot_set_text(s->method, sizeof(s->method), r->method, r->method_len);
-    slot_set_text(s->target, sizeof(s->target), r->target.p, r->target.len);
+    call->request_id = env->id;
+    call->target_len = (uint32_t)r->target.len;
+    slot_set_text(call->method, sizeof(call->method), r->method, r->method_len);
+    slot_set_text(call->target, sizeof(call->target), r->target.p, r->target.len);
     const char *client = environ_remote_addr(env);
-    slot_set_text(s->peer, sizeof(s->peer), client, strlen(client));
+    slot_set_text(call->peer, sizeof(call->peer), client, strlen(client));
     const char *given = environ_given_id(env);
-    s->given_id[0] = '\0';
+    call->given_id[0] = '\0';
     if (given)
-        slot_set_text(s->given_id, sizeof(s->given_id), given, strlen(given));
+        slot_set_text(call->given_id, sizeof(call->given_id), given, strlen(given));
 }
 
 /* The master can answer in the worker's place, but never ahead of earlier answers. */
@@ -100,30 +100,42 @@ static int32_t answerable_fd(const struct conn *c)
     return c && !c->answer_begun && c->out.len == c->out_sent ? c->fd : -1;
 }
 
+/* Part of worker_call_begin rather than called by it. */
+static inline void __attribute__((always_inline))
+show_call(struct slot_call *call, const struct conn *c, const struct gcorn_environ *env,
+          uint64_t started_ms)
+{
+    call->answers = c != NULL;
+    call->client_fd = answerable_fd(c);
+    if (call->request_id != env->id)
+        note_request(call, env);
+    atomic_store_explicit(&call->started_ms, started_ms, memory_order_release);
+}
+
+void worker_show_call(struct slot_call *call, const struct conn *c, const struct gcorn_environ *env,
+                      uint64_t started_ms)
+{
+    show_call(call, c, env, started_ms);
+}
+
 void worker_call_begin(struct worker *w, struct conn *c, const struct gcorn_environ *env)
 {
-    struct slot *s = w->slot;
-
     w->serving = c;
-    s->answers = c != NULL;
-    s->client_fd = answerable_fd(c);
-
-    if (s->request_id != env->id)
-        note_request(s, env);
-    s->state = SLOT_CALLING;
-    atomic_store_explicit(&s->call_started_ms, w->now_ns / 1000000, memory_order_release);
+    w->slot->state = SLOT_CALLING;
+    show_call(&w->slot->calls[0], c, env, w->now_ns / 1000000);
 }
 
 uint64_t worker_call_end(struct worker *w)
 {
+    struct slot_call *call = &w->slot->calls[0];
     uint64_t now = now_ns(), took = now - w->now_ns;
 
     w->now_ns = now;
     w->calls_ns += took;
     atomic_store_explicit(&w->slot->loop_ms, now / 1000000, memory_order_relaxed);
-    atomic_store_explicit(&w->slot->call_started_ms, 0, memory_order_release);
-    if (atomic_load_explicit(&w->slot->call_until_ms, memory_order_relaxed) != 0)
-        atomic_store_explicit(&w->slot->call_until_ms, 0, memory_order_relaxed);
+    atomic_store_explicit(&call->started_ms, 0, memory_order_release);
+    if (atomic_load_explicit(&call->until_ms, memory_order_relaxed) != 0)
+        atomic_store_explicit(&call->until_ms, 0, memory_order_relaxed);
     w->slot->state = w->draining ? SLOT_DRAINING : SLOT_IDLE;
     return took;
 }
@@ -185,23 +197,45 @@ struct gcorn_environ *worker_take_environ(struct worker *w, const struct http_pe
     return env;
 }
 
+static bool is_answered(const struct gcorn_environ *env)
+{
+    return env->request.state == REQUEST_DONE && env->response.phase != RESPONSE_OPEN;
+}
+
+bool worker_environ_has_code(const struct worker *w, const struct gcorn_environ *env)
+{
+    return (w->app.on_post_request && is_answered(env)) || environ_has_code(env);
+}
+
+void worker_count_environ(struct worker *w, const struct gcorn_environ *env)
+{
+    if (is_answered(env) && ++w->run_count == w->recycle_at)
+        (void)channel_send_up(w->args->channel.up_write, UP_RECYCLE, "max_requests"); /* it fits */
+}
+
+void worker_end_environ(const struct worker *w, struct gcorn_environ *env)
+{
+    response_close(env);
+    if (w->app.on_post_request && is_answered(env))
+        w->app.on_post_request(env);
+    environ_reset(env);
+}
+
 void worker_give_environ(struct worker *w, struct gcorn_environ *env)
 {
-    bool answered = env->request.state == REQUEST_DONE && env->response.phase != RESPONSE_OPEN;
-    bool has_hook = answered && w->app.on_post_request;
-
-    if (answered && ++w->run_count == w->recycle_at)
-        (void)channel_send_up(w->args->channel.up_write, UP_RECYCLE, "max_requests"); /* it fits */
-    if (has_hook || environ_has_code(env)) {
+    worker_count_environ(w, env);
+    if (worker_environ_has_code(w, env)) {
         worker_call_begin(w, NULL, env);
-        response_close(env);
-        if (has_hook)
-            w->app.on_post_request(env);
-        environ_reset(env);
+        worker_end_environ(w, env);
         (void)worker_call_end(w);
     } else {
         environ_reset(env);
     }
+    worker_keep_environ(w, env);
+}
+
+void worker_keep_environ(struct worker *w, struct gcorn_environ *env)
+{
     if (w->spare_count < WORKER_SPARE_ENVIRONS) {
         w->spare[w->spare_count++] = env;
     } else {
@@ -274,7 +308,6 @@ static void on_queue_turn(struct ev_loop *loop, struct ev_idle *idle, int revent
 void worker_note_run(struct worker *w, uint64_t queued_ns)
 {
     slot_times_add(&w->slot->counts.queued, queued_ns / 1000);
-    w->slot->in_flight++;
 }
 
 void worker_note_answer(struct worker *w, struct gcorn_environ *env, uint64_t duration_ns)
@@ -343,6 +376,9 @@ static void drop_conns(struct worker *w)
 
 static void __attribute__((noreturn)) leave(struct worker *w, int status)
 {
+    if (w->pool)
+        pool_stop(w->pool);
+    w->pool = NULL;
     drop_conns(w);
     crash_expect_exit();
     accesslines_end(&w->access_lines);
@@ -541,6 +577,7 @@ static void init_http(struct worker *w)
                    .chunk_ext_max = cfg->limit_chunk_extensions,
                    .body_mem_max = BODY_MEM_MAX,
                    .body_dir = worker_upload_dir(cfg)},
+        .multithread = config_threads(cfg) > 0 && !w->args->builtin,
         .multiprocess = cfg->workers > 1,
         .id_field = cfg->request_id_response ? cfg->request_id_header : NULL,
     };
@@ -732,6 +769,7 @@ static struct worker *new_worker(const struct worker_args *args)
     w->args = args;
     w->config = args->config;
     w->slot = args->slot;
+    w->slot->call_count = 1;
     w->crash_dir_fd = -1;
     w->fair.commons = args->commons;
     w->fair.enabled = w->config->fair_close && w->config->workers > 1; /* a sibling to go to */
@@ -788,6 +826,8 @@ void worker_run(const struct worker_args *args)
     check_canary(w);
     crash_init(w);
     catch_term(); /* who sees that it is caught may send anything */
+    if (w->http.multithread)
+        w->pool = pool_new(w, config_threads(w->config));
     start_watchers(w);
     w->slot->state = SLOT_IDLE;
     (void)channel_send_up(args->channel.up_write, UP_READY, NULL); /* the pipe is empty */
@@ -833,7 +873,9 @@ struct ev_loop *gcorn_loop(void)
 
 unsigned gcorn_threads(void)
 {
-    return 1;
+    unsigned threads = the_worker ? config_threads(the_worker->config) : 0;
+
+    return threads > 0 ? threads : 1;
 }
 
 bool gcorn_client_gone(struct gcorn_environ *env)
@@ -846,9 +888,10 @@ bool gcorn_client_gone(struct gcorn_environ *env)
 /* Only of the call that runs: it is forgotten when that ends. */
 void gcorn_extend_deadline(struct gcorn_environ *env, unsigned ms)
 {
-    (void)env;
+    const struct conn *c = the_worker && the_worker->pool ? conn_of(the_worker, env) : NULL;
+
     if (the_worker)
-        atomic_store(&the_worker->slot->call_until_ms, now_ms() + ms);
+        atomic_store(&the_worker->slot->calls[c ? c->call.thread : 0].until_ms, now_ms() + ms);
 }
 
 bool gcorn_draining(void)

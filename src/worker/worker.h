@@ -27,6 +27,7 @@
 #include "worker/conn.h"
 #include "worker/fair.h"
 #include "worker/peer.h"
+#include "worker/threads.h"
 #include "worker/timers.h"
 #include "worker/wake.h"
 
@@ -98,6 +99,7 @@ struct worker {
     struct waker waker;
 
     struct conn *serving; /* while a call for a request runs: whose */
+    struct pool *pool;    /* calls run in its threads; NULL: on the loop's (the sync class) */
 
     char *in;          /* WORKER_IN_SIZE bytes that every read goes to */
     struct strbuf out; /* lent to the connection that is being served */
@@ -115,7 +117,7 @@ struct worker {
     struct ev_prepare pass_end;
     struct ev_check pass_begin;
     struct ev_async told_to_stop; /* by a signal */
-    bool draining;                /* takes nothing new */
+    _Atomic bool draining;        /* takes nothing new */
     bool answers_close;           /* every answer says Connection: close */
     struct ev_timer drain;
     uint64_t recycle_at; /* asks to be replaced after so many requests; 0: never, or it has */
@@ -148,6 +150,10 @@ struct worker *worker_this(void);
 void worker_call_begin(struct worker *w, struct conn *c, const struct gcorn_environ *env);
 uint64_t worker_call_end(struct worker *w);
 
+/* Shows in the slot what a thread runs from now on; for which connection's answer: c, or NULL. */
+void worker_show_call(struct slot_call *call, const struct conn *c, const struct gcorn_environ *env,
+                      uint64_t started_ms);
+
 /* For an answer that waits in a worker alone, or one that is not ready yet: turns the loop once, at
  * most for a moment. Then the application is asked again. */
 void worker_turn_alone(struct worker *w);
@@ -171,6 +177,13 @@ void worker_hear_orders(struct worker *w);
 struct gcorn_environ *worker_take_environ(struct worker *w, const struct http_peer *peer);
 void worker_give_environ(struct worker *w, struct gcorn_environ *env);
 
+/* What giving one back consists of, for a pool: does ending it run the application's code? Counts
+ * it for max_requests; runs that code, in any thread; takes it, ended. */
+bool worker_environ_has_code(const struct worker *w, const struct gcorn_environ *env);
+void worker_count_environ(struct worker *w, const struct gcorn_environ *env);
+void worker_end_environ(const struct worker *w, struct gcorn_environ *env);
+void worker_keep_environ(struct worker *w, struct gcorn_environ *env);
+
 /* A conn in CONN_FREE, NULL when there are max_conns; and back. */
 struct conn *worker_take_conn(struct worker *w);
 void worker_give_conn(struct worker *w, struct conn *c);
@@ -187,7 +200,7 @@ void worker_queue_conn(struct worker *w, struct conn *c);
 /* Has this pass of the loop spent so long in calls that others should have their turn? */
 bool worker_pass_is_long(const struct worker *w);
 
-/* A complete request is in the application's hands from now on. */
+/* A complete request has got into the application's hands, having waited so long. */
 void worker_note_run(struct worker *w, uint64_t queued_ns);
 
 /* An answer has ended, whole or not: counts it, and adds its line to the access log. */

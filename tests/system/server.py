@@ -23,9 +23,10 @@ BUILD = Path(os.environ.get("GCORN_BUILD") or REPO / "build").resolve()
 GCORN = str(BUILD / "gcorn")
 SANITIZED = bool(os.environ.get("SANITIZE")) or "sanitize" in BUILD.name
 SLOWER = 4 if SANITIZED else 1
+THREADS = os.environ.get("GCORN_THREADS_OF_TESTS")  # every server is a gthread one, with so many
 PATIENCE = 10 * SLOWER  # seconds; no passing test ever waits so long
 
-SANITIZER_REPORT = re.compile(r"ERROR: \w+Sanitizer|runtime error:|LeakSanitizer has encountered")
+SANITIZER_REPORT = re.compile(r"(?:ERROR|WARNING): \w+Sanitizer|runtime error:|LeakSanitizer has encountered")
 
 
 def wait_for(condition, what, timeout=None):
@@ -324,6 +325,8 @@ class Server:
             if "-w" not in args and "--workers" not in args:
                 words += ["--workers", "1"]
             words += ["--bind", bind, "--no-fair-close"]
+            if THREADS and "--threads" not in args:
+                words += ["-k", "gthread", "--threads", THREADS]
         words += [str(arg) for arg in args]
         if app:
             words.append(app if ":" in app or "." in app else example(app))

@@ -280,8 +280,8 @@ static void test_scoreboard_shared(void **state)
 
         s->pid = getpid();
         s->state = SLOT_CALLING;
-        atomic_store(&s->call_started_ms, 77);
-        slot_set_text(s->target, sizeof(s->target), "/a", 2);
+        atomic_store(&s->calls[0].started_ms, 77);
+        slot_set_text(s->calls[0].target, sizeof(s->calls[0].target), "/a", 2);
         _exit(0);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -289,12 +289,12 @@ static void test_scoreboard_shared(void **state)
     assert_int_equal(s->pid, pid);
     assert_int_equal(slot_get_state(s), SLOT_CALLING);
     assert_string_equal(slot_state_name(slot_get_state(s)), "calling");
-    assert_int_equal(atomic_load(&s->call_started_ms), 77);
-    assert_string_equal(s->target, "/a");
+    assert_int_equal(atomic_load(&s->calls[0].started_ms), 77);
+    assert_string_equal(s->calls[0].target, "/a");
     assert_int_equal(scoreboard_slot(sb, 1)->pid, 0);
     slot_reset(s);
     assert_int_equal(slot_get_state(s), SLOT_EMPTY);
-    assert_int_equal(s->target[0], 0);
+    assert_int_equal(s->calls[0].target[0], 0);
     scoreboard_free(sb);
     scoreboard_free(NULL);
 }
@@ -342,11 +342,14 @@ static void test_slot_texts_are_bounded(void **state)
 
     (void)state;
     memset(s, 'x', sizeof(*s)); /* no NUL anywhere, every number far too large */
-    assert_int_equal(slot_get_text(s->method, sizeof(s->method), out, sizeof(out)), 16);
+    assert_int_equal(
+        slot_get_text(s->calls[0].method, sizeof(s->calls[0].method), out, sizeof(out)), 16);
     assert_int_equal(strlen(out), 16);
-    assert_int_equal(slot_get_text(s->target, sizeof(s->target), tiny, sizeof(tiny)), 3);
+    assert_int_equal(
+        slot_get_text(s->calls[0].target, sizeof(s->calls[0].target), tiny, sizeof(tiny)), 3);
     assert_string_equal(tiny, "xxx");
-    assert_int_equal(slot_get_text(s->target, sizeof(s->target), one, sizeof(one)), 0);
+    assert_int_equal(
+        slot_get_text(s->calls[0].target, sizeof(s->calls[0].target), one, sizeof(one)), 0);
     assert_int_equal(slot_get_state(s), SLOT_EMPTY);
     char *log = xmalloc(SLOT_SIZE);
     assert_int_equal(slot_get_log(s, log, SLOT_SIZE), SLOT_LOG_SIZE);
@@ -355,10 +358,10 @@ static void test_slot_texts_are_bounded(void **state)
     assert_int_equal(slot_get_log(s, log, SLOT_SIZE), 3);
     free(log);
     memset(out, 'y', sizeof(out));
-    slot_set_text(s->method, sizeof(s->method), out, sizeof(out));
-    assert_int_equal(strlen(s->method), 15);
-    slot_set_text(s->method, sizeof(s->method), "GET", 3);
-    assert_string_equal(s->method, "GET");
+    slot_set_text(s->calls[0].method, sizeof(s->calls[0].method), out, sizeof(out));
+    assert_int_equal(strlen(s->calls[0].method), 15);
+    slot_set_text(s->calls[0].method, sizeof(s->calls[0].method), "GET", 3);
+    assert_string_equal(s->calls[0].method, "GET");
     free(s);
 }
 

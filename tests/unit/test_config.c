@@ -282,13 +282,13 @@ static void test_setter_words(void **state)
     expect_refused("daemon", NULL, "needs a value");
     expect_refused("loglevel", "loud",
                    "must be debug, info, warning, error or critical, not \"loud\"");
-    expect_refused("worker_class", "gevent", "must be sync, not \"gevent\"");
+    expect_refused("worker_class", "gevent", "must be sync or gthread, not \"gevent\"");
     expect_refused("errorlog", "", "must not be empty");
     expect_refused("errorlog", NULL, "needs a value");
     expect_refused("pidfile", "\xff", "is not valid UTF-8");
-    expect_refused("worker_class", "a\nb\xff", "must be sync, not \"a?b?\"");
+    expect_refused("worker_class", "a\nb\xff", "must be sync or gthread, not \"a?b?\"");
     expect_refused("worker_class", "123456789012345678901234567890123456789012345678901234567890+",
-                   "must be sync, not "
+                   "must be sync or gthread, not "
                    "\"123456789012345678901234567890123456789012345678901234567890...\"");
 }
 

@@ -661,6 +661,8 @@ static void test_status_text(void **state)
                     two = {.name = (char[]){"unix:a\"b"}};
     struct listener *listeners[] = {&one, &two};
     struct status_reload reload = {.at = 86400, .generation = 1, .why = "no \xff"};
+    struct status_call calls[] = {{.method = "GET", .target = "/a\n", .ms = 12},
+                                  {.method = "POST", .target = "/b", .ms = 7}};
     struct status_worker workers[] = {
         {.number = 0,
          .pid = 8,
@@ -679,10 +681,8 @@ static void test_status_text(void **state)
          .rates = {.requests_per_s = 1.25, .p50_ms = 0.0004, .p99_ms = 1234.5678},
          .cpu_percent = 99.96,
          .rss_bytes = 4096,
-         .is_calling = true,
-         .method = "GET",
-         .target = "/a\n",
-         .call_ms = 12},
+         .calls = calls,
+         .call_count = 2},
     };
     struct status s = {.state = "serving",
                        .pid = 7,
@@ -710,13 +710,14 @@ static void test_status_text(void **state)
         "\"at\": \"1970-01-02T00:00:00Z\"}, \"workers\": [{\"number\": 0, \"pid\": 8, "
         "\"generation\": 2, \"phase\": \"ready\", \"state\": \"idle\", \"requests\": 0, "
         "\"connections\": 0, \"in_flight\": 0, \"requests_per_s\": 0.0, \"p50_ms\": null, "
-        "\"p99_ms\": null, \"cpu_percent\": 0.0, \"rss_bytes\": null, \"request\": null}, "
+        "\"p99_ms\": null, \"cpu_percent\": 0.0, \"rss_bytes\": null, \"request\": null, "
+        "\"others\": []}, "
         "{\"number\": 1, \"pid\": 9, \"generation\": 2, "
         "\"phase\": \"ready\", \"state\": \"calling\", \"requests\": 9007199254740991, "
         "\"connections\": 3, \"in_flight\": 2, \"requests_per_s\": 1.2, \"p50_ms\": 0.000, "
         "\"p99_ms\": 1234.568, \"cpu_percent\": 100.0, \"rss_bytes\": 4096, \"request\": "
         "{\"method\": \"GET\", \"target\": \"/a\\u000a\", "
-        "\"ms\": 12}}]}");
+        "\"ms\": 12}, \"others\": [{\"method\": \"POST\", \"target\": \"/b\", \"ms\": 7}]}]}");
     free(text);
 }
 
@@ -742,18 +743,27 @@ static void test_status_of_broken_slots(void **state)
     memset(scoreboard_slot(scoreboard, 0), 0xff, sizeof(struct slot));
     struct slot *slot = scoreboard_slot(scoreboard, 2);
     slot->state = SLOT_CALLING;
-    atomic_store(&slot->call_started_ms, 1000);
-    slot_set_text(slot->method, sizeof(slot->method), "GET", 3);
-    slot_set_text(slot->target, sizeof(slot->target), "/a?secret=1", 11);
+    slot->call_count = 3;
+    struct slot_call *first = &slot->calls[0], *third = &slot->calls[2];
+    atomic_store(&first->started_ms, 1000);
+    slot_set_text(first->method, sizeof(first->method), "GET", 3);
+    slot_set_text(first->target, sizeof(first->target), "/a?secret=1", 11);
+    atomic_store(&third->started_ms, 900);
+    slot_set_text(third->target, sizeof(third->target), "/longer", 7);
     status_set_workers(&s, &plan, scoreboard, &samples, 1500);
     assert_int_equal(s.worker_count, 2);
     assert_int_equal(s.workers[0].pid, 11); /* in the order of numbers */
     assert_string_equal(s.workers[0].phase, "retiring");
-    assert_string_equal(s.workers[0].target, "/a");
-    assert_int_equal(s.workers[0].call_ms, 500);
+    assert_int_equal(s.workers[0].call_count, 2);
+    assert_string_equal(s.workers[0].calls[0].target, "/longer");
+    assert_int_equal(s.workers[0].calls[0].ms, 600);
+    assert_string_equal(s.workers[0].calls[1].target, "/a");
+    assert_int_equal(s.workers[0].calls[1].ms, 500);
     assert_string_equal(s.workers[1].state, "empty");
-    assert_int_equal(s.workers[1].call_ms, 0);
-    assert_int_equal(strlen(s.workers[1].target), sizeof(s.workers[1].target) - 1);
+    assert_int_equal(s.workers[1].call_count, SLOT_CALLS);
+    assert_int_equal(s.workers[1].calls[0].ms, 0);
+    assert_int_equal(strlen(s.workers[1].calls[0].target),
+                     sizeof(s.workers[1].calls[0].target) - 1);
     char *text = status_text(&s);
     assert_non_null(strstr(text, "\"target\": \"\\ufffd\\ufffd"));
     assert_null(strstr(text, "secret"));

@@ -275,9 +275,9 @@ static void test_ready(void **state)
     atomic_store(&one->loop_ms, NOW - FRESH);
     assert_string_equal(why_not(1), "");
     assert_string_equal(why_not(2), "1 of 2 workers can serve, and 2 should\n");
-    atomic_store(&two->call_started_ms, NOW - FRESH); /* whatever its loop said */
+    atomic_store(&two->calls[0].started_ms, NOW - FRESH); /* whatever its loop said */
     assert_string_equal(why_not(2), "");
-    atomic_store(&two->call_started_ms, NOW - FRESH - 1);
+    atomic_store(&two->calls[0].started_ms, NOW - FRESH - 1);
     assert_string_equal(why_not(2), "1 of 2 workers can serve, and 2 should\n");
     atomic_store(&one->loop_ms, NOW - FRESH - 1);
     assert_string_equal(why_not(1), "0 of 2 workers can serve, and 1 should\n");
