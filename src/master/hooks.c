@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "system/notify.h"
 
 static struct hook *find(struct hooks *h, pid_t pid)
 {
@@ -26,7 +27,8 @@ static struct hook *find(struct hooks *h, pid_t pid)
     return NULL;
 }
 
-/* The master's variables, and the facts in front of them: the shell takes the first of a name. */
+/* The master's variables, but those that are for it alone, and the facts in front of them: the
+ * shell takes the first of a name. */
 static char **environment(const char *const *facts, char *event, char *master)
 {
     size_t own = 0, count = 0;
@@ -40,7 +42,11 @@ static char **environment(const char *const *facts, char *event, char *master)
         assert(i < HOOK_FACTS_MAX);
         all[count++] = (char *)(uintptr_t)facts[i];
     }
-    memcpy(all + count, environ, (own + 1) * sizeof(*all));
+    for (size_t i = 0; i < own; i++) {
+        if (!notify_owns_variable(environ[i]))
+            all[count++] = environ[i];
+    }
+    all[count] = NULL;
     return all;
 }
 

@@ -142,6 +142,23 @@ bool config_is_near(const char *name, const char *candidate, size_t *best)
     return true;
 }
 
+const char *config_why_absent(const char *name)
+{
+    static const struct {
+        const char *key;
+        const char *why;
+    } absent[] = {
+        {"worker_tmp_dir", "heartbeats go through a pipe, so there is no file to find a place for"},
+        {"reuse_port", "all workers take from one socket, which loses no connection at a reload"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(absent); i++) {
+        if (text_distance(name, absent[i].key) == 0)
+            return absent[i].why;
+    }
+    return NULL;
+}
+
 const struct setting *config_nearest(const char *name, size_t *best)
 {
     const struct setting *nearest = NULL;

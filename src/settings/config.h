@@ -147,6 +147,10 @@ bool config_is_near(const char *name, const char *candidate, size_t *best);
 /* The setting whose key or flag is so near to this misspelt name, or NULL. */
 const struct setting *config_nearest(const char *name, size_t *best);
 
+/* Why gcorn does without a setting of gunicorn's, for people, or NULL. Case, '_' and '-' make no
+ * difference. */
+const char *config_why_absent(const char *name);
+
 /* All defaults. */
 void config_init(struct config *c);
 void config_release(struct config *c);

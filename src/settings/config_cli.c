@@ -158,10 +158,14 @@ static int refuse_unknown(const char *word, struct error *err)
 
     strbuf_add(&name, word, is_long ? strcspn(word, "=") : 2);
     text_add_plain(&shown, name.data, OPTION_SHOWN);
+    const char *why_absent = is_long ? config_why_absent(name.data + 2) : NULL;
     const char *nearest = is_long ? nearest_flag(name.data + 2) : NULL;
-    (void)error_set(err, EXIT_USAGE, "%s: no such option%s%s%s", shown.data,
-                    nearest ? ", did you mean \"--" : "", nearest ? nearest : "",
-                    nearest ? "\"?" : "");
+    if (why_absent)
+        (void)error_set(err, EXIT_USAGE, "%s is not needed: %s", shown.data, why_absent);
+    else
+        (void)error_set(err, EXIT_USAGE, "%s: no such option%s%s%s", shown.data,
+                        nearest ? ", did you mean \"--" : "", nearest ? nearest : "",
+                        nearest ? "\"?" : "");
     strbuf_release(&name);
     strbuf_release(&shown);
     return -1;

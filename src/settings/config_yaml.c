@@ -90,7 +90,11 @@ static int refuse_unknown(struct reader *r, const char *key)
 {
     size_t best = SIZE_MAX;
     const struct setting *nearest = config_nearest(key, &best);
+    const char *why_absent = config_why_absent(key);
     struct strbuf shown = {0};
+
+    if (why_absent)
+        return refuse(r, "%s is not needed: %s", key, why_absent);
 
     text_add_plain(&shown, key, KEY_SHOWN);
     (void)refuse(r, "unknown setting \"%s\"%s%s%s", shown.data ? shown.data : "",

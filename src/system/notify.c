@@ -69,11 +69,22 @@ int notify_send(const struct notify *n, const char *message)
     return sent < 0 ? -1 : 0; /* a datagram goes whole */
 }
 
+static const char *const names[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
+                                    "LISTEN_PID",    "LISTEN_FDS",    "LISTEN_FDNAMES"};
+
 void notify_clear_environment(void)
 {
-    static const char *const names[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
-                                        "LISTEN_PID",    "LISTEN_FDS",    "LISTEN_FDNAMES"};
-
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         (void)unsetenv(names[i]); /* cannot fail: the names are valid */
+}
+
+bool notify_owns_variable(const char *assignment)
+{
+    size_t len = strcspn(assignment, "=");
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (strlen(names[i]) == len && memcmp(names[i], assignment, len) == 0)
+            return true;
+    }
+    return false;
 }

@@ -39,4 +39,7 @@ int notify_send(const struct notify *n, const char *message);
  * application starts must not take itself for the service. */
 void notify_clear_environment(void);
 
+/* Is this one of those variables, as "NAME=value"? */
+bool notify_owns_variable(const char *assignment);
+
 #endif

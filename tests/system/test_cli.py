@@ -263,3 +263,14 @@ def test_forms_of_the_application(gcorn, tmp_path, text):
     server = gcorn(text)
     assert server.get().body == b"Hello, World!"
     assert server.stop(signal.SIGINT) == 0
+
+
+def test_settings_of_gunicorn_that_are_not_needed(tmp_path):
+    done = run("--worker-tmp-dir", "/dev/shm", example("hello"), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == ("gcorn: --worker-tmp-dir is not needed: heartbeats go through a pipe, so "
+                           "there is no file to find a place for\n")
+    (tmp_path / "gunicorn-c.yaml").write_text("workers: 2\nworker_tmp_dir: /dev/shm\n")
+    done = run(example("hello"), cwd=tmp_path)
+    assert done.returncode == 2
+    assert re.match(r"gcorn: \S*gunicorn-c\.yaml:2\S*: worker_tmp_dir is not needed: ", done.stderr)

@@ -109,3 +109,11 @@ def test_too_many_at_once_are_left_out(gcorn):
     assert server.wait_exit() == 0
     for p in server.left_over():
         os.kill(p.pid, signal.SIGKILL)
+
+
+def test_what_systemd_told_the_master_is_not_told_on(gcorn, tmp_path):
+    server = gcorn("hello", "--when-ready", "env > variables", env={"NOTIFY_SOCKET": "@nobody"})
+    wait_for(lambda: (tmp_path / "variables").exists() and
+             "GCORN_EVENT" in (tmp_path / "variables").read_text(), "the command")
+    assert "NOTIFY_SOCKET" not in (tmp_path / "variables").read_text()
+    assert server.get("/").status == 200
