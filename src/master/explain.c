@@ -47,7 +47,8 @@ struct explanation {
     pid_t pid;
     enum log_level level;
     void (*then)(struct master *m, struct worker_proc *w);
-    struct explanation *next; /* in the queue for a helper */
+    bool is_started;
+    struct explanation *next; /* of all, the oldest first */
 };
 
 static void log_lines(const struct explanation *e, const char *text)
@@ -74,33 +75,51 @@ static void give_up(const struct explanation *e, int error)
 
 static void on_text(void *data, const char *text, size_t len, int status);
 
-/* Those that waited because too many helpers ran. */
-static void start_queued(struct master *m)
+static void forget(struct explanation *e)
 {
-    struct explanation *e;
+    struct explanation **link = &e->master->explanations;
 
-    while ((e = m->explain_queue)) {
-        struct worker_proc *w = proc_find(m, e->pid);
+    while (*link != e)
+        link = &(*link)->next;
+    *link = e->next;
+    free(e);
+}
 
-        if (w && explain_start(m, w, TIME_S, on_text, e) == 0) {
-            m->explain_queue = e->next;
-            continue;
-        }
-        if (w && errno == EBUSY)
-            return;
-        m->explain_queue = e->next;
-        if (w) {
-            give_up(e, errno);
-            if (e->then)
-                e->then(m, w);
-        }
-        free(e);
+/* Starts it. False: too many helpers run. When none can be started for another reason it is over.
+ */
+static bool try_start(struct explanation *e)
+{
+    struct master *m = e->master;
+    struct worker_proc *w = proc_find(m, e->pid);
+
+    if (w && explain_start(m, w, TIME_S, on_text, e) == 0) {
+        e->is_started = true;
+        return true;
     }
+    if (w && errno == EBUSY)
+        return false;
+    if (w) {
+        give_up(e, errno);
+        if (e->then)
+            e->then(m, w);
+    }
+    forget(e);
+    return true;
+}
+
+/* The next that waits because too many helpers ran. */
+static struct explanation *first_waiting(const struct master *m)
+{
+    struct explanation *e = m->explanations;
+
+    while (e && e->is_started)
+        e = e->next;
+    return e;
 }
 
 static void on_text(void *data, const char *text, size_t len, int status)
 {
-    struct explanation *e = data;
+    struct explanation *e = data, *waiting;
     struct master *m = e->master;
     struct worker_proc *w = proc_find(m, e->pid);
 
@@ -110,35 +129,25 @@ static void on_text(void *data, const char *text, size_t len, int status)
         log_request(e->level, NULL, "Worker (pid:%d) | (the rest is missing)", (int)e->pid);
     if (w && e->then)
         e->then(m, w);
-    free(e);
-    start_queued(m);
+    forget(e);
+    while ((waiting = first_waiting(m)) && try_start(waiting))
+        continue;
 }
 
-int explain_begin(struct master *m, struct worker_proc *w, enum log_level level,
-                  void (*then)(struct master *m, struct worker_proc *w))
+void explain_begin(struct master *m, struct worker_proc *w, enum log_level level,
+                   void (*then)(struct master *m, struct worker_proc *w))
 {
-    struct explanation *e = xcalloc(1, sizeof(*e)), **end = &m->explain_queue;
+    struct explanation *e = xcalloc(1, sizeof(*e)), **end = &m->explanations;
 
     *e = (struct explanation){.master = m, .pid = w->pid, .level = level, .then = then};
-    if (explain_start(m, w, TIME_S, on_text, e) == 0)
-        return 0;
-    if (errno != EBUSY) {
-        give_up(e, errno);
-        free(e);
-        return -1;
-    }
     while (*end)
         end = &(*end)->next;
     *end = e;
-    return 0;
+    (void)try_start(e); /* else it waits */
 }
 
 void explain_release(struct master *m)
 {
-    while (m->explain_queue) {
-        struct explanation *e = m->explain_queue;
-
-        m->explain_queue = e->next;
-        free(e);
-    }
+    while (m->explanations)
+        forget(m->explanations);
 }

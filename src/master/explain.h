@@ -17,12 +17,12 @@ int explain_start(struct master *m, const struct worker_proc *w, unsigned time_s
                   void *data);
 
 /* Takes them and logs them at this level; then calls `then` (NULL: nothing), if the worker still
- * lives, never from inside explain_begin. Waits for its turn while too many helpers run; when none
- * can be started the log says so. 0, or -1: `then` will not be called. */
-int explain_begin(struct master *m, struct worker_proc *w, enum log_level level,
-                  void (*then)(struct master *m, struct worker_proc *w));
+ * lives. Waits for its turn while too many helpers run; when none can be started the log says so,
+ * and `then` is called at once. */
+void explain_begin(struct master *m, struct worker_proc *w, enum log_level level,
+                   void (*then)(struct master *m, struct worker_proc *w));
 
-/* Forgets those that wait. */
+/* Forgets all that are under way; their helpers must be gone. */
 void explain_release(struct master *m);
 
 #endif

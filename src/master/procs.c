@@ -217,8 +217,7 @@ static void condemn(struct master *m, struct worker_proc *w, const struct slot_c
         w->deadline_ms = now + (grace > EXPLAIN_MS ? grace : EXPLAIN_MS);
         proc_order(w, DOWN_RETIRE, 0);
     }
-    if (explain_begin(m, w, LOG_LEVEL_CRITICAL, explained) < 0)
-        explained(m, w);
+    explain_begin(m, w, LOG_LEVEL_CRITICAL, explained);
 }
 
 /* It did not even take SIGABRT. */
@@ -261,7 +260,7 @@ static void tell_slow(struct master *m, struct worker_proc *w, uint64_t now)
     if (told_ms == w->slow_ms)
         return;
     w->slow_ms = told_ms;
-    (void)explain_begin(m, w, LOG_LEVEL_WARNING, NULL);
+    explain_begin(m, w, LOG_LEVEL_WARNING, NULL);
 }
 
 /* The call that is in the way, the oldest of them, and what is wrong with it. */
@@ -475,8 +474,7 @@ static void worker_crashed(struct master *m, struct worker_proc *w)
         return;
     }
     report_crash_once(m, w);
-    if (explain_begin(m, w, LOG_LEVEL_CRITICAL, let_go) < 0)
-        let_go(m, w);
+    explain_begin(m, w, LOG_LEVEL_CRITICAL, let_go);
 }
 
 static enum worker_end asked_to_leave(const char *why)

@@ -64,7 +64,7 @@ struct master {
     struct heir heir;       /* of the one that this one replaces */
 
     struct helpers helpers;
-    struct explanation *explain_queue; /* for want of helpers */
+    struct explanation *explanations; /* under way, or waiting for a helper */
     struct dumps dumps;
 
     struct scoreboard *scoreboard;

@@ -248,8 +248,9 @@ def test_workers_that_die_meanwhile(server):
 def test_a_server_that_stops_meanwhile(server):
     with start_ctl(server.dir, "-s", "ctl", "dump") as process:
         server.kill(signal.SIGINT)
-        process.communicate(timeout=PATIENCE)
-    assert process.returncode in (0, 4)
+        _, err = process.communicate(timeout=PATIENCE)
+    # answered, cut off, or asked when the workers had left already
+    assert process.returncode in (0, 4) or (process.returncode == 1 and "no worker" in err)
     assert server.wait_exit() == 0
 
 
