@@ -275,21 +275,23 @@ $(B)/tests/example_%: tests/examples/test_%.c examples/%/*.c include/gcorn_test.
 check-unit: $(UNIT_TESTS) $(EXAMPLE_TESTS)
 	@for t in $(UNIT_TESTS) $(EXAMPLE_TESTS); do echo "== $$t"; $$t || exit 1; done
 
-# Three runs beside each other: most tests wait for processes, not for the processor.
-SYSTEM_FIRST := $(wildcard $(addprefix tests/system/test_,gcornctl.py crash.py))
-SYSTEM_SECOND := $(wildcard $(addprefix tests/system/test_,explain.py master.py reviewed.py))
-SYSTEM_THIRD := $(filter-out $(SYSTEM_FIRST) $(SYSTEM_SECOND),$(wildcard tests/system/test_*.py))
+# Runs beside each other: most tests wait for processes, not for the processor. The last takes what no
+# other has; serving is tested again with calls in threads.
+SYSTEM_RUNS := 1 2 3 4 5 threaded
+SYSTEM_1 := gcornctl crash
+SYSTEM_2 := explain master reviewed
+SYSTEM_3 := admin waiting deploys
+SYSTEM_4 := gthread logs systemd examples dump
+SYSTEM_threaded := serving clients waiting rfc
+SYSTEM_ARGS_threaded := -k "serving or clients or waiting or 6.3 or 7.1 or 9.3"
+SYSTEM_5 := $(filter-out $(SYSTEM_1) $(SYSTEM_2) $(SYSTEM_3) $(SYSTEM_4), \
+            $(patsubst tests/system/test_%.py,%,$(wildcard tests/system/test_*.py)))
 PYTEST = GCORN_BUILD=$(abspath $(B)) SANITIZE=$(SANITIZE) $(PYTHON) -B -m pytest -p no:cacheprovider -q
-# What shows with calls in threads, too: a sample.
-PYTEST_THREADED = GCORN_THREADS_OF_TESTS=4 $(PYTEST) $(addprefix tests/system/test_,serving.py clients.py \
-                  waiting.py rfc.py) -k "serving or clients or waiting or 6.3 or 7.1 or 9.3"
 check-system: all check-unit check-corpus
-	@$(PYTEST) $(SYSTEM_FIRST) > $(B)/system-first.log 2>&1 & first=$$!; \
-	$(PYTEST) $(SYSTEM_SECOND) > $(B)/system-second.log 2>&1 & second=$$!; \
-	$(PYTEST) $(SYSTEM_THIRD) && $(PYTEST_THREADED); third=$$?; \
-	wait $$first; first=$$?; wait $$second; second=$$?; \
-	cat $(B)/system-first.log $(B)/system-second.log; \
-	[ $$first -eq 0 ] && [ $$second -eq 0 ] && [ $$third -eq 0 ]
+	@$(foreach run,$(SYSTEM_RUNS),$(if $(filter threaded,$(run)),GCORN_THREADS_OF_TESTS=4) \
+	    $(PYTEST) $(SYSTEM_$(run):%=tests/system/test_%.py) $(SYSTEM_ARGS_$(run)) > $(B)/system-$(run).log 2>&1 & pids="$$pids $$!";) \
+	status=0; for pid in $$pids; do wait $$pid || status=1; done; \
+	cat $(SYSTEM_RUNS:%=$(B)/system-%.log); exit $$status
 
 # The fuzz targets: over their corpus with every check, for FUZZ_SECONDS each by `make fuzz`.
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))

@@ -103,7 +103,8 @@ class Process:
     def is_ready_worker(self):
         """A worker installs its signal handlers last of all, and the master has none for ABRT, so
         this needs no request that would be seen in a log or a counter."""
-        return self.is_alive and self.catches(signal.SIGABRT)
+        return (self.is_alive and self.catches(signal.SIGABRT) and
+                self.catches(signal.SIGTERM))
 
     @property
     def sockets(self):
