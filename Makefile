@@ -18,7 +18,7 @@ MAKEFLAGS += --no-print-directory
 ifneq ($(filter deps deps-bench,$(MAKECMDGOALS)),)
 
 DEPS_BUILD := gcc libc6-dev pkg-config libev-dev libyaml-dev libjansson-dev libdw-dev
-DEPS_TEST := libssl-dev zlib1g-dev libsqlite3-dev libcmocka-dev python3 python3-pytest nginx-light curl g++ procps logrotate systemd
+DEPS_TEST := libssl-dev zlib1g-dev libsqlite3-dev libcurl4-openssl-dev libcmocka-dev python3 python3-pytest nginx-light curl g++ procps logrotate systemd
 DEPS_DOCS := help2man
 DEPS_BENCH := nghttp2-client valgrind strace wrk nginx-light kore libh2o-evloop-dev libssl-dev gunicorn
 GOALS := $(filter-out deps deps-bench,$(MAKECMDGOALS))
@@ -163,6 +163,7 @@ OBJS := $(SRCS:src/%.c=$(B)/%.o)
 NEEDS_middleware := zlib
 NEEDS_notes := jansson sqlite3
 NEEDS_upload := libcrypto
+NEEDS_upstream := libcurl
 EXAMPLES_ALL := $(sort $(patsubst examples/%/,%,$(dir $(wildcard examples/*/*.c examples/*/*.cc))))
 EXAMPLES_OUT := $(foreach e,$(EXAMPLES_ALL),$(if $(NEEDS_$e),$(shell \
                 $(PKG_CONFIG) --exists $(NEEDS_$e) 2>/dev/null || echo $e))) \

@@ -5,11 +5,12 @@ import json
 import os
 import re
 import subprocess
+import time
 import zlib
 
 import pytest
 
-from server import BUILD, REPO
+from server import BUILD, REPO, SLOWER
 
 EXAMPLES = sorted(path.parent.name for pattern in ("*/*.c", "*/*.cc")
                   for path in (REPO / "examples").glob(pattern))
@@ -32,7 +33,7 @@ def request(server, method, target, body=b"", fields=""):
         return client.send(body).response(method)
 
 
-FLAGS = {"middleware": "zlib", "notes": "jansson sqlite3", "upload": "libcrypto"}
+FLAGS = {"middleware": "zlib", "notes": "jansson sqlite3", "upload": "libcrypto", "upstream": "libcurl"}
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
@@ -183,6 +184,31 @@ def test_upload_into_nothing(served, tmp_path):
     server = served("upload", "--env", f"UPLOAD_DIR={tmp_path}/nothing")
     assert request(server, "POST", "/", b"x").status == 500
     server.wait_log("cannot make a file in .*/nothing: No such file")
+
+
+# ---- upstream -----------------------------------------------------------------------------------
+
+
+def test_upstream_asks_in_many_threads_at_once(served, gcorn):
+    """Slow answers of the other server, side by side in one worker."""
+    other = gcorn("faulty", "--workers", "4")
+    server = served("upstream", "--threads", "4", "--env", f"UPSTREAM=http://127.0.0.1:{other.port}")
+    clients = [server.connect() for _ in range(4)]
+    began = time.monotonic()
+    for client in clients:
+        client.send("GET /sleep?ms=500 HTTP/1.1\r\nHost: test\r\n\r\n")
+    for client in clients:
+        answer = client.response()
+        assert (answer.status, answer.text) == (200, "slept 500 ms\n")
+        assert answer.header("Content-Type") == "text/plain"
+    assert time.monotonic() - began < 4 * 0.5 * SLOWER
+    assert server.get("/nothing/here").status == 404
+    assert request(server, "POST", "/").status == 405
+
+
+def test_upstream_that_is_not_there(served):
+    server = served("upstream", "--threads", "2", "--env", "UPSTREAM=http://127.0.0.1:1")
+    assert server.get("/").status == 502
 
 
 # ---- chat ---------------------------------------------------------------------------------------

@@ -81,7 +81,12 @@ def test_a_stalled_error_log_does_not_stop_the_master(gcorn, tmp_path):
     server = gcorn("faulty", "-b", f"unix:{tmp_path}/s.sock", "--error-logfile", tmp_path / "error",
                    ready=0)
     address = f"{tmp_path}/s.sock"
-    wait_for(lambda: os.path.exists(address), "the socket")
+
+    def listens():
+        with socket.socket(socket.AF_UNIX) as probing:
+            return probing.connect_ex(address) == 0
+
+    wait_for(listens, "the socket")  # its file is there a moment before
     for _ in range(20):
         with server.connect(address) as client:
             assert client.get("/null").status == 500  # each of them logs
