@@ -202,6 +202,9 @@ int template_recv(const struct template *t, struct template_news *news)
     struct packet packet;
     int got = packet_recv(t->fd, &wire, sizeof(wire), &packet);
 
+    /* An order lay unread when it died: the kernel says so once, and ahead of its last words. */
+    if (got < 0 && errno == ECONNRESET)
+        got = packet_recv(t->fd, &wire, sizeof(wire), &packet);
     if (got <= 0)
         return got;
     packet_close_fds(&packet); /* nobody was asked for any */
