@@ -363,9 +363,11 @@ def test_check_config_of_a_bind_given_twice(tmp_path):
 def test_a_worker_that_sends_nonsense_is_killed(gcorn):
     server = gcorn("hello")
     worker = server.workers[0].pid
-    assert server.get().status == 200  # its loop turns: no descriptor comes or goes any more
     for link in Path(f"/proc/{worker}/fd").iterdir():
-        info = Path(f"/proc/{worker}/fdinfo/{link.name}").read_text()
+        try:
+            info = Path(f"/proc/{worker}/fdinfo/{link.name}").read_text()
+        except FileNotFoundError:
+            continue  # closed since it was listed: it still starts
         flags = int(re.search(r"flags:\s*(\d+)", info).group(1), 8)
         if os.readlink(link).startswith("pipe:") and flags & os.O_ACCMODE == os.O_WRONLY:
             fd = os.open(link, os.O_WRONLY)
