@@ -209,7 +209,7 @@ void report_death(const struct worker_proc *w, const struct slot *s, int status,
 {
     struct strbuf what = {0};
 
-    if (w->timed_out && !w->aborted && WIFEXITED(status)) {
+    if (w->timed_out && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STOPPED) {
         log_warnx("Worker (pid:%d) has finished all its calls after all, and ended", (int)w->pid);
         return;
     }

@@ -378,6 +378,8 @@ def test_no_answer_is_lost_or_counted_twice(start):
     answered, lost = sum(t.answered for t in load), sum(t.lost for t in load)
     # whoever was killed between sending and counting had at most one request a kill
     wait_for(lambda: answered - kills <= look() <= answered + lost, f"{answered} answers, {lost} lost")
+    assert kills == KILLS
+    wait_for(lambda: metrics(server)['gcorn_worker_restarts_total{reason="killed"}'] >= kills,
+             "all of them to be reaped")
     now = metrics(server)
-    assert now['gcorn_worker_restarts_total{reason="killed"}'] >= kills == KILLS
     assert now['gcorn_reloads_total{result="ok"}'] == RELOADS and lost <= kills * len(load)

@@ -161,7 +161,7 @@ def test_usr1_reopens_the_logs_of_those_that_leave(gcorn, probe, tmp_path):
     assert held.let_go().status == 200
     held.client.close()
     wait_for(lambda: not server.worker_pids & old, "the old worker to leave")
-    assert "/hold" in (tmp_path / "one.log").read_text()
+    wait_for(lambda: "/hold" in (tmp_path / "one.log").read_text(), "the line")
     assert "/hold" not in (tmp_path / "one.log.1").read_text()
 
 
