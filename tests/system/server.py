@@ -107,14 +107,19 @@ class Process:
                 self.catches(signal.SIGTERM))
 
     @property
-    def sockets(self):
-        links = []
+    def links(self):
+        """What its descriptors are. One that is closed while they are listed is left out."""
+        found = []
         for entry in Path(f"/proc/{self.pid}/fd").iterdir():
             try:
-                links.append(os.readlink(entry))
+                found.append(os.readlink(entry))
             except OSError:
                 pass
-        return sum(link.startswith("socket:") for link in links)
+        return found
+
+    @property
+    def sockets(self):
+        return sum(link.startswith("socket:") for link in self.links)
 
 
 def all_processes():

@@ -134,7 +134,7 @@ def test_it_is_no_worker(start, tmp_path):
     def inodes(of, port):
         lines = [line.split() for line in open(f"/proc/{of}/net/tcp").readlines()[1:]]
         listening = {x[9] for x in lines if x[3] == "0A" and int(x[1].split(":")[1], 16) == port}
-        links = [os.readlink(f"/proc/{of}/fd/{fd}") for fd in os.listdir(f"/proc/{of}/fd")]
+        links = Process(of).links
         return {i for i in listening if f"socket:[{i}]" in links}
     port = admin_of(server)[1]
     assert inodes(pid, port) and not inodes(pid, server.port)

@@ -1,7 +1,6 @@
 """What the log says about a worker that crashes, hangs or is slow: where it stands, by its stacks,
 taken from outside."""
 import os
-import os
 import re
 import shutil
 import signal

@@ -691,8 +691,7 @@ def test_logrotate(gcorn, app, tmp_path):
         assert rotate.returncode == 0, rotate.stdout.read()
         assert rotate.stdout.read() == ""
         wait_for(lambda: all(
-            {os.path.realpath(logs / name) for name in ("error.log", "access.log")} <= {
-                os.path.realpath(f"/proc/{p.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{p.pid}/fd")}
+            {os.path.realpath(logs / name) for name in ("error.log", "access.log")} <= set(p.links)
             for p in [Process(server.pid), *server.workers]), "everybody to follow")
 
     def all_of(name):

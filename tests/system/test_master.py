@@ -507,8 +507,8 @@ def test_usr1_reopens_the_logs(gcorn, tmp_path):
         os.rename(path, f"{path}.1")
     server.kill(signal.SIGUSR1)
     wait_for(lambda: error.exists() and access.exists(), "the new files")
-    wait_for(lambda: all(f"{tmp_path}/error.log" in links(p.pid) and f"{tmp_path}/access.log"
-                         in links(p.pid) for p in server.workers), "the workers to follow")
+    wait_for(lambda: all(f"{tmp_path}/error.log" in p.links and f"{tmp_path}/access.log"
+                         in p.links for p in server.workers), "the workers to follow")
     for i in range(4):
         server.get(f"/after{i}")
     wait_for(lambda: access.read_text().count("/after") == 4, "the access log")
@@ -517,16 +517,6 @@ def test_usr1_reopens_the_logs(gcorn, tmp_path):
     server.stop()
     assert error.read_text().count("Worker exiting") == 2
     assert "Shutting down: Master" in error.read_text()
-
-
-def links(pid):
-    found = []
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
-        except OSError:
-            pass
-    return found
 
 
 def test_usr1_without_files_is_harmless(gcorn):
@@ -907,7 +897,7 @@ def test_dropped_workers_still_reopen_logs(public_dir, gcorn):
                    directory=public_dir)
     os.rename(access, f"{access}.1")
     server.kill(signal.SIGUSR1)
-    wait_for(lambda: str(access) in links(server.workers[0].pid), "the worker to follow")
+    wait_for(lambda: str(access) in server.workers[0].links, "the worker to follow")
     server.get()
     wait_for(access.read_text, "a line")
     server.stop()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from server import Client, GCORN, Process, can_bind, clean_environment, example, run, wait_for
-from test_master import ROOT_ONLY, Held, install, links, pid_of, write_config
+from server import GCORN, Process, can_bind, clean_environment, example, run, wait_for
+from test_master import ROOT_ONLY, Held, install, pid_of, write_config
 
 
 
@@ -43,8 +43,8 @@ def test_an_address_that_a_reload_gives_up_is_free(gcorn, tmp_path):
     server.wait_workers(2, other_than=old)
     assert can_bind(port)
     for worker in server.workers:
-        assert f"{tmp_path}/one.log" not in links(worker.pid)
-        assert f"{tmp_path}/pid" not in links(worker.pid)
+        assert f"{tmp_path}/one.log" not in worker.links
+        assert f"{tmp_path}/pid" not in worker.links
         assert worker.sockets == server.workers[0].sockets
 
 
@@ -53,7 +53,7 @@ def test_clients_are_refused_once_the_server_stops(gcorn, probe, tmp_path):
     held = Held(server)
     server.kill(signal.SIGTERM)
     wait_for(lambda: not (tmp_path / "app.sock").exists(), "the file of the socket to go")
-    names = [link for link in links(server.pid) if link.startswith("socket:")]
+    names = [link for link in Process(server.pid).links if link.startswith("socket:")]
     listening = {line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
                  if line.split()[3] == "0A"}
     assert not {name[8:-1] for name in names} & listening
