@@ -50,7 +50,8 @@ def main():
     files = sorted(pathlib.Path("src").rglob("*.[ch]"))
     found = [line for path in files for line in breaches(path)]
     for path in files:
-        if path.suffix == ".c" and path.name not in ("main.c", "gcornctl.c", "gcorn_test.c") and not path.with_suffix(".h").exists():
+        headers = [path.with_suffix(".h"), pathlib.Path("include", path.stem + ".h")]
+        if path.suffix == ".c" and path.name not in ("main.c", "gcornctl.c") and not any(h.exists() for h in headers):
             found.append(f"{path.as_posix()} has no header of its own")
     print("\n".join(found) if found else f"includes: {len(files)} files in order")
     sys.exit(bool(found))

@@ -49,9 +49,14 @@ enum {
     NO_SLEEP_NS = 1000000, /* between two passes of a loop that had work waiting */
 };
 
-/* What signal handlers and the functions of gcorn.h that have no environ must reach. */
+/* For signal handlers and the functions of gcorn.h, which are given no worker. */
 static struct worker *the_worker;
 static pid_t the_pid; /* children that the application forks are not the worker */
+
+struct worker *worker_this(void)
+{
+    return the_worker;
+}
 
 /* ---- time -------------------------------------------------------------------------------- */
 
@@ -851,55 +856,4 @@ void worker_turn_alone(struct worker *w)
     (void)ev_run(w->loop, EVRUN_ONCE);
     ev_timer_stop(w->loop, &moment);
     worker_look_at_clock(w);
-}
-
-/* ---- gcorn.h ----------------------------------------------------------------------------- */
-
-struct worker *worker_this(void)
-{
-    return the_worker;
-}
-
-/* --check-config loads an application without a worker, and its constructors may call these. */
-unsigned gcorn_slot(void)
-{
-    return the_worker ? the_worker->args->number : 0;
-}
-
-struct ev_loop *gcorn_loop(void)
-{
-    return the_worker ? the_worker->loop : NULL;
-}
-
-unsigned gcorn_threads(void)
-{
-    unsigned threads = the_worker ? config_threads(the_worker->config) : 0;
-
-    return threads > 0 ? threads : 1;
-}
-
-bool gcorn_client_gone(struct gcorn_environ *env)
-{
-    const struct conn *c = the_worker ? conn_of(the_worker, env) : NULL;
-
-    return c && conn_client_gone(c);
-}
-
-/* Only of the call that runs: it is forgotten when that ends. */
-void gcorn_extend_deadline(struct gcorn_environ *env, unsigned ms)
-{
-    const struct conn *c = the_worker && the_worker->pool ? conn_of(the_worker, env) : NULL;
-
-    if (the_worker)
-        atomic_store(&the_worker->slot->calls[c ? c->call.thread : 0].until_ms, now_ms() + ms);
-}
-
-bool gcorn_draining(void)
-{
-    return the_worker && the_worker->draining;
-}
-
-uint64_t gcorn_now(void)
-{
-    return now_ms();
 }
