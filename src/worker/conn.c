@@ -32,6 +32,7 @@
 #include "base/util.h"
 #include "worker/crash.h"
 #include "worker/fileout.h"
+#include "worker/orders.h"
 #include "worker/worker.h"
 
 enum {
@@ -566,7 +567,7 @@ static void conn_answer(struct conn *c)
     w->last_call_ns = worker_call_end(w);
     fair_note_call(&w->fair, c->serial, w->last_call_ns / 1000000, w->now_ns / 1000000);
     if (w->last_call_ns > CALL_LONG_NS)
-        worker_hear_orders(w); /* told to stop meanwhile: then this answer says so */
+        orders_hear(w); /* told to stop meanwhile: then this answer says so */
     env->response.close = must_close(c);
     env->response.takes_files = true;
     next_piece(c);

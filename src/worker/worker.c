@@ -5,18 +5,15 @@
  *   worker_run    become a worker (signals, user, title), load the application, say READY,
  *                 turn the loop until drained, leave
  *
- * and what the loop serves: acceptors, connections (conn.c), one sweep for all their timers, orders
- * from the master, a heartbeat. Accepting has the lowest priority: who is connected already is read
- * first, and one connection a wake-up is taken, so that siblings get the others.
+ * and what the loop serves: acceptors (accept.c), connections (conn.c), one sweep for all their
+ * timers, orders (orders.c), a heartbeat. Accepting has the lowest priority: who is connected
+ * already is read first, and one connection a wake-up is taken, so that siblings get the others.
  *
  * The clock is read at the start of a callback and after each call, never more often.
  */
 #include "worker/worker.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -24,34 +21,30 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/util.h"
-#include "gcorn.h"
 #include "system/notify.h"
 #include "system/oom.h"
 #include "system/process.h"
 #include "system/sanitizer.h"
 #include "worker/crash.h"
 #include "worker/metrics.h"
+#include "worker/orders.h"
 #include "worker/replay.h"
 #include "worker/trim.h"
 
 enum {
-    PASS_LONG_MS = 10,    /* after so long in calls, others have their turn */
-    DRAIN_AGAIN_MS = 100, /* connections that became idle late are looked for so often */
+    PASS_LONG_MS = 10, /* after so long in calls, others have their turn */
     BODY_MEM_MAX = 64 * 1024,
     LINGER_MS = 2000,
-    ORPHAN_IDLE_MS = 1000, /* a worker without a master keeps idle connections no longer */
     ALONE_MS = 10,
     NO_SLEEP_NS = 1000000, /* between two passes of a loop that had work waiting */
 };
 
 /* For signal handlers and the functions of gcorn.h, which are given no worker. */
 static struct worker *the_worker;
-static pid_t the_pid; /* children that the application forks are not the worker */
 
 struct worker *worker_this(void)
 {
@@ -329,132 +322,12 @@ void worker_note_answer(struct worker *w, struct gcorn_environ *env, uint64_t du
     accesslines_add(&w->access_lines, env, duration_ns);
 }
 
-/* ---- stopping ---------------------------------------------------------------------------- */
+/* ---- booting ----------------------------------------------------------------------------- */
 
-static void on_drain(struct ev_loop *loop, struct ev_timer *timer, int revents)
+static void __attribute__((noreturn)) boot_failed(const struct worker *w, const char *why)
 {
-    struct worker *w = timer->data;
-
-    (void)loop;
-    (void)revents;
-    worker_look_at_clock(w);
-    for (size_t i = 0; i < w->table_used; i++) {
-        if (w->conns[i].state != CONN_FREE)
-            (void)conn_let_go(&w->conns[i]);
-    }
-}
-
-/* Finishes: takes nothing new, answers what is there, with Connection: close. Connections that are
- * idle may still send a request for idle_ms; a later order can make that shorter. take_queue: what
- * waits in the kernel's queue is served too, because nobody else will. */
-static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
-{
-    worker_look_at_clock(w);
-    if (!w->draining) {
-        w->draining = w->answers_close = true;
-        w->slot->state = SLOT_DRAINING;
-        accept_end(w, take_queue);
-        wake_all(w); /* so that streams end */
-    }
-    if (!ev_is_active(&w->drain) || ev_timer_remaining(w->loop, &w->drain) > idle_ms / 1000.0) {
-        ev_timer_stop(w->loop, &w->drain);
-        ev_timer_set(&w->drain, idle_ms / 1000.0, DRAIN_AGAIN_MS / 1000.0);
-        ev_timer_start(w->loop, &w->drain);
-    }
-    if (worker_is_drained(w))
-        ev_break(w->loop, EVBREAK_ALL);
-}
-
-/* Answers that are under way end here, and the application is told as ever: bodies are closed,
- * deferred functions run. */
-static void drop_conns(struct worker *w)
-{
-    for (size_t i = 0; i < w->table_used; i++) {
-        struct conn *c = &w->conns[i];
-
-        if (c->state != CONN_FREE && c->runs) {
-            c->env->response.ended = "stopped";
-            conn_drop(c);
-        }
-    }
-}
-
-static void __attribute__((noreturn)) leave(struct worker *w, int status)
-{
-    if (w->pool)
-        pool_stop(w->pool);
-    w->pool = NULL;
-    drop_conns(w);
-    crash_expect_exit();
-    accesslines_end(&w->access_lines);
-    if (w->app.on_worker_exit)
-        w->app.on_worker_exit();
-    log_info("Worker exiting (pid: %d)", (int)the_pid);
-    exit(status); /* with the application's atexit functions: it is in this process only */
-}
-
-/* Puts a log that the master has opened anew behind the number of the old one. */
-static void replace_log(const char *which, int new_fd, int fd)
-{
-    if (new_fd < 0)
-        return;
-    if (fd < 0 || dup3(new_fd, fd, O_CLOEXEC) < 0)
-        log_error("cannot reopen the %s log", which);
-    (void)close(new_fd); /* a second number of the same file */
-}
-
-static void reopen_logs(struct worker *w, const struct down_message *m)
-{
-    if (m->fds_lost)
-        log_warnx("a reopened log could not be taken over: too many open files");
-    accesslines_write(&w->access_lines);
-    replace_log("error", m->fds[0], log_fd());
-    replace_log("access", m->fds[1], w->access_lines.fd);
-    accesslines_reopened(&w->access_lines);
-}
-
-static void obey(struct worker *w, const struct down_message *m)
-{
-    switch (m->type) {
-    case DOWN_RETIRE: drain(w, m->ms, false); break;
-    case DOWN_STOP: drain(w, m->ms, true); break;
-    case DOWN_QUIT: leave(w, EXIT_STOPPED); break;
-    case DOWN_REOPEN: reopen_logs(w, m); break;
-    case DOWN_CLOSE: w->answers_close = true; break;
-    case DOWN_GO: break; /* for crash.c alone */
-    }
-}
-
-/* Nobody is left to end a worker that does not end by itself. */
-static void stop_orphan(struct worker *w)
-{
-    log_info("Parent changed, shutting down (pid: %d)", (int)the_pid);
-    ev_io_stop(w->loop, &w->orders);
-    ev_timer_stop(w->loop, &w->heartbeat);
-    (void)alarm((unsigned)(w->config->graceful_timeout_ms / 1000 + 1));
-    drain(w,
-          w->config->keepalive_drain_ms < ORPHAN_IDLE_MS ? (uint32_t)w->config->keepalive_drain_ms
-                                                         : ORPHAN_IDLE_MS,
-          true);
-}
-
-void worker_hear_orders(struct worker *w)
-{
-    struct down_message m;
-    int got = 0;
-
-    while (ev_is_active(&w->orders) &&
-           (got = channel_recv_down(w->args->channel.down_worker, &m)) > 0)
-        obey(w, &m);
-    if (got < 0)
-        stop_orphan(w);
-}
-
-static void on_orders(struct ev_loop *loop, struct ev_io *io, int revents)
-{
-    (void)loop;
-    (void)revents;
-    worker_hear_orders(io->data);
+    (void)channel_send_up(w->args->channel.up_write, UP_BOOTFAIL, why); /* else the status tells */
+    _exit(EXIT_APP);
 }
 
 static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int revents)
@@ -467,80 +340,6 @@ static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int reven
     crash_check();
     trim_when_quiet(w);
     (void)channel_send_up(w->args->channel.up_write, UP_HEARTBEAT, NULL); /* the next one will do */
-}
-
-/* ---- signals ----------------------------------------------------------------------------- */
-
-/* Orders come through the channel. Signals that a terminal or `pkill gcorn` sends to everybody mean
- * the master. They are caught, not ignored: what the application execs starts with the defaults. */
-static void on_signal_for_master(int signal_number)
-{
-    (void)signal_number;
-}
-
-static bool is_own_process(int signal_number)
-{
-    if (getpid() == the_pid)
-        return true;
-    (void)signal(signal_number, SIG_DFL);
-    (void)raise(signal_number);
-    return false;
-}
-
-/* From a person, who means this one worker, or from the kernel: the master is dead. */
-static void on_term(int signal_number)
-{
-    int saved_errno = errno;
-
-    if (is_own_process(signal_number)) {
-        if (getppid() != the_worker->args->master_pid) {
-            /* also when a call hangs: the address must be free for a new master */
-            accept_close(the_worker);
-            (void)alarm((unsigned)(the_worker->config->graceful_timeout_ms / 1000 + 1));
-        }
-        ev_async_send(the_worker->loop, &the_worker->told_to_stop);
-    }
-    errno = saved_errno;
-}
-
-/* By a person: this worker is to go. Its replacement first, so that nobody is refused meanwhile. */
-static void on_told_to_stop(struct ev_loop *loop, struct ev_async *async, int revents)
-{
-    struct worker *w = async->data;
-
-    (void)loop;
-    (void)revents;
-    if (getppid() == w->args->master_pid &&
-        channel_send_up(w->args->channel.up_write, UP_RECYCLE, "SIGTERM") == 0)
-        return;
-    drain(w, (uint32_t)w->config->keepalive_drain_ms, false);
-}
-
-/* And the signals of a log that nobody reads any more, or that is as long as a file may be. */
-static void catch_signals_for_master(void)
-{
-    static const int for_master[] = {SIGINT,  SIGQUIT, SIGHUP,   SIGUSR1, SIGUSR2,
-                                     SIGTTIN, SIGTTOU, SIGWINCH, SIGPIPE, SIGXFSZ};
-    const struct sigaction action = {.sa_handler = on_signal_for_master, .sa_flags = SA_RESTART};
-
-    for (size_t i = 0; i < ARRAY_LEN(for_master); i++)
-        (void)sigaction(for_master[i], &action, NULL); /* cannot fail: the numbers are valid */
-}
-
-/* Until it is caught, TERM ends a worker that boots. */
-static void catch_term(void)
-{
-    const struct sigaction action = {.sa_handler = on_term, .sa_flags = SA_RESTART};
-
-    (void)sigaction(SIGTERM, &action, NULL);
-}
-
-/* ---- booting ----------------------------------------------------------------------------- */
-
-static void __attribute__((noreturn)) boot_failed(const struct worker *w, const char *why)
-{
-    (void)channel_send_up(w->args->channel.up_write, UP_BOOTFAIL, why); /* else the status tells */
-    _exit(EXIT_APP);
 }
 
 static void on_pass_begin(struct ev_loop *loop, struct ev_check *check, int revents)
@@ -588,7 +387,7 @@ static void init_http(struct worker *w)
     };
     peer_rules_init(&w->peers, &w->http.forwarded, cfg);
     if (getrandom(&w->http.id_seed, sizeof(w->http.id_seed), GRND_NONBLOCK) < 0)
-        w->http.id_seed = now_ns() ^ (uint64_t)the_pid << 32; /* early in the system's life */
+        w->http.id_seed = now_ns() ^ (uint64_t)w->pid << 32; /* early in the system's life */
 }
 
 /* A different number in each worker, so that they do not all end at once. */
@@ -613,8 +412,7 @@ static void init_timers(struct worker *w)
     timers_init(&w->timers);
     w->sweep_at_ms = UINT64_MAX;
     ev_init(&w->timer_sweep, on_sweep);
-    ev_init(&w->drain, on_drain);
-    w->timer_sweep.data = w->drain.data = w;
+    w->timer_sweep.data = w;
 }
 
 static void init_conns(struct worker *w)
@@ -635,24 +433,21 @@ static void init_conns(struct worker *w)
 static void init_watchers(struct worker *w)
 {
     accept_init(w);
-    ev_io_init(&w->orders, on_orders, w->args->channel.down_worker, EV_READ);
+    orders_init(w);
     ev_timer_init(&w->heartbeat, on_heartbeat, 1, 1);
-    ev_async_init(&w->told_to_stop, on_told_to_stop);
     wake_init(w);
     ev_prepare_init(&w->pass_end, on_pass_end);
     ev_check_init(&w->pass_begin, on_pass_begin);
     ev_idle_init(&w->queue_turn, on_queue_turn);
     ev_set_priority(&w->pass_begin, EV_MAXPRI);
     ev_set_priority(&w->queue_turn, EV_MAXPRI); /* its turn comes however many events there are */
-    w->orders.data = w->heartbeat.data = w->told_to_stop.data = w;
-    w->pass_end.data = w->pass_begin.data = w->queue_turn.data = w;
+    w->heartbeat.data = w->pass_end.data = w->pass_begin.data = w->queue_turn.data = w;
 }
 
 static void start_watchers(struct worker *w)
 {
-    ev_io_start(w->loop, &w->orders);
+    orders_start(w);
     ev_timer_start(w->loop, &w->heartbeat);
-    ev_async_start(w->loop, &w->told_to_stop);
     ev_async_start(w->loop, &w->waker.turn);
     ev_check_start(w->loop, &w->pass_begin);
     if (w->args->access_fd >= 0)
@@ -680,7 +475,7 @@ static int become(const struct worker_args *args, struct error *err)
     if (!args->config->allow_setuid)
         privileges_renounce();
     process_signals_reset();
-    catch_signals_for_master();
+    orders_disregard_masters();
     process_die_with_parent(args->master_pid);
     process_allow_tracing(args->master_pid);
     if (!args->preloaded)
@@ -770,7 +565,7 @@ static struct worker *new_worker(const struct worker_args *args)
     struct worker *w = xcalloc(1, sizeof(*w));
 
     the_worker = w;
-    the_pid = getpid();
+    w->pid = getpid();
     w->args = args;
     w->config = args->config;
     w->slot = args->slot;
@@ -786,7 +581,7 @@ struct worker *worker_new_alone(const struct worker_args *args)
 {
     struct worker *w = new_worker(args);
 
-    (void)signal(SIGPIPE, on_signal_for_master);
+    orders_disregard(SIGPIPE);
     set_environment(w->config);
     w->loop = ev_loop_new(EVFLAG_NOENV); /* for gcorn_loop(); nobody turns it */
     if (!w->loop)
@@ -806,6 +601,34 @@ static void open_crash_dir(struct worker *w)
         boot_failed(w, err.text);
 }
 
+/* Answers that are under way end here, and the application is told as ever: bodies are closed,
+ * deferred functions run. */
+static void drop_conns(struct worker *w)
+{
+    for (size_t i = 0; i < w->table_used; i++) {
+        struct conn *c = &w->conns[i];
+
+        if (c->state != CONN_FREE && c->runs) {
+            c->env->response.ended = "stopped";
+            conn_drop(c);
+        }
+    }
+}
+
+void worker_leave(struct worker *w)
+{
+    if (w->pool)
+        pool_stop(w->pool);
+    w->pool = NULL;
+    drop_conns(w);
+    crash_expect_exit();
+    accesslines_end(&w->access_lines);
+    if (w->app.on_worker_exit)
+        w->app.on_worker_exit();
+    log_info("Worker exiting (pid: %d)", (int)w->pid);
+    exit(EXIT_STOPPED); /* with the application's atexit functions: it is in this process only */
+}
+
 void worker_run(const struct worker_args *args)
 {
     struct worker *w = new_worker(args);
@@ -813,7 +636,7 @@ void worker_run(const struct worker_args *args)
 
     if (become(args, &err) < 0)
         boot_failed(w, err.text);
-    log_info("Booting %s with pid: %d", args->role, (int)the_pid);
+    log_info("Booting %s with pid: %d", args->role, (int)w->pid);
     w->loop = ev_loop_new(EVFLAG_NOENV);
     if (!w->loop)
         boot_failed(w, "no event loop can be made: out of descriptors?");
@@ -830,14 +653,14 @@ void worker_run(const struct worker_args *args)
     load_app(w);
     check_canary(w);
     crash_init(w);
-    catch_term(); /* who sees that it is caught may send anything */
+    orders_catch_term(); /* who sees that it is caught may send anything */
     if (w->http.multithread)
         w->pool = pool_new(w, config_threads(w->config));
     start_watchers(w);
     w->slot->state = SLOT_IDLE;
     (void)channel_send_up(args->channel.up_write, UP_READY, NULL); /* the pipe is empty */
     (void)ev_run(w->loop, 0);
-    leave(w, EXIT_STOPPED);
+    worker_leave(w);
 }
 
 static void on_moment(struct ev_loop *loop, struct ev_timer *timer, int revents)

@@ -57,6 +57,7 @@ enum { WORKER_IN_SIZE = 64 * 1024, WORKER_SPARE_ENVIRONS = 8 };
 struct worker {
     const struct worker_args *args;
     const struct config *config;
+    pid_t pid;
     struct ev_loop *loop;
     struct slot *slot;
     struct app app;
@@ -170,9 +171,6 @@ static inline uint64_t worker_client_ms(const struct worker *w)
     return (w->now_ns - w->calls_ns) / 1000000;
 }
 
-/* Obeys what the master has ordered by now; may leave the process. */
-void worker_hear_orders(struct worker *w);
-
 /* A fresh environ, and back. */
 struct gcorn_environ *worker_take_environ(struct worker *w, const struct http_peer *peer);
 void worker_give_environ(struct worker *w, struct gcorn_environ *env);
@@ -190,6 +188,9 @@ void worker_give_conn(struct worker *w, struct conn *c);
 
 /* Sets the connection's timer, and sees to it that the sweep comes in time. */
 void worker_set_timer(struct worker *w, struct conn *c, enum timer_kind kind);
+
+/* Ends the process, whatever is under way. */
+void worker_leave(struct worker *w) __attribute__((noreturn));
 
 /* Nothing is left to do, nor to come. */
 bool worker_is_drained(const struct worker *w);

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * orders - what a worker is told beside its clients' requests: by the master through the channel,
+ * by a person through TERM, by the kernel when the master has died. Most of it means to finish:
+ * take nothing new, answer what is there, leave.
+ */
+#ifndef GCORN_WORKER_ORDERS_H
+#define GCORN_WORKER_ORDERS_H
+
+struct worker;
+
+/* Catches a signal in order to do nothing. It is not ignored: what the application execs starts
+ * with the default. */
+void orders_disregard(int signal_number);
+
+/* This process disregards the signals that mean the master. */
+void orders_disregard_masters(void);
+
+/* From now on TERM is an order; until then it ends a worker that boots. */
+void orders_catch_term(void);
+
+/* Makes w's watchers of orders; starts them. */
+void orders_init(struct worker *w);
+void orders_start(struct worker *w);
+
+/* Obeys what the master has ordered by now; may leave the process. */
+void orders_hear(struct worker *w);
+
+#endif
