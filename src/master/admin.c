@@ -72,6 +72,14 @@ static struct gcorn_body *livez(struct gcorn_environ *env,
     return answer(env, start_response, "200 OK", "alive\n");
 }
 
+/* Who has taken workers away (TTOU) wants the rest to serve. After WINCH nobody does. */
+static unsigned needed_workers(const struct snapshot *s)
+{
+    unsigned needed = (unsigned)admin.config.ready_workers, wanted = s->facts->workers_wanted;
+
+    return wanted > 0 && wanted < needed ? wanted : needed;
+}
+
 static struct gcorn_body *readyz(struct gcorn_environ *env,
                                  struct gcorn_start_response *start_response)
 {
@@ -82,8 +90,8 @@ static struct gcorn_body *readyz(struct gcorn_environ *env,
         return livez(env, start_response);
     if (snapshot_take(&s, admin.ledger, admin.scoreboard) < 0)
         return refuse_stuck(env, start_response);
-    bool is_ready = snapshot_is_ready(&s, (unsigned)admin.config.ready_workers,
-                                      admin.config.ready_fresh_ms, now_ms(), &why);
+    bool is_ready = snapshot_is_ready(&s, needed_workers(&s), admin.config.ready_fresh_ms, now_ms(),
+                                      &why);
     snapshot_release(&s);
     if (is_ready)
         return answer(env, start_response, "200 OK", "ready\n");

@@ -270,6 +270,17 @@ def test_ready_workers(start):
     wait_for(lambda: ask(server, "/readyz").status == 200, "it to be back")
 
 
+def test_workers_that_nobody_wants_are_not_missed(start):
+    server = start("hello", "--ready-workers", "2")
+    server.kill(signal.SIGTTOU)
+    wait_for(lambda: len(worker_pids(server)) == 1, "the second one's end")
+    assert ask(server, "/readyz").text == "ready\n"
+    os.kill(sorted(worker_pids(server))[0], signal.SIGSTOP)
+    wait_for(lambda: ask(server, "/readyz").status == 503, "the silence to be noticed")
+    assert ask(server, "/readyz").text.endswith("0 of 1 workers can serve, and 1 should\n")
+    os.kill(sorted(worker_pids(server))[0], signal.SIGCONT)
+
+
 def test_it_is_supervised(start):
     server = start()
     first = admin_pid(server)
