@@ -114,17 +114,22 @@ void process_signals_unblock(const sigset_t *old)
     (void)sigprocmask(SIG_SETMASK, old, NULL); /* cannot fail: as above */
 }
 
-void process_signals_reset(void)
+void process_signals_default(void)
 {
     struct sigaction dfl = {.sa_handler = SIG_DFL};
-    sigset_t none;
 
     /* Refused for KILL, STOP and the C library's own: those have no other disposition. */
     for (int sig = 1; sig <= SIGRTMAX; sig++)
         (void)sigaction(sig, &dfl, NULL);
-    /* The mask last: what is pending must meet the dispositions above. */
+}
+
+void process_signals_reset(void)
+{
+    sigset_t none;
+
+    process_signals_default();
     (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    process_signals_unblock(&none); /* last: what is pending must meet the dispositions above */
 }
 
 /* ---- program ----------------------------------------------------------------------------- */

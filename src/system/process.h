@@ -29,6 +29,9 @@ void process_title_set(const char *fmt, ...) __attribute__((format(printf, 1, 2)
 void process_signals_block(sigset_t *old);
 void process_signals_unblock(const sigset_t *old);
 
+/* In a child: every disposition to its default. What is blocked stays so. */
+void process_signals_default(void);
+
 /* In a child, also before exec: every disposition to its default, then nothing blocked. */
 void process_signals_reset(void);
 

@@ -271,7 +271,7 @@ def test_ready_workers(start):
 
 
 def test_workers_that_nobody_wants_are_not_missed(start):
-    server = start("hello", "--ready-workers", "2")
+    server = start("hello", "--ready-workers", "2", "--ready-fresh", "2s")
     server.kill(signal.SIGTTOU)
     wait_for(lambda: len(worker_pids(server)) == 1, "the second one's end")
     assert ask(server, "/readyz").text == "ready\n"

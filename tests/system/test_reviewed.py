@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from server import GCORN, Process, can_bind, clean_environment, example, run, wait_for
+from server import GCORN, Process, can_bind, clean_environment, example, pace, run, wait_for
 from test_master import ROOT_ONLY, Held, install, pid_of, write_config
 
 
@@ -140,6 +140,20 @@ def test_a_hup_to_the_group_during_the_first_boot(gcorn, app, tmp_path):
     server.assert_running()
     server.kill(signal.SIGQUIT)
     server.process.wait()
+
+
+@pytest.mark.parametrize("more", [(), ("--preload",)])
+def test_signals_to_the_group_harm_no_booting_worker(gcorn, probe, more):
+    """As from a terminal that is closed, or pkill: what meets a worker before it catches them."""
+    server = gcorn(probe, "--workers", "4", *more)
+    for i in range(150):
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU):
+            os.killpg(server.pid, number)
+        pace(i % 10 / 5000)
+    wait_for(lambda: server.get("/version").status == 200, "an answer")
+    server.kill(signal.SIGTTIN)
+    server.wait_log("workers wanted")
+    assert not re.findall(".*(?:was sent SIG|died of signal|failed).*", server.log())
 
 
 # ---- logs ---------------------------------------------------------------------------------------
