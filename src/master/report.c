@@ -199,7 +199,7 @@ static void report_condemned_end(const struct worker_proc *w, const struct slot 
         strbuf_addstr(&text, "; its client was answered 504, by the master in its place");
     else if (c.client != CRASH_CLIENT_NONE)
         add_client(&text, &c);
-    else if (slot_oldest_call(s)->answers && atomic_load(&slot_oldest_call(s)->started_ms) != 0)
+    else if (slot_oldest_call(s)->answers && slot_call_runs(slot_oldest_call(s)))
         strbuf_addstr(&text, "; its client could not be answered");
     log_errorx("Worker (pid:%d) was killed%s", (int)w->pid, text.data ? text.data : "");
     strbuf_release(&text);
@@ -218,7 +218,7 @@ void report_death(const struct worker_proc *w, const struct slot *s, int status,
         return;
     }
     for (unsigned i = 0; i < slot_call_count(s); i++) {
-        if (atomic_load(&s->calls[i].started_ms) == 0)
+        if (!slot_call_runs(&s->calls[i]))
             continue;
         strbuf_addstr(&what, what.len > 0 ? " and " : " while it ran ");
         report_add_request(&what, &s->calls[i], w->settings->config.crash_redact);
@@ -295,7 +295,7 @@ void report_last_request(const struct worker_proc *w, const struct slot *s)
     char name[SLOT_FILE_NAME_SIZE];
 
     for (unsigned i = 0; i < slot_call_count(s) && w->settings->access_fd >= 0; i++) {
-        if (s->calls[i].answers && atomic_load(&s->calls[i].started_ms) != 0)
+        if (s->calls[i].answers && slot_call_runs(&s->calls[i]))
             write_last_line(w, s, &s->calls[i]);
     }
     int32_t crashed = s->crash.call;

@@ -61,7 +61,7 @@ int rescue_clients(pid_t pid, const struct slot *s)
     (void)kill(pid, SIGSTOP); /* so that it does not answer after all, amid ours */
     for (unsigned i = 0; i < slot_call_count(s); i++) {
         /* between two calls the number is that of an earlier one's client, or of anything by now */
-        if (atomic_load(&s->calls[i].started_ms) == 0)
+        if (!slot_call_runs(&s->calls[i]))
             continue;
         any = true;
         all_answered = answer_one(pid, &s->calls[i]) == 0 && all_answered;

@@ -14,6 +14,8 @@
 #ifndef GCORN_SYSTEM_SCOREBOARD_H
 #define GCORN_SYSTEM_SCOREBOARD_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -197,6 +199,12 @@ const char *slot_state_name(enum slot_state state);
 
 /* Master: copies the pending log bytes, at most size of them; how many. */
 size_t slot_get_log(const struct slot *s, void *out, size_t size);
+
+/* Does it run now? Any process. */
+static inline bool slot_call_runs(const struct slot_call *call)
+{
+    return atomic_load(&call->started_ms) != 0;
+}
 
 /* Master: how many of the calls there may be, whatever the worker says: 1 to SLOT_CALLS. */
 unsigned slot_call_count(const struct slot *s);

@@ -2,20 +2,10 @@
  *
  * crash - a worker's last moments: a fatal signal, or exit() called by the application.
  *
- * Clients are owed more than a reset. From the signal handler each connection gets what answers
- * before the crash left unsent, in order; then the request that crashed is answered 500 (504 when
- * the master ended it for its timeout), requests that were not run yet 503, all with Connection:
- * close. An answer that has begun is cut, by an orderly end where its framing shows that it is cut,
- * by a reset where it would look whole. Every socket is then read for a moment longer, because
- * closing it with bytes unread would destroy the answer on its way.
- *
- * In a pool of threads it is the request of the thread that crashed; what the other threads run
- * ends there, answered 503, for they share its memory. When the master ends a worker for a call
- * that takes too long, each call that does is answered 504.
- *
- * Then the worker stands still for the master to take its stacks, and the signal takes its course.
- * The heap may be broken: all of it works on the connections' own mapping and with system calls
- * alone. It acts in the worker itself, never in a child that the application forked.
+ * From the signal handler every client is answered (lastwords.h). Then the worker stands still for
+ * the master to take its stacks, its access log is written, and the signal takes its course. The
+ * heap may be broken: all but the access log works without it. It acts in the worker itself, never
+ * in a child that the application forked.
  */
 #ifndef GCORN_WORKER_CRASH_H
 #define GCORN_WORKER_CRASH_H
