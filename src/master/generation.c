@@ -39,6 +39,8 @@ void start_init(struct start *s, int argc, char **argv)
 
     s->argc = argc;
     s->argv = argv;
+    s->umask = umask(0); /* it cannot be asked for otherwise */
+    (void)umask(s->umask);
     passed_init(&s->passed);
     s->program = process_program(argv[0] ? argv[0] : "");
     s->dir = is_here ? xstrdup(pwd) : cwd ? cwd : xstrdup(".");

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "base/error.h"
 #include "base/syslog.h"
@@ -52,6 +53,7 @@ struct start {
     char *program; /* to be executed by an upgrade, seen from dir */
     char *dir;     /* the working directory, by the name that the shell had for it: a link in it is
                       followed anew by each reload */
+    mode_t umask; /* what it was then */
     struct passed passed; /* sockets that came with it */
 };
 

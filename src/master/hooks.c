@@ -6,14 +6,18 @@
 #include "master/hooks.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "system/notify.h"
@@ -51,7 +55,8 @@ static char **environment(const char *const *facts, char *event, char *master)
 }
 
 /* Signals as a program expects them, not as the master has them. 0, or an error number. */
-static int spawn_shell(pid_t *pid, const char *command, char *const *variables)
+static int spawn_shell(const struct hooks *h, pid_t *pid, const char *command,
+                       char *const *variables)
 {
     char sh[] = "sh", option[] = "-c";
     char *words[] = {sh, option, (char *)(uintptr_t)command, NULL};
@@ -66,8 +71,25 @@ static int spawn_shell(pid_t *pid, const char *command, char *const *variables)
     (void)posix_spawnattr_setsigmask(&attributes, &none);
     (void)posix_spawnattr_setsigdefault(&attributes, &all);
     (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    mode_t own = umask(h->umask); /* the settings' is for the application's files */
     error = posix_spawn(pid, "/bin/sh", NULL, &attributes, words, variables);
+    (void)umask(own);
     (void)posix_spawnattr_destroy(&attributes);
+    return error;
+}
+
+/* 0, or an error number. */
+static int spawn_command(const struct hooks *h, pid_t *pid, const char *event, const char *command,
+                         pid_t master_pid, const char *const *facts)
+{
+    char *event_fact = xasprintf("GCORN_EVENT=%s", event);
+    char *master_fact = xasprintf("GCORN_MASTER_PID=%d", (int)master_pid);
+    char **variables = environment(facts, event_fact, master_fact);
+    int error = spawn_shell(h, pid, command, variables);
+
+    free(variables);
+    free(event_fact);
+    free(master_fact);
     return error;
 }
 
@@ -81,32 +103,54 @@ void hooks_run(struct hooks *h, const char *event, const char *command, const ch
         log_warnx("%s is left out: %d commands of hooks run already", event, HOOKS_MAX);
         return;
     }
-    char *event_fact = xasprintf("GCORN_EVENT=%s", event);
-    char *master_fact = xasprintf("GCORN_MASTER_PID=%d", (int)getpid());
-    char **variables = environment(facts, event_fact, master_fact);
-    int error = spawn_shell(&hook->pid, command, variables);
+    int error = spawn_command(h, &hook->pid, event, command, getpid(), facts);
     if (error == 0) {
         hook->event = event;
-    } else {
-        hook->pid = 0;
-        log_errorx("%s: its command cannot be run: %s", event, strerror(error));
+        return;
     }
-    free(variables);
-    free(event_fact);
-    free(master_fact);
+    hook->pid = 0;
+    log_errorx("%s: its command cannot be run: %s", event, strerror(error));
+}
+
+/* Did it fail? Then text says how. */
+static bool has_failed(int status, char *text, size_t size)
+{
+    if (WIFSIGNALED(status))
+        (void)snprintf(text, size, "its command died of signal %d (%s)", WTERMSIG(status),
+                       strsignal(WTERMSIG(status)));
+    else
+        (void)snprintf(text, size, "its command ended with status %d", WEXITSTATUS(status));
+    return status != 0;
+}
+
+int hooks_run_and_wait(const struct hooks *h, const char *event, const char *command,
+                       const char *const *facts, struct error *err)
+{
+    char how[160];
+    int status = 0;
+    pid_t pid;
+
+    if (!command)
+        return 0;
+    int error = spawn_command(h, &pid, event, command, getppid(), facts);
+    if (error != 0)
+        return error_set(err, EXIT_FAILED, "%s: its command cannot be run: %s", event,
+                         strerror(error));
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return has_failed(status, how, sizeof(how)) ? error_set(err, EXIT_FAILED, "%s: %s", event, how)
+                                                : 0;
 }
 
 bool hooks_reaped(struct hooks *h, pid_t pid, int status)
 {
     struct hook *hook = find(h, pid);
+    char how[160];
 
     if (!hook)
         return false;
     hook->pid = 0;
-    if (WIFSIGNALED(status))
-        log_warnx("%s: its command died of signal %d (%s)", hook->event, WTERMSIG(status),
-                  strsignal(WTERMSIG(status)));
-    else if (WEXITSTATUS(status) != 0)
-        log_warnx("%s: its command ended with status %d", hook->event, WEXITSTATUS(status));
+    if (has_failed(status, how, sizeof(how)))
+        log_warnx("%s: %s", hook->event, how);
     return true;
 }

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
  * hooks - commands of the settings for events in the master's life: on_starting, when_ready and so
- * on. The shell runs one, with the event's facts in GCORN_* variables, as the master's user and in
- * its directory. Nobody waits for it, so it can neither hold nor break the server; when it fails,
- * the log says so.
+ * on. The shell runs one, with the event's facts in GCORN_* variables, as the master's user, in its
+ * directory and with the umask that it was started with. Nobody waits for it, so it can neither
+ * hold nor break the server; when it fails, the log says so.
  */
 #ifndef GCORN_MASTER_HOOKS_H
 #define GCORN_MASTER_HOOKS_H
 
 #include <stdbool.h>
 #include <sys/types.h>
+
+struct error;
 
 enum { HOOKS_MAX = 16, HOOK_FACTS_MAX = 4 };
 
@@ -22,12 +24,18 @@ struct hook {
 struct hooks {
     struct hook list[HOOKS_MAX];
     bool are_off; /* nothing is run: this master is only a trial */
+    mode_t umask;
 };
 
 /* Starts the command for an event; nothing when it is NULL. facts are "NAME=value" and end with
  * NULL: at most HOOK_FACTS_MAX. event is static. When HOOKS_MAX run already, the log says that it
  * is left out. */
 void hooks_run(struct hooks *h, const char *event, const char *command, const char *const *facts);
+
+/* In a child of the master, which has nothing else to do: runs the command for an event and waits
+ * for its end. As above otherwise. 0, also when there is none; -1 with err: it failed. */
+int hooks_run_and_wait(const struct hooks *h, const char *event, const char *command,
+                       const char *const *facts, struct error *err);
 
 /* Of a child that was reaped: was it a command? Then the log says so if it failed. */
 bool hooks_reaped(struct hooks *h, pid_t pid, int status);

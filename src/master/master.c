@@ -585,6 +585,7 @@ int master_run(const struct start *start, struct config *config, struct handover
     m->started_ms = now_ms();
     systemd_init(&m->systemd);
     m->hooks.are_off = from->kind == HANDOVER_TRIAL;
+    m->hooks.umask = start->umask;
     int begun = heir_begin(m, from, &err);
     if (begun < 0)
         config_release(config);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -132,6 +133,7 @@ static void execute(const struct master *m, const struct handover *h, int record
     if (handover_pass(h, record_fd, true) < 0 || chdir(m->start->dir) < 0)
         return;
     handover_set_variable(record_fd);
+    (void)umask(m->start->umask);
     (void)execve(m->start->program, m->start->argv, environ);
 }
 
@@ -276,21 +278,40 @@ bool upgrade_reaped(struct master *m, pid_t pid, int status)
 
 /* ---- beginning --------------------------------------------------------------------------- */
 
+static int run_pre_exec(const struct master *m, struct error *err)
+{
+    char *program = xasprintf("GCORN_PROGRAM=%s", m->start->program); /* the process ends soon */
+    const char *const facts[] = {program, NULL};
+
+    return hooks_run_and_wait(&m->hooks, "pre_exec", config_of(m)->pre_exec, facts, err);
+}
+
+/* In the new program's place: why there will be none. */
+static void __attribute__((noreturn)) refuse_to_run(const struct handover *h, const char *why)
+{
+    char packet[1 + UPGRADE_TEXT_MAX];
+    int len = snprintf(packet, sizeof(packet), "%c%s", UPGRADE_FAILS, why);
+
+    (void)send(h->report_fd, packet, (size_t)len, MSG_NOSIGNAL); /* else the status tells */
+    _exit(EXIT_FAILED);
+}
+
 static void __attribute__((noreturn))
 run_child(const struct master *m, const struct handover *h, int record_fd)
 {
-    char packet[1 + UPGRADE_TEXT_MAX];
+    struct error err;
 
     if (m->start->passed.count > 0)
         readdress("LISTEN_PID");
     if (systemd_watchdog_ms(&m->systemd) > 0)
         readdress("WATCHDOG_PID");
     process_signals_reset(); /* what comes too early ends it, and nothing has happened */
-    execute(m, h, record_fd);
-    int len = snprintf(packet, sizeof(packet), "%ccannot execute %s: %s", UPGRADE_FAILS,
-                       m->start->program, strerror(errno));
-    (void)send(h->report_fd, packet, (size_t)len, MSG_NOSIGNAL); /* else the status tells */
-    _exit(EXIT_FAILED);
+    if (run_pre_exec(m, &err) == 0) {
+        execute(m, h, record_fd);
+        (void)error_set(&err, EXIT_FAILED, "cannot execute %s: %s", m->start->program,
+                        strerror(errno));
+    }
+    refuse_to_run(h, err.text);
 }
 
 /* fds: our end, the child's. 0, or -1 with errno. */

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import stat
 
 import pytest
 
@@ -109,6 +110,14 @@ def test_too_many_at_once_are_left_out(gcorn):
     assert server.wait_exit() == 0
     for p in server.left_over():
         os.kill(p.pid, signal.SIGKILL)
+
+
+def test_they_have_the_umask_of_the_start(hooked):
+    """umask is for what workers make: 0 by default, which would let everybody write."""
+    server = hooked(preexec=lambda: os.umask(0o027))
+    wait_line(server, "GCORN_EVENT=on_starting")
+    assert stat.S_IMODE(os.stat(server.dir / "events").st_mode) == 0o640
+    assert server.get("/").status == 200
 
 
 def test_what_systemd_told_the_master_is_not_told_on(gcorn, tmp_path):

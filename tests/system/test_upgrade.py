@@ -289,6 +289,40 @@ def test_broken_upgrades_change_nothing(start, tmp_path):
     assert masters(server) == {server.pid}
 
 
+@pytest.mark.parametrize("is_process_one", [False, pytest.param(True, marks=PROCESS_ONE)])
+def test_pre_exec_decides(start, tmp_path, is_process_one):
+    command = "echo $GCORN_EVENT $GCORN_MASTER_PID $GCORN_PROGRAM $(umask) >> ran; [ ! -e forbidden ]"
+    server = start("--pre-exec", command, "--umask", "0077", is_process_one=is_process_one,
+                   preexec=lambda: os.umask(0o027))
+    (tmp_path / "forbidden").touch()
+    before, ran = server.worker_pids, []
+    for _ in range(2):
+        answer = upgrade(server)
+        assert answer == {"ok": False, "error": "pre_exec: its command ended with status 1"}
+        assert masters(server) == {server.pid} and server.worker_pids == before
+        ran.append(f"pre_exec {status(server)['pid']} {tmp_path}/gcorn 0027\n")
+    (tmp_path / "forbidden").unlink()
+    ran.append(ran[0])
+    new = upgrade(server)["pid"]
+    assert (tmp_path / "ran").read_text() == "".join(ran), "once for each, in the old one's name"
+    if not is_process_one:
+        wait_for(lambda: masters(server) == {new}, "the old master to leave")
+        server.is_succeeded_by(new)
+    (tmp_path / "forbidden").touch()
+    assert not upgrade(server)["ok"]
+    assert (tmp_path / "ran").read_text().endswith(f"pre_exec {new} {tmp_path}/gcorn 0027\n")
+
+
+def test_pre_exec_that_hangs(start):
+    server = start("--pre-exec", "echo hangs >&2; exec sleep 1000",
+                   "--boot-timeout", f"{0.4 * SLOWER}s")
+    answer = upgrade(server)
+    assert not answer["ok"] and "within boot_timeout" in answer["error"]
+    for p in server.left_over():
+        if p.title.startswith("sleep"):
+            os.kill(p.pid, signal.SIGKILL)
+
+
 def test_upgrade_during_a_reload_is_refused(start, app, tmp_path):
     server = start("--boot-timeout", "20s")
     install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
