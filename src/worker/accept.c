@@ -17,6 +17,8 @@ enum {
     PAUSE_MS = 100,        /* after accept failed for want of something */
     SAID_EVERY_MS = 10000, /* and this often it is said */
     ROOM_TRIES = 8,
+    BEHIND_NS = 1000000, /* a pass as long as this is one in which many can have come */
+    BEHIND_MAX = 64,
 };
 
 enum accepted {
@@ -151,6 +153,13 @@ static void take_queue_of(struct acceptor *a)
         close_acceptor(a);
 }
 
+/* How many are taken at once. One, so that siblings get the others. But where there are none, one a
+ * pass would make those wait who come while passes are long, as many of them as are in front. */
+static int share(const struct worker *w)
+{
+    return w->config->workers == 1 && w->last_pass_ns > BEHIND_NS ? BEHIND_MAX : 1;
+}
+
 static void on_accept(struct ev_loop *loop, struct ev_io *io, int revents)
 {
     struct acceptor *a = io->data;
@@ -172,7 +181,8 @@ static void on_accept(struct ev_loop *loop, struct ev_io *io, int revents)
         return;
     }
     w->accept_skipped = false;
-    (void)accept_one(a);
+    for (int left = share(w); left > 0 && accept_one(a) == ACCEPTED_ONE; left--)
+        continue;
 }
 
 void accept_init(struct worker *w)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * accept - taking connections: one a wake-up, while there is room; and, at the end, all that the
- * kernel has already accepted on the server's behalf.
+ * accept - taking connections: one a wake-up, while there is room, or many where nobody else would
+ * take them; and, at the end, all that the kernel has already accepted on the server's behalf.
  */
 #ifndef GCORN_WORKER_ACCEPT_H
 #define GCORN_WORKER_ACCEPT_H

@@ -39,7 +39,7 @@ enum {
     CALL_LONG_NS = 1000000,       /* in a call this long, an order may have come */
     OUT_MAX = 64 * 1024,          /* gathered answers are written out past this */
     OUT_KEEP_MAX = 256 * 1024,    /* a larger buffer is not kept for the next connection */
-    FILE_TURN = 1024 * 1024,      /* bytes of a file, then others have a turn */
+    SEND_TURN = 1024 * 1024,      /* bytes of a file or a large piece, then others have a turn */
     WAIT_IN_MAX = 64 * 1024,      /* read from a client whose answer waits, at most */
     QUEUE_LONG_MS = 10,           /* who has waited so long may have waited for longer */
     LINGER_MAX = 4 * 1024 * 1024, /* bytes that are read only to be thrown away */
@@ -298,17 +298,25 @@ static enum flushed ask_next(struct conn *c)
     return FLUSHED_ALL;
 }
 
-/* Not inlined, as its arrays would cost every flush a stack check. */
-static ssize_t __attribute__((noinline)) send_with_piece(const struct conn *c)
+/* Not inlined, as its arrays would cost every flush a stack check. After a megabyte the socket
+ * counts as full: a client that takes a long piece as fast as it is sent must not hold the worker.
+ */
+static ssize_t __attribute__((noinline)) send_with_piece(struct conn *c)
 {
+    size_t len = c->piece_len < SEND_TURN ? c->piece_len : SEND_TURN;
     struct iovec iov[2] = {{c->out.data + c->out_sent, c->out.len - c->out_sent},
-                           {(void *)(uintptr_t)c->piece, c->piece_len}};
+                           {(void *)(uintptr_t)c->piece, len}};
     const struct msghdr message = {.msg_iov = iov, .msg_iovlen = 2};
+    ssize_t n = -1;
 
-    return sendmsg(c->fd, &message, MSG_NOSIGNAL);
+    errno = EAGAIN;
+    if (c->turn_sent < SEND_TURN)
+        n = sendmsg(c->fd, &message, MSG_NOSIGNAL);
+    c->turn_sent = n < 0 ? 0 : c->turn_sent + (uint32_t)n;
+    return n;
 }
 
-static ssize_t send_some(const struct conn *c)
+static ssize_t send_some(struct conn *c)
 {
     int with_file = c->more && c->env->response.file.left > 0 ? MSG_MORE : 0;
 
@@ -352,6 +360,18 @@ static enum flushed wait_writable(struct conn *c)
     return FLUSHED_SOME;
 }
 
+/* The client takes what it gets as fast as it is made: others have their turn. In a queue, for the
+ * kernel finds those that can be written to in the same order each time, and the first would always
+ * have the whole of a pass. */
+static enum flushed wait_turn(struct conn *c)
+{
+    if (c->out_sent == c->out.len)
+        return_out(c);
+    conn_set_state(c, CONN_QUEUED);
+    worker_queue_conn(worker_of(c), c);
+    return FLUSHED_SOME;
+}
+
 /* The application has nothing yet. The client is heard meanwhile: it may leave. */
 static enum flushed wait_woken(struct conn *c)
 {
@@ -368,12 +388,12 @@ static enum flushed flush_file(struct conn *c)
     struct worker *w = worker_of(c);
     struct response *r = &c->env->response;
 
-    for (size_t turn = FILE_TURN; r->file.left > 0;) {
+    for (size_t turn = SEND_TURN; r->file.left > 0;) {
         size_t len = r->file.left < turn ? (size_t)r->file.left : turn;
         bool ends = len == r->file.left && r->body_len == r->body_max;
 
         if (len == 0)
-            return wait_writable(c);
+            return wait_turn(c);
         if (ends)
             accesslines_add_early(&w->access_lines, c->env, w->now_ns - c->request_ns);
         ssize_t n = fileout_send(c->fd, r, len, w->config->sendfile);
@@ -456,7 +476,7 @@ static enum flushed conn_flush(struct conn *c)
         if (c->env->response.waits)
             return wait_woken(c);
         if (worker_pass_is_long(w))
-            return wait_writable(c); /* a client as fast as the application: others have a turn */
+            return wait_turn(c);
         flushed = ask_next(c);
         if (flushed != FLUSHED_ALL)
             return flushed;
@@ -783,7 +803,7 @@ static void conn_read(struct conn *c)
     }
 }
 
-void conn_resume(struct conn *c)
+static void conn_work_unparsed(struct conn *c)
 {
     struct strbuf in = c->in;
 
@@ -795,13 +815,23 @@ void conn_resume(struct conn *c)
 /* ---- events ------------------------------------------------------------------------------ */
 
 /* The answer goes on; when it has ended, what the client has sent meanwhile is worked. */
-static void conn_go_on(struct conn *c)
+void conn_resume(struct conn *c)
 {
     borrow_out(c);
     if (conn_flush(c) != FLUSHED_ALL)
         return;
     if (c->closing)
         conn_settle(c);
+    else
+        conn_work_unparsed(c);
+}
+
+/* When many clients can take more at once, those that are late in the pass come first in the next.
+ */
+static void conn_go_on_in_turn(struct conn *c)
+{
+    if (worker_pass_is_long(worker_of(c)))
+        (void)wait_turn(c);
     else
         conn_resume(c);
 }
@@ -838,7 +868,7 @@ static void end_called(struct conn *c)
     if (c->fd < 0)
         conn_free(c);
     else
-        conn_resume(c);
+        conn_work_unparsed(c);
 }
 
 void conn_called(struct conn *c)
@@ -852,7 +882,7 @@ void conn_called(struct conn *c)
         handler_called(c);
     else
         next_called(c);
-    conn_go_on(c);
+    conn_resume(c);
 }
 
 void conn_wake(struct conn *c)
@@ -863,7 +893,7 @@ void conn_wake(struct conn *c)
         return;
     wake_stop(c);
     c->env->response.waits = false;
-    conn_go_on(c);
+    conn_resume(c);
 }
 
 /* The client of an answer that waits has sent something, or has left. One that has only closed its
@@ -896,7 +926,7 @@ static void on_io(struct ev_loop *loop, struct ev_io *io, int revents)
     (void)revents;
     worker_look_at_clock(w);
     switch (c->state) {
-    case CONN_WRITE: conn_go_on(c); break;
+    case CONN_WRITE: conn_go_on_in_turn(c); break;
     case CONN_WAIT: conn_hear_waiting(c); break;
     case CONN_LINGER: conn_linger(c); break;
     default: conn_read(c); break;
@@ -919,7 +949,7 @@ void conn_open(struct worker *w, int fd, const struct listener *l, const void *a
     c->env = NULL;
     c->serial = w->slot->counts.connections;
     c->in = c->out = (struct strbuf){0};
-    c->out_sent = c->piece_len = 0;
+    c->out_sent = c->piece_len = c->turn_sent = 0;
     peer_open(&c->peer, &w->peers, l, address);
     conn_set_state(c, CONN_HEAD);
 }

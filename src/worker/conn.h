@@ -30,7 +30,7 @@ enum conn_state {
     CONN_IDLE,    /* between requests */
     CONN_HEAD,    /* a request head is coming, or the connection's first is awaited */
     CONN_BODY,    /* a request body is coming */
-    CONN_QUEUED,  /* has unparsed bytes and waits for its turn in the loop */
+    CONN_QUEUED,  /* has unparsed bytes, or more to send, and waits for its turn in the loop */
     CONN_WRITE,   /* the client does not take its answer fast enough */
     CONN_WAIT,    /* the application has nothing to send yet */
     CONN_DEAF,    /* the same, and nothing more is read from the client meanwhile */
@@ -50,6 +50,7 @@ struct conn {
     bool more;            /* the answer has further pieces */
     bool may_have_queued; /* to be accepted, and nothing was read from it yet */
     uint32_t lingered;    /* bytes thrown away while lingering */
+    uint32_t turn_sent;   /* with pieces, since the socket was full */
 
     /* For a crash, which may not trust env's memory. */
     bool runs;            /* env's request has been given to the application */
@@ -104,7 +105,7 @@ struct conn *conn_of(const struct worker *w, const struct gcorn_environ *env);
 /* Has the client closed the connection, or its side of it, which looks the same? */
 bool conn_client_gone(const struct conn *c);
 
-/* Takes up the bytes that were left when the connection was queued. */
+/* Takes up what was left when the connection was queued: its answer, or bytes of requests. */
 void conn_resume(struct conn *c);
 
 /* The connection is idle and the worker would like it gone: reads it once, and closes it if there

@@ -279,26 +279,44 @@ void worker_queue_conn(struct worker *w, struct conn *c)
     c->next = NULL;
     *w->queue_end = c;
     w->queue_end = &c->next;
-    ev_idle_start(w->loop, &w->queue_turn);
+    ev_prepare_start(w->loop, &w->queue_turn);
+    ev_idle_start(w->loop, &w->queue_waits);
 }
 
-/* Each of those that were queued when the turn began. */
-static void on_queue_turn(struct ev_loop *loop, struct ev_idle *idle, int revents)
+static struct conn *take_queued(struct worker *w)
 {
-    struct worker *w = idle->data;
     struct conn *c = w->queue;
 
-    (void)revents;
-    ev_idle_stop(loop, idle);
-    w->queue = NULL;
-    w->queue_end = &w->queue;
-    while (c) {
-        struct conn *next = c->next;
+    if (!(w->queue = c->next))
+        w->queue_end = &w->queue;
+    return c;
+}
 
+/* At the end of a pass: those that were queued when the turn began, as far as there is time. The
+ * next turn begins with who had none. */
+static void on_queue_turn(struct ev_loop *loop, struct ev_prepare *turn, int revents)
+{
+    struct worker *w = turn->data;
+    struct conn *const *last = w->queue_end;
+    struct conn *c;
+
+    (void)revents;
+    do {
         worker_look_at_clock(w);
+        c = take_queued(w);
         conn_resume(c);
-        c = next;
-    }
+    } while (&c->next != last && !worker_pass_is_long(w));
+    if (w->queue)
+        return;
+    ev_prepare_stop(loop, turn);
+    ev_idle_stop(loop, &w->queue_waits);
+}
+
+static void on_queue_waits(struct ev_loop *loop, struct ev_idle *idle, int revents)
+{
+    (void)loop;
+    (void)idle;
+    (void)revents;
 }
 
 /* ---- counts ------------------------------------------------------------------------------ */
@@ -438,9 +456,10 @@ static void init_watchers(struct worker *w)
     wake_init(w);
     ev_prepare_init(&w->pass_end, on_pass_end);
     ev_check_init(&w->pass_begin, on_pass_begin);
-    ev_idle_init(&w->queue_turn, on_queue_turn);
+    ev_prepare_init(&w->queue_turn, on_queue_turn);
+    ev_idle_init(&w->queue_waits, on_queue_waits);
     ev_set_priority(&w->pass_begin, EV_MAXPRI);
-    ev_set_priority(&w->queue_turn, EV_MAXPRI); /* its turn comes however many events there are */
+    ev_set_priority(&w->queue_turn, EV_MAXPRI); /* before pass_end */
     w->heartbeat.data = w->pass_end.data = w->pass_begin.data = w->queue_turn.data = w;
 }
 

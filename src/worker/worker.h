@@ -78,7 +78,8 @@ struct worker {
     uint64_t beat_requests; /* request_count at the last heartbeat */
     struct conn *free_conns;
     struct conn *queue, **queue_end;
-    struct ev_idle queue_turn;
+    struct ev_prepare queue_turn;
+    struct ev_idle queue_waits; /* the loop does not sleep while it is active */
 
     struct timers timers;
     struct ev_timer timer_sweep;
@@ -195,7 +196,8 @@ void worker_leave(struct worker *w) __attribute__((noreturn));
 /* Nothing is left to do, nor to come. */
 bool worker_is_drained(const struct worker *w);
 
-/* Puts the connection at the end of the queue of those with unparsed bytes. */
+/* Puts the connection at the end of the queue of those that can go on at once and wait for their
+ * turn. */
 void worker_queue_conn(struct worker *w, struct conn *c);
 
 /* Has this pass of the loop spent so long in calls that others should have their turn? */
