@@ -5,12 +5,15 @@
  */
 #include "worker/replay.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -39,6 +42,74 @@ int replay_dir_open(const char *path, struct error *err)
         fd_close(&fd);
     }
     return fd;
+}
+
+/* ---- keeping the newest ------------------------------------------------------------------ */
+
+enum { LIST_MAX = 65536 }; /* files that are looked at in one go: the next worker finds the rest */
+
+struct kept {
+    char name[SLOT_FILE_NAME_SIZE];
+    struct timespec at;
+};
+
+/* As slot_file_name makes it: whatever else lies there is somebody else's. */
+static bool is_kept_name(const char *name)
+{
+    return strspn(name, "0123456789") == 10 && name[10] == '-' &&
+           strspn(name + 11, "0123456789abcdef") == 16 && strcmp(name + 27, ".http") == 0;
+}
+
+static int oldest_first(const void *a, const void *b)
+{
+    const struct timespec *v = &((const struct kept *)a)->at, *w = &((const struct kept *)b)->at;
+
+    if (v->tv_sec != w->tv_sec)
+        return v->tv_sec < w->tv_sec ? -1 : 1;
+    return (v->tv_nsec > w->tv_nsec) - (v->tv_nsec < w->tv_nsec);
+}
+
+/* How many there are; *list is to be freed. */
+static size_t list_kept(DIR *dir, struct kept **list)
+{
+    const struct dirent *entry;
+    struct stat st;
+    size_t count = 0, room = 0;
+
+    *list = NULL;
+    while (count < LIST_MAX && (entry = readdir(dir))) {
+        if (!is_kept_name(entry->d_name) ||
+            fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        if (count == room) {
+            room = room > 0 ? 2 * room : 64;
+            *list = xrealloc(*list, room * sizeof(**list));
+        }
+        struct kept *k = &(*list)[count++];
+        slot_set_text(k->name, sizeof(k->name), entry->d_name, strlen(entry->d_name));
+        k->at = st.st_mtim;
+    }
+    return count;
+}
+
+int replay_dir_trim(int dir_fd, unsigned keep)
+{
+    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    struct kept *list;
+
+    if (!dir) {
+        fd_close(&fd); /* keeps errno */
+        return -1;
+    }
+    size_t count = list_kept(dir, &list);
+    if (count > keep)
+        qsort(list, count, sizeof(*list), oldest_first);
+    for (size_t i = 0; i + keep < count; i++)
+        (void)unlinkat(dirfd(dir), list[i].name, 0); /* failed: a sibling was first, or it stays */
+    free(list);
+    (void)closedir(dir); /* nothing was written */
+    return 0;
 }
 
 /* ---- saving: all of this runs in a signal handler ---------------------------------------- */

@@ -20,6 +20,11 @@ enum { REPLAY_BODY_MAX = 64 * 1024 }; /* bytes of a body that are kept */
  * descriptor (O_PATH, close-on-exec), or -1 with err. */
 int replay_dir_open(const char *path, struct error *err);
 
+/* Removes the oldest of the files that replay_save has made there by a worker's names (of this
+ * server or another), until so many are left; those that cannot be removed stay. 0, or -1 with
+ * errno: the directory cannot be listed. */
+int replay_dir_trim(int dir_fd, unsigned keep);
+
 /* Keeps a request whose head is complete in the new file `name`, mode 0600, of the directory. The
  * body is cut after REPLAY_BODY_MAX bytes; a chunked one is written as one chunk, its trailers are
  * not kept. redact: queries and the values of fields that carry secrets (Authorization, Cookie,

@@ -620,6 +620,8 @@ struct worker *worker_new_alone(const struct worker_args *args)
     return w;
 }
 
+/* Each file there is of a worker whose replacement comes by here: so one in a crash loop does not
+ * fill the disk. */
 static void open_crash_dir(struct worker *w)
 {
     struct error err;
@@ -629,6 +631,9 @@ static void open_crash_dir(struct worker *w)
     w->crash_dir_fd = replay_dir_open(w->config->crash_dir, &err);
     if (w->crash_dir_fd < 0)
         boot_failed(w, err.text);
+    if (w->config->crash_keep > 0 &&
+        replay_dir_trim(w->crash_dir_fd, (unsigned)w->config->crash_keep) < 0)
+        log_warn("crash_dir: %s cannot be listed, so no file is ever removed", w->config->crash_dir);
 }
 
 /* Answers that are under way end here, and the application is told as ever: bodies are closed,

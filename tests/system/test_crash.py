@@ -543,6 +543,23 @@ def test_the_request_is_kept_and_can_be_replayed(gcorn, tmp_path):
     assert done.returncode == -signal.SIGSEGV
 
 
+@pytest.mark.parametrize("keep", [2, 0])
+def test_a_crash_loop_does_not_fill_the_disk(gcorn, tmp_path, keep):
+    (tmp_path / "crashes").mkdir(mode=0o777)
+    (tmp_path / "crashes/README").touch()
+    server = gcorn("faulty", "--crash-dir", "crashes", "--crash-keep", keep)
+    names = []
+    for _ in range(5):
+        before, mark = server.worker_pids, server.mark()
+        assert server.get("/segv").status == 500
+        names.append(server.wait_log(r"--replay crashes/(\S+) ", mark).group(1))
+        server.wait_workers(1, other_than=before)
+    kept = {path.name for path in (tmp_path / "crashes").iterdir()} - {"README"}
+    assert len(kept) in ((keep, keep + 1) if keep else (5,)), "the last may be newer than the worker"
+    assert kept == set(names[-len(kept):]), "the oldest go first"
+    assert (tmp_path / "crashes/README").exists()
+
+
 def test_a_hung_request_is_kept_too(gcorn, tmp_path):
     (tmp_path / "crashes").mkdir(mode=0o777)
     server = gcorn("faulty", "--crash-dir", "crashes", "--timeout", "1")

@@ -262,6 +262,47 @@ static void test_dir_open_says_what_is_wrong(void **state)
     assert_non_null(strstr(err.text, "Not a directory"));
 }
 
+/* ---- how many are kept ------------------------------------------------------------------- */
+
+static void make_file(const struct place *p, const char *name, time_t at)
+{
+    const struct timespec times[2] = {{.tv_sec = at}, {.tv_sec = at}};
+    int fd = openat(p->fd, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(futimens(fd, times), 0);
+    (void)close(fd);
+}
+
+static bool is_there(const struct place *p, const char *name)
+{
+    return faccessat(p->fd, name, F_OK, 0) == 0;
+}
+
+static void test_trim_removes_the_oldest_of_its_own(void **state)
+{
+    static const char *const others[] = {"kept", "0000000001-0123456789abcdef.http.old",
+                                         "000000001-0123456789abcdef.http",
+                                         "0000000001-0123456789abcdeF.http"};
+    static const char *const own[] = {"0000000009-0123456789abcdef.http",
+                                      "0000000008-0123456789abcdef.http",
+                                      "0000000007-0123456789abcdef.http"};
+    const struct place *p = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        make_file(p, others[i], 1);
+    for (size_t i = 0; i < ARRAY_LEN(own); i++)
+        make_file(p, own[i], 100 + (time_t)i);
+    assert_int_equal(replay_dir_trim(p->fd, 3), 0);
+    assert_true(is_there(p, own[0]) && is_there(p, own[1]) && is_there(p, own[2]));
+    assert_int_equal(replay_dir_trim(p->fd, 2), 0);
+    assert_true(!is_there(p, own[0]) && is_there(p, own[1]) && is_there(p, own[2]));
+    assert_int_equal(replay_dir_trim(p->fd, 0), 0);
+    assert_false(is_there(p, own[1]) || is_there(p, own[2]));
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        assert_int_equal(unlinkat(p->fd, others[i], 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +314,7 @@ int main(void)
         IN_PLACE(test_save_refuses_a_head_that_is_not_complete),
         IN_PLACE(test_save_leaves_an_older_file_alone),
         IN_PLACE(test_save_leaves_no_half_file),
+        IN_PLACE(test_trim_removes_the_oldest_of_its_own),
         cmocka_unit_test(test_dir_open_says_what_is_wrong),
     };
 
