@@ -64,7 +64,6 @@ CC := gcc
 endif
 # with sanitizers -O3 finds only warnings that are none
 CFLAGS     ?= $(if $(SANITIZE),-O2,-O3) -g
-OBJCOPY    ?= objcopy
 PKG_CONFIG ?= pkg-config
 PYTHON     ?= /usr/bin/python3
 
@@ -118,12 +117,6 @@ else
 LLHTTP_CFLAGS := -DLLHTTP_STRICT_MODE=1 -isystem $(LLHTTP_INCLUDE)
 LLHTTP_LIBS :=
 LLHTTP_OBJS := $(B)/llhttp/api.o $(B)/llhttp/http.o $(B)/llhttp/llhttp.o
-# llhttp steps over field values 16 bytes at a time where the compiler may use SSE 4.2: a second copy
-# of it, for processors that have that. With sanitizers only the first is there, and so tested.
-ifneq ($(if $(SANITIZE)$(COVERAGE),,$(X86_64)),)
-LLHTTP_CFLAGS += -DHAVE_LLHTTP_SSE42
-LLHTTP_OBJS += $(B)/llhttp/llhttp_sse42.o
-endif
 endif
 
 YAML_CFLAGS := $(shell $(PKG_CONFIG) --cflags yaml-0.1 2>/dev/null)
@@ -225,19 +218,10 @@ $(B)/%.o: src/%.c Makefile
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-LLHTTP_COMPILE = $(CC) -std=c11 $(LLHTTP_CFLAGS) -fPIE $(HARDEN) $(LTO) $(CFLAGS) -w
 $(B)/llhttp/%.o: $(LLHTTP_DIR)/%.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(LLHTTP_COMPILE) -c -o $@ $<
-
-# Its three files in one object, of which nothing else is seen.
-$(B)/llhttp/llhttp_sse42.o: $(wildcard $(LLHTTP_DIR)/*.c) Makefile
-	@mkdir -p $(@D)
-	$(call say,CC)
-	$(Q)$(LLHTTP_COMPILE) -msse4.2 -Dllhttp_execute=llhttp_execute_sse42 -r -nostdlib \
-	    $(if $(LTO),-flinker-output=nolto-rel) -o $@ $(filter %.c,$^)
-	$(Q)$(OBJCOPY) --keep-global-symbol=llhttp_execute_sse42 $@
+	$(Q)$(CC) -std=c11 $(LLHTTP_CFLAGS) -fPIE $(HARDEN) $(LTO) $(CFLAGS) -w -c -o $@ $<
 
 # An example is compiled the way its reader would: nothing but gcorn.h, warnings on.
 EXAMPLE_CFLAGS = -g -O2 -Wall -Wextra -Wpedantic -Wshadow $(if $(DEV),-Werror) -Iinclude -shared -fPIC \

@@ -3,12 +3,14 @@
  * See request.h. The order of a head's life:
  *
  *   collect_head   scan_head on the bytes as they come; they are copied into one piece
- *   parse_head     the request line's form, then llhttp over the whole piece at once, so that every
- *                  span is whole; on_* note where fields lie
- *   check_head     what llhttp lets through or cannot know: counts, Host, target, codings, limits
+ *   parse_head     the request line's form and llhttp's word on it; where names and values lie,
+ *                  and llhttp's word on those that frame the body
+ *   check_*        what llhttp lets through or cannot know: counts, Host, target, codings, limits
  *
- * llhttp runs strict, with no lenient flag. It is not asked what to do about the connection
- * (keep-alive): trailers can change its flags, and it misses some tokens.
+ * llhttp runs strict, with no lenient flag, and is given what it decides: the request line, the
+ * fields that frame the body, and later chunks and trailers. Of another field it would say no more
+ * than that its name is a token and that no control byte stands in its value, which scan_head has
+ * made sure of; and what to do about the connection it is not asked, for it misses some tokens.
  */
 #include "http/request.h"
 
@@ -30,6 +32,11 @@ static void refuse(struct request *r, int status, const char *reason)
     r->refusal_reason = reason;
 }
 
+static inline int refused(const struct request *r)
+{
+    return r->state == REQUEST_REFUSED ? -1 : 0;
+}
+
 void request_init(struct request *r, const struct request_limits *limits, struct arena *arena)
 {
     memset(r, 0, offsetof(struct request, scan)); /* what follows has inits of its own, or stays */
@@ -46,65 +53,6 @@ void request_release(struct request *r)
     if (r->trailers.data)
         strbuf_release(&r->trailers);
     spool_release(&r->body);
-}
-
-/* ---- what llhttp reports ----------------------------------------------------------------- */
-
-/* llhttp's spans are const, but they point into r->head, which is ours. */
-static char *in_head(const struct request *r, const char *at)
-{
-    return r->head + (at - r->head);
-}
-
-static int on_url(llhttp_t *parser, const char *at, size_t len)
-{
-    struct request *r = parser->data;
-
-    r->target = (struct span){in_head(r, at), len};
-    return 0;
-}
-
-static enum field_id field_identify(const char *name, size_t len)
-{
-    static const struct {
-        const char *lower;
-        enum field_id id;
-    } known[] = {
-        [4] = {"host", FIELD_HOST},
-        [6] = {"expect", FIELD_EXPECT},
-        [10] = {"connection", FIELD_CONNECTION},
-        [12] = {"content-type", FIELD_CONTENT_TYPE},
-        [14] = {"content-length", FIELD_CONTENT_LENGTH},
-        [17] = {"transfer-encoding", FIELD_TRANSFER_ENCODING},
-    };
-
-    if (len >= ARRAY_LEN(known) || !known[len].lower || !syntax_is(name, len, known[len].lower))
-        return FIELD_OTHER;
-    return known[len].id;
-}
-
-static int on_header_field(llhttp_t *parser, const char *at, size_t len)
-{
-    struct request *r = parser->data;
-    struct field *f = &r->fields[r->field_count];
-
-    r->initials |= forwarded_initial(at);
-    f->name = in_head(r, at);
-    f->name_len = (uint32_t)len;
-    f->id = field_identify(at, len);
-    r->seen[f->id]++;
-    return 0;
-}
-
-static int on_header_value(llhttp_t *parser, const char *at, size_t len)
-{
-    struct request *r = parser->data;
-    struct field *f = &r->fields[r->field_count++];
-
-    syntax_trim(&at, &len);
-    f->value = in_head(r, at);
-    f->value_len = (uint32_t)len;
-    return 0;
 }
 
 /* ---- rules for the head ------------------------------------------------------------------ */
@@ -196,7 +144,7 @@ static void check_field(struct request *r, const struct field *f)
     }
 }
 
-static void check_fields(struct request *r)
+static int check_fields(struct request *r)
 {
     if (r->seen[FIELD_HOST] > 1)
         refuse(r, 400, "more than one Host");
@@ -210,6 +158,9 @@ static void check_fields(struct request *r)
         if (r->fields[i].id != FIELD_OTHER)
             check_field(r, &r->fields[i]);
     }
+    if (r->asks_close)
+        r->keep_alive = false;
+    return refused(r);
 }
 
 /* Splits path?query; the target has no fragment (RFC 9112 3.2). */
@@ -264,7 +215,7 @@ static void check_absolute_target(struct request *r)
 }
 
 /* The four forms of RFC 9112 3.2. */
-static void check_target(struct request *r, int method)
+static int check_target(struct request *r, int method)
 {
     if (method == HTTP_CONNECT) {
         refuse(r, 501, "CONNECT asks for a tunnel, which an origin server does not give");
@@ -278,32 +229,12 @@ static void check_target(struct request *r, int method)
     } else {
         check_absolute_target(r);
     }
+    return refused(r);
 }
-
-static int on_headers_complete(llhttp_t *parser)
-{
-    struct request *r = parser->data;
-
-    parser->upgrade =
-        0; /* an Upgrade is only ever an offer; framing goes on as if it were absent */
-    r->method = llhttp_method_name((llhttp_method_t)parser->method);
-    r->body_left = parser->content_length;
-    check_target(r, parser->method);
-    if (r->state != REQUEST_REFUSED)
-        check_fields(r);
-    if (r->asks_close)
-        r->keep_alive = false;
-    return r->state == REQUEST_REFUSED ? -1 : 0;
-}
-
-static const llhttp_settings_t head_settings = {
-    .on_url = on_url,
-    .on_header_field = on_header_field,
-    .on_header_value = on_header_value,
-    .on_headers_complete = on_headers_complete,
-};
 
 /* ---- the head ---------------------------------------------------------------------------- */
+
+static const llhttp_settings_t no_callbacks; /* its state says it all */
 
 /* method SP target SP HTTP/1.x, single blanks. llhttp would take other versions, other protocols
  * and none at all. A minor version above 1 is treated as 1 (RFC 9110 2.5), which is written into
@@ -326,6 +257,7 @@ static int check_request_line(struct request *r, size_t len)
         refuse(r, 400, "the request line is not method, target and version with single blanks");
         return -1;
     }
+    r->target = (struct span){target, (size_t)(target_end - target)};
     r->target_is_plain = mark == target_end;
     char *version = target_end + 1;
     if (end - version != 8 || memcmp(version, "HTTP/", 5) != 0 || version[5] < '0' ||
@@ -345,25 +277,44 @@ static int check_request_line(struct request *r, size_t len)
 
 /* llhttp said no. The request line was sound, so a constant it did not find is a method that it
  * knows of other protocols only. */
-static void refuse_as_llhttp(struct request *r, const llhttp_t *parser, llhttp_errno_t error)
+static int refuse_as_llhttp(struct request *r, const llhttp_t *parser, llhttp_errno_t error)
 {
-    if (r->state == REQUEST_REFUSED)
-        return;
-    if (error == HPE_INVALID_METHOD || (error == HPE_INVALID_CONSTANT && !r->target.p))
+    if (error == HPE_INVALID_METHOD ||
+        (error == HPE_INVALID_CONSTANT && llhttp_get_error_pos(parser) < r->target.p))
         refuse(r, 501, "an unknown method");
     else if (error == HPE_INVALID_CONSTANT || error == HPE_PAUSED_H2_UPGRADE)
         refuse(r, 501, "a method of another protocol");
     else
         refuse(r, 400, llhttp_get_error_reason(parser));
+    return -1;
+}
+
+static int feed_llhttp(struct request *r, llhttp_t *parser, const char *data, size_t len)
+{
+    llhttp_errno_t error = llhttp_execute(parser, data, len);
+
+    return error == HPE_OK ? 0 : refuse_as_llhttp(r, parser, error);
+}
+
+static int read_request_line(struct request *r, llhttp_t *parser)
+{
+    r->line.p = r->head; /* it may have moved since its line came */
+    if (check_request_line(r, r->line.len) < 0 ||
+        feed_llhttp(r, parser, r->head, r->line.len + 2) < 0)
+        return -1;
+    r->method = llhttp_method_name((llhttp_method_t)parser->method);
+    return check_target(r, parser->method);
 }
 
 static void begin_body(struct request *r, const llhttp_t *parser)
 {
     const uint64_t max = r->limits->body_max;
 
+    r->body_left = parser->content_length;
     if (r->chunked) {
         r->body_parser = arena_alloc(r->arena, sizeof(*parser));
         *r->body_parser = *parser;
+        r->body_parser->data = r;
         chunk_line_init(&r->chunk);
         r->state = REQUEST_CHUNKS;
     } else if (max > 0 && r->body_left > max) {
@@ -373,51 +324,71 @@ static void begin_body(struct request *r, const llhttp_t *parser)
     }
 }
 
-#ifdef HAVE_LLHTTP_SSE42
-/* The same, compiled for processors with SSE 4.2 (see the Makefile). */
-llhttp_errno_t llhttp_execute_sse42(llhttp_t *parser, const char *data, size_t len);
-#endif
-
-static llhttp_errno_t execute(llhttp_t *parser, const char *data, size_t len)
-{
-#ifdef HAVE_LLHTTP_SSE42
-    if (__builtin_cpu_supports("sse4.2"))
-        return llhttp_execute_sse42(parser, data, len);
-#endif
-    return llhttp_execute(parser, data, len);
-}
-
-static llhttp_errno_t run_llhttp(struct request *r, llhttp_t *parser)
-{
-    r->field_count = 0;
-    memset(r->seen, 0, sizeof(r->seen));
-    llhttp_init(parser, HTTP_REQUEST, &head_settings);
-    parser->data = r;
-    return execute(parser, r->head, r->scan.len);
-}
-
 /* Writes what is white space to RFC 9110, and what is nothing in a list (5.6.1.2), as the blanks
- * that llhttp 8 knows: an HTAB or a comma at the end of the two fields that frame the body. True
- * when there was one. Only asked when llhttp has refused such a field. */
-static bool normalise_framing(struct request *r)
+ * that llhttp 8 knows: an HTAB or a comma at the end of a field that frames the body. */
+static void normalise_framing(enum field_id id, char *end)
 {
-    char *p = r->head + r->line.len + 2, *end = r->head + r->scan.len;
-    bool changed = false;
+    while (end[-1] == ' ' || end[-1] == '\t' || (id == FIELD_TRANSFER_ENCODING && end[-1] == ','))
+        *--end = ' ';
+}
 
-    while (p < end && *p != '\r') {
-        char *cr = memchr(p, '\r', (size_t)(end - p));
-        const char *colon = memchr(p, ':', (size_t)(cr - p));
-        enum field_id id = colon ? field_identify(p, (size_t)(colon - p)) : FIELD_OTHER;
-        bool is_coding = id == FIELD_TRANSFER_ENCODING;
+static enum field_id field_identify(const char *name, size_t len)
+{
+    static const struct {
+        const char *lower;
+        enum field_id id;
+    } known[] = {
+        [4] = {"host", FIELD_HOST},
+        [6] = {"expect", FIELD_EXPECT},
+        [10] = {"connection", FIELD_CONNECTION},
+        [12] = {"content-type", FIELD_CONTENT_TYPE},
+        [14] = {"content-length", FIELD_CONTENT_LENGTH},
+        [17] = {"transfer-encoding", FIELD_TRANSFER_ENCODING},
+    };
 
-        p = cr + 2;
-        while ((is_coding || id == FIELD_CONTENT_LENGTH) &&
-               (cr[-1] == ' ' || cr[-1] == '\t' || (is_coding && cr[-1] == ','))) {
-            changed |= cr[-1] != ' ';
-            *--cr = ' ';
+    if (len >= ARRAY_LEN(known) || !known[len].lower || !syntax_is(name, len, known[len].lower))
+        return FIELD_OTHER;
+    return known[len].id;
+}
+
+/* field-line = field-name ":" OWS field-value OWS (RFC 9112 5). The CR that scan_head has left at
+ * the end of each line, and nowhere else, ends every search. */
+static int read_fields(struct request *r, llhttp_t *parser)
+{
+    char *line = r->head + r->line.len + 2, *end = r->head + r->scan.len - 2;
+    bool has_framing = false;
+
+    while (line < end) {
+        struct field *f = &r->fields[r->field_count++];
+        size_t name_len = syntax_token_end(line);
+
+        if (name_len == 0 || line[name_len] != ':') {
+            refuse(r, 400, "a header field does not begin with a name and a colon");
+            return -1;
         }
+        char *cr = memchr(line + name_len, '\r', (size_t)(end - line) - name_len);
+        f->name = line;
+        f->name_len = (uint32_t)name_len;
+        f->id = field_identify(line, name_len);
+        r->initials |= forwarded_initial(line);
+        r->seen[f->id]++;
+        if (f->id == FIELD_CONTENT_LENGTH || f->id == FIELD_TRANSFER_ENCODING) {
+            has_framing = true;
+            normalise_framing(f->id, cr);
+            if (feed_llhttp(r, parser, line, (size_t)(cr + 2 - line)) < 0)
+                return -1;
+        }
+        char *value = line + name_len + 1, *value_end = cr;
+        while (syntax_is_blank(value_end[-1]))
+            value_end--;
+        while (value < value_end && syntax_is_blank(*value))
+            value++;
+        f->value = value;
+        f->value_len = (uint32_t)(value_end - value);
+        line = cr + 2;
     }
-    return changed;
+    /* without such a field there is no body (RFC 9112 6.3), and nothing for llhttp to decide */
+    return has_framing ? feed_llhttp(r, parser, end, 2) : 0;
 }
 
 /* The fields by which a proxy speaks, where there may be any. 0, or -1 when they are refused. */
@@ -436,20 +407,10 @@ static void parse_head(struct request *r)
 {
     llhttp_t parser;
 
-    r->line.p = r->head; /* it may have moved since its line came */
-    if (check_request_line(r, r->line.len) < 0)
-        return;
+    llhttp_init(&parser, HTTP_REQUEST, &no_callbacks);
     r->fields = arena_alloc(r->arena, r->scan.lines * sizeof(*r->fields));
-    llhttp_errno_t error = run_llhttp(r, &parser);
-    if ((error == HPE_INVALID_CONTENT_LENGTH || error == HPE_INVALID_TRANSFER_ENCODING) &&
-        r->state != REQUEST_REFUSED && normalise_framing(r))
-        error = run_llhttp(r, &parser);
-    if (error != HPE_OK || !r->method) {
-        refuse_as_llhttp(r, &parser, error);
-        return;
-    }
-    assert(r->field_count < r->scan.lines);
-    if (check_forwarded(r) == 0)
+    if (read_request_line(r, &parser) == 0 && read_fields(r, &parser) == 0 &&
+        check_fields(r) == 0 && check_forwarded(r) == 0)
         begin_body(r, &parser);
 }
 

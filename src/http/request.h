@@ -3,13 +3,13 @@
  * request - one HTTP/1.x request out of bytes (RFC 9112, RFC 9110).
  *
  * Bytes are fed as they come, in pieces of any size; what is decided never depends on how they were
- * cut. The head is collected, scanned once (scan.h), parsed by llhttp in one piece and held against
- * the rules that llhttp does not know; the body goes into a spool. No descriptor, no loop, no
- * clock.
+ * cut. The head is collected, scanned once (scan.h) and split into its fields. llhttp decides what
+ * frames the message: it parses the request line, the fields that say how long the body is, chunks
+ * and trailers; then come the rules that it does not know. The body goes into a spool. No
+ * descriptor, no loop, no clock.
  *
  *   feed --MORE--> feed --DONE--> the application
- *             \----REFUSED-------> an error answer; not one further byte of the connection is
- * parsed
+ *             \----REFUSED-------> an error answer; not one further byte is parsed
  */
 #ifndef GCORN_HTTP_REQUEST_H
 #define GCORN_HTTP_REQUEST_H

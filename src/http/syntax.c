@@ -5,6 +5,7 @@
 #include "http/syntax.h"
 
 #include <arpa/inet.h>
+#include <stdint.h>
 #include <string.h>
 
 /* T: a tchar; R: a character of a registered name (unreserved and sub-delims, RFC 3986 2.2, 2.3);
@@ -43,29 +44,62 @@ bool syntax_is_token(const char *p, size_t len)
     return len > 0 && syntax_token_len(p, len) == len;
 }
 
+/* Of bytes in a word: do they differ in more than the case of letters? A byte of `lower`, below
+ * 0x80, from 'a' on reaches 0x80 when 0x1f is added, and one behind 'z' already with 5; what lies
+ * between may differ in bit 5. */
+static inline bool words_differ(uint64_t word, uint64_t lower)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    const uint64_t may_differ = ((lower + ones * 0x1f) & ~(lower + ones * 5) & ones << 7) >> 2;
+
+    return ((word ^ lower) & ~may_differ) != 0;
+}
+
+static inline uint64_t load_4(const char *p)
+{
+    uint32_t word;
+
+    memcpy(&word, p, sizeof(word));
+    return word;
+}
+
+static inline uint64_t load_8(const char *p)
+{
+    uint64_t word;
+
+    memcpy(&word, p, sizeof(word));
+    return word;
+}
+
+/* In steps of a word, of which the last may overlap the one before. */
 bool syntax_is(const char *p, size_t len, const char *lower)
 {
-    for (size_t i = 0; i < len; i++) {
-        char differs = (char)(p[i] ^ lower[i]);
+    size_t i = 0;
 
-        if (differs != 0 && (differs != 0x20 || lower[i] < 'a' || lower[i] > 'z'))
+    if (len >= 8) {
+        for (; i + 8 < len; i += 8) {
+            if (words_differ(load_8(p + i), load_8(lower + i)))
+                return false;
+        }
+        return !words_differ(load_8(p + len - 8), load_8(lower + len - 8));
+    }
+    if (len >= 4)
+        return !words_differ(load_4(p), load_4(lower)) &&
+               !words_differ(load_4(p + len - 4), load_4(lower + len - 4));
+    for (; i < len; i++) {
+        if (words_differ((unsigned char)p[i], (unsigned char)lower[i]))
             return false;
     }
     return true;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 void syntax_trim(const char **p, size_t *len)
 {
-    while (*len > 0 && is_blank((*p)[0])) {
+    while (*len > 0 && syntax_is_blank((*p)[0])) {
         (*p)++;
         (*len)--;
     }
-    while (*len > 0 && is_blank((*p)[*len - 1]))
+    while (*len > 0 && syntax_is_blank((*p)[*len - 1]))
         (*len)--;
 }
 

@@ -29,14 +29,20 @@ static inline size_t syntax_token_len(const char *p, size_t len)
     return i;
 }
 
-/* The same of a string. */
+/* The same of a text that something else must end, as the NUL does a string. */
 static inline size_t syntax_token_end(const char *s)
 {
     size_t i = 0;
 
-    while (syntax_is_tchar(s[i])) /* NUL is none */
+    while (syntax_is_tchar(s[i]))
         i++;
     return i;
+}
+
+/* OWS, RFC 9110 5.6.3. */
+static inline bool syntax_is_blank(char c)
+{
+    return c == ' ' || c == '\t';
 }
 
 /* The index of the first byte of a request line's target that means something there, or len: a

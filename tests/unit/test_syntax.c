@@ -45,6 +45,28 @@ static void test_syntax_is(void **state)
     assert_true(syntax_is("", 0, ""));
 }
 
+/* Every byte, at every place of texts of every length that is compared in steps of its own. */
+static void test_syntax_is_in_words(void **state)
+{
+    static const char lower[] = "az{`-@[_5z:~abcdefghy";
+    char p[sizeof(lower)];
+
+    (void)state;
+    for (size_t len = 1; len < sizeof(lower); len++) {
+        memcpy(p, lower, sizeof(lower));
+        assert_true(syntax_is(p, len, lower));
+        for (size_t at = 0; at < len; at++) {
+            for (int c = 0; c < 256; c++) {
+                bool is_letter = lower[at] >= 'a' && lower[at] <= 'z';
+                p[at] = (char)c;
+                bool same = p[at] == lower[at] || (is_letter && (c | 0x20) == lower[at] && c < 128);
+                assert_int_equal(syntax_is(p, len, lower), same);
+            }
+            p[at] = lower[at];
+        }
+    }
+}
+
 static void test_syntax_trim(void **state)
 {
     static const struct {
@@ -196,10 +218,10 @@ static void test_syntax_next_element(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_syntax_tchar),        cmocka_unit_test(test_syntax_is),
-        cmocka_unit_test(test_syntax_trim),         cmocka_unit_test(test_syntax_authority),
-        cmocka_unit_test(test_syntax_escapes_ok),   cmocka_unit_test(test_syntax_unescape),
-        cmocka_unit_test(test_syntax_next_element),
+        cmocka_unit_test(test_syntax_tchar),       cmocka_unit_test(test_syntax_is),
+        cmocka_unit_test(test_syntax_is_in_words), cmocka_unit_test(test_syntax_trim),
+        cmocka_unit_test(test_syntax_authority),   cmocka_unit_test(test_syntax_escapes_ok),
+        cmocka_unit_test(test_syntax_unescape),    cmocka_unit_test(test_syntax_next_element),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
