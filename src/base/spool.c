@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * See spool.h. The file has no name from its first moment where the file system can (O_TMPFILE),
- * else it loses it at once. A mapping must end in a NUL, so the file is made one byte longer before
- * it is mapped.
+ * else it loses it at once. A mapping must end in a NUL, so one is written behind the rest before it
+ * is mapped: a hole would do, until the disk is full and reading it ends in SIGBUS (tmpfs).
  */
 #include "base/spool.h"
 
@@ -121,7 +121,7 @@ const char *spool_map(struct spool *s)
         return s->mem ? s->mem : "";
     if (s->map)
         return s->map;
-    if (ftruncate(s->fd, (off_t)s->len + 1) < 0)
+    if (pwrite(s->fd, "", 1, (off_t)s->len) != 1)
         return NULL;
     s->map_len = (size_t)s->len + 1;
     void *map = mmap(NULL, s->map_len, PROT_READ, MAP_PRIVATE, s->fd, 0);

@@ -146,6 +146,20 @@ static void test_spool_file_only(void **state)
     spool_release(&s);
 }
 
+/* All that can be read has its place on the disk, also the NUL where it has a page to itself. */
+static void test_spool_map_has_no_hole(void **state)
+{
+    struct spool s;
+
+    (void)state;
+    spool_init(&s, 0, temp_dir);
+    append(&s, 4096);
+    append(&s, 4096);
+    assert_non_null(spool_map(&s));
+    assert_int_equal(lseek(s.fd, 0, SEEK_HOLE), 8193);
+    spool_release(&s);
+}
+
 /* What was appended before a failure is kept. */
 static void test_spool_no_file(void **state)
 {
@@ -166,9 +180,9 @@ static void test_spool_no_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spool_empty),   cmocka_unit_test(test_spool_lengths),
-        cmocka_unit_test(test_spool_reuse),   cmocka_unit_test(test_spool_file_only),
-        cmocka_unit_test(test_spool_no_file),
+        cmocka_unit_test(test_spool_empty),           cmocka_unit_test(test_spool_lengths),
+        cmocka_unit_test(test_spool_reuse),           cmocka_unit_test(test_spool_file_only),
+        cmocka_unit_test(test_spool_map_has_no_hole), cmocka_unit_test(test_spool_no_file),
     };
 
     return cmocka_run_group_tests(tests, temp_dir_make, temp_dir_remove);
