@@ -75,6 +75,7 @@ void environ_reset(struct gcorn_environ *env)
 
         env->deferred = d->next;
         d->fn(d->arg);
+        response_close(env); /* bodies that it has made */
     }
     request_release(&env->request);
     arena_reset(&env->arena);
@@ -236,11 +237,11 @@ const char *environ_request_id(struct gcorn_environ *env)
 
     if (given)
         return given;
-    char *text = arena_alloc(&env->arena, 17);
+    /* each time anew, but in one place: an endless stream may log for ever */
     for (int i = 0; i < 16; i++)
-        text[i] = digits[env->id >> (60 - 4 * i) & 15];
-    text[16] = '\0';
-    return text;
+        env->id_text[i] = digits[env->id >> (60 - 4 * i) & 15];
+    env->id_text[16] = '\0';
+    return env->id_text;
 }
 
 /* The two facts of the answer, for gcorn_on_post_request. */

@@ -69,6 +69,7 @@ struct gcorn_environ {
     const struct http_context *context;
     const struct http_peer *peer;
     uint64_t id;  /* gcorn.request_id, in hex for the application and the logs */
+    char id_text[17];
     bool was_run; /* handed to the application */
     uint64_t input_offset;
 

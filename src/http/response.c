@@ -338,8 +338,12 @@ void response_release(struct response *r)
 
 void response_close(struct gcorn_environ *env)
 {
-    for (struct gcorn_body *b = env->response.bodies; b; b = b->older)
+    struct gcorn_body *b;
+
+    while ((b = env->response.bodies)) {
+        env->response.bodies = b->older; /* closing it may make another */
         gcorn_body_close(b);
+    }
 }
 
 void response_abandon(struct gcorn_environ *env)

@@ -521,6 +521,49 @@ static void test_environ_defer(void **state)
     assert_string_equal(order, "xDbNa"); /* once */
 }
 
+static int late_closes;
+
+static void count_close(struct gcorn_environ *env, void *state)
+{
+    if (late_closes++ == 0) /* and one more, by the closing of the first */
+        (void)gcorn_body_iter(env, next_never, count_close, state);
+}
+
+static void make_body(void *arg)
+{
+    struct gcorn_environ *env = arg;
+
+    (void)gcorn_body_iter(env, next_never, count_close, NULL);
+}
+
+/* What is made with an environ is released with it, also what is made at its end. */
+static void test_environ_bodies_of_the_end(void **state)
+{
+    struct http_case c;
+
+    (void)state;
+    open_with(&c, "GET / HTTP/1.0\r\n\r\n");
+    late_closes = 0;
+    gcorn_defer(&c.env, make_body, &c.env);
+    http_case_close(&c);
+    assert_int_equal(late_closes, 2);
+}
+
+/* A stream may log for as long as its client stays. */
+static void test_environ_log_takes_no_memory(void **state)
+{
+    struct http_case c;
+
+    (void)state;
+    open_with(&c, "GET / HTTP/1.0\r\n\r\n");
+    gcorn_log(&c.env, GCORN_CRITICAL, "about a request");
+    const struct arena before = c.env.arena;
+    gcorn_log(&c.env, GCORN_CRITICAL, "about a request");
+    assert_ptr_equal(c.env.arena.next, before.next);
+    assert_ptr_equal(c.env.arena.block, before.block);
+    http_case_close(&c);
+}
+
 /* ---- the rest ---------------------------------------------------------------------------------
  */
 
@@ -599,14 +642,24 @@ static void test_environ_log(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_environ_variables),   cmocka_unit_test(test_environ_bare),
-        cmocka_unit_test(test_environ_targets),     cmocka_unit_test(test_environ_fields_joined),
-        cmocka_unit_test(test_environ_set),         cmocka_unit_test(test_environ_each),
-        cmocka_unit_test(test_environ_objects),     cmocka_unit_test(test_environ_answer_facts),
-        cmocka_unit_test(test_environ_query),       cmocka_unit_test(test_environ_query_set),
-        cmocka_unit_test(test_environ_input_small), cmocka_unit_test(test_environ_input_spooled),
-        cmocka_unit_test(test_environ_memory),      cmocka_unit_test(test_environ_defer),
-        cmocka_unit_test(test_environ_key),         cmocka_unit_test(test_environ_reset_any_state),
+        cmocka_unit_test(test_environ_variables),
+        cmocka_unit_test(test_environ_bare),
+        cmocka_unit_test(test_environ_targets),
+        cmocka_unit_test(test_environ_fields_joined),
+        cmocka_unit_test(test_environ_set),
+        cmocka_unit_test(test_environ_each),
+        cmocka_unit_test(test_environ_objects),
+        cmocka_unit_test(test_environ_answer_facts),
+        cmocka_unit_test(test_environ_query),
+        cmocka_unit_test(test_environ_query_set),
+        cmocka_unit_test(test_environ_input_small),
+        cmocka_unit_test(test_environ_input_spooled),
+        cmocka_unit_test(test_environ_memory),
+        cmocka_unit_test(test_environ_defer),
+        cmocka_unit_test(test_environ_bodies_of_the_end),
+        cmocka_unit_test(test_environ_log_takes_no_memory),
+        cmocka_unit_test(test_environ_key),
+        cmocka_unit_test(test_environ_reset_any_state),
         cmocka_unit_test(test_environ_log),
     };
 
