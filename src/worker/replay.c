@@ -369,6 +369,7 @@ static int run_request(struct worker *w, struct gcorn_environ *env, struct error
 {
     worker_look_at_clock(w);
     worker_call_begin(w, NULL, env);
+    env->was_run = true;
     if (w->app.on_pre_request)
         w->app.on_pre_request(env);
     response_run(env, w->app.handler);

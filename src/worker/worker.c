@@ -195,26 +195,21 @@ struct gcorn_environ *worker_take_environ(struct worker *w, const struct http_pe
     return env;
 }
 
-static bool is_answered(const struct gcorn_environ *env)
-{
-    return env->request.state == REQUEST_DONE && env->response.phase != RESPONSE_OPEN;
-}
-
 bool worker_environ_has_code(const struct worker *w, const struct gcorn_environ *env)
 {
-    return (w->app.on_post_request && is_answered(env)) || environ_has_code(env);
+    return (w->app.on_post_request && env->was_run) || environ_has_code(env);
 }
 
 void worker_count_environ(struct worker *w, const struct gcorn_environ *env)
 {
-    if (is_answered(env) && ++w->run_count == w->recycle_at)
+    if (env->was_run && ++w->run_count == w->recycle_at)
         (void)channel_send_up(w->args->channel.up_write, UP_RECYCLE, "max_requests"); /* it fits */
 }
 
 void worker_end_environ(const struct worker *w, struct gcorn_environ *env)
 {
     response_close(env);
-    if (w->app.on_post_request && is_answered(env))
+    if (w->app.on_post_request && env->was_run)
         w->app.on_post_request(env);
     environ_reset(env);
 }
@@ -558,6 +553,9 @@ static int ask_app(struct worker *w, const char *path)
     int status = env->request.refusal;
     if (env->request.state == REQUEST_DONE) {
         worker_call_begin(w, NULL, env);
+        env->was_run = true;
+        if (w->app.on_pre_request)
+            w->app.on_pre_request(env);
         response_run(env, w->app.handler);
         while (response_next(env, &text, &piece, &len)) {
             strbuf_reset(&text); /* nobody reads it */
@@ -566,11 +564,14 @@ static int ask_app(struct worker *w, const char *path)
             if (env->response.waits)
                 worker_turn_alone(w);
         }
-        (void)worker_call_end(w);
         status = env->response.broken ? 500 : env->response.status;
+        worker_end_environ(w, env); /* not counted: no client has had an answer */
+        (void)worker_call_end(w);
+    } else {
+        environ_reset(env);
     }
     strbuf_release(&text);
-    worker_give_environ(w, env);
+    worker_keep_environ(w, env);
     return status;
 }
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from server import (GCORN, SLOWER, Client, Process, children, clean_environment, example, run,
+from server import (GCORN, SLOWER, Client, Process, children, clean_environment, example, pace, run,
                     wait_for)
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
@@ -954,6 +954,36 @@ def test_hooks(gcorn, app, tmp_path):
     server.stop()
     assert (tmp_path / "hooks.txt").read_text().splitlines() == [
         "init", "pre /x", "call", "post /x 200 6", "exit"]
+
+
+def hooks_called(directory):
+    path = directory / "hooks.txt"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.parametrize("threads", [(), ("--threads", "1", "-k", "gthread")])
+def test_a_request_that_is_not_run_has_no_hooks(gcorn, app, tmp_path, threads):
+    server = gcorn(f"{app('hooks')}:handler", "--queue-timeout", "100ms", *threads)
+    late = server.connect()
+    late.get("/first")
+    held = server.connect().send("GET /hold HTTP/1.1\r\nHost: t\r\n\r\n")
+    wait_for(lambda: "pre /hold" in hooks_called(tmp_path), "the call")
+    late.send("GET /late HTTP/1.1\r\nHost: t\r\n\r\n")
+    pace(0.3)
+    (tmp_path / "go").touch()
+    assert held.response().status == 200
+    assert late.response().status == 503
+    server.stop()
+    called = hooks_called(tmp_path)
+    assert "post /hold 200 6" in called and not [line for line in called if "/late" in line]
+
+
+def test_hooks_of_the_request_that_tries_a_reload(gcorn, app, tmp_path):
+    server = gcorn(f"{app('hooks')}:handler", "--reload-check-path", "/check")
+    server.kill(signal.SIGHUP)
+    wait_for(lambda: "exit" in hooks_called(tmp_path), "the old worker to end")
+    called = hooks_called(tmp_path)
+    assert called.index("pre /check") + 2 == called.index("post /check 200 6")
 
 
 def test_abort_hook(gcorn, app, tmp_path):

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * hooks - every hook of gcorn.h writes a line into the file hooks.txt. /hang blocks for ever. With
+ * hooks - every hook of gcorn.h writes a line into the file hooks.txt. /hang blocks for ever, /hold
+ * until there is a file go. With
  * -DREFUSES gcorn_on_worker_init refuses; with -DCRASHES the object's constructor crashes; with
  * -DLEAVES it calls exit(0), with -DSTUCK it never returns.
  */
@@ -78,6 +79,8 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
 {
     while (strcmp(gcorn_get(env, "PATH_INFO"), "/hang") == 0)
         pause();
+    while (strcmp(gcorn_get(env, "PATH_INFO"), "/hold") == 0 && access("go", F_OK) < 0)
+        usleep(1000);
     note("call\n");
     gcorn_start(start_response, "200 OK", NULL);
     return gcorn_body_text(env, "hooked");
