@@ -4,7 +4,7 @@
  *
  *   on_io -> conn_read -> conn_work     bytes into request_feed; complete: conn_answer
  *            conn_answer                the application, its answer into `out`
- *            conn_flush                 one write at once; EV_WRITE only when the socket is full
+ *            conn_flush                 one write at once (out.c); EV_WRITE only when that cannot
  *            conn_settle                what the connection waits for next
  *
  * Invariants: a connection that writes does not read, so answers stay in order and a client that
@@ -20,38 +20,26 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/util.h"
-#include "worker/crash.h"
-#include "worker/fileout.h"
+#include "worker/arrival.h"
 #include "worker/orders.h"
+#include "worker/out.h"
 #include "worker/worker.h"
 
 enum {
     CALL_LONG_NS = 1000000,       /* in a call this long, an order may have come */
     OUT_MAX = 64 * 1024,          /* gathered answers are written out past this */
-    OUT_KEEP_MAX = 256 * 1024,    /* a larger buffer is not kept for the next connection */
-    SEND_TURN = 1024 * 1024,      /* bytes of a file or a large piece, then others have a turn */
     WAIT_IN_MAX = 64 * 1024,      /* read from a client whose answer waits, at most */
-    QUEUE_LONG_MS = 10,           /* who has waited so long may have waited for longer */
     LINGER_MAX = 4 * 1024 * 1024, /* bytes that are read only to be thrown away */
 };
 
 /* SOME: there is more to come, and the connection waits for what it needs. FAILED: it is gone. */
 enum flushed { FLUSHED_ALL, FLUSHED_SOME, FLUSHED_FAILED };
-
-static struct worker *worker_of(const struct conn *c)
-{
-    return c->io.data;
-}
 
 /* ---- state ------------------------------------------------------------------------------- */
 
@@ -113,13 +101,11 @@ static bool is_awaiting_request(const struct conn *c)
            (!c->env || !request_has_begun(&c->env->request));
 }
 
-static void return_out(struct conn *c);
-
 /* The pool's turn. The application may ask for the request, and so for its connection, until the
  * call is over; what it makes is put into buffers that nobody else has. */
 static enum flushed hand_over(struct conn *c, enum call_kind kind)
 {
-    return_out(c);
+    out_return(c);
     conn_set_state(c, CONN_CALLING);
     pool_hand_over(worker_of(c)->pool, c, kind);
     return FLUSHED_SOME;
@@ -220,30 +206,6 @@ static void conn_abort(struct conn *c)
 
 /* ---- answers ----------------------------------------------------------------------------- */
 
-/* The out buffer is the worker's while nothing waits in it. */
-static void borrow_out(struct conn *c)
-{
-    struct worker *w = worker_of(c);
-
-    if (c->out.data)
-        return;
-    c->out = w->out;
-    w->out = (struct strbuf){0};
-}
-
-static void return_out(struct conn *c)
-{
-    struct worker *w = worker_of(c);
-
-    c->out_sent = 0;
-    strbuf_reset(&c->out);
-    if (w->out.data || c->out.cap > OUT_KEEP_MAX)
-        strbuf_release(&c->out);
-    else
-        w->out = c->out;
-    c->out = (struct strbuf){0};
-}
-
 /* The answer's last byte is in `out`, or sent; with a pool, sent. */
 static enum flushed end_answer(struct conn *c)
 {
@@ -298,64 +260,10 @@ static enum flushed ask_next(struct conn *c)
     return FLUSHED_ALL;
 }
 
-/* Not inlined, as its arrays would cost every flush a stack check. After a megabyte the socket
- * counts as full: a client that takes a long piece as fast as it is sent must not hold the worker.
- */
-static ssize_t __attribute__((noinline)) send_with_piece(struct conn *c)
-{
-    size_t len = c->piece_len < SEND_TURN ? c->piece_len : SEND_TURN;
-    struct iovec iov[2] = {{c->out.data + c->out_sent, c->out.len - c->out_sent},
-                           {(void *)(uintptr_t)c->piece, len}};
-    const struct msghdr message = {.msg_iov = iov, .msg_iovlen = 2};
-    ssize_t n = -1;
-
-    errno = EAGAIN;
-    if (c->turn_sent < SEND_TURN)
-        n = sendmsg(c->fd, &message, MSG_NOSIGNAL);
-    c->turn_sent = n < 0 ? 0 : c->turn_sent + (uint32_t)n;
-    return n;
-}
-
-static ssize_t send_some(struct conn *c)
-{
-    int with_file = c->more && c->env->response.file.left > 0 ? MSG_MORE : 0;
-
-    if (c->piece_len > 0)
-        return send_with_piece(c);
-    return send(c->fd, c->out.data + c->out_sent, c->out.len - c->out_sent,
-                MSG_NOSIGNAL | with_file);
-}
-
-static void mark_sent(struct conn *c, size_t n)
-{
-    size_t left = c->out.len - c->out_sent;
-    size_t of_out = n < left ? n : left;
-
-    c->out_sent += of_out;
-    c->piece += n - of_out;
-    c->piece_len -= n - of_out;
-    worker_of(c)->slot->counts.bytes_out += n;
-}
-
-/* A crash that came between the two would not know what is sent, and send it twice. */
-static ssize_t send_and_mark(struct conn *c)
-{
-    struct worker *w = worker_of(c);
-
-    w->is_sending = true;
-    ssize_t n = send_some(c);
-    if (n >= 0)
-        mark_sent(c, (size_t)n);
-    w->is_sending = false;
-    if (w->held_signal)
-        crash_take_held();
-    return n;
-}
-
 static enum flushed wait_writable(struct conn *c)
 {
     if (c->out_sent == c->out.len)
-        return_out(c);
+        out_return(c);
     conn_set_state(c, CONN_WRITE);
     return FLUSHED_SOME;
 }
@@ -366,7 +274,7 @@ static enum flushed wait_writable(struct conn *c)
 static enum flushed wait_turn(struct conn *c)
 {
     if (c->out_sent == c->out.len)
-        return_out(c);
+        out_return(c);
     conn_set_state(c, CONN_QUEUED);
     worker_queue_conn(worker_of(c), c);
     return FLUSHED_SOME;
@@ -375,74 +283,22 @@ static enum flushed wait_turn(struct conn *c)
 /* The application has nothing yet. The client is heard meanwhile: it may leave. */
 static enum flushed wait_woken(struct conn *c)
 {
-    return_out(c);
+    out_return(c);
     conn_set_state(c, c->in.len < WAIT_IN_MAX && !c->peer_ended ? CONN_WAIT : CONN_DEAF);
     return FLUSHED_SOME;
 }
 
-/* The part of a file that the answer consists of, or its next megabyte: sends what the socket
- * takes. ALL: this part is gone, or there is no more of it. Not inlined: its buffer would cost
- * every answer a stack check. */
-static enum flushed flush_file(struct conn *c)
+/* What has become of sending. */
+static enum flushed flushed_out(struct conn *c, enum out_sent sent)
 {
-    struct worker *w = worker_of(c);
-    struct response *r = &c->env->response;
-
-    for (size_t turn = SEND_TURN; r->file.left > 0;) {
-        size_t len = r->file.left < turn ? (size_t)r->file.left : turn;
-        bool ends = len == r->file.left && r->body_len == r->body_max;
-
-        if (len == 0)
-            return wait_turn(c);
-        if (ends)
-            accesslines_add_early(&w->access_lines, c->env, w->now_ns - c->request_ns);
-        ssize_t n = fileout_send(c->fd, r, len, w->config->sendfile);
-        if (ends && n != (ssize_t)len)
-            accesslines_take_back(&w->access_lines);
-        if (n > 0) {
-            r->file.offset += n;
-            r->file.left -= (uint64_t)n;
-            turn -= (size_t)n;
-            w->slot->counts.bytes_out += (uint64_t)n;
-        } else if (n == 0 || errno == EIO) {
-            log_warnx("a file that is being sent cannot be read any more: connection closed");
-            r->body_len -= r->file.left;
-            r->file.left = 0;
-            r->broken = true;
-            c->more = false;
-            return FLUSHED_ALL;
-        } else if (errno == EAGAIN) {
-            return wait_writable(c);
-        } else if (errno != EINTR) {
-            conn_drop(c);
-            return FLUSHED_FAILED;
-        }
+    switch (sent) {
+    case OUT_ALL: return FLUSHED_ALL;
+    case OUT_FULL: return wait_writable(c);
+    case OUT_TURN: return wait_turn(c);
+    case OUT_FAILED: break;
     }
-    return FLUSHED_ALL;
-}
-
-/* Sends what lies ready. SOME: the socket is full; FAILED: the connection is gone. */
-static enum flushed flush_ready(struct conn *c)
-{
-    struct worker *w = worker_of(c);
-
-    while (c->out_sent < c->out.len || c->piece_len > 0) {
-        bool ends = is_answering(c) && !c->more;
-
-        if (ends)
-            accesslines_add_early(&w->access_lines, c->env, w->now_ns - c->request_ns);
-        if (send_and_mark(c) >= 0 || errno == EINTR)
-            continue;
-        if (ends)
-            accesslines_take_back(&w->access_lines);
-        if (errno == EAGAIN)
-            return wait_writable(c);
-        conn_drop(c);
-        return FLUSHED_FAILED;
-    }
-    c->out_sent = 0;
-    strbuf_reset(&c->out);
-    return FLUSHED_ALL;
+    conn_drop(c);
+    return FLUSHED_FAILED;
 }
 
 /* Writes what there is, and what the answer still yields, until the socket is full or the
@@ -452,7 +308,7 @@ static enum flushed conn_flush(struct conn *c)
     struct worker *w = worker_of(c);
 
     for (;;) {
-        enum flushed flushed = flush_ready(c);
+        enum flushed flushed = flushed_out(c, out_send(c));
 
         if (flushed != FLUSHED_ALL)
             return flushed;
@@ -466,7 +322,7 @@ static enum flushed conn_flush(struct conn *c)
             return end_answer(c);
         }
         if (c->env->response.file.left > 0) {
-            flushed = flush_file(c);
+            flushed = flushed_out(c, out_send_file(c));
             if (flushed != FLUSHED_ALL)
                 return flushed;
             if (c->more)
@@ -500,7 +356,7 @@ static void conn_refuse(struct conn *c, int status, const char *reason)
               status, reason);
     if (status == 507)
         log_errorx("cannot keep a request body in %s: %s", env->context->limits.body_dir, reason);
-    borrow_out(c);
+    out_borrow(c);
     response_refuse(env, status, reason);
     env->response.close = true;
     c->more = response_next(env, &c->out, &c->piece, &c->piece_len);
@@ -530,17 +386,6 @@ bool conn_client_gone(const struct conn *c)
     return c->fd < 0 || poll(&one, 1, 0) > 0;
 }
 
-/* What has waited too long is not run: an overloaded server would otherwise work for those who have
- * given up, and be late for the others too. */
-int conn_turned_away(const struct conn *c, uint64_t queued_ms)
-{
-    const struct config *cfg = worker_of(c)->config;
-
-    if (cfg->skip_gone_after_ms > 0 && queued_ms > cfg->skip_gone_after_ms && conn_client_gone(c))
-        return 499;
-    return cfg->queue_timeout_ms > 0 && queued_ms > cfg->queue_timeout_ms ? 503 : 0;
-}
-
 static void turn_away(struct conn *c, int status)
 {
     struct slot_counts *counts = &worker_of(c)->slot->counts;
@@ -562,7 +407,7 @@ static void conn_answer(struct conn *c)
     struct gcorn_environ *env = c->env;
     uint64_t queued_ns = w->now_ns - c->arrived_ns;
 
-    int status = w->pool ? 0 : conn_turned_away(c, queued_ns / 1000000);
+    int status = w->pool ? 0 : arrival_too_late(c, queued_ns / 1000000);
     if (status != 0) {
         turn_away(c, status);
         return;
@@ -645,7 +490,7 @@ static bool trickles(const struct conn *c)
 /* All answers are in the kernel's hands: what next? */
 static void conn_settle(struct conn *c)
 {
-    return_out(c);
+    out_return(c);
     if (c->closing) {
         conn_finish(c);
         return;
@@ -673,7 +518,7 @@ static void conn_work(struct conn *c, const char *data, size_t len)
     struct worker *w = worker_of(c);
     enum flushed flushed = FLUSHED_ALL;
 
-    borrow_out(c);
+    out_borrow(c);
     while (len > 0 && !c->closing && flushed == FLUSHED_ALL) {
         /* answers gather in one write, but none waits for a call that may be long */
         if (c->out.len > 0 && w->last_call_ns > CALL_LONG_NS) {
@@ -742,47 +587,6 @@ conn_read_preface(struct conn *c, const char *data, size_t len)
         conn_settle(c);
 }
 
-/* How long ago the last bytes came, by the kernel's account (tcp(7), TCP_INFO), in milliseconds; -1
- * for a unix socket. */
-static int64_t kernel_wait_ms(const struct conn *c)
-{
-    struct tcp_info info;
-    socklen_t len = sizeof(info);
-
-    if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
-        return -1;
-    return info.tcpi_last_data_recv;
-}
-
-/* When the bytes that are being read had come. The loop knows how long it has not looked; but who
- * waited to be accepted may have waited for longer. The kernel knows, and is asked where that can
- * make a difference: a system call for each request would cost too much. */
-static uint64_t arrival_ns(struct conn *c)
-{
-    struct worker *w = worker_of(c);
-    uint64_t waited_ms = worker_waited_ms(w);
-    bool asks = waited_ms >= QUEUE_LONG_MS;
-
-    if (c->may_have_queued) {
-        /* arrived_ns: since when it can have been there; request_ns: when it was accepted. What was
-         * there by then is read in the next pass. */
-        if (w->now_ns - c->request_ns <= w->last_pass_ns + 1000000)
-            waited_ms = (w->now_ns - c->arrived_ns) / 1000000;
-        asks = waited_ms >= QUEUE_LONG_MS || w->queue_ms >= QUEUE_LONG_MS ||
-               w->now_ns - w->queue_asked_ns > QUEUE_LONG_MS * UINT64_C(1000000);
-        c->may_have_queued = false;
-    }
-    if (asks) {
-        int64_t ms = kernel_wait_ms(c);
-
-        if (ms >= 0)
-            waited_ms = (uint64_t)ms;
-        w->queue_ms = waited_ms;
-        w->queue_asked_ns = w->now_ns;
-    }
-    return w->now_ns - waited_ms * 1000000;
-}
-
 static void conn_read(struct conn *c)
 {
     struct worker *w = worker_of(c);
@@ -817,7 +621,7 @@ static void conn_work_unparsed(struct conn *c)
 /* The answer goes on; when it has ended, what the client has sent meanwhile is worked. */
 void conn_resume(struct conn *c)
 {
-    borrow_out(c);
+    out_borrow(c);
     if (conn_flush(c) != FLUSHED_ALL)
         return;
     if (c->closing)

@@ -74,6 +74,11 @@ struct conn {
     struct peer peer;
 };
 
+static inline struct worker *worker_of(const struct conn *c)
+{
+    return c->io.data;
+}
+
 /* Takes over an accepted, non-blocking socket. */
 void conn_open(struct worker *w, int fd, const struct listener *l, const void *address);
 
@@ -85,10 +90,6 @@ void conn_wake(struct conn *c);
 
 /* The pool hands it back: the call is over. */
 void conn_called(struct conn *c);
-
-/* The status with which its request, having waited so long, is refused instead of being run; 0: it
- * is run. Any thread. */
-int conn_turned_away(const struct conn *c, uint64_t queued_ms);
 
 /* Its request has ended, and its environ been reset. */
 void conn_forget_request(struct conn *c);

@@ -21,6 +21,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "worker/arrival.h"
 #include "worker/crash.h"
 #include "worker/worker.h"
 
@@ -136,7 +137,7 @@ static void *run_thread(void *arg)
         c->call.taken_ns = now_ns();
         c->call.turned_away =
             c->call.kind == CALL_HANDLER
-                ? conn_turned_away(c, (c->call.taken_ns - c->arrived_ns) / 1000000)
+                ? arrival_too_late(c, (c->call.taken_ns - c->arrived_ns) / 1000000)
                 : 0;
         if (c->call.turned_away == 0)
             run_call(t, c);

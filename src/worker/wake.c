@@ -66,7 +66,7 @@ static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
 static void on_alarm(struct ev_loop *loop, struct ev_timer *alarm, int revents)
 {
     struct conn *c = alarm->data;
-    struct worker *w = c->io.data;
+    struct worker *w = worker_of(c);
 
     (void)loop;
     (void)revents;
@@ -81,7 +81,7 @@ static void on_alarm(struct ev_loop *loop, struct ev_timer *alarm, int revents)
 
 void wake_wait(struct conn *c)
 {
-    struct worker *w = c->io.data;
+    struct worker *w = worker_of(c);
     struct waiter *waiter = &c->waiter;
     uint64_t now = now_ms(), at = waiter->wake_at_ms;
 
@@ -99,7 +99,7 @@ void wake_wait(struct conn *c)
 
 void wake_stop(struct conn *c)
 {
-    struct worker *w = c->io.data;
+    struct worker *w = worker_of(c);
 
     if (c->waiter.alarm)
         ev_timer_stop(w->loop, c->waiter.alarm);

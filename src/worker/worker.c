@@ -634,7 +634,8 @@ static void open_crash_dir(struct worker *w)
         boot_failed(w, err.text);
     if (w->config->crash_keep > 0 &&
         replay_dir_trim(w->crash_dir_fd, (unsigned)w->config->crash_keep) < 0)
-        log_warn("crash_dir: %s cannot be listed, so no file is ever removed", w->config->crash_dir);
+        log_warn("crash_dir: %s cannot be listed, so no file is ever removed",
+                 w->config->crash_dir);
 }
 
 /* Answers that are under way end here, and the application is told as ever: bodies are closed,

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See arrival.h. The time is measured up to the call: what waits for a thread of the pool asks
+ * again there (threads.c).
+ */
+#include "worker/arrival.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include "worker/worker.h"
+
+enum { QUEUE_LONG_MS = 10 }; /* who has waited so long may have waited for longer */
+
+/* How long ago the last bytes came, by the kernel's account (tcp(7), TCP_INFO), in milliseconds; -1
+ * for a unix socket. */
+static int64_t kernel_wait_ms(const struct conn *c)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+
+    if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+        return -1;
+    return info.tcpi_last_data_recv;
+}
+
+/* The loop knows how long it has not looked; but who waited to be accepted may have waited for
+ * longer. The kernel knows, and is asked where that can make a difference: a system call for each
+ * request would cost too much. */
+uint64_t arrival_ns(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+    uint64_t waited_ms = worker_waited_ms(w);
+    bool asks = waited_ms >= QUEUE_LONG_MS;
+
+    if (c->may_have_queued) {
+        /* arrived_ns: since when it can have been there; request_ns: when it was accepted. What was
+         * there by then is read in the next pass. */
+        if (w->now_ns - c->request_ns <= w->last_pass_ns + 1000000)
+            waited_ms = (w->now_ns - c->arrived_ns) / 1000000;
+        asks = waited_ms >= QUEUE_LONG_MS || w->queue_ms >= QUEUE_LONG_MS ||
+               w->now_ns - w->queue_asked_ns > QUEUE_LONG_MS * UINT64_C(1000000);
+        c->may_have_queued = false;
+    }
+    if (asks) {
+        int64_t ms = kernel_wait_ms(c);
+
+        if (ms >= 0)
+            waited_ms = (uint64_t)ms;
+        w->queue_ms = waited_ms;
+        w->queue_asked_ns = w->now_ns;
+    }
+    return w->now_ns - waited_ms * 1000000;
+}
+
+/* What has waited too long is not run: an overloaded server would otherwise work for those who have
+ * given up, and be late for the others too. */
+int arrival_too_late(const struct conn *c, uint64_t queued_ms)
+{
+    const struct config *cfg = worker_of(c)->config;
+
+    if (cfg->skip_gone_after_ms > 0 && queued_ms > cfg->skip_gone_after_ms && conn_client_gone(c))
+        return 499;
+    return cfg->queue_timeout_ms > 0 && queued_ms > cfg->queue_timeout_ms ? 503 : 0;
+}
