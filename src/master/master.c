@@ -85,6 +85,7 @@ static void stop_gracefully(struct master *m)
         return;
     }
     log_info("Draining: stopping in %llu ms", (unsigned long long)delay);
+    upgrade_cancel(m); /* a new master would not know of it */
     m->stop_at_ms = now_ms() + delay;
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
         if (m->plan.procs[i].phase != PROC_EMPTY)
@@ -329,15 +330,10 @@ static void on_signal(struct ev_loop *loop, struct ev_signal *watcher, int reven
 
 /* ---- what the control socket asks for ---------------------------------------------------- */
 
-static bool is_stopping(const struct master *m)
-{
-    return m->plan.stopping || m->stop_at_ms != NO_DEADLINE;
-}
-
 /* Who asks is told of a stop as soon as it is certain. */
 static const char *state_name(const struct master *m)
 {
-    return is_stopping(m) ? "stopping" : server_state_name(books_state(m));
+    return master_is_stopping(m) ? "stopping" : server_state_name(books_state(m));
 }
 
 static void asked_for_status(void *master, struct strbuf *answer)
@@ -367,7 +363,7 @@ static uint64_t asked_for_next_reload(void *master)
 {
     const struct master *m = master;
 
-    return is_stopping(m) ? 0 : m->reloads_begun + 1;
+    return master_is_stopping(m) ? 0 : m->reloads_begun + 1;
 }
 
 static void asked_to_reload(void *master)
@@ -404,7 +400,7 @@ static int asked_to_set_workers(void *master, int64_t number, struct strbuf *ans
     struct master *m = master;
 
     log_info("Control socket: workers %lld", (long long)number);
-    if (is_stopping(m))
+    if (master_is_stopping(m))
         return error_set(err, EXIT_FAILED, "the server is stopping");
     if (want_workers(m, number, err) < 0) {
         log_warnx("%s", err->text);

@@ -186,7 +186,7 @@ void reload_begin(struct master *m)
 {
     struct error err;
 
-    if (m->plan.stopping || m->stop_at_ms != NO_DEADLINE)
+    if (master_is_stopping(m))
         return;
     if (m->candidate) {
         m->reload_again = true;

@@ -95,6 +95,12 @@ static inline const struct config *config_of(const struct master *m)
     return &m->current->config;
 }
 
+/* Now, or after drain_delay. */
+static inline bool master_is_stopping(const struct master *m)
+{
+    return m->plan.stopping || m->stop_at_ms != NO_DEADLINE;
+}
+
 /* master.c: makes the processes match what is wanted; stops, quickly or when requests are answered,
  * with this exit status. */
 void master_reconcile(struct master *m);

@@ -267,7 +267,7 @@ bool upgrade_reaped(struct master *m, pid_t pid, int status)
     }
     if (u->phase == UPGRADE_BESIDE) {
         resume(m);
-    } else if (!m->plan.stopping) {
+    } else if (!master_is_stopping(m)) {
         if (u->why[0] == '\0')
             describe_status(status, u->why, sizeof(u->why));
         failed(m, u->why);
@@ -343,7 +343,7 @@ static int start_program(struct master *m, const int fds[2])
 
 static int check_allowed(const struct master *m, struct error *err)
 {
-    if (m->plan.stopping || m->stop_at_ms != NO_DEADLINE)
+    if (master_is_stopping(m))
         return error_set(err, EXIT_FAILED, "the server is stopping");
     if (m->candidate || m->rolling)
         return error_set(err, EXIT_FAILED, "a reload is under way");
@@ -428,7 +428,7 @@ void upgrade_proceed(struct master *m)
 {
     char why[300];
 
-    if (m->upgrade.phase != UPGRADE_TRIED || m->plan.stopping || !is_quiet(m))
+    if (m->upgrade.phase != UPGRADE_TRIED || master_is_stopping(m) || !is_quiet(m))
         return;
     m->upgrade.phase = UPGRADE_NONE;
     for (unsigned i = 0; i < m->plan.proc_count; i++)
@@ -463,13 +463,19 @@ static void retire_admin(struct master *m)
     }
 }
 
+/* What has been tried is not executed: upgrade_proceed. */
+void upgrade_cancel(struct master *m)
+{
+    if (m->upgrade.phase == UPGRADE_BOOTING)
+        end_program(m, "the server is stopping");
+    control_upgrade_failed(&m->control, "the server is stopping");
+}
+
 void upgrade_leave(struct master *m)
 {
     static const char word = UPGRADE_TAKE_OVER;
 
-    if (m->upgrade.phase == UPGRADE_BOOTING)
-        end_program(m, "the server is stopping");
-    control_upgrade_failed(&m->control, "the server is stopping");
+    upgrade_cancel(m);
     if (!upgrade_has_heir(m))
         return;
     log_info("Upgrade: the new master (pid:%d) takes over, this one leaves", (int)m->upgrade.pid);

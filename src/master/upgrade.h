@@ -59,7 +59,11 @@ int upgrade_begin(struct master *m, bool hands_over, struct error *err);
 /* Does another master serve the same sockets, and will when this one has gone? */
 bool upgrade_has_heir(const struct master *m);
 
-/* Before this master stops: gives the heir what is to be the heir's, or ends one that boots. */
+/* This master is to stop, perhaps after drain_delay: nothing comes of an upgrade that has not come
+ * to an heir by now, and who waits for it is told. */
+void upgrade_cancel(struct master *m);
+
+/* Before this master stops: gives the heir what is to be the heir's, or cancels. */
 void upgrade_leave(struct master *m);
 
 /* Is there a new program that must be reaped before this one may end? */

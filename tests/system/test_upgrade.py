@@ -184,6 +184,27 @@ def test_stop_while_the_new_master_boots_ends_both(start, app, tmp_path):
     assert server.wait_exit() == 0
 
 
+WAITS = "#!/bin/sh\necho waits >&2\nwhile [ ! -e go ]; do sleep 0.01; done\nexec {} \"$@\"\n"
+
+
+@pytest.mark.parametrize("is_process_one", [False, pytest.param(True, marks=PROCESS_ONE)])
+def test_term_counts_while_the_new_program_boots(start, tmp_path, is_process_one):
+    """Also when drain_delay puts it off: a new master would not know of it."""
+    server = start("--drain-delay", "300ms", is_process_one=is_process_one)
+    install(tmp_path / "gcorn", GCORN)
+    (tmp_path / "gcorn").write_text(WAITS.format(GCORN))
+    with subprocess.Popen([GCORNCTL, "-s", "ctl", "upgrade"], cwd=tmp_path, text=True,
+                          env=clean_environment(), stderr=subprocess.PIPE) as asking:
+        server.wait_log("^waits")
+        server.kill(signal.SIGTERM)
+        server.wait_log("Draining")
+        (tmp_path / "go").touch()
+        assert "the server is stopping" in asking.communicate(timeout=PATIENCE)[1]
+        assert asking.returncode == 1
+    assert server.wait_exit() == 0
+    wait_for(lambda: not masters(server), "the end of both")
+
+
 def test_daemon_is_upgraded(start, tmp_path):
     server = start("--daemon", "--error-logfile", "log", ready=0)
     assert server.process.wait(PATIENCE) == 0
