@@ -23,7 +23,7 @@ void address_from_v4(struct address *a, const void *four_bytes)
     memcpy(a->bytes + sizeof(v4_prefix), four_bytes, 4);
 }
 
-bool address_is_v4(const struct address *a)
+static bool is_v4(const struct address *a)
 {
     return memcmp(a->bytes, v4_prefix, sizeof(v4_prefix)) == 0;
 }
@@ -46,11 +46,11 @@ int address_parse(struct address *a, const char *text, size_t len)
 
 void address_format(const struct address *a, char text[ADDRESS_TEXT_SIZE])
 {
-    bool is_v4 = address_is_v4(a);
+    bool v4 = is_v4(a);
 
     /* cannot fail: there is room */
-    (void)inet_ntop(is_v4 ? AF_INET : AF_INET6, is_v4 ? a->bytes + sizeof(v4_prefix) : a->bytes,
-                    text, ADDRESS_TEXT_SIZE);
+    (void)inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? a->bytes + sizeof(v4_prefix) : a->bytes, text,
+                    ADDRESS_TEXT_SIZE);
 }
 
 static bool has_bits_behind(const struct network *n)
@@ -107,7 +107,7 @@ static bool network_has(const struct network *n, const struct address *a)
 {
     unsigned whole = n->bits / 8, rest = n->bits % 8;
 
-    if (n->bits < V4_BITS && address_is_v4(a))
+    if (n->bits < V4_BITS && is_v4(a))
         return false;
     if (memcmp(n->address.bytes, a->bytes, whole) != 0)
         return false;

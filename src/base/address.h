@@ -30,7 +30,6 @@ struct networks {
 };
 
 void address_from_v4(struct address *a, const void *four_bytes);
-bool address_is_v4(const struct address *a);
 
 /* len bytes of text: 192.0.2.1 or 2001:db8::1. 0, or -1. */
 int address_parse(struct address *a, const char *text, size_t len);

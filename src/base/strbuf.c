@@ -73,16 +73,6 @@ void strbuf_addu(struct strbuf *b, unsigned long long n)
     strbuf_add(b, digits + i, sizeof(digits) - i);
 }
 
-void strbuf_consume(struct strbuf *b, size_t n)
-{
-    assert(n <= b->len);
-    if (n == 0)
-        return;
-    b->len -= n;
-    memmove(b->data, b->data + n, b->len);
-    b->data[b->len] = '\0';
-}
-
 char *strbuf_detach(struct strbuf *b)
 {
     char *data = b->data ? b->data : xstrdup("");

@@ -64,9 +64,6 @@ void strbuf_vaddf(struct strbuf *b, const char *fmt, va_list ap)
 /* A decimal number, without printf's machinery: for response heads. */
 void strbuf_addu(struct strbuf *b, unsigned long long n);
 
-/* Drops the first n bytes. */
-void strbuf_consume(struct strbuf *b, size_t n);
-
 /* Hands the bytes over: the caller frees them with free(). "" when nothing was added. */
 char *strbuf_detach(struct strbuf *b);
 

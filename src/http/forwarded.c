@@ -154,7 +154,10 @@ static bool last_element(const char *list, size_t *len, const char **element, si
     return false;
 }
 
-const char *forwarded_client(const struct forwarded_rules *r, const struct request *request)
+/* The client's address by the X-Forwarded-For fields of a request, or NULL: the last that is not
+ * itself trusted, and when all are, the first. What is no address ends the search: what stands
+ * before it was not written by anybody known. */
+static const char *client_of(const struct forwarded_rules *r, const struct request *request)
 {
     struct address client;
     bool found = false, ended = false;
@@ -316,7 +319,7 @@ int forwarded_read(struct request *request, const char **reason)
             return status;
     }
     if (r->settings.remote_addr && request->trust == FORWARDED_ALL) {
-        const char *client = forwarded_client(r, request);
+        const char *client = client_of(r, request);
 
         if (client)
             found_in(request)->remote_addr = client;

@@ -100,9 +100,4 @@ bool forwarded_passes(const struct forwarded_rules *r, enum forwarded_trust trus
  * request with. */
 int forwarded_read(struct request *request, const char **reason);
 
-/* The client's address by the X-Forwarded-For fields of a request, or NULL: the last that is not
- * itself trusted, and when all are, the first. What is no address ends the search: what stands
- * before it was not written by anybody known. */
-const char *forwarded_client(const struct forwarded_rules *r, const struct request *request);
-
 #endif

@@ -39,11 +39,6 @@ const unsigned char syntax_class[256] = {
 #undef M
 #undef B
 
-bool syntax_is_token(const char *p, size_t len)
-{
-    return len > 0 && syntax_token_len(p, len) == len;
-}
-
 /* Of bytes in a word: do they differ in more than the case of letters? A byte of `lower`, below
  * 0x80, from 'a' on reaches 0x80 when 0x1f is added, and one behind 'z' already with 5; what lies
  * between may differ in bit 5. */

@@ -56,8 +56,6 @@ static inline size_t syntax_find_mark(const char *p, size_t len)
     return i;
 }
 
-bool syntax_is_token(const char *p, size_t len); /* at least one tchar, nothing else */
-
 /* Case-insensitive: is p the ASCII text `lower`, which is in lower case and has the same length? */
 bool syntax_is(const char *p, size_t len, const char *lower);
 

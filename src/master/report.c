@@ -20,7 +20,9 @@
 #include "system/process.h"
 #include "system/scoreboard.h"
 
-void report_add_request(struct strbuf *out, const struct slot_call *call, bool redact)
+/* Appends what the call runs, or ran last: "GET /a of 127.0.0.1, request 00c0ffee12345678", or
+ * "no request". redact: without its query. */
+static void add_request(struct strbuf *out, const struct slot_call *call, bool redact)
 {
     char method[sizeof(call->method)], target[sizeof(call->target)], peer[sizeof(call->peer)];
     char id[SLOT_GIVEN_ID_SIZE];
@@ -42,7 +44,7 @@ void report_condemned(const struct worker_proc *w, const struct slot_call *call,
 {
     struct strbuf what = {0};
 
-    report_add_request(&what, call, w->settings->config.crash_redact);
+    add_request(&what, call, w->settings->config.crash_redact);
     if (verdict == VERDICT_CALL_TOO_LONG)
         log_critical("WORKER TIMEOUT (pid:%d) after %llu.%llu s in %s", (int)w->pid,
                      (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100, what.data);
@@ -55,7 +57,7 @@ void report_slow(const struct worker_proc *w, const struct slot_call *call, uint
 {
     struct strbuf what = {0};
 
-    report_add_request(&what, call, w->settings->config.crash_redact);
+    add_request(&what, call, w->settings->config.crash_redact);
     log_warnx("Slow request: worker (pid:%d) has spent %llu.%llu s so far in %s", (int)w->pid,
               (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100, what.data);
     strbuf_release(&what);
@@ -129,12 +131,12 @@ static void add_call(struct strbuf *out, const struct slot *s, const struct slot
     }
     if (since == 0) {
         strbuf_addstr(out, " Between two calls; the last one was for ");
-        report_add_request(out, call, redact);
+        add_request(out, call, redact);
         return;
     }
     strbuf_addf(out, " %llu.%03llu s into ", (unsigned long long)ms / 1000,
                 (unsigned long long)ms % 1000);
-    report_add_request(out, call, redact);
+    add_request(out, call, redact);
     strbuf_addf(out, ", number %llu of this worker", (unsigned long long)c->answered + 1);
 }
 
@@ -221,7 +223,7 @@ void report_death(const struct worker_proc *w, const struct slot *s, int status,
         if (!slot_call_runs(&s->calls[i]))
             continue;
         strbuf_addstr(&what, what.len > 0 ? " and " : " while it ran ");
-        report_add_request(&what, &s->calls[i], w->settings->config.crash_redact);
+        add_request(&what, &s->calls[i], w->settings->config.crash_redact);
     }
     const char *during = what.data ? what.data : "";
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && w->phase != PROC_KILLING)

@@ -18,10 +18,6 @@ struct slot;
 struct slot_call;
 struct strbuf;
 
-/* Appends what the call runs, or ran last: "GET /a of 127.0.0.1, request 00c0ffee12345678", or
- * "no request". redact: without its query. */
-void report_add_request(struct strbuf *out, const struct slot_call *call, bool redact);
-
 /* The worker is to be killed, for this. ms: how long its call has lasted. */
 void report_condemned(const struct worker_proc *w, const struct slot_call *call,
                       enum verdict verdict, uint64_t ms);

@@ -110,7 +110,8 @@ bool metric_bounds_are_valid(const double *bounds, size_t count)
 
 /* ---- sums -------------------------------------------------------------------------------- */
 
-bool metric_read(const struct slot_metric *from, struct slot_metric *to)
+/* Copies a metric out of a slot. False when it is not valid. */
+static bool read_metric(const struct slot_metric *from, struct slot_metric *to)
 {
     const volatile struct slot_metric *f = from; /* its writer may be at work */
 
@@ -223,7 +224,7 @@ unsigned metrics_sum(struct slot_metric *table, uint32_t *count, uint32_t room,
     for (uint32_t i = 0; i < in_slot && i < SLOT_METRICS; i++) {
         struct slot_metric metric;
 
-        if (!metric_read(&from->metrics[i], &metric) ||
+        if (!read_metric(&from->metrics[i], &metric) ||
             (filter == METRICS_THAT_GROW && metric.type == SLOT_GAUGE))
             continue;
         lost += add_to_table(table, count, room, &metric);

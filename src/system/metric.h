@@ -21,9 +21,6 @@ bool metric_name_is_valid(const char *name, enum slot_metric_type type);
 /* Finite, rising, not too many? */
 bool metric_bounds_are_valid(const double *bounds, size_t count);
 
-/* Copies a metric out of a slot. False when it is not valid. */
-bool metric_read(const struct slot_metric *from, struct slot_metric *to);
-
 /* Has it the same name, kind and bounds? Then one can be added to the other. */
 bool metric_is_same(const struct slot_metric *a, const struct slot_metric *b);
 

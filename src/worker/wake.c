@@ -14,7 +14,8 @@ enum { PLACE_BITS = 20 }; /* worker_connections is at most 1000000 */
 
 _Static_assert(1000000 <= 1 << PLACE_BITS, "a ticket holds a connection's place");
 
-void wake_conn(struct worker *w, struct conn *c)
+/* Has it called again soon. Any thread. */
+static void wake(struct worker *w, struct conn *c)
 {
     struct conn *first;
 
@@ -109,7 +110,7 @@ void wake_all(struct worker *w)
 {
     for (size_t i = 0; i < w->table_used; i++) {
         if (conn_is_waiting(&w->conns[i]) || w->conns[i].state == CONN_CALLING)
-            wake_conn(w, &w->conns[i]);
+            wake(w, &w->conns[i]);
     }
 }
 
@@ -146,7 +147,7 @@ void gcorn_wake(uint64_t ticket)
 
     if (w && ticket != 0 && place < w->max_conns &&
         atomic_load_explicit(&w->conns[place].waiter.ticket, memory_order_acquire) == ticket)
-        wake_conn(w, &w->conns[place]);
+        wake(w, &w->conns[place]);
 }
 
 void gcorn_wake_at(struct gcorn_environ *env, uint64_t when)

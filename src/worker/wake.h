@@ -51,9 +51,6 @@ static inline void wake_forget(struct waiter *waiter)
     waiter->alarm = NULL;
 }
 
-/* Has it called again soon, as gcorn_wake does. Any thread. */
-void wake_conn(struct worker *w, struct conn *c);
-
 /* Every answer that waits: the worker begins to drain. */
 void wake_all(struct worker *w);
 

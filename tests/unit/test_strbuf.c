@@ -22,7 +22,6 @@ static void test_strbuf_empty(void **state)
     (void)state;
     strbuf_init(&b);
     assert_null(b.data);
-    strbuf_consume(&b, 0);
     char *text = strbuf_detach(&b);
     assert_string_equal(text, "");
     free(text);
@@ -113,26 +112,6 @@ static void test_strbuf_addu(void **state)
     }
 }
 
-static void test_strbuf_consume(void **state)
-{
-    struct strbuf b = {0};
-
-    (void)state;
-    strbuf_addstr(&b, "hello world");
-    strbuf_consume(&b, 0);
-    assert_string_equal(b.data, "hello world");
-    strbuf_consume(&b, 6);
-    assert_string_equal(b.data, "world");
-    strbuf_addch(&b, '!');
-    strbuf_addch(&b, '\0');
-    assert_int_equal(b.len, 7);
-    assert_memory_equal(b.data, "world!\0", 8);
-    strbuf_consume(&b, 7);
-    assert_int_equal(b.len, 0);
-    assert_string_equal(b.data, "");
-    strbuf_release(&b);
-}
-
 static void test_strbuf_reset_keeps_memory(void **state)
 {
     struct strbuf b = {0};
@@ -155,13 +134,9 @@ static void test_strbuf_reset_keeps_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_strbuf_empty),
-        cmocka_unit_test(test_strbuf_add),
-        cmocka_unit_test(test_strbuf_grow),
-        cmocka_unit_test(test_strbuf_addf),
-        cmocka_unit_test(test_strbuf_addu),
-        cmocka_unit_test(test_strbuf_consume),
-        cmocka_unit_test(test_strbuf_reset_keeps_memory),
+        cmocka_unit_test(test_strbuf_empty), cmocka_unit_test(test_strbuf_add),
+        cmocka_unit_test(test_strbuf_grow),  cmocka_unit_test(test_strbuf_addf),
+        cmocka_unit_test(test_strbuf_addu),  cmocka_unit_test(test_strbuf_reset_keeps_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

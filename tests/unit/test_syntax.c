@@ -27,11 +27,11 @@ static void test_syntax_tchar(void **state)
         char byte = (char)c;
 
         assert_int_equal(syntax_is_tchar((char)c), want);
-        assert_int_equal(syntax_is_token(&byte, 1), want);
+        assert_int_equal(syntax_token_len(&byte, 1), want);
     }
-    assert_false(syntax_is_token("", 0));
-    assert_true(syntax_is_token("GET /", 3));
-    assert_false(syntax_is_token("GET /", 4));
+    assert_int_equal(syntax_token_len("", 0), 0);
+    assert_int_equal(syntax_token_len("GET /", 3), 3);
+    assert_int_equal(syntax_token_len("GET /", 5), 3);
 }
 
 static void test_syntax_is(void **state)
