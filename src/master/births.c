@@ -16,6 +16,7 @@
 #include "master/procs.h"
 #include "master/state.h"
 #include "master/template.h"
+#include "system/process.h"
 
 static bool is_unborn(const struct worker_proc *w, const struct template *t)
 {
@@ -33,6 +34,13 @@ static struct worker_proc *find_unborn(struct master *m, const struct template *
     return NULL;
 }
 
+/* Application code runs where the news comes from, and might tell of any process: a signal must
+ * meet neither a stranger nor another worker. */
+static bool is_newborn(struct master *m, const struct template *t, pid_t pid)
+{
+    return process_is_child(pid) && pid != t->pid && !proc_find(m, pid);
+}
+
 static void hear_of_one(struct master *m, const struct template *t,
                         const struct template_news *news)
 {
@@ -41,7 +49,10 @@ static void hear_of_one(struct master *m, const struct template *t,
     if (news->why[0] != '\0') {
         if (w)
             proc_unborn_failed(m, w, news->why);
-    } else if (!w) { /* given up meanwhile; it is a child that is not reaped yet */
+    } else if (!is_newborn(m, t, news->pid)) {
+        log_warnx("Template (pid:%d): pid %d says that it is a worker, and is not", (int)t->pid,
+                  (int)news->pid);
+    } else if (!w) { /* given up meanwhile */
         (void)kill(news->pid, SIGKILL);
     } else {
         w->template = NULL;

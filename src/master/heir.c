@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -21,6 +20,7 @@
 #include "master/reload.h"
 #include "master/state.h"
 #include "master/upgrade.h"
+#include "system/process.h"
 
 /* ---- telling the old master -------------------------------------------------------------- */
 
@@ -115,19 +115,11 @@ struct scoreboard *heir_take_scoreboard(struct master *m)
 
 /* ---- the old workers --------------------------------------------------------------------- */
 
-/* Alive or not yet reaped. */
-static bool is_child(pid_t pid)
-{
-    siginfo_t info;
-
-    return pid > 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
-}
-
 static bool is_plausible(const struct plan *plan, const struct handover_proc *p)
 {
     return p->place < plan->proc_count && plan->procs[p->place].phase == PROC_EMPTY &&
            p->phase >= PROC_BOOTING && p->phase <= PROC_RETIRING && p->number <= plan->proc_count &&
-           p->generation != 0 && p->end < WORKER_ENDS && is_child(p->pid);
+           p->generation != 0 && p->end < WORKER_ENDS && process_is_child(p->pid);
 }
 
 static bool adopt(struct master *m, const struct handover_proc *p)

@@ -176,6 +176,13 @@ char *process_program(const char *name)
     return xstrdup(len > 0 ? target : self);
 }
 
+bool process_is_child(pid_t pid)
+{
+    siginfo_t info;
+
+    return pid > 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
 void process_die_with_parent(pid_t expected_parent)
 {
     /* Not SIGKILL: a worker whose loop turns sees the end of its channel and finishes the requests

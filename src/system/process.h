@@ -7,6 +7,7 @@
 #define GCORN_SYSTEM_PROCESS_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/types.h>
@@ -38,6 +39,9 @@ void process_signals_reset(void);
 /* The program that this process runs, by the name that it was started with if that leads to it: a
  * path as in argv[0], or where PATH has it; else the file's own path. To be freed. */
 char *process_program(const char *name);
+
+/* Is it a child of this process, alive or not yet reaped? Then its pid is its own. */
+bool process_is_child(pid_t pid);
 
 /* In a child, once expected_parent is its parent for good and it has changed its user (both undo
  * the setting): SIGTERM arrives when the parent dies. Leaves with _exit(0) when it is dead already.

@@ -173,6 +173,15 @@ def test_what_a_constructor_prints_is_captured(gcorn, table):
     assert server.get("/").status == 200
 
 
+def test_who_says_that_it_is_a_worker_is_not_believed(gcorn, app):
+    server = gcorn(f"{app('cuckoo')}:handler", "--preload")
+    cuckoo = int(server.wait_log(r"pid (\d+) says that it is a worker, and is not").group(1))
+    assert int(server.get("/").text) in server.worker_pids - {cuckoo}
+    server.stop(signal.SIGQUIT)
+    assert Process(cuckoo).is_alive, "nobody's to kill"
+    os.kill(cuckoo, signal.SIGKILL)
+
+
 # ---- what it is for -----------------------------------------------------------------------------
 
 
