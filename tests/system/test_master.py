@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: MIT
 """The master and its workers: how many there are, what each signal does, what becomes of a worker
 that dies, hangs or does not boot."""
+import fcntl
 import os
+import pty
 import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
+import termios
 import time
 from pathlib import Path
 
@@ -492,6 +496,40 @@ def test_signals_to_the_whole_group_are_the_masters(gcorn):
     os.killpg(server.pid, signal.SIGINT)
     assert server.wait_exit() == 0
     assert "was sent SIG" not in server.log()
+
+
+@pytest.fixture
+def terminal():
+    """A terminal's two ends, and what makes it a server's own."""
+    ours, theirs = pty.openpty()
+    yield ours, theirs, lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+    for fd in (ours, theirs):
+        try:
+            os.close(fd)
+        except OSError:
+            pass  # the test has closed it
+
+
+def test_a_terminal_that_is_resized_and_closed(gcorn, terminal):
+    ours, theirs, take_it = terminal
+    server = gcorn("hello", "--workers", "2", preexec=take_it)
+    before = server.worker_pids
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+    server.wait_log("Handling signal: winch")
+    assert server.get().status == 200 and server.worker_pids == before
+    os.close(theirs)
+    os.close(ours)
+    server.wait_log("Handling signal: hup")
+    server.wait_workers(2, other_than=before)
+    assert server.get().status == 200
+
+
+@pytest.mark.parametrize("key", [b"\x03", b"\x1c"])
+def test_the_keys_that_end_a_program_end_it(gcorn, terminal, key):
+    server = gcorn("hello", "--workers", "2", preexec=terminal[2])
+    os.write(terminal[0], key)
+    assert server.wait_exit() == 0
+    assert "was sent" not in server.log()
 
 
 def test_usr1_reopens_the_logs(gcorn, tmp_path):

@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from server import BUILD, GCORN, PATIENCE, SLOWER, Process, clean_environment, wait_for
+from server import (BUILD, GCORN, PATIENCE, REPO, SLOWER, Process, children, clean_environment,
+                    wait_for)
 from test_master import Held, install, write_config
 from test_systemd import listening, manager, passing  # noqa: F401  pylint: disable=unused-import
 
@@ -344,6 +345,94 @@ def test_pre_exec_that_hangs(start):
             os.kill(p.pid, signal.SIGKILL)
 
 
+@pytest.mark.parametrize("is_process_one", [False, pytest.param(True, marks=PROCESS_ONE)])
+def test_release_directories_are_followed_anew(gcorn, app, tmp_path, is_process_one):
+    """A link that is switched from one release, gcorn and all, to the next: current/."""
+    def switch_to(version):
+        release = tmp_path / version
+        release.mkdir()
+        install(release / "app.so", app("probe", f'-DVERSION="{version}"'))
+        shutil.copy(GCORN, release / "gcorn")
+        (tmp_path / "new").symlink_to(version)
+        os.rename(tmp_path / "new", tmp_path / "current")
+    switch_to("one")
+    server = gcorn("app.so:handler", "--chdir", "current", program="current/gcorn",
+                   is_process_one=is_process_one)
+    before = server.worker_pids
+    switch_to("two")
+    server.kill(signal.SIGHUP)
+    server.wait_workers(1, other_than=before)
+    assert server.get("/version").text == "two"
+    assert server.get("/cwd").text == str(tmp_path / "two")
+    before = server.worker_pids
+    switch_to("three")
+    if is_process_one:
+        server.kill(signal.SIGUSR2)
+        server.wait_log("goes on in place")
+    else:
+        new = usr2(server)
+        server.kill(signal.SIGTERM)
+        assert server.wait_exit() == 0
+        server.is_succeeded_by(new)
+    server.wait_workers(1, other_than=before)
+    assert server.get("/version").text == "three"
+    for link in ("exe", "cwd"):
+        assert os.readlink(f"/proc/{server.pid}/{link}").startswith(str(tmp_path / "three"))
+
+
+def test_new_program_that_is_killed_as_it_boots_changes_nothing(start, tmp_path):
+    server = start()
+    before = server.worker_pids
+    install(tmp_path / "gcorn", GCORN)
+    (tmp_path / "gcorn").write_text(WAITS.format(GCORN))
+    server.kill(signal.SIGUSR2)
+    pid = int(server.wait_log(r"is started, pid (\d+)").group(1))
+    server.wait_log("^waits")
+    os.kill(pid, signal.SIGKILL)
+    server.wait_log("Upgrade failed: the new program died of signal 9")
+    assert server.get("/version").text == "one" and server.worker_pids == before
+
+
+def test_old_master_that_is_killed_as_the_new_one_boots_is_succeeded(start, app, tmp_path):
+    server = start(bind="unix:sock")
+    install(tmp_path / "app.so", app("hooks", "-DSLOW"))
+    server.kill(signal.SIGUSR2)
+    new = int(server.wait_log(r"is started, pid (\d+)").group(1))
+    server.wait_log("Booting worker", count=3)
+    server.kill(signal.SIGKILL)
+    server.process.wait(PATIENCE)
+    server.is_succeeded_by(new)
+    wait_for(lambda: pid_in(tmp_path / "pid") == new, "the pid file to change hands")
+    server.wait_workers(2)
+    assert server.get("/").status == 200 and status(server)["pid"] == new
+
+
+def test_all_names_may_change_with_an_upgrade(gcorn, app, tmp_path):
+    def settings(number):
+        write_config(tmp_path, wsgi_app="app.so:handler", workers=2, bind=f"unix:sock{number}",
+                     pidfile=f"pid{number}", control_socket=f"ctl{number}",
+                     admin_bind=f"unix:admin{number}")
+        return {f"{name}{number}" for name in ("sock", "pid", "ctl", "admin")}
+
+    def there():
+        return {path.name for path in tmp_path.iterdir()} & (one | two | {"pid1.2", "pid2.2"})
+    install(tmp_path / "app.so", app("probe"))
+    shutil.copy(GCORN, tmp_path / "gcorn")
+    one = settings(1)
+    server = gcorn(None, bare=True, program=tmp_path / "gcorn", ready=0).wait_ready(3)
+    two = settings(2)
+    new = usr2(server)
+    assert there() == (one | two | {"pid2.2"}) - {"pid2", "ctl2"}
+    server.kill(signal.SIGTERM)
+    assert server.wait_exit() == 0
+    server.is_succeeded_by(new)
+    wait_for(lambda: there() == two, "the new names alone")
+    server.address = str(tmp_path / "sock2")
+    assert server.get("/version").status == 200
+    server.stop()
+    assert there() == set()
+
+
 def test_upgrade_during_a_reload_is_refused(start, app, tmp_path):
     server = start("--boot-timeout", "20s")
     install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
@@ -397,6 +486,152 @@ def test_process_one_is_not_replaced_by_what_does_not_boot(start, tmp_path):
     check_broken(server, tmp_path, but_for=[HANGS])
     assert Process(server.pid).is_alive
     assert os.readlink(f"/proc/{server.pid}/exe").startswith(str(tmp_path / "gcorn"))
+
+
+@PROCESS_ONE
+def test_exec_that_fails_after_the_trial_changes_nothing(start, tmp_path):
+    server = start("--capture-output", is_process_one=True)
+    before = server.worker_pids, descriptors(server)
+    install(tmp_path / "gcorn", GCORN)
+    (tmp_path / "gcorn").write_text(f"#!/bin/sh\nrm gcorn\nexec {GCORN} \"$@\"\n")
+    answer = upgrade(server)
+    assert not answer["ok"] and "cannot execute" in answer["error"]
+    assert (server.worker_pids, descriptors(server)) == before
+    assert server.get("/version").text == "one"
+    shutil.copy(GCORN, tmp_path / "gcorn")
+    assert upgrade(server)["ok"], "and the next one is none the worse"
+
+
+def descriptors(server):
+    """What the master has open, and whether it would be open across exec."""
+    found = []
+    for fd in os.listdir(f"/proc/{server.pid}/fd"):
+        with open(f"/proc/{server.pid}/fdinfo/{fd}") as info:
+            flags = int(re.search(r"flags:\s*(\d+)", info.read()).group(1), 8)
+        found.append((fd, os.readlink(f"/proc/{server.pid}/fd/{fd}"), flags))
+    return sorted(found)
+
+
+SLOW_TO_BEGIN = """\
+#!{python}
+import os, sys, time
+while os.getpid() == 1 and not os.path.exists("go"):
+    open("entered", "w").close()
+    time.sleep(0.01)
+os.execv({gcorn!r}, [{gcorn!r}, *sys.argv[1:]])
+"""
+
+
+@PROCESS_ONE
+@pytest.mark.parametrize("end", [False, True])
+def test_nothing_is_lost_that_happens_during_the_exec(start, tmp_path, end):
+    server = start(is_process_one=True)
+    first = server.worker_pids
+    install(tmp_path / "gcorn", GCORN)
+    (tmp_path / "gcorn").write_text(SLOW_TO_BEGIN.format(python=sys.executable, gcorn=GCORN))
+    server.kill(signal.SIGUSR2)
+    wait_for((tmp_path / "entered").exists, "the exec")
+    os.kill(min(first), signal.SIGKILL)
+    for number in [signal.SIGTERM] if end else [signal.SIGUSR1, signal.SIGHUP]:
+        server.kill(number)
+    (tmp_path / "go").touch()
+    server.wait_log("goes on in place")
+    if end:
+        assert server.wait_exit() == 0
+        return
+    server.wait_log("Handling signal: usr1")
+    server.wait_log("Reloaded: generation 2 -> 3")
+    server.wait_log("was sent SIGKILL, not by gcorn")
+    server.wait_workers(2, other_than=first)
+    assert server.get("/version").text == "one"
+
+
+@PROCESS_ONE
+def test_scribbled_slots_do_not_keep_it_from_going_on(gcorn, app, tmp_path):
+    """A worker overwrites its slot and the scoreboard's header all the while."""
+    shutil.copy(GCORN, tmp_path / "gcorn")
+    server = gcorn(f"{app('scribble', f'-I{REPO}/src')}:handler", "--workers", "2",
+                   "--control-socket", "ctl", program=tmp_path / "gcorn", is_process_one=True)
+    for _ in range(5):
+        server.get("/scribble")
+        assert upgrade(server)["ok"]
+        assert server.get("/").status == 200
+
+
+# ---- preload_app --------------------------------------------------------------------------------
+
+
+def template_of(master):
+    """The pid of its only template."""
+    found = wait_for(lambda: [p.pid for p in children(master) if "template" in p.title], "a template")
+    assert len(found) == 1
+    return found[0]
+
+
+def test_preloading_masters_hand_over(start, app, tmp_path):
+    server = start("--preload", bind="unix:sock")
+    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    held = Held(server)
+    new = upgrade(server)["pid"]
+    assert template_of(new) != template_of(server.pid)
+    assert server.get("/version").text == "two"
+    assert held.let_go().status == 200
+    held.client.close()
+    assert server.wait_exit() == 0
+    server.is_succeeded_by(new)
+    os.kill(template_of(new), signal.SIGKILL)
+    os.kill(min(server.worker_pids), signal.SIGKILL)
+    server.wait_log(r"Template \(pid:\d+\): the template process died")
+    server.wait_workers(2)
+    assert {p.parent for p in server.workers} == {new}
+
+
+def test_preloading_master_is_rolled_back_to(start, app, tmp_path):
+    server = start("--preload", bind="unix:sock")
+    template, new = template_of(server.pid), usr2(server)
+    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    server.kill(signal.SIGWINCH)
+    wait_for(lambda: {p.pid for p in server.workers} == {new}, "the old workers to finish")
+    os.kill(new, signal.SIGKILL)
+    server.wait_log("Upgrade rolled back")
+    server.wait_workers(2)
+    assert template_of(server.pid) == template, "it has borne the workers again"
+    assert server.get("/version").text == "one"
+
+
+def test_broken_upgrades_of_a_preloading_master(start, app, tmp_path):
+    server = start("--preload", "--boot-timeout", f"{0.6 * SLOWER}s")
+    template = template_of(server.pid)
+    check_broken(server, tmp_path)
+    install(tmp_path / "gcorn", GCORN)
+    for flag in ("-DREFUSES", "-DCRASHES"):  # what boots not, in a worker and in the template
+        install(tmp_path / "app.so", app("hooks", flag))
+        server.kill(signal.SIGHUP)
+        assert not upgrade(server)["ok"]
+    wait_for(lambda: [p.pid for p in server.templates] == [template], "the others' end")
+    assert masters(server) == {server.pid}
+    assert server.get("/version").text == "one"
+
+
+@PROCESS_ONE
+def test_process_one_preloads(start, app, tmp_path):
+    server = start("--preload", "--max-requests", "3", is_process_one=True)
+    check_broken(server, tmp_path, but_for=[HANGS])
+    install(tmp_path / "gcorn", GCORN)
+    for version in ("two", "three"):
+        before, template = server.worker_pids, template_of(server.pid)
+        install(tmp_path / "app.so", app("probe", f'-DVERSION="{version}"'))
+        assert upgrade(server)["ok"]
+        server.wait_workers(2, other_than=before)
+        assert template_of(server.pid) != template and not Process(template).is_alive
+        before = server.worker_pids
+        for _ in range(12):
+            assert server.get("/version").text == version
+        server.wait_log("is to be replaced: max_requests")
+        wait_for(lambda: server.worker_pids - before, "one that the new template has borne")  # pylint: disable=cell-var-from-loop
+
+
+# ---- other versions -----------------------------------------------------------------------------
 
 
 OTHER_VERSION = """\
