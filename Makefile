@@ -421,6 +421,7 @@ $(B)/bench/%.so: tests/bench/%.c include/gcorn.h Makefile
 	$(call say,SO)
 	$(Q)$(CC) $(BENCH_CFLAGS) -Iinclude -shared -fPIC -o $@ $<
 
+$(B)/bench/limit $(B)/bench/peer_h2o: tests/bench/listen.h
 $(B)/bench/peer_h2o: BENCH_LIBS = $(shell $(PKG_CONFIG) --cflags --libs libh2o-evloop)
 # their headers have warnings of their own
 $(B)/bench/peer_h2o $(B)/bench/peer_kore.so: BENCH_CFLAGS += -Wno-unused-parameter -Wno-sign-compare

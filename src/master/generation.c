@@ -132,17 +132,6 @@ int generation_check(const struct config *config, struct privileges *privileges,
     return 0;
 }
 
-static int open_image(struct generation *g, struct error *err)
-{
-    char *path;
-
-    if (app_parse(g->config.wsgi_app, &path, &g->symbol, err) < 0)
-        return -1;
-    int result = image_open(&g->image, path, err);
-    free(path);
-    return result;
-}
-
 static struct listener *find_listener(const struct generation *g, const char *text)
 {
     for (size_t i = 0; g && i < g->listener_count; i++) {
@@ -308,8 +297,8 @@ struct generation *generation_new(unsigned id, struct config *config, struct gen
     struct generation *g = make_generation(id, config, before);
 
     if (generation_check(&g->config, &g->privileges, err) < 0 || open_dir(g, err) < 0 ||
-        open_logs(g, err) < 0 || open_image(g, err) < 0 || open_listeners(g, before, err) < 0 ||
-        open_admin_listener(g, before, err) < 0) {
+        open_logs(g, err) < 0 || app_open(g->config.wsgi_app, &g->image, &g->symbol, err) < 0 ||
+        open_listeners(g, before, err) < 0 || open_admin_listener(g, before, err) < 0) {
         generation_unref(g, true);
         return NULL;
     }

@@ -327,13 +327,10 @@ static int try_app(const struct trial *trial, struct error *err)
     struct image image;
     struct app app = {0};
     const char *symbol;
-    char *path;
 
-    if (app_parse(trial->config->wsgi_app, &path, &symbol, err) < 0)
+    if (app_open(trial->config->wsgi_app, &image, &symbol, err) < 0)
         return -1;
-    int result = image_open(&image, path, err);
-    free(path);
-    return result < 0 ? -1 : app_load(&app, &image, symbol, err);
+    return app_load(&app, &image, symbol, err);
 }
 
 static int try_uploads(const struct trial *trial, struct error *err)

@@ -7,6 +7,7 @@
 
 #include <dlfcn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -112,4 +113,15 @@ int app_parse(const char *spec, char **path, const char **symbol, struct error *
     bool has_slash = memchr(spec, '/', path_len) != NULL;
     *path = xasprintf("%s%.*s", has_slash ? "" : "./", (int)path_len, spec);
     return 0;
+}
+
+int app_open(const char *spec, struct image *image, const char **symbol, struct error *err)
+{
+    char *path = NULL;
+
+    if (app_parse(spec, &path, symbol, err) < 0)
+        return -1;
+    int result = image_open(image, path, err);
+    free(path);
+    return result;
 }

@@ -27,6 +27,9 @@ struct image;
  * static. 0, or -1 with err (EXIT_APP). */
 int app_parse(const char *spec, char **path, const char **symbol, struct error *err);
 
+/* The same, and opens the object (image_open). */
+int app_open(const char *spec, struct image *image, const char **symbol, struct error *err);
+
 /* Loads the application from its image (system/image.h), its libraries first. Runs constructors. 0,
  * or -1 with one line in err (EXIT_APP). It is never unloaded: new code is a new process. */
 int app_load(struct app *app, const struct image *image, const char *symbol, struct error *err);

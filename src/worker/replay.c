@@ -326,16 +326,11 @@ static int load_app(struct worker *w, struct error *err)
 {
     struct image image;
     const char *symbol;
-    char *path;
 
-    if (app_parse(w->config->wsgi_app, &path, &symbol, err) < 0)
-        return -1;
-    int result = image_open(&image, path, err);
-    free(path);
-    if (result < 0)
+    if (app_open(w->config->wsgi_app, &image, &symbol, err) < 0)
         return -1;
     image.from_disk = true;
-    result = app_load(&w->app, &image, symbol, err);
+    int result = app_load(&w->app, &image, symbol, err);
     image_close(&image);
     if (result == 0 && w->app.on_worker_init && w->app.on_worker_init() < 0)
         return error_set(err, EXIT_APP, "gcorn_on_worker_init of the application failed");

@@ -28,6 +28,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "listen.h"
+
 enum { EVENTS = 256, COPIES = 64, CONNECTIONS_MAX = 20000 };
 
 struct conn {
@@ -182,19 +184,6 @@ static void serve(int listen_fd)
                 conn_read(fd);
         }
     }
-}
-
-static int listen_at(uint16_t port)
-{
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1;
-
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-        bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(fd, 2048) != 0)
-        err(1, "listen at port %u", port);
-    return fd;
 }
 
 static void open_file(const char *path)

@@ -18,6 +18,8 @@
 #define H2O_USE_LIBUV 0
 #include <h2o.h>
 
+#include "listen.h"
+
 enum { BODY_SIZE = 100 * 1024 };
 
 static h2o_globalconf_t config;
@@ -86,19 +88,6 @@ static void serve(int listen_fd)
     h2o_socket_read_start(listener, on_accept);
     while (h2o_evloop_run(context.loop, INT32_MAX) == 0)
         ;
-}
-
-static int listen_at(uint16_t port)
-{
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int on = 1;
-
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-        bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(fd, 2048) != 0)
-        err(1, "listen at port %u", port);
-    return fd;
 }
 
 int main(int argc, char **argv)

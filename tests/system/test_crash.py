@@ -34,6 +34,14 @@ def ends(client):
         return "reset"
 
 
+def idle_clients(server, count):
+    """Connections that have had an answer each."""
+    clients = [server.connect() for _ in range(count)]
+    for each in clients:
+        assert each.get("/").status == 200
+    return clients
+
+
 # ---- the request that crashes -------------------------------------------------------------------
 
 
@@ -124,9 +132,7 @@ def test_neighbours_are_answered_503_or_closed(gcorn):
 def test_a_request_that_waits_unread_is_answered_503(gcorn):
     """In the worker's sockets, while a call runs that then crashes."""
     server = gcorn("faulty")
-    waiting = [server.connect() for _ in range(8)]
-    for each in waiting:
-        assert each.get("/").status == 200
+    waiting = idle_clients(server, 8)
     with server.connect() as client:
         client.send(request("/sleep?ms=300") + request("/segv"))
         pace(0.1)
@@ -142,9 +148,7 @@ def test_a_request_that_waits_unread_is_answered_503(gcorn):
 def test_what_comes_late_is_no_reason_for_a_reset(gcorn):
     """An idle client sends while the worker is closing: it reads for a moment longer."""
     server = gcorn("faulty")
-    idle = [server.connect() for _ in range(20)]
-    for each in idle:
-        assert each.get("/").status == 200
+    idle = idle_clients(server, 20)
     with server.connect() as client:
         client.send(request("/segv"))
         for each in idle:

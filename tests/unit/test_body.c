@@ -396,25 +396,46 @@ static struct gcorn_body *shrinks(struct gcorn_environ *env, struct gcorn_start_
     return gcorn_body_file(env, shrinking, 0, -1);
 }
 
-/* Read by a sender who does not take files, piece by piece. */
-static void test_file_that_shrinks(void **state)
-{
-    struct strbuf out = {0};
+/* An answer that is asked for piece by piece. */
+struct asked {
     struct http_case c;
+    struct strbuf out;
     const char *data;
     size_t len;
+};
+
+static void asked_begin(struct asked *a, gcorn_app *app)
+{
+    *a = (struct asked){0};
+    http_case_open(&a->c);
+    http_case_feed(&a->c, GET);
+    response_run(&a->c.env, app);
+}
+
+static bool asked_next(struct asked *a)
+{
+    return response_next(&a->c.env, &a->out, &a->data, &a->len);
+}
+
+static void asked_end(struct asked *a)
+{
+    http_case_close(&a->c);
+    strbuf_release(&a->out);
+}
+
+/* Read by a sender who does not take files. */
+static void test_file_that_shrinks(void **state)
+{
+    struct asked a;
 
     (void)state;
-    http_case_open(&c);
-    http_case_feed(&c, GET);
-    response_run(&c.env, shrinks);
-    assert_true(response_next(&c.env, &out, &data, &len));
-    assert_non_null(strstr(out.data, "Content-Length: 200000\r\n"));
+    asked_begin(&a, shrinks);
+    assert_true(asked_next(&a));
+    assert_non_null(strstr(a.out.data, "Content-Length: 200000\r\n"));
     assert_int_equal(ftruncate(shrinking, 1), 0);
-    assert_false(response_next(&c.env, &out, &data, &len));
-    assert_true(c.env.response.broken);
-    http_case_close(&c);
-    strbuf_release(&out);
+    assert_false(asked_next(&a));
+    assert_true(a.c.env.response.broken);
+    asked_end(&a);
 }
 
 static struct gcorn_body *a_file(struct gcorn_environ *env, struct gcorn_start_response *start)
@@ -426,38 +447,30 @@ static struct gcorn_body *a_file(struct gcorn_environ *env, struct gcorn_start_r
 /* Handed out to a sender who fetches the bytes himself. */
 static void test_file_taken(void **state)
 {
-    struct strbuf out = {0};
-    struct http_case c;
-    const char *data;
-    size_t len;
+    struct asked a;
+    struct response *r = &a.c.env.response;
 
     (void)state;
-    http_case_open(&c);
-    http_case_feed(&c, GET);
-    response_run(&c.env, a_file);
-    struct response *r = &c.env.response;
+    asked_begin(&a, a_file);
     r->takes_files = true;
-    assert_true(response_next(&c.env, &out, &data, &len));
-    assert_string_equal(out.data, OK "X-Inner: 1\r\nContent-Length: 5\r\n\r\n");
-    assert_int_equal(len, 0);
+    assert_true(asked_next(&a));
+    assert_string_equal(a.out.data, OK "X-Inner: 1\r\nContent-Length: 5\r\n\r\n");
+    assert_int_equal(a.len, 0);
     assert_int_equal(r->file.offset, 4);
     assert_int_equal(r->file.left, 5);
     assert_int_equal(r->body_len, 5);
     r->file.left = 2;
-    response_abandon(&c.env);
+    response_abandon(&a.c.env);
     assert_int_equal(r->body_len, 3);
-    http_case_close(&c);
+    asked_end(&a);
 
-    http_case_open(&c);
-    http_case_feed(&c, GET);
-    response_run(&c.env, a_file);
+    asked_begin(&a, a_file);
     r->takes_files = true;
-    assert_true(response_next(&c.env, &out, &data, &len));
+    assert_true(asked_next(&a));
     r->file.left = 0;
-    assert_false(response_next(&c.env, &out, &data, &len));
+    assert_false(asked_next(&a));
     assert_false(r->broken);
-    http_case_close(&c);
-    strbuf_release(&out);
+    asked_end(&a);
 }
 
 /* ---- waiting ----------------------------------------------------------------------------------
@@ -465,32 +478,26 @@ static void test_file_taken(void **state)
 
 static void test_wait_holds_the_head_back(void **state)
 {
-    struct strbuf out = {0};
-    struct http_case c;
-    const char *data;
-    size_t len;
+    struct asked a;
 
     (void)state;
     set(WAITING, AT_ONCE);
-    http_case_open(&c);
-    http_case_feed(&c, GET);
-    response_run(&c.env, inner_app);
-    assert_true(response_next(&c.env, &out, &data, &len));
-    assert_true(c.env.response.waits);
-    assert_int_equal(out.len, 0);
-    assert_int_equal(c.env.response.phase, RESPONSE_OPEN);
+    asked_begin(&a, inner_app);
+    assert_true(asked_next(&a));
+    assert_true(a.c.env.response.waits);
+    assert_int_equal(a.out.len, 0);
+    assert_int_equal(a.c.env.response.phase, RESPONSE_OPEN);
     inner_start(); /* still replaces the answer */
     assert_int_equal(inner.start_result, 0);
-    assert_true(response_next(&c.env, &out, &data, &len));
-    assert_false(c.env.response.waits);
-    assert_non_null(strstr(out.data, "3\r\nhel\r\n"));
-    size_t before = out.len;
-    assert_true(response_next(&c.env, &out, &data, &len));
-    assert_true(c.env.response.waits);
-    assert_int_equal(out.len, before);
-    http_case_close(&c);
+    assert_true(asked_next(&a));
+    assert_false(a.c.env.response.waits);
+    assert_non_null(strstr(a.out.data, "3\r\nhel\r\n"));
+    size_t before = a.out.len;
+    assert_true(asked_next(&a));
+    assert_true(a.c.env.response.waits);
+    assert_int_equal(a.out.len, before);
+    asked_end(&a);
     assert_int_equal(inner.closes, 1);
-    strbuf_release(&out);
 }
 
 static void test_wait_of_head(void **state)
@@ -512,22 +519,16 @@ static void test_wait_of_head(void **state)
 
 static void test_wait_abandoned(void **state)
 {
-    struct strbuf out = {0};
-    struct http_case c;
-    const char *data;
-    size_t len;
+    struct asked a;
 
     (void)state;
     set(WAITING, AT_ONCE);
-    http_case_open(&c);
-    http_case_feed(&c, GET);
-    response_run(&c.env, inner_app);
-    (void)response_next(&c.env, &out, &data, &len);
-    response_abandon(&c.env);
-    assert_string_equal(gcorn_get(&c.env, "gcorn.status"), "499");
-    http_case_close(&c);
+    asked_begin(&a, inner_app);
+    (void)asked_next(&a);
+    response_abandon(&a.c.env);
+    assert_string_equal(gcorn_get(&a.c.env, "gcorn.status"), "499");
+    asked_end(&a);
     assert_int_equal(inner.closes, 1);
-    strbuf_release(&out);
 }
 
 int main(void)

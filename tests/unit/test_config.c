@@ -71,20 +71,6 @@ static void write_file(const char *path, const char *text)
     assert_int_equal(fclose(f), 0);
 }
 
-static void parse_ok(struct config *c, const char *yaml)
-{
-    struct error err = {0};
-
-    config_init(c);
-    if (config_yaml_parse(c, "a.yaml", yaml, strlen(yaml), &err) < 0)
-        fail_msg("refused: %s", err.text);
-}
-
-static const char *origin_of(const struct config *c, const char *key)
-{
-    return config_origin(c, config_find(key))->text;
-}
-
 /* The value by way of the one setter; the reason of a refusal is in *err. */
 static int set(struct config *c, const char *key, const char *text, struct error *err)
 {

@@ -34,20 +34,6 @@ static void expect_yaml_error(const char *yaml, const char *text)
     config_release(&c);
 }
 
-static void parse_ok(struct config *c, const char *yaml)
-{
-    struct error err = {0};
-
-    config_init(c);
-    if (config_yaml_parse(c, "a.yaml", yaml, strlen(yaml), &err) < 0)
-        fail_msg("refused: %s", err.text);
-}
-
-static const char *origin_of(const struct config *c, const char *key)
-{
-    return config_origin(c, config_find(key))->text;
-}
-
 static void test_yaml_values(void **state)
 {
     (void)state;

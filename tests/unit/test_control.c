@@ -203,13 +203,26 @@ static unsigned busy(void)
 /* ---- the protocol ------------------------------------------------------------------------------
  */
 
+struct talk {
+    const char *line, *want;
+};
+
+/* Each on a connection of its own. */
+static void assert_talks(const struct talk *talks, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        int fd = client();
+
+        say(fd, talks[i].line);
+        assert_answer(fd, talks[i].want);
+        assert_int_equal(busy(), 0);
+    }
+}
+
 static void test_control_lines(void **state)
 {
     static const char ok[] = "{\"ok\": true}\n";
-    static const struct {
-        const char *line;
-        const char *want;
-    } rows[] = {
+    static const struct talk rows[] = {
         {"status\n", ok},
         {"status\r\n", ok},
         {"  status \t\n", ok},
@@ -227,13 +240,7 @@ static void test_control_lines(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        int fd = client();
-
-        say(fd, rows[i].line);
-        assert_answer(fd, rows[i].want);
-        assert_int_equal(busy(), 0);
-    }
+    assert_talks(rows, ARRAY_LEN(rows));
     assert_int_equal(fake.stops, 1);
     assert_int_equal(fake.reopened, 1);
     assert_int_equal(fake.asked, 0);
@@ -585,10 +592,7 @@ static void test_control_upgrade(void **state)
 static void test_control_dump_refused(void **state)
 {
     static const char pid[] = "{\"ok\": false, \"error\": \"dump takes the pid of a worker\"}\n";
-    static const struct {
-        const char *line;
-        const char *want;
-    } rows[] = {
+    static const struct talk rows[] = {
         {"dump\n", "{\"ok\": false, \"error\": \"no dump\"}\n"},
         {"dump 1\n", "{\"ok\": false, \"error\": \"no dump\"}\n"},
         {"dump 0\n", pid},
@@ -599,13 +603,7 @@ static void test_control_dump_refused(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        int fd = client();
-
-        say(fd, rows[i].line);
-        assert_answer(fd, rows[i].want);
-    }
-    assert_int_equal(busy(), 0);
+    assert_talks(rows, ARRAY_LEN(rows));
 }
 
 /* ---- the socket --------------------------------------------------------------------------------
