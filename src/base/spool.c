@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * See spool.h. The file has no name from its first moment where the file system can (O_TMPFILE),
- * else it loses it at once. A mapping must end in a NUL, so one is written behind the rest before it
- * is mapped: a hole would do, until the disk is full and reading it ends in SIGBUS (tmpfs).
+ * else it loses it at once. A mapping must end in a NUL, so one is written behind the rest before
+ * it is mapped: a hole would do, until the disk is full and reading it ends in SIGBUS (tmpfs).
  */
 #include "base/spool.h"
 

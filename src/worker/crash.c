@@ -28,6 +28,7 @@ enum {
     STACKS_MS = 3000, /* for the master to take the stacks */
     DEADLINE_S = 6,   /* for all of it */
     PARK_MS = 20,     /* for the worker's other threads to come to a stand */
+    REST_MS = 100,    /* for the loop's thread to come to the end of what it does */
     NO_CALL = -1,
 };
 
@@ -46,6 +47,7 @@ static struct {
     _Atomic bool expects_exit;
     _Atomic pid_t dying;     /* the thread that sees to it; 0: none */
     _Atomic unsigned parked; /* threads that stand still for it */
+    _Atomic bool hurries;    /* the loop's thread has not come to an end in time */
 } self;
 
 /* ---- the facts --------------------------------------------------------------------------- */
@@ -125,17 +127,30 @@ static unsigned park(pid_t thread)
     return syscall(SYS_tgkill, self.pid, thread, SIGABRT) == 0;
 }
 
-/* The loop's thread must not touch the connections meanwhile, nor the pool's their requests. */
-static void park_others(void)
+static bool wait_parked(unsigned told, int ms)
 {
     const struct timespec moment = {.tv_nsec = 1000000};
+
+    for (; ms > 0 && atomic_load(&self.parked) < told; ms--)
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+    return atomic_load(&self.parked) >= told;
+}
+
+/* The loop's thread must not touch the connections meanwhile, nor the pool's their requests. The
+ * loop's comes first and ends what it does: it may have read a request of which nothing shows yet,
+ * and may need what a thread of the pool holds. */
+static void park_others(void)
+{
     const struct pool *p = self.worker->pool;
     unsigned told = park(self.pid);
 
+    if (p && !wait_parked(told, REST_MS)) {
+        atomic_store(&self.hurries, true);
+        (void)park(self.pid);
+    }
     for (unsigned i = 0; p && i < pool_count(p); i++)
         told += park(pool_thread_id(p, i));
-    for (int ms = 0; ms < PARK_MS && atomic_load(&self.parked) < told; ms++)
-        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+    (void)wait_parked(told, PARK_MS);
 }
 
 /* A clock that ends us whatever happens, as the master would a little later. */
@@ -249,6 +264,21 @@ static bool hold(const siginfo_t *info)
     return true;
 }
 
+/* Is this the loop's thread, told to stand still amid its work? It goes on, to crash_rest. */
+static bool goes_on(void)
+{
+    pid_t dying = atomic_load(&self.dying);
+
+    return thread_id() == self.pid && self.worker->pool && dying != 0 && dying != self.pid &&
+           !atomic_load(&self.hurries);
+}
+
+void crash_rest(void)
+{
+    if (atomic_load(&self.dying) != 0)
+        (void)claim();
+}
+
 void crash_take_held(void)
 {
     (void)raise(self.worker->held_signal);
@@ -260,7 +290,7 @@ static void on_fatal(int signal_number, siginfo_t *info, void *context)
     int saved_errno = errno;
 
     if (getpid() == self.pid) {
-        if (hold(info))
+        if (goes_on() || hold(info))
             return;
         if (thread_id() == self.pid && self.worker->held_signal == signal_number)
             info = &self.held;

@@ -27,6 +27,10 @@ void crash_spare_fatal(sigset_t *blocked);
 /* exit() is ours from now on. */
 void crash_expect_exit(void);
 
+/* The loop's thread, with a pool, between what it does and the next: when another thread is dying,
+ * it does not return. */
+void crash_rest(void);
+
 /* Dies of worker->held_signal, which came when worker->is_sending was true. Returns only if the
  * application's own handler of the signal does. */
 void crash_take_held(void);

@@ -43,6 +43,7 @@ struct pool {
     struct worker *worker;
     size_t handed_count; /* to it, and not back yet; the loop's */
     struct ev_async turn;
+    struct ev_prepare rest;
 
     pthread_mutex_t lock;
     pthread_cond_t come; /* something waits, or it is over */
@@ -180,6 +181,14 @@ static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
     accept_update(w);
 }
 
+static void on_rest(struct ev_loop *loop, struct ev_prepare *rest, int revents)
+{
+    (void)loop;
+    (void)rest;
+    (void)revents;
+    crash_rest();
+}
+
 void pool_hand_over(struct pool *p, struct conn *c, enum call_kind kind)
 {
     struct worker *w = p->worker;
@@ -231,6 +240,8 @@ struct pool *pool_new(struct worker *w, unsigned count)
     ev_async_init(&p->turn, on_turn);
     p->turn.data = p;
     ev_async_start(w->loop, &p->turn);
+    ev_prepare_init(&p->rest, on_rest);
+    ev_prepare_start(w->loop, &p->rest);
     for (unsigned i = 0; i < count; i++) {
         p->threads[i] = (struct pool_thread){
             .pool = p, .number = i, .shown = &w->slot->calls[i], .http = w->http};
@@ -248,6 +259,7 @@ void pool_stop(struct pool *p)
     for (unsigned i = 0; i < p->count; i++)
         (void)pthread_join(p->threads[i].handle, NULL);
     ev_async_stop(p->worker->loop, &p->turn);
+    ev_prepare_stop(p->worker->loop, &p->rest);
     for (struct conn *c = p->called.first; c; c = c->next) {
         if (c->call.kind == CALL_END)
             conn_forget_request(c);

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from server import BUILD, PATIENCE, SLOWER, run, wait_for
+from server import BUILD, PATIENCE, SANITIZED, SLOWER, run, wait_for
 
 
 @pytest.fixture
@@ -278,6 +278,18 @@ def test_a_crash_is_its_own_threads(threaded, how, told):
     assert sum("GET /hold" in line for line in lines) == 1, lines
     assert [line for line in lines if "GET /crash" in line and '" 500 ' in line], lines
     assert [line for line in lines if "GET /hold" in line and '" 503 ' in line], lines
+
+
+@pytest.mark.skipif(SANITIZED, reason="their library must be the first to be preloaded")
+def test_a_request_that_was_just_read_when_a_thread_crashes_is_answered(threaded, app):
+    server = threaded(env={"LD_PRELOAD": str(app("slowread", "-D_GNU_SOURCE"))})
+    client = server.connect()
+    is_told(client.send("GET /pid HTTP/1.1\r\nHost: test\r\n\r\n"), 200)
+    crashing = ask(server, "/crash?how=segv&name=read")
+    wait_for((server.dir / "read.running").exists, "the call that is to crash")
+    client.send("GET /slow-read HTTP/1.1\r\nHost: test\r\n\r\n")
+    is_told(client, 503)
+    is_told(crashing, 500)
 
 
 def test_a_crash_in_a_thread_of_the_application_is_no_requests(threaded):

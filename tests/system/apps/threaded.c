@@ -7,7 +7,8 @@
  *   /hold?name=F       creates the file F.running, and answers F when F.go exists
  *   /part?name=F       begins its answer, then the same within next; ends with F's name
  *   /drops?name=F      an iterator whose close waits as /hold does
- *   /crash?how=H       segv, stack, abort or exit, in this thread; other: in one of its own
+ *   /crash?how=H       segv, stack, abort or exit, in this thread; other: in one of its own;
+ *                      &name=F: not before F.go exists, as /hold
  *   /count?to=N        the numbers up to N by an iterator, one a next
  *   /extend?name=F     as /hold, having asked for a minute
  */
@@ -117,6 +118,8 @@ static const char *crash(struct gcorn_environ *env)
     const char *how = gcorn_query(env, "how");
     pthread_t thread;
 
+    if (gcorn_query(env, "name"))
+        (void)hold(env);
     if (strcmp(how, "stack") == 0)
         return gcorn_printf(env, "%u", overflow(0));
     if (strcmp(how, "abort") == 0)
