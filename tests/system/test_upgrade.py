@@ -481,8 +481,9 @@ def test_process_one_stays_process_one(start, app, tmp_path):
 
 
 @PROCESS_ONE
-def test_process_one_is_not_replaced_by_what_does_not_boot(start, tmp_path):
-    server = start(is_process_one=True)
+@pytest.mark.parametrize("more", [(), ("--preload",)])
+def test_process_one_is_not_replaced_by_what_does_not_boot(start, tmp_path, more):
+    server = start(*more, is_process_one=True)
     check_broken(server, tmp_path, but_for=[HANGS])
     assert Process(server.pid).is_alive
     assert os.readlink(f"/proc/{server.pid}/exe").startswith(str(tmp_path / "gcorn"))
@@ -562,18 +563,19 @@ def test_scribbled_slots_do_not_keep_it_from_going_on(gcorn, app, tmp_path):
 
 
 def template_of(master):
-    """The pid of its only template."""
-    found = wait_for(lambda: [p.pid for p in children(master) if "template" in p.title], "a template")
-    assert len(found) == 1
-    return found[0]
+    """The pid of its template, once there is only one."""
+    def only():
+        found = [p.pid for p in children(master) if p.title.startswith("gcorn: template")]
+        return found if len(found) == 1 else None
+    return wait_for(only, "one template")[0]
 
 
 def test_preloading_masters_hand_over(start, app, tmp_path):
     server = start("--preload", bind="unix:sock")
     install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
-    held = Held(server)
+    held, template = Held(server), template_of(server.pid)
     new = upgrade(server)["pid"]
-    assert template_of(new) != template_of(server.pid)
+    assert template_of(new) != template
     assert server.get("/version").text == "two"
     assert held.let_go().status == 200
     held.client.close()
@@ -616,8 +618,6 @@ def test_broken_upgrades_of_a_preloading_master(start, app, tmp_path):
 @PROCESS_ONE
 def test_process_one_preloads(start, app, tmp_path):
     server = start("--preload", "--max-requests", "3", is_process_one=True)
-    check_broken(server, tmp_path, but_for=[HANGS])
-    install(tmp_path / "gcorn", GCORN)
     for version in ("two", "three"):
         before, template = server.worker_pids, template_of(server.pid)
         install(tmp_path / "app.so", app("probe", f'-DVERSION="{version}"'))
