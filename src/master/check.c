@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -174,6 +175,16 @@ static void survey(struct surroundings *s)
     cgroup_read(&s->cgroup, "");
 }
 
+/* Who reads it cannot be asked without being taken for a writer, whose leaving the reader sees. */
+static void check_fifo(struct check *c, const char *key, const char *path)
+{
+    struct stat st;
+
+    if (path && strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISFIFO(st.st_mode))
+        advice_add(&c->warnings, c->config, key,
+                   "%s is a FIFO: a start fails unless somebody reads from it by then", path);
+}
+
 static void check_warnings(struct check *c)
 {
     struct surroundings surroundings;
@@ -183,6 +194,8 @@ static void check_warnings(struct check *c)
     config_add_unknown_variables(environ, &c->warnings);
     if (!c->holders.pidfile && !c->holders.control) /* whose server is the one that runs */
         strbuf_add(&c->warnings, c->in_use.data, c->in_use.len);
+    check_fifo(c, "errorlog", c->config->errorlog);
+    check_fifo(c, "accesslog", c->config->accesslog);
     advice_on_settings(c->config, &c->warnings);
     advice_on_surroundings(c->config, &surroundings, &c->warnings);
     if (spawn_check_uploads(c->config, &c->privileges, &err) < 0)

@@ -145,6 +145,16 @@ def test_nothing_is_made_or_changed(tmp_path):
         assert snapshot(tmp_path) == before, args
 
 
+@pytest.mark.parametrize("key", ["errorlog", "accesslog"])
+def test_a_fifo_log_may_have_no_reader(tmp_path, key):
+    os.mkfifo(tmp_path / "log")
+    (tmp_path / "gunicorn-c.yaml").write_text(f"{key}: log\nbind: 127.0.0.1:0\n")
+    done = check(tmp_path)
+    assert done.returncode == 0
+    assert warned(done, key) == [
+        f"gunicorn-c.yaml:1: {key}: log is a FIFO: a start fails unless somebody reads from it by then"]
+
+
 def test_a_fifo_log_gets_no_end(tmp_path):
     """The reader of a FIFO would take our closing for the end of the log."""
     os.mkfifo(tmp_path / "log")
