@@ -496,17 +496,14 @@ size_t accesslog_line_of(struct accesslog *log, const struct access_request *q,
                          const struct access_facts *facts, char *out)
 {
     static const struct http_context context;
-    const struct http_peer peer = {.remote_addr = q->peer,
-                                   .remote_port = "",
-                                   .server_name = "",
-                                   .server_port = "",
-                                   .scheme = ""};
+    struct http_peer peer = {.remote_port = "", .server_name = "", .server_port = "", .scheme = ""};
     struct forwarded forwarded = {.request_id = q->request_id};
     struct gcorn_environ env = {
         .request = {.state = REQUEST_DONE, .minor_version = 1, .forwarded = &forwarded},
         .context = &context,
         .peer = &peer};
     char line[ACCESSLOG_LINE_MAX];
+    (void)snprintf(peer.remote_addr, sizeof(peer.remote_addr), "%s", q->peer);
     size_t path_len = strcspn(q->target, "?"), len = strlen(q->target);
     int n = snprintf(line, sizeof(line), "%s %s HTTP/1.1", q->method, q->target);
 

@@ -34,9 +34,9 @@ struct http_context {
     size_t common_fields_len;
 };
 
-/* What all requests of a connection share. All texts are borrowed. */
+/* What all requests of a connection share. Texts that are not in it are borrowed. */
 struct http_peer {
-    const char *remote_addr; /* "" for a unix socket */
+    char remote_addr[ADDRESS_TEXT_SIZE]; /* "" for a unix socket */
     const char *remote_port;
     const char *server_name;
     const char *server_port;

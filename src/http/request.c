@@ -25,7 +25,7 @@
 
 enum { HEAD_FIRST_SIZE = 1024 };
 
-static void refuse(struct request *r, int status, const char *reason)
+static void __attribute__((noinline)) refuse(struct request *r, int status, const char *reason)
 {
     r->state = REQUEST_REFUSED;
     r->refusal = status;
@@ -241,16 +241,17 @@ static const llhttp_settings_t no_callbacks; /* its state says it all */
  * the head, because llhttp 8 refuses it. */
 static int check_request_line(struct request *r, size_t len)
 {
-    char *line = r->line.p;
-    size_t method_len = syntax_token_len(line, len);
+    char *line = r->line.p, *end = line + len;
+    size_t method_len = syntax_token_end(line);
 
     r->minor_version = 1;
-    if (method_len == 0 || method_len == len || line[method_len] != ' ') {
+    r->keep_alive = true;
+    if (method_len == 0 || line[method_len] != ' ') {
         refuse(r, 400, "the request line does not begin with a method and a blank");
         return -1;
     }
     r->method_len = (unsigned char)method_len; /* llhttp knows no longer one */
-    char *target = line + method_len + 1, *end = line + len;
+    char *target = line + method_len + 1;
     char *mark = target + syntax_find_mark(target, (size_t)(end - target));
     char *target_end = mark < end && *mark == ' ' ? mark : memchr(mark, ' ', (size_t)(end - mark));
     if (!target_end || target_end == target) {
@@ -260,6 +261,8 @@ static int check_request_line(struct request *r, size_t len)
     r->target = (struct span){target, (size_t)(target_end - target)};
     r->target_is_plain = mark == target_end;
     char *version = target_end + 1;
+    if (end - version == 8 && memcmp(version, "HTTP/1.1", 8) == 0)
+        return 0;
     if (end - version != 8 || memcmp(version, "HTTP/", 5) != 0 || version[5] < '0' ||
         version[5] > '9' || version[6] != '.' || version[7] < '0' || version[7] > '9') {
         refuse(r, 400, "the request line does not end in an HTTP version");
@@ -355,18 +358,18 @@ static enum field_id field_identify(const char *name, size_t len)
  * the end of each line, and nowhere else, ends every search. */
 static int read_fields(struct request *r, llhttp_t *parser)
 {
-    char *line = r->head + r->line.len + 2, *end = r->head + r->scan.len - 2;
+    char *line = r->head + r->line.len + 2;
+    struct field *f = r->fields;
     bool has_framing = false;
 
-    while (line < end) {
-        struct field *f = &r->fields[r->field_count++];
+    for (size_t i = 1; i < r->scan.lines; i++, f++) {
         size_t name_len = syntax_token_end(line);
 
         if (name_len == 0 || line[name_len] != ':') {
             refuse(r, 400, "a header field does not begin with a name and a colon");
             return -1;
         }
-        char *cr = memchr(line + name_len, '\r', (size_t)(end - line) - name_len);
+        char *cr = r->head + scan_line_end(&r->scan, i, r->head, (size_t)(line - r->head));
         f->name = line;
         f->name_len = (uint32_t)name_len;
         f->id = field_identify(line, name_len);
@@ -387,8 +390,9 @@ static int read_fields(struct request *r, llhttp_t *parser)
         f->value_len = (uint32_t)(value_end - value);
         line = cr + 2;
     }
+    r->field_count = (size_t)(f - r->fields);
     /* without such a field there is no body (RFC 9112 6.3), and nothing for llhttp to decide */
-    return has_framing ? feed_llhttp(r, parser, end, 2) : 0;
+    return has_framing ? feed_llhttp(r, parser, line, 2) : 0;
 }
 
 /* The fields by which a proxy speaks, where there may be any. 0, or -1 when they are refused. */
@@ -445,7 +449,7 @@ static size_t collect_head(struct request *r, const char *data, size_t len)
     if (had < 5 && r->scan.len >= 5) /* not later: what is refused has no body either */
         r->is_head = memcmp(r->head, "HEAD ", 5) == 0;
     if (!r->line.p && r->scan.lines > 0)
-        r->line = (struct span){r->head, r->scan.request_line_len};
+        r->line = (struct span){r->head, r->scan.ends[0]};
     if (status != 0)
         refuse(r, status, reason);
     else if (r->scan.place == SCAN_END)

@@ -110,7 +110,7 @@ static inline bool short_has_control(const char *p, size_t len)
     return word_has_control(first) || word_has_control(last);
 }
 
-size_t scan_control(const char *p, size_t len)
+static inline size_t find_control(const char *p, size_t len)
 {
     size_t i = 0;
     unsigned mask = 0;
@@ -127,6 +127,11 @@ size_t scan_control(const char *p, size_t len)
     return mask != 0 ? i + (size_t)__builtin_ctz(mask) : len;
 }
 
+size_t scan_control(const char *p, size_t len)
+{
+    return find_control(p, len);
+}
+
 bool scan_has_control(const char *p, size_t len)
 {
     if (len >= sizeof(uint32_t) && len < BLOCK && !short_has_control(p, len))
@@ -136,7 +141,9 @@ bool scan_has_control(const char *p, size_t len)
 
 void scan_init(struct scan *s, bool trailers)
 {
-    *s = (struct scan){.place = trailers ? SCAN_START : SCAN_BEFORE, .trailers = trailers};
+    s->place = trailers ? SCAN_START : SCAN_BEFORE;
+    s->trailers = trailers;
+    s->skipped = s->len = s->line_len = s->lines = 0;
 }
 
 static bool in_request_line(const struct scan *s)
@@ -166,8 +173,8 @@ static inline int end_line(struct scan *s, const struct scan_limits *limits, con
 
     if (status != 0)
         return status;
-    if (in_request_line(s))
-        s->request_line_len = s->line_len;
+    if (s->lines < SCAN_ENDS)
+        s->ends[s->lines] = s->len - 2;
     s->lines++;
     s->line_len = 0;
     s->place = SCAN_START;
@@ -248,7 +255,8 @@ static int scan_byte(struct scan *s, const struct scan_limits *limits, char c, c
     return check_line(s, limits, reason);
 }
 
-static int scan_carefully(struct scan *s, const struct scan_limits *limits, const char *data,
+/* Not inlined, as it would cost the common head more registers. */
+static int __attribute__((noinline)) scan_carefully(struct scan *s, const struct scan_limits *limits, const char *data,
                           size_t len, size_t *used, const char **reason)
 {
     size_t i = 0, n;
@@ -284,40 +292,16 @@ static int scan_carefully(struct scan *s, const struct scan_limits *limits, cons
 
 /* ---- the common head --------------------------------------------------------------------- */
 
-enum { WINDOW = 4 * BLOCK };
-
-/* One bit for each of the 64 bytes from base on, or of as many as there are. */
-static inline uint64_t window_mask(const char *data, size_t len, size_t base)
-{
-    uint64_t mask = 0;
-    size_t at = base;
-
-    if (len - base >= WINDOW)
-        return (uint64_t)block_mask(data + base) | (uint64_t)block_mask(data + base + BLOCK) << 16 |
-               (uint64_t)block_mask(data + base + 2 * BLOCK) << 32 |
-               (uint64_t)block_mask(data + base + 3 * BLOCK) << 48;
-    for (; len - at >= BLOCK; at += BLOCK)
-        mask |= (uint64_t)block_mask(data + at) << (at - base);
-    if (at < len && len >= BLOCK) { /* by a block that overlaps what has been looked at */
-        uint64_t last = block_mask(data + len - BLOCK) >> (BLOCK - (len - at));
-
-        return mask | last << (at - base);
-    }
-    for (; at < len; at++)
-        mask |= (uint64_t)is_control(data[at]) << (at - base);
-    return mask;
-}
-
-/* So short that no limit on lengths can be hit. */
+/* So short that no limit on lengths can be hit. Counted from -1, no limit is the largest. */
 static inline size_t short_max(const struct scan_limits *limits)
 {
-    size_t max = limits->head_max;
+    size_t max = limits->head_max - 1;
 
-    if (limits->line_max > 0 && limits->line_max < max)
-        max = limits->line_max;
-    if (limits->field_max > 0 && limits->field_max < max)
-        max = limits->field_max;
-    return max;
+    if (limits->line_max - 1 < max)
+        max = limits->line_max - 1;
+    if (limits->field_max - 1 < max)
+        max = limits->field_max - 1;
+    return max + 1;
 }
 
 /* The length of a head that is wholly there and short, every line of it ended as it should be and
@@ -325,38 +309,25 @@ static inline size_t short_max(const struct scan_limits *limits)
 static size_t scan_short(struct scan *s, const struct scan_limits *limits, const char *data,
                          size_t len)
 {
-    size_t start = 0, lines = 0, request_line_len = 0; /* start: of the line being looked at */
+    size_t at = 0, lines = 0;
 
     if (len > short_max(limits))
         len = short_max(limits);
-    for (size_t base = 0; base < len; base += WINDOW) {
-        uint64_t mask = window_mask(data, len, base);
+    for (; len - at >= 2 && !is_crlf(data + at); lines++) {
+        size_t end = at + find_control(data + at, len - at);
 
-        if (start > base) /* an LF whose CR was the last of the window before */
-            mask &= mask - 1;
-        for (; mask != 0; mask &= mask - 1, mask &= mask - 1) { /* without the CR and the LF */
-            size_t end = base + (size_t)__builtin_ctzll(mask);
-
-            if (end + 1 >= len || !is_crlf(data + end))
-                return 0;
-            if (end == start) {
-                if (lines == 0 || (limits->fields_max > 0 && lines - 1 > limits->fields_max))
-                    return 0;
-                *s = (struct scan){.place = SCAN_END,
-                                   .len = end + 2,
-                                   .lines = lines,
-                                   .request_line_len = request_line_len};
-                return end + 2;
-            }
-            if (lines == 0)
-                request_line_len = end;
-            else if (!syntax_is_tchar(data[start]))
-                return 0;
-            lines++;
-            start = end + 2;
-        }
+        if (len - end < 2 || !is_crlf(data + end) || lines == SCAN_ENDS ||
+            (lines > 0 && !syntax_is_tchar(data[at])))
+            return 0;
+        s->ends[lines] = end;
+        at = end + 2;
     }
-    return 0;
+    if (len - at < 2 || lines == 0 || (limits->fields_max > 0 && lines - 1 > limits->fields_max))
+        return 0;
+    s->place = SCAN_END;
+    s->len = at + 2;
+    s->lines = lines;
+    return at + 2;
 }
 
 int scan_head(struct scan *s, const struct scan_limits *limits, const char *data, size_t len,

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 /* 0 in a maximum means that only head_max bounds it. */
 struct scan_limits {
@@ -31,14 +32,16 @@ enum scan_place {
     SCAN_END,       /* the head is complete */
 };
 
+enum { SCAN_ENDS = 32 }; /* more lines than most heads have */
+
 struct scan {
     enum scan_place place;
-    bool trailers;           /* no request line: every line is a field */
-    size_t skipped;          /* bytes of empty lines before the request line */
-    size_t len;              /* bytes of the head so far */
-    size_t line_len;         /* bytes of the line being scanned */
-    size_t lines;            /* complete lines, the request line counted */
-    size_t request_line_len; /* without its CRLF, once it is complete */
+    bool trailers;            /* no request line: every line is a field */
+    size_t skipped;           /* bytes of empty lines before the request line */
+    size_t len;               /* bytes of the head so far */
+    size_t line_len;          /* bytes of the line being scanned */
+    size_t lines;             /* complete lines, the request line counted */
+    size_t ends[SCAN_ENDS];   /* where the first of them end: the index of the CR in the head */
 };
 
 void scan_init(struct scan *s, bool trailers);
@@ -49,6 +52,15 @@ void scan_init(struct scan *s, bool trailers);
  * the message with, *reason saying why. */
 int scan_head(struct scan *s, const struct scan_limits *limits, const char *data, size_t len,
               size_t *used, const char **reason);
+
+/* The index of the CR that ends the line with this number, of a head that is scanned; from: of a byte
+ * in that line. */
+static inline size_t scan_line_end(const struct scan *s, size_t line, const char *head, size_t from)
+{
+    if (line < SCAN_ENDS)
+        return s->ends[line];
+    return (size_t)((const char *)memchr(head + from, '\r', s->len - from) - head);
+}
 
 /* The index of the first control byte that is not HTAB, or len: with SIMD where the processor has
  * it, and the portable twin that tests compare it with. */

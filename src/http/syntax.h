@@ -32,11 +32,11 @@ static inline size_t syntax_token_len(const char *p, size_t len)
 /* The same of a text that something else must end, as the NUL does a string. */
 static inline size_t syntax_token_end(const char *s)
 {
-    size_t i = 0;
+    const char *p = s;
 
-    while (syntax_is_tchar(s[i]))
-        i++;
-    return i;
+    while (syntax_is_tchar(*p))
+        p++;
+    return (size_t)(p - s);
 }
 
 /* OWS, RFC 9110 5.6.3. */

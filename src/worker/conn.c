@@ -352,8 +352,8 @@ static void conn_refuse(struct conn *c, int status, const char *reason)
 {
     struct gcorn_environ *env = c->env;
 
-    log_debug("refused a request of %s: %d: %s", *c->peer.addr ? c->peer.addr : "a unix peer",
-              status, reason);
+    log_debug("refused a request of %s: %d: %s",
+              *c->peer.seen.remote_addr ? c->peer.seen.remote_addr : "a unix peer", status, reason);
     if (status == 507)
         log_errorx("cannot keep a request body in %s: %s", env->context->limits.body_dir, reason);
     out_borrow(c);

@@ -73,23 +73,23 @@ void peer_open(struct peer *p, const struct peer_rules *r, const struct listener
     bool has_address = read_address(sockaddr, &address, &port);
     bool is_trusted = forwarded_trusts(r->forwarded, has_address ? &address : NULL);
 
-    p->addr[0] = p->port[0] = '\0';
-    if (has_address) {
-        address_format(&address, p->addr);
-        (void)snprintf(p->port, sizeof(p->port), "%u", port & 0xffff);
-    }
-    p->seen = (struct http_peer){.remote_addr = p->addr,
-                                 .remote_port = p->port,
+    p->seen = (struct http_peer){.remote_port = p->port,
                                  .server_name = l->host,
                                  .server_port = l->port,
                                  .scheme = "http",
                                  .trust = is_trusted ? FORWARDED_ALL : FORWARDED_NOTHING};
+    p->port[0] = '\0';
+    if (has_address) {
+        address_format(&address, p->seen.remote_addr);
+        (void)snprintf(p->port, sizeof(p->port), "%u", port & 0xffff);
+    }
     p->preface = NULL;
     if (!r->takes_v1 && !r->takes_v2)
         return;
     p->is_foreign = has_address && !networks_have(&r->proxies, &address);
     p->preface = xmalloc(sizeof(*p->preface));
-    proxy_init(p->preface, r->takes_v1, r->takes_v2);
+    proxy_init(&p->preface->proxy, r->takes_v1, r->takes_v2);
+    memcpy(p->preface->sender, p->seen.remote_addr, sizeof(p->preface->sender));
 }
 
 void peer_close(struct peer *p)
@@ -100,18 +100,22 @@ void peer_close(struct peer *p)
 
 static const char *name_of(const struct peer *p)
 {
-    return p->addr[0] != '\0' ? p->addr : "a unix socket's peer";
+    const char *address = p->preface ? p->preface->sender : p->seen.remote_addr;
+
+    return address[0] != '\0' ? address : "a unix socket's peer";
 }
 
 static void take_preface(struct peer *p, const struct peer_rules *r)
 {
-    const struct proxy_preface *preface = p->preface;
+    const struct proxy_preface *preface = &p->preface->proxy;
 
-    if (preface->client == PROXY_CLIENT_UNIX)
-        p->seen.remote_addr = p->seen.remote_port = "";
+    if (preface->client == PROXY_CLIENT_UNIX) {
+        p->seen.remote_addr[0] = '\0';
+        p->seen.remote_port = "";
+    }
     if (preface->client != PROXY_CLIENT_INET)
         return;
-    p->seen.remote_addr = preface->source_text;
+    memcpy(p->seen.remote_addr, preface->source_text, sizeof(p->seen.remote_addr));
     p->seen.remote_port = preface->source_port;
     p->seen.server_name = preface->target_text;
     p->seen.server_port = preface->target_port;
@@ -140,7 +144,7 @@ static void log_refused(const struct peer *p, struct peer_rules *r, const char *
 int peer_feed(struct peer *p, struct peer_rules *r, const char **data, size_t *len,
               const char **reason)
 {
-    struct proxy_preface *preface = p->preface;
+    struct proxy_preface *preface = &p->preface->proxy;
     int status = 0;
 
     if (p->is_foreign) {

@@ -29,11 +29,15 @@ struct peer_rules {
     bool distrust_logged;
 };
 
+struct peer_preface {
+    struct proxy_preface proxy;
+    char sender[ADDRESS_TEXT_SIZE]; /* whose socket it is; "" for a unix socket */
+};
+
 struct peer {
-    struct http_peer seen;         /* what requests see of it */
-    struct proxy_preface *preface; /* NULL: none is asked for */
-    bool is_foreign;               /* it must not send one */
-    char addr[ADDRESS_TEXT_SIZE];  /* the socket's own; "" for a unix socket */
+    struct http_peer seen;        /* what requests see of it */
+    struct peer_preface *preface; /* NULL: none is asked for */
+    bool is_foreign;              /* it must not send one */
     char port[6];
 };
 
@@ -49,7 +53,7 @@ void peer_close(struct peer *p);
 /* Does a PROXY preface come before the next byte of a request? */
 static inline bool peer_owes_preface(const struct peer *p)
 {
-    return p->preface && p->preface->state != PROXY_DONE;
+    return p->preface && p->preface->proxy.state != PROXY_DONE;
 }
 
 /* Takes bytes of the preface: *data and *len move behind them. 0, or the status to refuse the

@@ -64,6 +64,7 @@ void worker_look_at_clock(struct worker *w)
     w->is_busy = w->now_ns - last_ns < NO_SLEEP_NS;
     w->waited_ns = w->is_busy ? w->last_pass_ns : 0;
     w->pass_ns = w->now_ns;
+    http_context_set_date(&w->http, time(NULL));
 }
 
 uint64_t worker_waited_ms(const struct worker *w)
@@ -85,7 +86,10 @@ static void note_request(struct slot_call *call, const struct gcorn_environ *env
     slot_set_text(call->method, sizeof(call->method), r->method, r->method_len);
     slot_set_text(call->target, sizeof(call->target), r->target.p, r->target.len);
     const char *client = environ_remote_addr(env);
-    slot_set_text(call->peer, sizeof(call->peer), client, strlen(client));
+    if (client == env->peer->remote_addr) /* of a fixed size: in a few moves */
+        memcpy(call->peer, client, sizeof(env->peer->remote_addr));
+    else
+        slot_set_text(call->peer, sizeof(call->peer), client, strlen(client));
     const char *given = environ_given_id(env);
     call->given_id[0] = '\0';
     if (given)
@@ -190,7 +194,6 @@ struct gcorn_environ *worker_take_environ(struct worker *w, const struct http_pe
     struct gcorn_environ *env =
         w->spare_count > 0 ? w->spare[--w->spare_count] : xcalloc(1, sizeof(*env));
 
-    http_context_set_date(&w->http, time(NULL));
     environ_init(env, &w->http, peer, next_request_id(w));
     return env;
 }

@@ -148,7 +148,7 @@ static void test_accesslog_absent(void **state)
     (void)state;
     http_case_run(&c, "HEAD / HTTP/1.0\r\n\r\n", app, &a);
     http_answer_release(&a);
-    c.peer.remote_addr = "";
+    c.peer.remote_addr[0] = '\0';
     expect_line(&c, "%(h)s %(u)s %(f)s %(a)s %(b)s %(B)s %(q)s.", "- - - - - 0 .");
     http_case_close(&c);
 }
@@ -366,7 +366,7 @@ static void test_accesslog_json_values(void **state)
     assert_int_equal(setenv("TZ", "XXX-05:30", 1), 0);
     tzset();
     open_answered(&c, "GET / HTTP/1.0\r\nUser-Agent: a\r\nuser-agent: b\r\nReferer:\r\n\r\n");
-    c.peer.remote_addr = "";
+    c.peer.remote_addr[0] = '\0';
     char *line = line_of(&c, "json");
     assert_non_null(
         strstr(line, "{\"time\":\"1994-11-06T14:19:37.042+05:30\",\"remote_addr\":null,"));

@@ -93,7 +93,8 @@ static void test_environ_bare(void **state)
 
     (void)state;
     http_case_open(&c);
-    c.peer.remote_addr = c.peer.remote_port = c.peer.server_port = "";
+    c.peer.remote_addr[0] = '\0';
+    c.peer.remote_port = c.peer.server_port = "";
     c.peer.server_name = "/run/x.sock";
     c.peer.scheme = "https";
     c.context.multithread = true;
