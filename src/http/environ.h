@@ -6,7 +6,7 @@
  *
  * struct gcorn_environ holds the request and its answer and owns the arena that both live in; it is
  * reset whole and used again. The gcorn_* functions of include/gcorn.h that take an environ live
- * here and in response.c.
+ * here, in response.c (headers) and in body.c (bodies).
  */
 #ifndef GCORN_HTTP_ENVIRON_H
 #define GCORN_HTTP_ENVIRON_H

@@ -166,7 +166,7 @@ static void on_processes(const struct config *c, uint64_t limit, struct strbuf *
                    c->workers, (unsigned long long)limit);
 }
 
-/* auto never comes so far. */
+/* Of a number that somebody chose: auto asks for fewer. */
 static void on_cpus(const struct config *c, double cpus, struct strbuf *out)
 {
     double most = 1024; /* as workers */

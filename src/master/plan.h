@@ -2,7 +2,7 @@
  *
  * plan - the master's decisions: which worker to start, to retire, to kill. Functions of plain
  * structs and of the time: they do nothing, so they are tested without a process. Carrying them out
- * is master.c's.
+ * is procs.c's.
  */
 #ifndef GCORN_MASTER_PLAN_H
 #define GCORN_MASTER_PLAN_H

@@ -3,14 +3,25 @@
  * state - what the master knows and wants, in one struct that the files of this room share:
  *
  *   master.c   the loop, signals, stopping, start and end
- *   procs.c    the worker processes: orders to them, judging them, their lives and deaths
- *   upgrade.c  being replaced by a new program; heir.c, being that one
- *   births.c   workers that a template process bears
- *   reload.c   a reload, from HUP to its outcome
- *   dump.c     the stacks of workers, for who asks
- *   systemd.c  what the service manager is told
  *   plan.c     the decisions, on plain structs
- *   books.c    what of all this the admin process is to know
+ *   procs.c    the worker processes: orders to them, judging them, their lives and deaths
+ *   spawn.c    forking one; template.c and births.c, having one forked by a template process
+ *   reload.c   a reload, from HUP to its outcome; generation.c, what one set of settings opens
+ *   upgrade.c  being replaced by a new program; heir.c, being that one
+ *
+ * what becomes of a worker that misbehaves:
+ *
+ *   report.c   what the log says of it
+ *   explain.c  its stacks in the log; dump.c, for who asks; helper.c, the process that takes them
+ *   rescue.c   an answer for the client of one that hangs
+ *   output.c   what it prints
+ *
+ * and what others are told:
+ *
+ *   control.c  operators, through the control socket; status.c, what they read; samples.c, its rates
+ *   books.c    the admin process, through ledger.c; snapshot.c and prometheus.c are on its side
+ *   systemd.c  the service manager; passed.c, the sockets that it passes
+ *   hooks.c    commands of the settings
  */
 #ifndef GCORN_MASTER_STATE_H
 #define GCORN_MASTER_STATE_H
@@ -78,7 +89,6 @@ struct master {
     bool pidfile_changes;        /* with the candidate, to that or to none */
 
     struct ev_signal signals[10];
-    size_t signal_count;
     struct ev_timer tick; /* judging */
     struct ev_timer wake; /* the next deadline */
     struct ev_check awake;

@@ -6,8 +6,7 @@
  *                 turn the loop until drained, leave
  *
  * and what the loop serves: acceptors (accept.c), connections (conn.c), one sweep for all their
- * timers, orders (orders.c), a heartbeat. Accepting has the lowest priority: who is connected
- * already is read first, and one connection a wake-up is taken, so that siblings get the others.
+ * timers, orders (orders.c), a heartbeat.
  *
  * The clock is read at the start of a callback and after each call, never more often.
  */
