@@ -171,6 +171,30 @@ static void take_ledger(struct master *m)
     ledger_close(m->ledger);
 }
 
+static void take_clients(struct master *m)
+{
+    struct handover *from = &m->heir.from;
+
+    for (size_t i = 0; i < from->client_count; i++) {
+        int fd = handover_claim(from, from->fds[i]);
+
+        if (fd >= 0)
+            control_add_upgrade_client(&m->control, fd);
+    }
+}
+
+/* The lock on it went with the exec. */
+static void remove_former_pidfile(const struct master *m)
+{
+    const char *path = m->heir.from.pidfile;
+    struct pidfile former;
+    struct error ignored; /* somebody has it, or something else lies there: it is no longer ours */
+
+    if (path[0] != '\0' && !pidfile_is(&m->pidfile, path) &&
+        pidfile_open(&former, path, &ignored) == 0)
+        pidfile_close(&former);
+}
+
 void heir_adopt(struct master *m)
 {
     struct handover *from = &m->heir.from;
@@ -180,18 +204,16 @@ void heir_adopt(struct master *m)
         m->plan.workers = 1;
         m->plan.has_admin = false;
     }
-    if (from->kind != HANDOVER_IN_PLACE || !from->is_known)
+    if (from->kind != HANDOVER_IN_PLACE)
+        return;
+    take_clients(m);
+    if (!from->is_known)
         return;
     take_ledger(m);
+    remove_former_pidfile(m);
     if (m->heir.takes_workers) {
         for (size_t i = 0; i < from->proc_count; i++)
             adopted += adopt(m, &from->procs[i]);
-    }
-    for (size_t i = 0; i < from->client_count; i++) {
-        int fd = handover_claim(from, from->clients[i]);
-
-        if (fd >= 0)
-            control_add_upgrade_client(&m->control, fd);
     }
     log_info("Upgrade: gcorn " GCORN_VERSION " goes on in place, with %u of the old workers",
              adopted);

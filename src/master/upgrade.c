@@ -95,13 +95,18 @@ static void describe_processes(struct master *m, struct handover *h)
                                          .graceful_timeout_ms = cfg->graceful_timeout_ms,
                                          .keepalive_drain_ms = cfg->keepalive_drain_ms,
                                          .boot_timeout_ms = cfg->boot_timeout_ms};
+    if (m->pidfile.path)
+        (void)snprintf(h->pidfile, sizeof(h->pidfile), "%s", m->pidfile.path);
     h->ledger_len = sizeof(struct ledger_facts);
     h->ledger = xmalloc(h->ledger_len);
     memcpy(h->ledger, ledger_facts(m->ledger), h->ledger_len);
-    h->clients = xcalloc(CONTROL_CLIENTS, sizeof(*h->clients));
-    h->client_count = control_upgrade_clients(&m->control, h->clients);
-    for (size_t i = 0; i < h->client_count; i++)
-        (void)handover_add_fd(h, h->clients[i]);
+}
+
+/* First of all the descriptors, whose places count. */
+static void describe_clients(struct master *m, struct handover *h)
+{
+    h->fds = xcalloc(CONTROL_CLIENTS, sizeof(*h->fds));
+    h->fd_count = h->client_count = control_upgrade_clients(&m->control, h->fds);
 }
 
 /* 0, or -1 with errno. What *h has is to be dropped in either case. */
@@ -112,8 +117,10 @@ static int describe(struct master *m, struct handover *h, enum handover_kind kin
     h->generation = m->last_generation;
     if (describe_sockets(m, h) < 0)
         return -1;
-    if (kind == HANDOVER_IN_PLACE)
+    if (kind == HANDOVER_IN_PLACE) {
+        describe_clients(m, h);
         describe_processes(m, h);
+    }
     return 0;
 }
 

@@ -4,7 +4,7 @@
  *
  *   struct header, sockets, fds        for ever: header_size and socket_size tell where a later
  *                                      version has more fields behind these
- *   struct body, procs, clients, ledger   of VERSION
+ *   struct body, procs, ledger         of VERSION
  */
 #include "system/handover.h"
 
@@ -22,7 +22,7 @@
 #include "base/util.h"
 #include "system/listener.h"
 
-enum { VERSION = 1, FIRST_PASSED_FD = 3, RECORD_MAX = 64 << 20 };
+enum { VERSION = 2, FIRST_PASSED_FD = 3, RECORD_MAX = 64 << 20 };
 
 static const char variable[] = "GCORN_HANDOVER";
 static const char magic[8] = "gcornho";
@@ -37,7 +37,11 @@ struct header {
     uint32_t socket_size;
     uint32_t socket_count;
     uint32_t fd_count;
+    /* since version 2 */
+    uint32_t client_count;
 };
+
+enum { HEADER_SIZE_MIN = offsetof(struct header, client_count) };
 
 struct body {
     uint32_t body_size;
@@ -46,8 +50,8 @@ struct body {
     int32_t scoreboard_fd;
     struct handover_limits limits;
     uint32_t proc_count;
-    uint32_t client_count;
     uint64_t ledger_len;
+    char pidfile[HANDOVER_PATH_SIZE];
 };
 
 /* ---- writing ----------------------------------------------------------------------------- */
@@ -110,23 +114,23 @@ static void add_record(struct strbuf *out, const struct handover *h)
                             .report_fd = h->report_fd,
                             .socket_size = sizeof(*h->sockets),
                             .socket_count = (uint32_t)h->socket_count,
-                            .fd_count = (uint32_t)h->fd_count};
+                            .fd_count = (uint32_t)h->fd_count,
+                            .client_count = (uint32_t)h->client_count};
     struct body body = {.body_size = sizeof(body),
                         .proc_size = sizeof(*h->procs),
                         .generation = h->generation,
                         .scoreboard_fd = h->scoreboard_fd,
                         .limits = h->limits,
                         .proc_count = (uint32_t)h->proc_count,
-                        .client_count = (uint32_t)h->client_count,
                         .ledger_len = h->ledger_len};
 
     memcpy(header.magic, magic, sizeof(magic));
+    memcpy(body.pidfile, h->pidfile, sizeof(body.pidfile));
     add_all(out, &header, 1, sizeof(header));
     add_all(out, h->sockets, h->socket_count, sizeof(*h->sockets));
     add_all(out, h->fds, h->fd_count, sizeof(*h->fds));
     add_all(out, &body, 1, sizeof(body));
     add_all(out, h->procs, h->proc_count, sizeof(*h->procs));
-    add_all(out, h->clients, h->client_count, sizeof(*h->clients));
     add_all(out, h->ledger, h->ledger_len, 1);
 }
 
@@ -266,33 +270,31 @@ static bool read_body(struct handover *h, struct rest *rest)
 
     if (!take_struct(rest, &body, sizeof(body), sizeof(body)) || body.body_size != sizeof(body) ||
         body.proc_size != sizeof(*h->procs) || body.proc_count > HANDOVER_PROCS_MAX ||
-        body.client_count > HANDOVER_FDS_MAX || body.ledger_len > HANDOVER_LEDGER_MAX)
+        body.ledger_len > HANDOVER_LEDGER_MAX || !ends(body.pidfile, sizeof(body.pidfile)))
         return false;
     h->generation = body.generation;
     h->scoreboard_fd = body.scoreboard_fd;
     h->limits = body.limits;
     h->proc_count = body.proc_count;
-    h->client_count = body.client_count;
     h->ledger_len = (size_t)body.ledger_len;
     h->procs = copy_items(rest, h->proc_count, sizeof(*h->procs));
-    h->clients = copy_items(rest, h->client_count, sizeof(*h->clients));
+    memcpy(h->pidfile, body.pidfile, sizeof(h->pidfile));
     h->ledger = copy_items(rest, h->ledger_len, 1);
-    return h->procs && h->clients && h->ledger && rest->len == 0;
+    return h->procs && h->ledger && rest->len == 0;
 }
 
 /* Without a body the record still serves. */
 static void forget_body(struct handover *h)
 {
     free(h->procs);
-    free(h->clients);
     free(h->ledger);
     h->procs = NULL;
-    h->clients = NULL;
     h->ledger = NULL;
     h->generation = 0;
     h->scoreboard_fd = -1;
     h->limits = (struct handover_limits){0};
-    h->proc_count = h->client_count = h->ledger_len = 0;
+    h->proc_count = h->ledger_len = 0;
+    h->pidfile[0] = '\0';
     h->is_known = false;
 }
 
@@ -301,12 +303,13 @@ static bool read_record(struct handover *h, struct rest *rest)
     struct rest start = *rest;
     struct header header;
 
-    if (!take_struct(rest, &header, sizeof(header), sizeof(header)) ||
-        memcmp(header.magic, magic, sizeof(magic)) != 0 || header.header_size < sizeof(header) ||
-        header.kind < HANDOVER_TRIAL || header.kind > HANDOVER_IN_PLACE)
+    if (!take_struct(rest, &header, sizeof(header), HEADER_SIZE_MIN) ||
+        memcmp(header.magic, magic, sizeof(magic)) != 0 || header.header_size < HEADER_SIZE_MIN)
         return false;
     *rest = start;
-    if (!take(rest, header.header_size))
+    if (!take_struct(rest, &header, sizeof(header), header.header_size) ||
+        header.kind < HANDOVER_TRIAL || header.kind > HANDOVER_IN_PLACE ||
+        header.client_count > header.fd_count)
         return false;
     h->kind = (enum handover_kind)header.kind;
     h->pid = header.pid;
@@ -315,6 +318,7 @@ static bool read_record(struct handover *h, struct rest *rest)
     h->report_fd = header.report_fd;
     if (!read_sockets(h, &header, rest) || !read_fds(h, &header, rest))
         return false;
+    h->client_count = header.client_count;
     h->is_known = header.version == VERSION && read_body(h, rest);
     if (!h->is_known)
         forget_body(h);
@@ -417,7 +421,6 @@ void handover_drop(struct handover *h)
     free(h->sockets);
     free(h->fds);
     free(h->procs);
-    free(h->clients);
     free(h->ledger);
     *h = (struct handover){.report_fd = -1, .scoreboard_fd = -1};
 }

@@ -83,6 +83,8 @@ struct handover {
     size_t socket_count;
     int32_t *fds; /* all others that were passed; -1: claimed */
     size_t fd_count;
+    size_t client_count; /* the first of these: clients of the control socket who wait to hear how
+                          * this ends */
 
     /* of this one; all zero unless is_known */
     bool is_known;
@@ -91,8 +93,7 @@ struct handover {
     struct handover_limits limits;
     struct handover_proc *procs;
     size_t proc_count;
-    int32_t *clients; /* of the control socket: who waits to hear how this ends */
-    size_t client_count;
+    char pidfile[HANDOVER_PATH_SIZE]; /* absolute; "": none */
     void *ledger;
     size_t ledger_len;
 };

@@ -407,7 +407,8 @@ def test_old_master_that_is_killed_as_the_new_one_boots_is_succeeded(start, app,
     assert server.get("/").status == 200 and status(server)["pid"] == new
 
 
-def test_all_names_may_change_with_an_upgrade(gcorn, app, tmp_path):
+@pytest.mark.parametrize("is_process_one", [False, pytest.param(True, marks=PROCESS_ONE)])
+def test_all_names_may_change_with_an_upgrade(gcorn, app, tmp_path, is_process_one):
     def settings(number):
         write_config(tmp_path, wsgi_app="app.so:handler", workers=2, bind=f"unix:sock{number}",
                      pidfile=f"pid{number}", control_socket=f"ctl{number}",
@@ -419,13 +420,17 @@ def test_all_names_may_change_with_an_upgrade(gcorn, app, tmp_path):
     install(tmp_path / "app.so", app("probe"))
     shutil.copy(GCORN, tmp_path / "gcorn")
     one = settings(1)
-    server = gcorn(None, bare=True, program=tmp_path / "gcorn", ready=0).wait_ready(3)
+    server = gcorn(None, bare=True, program=tmp_path / "gcorn", ready=0,
+                   is_process_one=is_process_one).wait_ready(3)
     two = settings(2)
-    new = usr2(server)
-    assert there() == (one | two | {"pid2.2"}) - {"pid2", "ctl2"}
-    server.kill(signal.SIGTERM)
-    assert server.wait_exit() == 0
-    server.is_succeeded_by(new)
+    if is_process_one:
+        server.kill(signal.SIGUSR2)
+    else:
+        new = usr2(server)
+        assert there() == (one | two | {"pid2.2"}) - {"pid2", "ctl2"}
+        server.kill(signal.SIGTERM)
+        assert server.wait_exit() == 0
+        server.is_succeeded_by(new)
     wait_for(lambda: there() == two, "the new names alone")
     server.address = str(tmp_path / "sock2")
     assert server.get("/version").status == 200
@@ -651,7 +656,7 @@ def test_other_version_lets_the_old_workers_finish(start, app, tmp_path):
     (tmp_path / "gcorn").write_text(OTHER_VERSION.format(python=sys.executable, gcorn=GCORN))
     install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
     held = Held(server)
-    server.kill(signal.SIGUSR2)
+    assert upgrade(server) == {"ok": True, "pid": 1, "generation": 1}, "who asked is answered by it"
     server.wait_log("old workers cannot be taken over")
     wait_for(lambda: server.get("/version").text == "two", "the new program's workers")
     server.wait_log("Parent changed, shutting down")

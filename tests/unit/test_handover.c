@@ -72,6 +72,8 @@ static int write_record(void)
         .down_fd = handover_add_fd(&h, fcntl(given.pipes[2], F_DUPFD_CLOEXEC, 3)),
         .output_fd = -1,
     };
+    h.client_count = 1;
+    memcpy(h.pidfile, "/run/pid", sizeof("/run/pid"));
     h.ledger_len = sizeof(given.ledger);
     h.ledger = xmalloc(sizeof(given.ledger));
     memcpy(h.ledger, given.ledger, sizeof(given.ledger));
@@ -126,6 +128,8 @@ static void test_handover_round_trip(void **state)
     assert_int_equal(h.limits.timeout_ms, 1234);
     assert_int_equal(h.proc_count, 1);
     assert_int_equal(h.procs[0].pid, 4711);
+    assert_int_equal(h.client_count, 1);
+    assert_string_equal(h.pidfile, "/run/pid");
     assert_int_equal(h.ledger_len, sizeof(given.ledger));
     assert_memory_equal(h.ledger, given.ledger, sizeof(given.ledger));
 
@@ -164,14 +168,38 @@ static void test_handover_of_another_version(void **state)
     assert_false(h.is_known);
     assert_int_equal(h.socket_count, 1);
     assert_int_equal(h.fd_count, 2);
+    assert_int_equal(h.client_count, 1);
     assert_int_equal(h.proc_count, 0);
     assert_null(h.procs);
+    assert_string_equal(h.pidfile, "");
     int fds[] = {h.sockets[0].fd, h.fds[0], h.fds[1]};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         assert_true(fcntl(fds[i], F_GETFD) & FD_CLOEXEC);
     handover_release(&h);
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         assert_false(is_open(fds[i]));
+}
+
+/* Its header ended where the number of clients is now. */
+static void test_handover_of_the_first_version(void **state)
+{
+    enum { OLD_SIZE = 40, NEW_SIZE = 44, HEADER_SIZE_OFFSET = 12 };
+    struct handover h;
+    char rest[16384];
+    int fd = write_record();
+    ssize_t len = pread(fd, rest, sizeof(rest), NEW_SIZE);
+
+    (void)state;
+    assert_true(len > 0 && len < (ssize_t)sizeof(rest));
+    assert_int_equal(pwrite(fd, rest, (size_t)len, OLD_SIZE), len);
+    assert_int_equal(ftruncate(fd, OLD_SIZE + len), 0);
+    assert_int_equal(receive(change(change(fd, VERSION_OFFSET, 1), HEADER_SIZE_OFFSET, OLD_SIZE), &h),
+                     0);
+    assert_false(h.is_known);
+    assert_int_equal(h.socket_count, 1);
+    assert_int_equal(h.fd_count, 2);
+    assert_int_equal(h.client_count, 0);
+    handover_release(&h);
 }
 
 static void test_handover_of_no_kind(void **state)
@@ -270,6 +298,7 @@ int main(void)
         TEST(test_handover_none),
         TEST(test_handover_round_trip),
         TEST(test_handover_of_another_version),
+        TEST(test_handover_of_the_first_version),
         TEST(test_handover_of_no_kind),
         TEST(test_handover_cut),
         TEST(test_handover_longer),
