@@ -5,6 +5,9 @@ import os
 import signal
 import stat
 import subprocess
+from pathlib import Path
+
+import pytest
 
 from server import BUILD, PATIENCE, REPO, Client, Process, wait_for
 from test_master import ROOT_ONLY, public_dir  # noqa: F401  pylint: disable=unused-import
@@ -61,6 +64,43 @@ def test_hup_binds_and_opens_what_only_root_may(public_dir, gcorn):  # noqa: F81
     wait_for(lambda: "/ids" in (private / "log").read_text(), "the line")
     assert os.stat(private / "log").st_uid == 0
     server.stop()
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("more", [(), ("--preload",), ("--threads", "2")])
+def test_workers_reopen_what_only_root_may_open(public_dir, gcorn, more):  # noqa: F811
+    """As logrotate does it: renamed, then USR1. The master opens, and passes descriptors."""
+    private = public_dir / "private"
+    private.mkdir(mode=0o700)
+    server = gcorn("app.so:handler", "--user", "nobody", "--access-logfile", "private/access",
+                   "--error-logfile", "private/error", *more, ready=0, directory=public_dir)
+    server.error_log = private / "error"
+    wait_for(server.error_log.exists, "the log")
+    server.wait_ready(1)
+    for round_ in range(3):
+        for name in ("access", "error"):
+            os.rename(private / name, private / f"{name}.{round_}")
+        server.kill(signal.SIGUSR1)
+        for name in ("access", "error"):
+            wait_for((private / name).exists, f"the new {name}")
+        wait_for(lambda: log_of(server.workers[0], "access") == str(private / "access"), "the worker")
+        assert log_of(server.workers[0], "error") == str(private / "error")
+        server.get(f"/ids?{round_}")
+        wait_for(lambda n=round_: f"/ids?{n}" in (private / "access").read_text(), "the line")
+        assert os.stat(private / "access").st_uid == 0
+    server.stop()
+
+
+def log_of(process, name):
+    """The file of this name that a process has open."""
+    for entry in Path(f"/proc/{process.pid}/fd").iterdir():
+        try:
+            link = os.readlink(entry)
+        except OSError:
+            continue  # closed since it was listed
+        if Path(link).name.startswith(name):
+            return link
+    return None
 
 
 @ROOT_ONLY

@@ -193,8 +193,8 @@ static void test_handover_of_the_first_version(void **state)
     assert_true(len > 0 && len < (ssize_t)sizeof(rest));
     assert_int_equal(pwrite(fd, rest, (size_t)len, OLD_SIZE), len);
     assert_int_equal(ftruncate(fd, OLD_SIZE + len), 0);
-    assert_int_equal(receive(change(change(fd, VERSION_OFFSET, 1), HEADER_SIZE_OFFSET, OLD_SIZE), &h),
-                     0);
+    assert_int_equal(
+        receive(change(change(fd, VERSION_OFFSET, 1), HEADER_SIZE_OFFSET, OLD_SIZE), &h), 0);
     assert_false(h.is_known);
     assert_int_equal(h.socket_count, 1);
     assert_int_equal(h.fd_count, 2);
