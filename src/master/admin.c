@@ -90,8 +90,8 @@ static struct gcorn_body *readyz(struct gcorn_environ *env,
         return livez(env, start_response);
     if (snapshot_take(&s, admin.ledger, admin.scoreboard) < 0)
         return refuse_stuck(env, start_response);
-    bool is_ready = snapshot_is_ready(&s, needed_workers(&s), admin.config.ready_fresh_ms, now_ms(),
-                                      &why);
+    bool is_ready =
+        snapshot_is_ready(&s, needed_workers(&s), admin.config.ready_fresh_ms, now_ms(), &why);
     snapshot_release(&s);
     if (is_ready)
         return answer(env, start_response, "200 OK", "ready\n");

@@ -57,6 +57,7 @@ static void hear_of_one(struct master *m, const struct template *t,
     } else {
         w->template = NULL;
         w->pid = news->pid;
+        (void)process_private_memory(t->pid, &w->inherited_size); /* failed: it is dead, and 0 */
         if (w->output)
             output_watch(w->output, m->loop, w->pid);
     }

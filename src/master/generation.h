@@ -53,7 +53,7 @@ struct start {
     char *program; /* to be executed by an upgrade, seen from dir */
     char *dir;     /* the working directory, by the name that the shell had for it: a link in it is
                       followed anew by each reload */
-    mode_t umask; /* what it was then */
+    mode_t umask;  /* what it was then */
     struct passed passed; /* sockets that came with it */
 };
 

@@ -60,6 +60,7 @@ struct worker_proc {
     struct generation *settings;
     struct template *template; /* that is to bear it, and pid is 0; NULL once it is born */
     uint64_t serial;           /* of the order for that */
+    uint64_t inherited_size;   /* bytes that it shared with its template when it was born */
     struct channel channel;
     struct ev_io up;
     struct output *output; /* what the application prints; NULL: that is not captured */

@@ -682,7 +682,9 @@ bool proc_spawn(struct master *m, unsigned number, unsigned generation)
     return true;
 }
 
-/* Who has grown past max_memory is replaced like one that has served max_requests. */
+/* Who has grown past max_memory is replaced like one that has served max_requests. What a template
+ * has loaded is shared, and no fault of the worker's; the kernel only tells cheaply what is not
+ * of a file. */
 void procs_weigh(struct master *m)
 {
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
@@ -691,8 +693,10 @@ void procs_weigh(struct master *m)
         uint64_t max = is_weighed ? w->settings->config.max_memory : 0, size;
         char why[80];
 
-        if (max == 0 || w->recycle || process_private_memory(w->pid, &size) < 0 || size <= max)
+        if (max == 0 || w->recycle || process_private_memory(w->pid, &size) < 0 ||
+            size <= max + w->inherited_size)
             continue;
+        size -= w->inherited_size;
         (void)snprintf(why, sizeof(why), "max_memory (%llu MiB)", (unsigned long long)(size >> 20));
         recycle(m, w, END_MAX_MEMORY, why);
     }

@@ -107,13 +107,15 @@ static void add_client(struct strbuf *out, const struct slot_crash *c)
         strbuf_addf(out, "; %u other answers were cut short", c->others_cut);
 }
 
-static void add_memory(struct strbuf *out, pid_t pid)
+static void add_memory(struct strbuf *out, const struct worker_proc *w)
 {
     uint64_t size;
 
-    if (process_private_memory(pid, &size) == 0)
-        strbuf_addf(out, "; memory %llu.%llu MiB", (unsigned long long)size >> 20,
-                    (unsigned long long)(size >> 10) % 1024 * 10 / 1024);
+    if (process_private_memory(w->pid, &size) < 0)
+        return;
+    size -= w->inherited_size < size ? w->inherited_size : size;
+    strbuf_addf(out, "; memory %llu.%llu MiB", (unsigned long long)size >> 20,
+                (unsigned long long)(size >> 10) % 1024 * 10 / 1024);
 }
 
 /* What ran, for how long, and the how-many-eth it was. */
@@ -159,7 +161,7 @@ void report_crash(const struct worker_proc *w, const struct slot *s)
         strbuf_addf(&text, "Worker (pid:%d) was sent SIG%s!", (int)w->pid, signal_name(c.signal));
     add_fault(&text, &c, w->pid);
     add_call(&text, s, &c, w->settings->config.crash_redact);
-    add_memory(&text, w->pid);
+    add_memory(&text, w);
     add_client(&text, &c);
     if (c.tid != w->pid)
         strbuf_addf(&text, "; in thread %d", c.tid);

@@ -18,8 +18,8 @@
  *
  * and what others are told:
  *
- *   control.c  operators, through the control socket; status.c, what they read; samples.c, its rates
- *   books.c    the admin process, through ledger.c; snapshot.c and prometheus.c are on its side
+ *   control.c  operators, through the control socket; status.c, what they read; samples.c, its
+ * rates books.c    the admin process, through ledger.c; snapshot.c and prometheus.c are on its side
  *   systemd.c  the service manager; passed.c, the sockets that it passes
  *   hooks.c    commands of the settings
  */

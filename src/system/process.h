@@ -72,8 +72,9 @@ void process_daemon_forget(void);
  * is ever given one of their numbers. Before anything is opened. 0, or -1 with errno. */
 int process_stdin_null(void);
 
-/* How many bytes of memory a process has to itself: resident, less what it shares. 0, or -1 with
- * errno. Reads /proc; does not block. */
+/* How many bytes of memory a process has to itself: resident, less what it shares as files; what it
+ * has from before a fork counts, shared as it may be. 0, or -1 with errno. Reads /proc; does not
+ * block. */
 int process_private_memory(pid_t pid, uint64_t *size);
 
 /* How many bytes of memory it has resident, shared ones included. As above. */

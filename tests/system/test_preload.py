@@ -182,6 +182,18 @@ def test_who_says_that_it_is_a_worker_is_not_believed(gcorn, app):
     os.kill(cuckoo, signal.SIGKILL)
 
 
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's memory is not the application's")
+def test_max_memory_is_the_workers_own(gcorn, app):
+    server = gcorn(f"{app('table', '-DMIB=30')}:handler", "--preload", "--workers", "3",
+                   "--max-memory", "20MiB")
+    grown = int(server.get("/grow").text.split()[0])
+    server.wait_log(rf"Worker \(pid:{grown}\) is to be replaced: max_memory \(3\d MiB\)")
+    assert server.log().count("is to be replaced") == 1, "who has not grown, either"
+    server.wait_workers(3, other_than=[grown])
+    assert server.get("/crash").status == 500
+    server.wait_log(r"memory \d\.\d MiB; the client was answered")
+
+
 # ---- what it is for -----------------------------------------------------------------------------
 
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * table - an application with a large table that its constructor fills: MIB of it. /loader is the
- * pid that ran the constructor, /private how many KiB this process has to itself, /crash faults.
+ * pid that ran the constructor, /private how many KiB this process has to itself, /grow has it take MIB
+ * MiB more, /crash faults.
  */
 #include <inttypes.h>
 #include <stdint.h>
@@ -17,6 +18,7 @@
 #endif
 
 static uint32_t *table;
+static void *more;
 static int loader;
 static volatile uintptr_t nowhere = 64; /* volatile: the compiler would warn */
 
@@ -57,6 +59,8 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
     gcorn_start(start_response, "200 OK", headers);
     if (strcmp(path, "/crash") == 0)
         *(volatile int *)nowhere = (int)table[0];
+    if (strcmp(path, "/grow") == 0)
+        memset(more = malloc((size_t)MIB << 20), 1, (size_t)MIB << 20);
     if (strcmp(path, "/private") == 0)
         return gcorn_body_text(env, gcorn_printf(env, "%ld", private_kib()));
     return gcorn_body_text(env, gcorn_printf(env, "%d %d", (int)getpid(), loader));
