@@ -136,6 +136,23 @@ unsigned scoreboard_count(const struct scoreboard *sb)
     return sb->count;
 }
 
+unsigned scoreboard_used(struct scoreboard *sb)
+{
+    unsigned used = atomic_load_explicit(&scoreboard_commons(sb)->slots_used, memory_order_relaxed);
+
+    return used < sb->count ? used : sb->count;
+}
+
+struct slot *scoreboard_claim(struct scoreboard *sb, unsigned i)
+{
+    struct slot *slot = scoreboard_slot(sb, i);
+
+    slot_reset(slot);
+    if (i >= scoreboard_used(sb))
+        atomic_store(&scoreboard_commons(sb)->slots_used, i + 1);
+    return slot;
+}
+
 int scoreboard_fd(const struct scoreboard *sb)
 {
     return sb->fd;

@@ -156,11 +156,13 @@ struct slot {
 };
 _Static_assert(sizeof(struct slot) <= SLOT_SIZE, "slots are shared between versions of gcorn");
 
-/* What the workers tell each other, in the header's page. Times are now_ms(); a broken worker can
- * spoil them, which costs connections their keep-alive and nothing else. */
+/* What the workers tell each other, and are told together, in the header's page. Times are
+ * now_ms(); a broken worker can spoil it, which costs connections their keep-alive, or the moment
+ * that they are left to siblings, and nothing else. */
 struct commons {
     _Atomic uint64_t shared_until_ms; /* connections share a worker somewhere */
     _Atomic uint64_t slow_until_ms;   /* and its calls are slow: see fair.h */
+    _Atomic uint32_t slots_used;      /* the master's: see scoreboard_used */
 };
 
 /* count zeroed slots, 1 to SCOREBOARD_MAX_SLOTS. NULL with err filled. */
@@ -180,6 +182,12 @@ int scoreboard_protect(struct scoreboard *sb);
 struct slot *scoreboard_slot(struct scoreboard *sb, unsigned i);
 struct commons *scoreboard_commons(struct scoreboard *sb);
 unsigned scoreboard_count(const struct scoreboard *sb);
+
+/* The slots from this one on have never been claimed: even to look at them would cost memory. */
+unsigned scoreboard_used(struct scoreboard *sb);
+
+/* Master: a slot, all zero, for a worker that is about to start. */
+struct slot *scoreboard_claim(struct scoreboard *sb, unsigned i);
 int scoreboard_fd(const struct scoreboard *sb); /* close-on-exec; remains the scoreboard's */
 
 /* All zero: SLOT_EMPTY. Only while no worker has it. */
