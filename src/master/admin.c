@@ -182,7 +182,8 @@ void admin_prepare(struct worker_args *args, struct listener *listener, struct l
     args->listener_count = 1;
     args->slot = xcalloc(1, sizeof(*args->slot));
     args->commons = xcalloc(1, sizeof(*args->commons));
-    args->number = 0; /* gcorn_slot() */
+    args->scoreboard = NULL; /* nobody shares its work */
+    args->number = 0;        /* gcorn_slot() */
     args->access_fd = -1;
     args->check_path = NULL;
 }

@@ -108,9 +108,11 @@ run_child(const struct spawner *s, struct worker_args *args, struct generation *
     worker_run(args);
 }
 
-static void claim_slot(struct slot *slot, unsigned number, const struct generation *g)
+static void claim_slot(const struct spawner *s, unsigned place, unsigned number,
+                       const struct generation *g)
 {
-    slot_reset(slot);
+    struct slot *slot = scoreboard_claim(s->scoreboard, place);
+
     slot->state = SLOT_BOOTING;
     slot->generation = g->id;
     slot->number = number;
@@ -128,6 +130,7 @@ static struct worker_args common_args(const struct spawner *s, const struct gene
         .listeners = g->listeners,
         .listener_count = heir_is_trial(s->heir) ? 0 : g->listener_count,
         .commons = scoreboard_commons(s->scoreboard),
+        .scoreboard = s->scoreboard,
         .generation = g->id,
         .access_fd = g->access_fd,
         .master_pid = getpid(),
@@ -275,7 +278,7 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
         return -1;
     }
     if (!is_admin) /* which has a slot of its own */
-        claim_slot(args.slot, number, g);
+        claim_slot(s, (unsigned)place, number, g);
     pid_t pid = start_worker(s, &args, (unsigned)place, g, output, output_fd);
     int start_errno = errno;
     fd_close(&output_fd);

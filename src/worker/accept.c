@@ -2,6 +2,12 @@
  *
  * See accept.h. Accepting has the lowest priority of the loop: who is connected already is read
  * first.
+ *
+ * A worker with more than its share (share.h) leaves what comes to its siblings for a moment, and
+ * does not watch the sockets meanwhile: they would only keep it from sleeping, and the siblings
+ * from the processor. The kernel wakes every worker that waits for a socket, so a connection that
+ * is left is never forgotten; and what is there when the moment is over nobody else was quick
+ * enough for: this worker takes it.
  */
 #include "worker/accept.h"
 
@@ -11,6 +17,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "worker/share.h"
 #include "worker/worker.h"
 
 enum {
@@ -19,6 +26,8 @@ enum {
     ROOM_TRIES = 8,
     BEHIND_NS = 1000000, /* a pass as long as this is one in which many can have come */
     BEHIND_MAX = 64,
+    LEAVE_MS = 1, /* to siblings that hold fewer connections */
+    LEFT_MAX = 4, /* taken at once of what they have left, from one socket */
 };
 
 enum accepted {
@@ -58,15 +67,24 @@ void accept_update(struct worker *w)
     }
 }
 
-static void on_pause_over(struct ev_loop *loop, struct ev_timer *timer, int revents)
+void accept_note_gone(struct worker *w)
 {
-    (void)loop;
-    (void)revents;
-    accept_update(timer->data);
+    if (w->open_conns <= w->pause_limit)
+        ev_timer_stop(w->loop, &w->accept_pause);
+    accept_update(w);
+}
+
+/* Ends early when no more than limit connections are left. */
+static void pause_accepting(struct worker *w, uint32_t ms, size_t limit)
+{
+    w->pause_limit = limit;
+    ev_timer_set(&w->accept_pause, ms / 1000.0, 0);
+    ev_timer_start(w->loop, &w->accept_pause);
+    accept_update(w);
 }
 
 /* The connection stays in the kernel's queue: trying on at once would only spin (trap T19). */
-static void pause_accepting(struct worker *w)
+static void note_failure(struct worker *w)
 {
     uint64_t now = w->now_ns / 1000000;
 
@@ -74,9 +92,7 @@ static void pause_accepting(struct worker *w)
         log_error("accept (next try in %d ms; said every %d s)", PAUSE_MS, SAID_EVERY_MS / 1000);
         w->accept_said_ms = now;
     }
-    ev_timer_set(&w->accept_pause, PAUSE_MS / 1000.0, 0);
-    ev_timer_start(w->loop, &w->accept_pause);
-    accept_update(w);
+    pause_accepting(w, PAUSE_MS, 0);
 }
 
 /* At the cap the connection that has been idle longest makes room. One with a request on its way is
@@ -124,6 +140,7 @@ static enum accepted accept_one(struct acceptor *a)
     int fd = accept4(a->io.fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
         conn_open(w, fd, a->listener, &address);
+        w->waited_ns = 0; /* those behind it came later: perhaps just now (arrival.c) */
         accept_update(w);
         return ACCEPTED_ONE;
     }
@@ -131,7 +148,7 @@ static enum accepted accept_one(struct acceptor *a)
         return ACCEPTED_NONE;
     if (is_about_connection(errno))
         return ACCEPTED_LOST;
-    pause_accepting(w);
+    note_failure(w);
     return ACCEPTED_FAILED;
 }
 
@@ -153,11 +170,51 @@ static void take_queue_of(struct acceptor *a)
         close_acceptor(a);
 }
 
-/* How many are taken at once. One, so that siblings get the others. But where there are none, one a
- * pass would make those wait who come while passes are long, as many of them as are in front. */
-static int share(const struct worker *w)
+/* Many at once? Not where calls are long: whoever is taken waits for those of the others here,
+ * although a sibling may become free. */
+static bool may_take_many(const struct worker *w)
 {
-    return w->config->workers == 1 && w->last_pass_ns > BEHIND_NS ? BEHIND_MAX : 1;
+    return w->config->workers == 1 || w->last_call_ns < BEHIND_NS;
+}
+
+/* One, so that siblings get the others. But all who wait to be accepted wait for a long pass to
+ * end, and with one in each they would wait for as many as there are in front of them; siblings
+ * have had the time of the pass to take them. */
+static int batch(const struct worker *w)
+{
+    return w->last_pass_ns > BEHIND_NS && may_take_many(w) ? BEHIND_MAX : 1;
+}
+
+/* What siblings have left: a few, for they may come yet. */
+static void take_left(struct acceptor *a)
+{
+    for (int left = may_take_many(a->worker) ? LEFT_MAX : 1; left > 0; left--) {
+        if (accept_one(a) != ACCEPTED_ONE)
+            return;
+    }
+}
+
+static void on_pause_over(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    struct worker *w = timer->data;
+
+    (void)loop;
+    (void)revents;
+    worker_look_at_clock(w);
+    accept_update(w);
+    for (size_t i = 0; i < w->args->listener_count && w->accepting && !w->draining; i++)
+        take_left(&w->acceptors[i]);
+}
+
+/* Does the next connection belong to a sibling? Then it has a moment to take it. */
+static bool is_siblings(struct worker *w)
+{
+    uint64_t limit = share_limit(w->args->scoreboard, w->slot);
+
+    if (w->open_conns <= limit)
+        return false;
+    pause_accepting(w, LEAVE_MS, limit);
+    return true;
 }
 
 static void on_accept(struct ev_loop *loop, struct ev_io *io, int revents)
@@ -181,7 +238,7 @@ static void on_accept(struct ev_loop *loop, struct ev_io *io, int revents)
         return;
     }
     w->accept_skipped = false;
-    for (int left = share(w); left > 0 && accept_one(a) == ACCEPTED_ONE; left--)
+    for (int left = batch(w); left > 0 && !is_siblings(w) && accept_one(a) == ACCEPTED_ONE; left--)
         continue;
 }
 
@@ -200,6 +257,7 @@ void accept_init(struct worker *w)
         a->io.data = a;
     }
     ev_init(&w->accept_pause, on_pause_over);
+    ev_set_priority(&w->accept_pause, EV_MINPRI);
     w->accept_pause.data = w;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * accept - taking connections: one a wake-up, while there is room, or many where nobody else would
- * take them; and, at the end, all that the kernel has already accepted on the server's behalf.
+ * accept - taking connections: one a wake-up, while there is room and no sibling should have it, or
+ * many where nobody else would take them; and, at the end, all that the kernel has already accepted
+ * on the server's behalf.
  */
 #ifndef GCORN_WORKER_ACCEPT_H
 #define GCORN_WORKER_ACCEPT_H
@@ -23,6 +24,9 @@ void accept_init(struct worker *w);
 
 /* Starts or stops the acceptors, whichever the worker's state asks for: after room came or went. */
 void accept_update(struct worker *w);
+
+/* A connection has gone: it may be this worker's turn again. */
+void accept_note_gone(struct worker *w);
 
 /* No more connections. take_queue: those that wait in the kernel's queue are still taken, as room
  * comes, because nobody else will (trap T25). Then the sockets are closed, so that the address is

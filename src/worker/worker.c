@@ -261,7 +261,7 @@ void worker_give_conn(struct worker *w, struct conn *c)
     c->next = w->free_conns;
     w->free_conns = c;
     w->slot->connections_open = --w->open_conns;
-    accept_update(w);
+    accept_note_gone(w);
     if (worker_is_drained(w))
         ev_break(w->loop, EVBREAK_ALL);
 }

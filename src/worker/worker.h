@@ -44,8 +44,9 @@ struct worker_args {
     size_t listener_count;
     struct channel channel; /* its own ends */
     struct slot *slot;
-    struct commons *commons; /* of all workers */
-    unsigned number;         /* gcorn_slot() */
+    struct commons *commons;       /* of all workers */
+    struct scoreboard *scoreboard; /* with the siblings' slots; NULL: it has none */
+    unsigned number;               /* gcorn_slot() */
     unsigned generation;
     int access_fd;          /* -1: no access log */
     const char *check_path; /* of a canary: to be asked for before it is ready; else NULL */
@@ -68,6 +69,7 @@ struct worker {
     bool accepting;
     bool accept_skipped; /* the last wake-up of an acceptor gave way to waiting connections */
     struct ev_timer accept_pause;
+    size_t pause_limit;      /* it ends when there are no more connections than this */
     uint64_t accept_said_ms; /* when a failure was last logged */
 
     struct conn *conns; /* the table: a mapping of its own, max_conns long */

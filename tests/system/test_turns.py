@@ -63,8 +63,10 @@ def test_who_is_new_is_served_beside_fast_readers(flood):
             assert flood.get("/").status == 200
 
 
-def test_who_is_new_does_not_wait_behind_streams_that_begin(flood):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_who_is_new_does_not_wait_behind_streams_that_begin(gcorn, app, workers):
     """Each of them could fill a pass of the loop; they must not be taken one a pass."""
+    flood = gcorn(f"{app('flood')}:handler", "--workers", workers)
     streams = [ask(flood, "/stream?piece=10") for _ in range(200)]
     began = time.monotonic()
     assert flood.get("/").status == 200

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""Who takes a new connection: workers that hold few, and others only where those do not come."""
+import collections
+import os
+import signal
+
+import pytest
+
+WORKERS, CONNECTIONS = 8, 300
+ASK = "GET /pid HTTP/1.1\r\nHost: t\r\n\r\n"
+
+
+def pids_of(clients):
+    """Which worker has which connection: all of them ask, and then all are answered."""
+    for client in clients:
+        client.send(ASK)
+    return collections.Counter(int(client.response().text) for client in clients)
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:s"])
+@pytest.mark.parametrize("threads", [(), ("--threads", "2")])
+def test_connections_made_before_anybody_asks_are_spread(gcorn, probe, bind, threads):
+    """Nobody is busy while they come, so whoever runs could take them all."""
+    server = gcorn(probe, "--workers", str(WORKERS), *threads, bind=bind)
+    held = pids_of([server.connect() for _ in range(CONNECTIONS)])
+    assert len(held) == WORKERS, held
+    assert max(held.values()) <= 2 * CONNECTIONS / WORKERS, held
+
+
+def test_a_new_worker_gets_what_comes(gcorn, probe):
+    """Its siblings have connections already, until it has as many."""
+    server = gcorn(probe, "--workers", "2")
+    old = pids_of([server.connect() for _ in range(400)])
+    gone, stays = old
+    os.kill(gone, signal.SIGKILL)
+    server.wait_workers(2, other_than=[gone])
+    held = pids_of([server.connect() for _ in range(old[stays] // 2)])
+    assert held[stays] <= sum(held.values()) / 3, (old, held)
+
+
+@pytest.mark.parametrize("binds", [("127.0.0.1:0",), ("127.0.0.1:0", "unix:s")])
+def test_a_connection_left_to_siblings_that_do_not_come_is_taken(gcorn, probe, binds):
+    """A worker that is stopped looks idle, and holds nothing."""
+    more = [word for bind in binds[1:] for word in ("--bind", bind)]
+    server = gcorn(probe, "--workers", "3", *more, bind=binds[0])
+    awake, *asleep = sorted(server.worker_pids)
+    for pid in asleep:
+        os.kill(pid, signal.SIGSTOP)
+    addresses = [server.address, str(server.dir / "s")][: len(binds)]
+    try:
+        one_by_one = [server.connect(addresses[i % len(binds)]) for i in range(20)]
+        for client in one_by_one:
+            assert client.get("/pid").text == str(awake)
+        at_once = [server.connect(addresses[i % len(binds)]) for i in range(100)]
+        assert pids_of(at_once) == {awake: 100}
+    finally:
+        for pid in asleep:
+            os.kill(pid, signal.SIGCONT)
