@@ -496,7 +496,8 @@ size_t accesslog_line_of(struct accesslog *log, const struct access_request *q,
                          const struct access_facts *facts, char *out)
 {
     static const struct http_context context;
-    struct http_peer peer = {.remote_port = "", .server_name = "", .server_port = "", .scheme = ""};
+    static const struct http_local local = {"", "", ""};
+    struct http_peer peer = {.local = &local};
     struct forwarded forwarded = {.request_id = q->request_id};
     struct gcorn_environ env = {
         .request = {.state = REQUEST_DONE, .minor_version = 1, .forwarded = &forwarded},

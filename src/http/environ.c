@@ -180,12 +180,12 @@ static const char *var_remote_port(struct gcorn_environ *env)
 
 static const char *var_server_name(struct gcorn_environ *env)
 {
-    return env->peer->server_name;
+    return env->peer->local->server_name;
 }
 
 static const char *var_server_port(struct gcorn_environ *env)
 {
-    return env->peer->server_port;
+    return env->peer->local->server_port;
 }
 
 static const char *var_server_software(struct gcorn_environ *env)
@@ -198,7 +198,7 @@ static const char *var_scheme(struct gcorn_environ *env)
 {
     const struct forwarded *f = env->request.forwarded;
 
-    return f && f->scheme ? f->scheme : env->peer->scheme;
+    return f && f->scheme ? f->scheme : env->peer->local->scheme;
 }
 
 static const char *var_wsgi_version(struct gcorn_environ *env)

@@ -34,13 +34,20 @@ struct http_context {
     size_t common_fields_len;
 };
 
-/* What all requests of a connection share. Texts that are not in it are borrowed. */
-struct http_peer {
-    char remote_addr[ADDRESS_TEXT_SIZE]; /* "" for a unix socket */
-    const char *remote_port;
+/* What all requests to one address share. All texts are borrowed. */
+struct http_local {
     const char *server_name;
     const char *server_port;
     const char *scheme;
+};
+
+enum { PORT_TEXT_SIZE = 6 };
+
+/* What all requests of a connection share. */
+struct http_peer {
+    const struct http_local *local;      /* borrowed */
+    char remote_addr[ADDRESS_TEXT_SIZE]; /* "" for a unix socket */
+    char remote_port[PORT_TEXT_SIZE];
     enum forwarded_trust trust;
 };
 
@@ -68,7 +75,7 @@ struct gcorn_environ {
     struct arena arena;
     const struct http_context *context;
     const struct http_peer *peer;
-    uint64_t id;  /* gcorn.request_id, in hex for the application and the logs */
+    uint64_t id; /* gcorn.request_id, in hex for the application and the logs */
     char id_text[17];
     bool was_run; /* handed to the application */
     uint64_t input_offset;

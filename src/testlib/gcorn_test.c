@@ -58,6 +58,7 @@ static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
 
 static void init(void)
 {
+    static const struct http_local local = {"127.0.0.1", "80", "http"};
     const char *tmp = getenv("TMPDIR");
 
     if (self.loop)
@@ -73,11 +74,8 @@ static void init(void)
             .chunk_ext_max = 4096,
             .body_mem_max = 64 * 1024,
             .body_dir = tmp && *tmp != '\0' ? tmp : "/tmp"}};
-    self.peer = (struct http_peer){.remote_addr = "127.0.0.1",
-                                   .remote_port = "49152",
-                                   .server_name = "127.0.0.1",
-                                   .server_port = "80",
-                                   .scheme = "http"};
+    self.peer =
+        (struct http_peer){.local = &local, .remote_addr = "127.0.0.1", .remote_port = "49152"};
 }
 
 /* ---- the answer, as its client reads it --------------------------------------------------- */

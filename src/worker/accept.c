@@ -139,7 +139,7 @@ static enum accepted accept_one(struct acceptor *a)
         return ACCEPTED_FULL;
     int fd = accept4(a->io.fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-        conn_open(w, fd, a->listener, &address);
+        conn_open(w, fd, &a->local, &address);
         w->waited_ns = 0; /* those behind it came later: perhaps just now (arrival.c) */
         accept_update(w);
         return ACCEPTED_ONE;
@@ -252,6 +252,8 @@ void accept_init(struct worker *w)
 
         a->worker = w;
         a->listener = w->args->listeners[i];
+        a->local = (struct http_local){
+            .server_name = a->listener->host, .server_port = a->listener->port, .scheme = "http"};
         ev_io_init(&a->io, on_accept, a->listener->fd, EV_READ);
         ev_set_priority(&a->io, EV_MINPRI);
         a->io.data = a;

@@ -10,6 +10,8 @@
 #include <ev.h>
 #include <stdbool.h>
 
+#include "http/environ.h"
+
 struct listener;
 struct worker;
 
@@ -17,6 +19,7 @@ struct acceptor {
     struct ev_io io;
     struct worker *worker;
     struct listener *listener; /* its fd is -1 once this worker has let go of it */
+    struct http_local local;   /* what requests that come by it see */
 };
 
 /* Makes w->acceptors, idle. */

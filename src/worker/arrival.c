@@ -34,14 +34,14 @@ uint64_t arrival_ns(struct conn *c)
     uint64_t waited_ms = worker_waited_ms(w);
     bool asks = waited_ms >= QUEUE_LONG_MS;
 
-    if (c->may_have_queued) {
+    if (c->x->may_have_queued) {
         /* arrived_ns: since when it can have been there; request_ns: when it was accepted. What was
          * there by then is read in the next pass. */
-        if (w->now_ns - c->request_ns <= w->last_pass_ns + 1000000)
-            waited_ms = (w->now_ns - c->arrived_ns) / 1000000;
+        if (w->now_ns - c->x->request_ns <= w->last_pass_ns + 1000000)
+            waited_ms = (w->now_ns - c->x->arrived_ns) / 1000000;
         asks = waited_ms >= QUEUE_LONG_MS || w->queue_ms >= QUEUE_LONG_MS ||
                w->now_ns - w->queue_asked_ns > QUEUE_LONG_MS * UINT64_C(1000000);
-        c->may_have_queued = false;
+        c->x->may_have_queued = false;
     }
     if (asks) {
         int64_t ms = kernel_wait_ms(c);

@@ -114,7 +114,7 @@ static enum flushed hand_over(struct conn *c, enum call_kind kind)
 void conn_forget_request(struct conn *c)
 {
     worker_keep_environ(worker_of(c), c->env);
-    wake_forget(&c->waiter);
+    wake_forget(&c->waiter, &c->x->alarm);
     c->env = NULL;
 }
 
@@ -130,8 +130,15 @@ static enum flushed end_request(struct conn *c)
     struct gcorn_environ *env = c->env;
     c->env = NULL; /* what runs or breaks from here on is no reason to answer it again */
     worker_give_environ(w, env);
-    wake_forget(&c->waiter);
+    wake_forget(&c->waiter, &c->x->alarm);
     return FLUSHED_ALL;
+}
+
+/* Nothing is in flight any more. */
+static void end_exchange(struct conn *c)
+{
+    worker_give_exchange(worker_of(c), c->x);
+    c->x = NULL;
 }
 
 /* Its descriptor is closed, and its request over. */
@@ -140,8 +147,12 @@ static void conn_free(struct conn *c)
     struct worker *w = worker_of(c);
 
     conn_set_state(c, CONN_FREE);
-    strbuf_release(&c->in);
-    strbuf_release(&c->out);
+    if (c->x) {
+        strbuf_release(&c->x->in);
+        strbuf_release(&c->x->out);
+        *c->x = (struct exchange){0};
+        end_exchange(c);
+    }
     peer_close(&c->peer);
     worker_give_conn(w, c);
 }
@@ -156,7 +167,7 @@ void conn_drop(struct conn *c)
         if (!c->env->response.ended)
             c->env->response.ended = "client gone";
         response_abandon(c->env);
-        worker_note_answer(w, c->env, w->now_ns - c->request_ns);
+        worker_note_answer(w, c->env, w->now_ns - c->x->request_ns);
     }
     c->runs = false;
     if (!c->env || end_request(c) == FLUSHED_ALL)
@@ -169,15 +180,16 @@ void conn_drop(struct conn *c)
  * read until it closes too. */
 static void conn_finish(struct conn *c)
 {
-    bool is_done = c->peer_ended && c->in.len == 0;
+    bool is_done = c->peer_ended && c->x->in.len == 0;
 
-    strbuf_release(&c->in);
+    strbuf_release(&c->x->in);
     if (is_done || shutdown(c->fd, SHUT_WR) < 0) {
         conn_drop(c);
         return;
     }
     c->lingered = 0;
     conn_set_state(c, CONN_LINGER);
+    end_exchange(c);
 }
 
 static void conn_linger(struct conn *c)
@@ -222,15 +234,15 @@ static enum flushed end_answer(struct conn *c)
     if (!env->request.keep_alive && env->request.state == REQUEST_DONE &&
         env->request.body.len == 0)
         c->peer_ended = true;
-    worker_note_answer(w, env, w->now_ns - c->request_ns);
+    worker_note_answer(w, env, w->now_ns - c->x->request_ns);
     return end_request(c);
 }
 
 /* What a crash may look at. */
 static void note_piece(struct conn *c)
 {
-    c->answer_begun = c->env->response.phase != RESPONSE_OPEN;
-    c->close_delimited = c->env->response.framing == FRAMING_CLOSE;
+    c->x->answer_begun = c->env->response.phase != RESPONSE_OPEN;
+    c->x->close_delimited = c->env->response.framing == FRAMING_CLOSE;
 }
 
 /* Asks for the answer's next piece: application code, where the body is an iterator. */
@@ -242,8 +254,8 @@ static void next_piece(struct conn *c)
 
     if (calls)
         worker_call_begin(w, c, env);
-    c->whole_len = c->out.len;
-    c->more = response_next(env, &c->out, &c->piece, &c->piece_len);
+    c->x->whole_len = c->x->out.len;
+    c->x->more = response_next(env, &c->x->out, &c->x->piece, &c->x->piece_len);
     note_piece(c);
     if (calls)
         (void)worker_call_end(w);
@@ -262,7 +274,7 @@ static enum flushed ask_next(struct conn *c)
 
 static enum flushed wait_writable(struct conn *c)
 {
-    if (c->out_sent == c->out.len)
+    if (c->x->out_sent == c->x->out.len)
         out_return(c);
     conn_set_state(c, CONN_WRITE);
     return FLUSHED_SOME;
@@ -273,7 +285,7 @@ static enum flushed wait_writable(struct conn *c)
  * have the whole of a pass. */
 static enum flushed wait_turn(struct conn *c)
 {
-    if (c->out_sent == c->out.len)
+    if (c->x->out_sent == c->x->out.len)
         out_return(c);
     conn_set_state(c, CONN_QUEUED);
     worker_queue_conn(worker_of(c), c);
@@ -284,7 +296,7 @@ static enum flushed wait_turn(struct conn *c)
 static enum flushed wait_woken(struct conn *c)
 {
     out_return(c);
-    conn_set_state(c, c->in.len < WAIT_IN_MAX && !c->peer_ended ? CONN_WAIT : CONN_DEAF);
+    conn_set_state(c, c->x->in.len < WAIT_IN_MAX && !c->peer_ended ? CONN_WAIT : CONN_DEAF);
     return FLUSHED_SOME;
 }
 
@@ -314,7 +326,7 @@ static enum flushed conn_flush(struct conn *c)
             return flushed;
         if (!is_answering(c))
             return FLUSHED_ALL;
-        if (!c->more) {
+        if (!c->x->more) {
             if (c->env->response.broken && c->env->response.framing == FRAMING_CLOSE) {
                 conn_abort(c);
                 return FLUSHED_FAILED;
@@ -325,7 +337,7 @@ static enum flushed conn_flush(struct conn *c)
             flushed = flushed_out(c, out_send_file(c));
             if (flushed != FLUSHED_ALL)
                 return flushed;
-            if (c->more)
+            if (c->x->more)
                 next_piece(c); /* at once: its line in the access log is there already */
             continue;
         }
@@ -359,10 +371,10 @@ static void conn_refuse(struct conn *c, int status, const char *reason)
     out_borrow(c);
     response_refuse(env, status, reason);
     env->response.close = true;
-    c->more = response_next(env, &c->out, &c->piece, &c->piece_len);
-    assert(!c->more && c->piece_len == 0);
+    c->x->more = response_next(env, &c->x->out, &c->x->piece, &c->x->piece_len);
+    assert(!c->x->more && c->x->piece_len == 0);
     if (worker_of(c)->pool)
-        c->runs = c->answer_begun = true; /* ended when it is sent: that may take a call */
+        c->runs = c->x->answer_begun = true; /* ended when it is sent: that may take a call */
     else
         (void)end_answer(c);
 }
@@ -405,7 +417,7 @@ static void conn_answer(struct conn *c)
 {
     struct worker *w = worker_of(c);
     struct gcorn_environ *env = c->env;
-    uint64_t queued_ns = w->now_ns - c->arrived_ns;
+    uint64_t queued_ns = w->now_ns - c->x->arrived_ns;
 
     int status = w->pool ? 0 : arrival_too_late(c, queued_ns / 1000000);
     if (status != 0) {
@@ -417,11 +429,11 @@ static void conn_answer(struct conn *c)
     if (env->request.forwarded && env->request.forwarded->distrusted)
         peer_log_distrust(&c->peer, &w->peers, env->request.forwarded->distrusted);
     c->runs = true;
-    c->answer_begun = c->close_delimited = false;
-    c->whole_len = c->out.len;
-    c->is_head = env->request.is_head;
+    c->x->answer_begun = c->x->close_delimited = false;
+    c->x->whole_len = c->x->out.len;
+    c->x->is_head = env->request.is_head;
     if (w->pool) {
-        c->more = true; /* all of it: conn_flush asks for that */
+        c->x->more = true; /* all of it: conn_flush asks for that */
         return;
     }
     worker_note_run(w, queued_ns);
@@ -436,7 +448,7 @@ static void conn_answer(struct conn *c)
     env->response.close = must_close(c);
     env->response.takes_files = true;
     next_piece(c);
-    if (!c->more && c->piece_len == 0 && !env->response.broken)
+    if (!c->x->more && c->x->piece_len == 0 && !env->response.broken)
         (void)end_answer(c);
 }
 
@@ -453,14 +465,14 @@ static void send_continue(struct conn *c)
         return;
     r->expects_continue = false;
     if (r->body.len == 0 && r->chunk.digits == 0)
-        strbuf_add(&c->out, text, sizeof(text) - 1);
+        strbuf_add(&c->x->out, text, sizeof(text) - 1);
 }
 
 /* For the next request, or, when the connection closes, as the sign that the client sends on. */
 static void keep_unparsed(struct conn *c, const char *data, size_t len)
 {
     if (len > 0)
-        strbuf_add(&c->in, data, len);
+        strbuf_add(&c->x->in, data, len);
 }
 
 static void conn_settle(struct conn *c);
@@ -481,7 +493,7 @@ static bool trickles(const struct conn *c)
 {
     const struct worker *w = worker_of(c);
     uint64_t rate = w->config->body_min_rate, len = c->env->request.body.len;
-    uint64_t took_ms = worker_client_ms(w) - c->body_ms;
+    uint64_t took_ms = worker_client_ms(w) - c->x->body_ms;
 
     return rate > 0 && took_ms > w->config->body_timeout_ms &&
            took_ms - w->config->body_timeout_ms > len * 1000 / rate;
@@ -495,14 +507,15 @@ static void conn_settle(struct conn *c)
         conn_finish(c);
         return;
     }
-    if (c->in.len > 0) {
+    if (c->x->in.len > 0) {
         conn_set_state(c, CONN_QUEUED);
         worker_queue_conn(worker_of(c), c);
     } else if (!c->env) {
         conn_set_state(c, CONN_IDLE);
+        end_exchange(c);
     } else if (request_in_body(&c->env->request)) {
         if (c->state != CONN_BODY)
-            c->body_ms = worker_client_ms(worker_of(c));
+            c->x->body_ms = worker_client_ms(worker_of(c));
         conn_set_state(c, CONN_BODY);
         if (trickles(c))
             conn_time_out_request(c);
@@ -512,7 +525,7 @@ static void conn_settle(struct conn *c)
 }
 
 /* Works bytes of requests, in order, until they are used up, or the socket is full, or others
- * should have a turn. data is not c->in's. */
+ * should have a turn. data is not what `in` holds. */
 static void conn_work(struct conn *c, const char *data, size_t len)
 {
     struct worker *w = worker_of(c);
@@ -521,14 +534,14 @@ static void conn_work(struct conn *c, const char *data, size_t len)
     out_borrow(c);
     while (len > 0 && !c->closing && flushed == FLUSHED_ALL) {
         /* answers gather in one write, but none waits for a call that may be long */
-        if (c->out.len > 0 && w->last_call_ns > CALL_LONG_NS) {
+        if (c->x->out.len > 0 && w->last_call_ns > CALL_LONG_NS) {
             flushed = conn_flush(c);
             if (flushed != FLUSHED_ALL)
                 break;
         }
         if (!c->env) {
             c->env = worker_take_environ(w, &c->peer.seen);
-            c->request_ns = w->now_ns;
+            c->x->request_ns = w->now_ns;
         }
         struct request *r = &c->env->request;
         size_t used = request_feed(r, data, len);
@@ -540,7 +553,7 @@ static void conn_work(struct conn *c, const char *data, size_t len)
             conn_refuse(c, r->refusal, r->refusal_reason);
         else
             send_continue(c);
-        if (is_answering(c) || c->out.len > OUT_MAX)
+        if (is_answering(c) || c->x->out.len > OUT_MAX)
             flushed = conn_flush(c);
         if (worker_pass_is_long(w))
             break;
@@ -581,7 +594,7 @@ conn_read_preface(struct conn *c, const char *data, size_t len)
         return;
     }
     c->env = worker_take_environ(w, &c->peer.seen);
-    c->request_ns = w->now_ns;
+    c->x->request_ns = w->now_ns;
     conn_refuse(c, status, reason);
     if (conn_flush(c) == FLUSHED_ALL)
         conn_settle(c);
@@ -593,7 +606,9 @@ static void conn_read(struct conn *c)
     ssize_t n = read(c->fd, w->in, WORKER_IN_SIZE);
 
     if (n > 0) {
-        c->arrived_ns = arrival_ns(c);
+        if (!c->x)
+            c->x = worker_lend_exchange(w);
+        c->x->arrived_ns = arrival_ns(c);
         fair_note_wait(&w->fair, c->serial, worker_waited_ms(w), w->now_ns / 1000000);
         w->slot->counts.bytes_in += (uint64_t)n;
         if (peer_owes_preface(&c->peer))
@@ -609,9 +624,9 @@ static void conn_read(struct conn *c)
 
 static void conn_work_unparsed(struct conn *c)
 {
-    struct strbuf in = c->in;
+    struct strbuf in = c->x->in;
 
-    c->in = (struct strbuf){0};
+    c->x->in = (struct strbuf){0};
     conn_work(c, in.data ? in.data : "", in.len);
     strbuf_release(&in);
 }
@@ -644,15 +659,15 @@ static void conn_go_on_in_turn(struct conn *c)
 static void handler_called(struct conn *c)
 {
     struct worker *w = worker_of(c);
-    uint64_t waited_ms = (c->call.taken_ns - c->call.handed_ns) / 1000000;
+    uint64_t waited_ms = (c->x->call.taken_ns - c->x->call.handed_ns) / 1000000;
 
-    if (c->call.turned_away != 0) {
-        c->env->was_run = c->runs = c->more = false;
+    if (c->x->call.turned_away != 0) {
+        c->env->was_run = c->runs = c->x->more = false;
         w->slot->in_flight--;
-        turn_away(c, c->call.turned_away);
+        turn_away(c, c->x->call.turned_away);
         return;
     }
-    worker_note_run(w, c->call.taken_ns - c->arrived_ns);
+    worker_note_run(w, c->x->call.taken_ns - c->x->arrived_ns);
     fair_note_wait(&w->fair, c->serial, waited_ms, w->now_ns / 1000000);
     fair_note_call(&w->fair, c->serial, 0, w->now_ns / 1000000); /* it held nobody up */
     c->env->response.close = must_close(c);
@@ -662,7 +677,7 @@ static void handler_called(struct conn *c)
 static void next_called(struct conn *c)
 {
     note_piece(c);
-    if (c->call.woken)
+    if (c->x->call.woken)
         c->env->response.waits = false;
 }
 
@@ -678,11 +693,11 @@ static void end_called(struct conn *c)
 void conn_called(struct conn *c)
 {
     conn_set_state(c, CONN_QUEUED); /* it is ours again, and what lies in out is whole */
-    if (c->call.kind == CALL_END) {
+    if (c->x->call.kind == CALL_END) {
         end_called(c);
         return;
     }
-    if (c->call.kind == CALL_HANDLER)
+    if (c->x->call.kind == CALL_HANDLER)
         handler_called(c);
     else
         next_called(c);
@@ -692,7 +707,7 @@ void conn_called(struct conn *c)
 void conn_wake(struct conn *c)
 {
     if (c->state == CONN_CALLING)
-        c->call.woken = true;
+        c->x->call.woken = true;
     if (!conn_is_waiting(c))
         return;
     wake_stop(c);
@@ -705,7 +720,7 @@ void conn_wake(struct conn *c)
 static void conn_hear_waiting(struct conn *c)
 {
     struct worker *w = worker_of(c);
-    size_t room = c->in.len < WAIT_IN_MAX ? WAIT_IN_MAX - c->in.len : 0;
+    size_t room = c->x->in.len < WAIT_IN_MAX ? WAIT_IN_MAX - c->x->in.len : 0;
     ssize_t n = room > 0 ? read(c->fd, w->in, room) : 0;
 
     if (n > 0) {
@@ -737,7 +752,7 @@ static void on_io(struct ev_loop *loop, struct ev_io *io, int revents)
     }
 }
 
-void conn_open(struct worker *w, int fd, const struct listener *l, const void *address)
+void conn_open(struct worker *w, int fd, const struct http_local *local, const void *address)
 {
     struct conn *c = worker_take_conn(w);
 
@@ -746,15 +761,14 @@ void conn_open(struct worker *w, int fd, const struct listener *l, const void *a
     ev_init(&c->io, on_io);
     c->io.data = w;
     c->fd = fd;
-    c->closing = c->peer_ended = c->more = c->runs = c->is_head = false;
-    c->may_have_queued = w->is_busy;
-    c->request_ns = w->now_ns;
-    c->arrived_ns = w->now_ns - worker_waited_ms(w) * 1000000;
+    c->closing = c->peer_ended = c->runs = false;
     c->env = NULL;
     c->serial = w->slot->counts.connections;
-    c->in = c->out = (struct strbuf){0};
-    c->out_sent = c->piece_len = c->turn_sent = 0;
-    peer_open(&c->peer, &w->peers, l, address);
+    peer_open(&c->peer, &w->peers, local, address);
+    c->x = worker_lend_exchange(w);
+    c->x->may_have_queued = w->is_busy;
+    c->x->request_ns = w->now_ns;
+    c->x->arrived_ns = w->now_ns - worker_waited_ms(w) * 1000000;
     conn_set_state(c, CONN_HEAD);
 }
 

@@ -23,7 +23,6 @@
 #include "worker/wake.h"
 
 struct worker;
-struct listener;
 
 enum conn_state {
     CONN_FREE,    /* in the table, unused */
@@ -38,6 +37,33 @@ enum conn_state {
     CONN_LINGER,  /* answered for the last time; waits for the client to close (RFC 9112 9.6) */
 };
 
+/* What a connection has only while bytes of it are in flight: the worker lends it, out of a mapping
+ * of its own, where a crash finds it. */
+struct exchange {
+    struct exchange *next; /* of those that are not lent */
+    bool is_lent;
+    bool more;            /* the answer has further pieces */
+    bool may_have_queued; /* to be accepted, and nothing was read from it yet */
+
+    /* For a crash, which may not trust env's memory. */
+    bool answer_begun;    /* the answer's head has left the application's hands */
+    bool close_delimited; /* and ends with the connection */
+    bool is_head;         /* the answer has no body */
+    size_t whole_len;     /* of out, before its first or next piece */
+
+    struct strbuf in;  /* bytes behind env's request, not parsed yet */
+    struct strbuf out; /* of answers, for the socket */
+    size_t out_sent;   /* bytes of out that are gone */
+    const char *piece; /* part of env's answer, to be sent behind out from where it lies */
+    size_t piece_len;
+    uint32_t turn_sent;  /* with pieces, since the socket was full */
+    uint64_t request_ns; /* when the first bytes of env's request were read */
+    uint64_t arrived_ns; /* when the bytes read last had come */
+    uint64_t body_ms;    /* when its body began, in client time */
+    struct call call;    /* of its request, in a pool of threads */
+    struct alarm alarm;  /* when its application wants to be asked again */
+};
+
 struct conn {
     struct timer timer; /* first: a timer is its connection */
     struct ev_io io;
@@ -45,31 +71,14 @@ struct conn {
     uint64_t serial;   /* the how-many-eth of the worker: never reused, unlike its place */
     int fd;
     enum conn_state state;
-    bool closing;         /* no further request is taken */
-    bool peer_ended;      /* the client has sent its last byte */
-    bool more;            /* the answer has further pieces */
-    bool may_have_queued; /* to be accepted, and nothing was read from it yet */
-    uint32_t lingered;    /* bytes thrown away while lingering */
-    uint32_t turn_sent;   /* with pieces, since the socket was full */
-
-    /* For a crash, which may not trust env's memory. */
-    bool runs;            /* env's request has been given to the application */
-    bool answer_begun;    /* its answer's head has left the application's hands */
-    bool close_delimited; /* and ends with the connection */
-    bool is_head;         /* the answer has no body */
-    size_t whole_len;     /* of out, before its first or next piece */
+    uint32_t lingered; /* bytes thrown away while lingering */
+    bool closing;      /* no further request is taken */
+    bool peer_ended;   /* the client has sent its last byte */
+    bool runs;         /* env's request has been given to the application */
 
     struct gcorn_environ *env; /* the request that is coming or being answered; NULL when none */
-    uint64_t request_ns;       /* when its first bytes were read */
-    uint64_t arrived_ns;       /* when the bytes read last had come */
-    uint64_t body_ms;          /* when its body began, in client time */
-    struct strbuf in;          /* bytes behind it, not parsed yet */
-    struct strbuf out;         /* of answers, for the socket */
-    size_t out_sent;           /* bytes of out that are gone */
-    const char *piece;         /* part of env's answer, to be sent behind out from where it lies */
-    size_t piece_len;
+    struct exchange *x;        /* NULL while it is free, idle or lingering */
 
-    struct call call;
     struct waiter waiter;
     struct peer peer;
 };
@@ -80,7 +89,7 @@ static inline struct worker *worker_of(const struct conn *c)
 }
 
 /* Takes over an accepted, non-blocking socket. */
-void conn_open(struct worker *w, int fd, const struct listener *l, const void *address);
+void conn_open(struct worker *w, int fd, const struct http_local *local, const void *address);
 
 /* The timer's deadline has come. */
 void conn_timed_out(struct conn *c);

@@ -51,7 +51,7 @@ void gcorn_extend_deadline(struct gcorn_environ *env, unsigned ms)
     const struct conn *c = w && w->pool ? conn_of(w, env) : NULL;
 
     if (w)
-        atomic_store(&w->slot->calls[c ? c->call.thread : 0].until_ms, now_ms() + ms);
+        atomic_store(&w->slot->calls[c ? c->x->call.thread : 0].until_ms, now_ms() + ms);
 }
 
 bool gcorn_draining(void)

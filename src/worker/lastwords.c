@@ -86,6 +86,14 @@ static struct last_words *last_of(const struct conn *c)
     return &self.last[c - self.conns];
 }
 
+/* What it has in flight: nothing where it is idle. */
+static struct exchange *exchange_of(const struct conn *c)
+{
+    static struct exchange nothing;
+
+    return c->x ? c->x : &nothing;
+}
+
 /* Its answer, behind what is unsent. */
 static void add_canned(struct conn *c, unsigned which)
 {
@@ -93,7 +101,7 @@ static void add_canned(struct conn *c, unsigned which)
 
     last->status = canned[which].status;
     last->text[0] = canned[which].head;
-    last->text[1] = c->is_head ? "" : canned[which].body;
+    last->text[1] = exchange_of(c)->is_head ? "" : canned[which].body;
     last->left[0] = strlen(last->text[0]);
     last->left[1] = strlen(last->text[1]);
     last->ends = true;
@@ -103,9 +111,11 @@ static void add_canned(struct conn *c, unsigned which)
 /* Of an answer that has not begun: what was being put together for it. */
 static void take_back(struct conn *c)
 {
-    if (c->out.len > c->whole_len)
-        c->out.len = c->whole_len;
-    c->piece_len = 0;
+    struct exchange *x = exchange_of(c);
+
+    if (x->out.len > x->whole_len)
+        x->out.len = x->whole_len;
+    x->piece_len = 0;
 }
 
 /* A request that was not run, or whose answer waits for the application. */
@@ -124,7 +134,7 @@ static void cut(struct conn *c)
     struct last_words *last = last_of(c);
 
     last->ends = true;
-    last->resets = c->close_delimited;
+    last->resets = exchange_of(c)->close_delimited;
     last->step = LAST_FLUSH;
 }
 
@@ -132,9 +142,9 @@ static void begin_crashed(struct conn *c, bool is_timeout)
 {
     struct slot_crash *crash = &self.slot->crash;
 
-    if (c->answer_begun) {
+    if (exchange_of(c)->answer_begun) {
         cut(c);
-        crash->client = c->close_delimited ? CRASH_CLIENT_RESET : CRASH_CLIENT_CUT;
+        crash->client = exchange_of(c)->close_delimited ? CRASH_CLIENT_RESET : CRASH_CLIENT_CUT;
         return;
     }
     take_back(c);
@@ -145,20 +155,24 @@ static void begin_crashed(struct conn *c, bool is_timeout)
 
 static bool has_unsent(const struct conn *c)
 {
-    return c->out_sent < c->out.len || c->piece_len > 0;
+    const struct exchange *x = exchange_of(c);
+
+    return x->out_sent < x->out.len || x->piece_len > 0;
 }
 
 static void begin_other(struct conn *c)
 {
+    const struct exchange *x = exchange_of(c);
+
     last_of(c)->step = LAST_WATCH;
     if (c->state == CONN_LINGER) {
         last_of(c)->step = LAST_LINGER;
-    } else if (c->runs && !c->answer_begun) {
+    } else if (c->runs && !x->answer_begun) {
         turn_away(c); /* it waits for the application */
-    } else if (c->runs && c->more) {
+    } else if (c->runs && x->more) {
         cut(c);
         self.slot->crash.others_cut++;
-    } else if (!c->runs && ((c->env && c->state != CONN_CALLING) || c->in.len > 0)) {
+    } else if (!c->runs && ((c->env && c->state != CONN_CALLING) || x->in.len > 0)) {
         turn_away(c);
     } else if (has_unsent(c)) {
         last_of(c)->step = LAST_FLUSH;
@@ -182,9 +196,11 @@ static void mark_sent(struct conn *c, const struct iovec *iov, size_t n)
         parts[i] = n < iov[i].iov_len ? n : iov[i].iov_len;
         n -= parts[i];
     }
-    c->out_sent += parts[0];
-    c->piece += parts[1];
-    c->piece_len -= parts[1];
+    if (c->x) {
+        c->x->out_sent += parts[0];
+        c->x->piece += parts[1];
+        c->x->piece_len -= parts[1];
+    }
     for (size_t i = 0; i < 2; i++) {
         last->text[i] += parts[2 + i];
         last->left[i] -= parts[2 + i];
@@ -195,11 +211,12 @@ static void mark_sent(struct conn *c, const struct iovec *iov, size_t n)
  * full, -1: the client is. */
 static int send_rest(struct conn *c)
 {
+    const struct exchange *x = exchange_of(c);
     const struct last_words *last = last_of(c);
 
     for (;;) {
-        struct iovec iov[4] = {{c->out.data + c->out_sent, c->out.len - c->out_sent},
-                               {(void *)(uintptr_t)c->piece, c->piece_len},
+        struct iovec iov[4] = {{x->out.data + x->out_sent, x->out.len - x->out_sent},
+                               {(void *)(uintptr_t)x->piece, x->piece_len},
                                {(void *)(uintptr_t)last->text[0], last->left[0]},
                                {(void *)(uintptr_t)last->text[1], last->left[1]}};
         const struct msghdr message = {.msg_iov = iov, .msg_iovlen = ARRAY_LEN(iov)};
@@ -269,7 +286,7 @@ static size_t table_used(void)
 /* Has the application said all that its answer begins with, and the answer is not there yet? */
 static bool is_being_made(const struct conn *c)
 {
-    return !self.worker->pool && !c->answer_begun && !conn_is_waiting(c);
+    return !self.worker->pool && !exchange_of(c)->answer_begun && !conn_is_waiting(c);
 }
 
 const struct conn *lastwords_served(unsigned call)
@@ -326,13 +343,13 @@ static void begin_all(const struct conn *crashed, bool is_timeout)
         if (c->state == CONN_FREE || c->fd < 0)
             continue;
         if (c->state == CONN_CALLING) { /* what is there is half made; nothing else is unsent */
-            c->out = (struct strbuf){0};
-            c->out_sent = c->piece_len = 0;
-            c->more = c->runs;
+            c->x->out = (struct strbuf){0};
+            c->x->out_sent = c->x->piece_len = 0;
+            c->x->more = c->runs;
         }
         if (c == crashed)
             begin_crashed(c, is_timeout);
-        else if (is_timeout && c->runs && !c->answer_begun && is_too_long(c))
+        else if (is_timeout && c->runs && !exchange_of(c)->answer_begun && is_too_long(c))
             time_out(c);
         else
             begin_other(c);
@@ -365,7 +382,7 @@ static void abandon_all(void)
         if (last_of(c)->step == LAST_FLUSH && !last_of(c)->ends)
             self.slot->crash.others_cut++;
         if (last_of(c)->step == LAST_FLUSH &&
-            (last_of(c)->resets || (c->runs && c->close_delimited)))
+            (last_of(c)->resets || (c->runs && exchange_of(c)->close_delimited)))
             reset(c);
         else if (last_of(c)->step == LAST_WATCH)
             (void)shutdown(c->fd, SHUT_WR);
@@ -406,12 +423,13 @@ static void log_answer(const struct conn *c, const char *ended, int told)
 {
     struct response *r = &c->env->response;
 
-    if (!c->answer_begun)
+    if (!exchange_of(c)->answer_begun)
         r->status = told;
     else
         count_answer(r->status);
-    r->ended = c->answer_begun && !c->more && !has_unsent(c) ? r->ended : ended;
-    accesslines_add(&self.worker->access_lines, c->env, now_ns() - c->request_ns);
+    r->ended =
+        exchange_of(c)->answer_begun && !exchange_of(c)->more && !has_unsent(c) ? r->ended : ended;
+    accesslines_add(&self.worker->access_lines, c->env, now_ns() - exchange_of(c)->request_ns);
 }
 
 /* A request that was not run, of which often nothing is known. */
@@ -426,7 +444,8 @@ static void log_turned_away(const struct conn *c, const char *ended)
     }
     env->response.status = 503;
     env->response.ended = ended;
-    accesslines_add(&self.worker->access_lines, env, c->env ? now_ns() - c->request_ns : 0);
+    accesslines_add(&self.worker->access_lines, env,
+                    c->env ? now_ns() - exchange_of(c)->request_ns : 0);
 }
 
 /* Its line is written, so the master need not do that. */

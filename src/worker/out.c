@@ -25,9 +25,9 @@ void out_borrow(struct conn *c)
 {
     struct worker *w = worker_of(c);
 
-    if (c->out.data)
+    if (c->x->out.data)
         return;
-    c->out = w->out;
+    c->x->out = w->out;
     w->out = (struct strbuf){0};
 }
 
@@ -35,13 +35,13 @@ void out_return(struct conn *c)
 {
     struct worker *w = worker_of(c);
 
-    c->out_sent = 0;
-    strbuf_reset(&c->out);
-    if (w->out.data || c->out.cap > OUT_KEEP_MAX)
-        strbuf_release(&c->out);
+    c->x->out_sent = 0;
+    strbuf_reset(&c->x->out);
+    if (w->out.data || c->x->out.cap > OUT_KEEP_MAX)
+        strbuf_release(&c->x->out);
     else
-        w->out = c->out;
-    c->out = (struct strbuf){0};
+        w->out = c->x->out;
+    c->x->out = (struct strbuf){0};
 }
 
 /* ---- the buffer, and a piece behind it --------------------------------------------------- */
@@ -51,37 +51,37 @@ void out_return(struct conn *c)
  */
 static ssize_t __attribute__((noinline)) send_with_piece(struct conn *c)
 {
-    size_t len = c->piece_len < SEND_TURN ? c->piece_len : SEND_TURN;
-    struct iovec iov[2] = {{c->out.data + c->out_sent, c->out.len - c->out_sent},
-                           {(void *)(uintptr_t)c->piece, len}};
+    size_t len = c->x->piece_len < SEND_TURN ? c->x->piece_len : SEND_TURN;
+    struct iovec iov[2] = {{c->x->out.data + c->x->out_sent, c->x->out.len - c->x->out_sent},
+                           {(void *)(uintptr_t)c->x->piece, len}};
     const struct msghdr message = {.msg_iov = iov, .msg_iovlen = 2};
     ssize_t n = -1;
 
     errno = EAGAIN;
-    if (c->turn_sent < SEND_TURN)
+    if (c->x->turn_sent < SEND_TURN)
         n = sendmsg(c->fd, &message, MSG_NOSIGNAL);
-    c->turn_sent = n < 0 ? 0 : c->turn_sent + (uint32_t)n;
+    c->x->turn_sent = n < 0 ? 0 : c->x->turn_sent + (uint32_t)n;
     return n;
 }
 
 static ssize_t send_some(struct conn *c)
 {
-    int with_file = c->more && c->env->response.file.left > 0 ? MSG_MORE : 0;
+    int with_file = c->x->more && c->env->response.file.left > 0 ? MSG_MORE : 0;
 
-    if (c->piece_len > 0)
+    if (c->x->piece_len > 0)
         return send_with_piece(c);
-    return send(c->fd, c->out.data + c->out_sent, c->out.len - c->out_sent,
+    return send(c->fd, c->x->out.data + c->x->out_sent, c->x->out.len - c->x->out_sent,
                 MSG_NOSIGNAL | with_file);
 }
 
 static void mark_sent(struct conn *c, size_t n)
 {
-    size_t left = c->out.len - c->out_sent;
+    size_t left = c->x->out.len - c->x->out_sent;
     size_t of_out = n < left ? n : left;
 
-    c->out_sent += of_out;
-    c->piece += n - of_out;
-    c->piece_len -= n - of_out;
+    c->x->out_sent += of_out;
+    c->x->piece += n - of_out;
+    c->x->piece_len -= n - of_out;
     worker_of(c)->slot->counts.bytes_out += n;
 }
 
@@ -104,19 +104,19 @@ enum out_sent out_send(struct conn *c)
 {
     struct worker *w = worker_of(c);
 
-    while (c->out_sent < c->out.len || c->piece_len > 0) {
-        bool ends = c->runs && !c->more;
+    while (c->x->out_sent < c->x->out.len || c->x->piece_len > 0) {
+        bool ends = c->runs && !c->x->more;
 
         if (ends)
-            accesslines_add_early(&w->access_lines, c->env, w->now_ns - c->request_ns);
+            accesslines_add_early(&w->access_lines, c->env, w->now_ns - c->x->request_ns);
         if (send_and_mark(c) >= 0 || errno == EINTR)
             continue;
         if (ends)
             accesslines_take_back(&w->access_lines);
         return errno == EAGAIN ? OUT_FULL : OUT_FAILED;
     }
-    c->out_sent = 0;
-    strbuf_reset(&c->out);
+    c->x->out_sent = 0;
+    strbuf_reset(&c->x->out);
     return OUT_ALL;
 }
 
@@ -161,7 +161,7 @@ enum out_sent out_send_file(struct conn *c)
         if (len == 0)
             return OUT_TURN;
         if (ends)
-            accesslines_add_early(&w->access_lines, c->env, w->now_ns - c->request_ns);
+            accesslines_add_early(&w->access_lines, c->env, w->now_ns - c->x->request_ns);
         ssize_t n = send_file_bytes(c->fd, r, len, w->config->sendfile);
         if (ends && n != (ssize_t)len)
             accesslines_take_back(&w->access_lines);
@@ -175,7 +175,7 @@ enum out_sent out_send_file(struct conn *c)
             r->body_len -= r->file.left;
             r->file.left = 0;
             r->broken = true;
-            c->more = false;
+            c->x->more = false;
             return OUT_ALL;
         } else if (errno == EAGAIN) {
             return OUT_FULL;

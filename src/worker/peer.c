@@ -65,7 +65,7 @@ static bool read_address(const void *sockaddr, struct address *a, unsigned *port
     return true;
 }
 
-void peer_open(struct peer *p, const struct peer_rules *r, const struct listener *l,
+void peer_open(struct peer *p, const struct peer_rules *r, const struct http_local *local,
                const void *sockaddr)
 {
     struct address address;
@@ -73,21 +73,17 @@ void peer_open(struct peer *p, const struct peer_rules *r, const struct listener
     bool has_address = read_address(sockaddr, &address, &port);
     bool is_trusted = forwarded_trusts(r->forwarded, has_address ? &address : NULL);
 
-    p->seen = (struct http_peer){.remote_port = p->port,
-                                 .server_name = l->host,
-                                 .server_port = l->port,
-                                 .scheme = "http",
-                                 .trust = is_trusted ? FORWARDED_ALL : FORWARDED_NOTHING};
-    p->port[0] = '\0';
+    p->seen =
+        (struct http_peer){.local = local, .trust = is_trusted ? FORWARDED_ALL : FORWARDED_NOTHING};
     if (has_address) {
         address_format(&address, p->seen.remote_addr);
-        (void)snprintf(p->port, sizeof(p->port), "%u", port & 0xffff);
+        (void)snprintf(p->seen.remote_port, sizeof(p->seen.remote_port), "%u", port & 0xffff);
     }
     p->preface = NULL;
     if (!r->takes_v1 && !r->takes_v2)
         return;
-    p->is_foreign = has_address && !networks_have(&r->proxies, &address);
     p->preface = xmalloc(sizeof(*p->preface));
+    p->preface->is_foreign = has_address && !networks_have(&r->proxies, &address);
     proxy_init(&p->preface->proxy, r->takes_v1, r->takes_v2);
     memcpy(p->preface->sender, p->seen.remote_addr, sizeof(p->preface->sender));
 }
@@ -110,15 +106,16 @@ static void take_preface(struct peer *p, const struct peer_rules *r)
     const struct proxy_preface *preface = &p->preface->proxy;
 
     if (preface->client == PROXY_CLIENT_UNIX) {
-        p->seen.remote_addr[0] = '\0';
-        p->seen.remote_port = "";
+        p->seen.remote_addr[0] = p->seen.remote_port[0] = '\0';
     }
     if (preface->client != PROXY_CLIENT_INET)
         return;
     memcpy(p->seen.remote_addr, preface->source_text, sizeof(p->seen.remote_addr));
-    p->seen.remote_port = preface->source_port;
-    p->seen.server_name = preface->target_text;
-    p->seen.server_port = preface->target_port;
+    memcpy(p->seen.remote_port, preface->source_port, sizeof(p->seen.remote_port));
+    p->preface->local = (struct http_local){.server_name = preface->target_text,
+                                            .server_port = preface->target_port,
+                                            .scheme = p->seen.local->scheme};
+    p->seen.local = &p->preface->local;
     if (p->seen.trust == FORWARDED_ALL && !forwarded_trusts(r->forwarded, &preface->source))
         p->seen.trust = FORWARDED_FIELDS;
 }
@@ -131,7 +128,7 @@ static void log_refused(const struct peer *p, struct peer_rules *r, const char *
         return;
     r->has_refused = true;
     r->refused_logged_ms = now;
-    if (p->is_foreign)
+    if (p->preface->is_foreign)
         log_warnx("Refused a connection of %s: proxy_protocol is on and proxy_allow_ips does not "
                   "name this peer (said once a minute at most)",
                   name_of(p));
@@ -147,7 +144,7 @@ int peer_feed(struct peer *p, struct peer_rules *r, const char **data, size_t *l
     struct proxy_preface *preface = &p->preface->proxy;
     int status = 0;
 
-    if (p->is_foreign) {
+    if (p->preface->is_foreign) {
         status = 403;
         *reason = "proxy_allow_ips does not name this peer";
     } else {

@@ -16,7 +16,6 @@
 #include "http/proxy.h"
 
 struct config;
-struct listener;
 
 /* A worker's settings about peers, and what it has said about them. */
 struct peer_rules {
@@ -31,22 +30,22 @@ struct peer_rules {
 
 struct peer_preface {
     struct proxy_preface proxy;
+    struct http_local local;        /* by it */
     char sender[ADDRESS_TEXT_SIZE]; /* whose socket it is; "" for a unix socket */
+    bool is_foreign;                /* it must not send one */
 };
 
 struct peer {
     struct http_peer seen;        /* what requests see of it */
     struct peer_preface *preface; /* NULL: none is asked for */
-    bool is_foreign;              /* it must not send one */
-    char port[6];
 };
 
 /* forwarded is filled in too, and borrowed. */
 void peer_rules_init(struct peer_rules *r, struct forwarded_rules *forwarded,
                      const struct config *cfg);
 
-/* address is the socket's, as accept gives it. The listener's texts are borrowed. */
-void peer_open(struct peer *p, const struct peer_rules *r, const struct listener *l,
+/* address is the socket's, as accept gives it; local, the listener's, is borrowed. */
+void peer_open(struct peer *p, const struct peer_rules *r, const struct http_local *local,
                const void *address);
 void peer_close(struct peer *p);
 

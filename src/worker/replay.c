@@ -376,12 +376,9 @@ static int run_request(struct worker *w, struct gcorn_environ *env, struct error
 
 int replay_run(const struct config *config, struct error *err)
 {
-    static const struct http_peer peer = {.remote_addr = "127.0.0.1",
-                                          .remote_port = "0",
-                                          .server_name = "127.0.0.1",
-                                          .server_port = "80",
-                                          .scheme = "http",
-                                          .trust = FORWARDED_ALL};
+    static const struct http_local local = {"127.0.0.1", "80", "http"};
+    static const struct http_peer peer = {
+        .local = &local, .remote_addr = "127.0.0.1", .remote_port = "0", .trust = FORWARDED_ALL};
     static struct worker_args args; /* static: exit handlers of the application may still ask */
 
     args = (struct worker_args){

@@ -94,12 +94,14 @@ static void run_call(struct pool_thread *t, struct conn *c)
 
     env->context = &t->http;
     http_context_set_date(&t->http, time(NULL));
-    worker_show_call(t->shown, c->call.kind == CALL_END ? NULL : c, env,
-                     c->call.taken_ns / 1000000);
+    worker_show_call(t->shown, c->x->call.kind == CALL_END ? NULL : c, env,
+                     c->x->call.taken_ns / 1000000);
     atomic_store(&t->serving, c);
-    switch (c->call.kind) {
+    switch (c->x->call.kind) {
     case CALL_HANDLER: run_handler(t, c); break;
-    case CALL_NEXT: c->more = response_next(env, &c->out, &c->piece, &c->piece_len); break;
+    case CALL_NEXT:
+        c->x->more = response_next(env, &c->x->out, &c->x->piece, &c->x->piece_len);
+        break;
     case CALL_END: worker_end_environ(w, env); break;
     }
     atomic_store(&t->serving, NULL);
@@ -115,7 +117,7 @@ static struct conn *wait_for_call(struct pool *p)
     struct conn *c;
 
     for (;;) {
-        while ((c = queue_take(&p->waiting)) && p->ends && c->call.kind != CALL_END)
+        while ((c = queue_take(&p->waiting)) && p->ends && c->x->call.kind != CALL_END)
             continue;
         if (c || p->ends)
             return c;
@@ -134,13 +136,13 @@ static void *run_thread(void *arg)
     (void)pthread_mutex_lock(&p->lock);
     while ((c = wait_for_call(p))) {
         (void)pthread_mutex_unlock(&p->lock);
-        c->call.thread = t->number;
-        c->call.taken_ns = now_ns();
-        c->call.turned_away =
-            c->call.kind == CALL_HANDLER
-                ? arrival_too_late(c, (c->call.taken_ns - c->arrived_ns) / 1000000)
+        c->x->call.thread = t->number;
+        c->x->call.taken_ns = now_ns();
+        c->x->call.turned_away =
+            c->x->call.kind == CALL_HANDLER
+                ? arrival_too_late(c, (c->x->call.taken_ns - c->x->arrived_ns) / 1000000)
                 : 0;
-        if (c->call.turned_away == 0)
+        if (c->x->call.turned_away == 0)
             run_call(t, c);
         (void)pthread_mutex_lock(&p->lock);
         queue_put(&p->called, c);
@@ -193,7 +195,7 @@ void pool_hand_over(struct pool *p, struct conn *c, enum call_kind kind)
 {
     struct worker *w = p->worker;
 
-    c->call = (struct call){.kind = kind, .handed_ns = w->now_ns};
+    c->x->call = (struct call){.kind = kind, .handed_ns = w->now_ns};
     p->handed_count++;
     w->slot->state = SLOT_CALLING;
     (void)pthread_mutex_lock(&p->lock);
@@ -261,7 +263,7 @@ void pool_stop(struct pool *p)
     ev_async_stop(p->worker->loop, &p->turn);
     ev_prepare_stop(p->worker->loop, &p->rest);
     for (struct conn *c = p->called.first; c; c = c->next) {
-        if (c->call.kind == CALL_END)
+        if (c->x->call.kind == CALL_END)
             conn_forget_request(c);
     }
     free(p);

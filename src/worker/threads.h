@@ -27,7 +27,7 @@ enum call_kind {
     CALL_END,     /* the request is over: close, deferred functions, gcorn_on_post_request */
 };
 
-/* Of each connection. */
+/* Of each request. */
 struct call {
     enum call_kind kind;
     unsigned thread;    /* which runs it, or ran the last one: its place in the slot's calls */

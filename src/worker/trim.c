@@ -13,11 +13,21 @@
 
 enum { BURST_MIN = 64 }; /* fewer connections leave nothing that is worth it */
 
+/* The whole pages of a table behind what is used: zeros from now on. */
+static void give_back(void *table, size_t used, size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t kept = (used + page - 1) / page * page;
+
+    if (kept < size) /* cannot fail: the range is mapped so */
+        (void)madvise((char *)table + kept, size - kept, MADV_DONTNEED);
+}
+
 /* The table ends behind the last connection that is open; the free ones before it are taken again
  * from the front on, so that its end becomes free in time. */
-static void trim_table(struct worker *w)
+static void trim_conns(struct worker *w)
 {
-    size_t used = w->table_used, page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t used = w->table_used;
 
     while (used > 0 && w->conns[used - 1].state == CONN_FREE)
         used--;
@@ -31,10 +41,27 @@ static void trim_table(struct worker *w)
             w->free_conns = c;
         }
     }
-    size_t kept = (used * sizeof(*w->conns) + page - 1) / page * page;
-    size_t size = w->max_conns * sizeof(*w->conns);
-    if (kept < size) /* zeros from now on: CONN_FREE. Cannot fail: the range is mapped so */
-        (void)madvise((char *)w->conns + kept, size - kept, MADV_DONTNEED);
+    give_back(w->conns, used * sizeof(*w->conns), w->max_conns * sizeof(*w->conns));
+}
+
+/* The same for what is lent to them. */
+static void trim_exchanges(struct worker *w)
+{
+    size_t used = w->exchanges_used;
+
+    while (used > 0 && !w->exchanges[used - 1].is_lent)
+        used--;
+    w->exchanges_used = used;
+    w->free_exchanges = NULL;
+    for (size_t i = used; i-- > 0;) {
+        struct exchange *x = &w->exchanges[i];
+
+        if (!x->is_lent) {
+            x->next = w->free_exchanges;
+            w->free_exchanges = x;
+        }
+    }
+    give_back(w->exchanges, used * sizeof(*w->exchanges), w->max_conns * sizeof(*w->exchanges));
 }
 
 void trim_when_quiet(struct worker *w)
@@ -45,6 +72,7 @@ void trim_when_quiet(struct worker *w)
     if (!is_quiet || w->peak_conns < BURST_MIN || w->open_conns > w->peak_conns / 2)
         return;
     w->peak_conns = w->open_conns;
-    trim_table(w);
+    trim_conns(w);
+    trim_exchanges(w);
     (void)malloc_trim(0); /* whether there was anything to give back makes no difference */
 }

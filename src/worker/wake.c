@@ -64,46 +64,44 @@ static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
         ev_async_send(loop, async);
 }
 
-static void on_alarm(struct ev_loop *loop, struct ev_timer *alarm, int revents)
+static void on_alarm(struct ev_loop *loop, struct ev_timer *timer, int revents)
 {
-    struct conn *c = alarm->data;
+    struct conn *c = timer->data;
     struct worker *w = worker_of(c);
 
     (void)loop;
     (void)revents;
     worker_look_at_clock(w);
-    if (w->now_ns / 1000000 < c->waiter.wake_at_ms) {
+    if (w->now_ns / 1000000 < c->x->alarm.at_ms) {
         wake_wait(c); /* the loop's clock is not as fine */
         return;
     }
-    c->waiter.wake_at_ms = 0;
+    c->x->alarm.at_ms = 0;
     conn_wake(c);
 }
 
 void wake_wait(struct conn *c)
 {
     struct worker *w = worker_of(c);
-    struct waiter *waiter = &c->waiter;
-    uint64_t now = now_ms(), at = waiter->wake_at_ms;
+    struct alarm *alarm = &c->x->alarm;
+    uint64_t now = now_ms();
 
-    if (at == 0)
+    if (alarm->at_ms == 0)
         return;
-    if (!waiter->alarm) {
-        waiter->alarm = arena_alloc(&c->env->arena, sizeof(*waiter->alarm));
-        ev_init(waiter->alarm, on_alarm);
-        waiter->alarm->data = c;
+    if (!alarm->timer) {
+        alarm->timer = arena_alloc(&c->env->arena, sizeof(*alarm->timer));
+        ev_init(alarm->timer, on_alarm);
+        alarm->timer->data = c;
     }
-    ev_timer_stop(w->loop, waiter->alarm);
-    ev_timer_set(waiter->alarm, at > now ? (double)(at - now) / 1000 : 0, 0);
-    ev_timer_start(w->loop, waiter->alarm);
+    ev_timer_stop(w->loop, alarm->timer);
+    ev_timer_set(alarm->timer, alarm->at_ms > now ? (double)(alarm->at_ms - now) / 1000 : 0, 0);
+    ev_timer_start(w->loop, alarm->timer);
 }
 
 void wake_stop(struct conn *c)
 {
-    struct worker *w = worker_of(c);
-
-    if (c->waiter.alarm)
-        ev_timer_stop(w->loop, c->waiter.alarm);
+    if (c->x->alarm.timer)
+        ev_timer_stop(worker_of(c)->loop, c->x->alarm.timer);
 }
 
 void wake_all(struct worker *w)
@@ -156,5 +154,5 @@ void gcorn_wake_at(struct gcorn_environ *env, uint64_t when)
     struct conn *c = w ? conn_of(w, env) : NULL;
 
     if (c)
-        c->waiter.wake_at_ms = when > 0 ? when : 1;
+        c->x->alarm.at_ms = when > 0 ? when : 1;
 }

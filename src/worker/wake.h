@@ -24,8 +24,12 @@ struct waiter {
     _Atomic uint64_t ticket; /* of its request; 0: nobody has asked for one */
     _Atomic bool is_due;     /* has been woken, and had no turn since */
     struct conn *next;       /* of those that are due */
-    uint64_t wake_at_ms;     /* gcorn_now()'s clock; 0: no alarm is set */
-    struct ev_timer *alarm;  /* in the request's arena; NULL: never needed yet */
+};
+
+/* Of each request. */
+struct alarm {
+    uint64_t at_ms;         /* gcorn_now()'s clock; 0: it is not set */
+    struct ev_timer *timer; /* in the request's arena; NULL: never needed yet */
 };
 
 /* Of each worker. */
@@ -43,12 +47,12 @@ void wake_wait(struct conn *c);
 void wake_stop(struct conn *c);
 
 /* The request is over: its ticket names nothing any more. */
-static inline void wake_forget(struct waiter *waiter)
+static inline void wake_forget(struct waiter *waiter, struct alarm *alarm)
 {
     if (atomic_load_explicit(&waiter->ticket, memory_order_relaxed) != 0)
         atomic_store_explicit(&waiter->ticket, 0, memory_order_relaxed);
-    waiter->wake_at_ms = 0;
-    waiter->alarm = NULL;
+    alarm->at_ms = 0;
+    alarm->timer = NULL;
 }
 
 /* Every answer that waits: the worker begins to drain. */

@@ -98,7 +98,7 @@ static void note_request(struct slot_call *call, const struct gcorn_environ *env
 /* The master can answer in the worker's place, but never ahead of earlier answers. */
 static int32_t answerable_fd(const struct conn *c)
 {
-    return c && !c->answer_begun && c->out.len == c->out_sent ? c->fd : -1;
+    return c && !c->x->answer_begun && c->x->out.len == c->x->out_sent ? c->fd : -1;
 }
 
 /* Part of worker_call_begin rather than called by it. */
@@ -430,19 +430,27 @@ static void init_timers(struct worker *w)
     w->timer_sweep.data = w;
 }
 
+/* A mapping of its own: only what is used takes memory, and it can be walked when the heap is
+ * broken. */
+static void *map_table(size_t count, size_t size)
+{
+    void *table = mmap(NULL, count * size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (table == MAP_FAILED)
+        fatal("cannot map a table of %zu connections: %s", count, strerror(errno));
+    if (__lsan_register_root_region)
+        __lsan_register_root_region(table, count * size);
+    return table;
+}
+
 static void init_conns(struct worker *w)
 {
     w->max_conns = (size_t)w->config->worker_connections;
     w->queue_end = &w->queue;
     w->in = xmalloc(WORKER_IN_SIZE);
-    /* a mapping of its own: only what is used takes memory, and it can be walked when the heap is
-     * broken */
-    w->conns = mmap(NULL, w->max_conns * sizeof(*w->conns), PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (w->conns == MAP_FAILED)
-        fatal("cannot map a table of %zu connections: %s", w->max_conns, strerror(errno));
-    if (__lsan_register_root_region)
-        __lsan_register_root_region(w->conns, w->max_conns * sizeof(*w->conns));
+    w->conns = map_table(w->max_conns, sizeof(*w->conns));
+    w->exchanges = map_table(w->max_conns, sizeof(*w->exchanges));
 }
 
 static void init_watchers(struct worker *w)
@@ -537,11 +545,8 @@ static void load_app(struct worker *w)
 /* Runs one request through the application as if a client had sent it; its status. */
 static int ask_app(struct worker *w, const char *path)
 {
-    static const struct http_peer peer = {.remote_addr = "",
-                                          .remote_port = "",
-                                          .server_name = "",
-                                          .server_port = "",
-                                          .scheme = "http"};
+    static const struct http_local local = {"", "", "http"};
+    static const struct http_peer peer = {.local = &local};
     struct gcorn_environ *env = worker_take_environ(w, &peer);
     struct strbuf text = {0};
     const char *piece;

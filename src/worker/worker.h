@@ -79,6 +79,9 @@ struct worker {
     size_t peak_conns;      /* most that were open at once since memory was trimmed */
     uint64_t beat_requests; /* request_count at the last heartbeat */
     struct conn *free_conns;
+    struct exchange *exchanges; /* the same of what is lent to them */
+    size_t exchanges_used;
+    struct exchange *free_exchanges;
     struct conn *queue, **queue_end;
     struct ev_prepare queue_turn;
     struct ev_idle queue_waits; /* the loop does not sleep while it is active */
@@ -188,6 +191,26 @@ void worker_keep_environ(struct worker *w, struct gcorn_environ *env);
 /* A conn in CONN_FREE, NULL when there are max_conns; and back. */
 struct conn *worker_take_conn(struct worker *w);
 void worker_give_conn(struct worker *w, struct conn *c);
+
+/* An exchange with nothing in it, one for each connection; it is given back so. */
+static inline struct exchange *worker_lend_exchange(struct worker *w)
+{
+    struct exchange *x = w->free_exchanges;
+
+    if (x)
+        w->free_exchanges = x->next;
+    else
+        x = &w->exchanges[w->exchanges_used++];
+    x->is_lent = true;
+    return x;
+}
+
+static inline void worker_give_exchange(struct worker *w, struct exchange *x)
+{
+    x->is_lent = false;
+    x->next = w->free_exchanges;
+    w->free_exchanges = x;
+}
 
 /* Sets the connection's timer, and sees to it that the sweep comes in time. */
 void worker_set_timer(struct worker *w, struct conn *c, enum timer_kind kind);

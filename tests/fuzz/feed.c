@@ -140,6 +140,7 @@ static struct feeder *feeder(void)
                                                        .secure_scheme_headers = {schemes, 2},
                                                        .forwarder_headers = {names, 2},
                                                        .remote_addr = true};
+    static const struct http_local local = {"127.0.0.1", "80", "http"};
     static struct feeder f;
     struct error err;
 
@@ -153,12 +154,8 @@ static struct feeder *feeder(void)
         .body_mem_max = 128,
         .body_dir = "/tmp"};
     http_context_set_date(&f.context, 1);
-    f.peer = (struct http_peer){.remote_addr = "127.0.0.1",
-                                .remote_port = "1",
-                                .server_name = "127.0.0.1",
-                                .server_port = "80",
-                                .scheme = "http",
-                                .trust = FORWARDED_ALL};
+    f.peer = (struct http_peer){
+        .local = &local, .remote_addr = "127.0.0.1", .remote_port = "1", .trust = FORWARDED_ALL};
     forwarded_rules_init(&f.context.forwarded, &settings);
     f.accesslogs[0] = accesslog_new("json", &err);
     f.accesslogs[1] = accesslog_new("logfmt", &err);

@@ -28,6 +28,7 @@ enum { HTTP_CASE_WALL = 784111777 };
 
 struct http_case {
     struct http_context context;
+    struct http_local local;
     struct http_peer peer;
     struct gcorn_environ env;
 };
@@ -44,12 +45,10 @@ static inline void http_case_open(struct http_case *c)
                                .body_mem_max = 65536,
                                .body_dir = "/tmp"},
                     .multiprocess = true},
-        .peer = {.remote_addr = "192.0.2.7",
-                 .remote_port = "49152",
-                 .server_name = "198.51.100.1",
-                 .server_port = "8000",
-                 .scheme = "http"},
+        .local = {.server_name = "198.51.100.1", .server_port = "8000", .scheme = "http"},
+        .peer = {.remote_addr = "192.0.2.7", .remote_port = "49152"},
     };
+    c->peer.local = &c->local;
     http_context_set_date(&c->context, HTTP_CASE_WALL);
     environ_init(&c->env, &c->context, &c->peer, HTTP_CASE_ID);
 }

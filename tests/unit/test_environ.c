@@ -93,10 +93,8 @@ static void test_environ_bare(void **state)
 
     (void)state;
     http_case_open(&c);
-    c.peer.remote_addr[0] = '\0';
-    c.peer.remote_port = c.peer.server_port = "";
-    c.peer.server_name = "/run/x.sock";
-    c.peer.scheme = "https";
+    c.peer.remote_addr[0] = c.peer.remote_port[0] = '\0';
+    c.local = (struct http_local){"/run/x.sock", "", "https"};
     c.context.multithread = true;
     c.context.multiprocess = false;
     http_case_feed(&c, "GET / HTTP/1.0\r\n\r\n");
