@@ -293,8 +293,8 @@ void procs_judge(struct master *m, uint64_t now)
 
         if (w->phase == PROC_KILLING && w->spared)
             abort_when_done(m, w);
-        if (w->phase != PROC_READY && w->phase != PROC_RETIRING)
-            continue;
+        if ((w->phase != PROC_READY && w->phase != PROC_RETIRING) || w->template)
+            continue; /* who is not born yet is not silent */
         enum verdict verdict = judge(m, w, now, &call);
         tell_slow(m, w, now);
         if (verdict != VERDICT_FINE && !is_traced(m, w))

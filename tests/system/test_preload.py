@@ -113,6 +113,16 @@ def test_a_stop_refuses_new_clients_at_once(gcorn, table):
     assert server.wait_exit() == 0
 
 
+def test_a_stop_while_the_template_is_stuck(gcorn, app):
+    """Nobody is born yet: nobody is silent, or too late."""
+    server = gcorn(f"{app('hooks', '-DSTUCK')}:handler", "--preload", "--workers", "2",
+                   "--heartbeat", "2s", "--graceful-timeout", "3s", ready=0)
+    server.wait_log("Preloading the application")
+    server.kill(signal.SIGTERM)
+    assert server.wait_exit() == 0
+    assert "pid:0" not in server.log() and "SILENT" not in server.log()
+
+
 # ---- what does not boot -------------------------------------------------------------------------
 
 
