@@ -106,16 +106,16 @@ def main(build, crashes=1000, clients=32):
         for thread in threads:
             thread.start()
         answered_500, at_100 = 0, None
-        for number in range(crashes):
+        for number in range(1, crashes + 1):
             answered_500 += crash(server.port)
-            time.sleep(0.02)
-            if number + 1 == min(100, crashes):
-                time.sleep(0.5)
+            if number == min(100, crashes):
+                server.wait_ready(1)
                 at_100 = weigh(server.process.pid)
+            time.sleep(0.02)  # no crash sooner after another
         stop.set()
         for thread in threads:
             thread.join()
-        time.sleep(0.5)
+        server.wait_ready(1)
         at_end = weigh(server.process.pid)
         drain_ends(server, drain)
     answered = sum(thread.answered for thread in threads)

@@ -11,6 +11,8 @@ import socket
 import subprocess
 import time
 
+from harness import children
+
 PATIENCE_S = 20
 # more than the 10,000 idle connections of a load, or one worker's share of them
 CONNECTIONS = 10100
@@ -212,19 +214,6 @@ def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
-
-
-def children(pid):
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/stat") as stat:
-                    if int(stat.read().rsplit(")", 1)[1].split()[1]) == pid:
-                        found.append(int(entry))
-            except OSError:
-                pass
-    return found
 
 
 def command_line(pid):
