@@ -146,7 +146,7 @@ def test_a_stripped_application(gcorn, stuck, tmp_path):
     """Module, offset and build-id are enough to find the line with a file that is not stripped."""
     subprocess.run(["strip", "-o", tmp_path / "app.so", stuck], check=True)
     server = gcorn("app.so:handler", "--control-socket", "ctl")
-    hung = Stuck(server, "/loop", r": running; user (.|\n)*\(app.so\+0x")
+    hung = Stuck(server, "/loop", r"(?s)(?=.*( handler\+0x|without libdw)).*: running; user .*\(app.so\+0x")
     if "built without libdw" not in hung.text:
         build_id = subprocess.run(["readelf", "-n", stuck], text=True, capture_output=True,
                                   check=True).stdout.split("Build ID: ")[1].split()[0]
