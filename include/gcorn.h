@@ -80,10 +80,10 @@ typedef struct gcorn_body *gcorn_app(struct gcorn_environ *env,
  * returns, so they may lie on the stack. It may be called late, from next, as long as no body byte
  * has been handed over; until then a further call replaces the answer (an error page). The head
  * leaves with the first body byte, or at the end: an event stream therefore begins with an event or
- * a comment. -1 with EINVAL: a status or field that is not
- * valid HTTP, a hop-by-hop field, a second Content-Length; the answer is then 500 unless a later
- * call succeeds, so a handler need not look at the result. -1 with EALREADY: a body byte has been
- * handed over; let next return -1 to break the connection. */
+ * a comment. -1 with EINVAL: a status or field that is not valid HTTP, a hop-by-hop field, a second
+ * Content-Length; the answer is then 500 unless a later call succeeds, so a handler need not look
+ * at the result. -1 with EALREADY: a body byte has been handed over; let next return -1 to break
+ * the connection. */
 int gcorn_start(struct gcorn_start_response *start_response, const char *status,
                 const struct gcorn_header *headers);
 
@@ -133,7 +133,7 @@ struct gcorn_body *gcorn_body_file(struct gcorn_environ *env, int fd, int64_t of
 /* An empty body to write into, for the imperative style (WSGI's write()). gcorn_write and
  * gcorn_writef copy; they never wait for the client: past a limit in memory the body goes to an
  * unlinked file. -1 when that is full: the body is then failed, so the result may be ignored. Only
- * on such a body, and only before the handler returns. */
+ * on such a body (EINVAL), until the handler returns it or somebody asks for its first chunk. */
 struct gcorn_body *gcorn_body_buffer(struct gcorn_environ *env);
 int gcorn_write(struct gcorn_body *body, const void *data, size_t len);
 int gcorn_writef(struct gcorn_body *body, const char *fmt, ...) GCORN_PRINTF(2, 3);

@@ -17,6 +17,8 @@
  *
  *  cc -o test test.c notes.c $(pkg-config --cflags --libs gcorn-test)
  *
+ * In C++ it is GCORN_EXPORT gcorn_app handler.
+ *
  * The request is parsed, the environ made and the answer framed by the very code of the server, in
  * the calling process: no socket, no fork, no other thread. The application is linked into the
  * test, so breakpoints, sanitizers and coverage work as ever. What gcorn_on_worker_init does for a

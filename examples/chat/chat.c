@@ -11,7 +11,7 @@
  * (gcorn_wake_at). A client that hangs up is taken off the list by close.
  *
  * The messages are the worker's own: with more than one worker each would have its own chat, so it
- * answers 500 there.
+ * answers 500 there; and as they have no lock, it does not boot with several threads.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +36,6 @@ struct poll {
     unsigned long after; /* the last message that the client has */
     uint64_t until;
     struct gcorn_body *page; /* NULL: still waiting */
-    size_t given;
 };
 
 static void start(struct gcorn_start_response *start_response, const char *status)
@@ -102,6 +101,8 @@ static struct gcorn_body *poll_news(struct gcorn_environ *env, struct gcorn_star
     }
     p->start = begin;
     p->after = after ? strtoul(after, NULL, 10) : messages.count;
+    if (p->after > messages.count)
+        p->after = 0; /* of a chat that was before this one: the worker has been replaced */
     p->until = gcorn_now() + PATIENCE_MS;
     waiters.tickets[waiters.count++] = gcorn_ticket(env);
     return gcorn_body_iter(env, next_news, close_poll, p);
@@ -121,6 +122,14 @@ static struct gcorn_body *say(struct gcorn_environ *env, struct gcorn_start_resp
         gcorn_wake(waiters.tickets[i]); /* their next runs later, never from within this */
     start(begin, "201 Created");
     return gcorn_body_text(env, gcorn_printf(env, "%lu\n", messages.count));
+}
+
+GCORN_EXPORT int gcorn_on_worker_init(void)
+{
+    if (gcorn_threads() == 1)
+        return 0;
+    gcorn_log(NULL, GCORN_ERROR, "chat is not thread-safe: use --threads 1");
+    return -1;
 }
 
 GCORN_EXPORT

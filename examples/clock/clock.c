@@ -64,8 +64,14 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
         gcorn_wake(streams.tickets[i]); /* 0 is nobody's */
 }
 
+/* The operator chooses --threads. This application is not made for more than one: the timer runs on
+ * the loop's thread, and would meet handlers of others at the list. */
 GCORN_EXPORT int gcorn_on_worker_init(void)
 {
+    if (gcorn_threads() > 1) {
+        gcorn_log(NULL, GCORN_ERROR, "clock is not thread-safe: use --threads 1");
+        return -1;
+    }
     ev_timer_init(&ticker, on_tick, 1, 1);
     ev_timer_start(gcorn_loop(), &ticker);
     return 0;

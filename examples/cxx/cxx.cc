@@ -72,7 +72,7 @@ public:
 
     const std::string &next()
     {
-        if (left == 0)
+        if (left <= 0)
             line.clear();
         else if (left == 13)
             throw std::runtime_error("13 is not counted");

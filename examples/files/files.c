@@ -149,7 +149,9 @@ static struct gcorn_body *send_file(struct gcorn_environ *env, struct gcorn_star
         gcorn_printf(env, "\"%" PRIxMAX "-%" PRIxMAX "-%" PRIxMAX "-%lx\"", (uintmax_t)st->st_ino,
                      (uintmax_t)st->st_size, (uintmax_t)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
     const char *if_range = gcorn_get(env, "HTTP_IF_RANGE");
-    bool ranges = !if_range || strcmp(if_range, tag) == 0;
+    /* only GET has ranges (RFC 9110 14.2) */
+    bool ranges = strcmp(gcorn_get(env, "REQUEST_METHOD"), "GET") == 0 &&
+                  (!if_range || strcmp(if_range, tag) == 0);
     int64_t offset = 0, len = st->st_size;
     struct gcorn_header headers[] = {{"Content-Type", type_of(path)},
                                      {"ETag", tag},
@@ -177,6 +179,17 @@ static struct gcorn_body *send_file(struct gcorn_environ *env, struct gcorn_star
     return gcorn_body_file(env, fd, offset, len);
 }
 
+/* A directory is meant with a '/' at its end, or what is relative in its index would not be found.
+ * Said with the target as it came: PATH_INFO is decoded, and without its SCRIPT_NAME. */
+static struct gcorn_body *redirect(struct gcorn_environ *env, struct gcorn_start_response *start)
+{
+    const char *target = gcorn_get(env, "RAW_URI");
+    size_t len = strcspn(target, "?");
+
+    return say(env, start, "301 Moved Permanently", "Location",
+               gcorn_printf(env, "%.*s/%s", (int)len, target, target + len));
+}
+
 GCORN_EXPORT
 struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response *start_response)
 {
@@ -196,7 +209,6 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
         return send_file(env, start_response, path, fd, &st);
     close(fd);
     if (S_ISDIR(st.st_mode))
-        return say(env, start_response, "301 Moved Permanently", "Location",
-                   gcorn_printf(env, "/%s/", path));
+        return redirect(env, start_response);
     return say(env, start_response, "404 Not Found", NULL, NULL);
 }

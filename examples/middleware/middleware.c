@@ -15,9 +15,11 @@
  * A middleware may be nested in itself, as both are here, because all of its state is in one
  * structure of the request's memory that the closures get.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <zlib.h>
 
 #include <gcorn.h>
@@ -56,6 +58,7 @@ struct gzip {
     struct gcorn_environ *env;
     struct gcorn_start_response *outer;
     struct gcorn_body *inner;
+    bool accepts; /* the client does */
     bool encodes; /* as the inner application's last start_response has it */
     bool handed_over;
     bool ended;     /* the inner body */
@@ -63,8 +66,33 @@ struct gzip {
     bool has_stream;
     int flush; /* what zlib is to do until its output no longer fills `out` */
     z_stream stream;
-    unsigned char out[16 * 1024];
+    unsigned char *out; /* OUT_SIZE bytes, once there is something to encode */
 };
+
+enum { OUT_SIZE = 16 * 1024 };
+
+/* What is behind a coding's name: a weight of 0 means "not this one" (RFC 9110 12.4.2). */
+static bool is_refused(const char *p)
+{
+    p += strspn(p, " \t;");
+    if ((*p != 'q' && *p != 'Q') || p[1] != '=')
+        return false;
+    p += 2;
+    return strspn(p, "0.") == strcspn(p, " \t;,");
+}
+
+/* Accept-Encoding: codings, each perhaps with a weight. */
+static bool accepts_gzip(const char *list)
+{
+    while (list && *list != '\0') {
+        list += strspn(list, " \t,");
+        size_t len = strcspn(list, " \t;,");
+        if (len == 4 && strncasecmp(list, "gzip", 4) == 0)
+            return !is_refused(list + len);
+        list += strcspn(list, ",");
+    }
+    return false;
+}
 
 /* An inner gzip, or the application, has encoded it; or there is no body to encode. */
 static bool is_to_encode(const char *status, const struct gcorn_header *headers)
@@ -72,29 +100,41 @@ static bool is_to_encode(const char *status, const struct gcorn_header *headers)
     return strncmp(status, "200", 3) == 0 && !gcorn_headers_get(headers, "Content-Encoding");
 }
 
+/* The same content in other bytes: no longer equal byte for byte, and no parts of it to be had. */
+static const struct gcorn_header *encoded(struct gcorn_environ *env,
+                                          const struct gcorn_header *headers)
+{
+    const char *tag = gcorn_headers_get(headers, "ETag");
+
+    if (tag && strncmp(tag, "W/", 2) != 0)
+        headers = gcorn_headers_set(env, headers, "ETag", gcorn_printf(env, "W/%s", tag));
+    headers = gcorn_headers_set(env, headers, "Accept-Ranges", NULL);
+    headers = gcorn_headers_set(env, headers, "Content-Length", NULL);
+    return gcorn_headers_set(env, headers, "Content-Encoding", "gzip");
+}
+
 static int start_gzip(void *state, const char *status, const struct gcorn_header *headers)
 {
     struct gzip *g = state;
+    bool could = is_to_encode(status, headers);
+    const char *vary = gcorn_headers_get(headers, "Vary");
 
+    if (could && (!vary || !strstr(vary, "Accept-Encoding"))) /* a cache must keep both apart */
+        headers = gcorn_headers_add(g->env, headers, "Vary", "Accept-Encoding");
     if (!g->handed_over)
-        g->encodes = is_to_encode(status, headers);
-    if (!g->encodes)
-        return gcorn_start(g->outer, status, headers);
-    headers = gcorn_headers_set(g->env, headers, "Content-Length", NULL);
-    headers = gcorn_headers_set(g->env, headers, "Content-Encoding", "gzip");
-    headers = gcorn_headers_add(g->env, headers, "Vary", "Accept-Encoding");
-    return gcorn_start(g->outer, status, headers);
+        g->encodes = g->accepts && could;
+    return gcorn_start(g->outer, status, g->encodes ? encoded(g->env, headers) : headers);
 }
 
 /* What zlib has ready, of what it was given. */
 static ssize_t deflate_some(struct gzip *g, const void **chunk)
 {
     g->stream.next_out = g->out;
-    g->stream.avail_out = sizeof(g->out);
+    g->stream.avail_out = OUT_SIZE;
     if (deflate(&g->stream, g->flush) == Z_STREAM_ERROR)
         return -1;
     *chunk = g->out;
-    return (ssize_t)(sizeof(g->out) - g->stream.avail_out);
+    return (ssize_t)(OUT_SIZE - g->stream.avail_out);
 }
 
 static bool has_more(const struct gzip *g)
@@ -105,6 +145,10 @@ static bool has_more(const struct gzip *g)
 /* Gives zlib the inner body's chunk, or its end. */
 static int feed(struct gzip *g, const void *data, size_t len)
 {
+    if (len > UINT_MAX)
+        return -1; /* more than zlib takes at once */
+    if (!g->out)
+        g->out = gcorn_alloc(g->env, OUT_SIZE);
     if (!g->has_stream &&
         deflateInit2(&g->stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
         return -1;
@@ -159,14 +203,11 @@ static void close_gzip(struct gcorn_environ *env, void *state)
 static struct gcorn_body *gzip(struct gcorn_environ *env, struct gcorn_start_response *start,
                                gcorn_app *inner)
 {
-    const char *accepts = gcorn_get(env, "HTTP_ACCEPT_ENCODING");
-
-    if (!accepts || !strstr(accepts, "gzip"))
-        return inner(env, start);
     struct gzip *g = gcorn_alloc(env, sizeof(*g));
     g->env = env;
     g->outer = start;
-    g->encodes = true; /* until the inner application has started */
+    g->accepts = accepts_gzip(gcorn_get(env, "HTTP_ACCEPT_ENCODING"));
+    g->encodes = g->accepts; /* until the inner application has started */
     g->inner = inner(env, gcorn_start_wrap(env, start_gzip, g));
     if (!g->inner || !g->encodes)
         return g->inner; /* untouched, sendfile and all */

@@ -70,11 +70,11 @@ static int write_whole(int fd, const char *data, size_t len)
 /* The body into the file and the digest: its length, or -1 with errno. */
 static int64_t take_body(struct gcorn_environ *env, int fd, EVP_MD_CTX *digest)
 {
-    static char piece[PIECE]; /* one call at a time runs in a worker */
+    char *piece = gcorn_alloc(env, PIECE); /* not static: calls may run in several threads */
     int64_t total = 0;
     ssize_t n;
 
-    while ((n = gcorn_read(env, piece, sizeof(piece))) > 0) {
+    while ((n = gcorn_read(env, piece, PIECE)) > 0) {
         if (EVP_DigestUpdate(digest, piece, (size_t)n) != 1 ||
             write_whole(fd, piece, (size_t)n) < 0)
             return -1;

@@ -143,6 +143,18 @@ def test_files_range_that_is_none(files, wanted):
     assert files.get("/page.html", fields=f"Range: {wanted}\r\n").text == "0123456789"
 
 
+def test_files_range_of_head_is_none(files):
+    """RFC 9110 14.2: only GET has ranges."""
+    answer = files.get("/page.html", fields="Range: bytes=0-3\r\n", method="HEAD")
+    assert (answer.status, answer.header("Content-Length")) == (200, "10")
+
+
+def test_files_a_directory_is_redirected_as_it_was_asked_for(files):
+    (files.dir / "root" / "a b").mkdir()
+    assert files.get("/a%20b?x=/y").header("Location") == "/a%20b/?x=/y"
+    assert files.get("http://test/sub").header("Location") == "http://test/sub/"
+
+
 @pytest.mark.parametrize("wanted", ["bytes=10-", "bytes=10-20", "bytes=-0"])
 def test_files_range_that_cannot_be(files, wanted):
     answer = files.get("/page.html", fields=f"Range: {wanted}\r\n")
@@ -178,6 +190,24 @@ def test_upload(served, size, tmp_path):
     assert [path.name for path in kept.iterdir()] == [digest]
     assert (kept / digest).read_bytes() == body
     assert server.get("/").status == 405
+
+
+def test_upload_in_several_threads(served, tmp_path):
+    """Each keeps what it was sent, and not what another thread was."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    server = served("upload", "--threads", "4", "--env", f"UPLOAD_DIR={kept}")
+    bodies = [bytes([i]) * 3_000_000 for i in range(8)]
+    clients = [server.connect() for _ in bodies]
+    for client, body in zip(clients, bodies):
+        client.send(f"PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: {len(body)}\r\n\r\n")
+        client.send(body[:-1])
+    for client, body in zip(clients, bodies):
+        client.send(body[-1:])
+    for client, body in zip(clients, bodies):
+        digest = hashlib.sha256(body).hexdigest()
+        assert client.response().text == f"{len(body)} {digest}\n"
+        assert (kept / digest).read_bytes() == body
 
 
 def test_upload_into_nothing(served, tmp_path):
@@ -240,6 +270,22 @@ def test_chat_lets_go_when_it_stops(served):
     assert server.wait_exit() == 0
 
 
+def test_chat_goes_on_after_a_restart(served):
+    """Who was further than the new worker is, hears all that it has."""
+    server = served("chat")
+    client = server.connect().send("GET /?after=1000 HTTP/1.1\r\nHost: test\r\n\r\n")
+    assert client.is_silent_for(0.05)
+    request(server, "POST", "/", b"hello")
+    assert client.response().text == "1 hello\n"
+
+
+@pytest.mark.parametrize("name", ["chat", "clock", "notes"])
+def test_what_is_not_thread_safe_does_not_boot_with_threads(served, name):
+    server = served(name, "--threads", "2", ready=0)
+    server.wait_log("--threads 1")
+    assert server.wait_exit() == 3
+
+
 def test_chat_of_several_workers_is_refused(served):
     server = served("chat", "--workers", "2")
     assert server.get("/").status == 500
@@ -261,10 +307,19 @@ def test_middleware_compresses_once(served):
         assert unpacked == server.get(path).body
     assert unpacked == "".join(f"{n}\n" for n in range(1, 10001)).encode()
     assert len(packed.body) < len(unpacked) / 2
+    assert plain.header("Vary") == packed.header("Vary") == "Accept-Encoding"
     missing = server.get("/nothing", fields="Accept-Encoding: gzip\r\n")
     assert (missing.status, missing.header("Content-Encoding")) == (404, None)
     head = server.get("/numbers", fields="Accept-Encoding: gzip\r\n", method="HEAD")
     assert head.header("Content-Encoding") == "gzip"
+
+
+@pytest.mark.parametrize("accepted, encoding", [
+    ("gzip;q=0", None), ("gzip; q=0.000, br", None), ("identity", None), ("xgzip", None),
+    ("br, gzip", "gzip"), ("GZIP;q=0.1", "gzip"), ("deflate,gzip;q=1.0,*;q=0.5", "gzip")])
+def test_middleware_asks_what_the_client_takes(served, accepted, encoding):
+    answer = served("middleware").get("/", fields=f"Accept-Encoding: {accepted}\r\n")
+    assert answer.header("Content-Encoding") == encoding
 
 
 # ---- notes --------------------------------------------------------------------------------------
@@ -314,6 +369,7 @@ def test_cxx(served):
     server.wait_log("something was thrown")
     assert server.get("/countdown?from=3").text == "3\n2\n1\n"
     assert server.get("/countdown?from=x").status == 400
+    assert server.get("/countdown?from=-1").text == ""
     client = server.connect().send("GET /countdown?from=15 HTTP/1.1\r\nHost: test\r\n\r\n")
     assert client.rest().endswith(b"15\n\r\n3\r\n14\n\r\n")  # and cut there
     assert server.get("/countdown?from=13").status == 500
