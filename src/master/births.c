@@ -164,6 +164,7 @@ bool births_reaped(struct master *m, pid_t pid, int status)
     if (g->template == t)
         drop(m, g);
     generation_unref(g, true);
+    m->spawn_not_before_ms = 0; /* an order may have failed for no other reason than this */
     return true;
 }
 

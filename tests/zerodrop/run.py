@@ -12,6 +12,7 @@ next request answered by the old worker that kept it, with Connection: close; th
 "kept".) Exit 1 on any failure; the scenario's directory with the server's log is then kept.
 """
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -163,6 +164,9 @@ class Server:
         if self.process.poll() is not None:
             raise Failed(f"gcorn has ended with status {self.process.returncode}")
         return [p.pid for p in children(self.pid) if p.is_ready_worker]
+
+    def templates(self):
+        return [p.pid for p in children(self.pid) if p.title.startswith("gcorn: template")]
 
     def wait_ready(self, count=WORKERS):
         wait_for(lambda: len(self.ready_workers()) >= count, f"{count} workers to be ready")
@@ -807,6 +811,30 @@ def scenario_process_one(s):
         s.client.wait_version(version)
         time.sleep(s.random.uniform(0, 0.3))
     s.note(f"{count} upgrades, {count // 2} broken programs")
+
+
+def scenario_preload(s):
+    """Workers that a template bears: 10 HUPs and 10 upgrades by USR2, and in between it is killed
+    amid its births."""
+    count = s.times(10, least=2)
+    builds = s.builds.good(2 * count + 1)
+    program = start_upgradable(s, builds[0], preload_app="true")
+    for i, (version, path) in enumerate(builds[1:]):
+        install(path, s.app)
+        if i % 2:
+            renew(program)
+            upgrade_and_leave(s, version)
+            continue
+        before = set(s.server.ready_workers())
+        s.timeline.switch(version, s.server.hup(None))
+        wait_for(lambda b=before: not b & set(s.server.ready_workers()), "the old workers to leave")
+        s.client.wait_version(version)
+        s.server.kill(signal.SIGTTIN)
+        for template in s.server.templates():
+            with contextlib.suppress(ProcessLookupError):  # one that left, or is a worker by now
+                os.kill(template, signal.SIGKILL)
+        s.server.wait_ready(WORKERS + 1)
+    s.note(f"{count} reloads, {count} upgrades")
 
 
 SCENARIOS = {name[9:]: function for name, function in list(globals().items())
