@@ -302,7 +302,7 @@ void report_last_request(const struct worker_proc *w, const struct slot *s)
         if (s->calls[i].answers && slot_call_runs(&s->calls[i]))
             write_last_line(w, s, &s->calls[i]);
     }
-    int32_t crashed = s->crash.call;
+    int32_t crashed = *(const volatile int32_t *)&s->crash.call; /* once: checked, then used */
     if (!s->crash.saved || !cfg->crash_dir || crashed < 0 ||
         (unsigned)crashed >= slot_call_count(s))
         return;

@@ -185,18 +185,6 @@ static void end_program(struct master *m, const char *why)
     set_timer(m, END_MS);
 }
 
-static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int revents)
-{
-    struct master *m = timer->data;
-
-    (void)loop;
-    (void)revents;
-    if (m->upgrade.phase == UPGRADE_BOOTING)
-        end_program(m, "the new program did not say within boot_timeout that it serves");
-    else if (m->upgrade.phase == UPGRADE_FAILED || m->upgrade.phase == UPGRADE_TRIED)
-        (void)kill(m->upgrade.pid, SIGKILL);
-}
-
 /* ---- what the new program says ----------------------------------------------------------- */
 
 static void heir_serves(struct master *m)
@@ -236,6 +224,20 @@ static void on_word(struct ev_loop *loop, struct ev_io *io, int revents)
     else if (packet[0] == UPGRADE_FAILS && u->why[0] == '\0')
         (void)snprintf(u->why, sizeof(u->why), "%.*s", (int)n - 1, packet + 1);
     master_reconcile(m);
+}
+
+static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    struct master *m = timer->data;
+
+    (void)revents;
+    if (m->upgrade.phase != UPGRADE_BOOTING) {
+        (void)kill(m->upgrade.pid, SIGKILL); /* FAILED or TRIED, and not reaped */
+        return;
+    }
+    on_word(loop, &m->upgrade.io, EV_READ); /* timers come before sockets: perhaps it serves */
+    if (m->upgrade.phase == UPGRADE_BOOTING)
+        end_program(m, "the new program did not say within boot_timeout that it serves");
 }
 
 static void describe_status(int status, char *text, size_t size)

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from server import (BUILD, GCORN, PATIENCE, REPO, SLOWER, Process, children, clean_environment,
+from server import (BUILD, GCORN, PATIENCE, REPO, SLOWER, Process, children, clean_environment, pace,
                     wait_for)
 from test_master import Held, install, write_config
 from test_systemd import listening, manager, passing  # noqa: F401  pylint: disable=unused-import
@@ -343,6 +343,21 @@ def test_pre_exec_that_hangs(start):
     for p in server.left_over():
         if p.title.startswith("sleep"):
             os.kill(p.pid, signal.SIGKILL)
+
+
+def test_new_master_is_heard_by_one_that_was_stopped(start):
+    """Longer than the new one may take: which has said long ago that it serves."""
+    boot_s = 0.5 * SLOWER
+    server = start("--boot-timeout", f"{boot_s}s")
+    server.kill(signal.SIGUSR2)
+    new = int(server.wait_log(r"is started, pid (\d+)").group(1))
+    server.kill(signal.SIGSTOP)
+    wait_for(lambda: len([p for p in children(new) if p.is_ready_worker]) == 2, "its workers")
+    pace(boot_s + 2.2)
+    server.kill(signal.SIGCONT)
+    server.wait_log(rf"the new master \(pid:{new}\) serves beside")
+    os.kill(new, signal.SIGTERM)
+    server.wait_log("Upgrade rolled back")
 
 
 @pytest.mark.parametrize("is_process_one", [False, pytest.param(True, marks=PROCESS_ONE)])
