@@ -569,7 +569,9 @@ static void run(struct master *m)
         log_info("Shutting down: Master");
 }
 
-int master_run(const struct start *start, struct config *config, struct handover *from)
+/* Not inlined, so that a stack shows where main ends. */
+int __attribute__((noinline))
+master_run(const struct start *start, struct config *config, struct handover *from)
 {
     /* not on the stack, which every worker's lies on: most of it is never touched */
     struct master *m = xcalloc(1, sizeof(*m));
