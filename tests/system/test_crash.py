@@ -163,11 +163,11 @@ def test_an_answer_that_is_being_sent_is_finished(gcorn, app):
     """A large answer to a reader that takes it slowly: what is in memory still goes."""
     server = gcorn(f"{app('crasher')}:handler")
     with server.connect() as reader, server.connect() as client:
-        reader.send(request("/big?kb=16000"))
+        reader.send(request("/big?kb=8000"))
         pace(0.05)
         client.send(request("/segv"))
         answer = reader.response()
-        assert len(answer.body) == 16000 * 1024
+        assert len(answer.body) == 8000 * 1024
         assert client.response().status == 500
 
 
@@ -511,13 +511,13 @@ def test_an_answer_that_was_whole_in_spite_of_a_crash_is_logged_so(gcorn, app):
     server = gcorn(f"{app('crasher')}:handler", "--access-logfile", "access", "--access-logformat",
                    "json")
     with server.connect() as reader, server.connect() as client:
-        reader.send(request("/big?kb=16000"))
+        reader.send(request("/big?kb=8000"))
         pace(0.05)
         client.send(request("/segv"))
-        assert len(reader.response().body) == 16000 * 1024
+        assert len(reader.response().body) == 8000 * 1024
         assert client.response().status == 500
     line = line_for(server, "/big")
-    assert (line["status"], line.get("ended"), line["bytes"]) == (200, None, 16000 * 1024)
+    assert (line["status"], line.get("ended"), line["bytes"]) == (200, None, 8000 * 1024)
     assert line_for(server, "/segv")["ended"] == "crash"
 
 
