@@ -257,20 +257,25 @@ $(B)/tests/example_%: tests/examples/test_%.c examples/%/*.c include/gcorn_test.
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Wshadow $(if $(DEV),-Werror) -Iinclude $(HARDEN) -o $@ $(filter %.c,$^) \
 	    $(B)/libgcorn-test.a $(call example_flags,$*) $(LLHTTP_LIBS) $(EV_LIBS) -pthread -lcmocka
 
-check-unit: $(UNIT_TESTS) $(EXAMPLE_TESTS)
-	@for t in $(UNIT_TESTS) $(EXAMPLE_TESTS); do echo "== $$t"; $$t || exit 1; done
+# Beside each other; each says its piece when it is over.
+UNIT_RUNS := $(patsubst %,run-%,$(UNIT_TESTS) $(EXAMPLE_TESTS))
+.PHONY: $(UNIT_RUNS)
+check-unit: $(UNIT_RUNS)
+$(UNIT_RUNS): run-%: %
+	@$< > $<.log 2>&1; status=$$?; echo "== $<"; cat $<.log; exit $$status
 
 # Runs beside each other: most tests wait for processes, not for the processor. The last takes what no
 # other has; serving is tested again with calls in threads.
-SYSTEM_RUNS := 1 2 3 4 5 threaded
-SYSTEM_1 := gcornctl crash
-SYSTEM_2 := explain master reviewed
-SYSTEM_3 := admin waiting deploys
-SYSTEM_4 := gthread logs systemd examples dump
+SYSTEM_RUNS := 1 2 3 4 5 6 threaded
+SYSTEM_1 := gcornctl upgrade preload
+SYSTEM_2 := explain master
+SYSTEM_3 := admin gthread serving systemd
+SYSTEM_4 := crash deploys logs
+SYSTEM_5 := reviewed dump examples waiting oom
+SYSTEM_6 := $(filter-out $(SYSTEM_1) $(SYSTEM_2) $(SYSTEM_3) $(SYSTEM_4) $(SYSTEM_5), \
+            $(patsubst tests/system/test_%.py,%,$(wildcard tests/system/test_*.py)))
 SYSTEM_threaded := serving clients waiting rfc
 SYSTEM_ARGS_threaded := -k "serving or clients or waiting or 6.3 or 7.1 or 9.3"
-SYSTEM_5 := $(filter-out $(SYSTEM_1) $(SYSTEM_2) $(SYSTEM_3) $(SYSTEM_4), \
-            $(patsubst tests/system/test_%.py,%,$(wildcard tests/system/test_*.py)))
 PYTEST = GCORN_BUILD=$(abspath $(B)) SANITIZE=$(SANITIZE) $(PYTHON) -B -m pytest -p no:cacheprovider -q
 check-system: all check-unit check-corpus
 	@$(foreach run,$(SYSTEM_RUNS),$(if $(filter threaded,$(run)),GCORN_THREADS_OF_TESTS=4) \

@@ -261,7 +261,7 @@ def test_draining(start, probe, tmp_path):
 
 
 def test_ready_workers(start):
-    server = start("hello", "--ready-workers", "2")
+    server = start("hello", "--ready-workers", "2", "--ready-fresh", "2s")
     wait_for(lambda: ask(server, "/readyz").status == 200, "both")
     victim = sorted(worker_pids(server))[0]
     os.kill(victim, signal.SIGSTOP)

@@ -109,7 +109,7 @@ def test_stacks_of_the_threads(stacks):
 def test_nobody_notices(server):
     """The threads' poll and nanosleep are not interrupted, and requests are answered."""
     pids = server.worker_pids
-    for _ in range(20):
+    for _ in range(10):
         dumps_of(server.dir)
         assert server.get("/others").text == "0"
     for pid in pids:

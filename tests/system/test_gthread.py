@@ -172,12 +172,12 @@ def test_a_client_that_leaves_amid_a_call_is_forgotten(threaded):
 
 
 def test_who_waited_too_long_for_a_thread_is_not_run(threaded):
-    server = threaded("--queue-timeout", "100ms", threads=1)
+    server = threaded("--queue-timeout", f"{150 * SLOWER}ms", threads=1)
     late = server.connect()
     late.get("/pid")
     first = hold(server, "a")
     late.send("GET /hold?name=late HTTP/1.1\r\nHost: test\r\n\r\n")
-    assert late.is_silent_for(0.3)
+    assert late.is_silent_for(0.3 * SLOWER)
     let_go(server, "a")
     is_told(first, 200, "a")
     answer = late.response()
@@ -208,7 +208,7 @@ def test_the_others_finish_before_a_hung_call_ends_the_worker(threaded):
 
 
 def test_the_wait_for_the_others_is_bounded(threaded):
-    server = threaded("--timeout", "1", "--graceful-timeout", "6", threads=3)
+    server = threaded("--timeout", "1", "--graceful-timeout", "2", threads=3)
     hung = ask(server, "/meet?of=100")
     endless = hold(server, "never", "/extend")
     is_told(hung, 504)
