@@ -142,7 +142,7 @@ def test_it_is_no_worker(start, tmp_path):
         assert inodes(worker, server.port) and not inodes(worker, port)
 
 
-def test_counts(start):
+def test_what_is_served_is_counted(start):
     server = start("faulty")
     with server.connect() as client:
         for path in ("/", "/", "/nothing"):
@@ -309,7 +309,7 @@ def test_reload_moves_it(start, tmp_path):
     assert ask(server, "/readyz").status == 200
 
 
-def test_reasons(start):
+def test_each_reason_for_a_replacement_is_counted(start):
     server = start("faulty", "--timeout", "500ms", "--max-requests", "4", workers=1)
 
     def restarts(reason):

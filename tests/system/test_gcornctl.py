@@ -242,7 +242,7 @@ def test_who_does_not_wait_for_the_reload_harms_nothing(server):
 # ---- stop ---------------------------------------------------------------------------------------
 
 
-def test_stop(server):
+def test_stop_lets_requests_finish(server):
     held = Held(server)
     assert done(server.dir, "-s", "ctl", "stop") == "the server is stopping\n"
     wait_for(lambda: status_of(server.dir)["state"] == "stopping", "the state")
@@ -348,7 +348,7 @@ def test_top_once_in_words(server):
 # ---- workers, reopen, config --------------------------------------------------------------------
 
 
-def test_workers(server):
+def test_workers_changes_how_many_are_wanted(server):
     def change(*words):
         return json.loads(done(server.dir, "-s", "ctl", "--json", "workers", *words))
 
@@ -407,7 +407,7 @@ def test_reopen_that_fails(gcorn, tmp_path):
     wait_for(lambda: "/kept" in (tmp_path / "moved/access").read_text(), "the line in the old file")
 
 
-def test_config(gcorn, tmp_path):
+def test_config_says_where_a_setting_stands_and_what_it_was(gcorn, tmp_path):
     settings = {"workers": 1, "bind": "127.0.0.1:0", "control_socket": "ctl", "timeout": "7s"}
     write_config(tmp_path, raw_env="[PASSWORD=hunter2]", **settings)
     gcorn("hello", "--backlog", "99", bare=True)

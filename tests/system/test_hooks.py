@@ -67,7 +67,7 @@ def test_a_worker_that_is_killed(hooked):
     server.wait_workers(1, other_than={worker.pid})
 
 
-def test_a_reload(hooked):
+def test_on_reload_is_told_how_it_ended(hooked):
     server = hooked()
     server.kill(signal.SIGHUP)
     wait_line(server, "GCORN_EVENT=on_reload GCORN_RELOAD=done")

@@ -956,7 +956,7 @@ def test_env_reaches_the_application(gcorn, probe):
     assert server.get("/env?name=ABSENT").text == "(none)"
 
 
-def test_chdir(gcorn, app, tmp_path):
+def test_chdir_is_where_the_application_is_found_and_runs(gcorn, app, tmp_path):
     (tmp_path / "site").mkdir()
     install(tmp_path / "site" / "app.so", app("probe"))
     server = gcorn("app.so:handler", "--chdir", "site")
@@ -986,7 +986,7 @@ def test_stdin_closed_at_start(tmp_path):
 # ---- hooks --------------------------------------------------------------------------------------
 
 
-def test_hooks(gcorn, app, tmp_path):
+def test_the_applications_hooks_are_called_in_order(gcorn, app, tmp_path):
     server = gcorn(f"{app('hooks')}:handler")
     assert server.get("/x").text == "hooked"
     server.stop()

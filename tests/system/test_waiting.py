@@ -88,7 +88,7 @@ def test_next_may_wake_itself(waits):
 
 
 @pytest.mark.parametrize("ms", [0, 1, 30, 250])
-def test_an_alarm(waits, ms):
+def test_an_alarm_wakes_at_its_time(waits, ms):
     took = int(waits().get(f"/alarm?ms={ms}").text.split()[0])
     assert ms <= took < ms + 1000 * SLOWER
 
