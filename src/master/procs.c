@@ -381,7 +381,10 @@ static void boot_failed(struct master *m, struct worker_proc *w, const char *why
         log_critical("%s failed to boot: %s", name_of(m, w), why);
         master_stop(m, true, EXIT_APP);
     } else {
-        log_errorx("%s (pid:%d) failed to boot: %s", name_of(m, w), (int)w->pid, why);
+        if (w->template) /* it has no pid yet */
+            log_errorx("Worker %u failed to boot: %s", w->number, why);
+        else
+            log_errorx("%s (pid:%d) failed to boot: %s", name_of(m, w), (int)w->pid, why);
         if (m->rolling && w->generation == m->plan.generation)
             reload_roll_failed(m, why);
     }

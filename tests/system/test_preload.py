@@ -87,6 +87,19 @@ def test_a_template_that_dies_is_restarted(gcorn, table):
     assert template_of(server).pid != old.pid
 
 
+def test_a_template_that_dies_amid_a_birth_is_restarted(gcorn, app, tmp_path):
+    install(tmp_path / "app.so", app("table"))
+    server = gcorn("app.so:handler", "--preload")
+    first = template_of(server)
+    os.kill(first.pid, signal.SIGSTOP)  # it bears nobody, until it dies
+    server.kill(signal.SIGTTIN)
+    server.wait_log("2 workers wanted")
+    os.kill(first.pid, signal.SIGKILL)
+    server.wait_log("Worker 1 failed to boot: the template process died of signal 9")
+    server.wait_workers(2)
+    assert "pid:0" not in server.log()
+
+
 def test_all_leave_when_the_master_is_killed(gcorn, table):
     server = gcorn(table, "--preload", "--workers", "2")
     pids = [template_of(server).pid, *server.worker_pids]
