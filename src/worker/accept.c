@@ -28,6 +28,7 @@ enum {
     BEHIND_MAX = 64,
     LEAVE_MS = 1, /* to siblings that hold fewer connections */
     LEFT_MAX = 4, /* taken at once of what they have left, from one socket */
+    BUSY_MS = 10, /* left to them by a worker whose threads are all busy */
 };
 
 enum accepted {
@@ -50,6 +51,8 @@ void accept_update(struct worker *w)
     bool is_busy = w->pool && has_siblings && pool_is_busy(w->pool);
     bool wanted = can_take && !is_busy && !ev_is_active(&w->accept_pause);
 
+    if (is_busy && !ev_is_active(&w->accept_busy))
+        ev_timer_again(w->loop, &w->accept_busy);
     if (wanted == w->accepting)
         return;
     w->accepting = wanted;
@@ -206,6 +209,21 @@ static void on_pause_over(struct ev_loop *loop, struct ev_timer *timer, int reve
         take_left(&w->acceptors[i]);
 }
 
+/* The siblings may be as busy, and for ever. Then who is new waits for a thread as the others do.
+ * That a thread is free for a moment is no turn for the sockets: what waits here has it at once. */
+static void on_busy(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    struct worker *w = timer->data;
+
+    (void)revents;
+    worker_look_at_clock(w);
+    ev_timer_stop(loop, timer);
+    if (w->draining || ev_is_active(&w->accept_pause))
+        return;
+    for (size_t i = 0; i < w->args->listener_count; i++)
+        take_left(&w->acceptors[i]);
+}
+
 /* Does the next connection belong to a sibling? Then it has a moment to take it. */
 static bool is_siblings(struct worker *w)
 {
@@ -260,7 +278,9 @@ void accept_init(struct worker *w)
     }
     ev_init(&w->accept_pause, on_pause_over);
     ev_set_priority(&w->accept_pause, EV_MINPRI);
-    w->accept_pause.data = w;
+    ev_timer_init(&w->accept_busy, on_busy, 0, BUSY_MS / 1000.0);
+    ev_set_priority(&w->accept_busy, EV_MINPRI);
+    w->accept_pause.data = w->accept_busy.data = w;
 }
 
 void accept_end(struct worker *w, bool take_queue)

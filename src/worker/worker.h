@@ -69,8 +69,9 @@ struct worker {
     bool accepting;
     bool accept_skipped; /* the last wake-up of an acceptor gave way to waiting connections */
     struct ev_timer accept_pause;
-    size_t pause_limit;      /* it ends when there are no more connections than this */
-    uint64_t accept_said_ms; /* when a failure was last logged */
+    struct ev_timer accept_busy; /* since every thread of the pool was busy */
+    size_t pause_limit;          /* it ends when there are no more connections than this */
+    uint64_t accept_said_ms;     /* when a failure was last logged */
 
     struct conn *conns; /* the table: a mapping of its own, max_conns long */
     size_t max_conns;

@@ -103,6 +103,14 @@ def test_what_finds_no_thread_waits_its_turn(threaded):
     is_told(first, 200, "a")
 
 
+def test_who_is_new_is_taken_although_every_thread_is_busy_for_ever(gcorn, app):
+    """Each worker leaves new connections to the other, but not for ever."""
+    server = gcorn(f"{app('flood')}:handler", "--workers", "2", "--threads", "2")
+    for _ in range(100):
+        ask(server, "/stream?piece=10")
+    is_told(ask(server, "/"), 200)
+
+
 def test_pipelined_answers_keep_their_order(threaded):
     server = threaded()
     client = ask(server, "/hold?name=a")
