@@ -2,14 +2,14 @@
  *
  * See request.h. The order of a head's life:
  *
- *   collect_head   scan_head on the bytes as they come; they are copied into one piece
+ *   collect_head   the bytes are scanned as they come, and copied into one piece
  *   parse_head     the request line's form and llhttp's word on it; where names and values lie,
  *                  and llhttp's word on those that frame the body
  *   check_*        what llhttp lets through or cannot know: counts, Host, target, codings, limits
  *
  * llhttp runs strict, with no lenient flag, and is given what it decides: the request line, the
  * fields that frame the body, and later chunks and trailers. Of another field it would say no more
- * than that its name is a token and that no control byte stands in its value, which scan_head has
+ * than that its name is a token and that no control byte stands in its value, which the scan has
  * made sure of; and what to do about the connection it is not asked, for it misses some tokens.
  */
 #include "http/request.h"
@@ -354,7 +354,7 @@ static enum field_id field_identify(const char *name, size_t len)
     return known[len].id;
 }
 
-/* field-line = field-name ":" OWS field-value OWS (RFC 9112 5). The CR that scan_head has left at
+/* field-line = field-name ":" OWS field-value OWS (RFC 9112 5). The CR that the scan has left at
  * the end of each line, and nowhere else, ends every search. */
 static int read_fields(struct request *r, llhttp_t *parser)
 {
@@ -423,7 +423,6 @@ static void append_head(struct request *r, const char *data, size_t len, size_t 
     size_t need = had + len;
 
     if (need > r->head_cap) {
-        /* mostly the head comes in one piece and is complete: then it gets just its size */
         size_t cap = r->scan.place == SCAN_END ? need
                      : need > HEAD_FIRST_SIZE  ? 2 * need
                                                : HEAD_FIRST_SIZE;
@@ -437,7 +436,15 @@ static void append_head(struct request *r, const char *data, size_t len, size_t 
     memcpy(r->head + had, data, len);
 }
 
-static size_t collect_head(struct request *r, const char *data, size_t len)
+/* "HEAD " is there, or no longer to come. */
+static void read_is_head(struct request *r)
+{
+    r->is_head = r->scan.len >= 5 && memcmp(r->head, "HEAD ", 5) == 0;
+}
+
+/* Not inlined, as it would cost the common head more registers. */
+static size_t __attribute__((noinline))
+collect_piece(struct request *r, const char *data, size_t len)
 {
     const char *reason;
     size_t had = r->scan.len, skipped = r->scan.skipped, used;
@@ -446,8 +453,8 @@ static size_t collect_head(struct request *r, const char *data, size_t len)
     skipped = r->scan.skipped - skipped; /* by this call; they come before the head's first byte */
     if (r->scan.len > had)
         append_head(r, data + skipped, r->scan.len - had, had);
-    if (had < 5 && r->scan.len >= 5) /* not later: what is refused has no body either */
-        r->is_head = memcmp(r->head, "HEAD ", 5) == 0;
+    if (had < 5) /* not later: what is refused has no body either */
+        read_is_head(r);
     if (!r->line.p && r->scan.lines > 0)
         r->line = (struct span){r->head, r->scan.ends[0]};
     if (status != 0)
@@ -455,6 +462,22 @@ static size_t collect_head(struct request *r, const char *data, size_t len)
     else if (r->scan.place == SCAN_END)
         parse_head(r);
     return used;
+}
+
+static size_t collect_head(struct request *r, const char *data, size_t len)
+{
+    size_t whole = 0;
+
+    if (r->scan.place == SCAN_BEFORE && r->scan.skipped == 0)
+        whole = scan_whole(&r->scan, &r->limits->head, data, len);
+    if (whole == 0)
+        return collect_piece(r, data, len);
+    r->head = arena_alloc(r->arena, whole);
+    memcpy(r->head, data, whole);
+    read_is_head(r);
+    r->line = (struct span){r->head, r->scan.ends[0]};
+    parse_head(r);
+    return whole;
 }
 
 /* ---- the body ---------------------------------------------------------------------------- */
@@ -528,7 +551,7 @@ static void begin_chunk(struct request *r)
     }
 }
 
-static size_t feed_chunks(struct request *r, const char *data, size_t len)
+static size_t __attribute__((noinline)) feed_chunks(struct request *r, const char *data, size_t len)
 {
     const char *reason;
     size_t n;
@@ -552,7 +575,7 @@ static size_t feed_chunks(struct request *r, const char *data, size_t len)
 /* Trailers are checked like the head and then forgotten: merged into the environ they would let a
  * client add fields after every check (RFC 9110 6.5.1). llhttp gets them in one piece too: were it
  * asked sooner, what it refuses and what scan_head refuses would come in the order of the cuts. */
-static size_t feed_trailers(struct request *r, const char *data, size_t len)
+static size_t __attribute__((noinline)) feed_trailers(struct request *r, const char *data, size_t len)
 {
     const char *reason;
     size_t used;

@@ -69,7 +69,8 @@ static char *put(char *p, const char *text, size_t len)
 
 #define PUT_LITERAL(p, text) put(p, text, sizeof(text) - 1)
 
-static const char *take_length(struct response *r, const char *value)
+/* Not inlined, as its locals would cost every answer a stack check. */
+static const char *__attribute__((noinline)) take_length(struct response *r, const char *value)
 {
     int64_t length;
 
@@ -377,7 +378,8 @@ void response_refuse(struct gcorn_environ *env, int status, const char *reason)
     env->response.body = gcorn_body_text(env, text);
 }
 
-static void fail(struct gcorn_environ *env, const char *why)
+/* Not inlined, as the text would cost every answer a stack check. */
+static void __attribute__((noinline)) fail(struct gcorn_environ *env, const char *why)
 {
     log_request(LOG_LEVEL_ERROR, environ_request_id(env), "%s: answered 500", why);
     response_refuse(env, 500, NULL);
@@ -560,32 +562,29 @@ static void add_head(struct gcorn_environ *env, struct strbuf *out, size_t first
     }
 }
 
-/* The next piece of the body: its length, 0 at the end, -1 failed, GCORN_AGAIN. *data NULL: so many
- * bytes of a file, for a sender who takes them himself. */
-static ssize_t pull(struct gcorn_environ *env, const char **data)
+/* The next piece of the body: its length, 0 at the end, -1 failed, GCORN_AGAIN. `pulled` NULL: so
+ * many bytes of a file, for a sender who takes them himself. */
+static ssize_t pull(struct gcorn_environ *env)
 {
     struct gcorn_body *body = env->response.body;
-    const void *chunk;
 
     if (body->kind == BODY_FILE && env->response.takes_files && !body->closed) {
         ssize_t n = (ssize_t)body->file.left;
 
-        *data = NULL;
+        env->response.pulled = NULL;
         body->file.left = 0;
         return n;
     }
-    ssize_t n = gcorn_body_next(body, &chunk);
-    *data = chunk;
-    return n;
+    return gcorn_body_next(body, &env->response.pulled);
 }
 
 /* Gets the first piece, whose making may still start the answer. NULL, or why there is none. */
-static const char *first_piece(struct gcorn_environ *env, const char **data, ssize_t *n)
+static const char *first_piece(struct gcorn_environ *env, ssize_t *n)
 {
     struct response *r = &env->response;
 
     /* once, also of a body that nobody will see: what is late for GET is late for HEAD */
-    *n = pull(env, data);
+    *n = pull(env);
     if (*n == GCORN_AGAIN) {
         if (!r->started || r->refused || !has_no_body(env))
             return NULL;
@@ -600,14 +599,14 @@ static const char *first_piece(struct gcorn_environ *env, const char **data, ssi
     return NULL;
 }
 
-static ssize_t open_response(struct gcorn_environ *env, struct strbuf *out, const char **data)
+static ssize_t open_response(struct gcorn_environ *env, struct strbuf *out)
 {
     ssize_t n;
-    const char *failure = first_piece(env, data, &n);
+    const char *failure = first_piece(env, &n);
 
     if (failure) {
         fail(env, failure);
-        n = pull(env, data);
+        n = pull(env);
     } else if (n == GCORN_AGAIN) {
         return n; /* the head leaves with the first byte */
     }
@@ -682,10 +681,11 @@ static size_t clip_counted(struct gcorn_environ *env, size_t n)
 }
 
 /* Adds one piece in its framing. True while more may follow. */
-static bool add_body(struct gcorn_environ *env, struct strbuf *out, const char *piece, size_t n,
-                     const char **data, size_t *len)
+static bool add_body(struct gcorn_environ *env, struct strbuf *out, size_t n, const char **data,
+                     size_t *len)
 {
     struct response *r = &env->response;
+    const char *piece = r->pulled;
     bool more = n > 0;
 
     switch (r->framing) {
@@ -711,15 +711,14 @@ static bool add_body(struct gcorn_environ *env, struct strbuf *out, const char *
 bool response_next(struct gcorn_environ *env, struct strbuf *out, const char **data, size_t *len)
 {
     struct response *r = &env->response;
-    const char *piece = NULL;
     ssize_t n;
     bool more = false;
 
     *len = 0;
     if (r->phase == RESPONSE_OPEN)
-        n = open_response(env, out, &piece);
+        n = open_response(env, out);
     else
-        n = pull(env, &piece);
+        n = pull(env);
     r->waits = n == GCORN_AGAIN;
     if (r->waits)
         return true;
@@ -728,7 +727,7 @@ bool response_next(struct gcorn_environ *env, struct strbuf *out, const char **d
                     "the application failed amid its body: connection closed");
         r->broken = true;
     } else {
-        more = add_body(env, out, piece, (size_t)n, data, len);
+        more = add_body(env, out, (size_t)n, data, len);
     }
     if (!more)
         r->phase = RESPONSE_ENDED;

@@ -81,6 +81,7 @@ struct response {
     enum response_framing framing;
     struct gcorn_body *body;   /* what the application returned */
     struct gcorn_body *bodies; /* all that were made */
+    const void *pulled;        /* the piece that is being framed; NULL: bytes of a file */
     uint64_t body_len;         /* bytes of the body handed over, framing not counted */
     uint64_t body_max;         /* FRAMING_COUNTED: how many there are to be */
 

@@ -3,9 +3,8 @@
  * See scan.h. Within a line nothing but control bytes can matter, so these are looked for, 16 bytes
  * a step. Two ways lead to the same decisions:
  *
- *   scan_short       the common head, which has come whole and is short and in order; decides
- *                    nothing else
- *   scan_carefully   any piece of any head, by a state machine that runs once a line
+ *   scan_whole   the common head, which has come whole and is short and in order
+ *   scan_head    any piece of any head, by a state machine that runs once a line
  */
 #include "http/scan.h"
 
@@ -255,9 +254,8 @@ static int scan_byte(struct scan *s, const struct scan_limits *limits, char c, c
     return check_line(s, limits, reason);
 }
 
-/* Not inlined, as it would cost the common head more registers. */
-static int __attribute__((noinline)) scan_carefully(struct scan *s, const struct scan_limits *limits, const char *data,
-                          size_t len, size_t *used, const char **reason)
+int scan_head(struct scan *s, const struct scan_limits *limits, const char *data, size_t len,
+              size_t *used, const char **reason)
 {
     size_t i = 0, n;
     int status = 0;
@@ -304,10 +302,7 @@ static inline size_t short_max(const struct scan_limits *limits)
     return max + 1;
 }
 
-/* The length of a head that is wholly there and short, every line of it ended as it should be and
- * every field begun with its name; it is then scanned. 0: anything else, and nothing is decided. */
-static size_t scan_short(struct scan *s, const struct scan_limits *limits, const char *data,
-                         size_t len)
+size_t scan_whole(struct scan *s, const struct scan_limits *limits, const char *data, size_t len)
 {
     size_t at = 0, lines = 0;
 
@@ -328,15 +323,4 @@ static size_t scan_short(struct scan *s, const struct scan_limits *limits, const
     s->len = at + 2;
     s->lines = lines;
     return at + 2;
-}
-
-int scan_head(struct scan *s, const struct scan_limits *limits, const char *data, size_t len,
-              size_t *used, const char **reason)
-{
-    if (s->place == SCAN_BEFORE && s->skipped == 0) {
-        *used = scan_short(s, limits, data, len);
-        if (*used > 0)
-            return 0;
-    }
-    return scan_carefully(s, limits, data, len, used, reason);
 }

@@ -11,7 +11,7 @@
 
 #include "worker/worker.h"
 
-enum { QUEUE_LONG_MS = 10 }; /* who has waited so long may have waited for longer */
+enum { QUEUE_LONG_NS = 10000000 }; /* who has waited so long may have waited for longer */
 
 /* How long ago the last bytes came, by the kernel's account (tcp(7), TCP_INFO), in milliseconds; -1
  * for a unix socket. */
@@ -31,27 +31,27 @@ static int64_t kernel_wait_ms(const struct conn *c)
 uint64_t arrival_ns(struct conn *c)
 {
     struct worker *w = worker_of(c);
-    uint64_t waited_ms = worker_waited_ms(w);
-    bool asks = waited_ms >= QUEUE_LONG_MS;
+    uint64_t waited_ns = worker_waited_ns(w);
+    bool asks = waited_ns >= QUEUE_LONG_NS;
 
     if (c->x->may_have_queued) {
         /* arrived_ns: since when it can have been there; request_ns: when it was accepted. What was
          * there by then is read in the next pass. */
         if (w->now_ns - c->x->request_ns <= w->last_pass_ns + 1000000)
-            waited_ms = (w->now_ns - c->x->arrived_ns) / 1000000;
-        asks = waited_ms >= QUEUE_LONG_MS || w->queue_ms >= QUEUE_LONG_MS ||
-               w->now_ns - w->queue_asked_ns > QUEUE_LONG_MS * UINT64_C(1000000);
+            waited_ns = w->now_ns - c->x->arrived_ns;
+        asks = waited_ns >= QUEUE_LONG_NS || w->queue_ns >= QUEUE_LONG_NS ||
+               w->now_ns - w->queue_asked_ns > QUEUE_LONG_NS;
         c->x->may_have_queued = false;
     }
     if (asks) {
         int64_t ms = kernel_wait_ms(c);
 
         if (ms >= 0)
-            waited_ms = (uint64_t)ms;
-        w->queue_ms = waited_ms;
+            waited_ns = (uint64_t)ms * 1000000;
+        w->queue_ns = waited_ns;
         w->queue_asked_ns = w->now_ns;
     }
-    return w->now_ns - waited_ms * 1000000;
+    return w->now_ns - waited_ns;
 }
 
 /* What has waited too long is not run: an overloaded server would otherwise work for those who have

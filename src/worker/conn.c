@@ -609,7 +609,7 @@ static void conn_read(struct conn *c)
         if (!c->x)
             c->x = worker_lend_exchange(w);
         c->x->arrived_ns = arrival_ns(c);
-        fair_note_wait(&w->fair, c->serial, worker_waited_ms(w), w->now_ns / 1000000);
+        fair_note_wait(&w->fair, c->serial, worker_waited_ns(w) / 1000000, w->now_ns / 1000000);
         w->slot->counts.bytes_in += (uint64_t)n;
         if (peer_owes_preface(&c->peer))
             conn_read_preface(c, w->in, (size_t)n);
@@ -768,7 +768,7 @@ void conn_open(struct worker *w, int fd, const struct http_local *local, const v
     c->x = worker_lend_exchange(w);
     c->x->may_have_queued = w->is_busy;
     c->x->request_ns = w->now_ns;
-    c->x->arrived_ns = w->now_ns - worker_waited_ms(w) * 1000000;
+    c->x->arrived_ns = w->now_ns - worker_waited_ns(w);
     conn_set_state(c, CONN_HEAD);
 }
 

@@ -66,9 +66,9 @@ void worker_look_at_clock(struct worker *w)
     http_context_set_date(&w->http, time(NULL));
 }
 
-uint64_t worker_waited_ms(const struct worker *w)
+uint64_t worker_waited_ns(const struct worker *w)
 {
-    return (w->waited_ns + w->now_ns - w->pass_ns) / 1000000;
+    return w->waited_ns + w->now_ns - w->pass_ns;
 }
 
 bool worker_pass_is_long(const struct worker *w)
@@ -216,16 +216,21 @@ void worker_end_environ(const struct worker *w, struct gcorn_environ *env)
     environ_reset(env);
 }
 
+/* Not inlined, as the clock's locals would cost every request a stack check. */
+static void __attribute__((noinline)) end_in_call(struct worker *w, struct gcorn_environ *env)
+{
+    worker_call_begin(w, NULL, env);
+    worker_end_environ(w, env);
+    (void)worker_call_end(w);
+}
+
 void worker_give_environ(struct worker *w, struct gcorn_environ *env)
 {
     worker_count_environ(w, env);
-    if (worker_environ_has_code(w, env)) {
-        worker_call_begin(w, NULL, env);
-        worker_end_environ(w, env);
-        (void)worker_call_end(w);
-    } else {
+    if (worker_environ_has_code(w, env))
+        end_in_call(w, env);
+    else
         environ_reset(env);
-    }
     worker_keep_environ(w, env);
 }
 

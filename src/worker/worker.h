@@ -99,7 +99,7 @@ struct worker {
     uint64_t calls_ns;     /* spent in application code so far: client time stands still in it */
     uint64_t request_count;
     uint64_t run_count; /* answered by the application, for max_requests */
-    uint64_t queue_ms;  /* how long the last one had queued that the kernel was asked about */
+    uint64_t queue_ns;  /* how long the last one had queued that the kernel was asked about */
     uint64_t queue_asked_ns;
     struct fair fair;
     uint64_t last_call_ns; /* how long the last call took */
@@ -170,7 +170,7 @@ void worker_turn_alone(struct worker *w);
 void worker_look_at_clock(struct worker *w);
 
 /* The longest that a connection which is read now can have waited for calls to end. */
-uint64_t worker_waited_ms(const struct worker *w);
+uint64_t worker_waited_ns(const struct worker *w);
 
 /* Milliseconds of client time (timers.h). */
 static inline uint64_t worker_client_ms(const struct worker *w)

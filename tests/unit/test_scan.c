@@ -107,7 +107,10 @@ static int scan_in(struct scan *s, const char *text, size_t len, size_t step, bo
     while (*used < len && status == 0 && s->place != SCAN_END) {
         size_t n = step < len - *used ? step : len - *used, now;
 
-        status = scan_head(s, &limits, text + *used, n, &now, &reason);
+        status = 0;
+        now = *used == 0 && !trailers ? scan_whole(s, &limits, text, n) : 0;
+        if (now == 0)
+            status = scan_head(s, &limits, text + *used, n, &now, &reason);
         assert_true(now <= n);
         assert_true(status != 0 || now == n || s->place == SCAN_END);
         assert_true((status != 0) == (reason != NULL));
