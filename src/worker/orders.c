@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "system/process.h"
 #include "worker/worker.h"
 
 enum {
@@ -138,13 +139,25 @@ void orders_disregard(int signal_number)
 
 /* Those that a terminal or `pkill gcorn` sends to everybody: orders come through the channel. And
  * those of a log that nobody reads any more, or that is as long as a file may be. */
-void orders_disregard_masters(void)
+static void disregard_masters(void)
 {
     static const int masters[] = {SIGINT,  SIGQUIT, SIGHUP,   SIGUSR1, SIGUSR2,
                                   SIGTTIN, SIGTTOU, SIGWINCH, SIGPIPE, SIGXFSZ};
 
     for (size_t i = 0; i < ARRAY_LEN(masters); i++)
         orders_disregard(masters[i]);
+}
+
+/* A terminal's signal, or pkill's, may come at any moment of a boot. */
+void orders_leave_signals_to_master(void)
+{
+    sigset_t mask;
+
+    process_signals_block(&mask);
+    process_signals_default();
+    disregard_masters();
+    (void)sigemptyset(&mask);
+    process_signals_unblock(&mask);
 }
 
 /* Children that the application forks are not the worker. */

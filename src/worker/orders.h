@@ -13,8 +13,9 @@ struct worker;
  * with the default. */
 void orders_disregard(int signal_number);
 
-/* This process disregards the signals that mean the master. */
-void orders_disregard_masters(void);
+/* Gives every signal its default, but for those that mean the master: they do nothing from now on,
+ * and at no moment meet a default. Nothing is blocked then. */
+void orders_leave_signals_to_master(void);
 
 /* From now on TERM is an order; until then it ends a worker that boots. */
 void orders_catch_term(void);

@@ -491,18 +491,6 @@ static void set_environment(const struct config *cfg)
         (void)putenv(xstrdup(cfg->raw_env.items[i])); /* checked: it has a '=' */
 }
 
-/* A terminal's signal, or pkill's, may come at any moment of a boot: never to a default. */
-static void leave_signals_to_the_master(void)
-{
-    sigset_t mask;
-
-    process_signals_block(&mask);
-    process_signals_default();
-    orders_disregard_masters();
-    (void)sigemptyset(&mask);
-    process_signals_unblock(&mask);
-}
-
 /* What a worker is to the system. One that was preloaded is most of it already. */
 static int become(const struct worker_args *args, struct error *err)
 {
@@ -515,7 +503,7 @@ static int become(const struct worker_args *args, struct error *err)
         return -1;
     if (!args->config->allow_setuid)
         privileges_renounce();
-    leave_signals_to_the_master();
+    orders_leave_signals_to_master();
     process_die_with_parent(args->master_pid);
     process_allow_tracing(args->master_pid);
     if (!args->preloaded)
