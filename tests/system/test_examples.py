@@ -4,13 +4,14 @@ import hashlib
 import json
 import os
 import re
+import resource
 import subprocess
 import time
 import zlib
 
 import pytest
 
-from server import BUILD, REPO, SLOWER
+from server import BUILD, REPO, SANITIZED, SLOWER, Process
 
 EXAMPLES = sorted(path.parent.name for pattern in ("*/*.c", "*/*.cc")
                   for path in (REPO / "examples").glob(pattern))
@@ -77,6 +78,35 @@ def test_clock_ticks_for_each_client(served):
     third = [next_event(client) for client in clients]
     for times in zip(first, second, third):
         assert list(times) == sorted(times) and times[0] < times[2]
+
+
+def test_clock_holds_five_thousand_streams_beside_ordinary_requests(served):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < 6000:
+        pytest.skip("too few open files")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    server = served("clock", "--worker-connections", "6000")
+    worker, = server.workers
+    server.get("/")
+    empty_kib = int(worker.status("VmRSS").split()[0])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 6000) if hard > 0 else 6000, hard))
+    try:
+        clients = [server.connect().send("GET /events HTTP/1.1\r\nHost: test\r\n\r\n")
+                   for _ in range(5000)]
+        for client in clients:
+            next_event(client)
+        for _ in range(100):
+            assert server.get("/").status == 200
+        for client in clients:
+            next_event(client)
+        grown_kib = int(Process(worker.pid).status("VmRSS").split()[0]) - empty_kib
+        assert SANITIZED or grown_kib < 8 * len(clients)
+        assert server.worker_pids == {worker.pid}
+    finally:
+        for client in server.clients:
+            client.close()
+        server.clients.clear()
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_clock_ends_when_it_is_told(served):

@@ -198,6 +198,15 @@ def test_a_handler_can_ask_whether_its_client_has_left(waits):
     wait_said(server, "a", ["waiting", "gone"])
 
 
+def test_a_client_that_does_not_read_is_let_go(waits):
+    """write_timeout is an ending like the others."""
+    server = waits("--write-timeout", "300ms")
+    client = ask(server, "/flood?name=a")
+    wait_said(server, "a", ["closed", "deferred"])
+    assert server.get("/").status == 200
+    client.close()
+
+
 # ---- the worker stops ---------------------------------------------------------------------------
 
 

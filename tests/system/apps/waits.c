@@ -7,6 +7,7 @@
  *                     at once)
  *   /stream?name=N    "begun", then a line at each wake; ends when the worker drains
  *   /endless?name=N   the same, and ignores that the worker drains
+ *   /flood?name=N     never waits and never ends
  *   /wake?name=N      wakes the newest of that name: "yes" or "no"
  *   /again?times=N    is asked N times in a row before it answers
  *   /alarm?ms=N       waits so long by gcorn_wake_at: how long it was
@@ -34,7 +35,7 @@
 struct wait {
     struct gcorn_start_response *start;
     const char *name;
-    bool started, begun, endless, is_stream;
+    bool started, begun, endless, is_stream, floods;
     uint64_t wakes_seen;
     uint64_t since, until;
     unsigned times;
@@ -56,6 +57,8 @@ static size_t find(const char *name)
         i++;
     return i;
 }
+
+static const char filler[64 * 1024];
 
 static void sleep_ms(unsigned ms)
 {
@@ -116,6 +119,10 @@ static ssize_t next_named(struct gcorn_environ *env, void *state, const void **c
     size_t i = find(w->name);
 
     (void)env;
+    if (w->floods) {
+        *chunk = filler;
+        return sizeof(filler);
+    }
     if (w->is_stream && gcorn_draining() && !w->endless)
         return 0;
     if (w->is_stream && !w->begun) {
@@ -304,7 +311,10 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
     w->since = gcorn_now();
     w->endless = strcmp(path, "/endless") == 0;
     w->is_stream = w->endless || strcmp(path, "/stream") == 0;
-    if (w->is_stream || strcmp(path, "/wait") == 0)
+    w->floods = strcmp(path, "/flood") == 0;
+    if (w->floods)
+        ok(start_response);
+    if (w->is_stream || w->floods || strcmp(path, "/wait") == 0)
         return named(env, w);
     if (strcmp(path, "/again") == 0) {
         w->times = number(env, "times", 1);
