@@ -130,7 +130,8 @@ static bool host_is_valid(struct request *r, const struct field *f)
     return true;
 }
 
-static void check_field(struct request *r, const struct field *f)
+/* What one field says, or may not say. Transfer-Encoding has to wait until all are there. */
+static int check_field(struct request *r, const struct field *f)
 {
     switch (f->id) {
     case FIELD_HOST:
@@ -138,12 +139,22 @@ static void check_field(struct request *r, const struct field *f)
             refuse(r, 400, "an invalid Host");
         break;
     case FIELD_CONNECTION: read_connection(r, f); break;
-    case FIELD_TRANSFER_ENCODING: check_transfer_encoding(r, f); break;
     case FIELD_EXPECT: check_expect(r, f); break;
     default: break;
     }
+    return refused(r);
 }
 
+static const struct field *first_of(const struct request *r, enum field_id id)
+{
+    const struct field *f = r->fields;
+
+    while (f->id != id)
+        f++;
+    return f;
+}
+
+/* What all of them say together. */
 static int check_fields(struct request *r)
 {
     if (r->seen[FIELD_HOST] > 1)
@@ -154,10 +165,8 @@ static int check_fields(struct request *r)
         refuse(r, 400, "more than one Content-Type");
     else if (r->seen[FIELD_HOST] == 0 && r->minor_version > 0)
         refuse(r, 400, "no Host");
-    for (size_t i = 0; i < r->field_count && r->state != REQUEST_REFUSED; i++) {
-        if (r->fields[i].id != FIELD_OTHER)
-            check_field(r, &r->fields[i]);
-    }
+    else if (r->seen[FIELD_TRANSFER_ENCODING] > 0)
+        check_transfer_encoding(r, first_of(r, FIELD_TRANSFER_ENCODING));
     if (r->asks_close)
         r->keep_alive = false;
     return refused(r);
@@ -338,7 +347,7 @@ static void normalise_framing(enum field_id id, char *end)
 static enum field_id field_identify(const char *name, size_t len)
 {
     static const struct {
-        const char *lower;
+        char lower[20];
         enum field_id id;
     } known[] = {
         [4] = {"host", FIELD_HOST},
@@ -349,7 +358,8 @@ static enum field_id field_identify(const char *name, size_t len)
         [17] = {"transfer-encoding", FIELD_TRANSFER_ENCODING},
     };
 
-    if (len >= ARRAY_LEN(known) || !known[len].lower || !syntax_is(name, len, known[len].lower))
+    if (len >= ARRAY_LEN(known) || (name[0] | 0x20) != known[len].lower[0] ||
+        !syntax_is(name, len, known[len].lower))
         return FIELD_OTHER;
     return known[len].id;
 }
@@ -382,12 +392,14 @@ static int read_fields(struct request *r, llhttp_t *parser)
                 return -1;
         }
         char *value = line + name_len + 1, *value_end = cr;
-        while (syntax_is_blank(value_end[-1]))
-            value_end--;
-        while (value < value_end && syntax_is_blank(*value))
+        while (syntax_is_blank(*value))
             value++;
+        while (value_end > value && syntax_is_blank(value_end[-1]))
+            value_end--;
         f->value = value;
         f->value_len = (uint32_t)(value_end - value);
+        if (f->id != FIELD_OTHER && check_field(r, f) < 0)
+            return -1;
         line = cr + 2;
     }
     r->field_count = (size_t)(f - r->fields);
@@ -575,7 +587,8 @@ static size_t __attribute__((noinline)) feed_chunks(struct request *r, const cha
 /* Trailers are checked like the head and then forgotten: merged into the environ they would let a
  * client add fields after every check (RFC 9110 6.5.1). llhttp gets them in one piece too: were it
  * asked sooner, what it refuses and what scan_head refuses would come in the order of the cuts. */
-static size_t __attribute__((noinline)) feed_trailers(struct request *r, const char *data, size_t len)
+static size_t __attribute__((noinline))
+feed_trailers(struct request *r, const char *data, size_t len)
 {
     const char *reason;
     size_t used;
