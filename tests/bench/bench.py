@@ -26,7 +26,7 @@ import peers
 from harness import median
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-STARTS, WORKERS, SETTLE_S = 20, 5, 5
+STARTS, WORKERS, SETTLE_S, FAIR_ROUNDS = 20, 5, 5, 5
 CAME_AND_WENT = 10000
 BODY = 1 << 20
 FILE_SIZE = 100 << 20
@@ -319,9 +319,8 @@ def run_script(name, build, *arguments):
 def measure_fair(build, out):
     say("fair")
     print("\n```")
-    out["shares"]["gcorn"] = fair.shares(build, True)
-    fair.shares(build, False)
-    out["fair_close"]["gcorn"] = fair.fair_close(build, 5, 2)
+    out["shares"]["gcorn"] = fair.shares(build, FAIR_ROUNDS)
+    out["fair_close"]["gcorn"] = fair.fair_close(build, 5, FAIR_ROUNDS)
     print("```")
 
 
