@@ -173,11 +173,13 @@ static void take_queue_of(struct acceptor *a)
         close_acceptor(a);
 }
 
-/* Many at once? Not where calls are long: whoever is taken waits for those of the others here,
- * although a sibling may become free. */
+/* Many at once? Only where calls are known to be short, or have several threads: whoever is taken
+ * waits for those of the others here, although a sibling may become free. */
 static bool may_take_many(const struct worker *w)
 {
-    return w->config->workers == 1 || w->last_call_ns < BEHIND_NS;
+    bool is_quick = w->last_call_ns > 0 && w->last_call_ns < BEHIND_NS;
+
+    return w->config->workers == 1 || w->pool || is_quick;
 }
 
 /* One, so that siblings get the others. But all who wait to be accepted wait for a long pass to

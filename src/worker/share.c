@@ -9,28 +9,27 @@
 
 #include "system/scoreboard.h"
 
-static bool is_free(const struct slot *s)
+static bool is_free(const struct slot *s, enum slot_state state)
 {
-    switch (slot_get_state(s)) {
-    case SLOT_IDLE: return true;
-    case SLOT_CALLING: return slot_call_count(s) > 1 && slot_busy_since_ms(s) == 0;
-    default: return false;
-    }
+    return state == SLOT_IDLE || (slot_call_count(s) > 1 && slot_busy_since_ms(s) == 0);
 }
 
 uint64_t share_limit(struct scoreboard *scoreboard, const struct slot *own)
 {
-    uint64_t fewest = slot_get_number(&own->connections_open), held = fewest;
-    unsigned used = scoreboard ? scoreboard_used(scoreboard) : 0;
+    uint64_t held = slot_get_number(&own->connections_open), limit = UINT64_MAX;
+    unsigned used = scoreboard && held > SHARE_SLACK ? scoreboard_used(scoreboard) : 0;
 
-    if (held <= SHARE_SLACK)
-        return UINT64_MAX;
     for (unsigned i = 0; i < used; i++) {
         const struct slot *s = scoreboard_slot(scoreboard, i);
         uint64_t theirs = slot_get_number(&s->connections_open);
+        enum slot_state state = slot_get_state(s);
 
-        if (theirs < fewest && s->generation == own->generation && is_free(s))
-            fewest = theirs;
+        if (theirs >= held || s->generation != own->generation ||
+            (state != SLOT_IDLE && state != SLOT_CALLING))
+            continue;
+        uint64_t allowed =
+            is_free(s, state) ? theirs + theirs / 8 + SHARE_SLACK : theirs * 2 + SHARE_BUSY_SLACK;
+        limit = allowed < limit ? allowed : limit;
     }
-    return fewest < held ? fewest + fewest / 8 + SHARE_SLACK : UINT64_MAX;
+    return limit;
 }

@@ -14,12 +14,15 @@
 struct scoreboard;
 struct slot;
 
-enum { SHARE_SLACK = 1 }; /* a difference that nobody minds */
+enum {
+    SHARE_SLACK = 1,      /* a difference that nobody minds */
+    SHARE_BUSY_SLACK = 8, /* nor this one, when the other is busy */
+};
 
 /* How many connections the worker of this slot may hold and still take another: some more than the
- * one has that holds fewest, of those that are free to take it: siblings of its generation with no
- * call, or with a thread that has none. UINT64_MAX: none of them holds fewer. No scoreboard: it has
- * no siblings. */
+ * sibling that holds fewest. One that is busy, in a call with no thread left, counts double: only
+ * where it holds far fewer should somebody wait for it. UINT64_MAX: nobody holds fewer. Siblings
+ * are those of its generation that serve; without a scoreboard it has none. */
 uint64_t share_limit(struct scoreboard *scoreboard, const struct slot *own);
 
 #endif

@@ -83,7 +83,7 @@ static void test_share_small_differences_are_none(void **state)
 
 static void test_share_only_siblings_that_serve(void **state)
 {
-    static const enum slot_state others[] = {SLOT_EMPTY, SLOT_BOOTING, SLOT_CALLING, SLOT_DRAINING};
+    static const enum slot_state others[] = {SLOT_EMPTY, SLOT_BOOTING, SLOT_DRAINING};
     const struct slot *own = add_worker(*state, 0, ANY);
     struct slot *sibling = add_worker(*state, 1, 0);
 
@@ -107,9 +107,21 @@ static void test_share_a_free_thread_is_enough(void **state)
     sibling->state = SLOT_CALLING;
     sibling->call_count = 2;
     atomic_store(&sibling->calls[0].started_ms, 1);
-    assert_true(share_limit(*state, own) < ANY);
+    assert_int_equal(share_limit(*state, own), SHARE_SLACK);
     atomic_store(&sibling->calls[1].started_ms, 1);
-    assert_true(share_limit(*state, own) == UINT64_MAX);
+    assert_int_equal(share_limit(*state, own), SHARE_BUSY_SLACK);
+}
+
+static void test_share_a_busy_sibling_counts_double(void **state)
+{
+    const struct slot *own = add_worker(*state, 0, ANY);
+    struct slot *sibling = add_worker(*state, 1, 40);
+
+    (void)add_worker(*state, 2, 90);
+    sibling->state = SLOT_CALLING;
+    assert_int_equal(share_limit(*state, own), 40 * 2 + SHARE_BUSY_SLACK);
+    sibling->connections_open = 60; /* it has its share: the free one counts */
+    assert_int_equal(share_limit(*state, own), 90 + 90 / 8 + SHARE_SLACK);
 }
 
 /* What was never claimed is not even looked at. */
@@ -137,6 +149,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_share_small_differences_are_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_share_only_siblings_that_serve, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_share_a_free_thread_is_enough, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_share_a_busy_sibling_counts_double, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_share_slots_in_use, set_up, tear_down),
     };
 
