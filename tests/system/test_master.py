@@ -12,7 +12,6 @@ import struct
 import subprocess
 import tempfile
 import termios
-import time
 from pathlib import Path
 
 import pytest
@@ -214,12 +213,10 @@ def test_a_quick_stop_after_term_does_not_wait(gcorn, number):
 
 
 def test_quit_does_not_wait_for_a_request(gcorn, probe):
-    server = gcorn(probe)
+    server = gcorn(probe, "--graceful-timeout", "1000")  # far more than anybody's patience
     Held(server)
-    started = time.monotonic()
     server.kill(signal.SIGQUIT)
     assert server.wait_exit() == 0
-    assert time.monotonic() - started < 3 * SLOWER
 
 
 def test_a_stop_while_workers_boot(gcorn):
