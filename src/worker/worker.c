@@ -26,6 +26,7 @@
 #include "base/util.h"
 #include "system/notify.h"
 #include "system/oom.h"
+#include "system/pages.h"
 #include "system/process.h"
 #include "system/sanitizer.h"
 #include "worker/crash.h"
@@ -696,6 +697,7 @@ void worker_run(const struct worker_args *args)
     start_watchers(w);
     w->slot->state = SLOT_IDLE;
     (void)channel_send_up(args->channel.up_write, UP_READY, NULL); /* the pipe is empty */
+    pages_let_go();
     (void)ev_run(w->loop, 0);
     worker_leave(w);
 }

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * pages - the pages of programs and libraries that a process has come by. The kernel maps 16 around
+ * each that is touched, so that after booting nearly all of the C library counts as this process's
+ * memory.
+ */
+#ifndef GCORN_SYSTEM_PAGES_H
+#define GCORN_SYSTEM_PAGES_H
+
+/* Lets go of those that are only read and run, and are as their files have them: most will not be
+ * seen again, and the others come back from the page cache, a fault for 16 of them. Does nothing
+ * where /proc is not there. */
+void pages_let_go(void);
+
+#endif
