@@ -72,7 +72,9 @@ def worker_pids(server):
 @pytest.fixture
 def start(gcorn):
     def start_with_admin(app="hello", *args, workers=2, bind="127.0.0.1:0", **options):
-        return gcorn(app, "-w", workers, "--admin-bind", bind, *args, ready=workers + 1, **options)
+        server = gcorn(app, "-w", workers, "--admin-bind", bind, *args, ready=workers + 1, **options)
+        wait_for(lambda: ask(server, "/readyz").status == 200, "the master to know")
+        return server
     return start_with_admin
 
 
