@@ -691,11 +691,11 @@ void worker_run(const struct worker_args *args)
     load_app(w);
     check_canary(w);
     crash_init(w);
-    orders_catch_term(); /* who sees that it is caught may send anything */
     if (w->http.multithread)
         w->pool = pool_new(w, config_threads(w->config));
     start_watchers(w);
     w->slot->state = SLOT_IDLE;
+    orders_catch_term(); /* last of all: who sees that it is caught may send anything */
     (void)channel_send_up(args->channel.up_write, UP_READY, NULL); /* the pipe is empty */
     pages_let_go();
     (void)ev_run(w->loop, 0);
