@@ -42,7 +42,8 @@ struct wait {
     char line[64];
 };
 
-/* Waits by name; a name's newest counts. */
+/* Waits by name; a name's newest counts. Calls may run in several threads. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
     char name[32];
     uint64_t ticket, wakes;
@@ -100,10 +101,12 @@ static ssize_t finish(struct wait *w, const void **chunk)
 static void close_wait(struct gcorn_environ *env, void *state)
 {
     struct wait *w = state;
-    size_t i = w->name ? find(w->name) : wait_count;
 
+    pthread_mutex_lock(&lock);
+    size_t i = w->name ? find(w->name) : wait_count;
     if (i < wait_count && waits[i].ticket == gcorn_ticket(env))
         waits[i].ticket = 0;
+    pthread_mutex_unlock(&lock);
     if (w->name)
         say(w->name, "closed");
 }
@@ -116,9 +119,11 @@ static void deferred(void *arg)
 static ssize_t next_named(struct gcorn_environ *env, void *state, const void **chunk)
 {
     struct wait *w = state;
-    size_t i = find(w->name);
 
     (void)env;
+    pthread_mutex_lock(&lock);
+    uint64_t wakes = waits[find(w->name)].wakes;
+    pthread_mutex_unlock(&lock);
     if (w->floods) {
         *chunk = filler;
         return sizeof(filler);
@@ -129,9 +134,9 @@ static ssize_t next_named(struct gcorn_environ *env, void *state, const void **c
         strcpy(w->line, "begun\n");
         return finish(w, chunk);
     }
-    if (w->wakes_seen == waits[i].wakes)
+    if (w->wakes_seen == wakes)
         return w->begun && !w->is_stream ? 0 : GCORN_AGAIN;
-    w->wakes_seen = waits[i].wakes;
+    w->wakes_seen = wakes;
     strcpy(w->line, "woken\n");
     return finish(w, chunk);
 }
@@ -145,13 +150,14 @@ static unsigned number(struct gcorn_environ *env, const char *name, unsigned oth
 
 static struct gcorn_body *named(struct gcorn_environ *env, struct wait *w)
 {
+    pthread_mutex_lock(&lock);
     size_t i = find(w->name);
-
     if (i == wait_count && wait_count < 64)
         wait_count++;
     snprintf(waits[i].name, sizeof(waits[i].name), "%s", w->name);
     waits[i].ticket = gcorn_ticket(env);
     w->wakes_seen = waits[i].wakes;
+    pthread_mutex_unlock(&lock);
     if (number(env, "early", 0)) {
         ok(w->start);
         w->started = true;
@@ -162,15 +168,19 @@ static struct gcorn_body *named(struct gcorn_environ *env, struct wait *w)
 
 static const char *wake(struct gcorn_environ *env)
 {
-    size_t i = find(gcorn_query(env, "name"));
+    uint64_t ticket = 0;
 
-    if (i == wait_count)
+    pthread_mutex_lock(&lock);
+    size_t i = find(gcorn_query(env, "name"));
+    if (i < wait_count) {
+        waits[i].wakes++;
+        ticket = waits[i].ticket;
+    }
+    pthread_mutex_unlock(&lock);
+    if (ticket == 0)
         return "no";
-    waits[i].wakes++;
-    if (waits[i].ticket == 0)
-        return "no";
-    gcorn_wake(waits[i].ticket);
-    gcorn_wake(waits[i].ticket);
+    gcorn_wake(ticket);
+    gcorn_wake(ticket);
     return "yes";
 }
 
