@@ -265,8 +265,8 @@ check-unit: $(UNIT_RUNS)
 $(UNIT_RUNS): run-%: %
 	@$< > $<.log 2>&1; status=$$?; echo "== $<"; cat $<.log; exit $$status
 
-# Runs beside each other: most tests wait for processes, not for the processor. The last takes what no
-# other has; serving is tested again with calls in threads.
+# Runs beside each other, SYSTEM_AT_ONCE of them: most tests wait for processes, not for the processor.
+# The last takes what no other has; serving is tested again with calls in threads.
 SYSTEM_RUNS := 1 2 3 4 5 6 threaded
 SYSTEM_1 := gcornctl upgrade preload
 SYSTEM_2 := explain master
@@ -278,11 +278,14 @@ SYSTEM_6 := $(filter-out $(SYSTEM_1) $(SYSTEM_2) $(SYSTEM_3) $(SYSTEM_4) $(SYSTE
 SYSTEM_threaded := serving clients waiting rfc
 SYSTEM_ARGS_threaded := -k "serving or clients or waiting or 6.3 or 7.1 or 9.3"
 PYTEST = GCORN_BUILD=$(abspath $(B)) SANITIZE=$(SANITIZE) $(PYTHON) -B -m pytest -p no:cacheprovider -q
+SYSTEM_AT_ONCE ?= $(words $(SYSTEM_RUNS))
 check-system: all check-unit check-corpus
-	@$(foreach run,$(SYSTEM_RUNS),$(if $(filter threaded,$(run)),GCORN_THREADS_OF_TESTS=4) \
-	    $(PYTEST) $(SYSTEM_$(run):%=tests/system/test_%.py) $(SYSTEM_ARGS_$(run)) > $(B)/system-$(run).log 2>&1 & pids="$$pids $$!";) \
-	status=0; for pid in $$pids; do wait $$pid || status=1; done; \
+	@$(MAKE) --no-print-directory -k -j$(SYSTEM_AT_ONCE) $(SYSTEM_RUNS:%=system-%) 2>$(B)/system.log; status=$$?; \
 	cat $(SYSTEM_RUNS:%=$(B)/system-%.log); exit $$status
+.PHONY: $(SYSTEM_RUNS:%=system-%)
+$(SYSTEM_RUNS:%=system-%): system-%:
+	@$(if $(filter threaded,$*),GCORN_THREADS_OF_TESTS=4) \
+	    $(PYTEST) $(SYSTEM_$*:%=tests/system/test_%.py) $(SYSTEM_ARGS_$*) > $(B)/system-$*.log 2>&1
 
 # The fuzz targets: over their corpus with every check, for FUZZ_SECONDS each by `make fuzz`.
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
