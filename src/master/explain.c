@@ -85,8 +85,8 @@ static void forget(struct explanation *e)
     free(e);
 }
 
-/* Starts it. False: too many helpers run. When none can be started for another reason it is over.
- */
+/* Starts it. False: too many helpers run. When none can be started for another reason, or its
+ * process has not waited for its turn, it is over. */
 static bool try_start(struct explanation *e)
 {
     struct master *m = e->master;
@@ -98,11 +98,9 @@ static bool try_start(struct explanation *e)
     }
     if (w && errno == EBUSY)
         return false;
-    if (w) {
-        give_up(e, errno);
-        if (e->then)
-            e->then(m, w);
-    }
+    give_up(e, w ? errno : ESRCH);
+    if (w && e->then)
+        e->then(m, w);
     forget(e);
     return true;
 }

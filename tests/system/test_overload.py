@@ -48,9 +48,7 @@ def test_waiting_to_be_accepted_counts(gcorn, probe):
     for client in clients:
         client.send(request(f"/sleep?ms={100 * SLOWER}"))
     statuses = [client.response().status for client in clients]
-    assert statuses[0] == 200
-    assert 503 in statuses
-    assert set(statuses) == {200, 503}
+    assert set(statuses) == {200, 503}  # whose turn it is when several are ready is nobody's right
 
 
 def test_who_came_in_time_is_run(gcorn, probe):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a review of the master found: each test failed before its fix."""
 import os
+import random
 import re
 import signal
 import socket
@@ -22,9 +23,11 @@ def hup(server, pattern=r"Reloaded: generation \d+ -> \d+", count=1):
 
 
 def free_port():
-    with socket.socket() as probing:
-        probing.bind(("127.0.0.1", 0))
-        return probing.getsockname()[1]
+    """One that the kernel gives to nobody who asks for any: other tests ask for many."""
+    while True:
+        port = random.randrange(10000, 32768)
+        if can_bind(port):
+            return port
 
 
 # ---- what a worker has open ---------------------------------------------------------------------
@@ -172,6 +175,9 @@ def test_usr1_reopens_the_logs_of_those_that_leave(gcorn, probe, tmp_path):
     server.kill(signal.SIGUSR1)
     for name in ("one", "two"):
         wait_for((tmp_path / f"{name}.log").exists, f"{name}.log")
+    new, = (p for p in server.workers if p.pid not in old)
+    # workers are told in the order of their births: the old one has been, too
+    wait_for(lambda: str(tmp_path / "two.log") in new.links, "the new worker to have its log")
     assert held.let_go().status == 200
     held.client.close()
     wait_for(lambda: not server.worker_pids & old, "the old worker to leave")

@@ -19,9 +19,11 @@
 #define NOINLINE __attribute__((noinline))
 
 static atomic_int interrupted;
+static pthread_barrier_t all_sit; /* a worker is not READY before */
 
 static NOINLINE void *sit_in_poll(void *arg)
 {
+    (void)pthread_barrier_wait(&all_sit);
     for (;;) {
         if (poll(NULL, 0, -1) < 0)
             interrupted++;
@@ -33,6 +35,7 @@ static NOINLINE void *sit_in_nanosleep(void *arg)
 {
     const struct timespec length = {.tv_sec = 3600};
 
+    (void)pthread_barrier_wait(&all_sit);
     for (;;) {
         if (nanosleep(&length, NULL) < 0)
             interrupted++;
@@ -44,10 +47,12 @@ GCORN_EXPORT int gcorn_on_worker_init(void)
 {
     pthread_t thread;
 
-    return pthread_create(&thread, NULL, sit_in_poll, NULL) == 0 &&
-                   pthread_create(&thread, NULL, sit_in_nanosleep, NULL) == 0
-               ? 0
-               : -1;
+    if (pthread_barrier_init(&all_sit, NULL, 3) != 0 ||
+        pthread_create(&thread, NULL, sit_in_poll, NULL) != 0 ||
+        pthread_create(&thread, NULL, sit_in_nanosleep, NULL) != 0)
+        return -1;
+    (void)pthread_barrier_wait(&all_sit);
+    return 0;
 }
 
 static NOINLINE void spin(void)
