@@ -516,7 +516,12 @@ class Screen:
 
     def wait(self, pattern, after=0):
         """A match in what has come since."""
-        return wait_for(lambda: re.search(pattern, self.read()[after:]), f"{pattern!r} on the screen")
+        try:
+            return wait_for(lambda: re.search(pattern, self.read()[after:]),
+                            f"{pattern!r} on the screen")
+        except AssertionError:
+            print(repr(self.text[after:]), Process(self.process.pid).state)
+            raise
 
     def frames(self, after=0):
         """The whole pictures, each a list of lines without what is no text."""
