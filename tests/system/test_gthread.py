@@ -104,10 +104,13 @@ def test_what_finds_no_thread_waits_its_turn(threaded):
 
 
 def test_who_is_new_is_taken_although_every_thread_is_busy_for_ever(gcorn, app):
-    """Each worker leaves new connections to the other, but not for ever."""
+    """Each worker leaves new connections to the other, but not for ever.
+
+    A piece takes its time: clients that do not read what is made without a pause have the kernel
+    put together so many small segments that the whole machine stands still for seconds."""
     server = gcorn(f"{app('flood')}:handler", "--workers", "2", "--threads", "2")
     for _ in range(100):
-        ask(server, "/stream?piece=10")
+        ask(server, "/stream?piece=10&ms=1")
     is_told(ask(server, "/"), 200)
 
 
