@@ -105,8 +105,8 @@ def test_a_log_fifo_without_reader_is_refused(gcorn, tmp_path):
 
 def test_term_to_a_worker_brings_its_replacement_first(gcorn, probe):
     server = gcorn(probe, "--graceful-timeout", "5s")
-    old = pid_of(server)
     upload = server.connect()
+    old = int(upload.get("/pid").text)  # who has accepted it
     upload.send("POST /pid HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\n12345")
     os.kill(old, signal.SIGTERM)
     wait_for(lambda: pid_of(server) != old, "another worker to answer")
