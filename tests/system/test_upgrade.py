@@ -596,7 +596,7 @@ def test_preloading_masters_hand_over(start, app, tmp_path):
     held, template = Held(server), template_of(server.pid)
     new = upgrade(server)["pid"]
     assert template_of(new) != template
-    assert server.get("/version").text == "two"
+    wait_for(lambda: server.get("/version").text == "two", "the old workers to accept no more")
     assert held.let_go().status == 200
     held.client.close()
     assert server.wait_exit() == 0
