@@ -770,6 +770,9 @@ void conn_open(struct worker *w, int fd, const struct http_local *local, const v
     c->x->request_ns = w->now_ns;
     c->x->arrived_ns = w->now_ns - worker_waited_ns(w);
     conn_set_state(c, CONN_HEAD);
+    /* Its request has mostly come by now. One that is answered and closed in the same pass is never
+     * told to epoll. */
+    ev_feed_event(w->loop, &c->io, EV_READ);
 }
 
 /* Bytes found win: a client is judged only by what the kernel does not hold for us already. */

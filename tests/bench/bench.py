@@ -38,11 +38,12 @@ BROWSER = "\r\n".join([*H2LOAD.decode().split("\r\n")[:2], *count.BROWSER, "", "
 
 class Load:
     def __init__(self, name, title, request=H2LOAD, connections=32, pipeline=1, closes=False, idle=0,
-                 bodies=False, answer_size=0, rounds=1):
+                 bodies=False, answer_size=0, rounds=1, tool=None):
         self.name, self.title, self.request, self.connections = name, title, request, connections
         self.pipeline, self.closes, self.idle, self.bodies = pipeline, closes, idle, bodies
         self.answer_size = answer_size  # of long ones
         self.rounds = rounds  # for each of the others': few answers fit in one
+        self.tool = tool      # instead of load.c
 
 
 def get(path, *fields):
@@ -53,6 +54,7 @@ LOADS = {load.name: load for load in (
     Load("keepalive", "keep-alive"),
     Load("connection", "connection per request", get("/", "Connection: close"), closes=True),
     Load("pipelined", "16 requests a write", pipeline=16),
+    Load("pipelined_wrk", "the same, by wrk", pipeline=16, tool="wrk"),
     Load("browser", f"a browser's head ({len(BROWSER)} bytes)", BROWSER),
     Load("body_out", "100 KiB out", get("/body"), connections=8, bodies=True),
     Load("body_in", "1 MiB in", b"POST /in HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
@@ -152,7 +154,9 @@ PARTS = {"counts": measure_counts, "memory": measure_memory, "start": measure_st
          "hup": measure_hup}
 
 
-TOOLS = {"valgrind": "instructions", "strace": "system calls", "wrk": "accesslog"}
+# what cannot be measured without them
+TOOLS = {"valgrind": ["instructions"], "strace": ["system calls"],
+         "wrk": ["accesslog", "pipelined_wrk"]}
 
 
 def measure_parts(there, parts, out):
@@ -185,15 +189,15 @@ def print_loads(loads):
             if isinstance(rounds, str):
                 print(f"{rounds} | | | | |")
                 continue
-            middle = {key: median([one[key] for one in rounds])
-                      for key in ("mib_s", "cpu_us", "p50_us", "p99_us", "p999_us")}
+            middle = {key: median([one[key] for one in rounds]) for key in ("mib_s", "cpu_us")}
+            waits = ", ".join(f"{median([one[key] for one in rounds]):,.0f}" for key in
+                              ("p50_us", "p99_us", "p999_us") if key in rounds[0])
             # ticks are few in one round
             user, system = (sum(one[key] for one in rounds) for key in ("user_s", "system_s"))
             user_us = middle["cpu_us"] * user / ((user + system) or 1)
             print(f"{spread(rounds, 'rate')} | {middle['mib_s']:,.0f} "
                   f"| {spread(rounds, 'cpu_us')} "
-                  f"| {user_us:,.2f} + {middle['cpu_us'] - user_us:,.2f} "
-                  f"| {middle['p50_us']:,.0f}, {middle['p99_us']:,.0f}, {middle['p999_us']:,.0f} |")
+                  f"| {user_us:,.2f} + {middle['cpu_us'] - user_us:,.2f} | {waits} |")
 
 
 # the figures of a server as such: title, form
@@ -266,8 +270,9 @@ def print_verdicts(loads, out):
     v.process("reads and writes", f"reads and writes in {requests} requests of one connection",
               2 * requests + 10)
     v.process("system calls", "system calls a request at 8 connections", 2.25, ".2f")
-    v.ratio("pipelined", "rate", nginx, "pipelined throughput", 4.5)
-    v.ratio("pipelined", "rate", limit, "pipelined throughput", 0.85)
+    for name, client in (("pipelined_wrk", "wrk"), ("pipelined", "load.c")):
+        v.ratio(name, "rate", nginx, f"pipelined throughput, {client},", 4.5)
+        v.ratio(name, "rate", limit, f"pipelined throughput, {client},", 0.85)
     v.ratio("keepalive", "cpu_us", nginx, "server CPU a request", 1, most=True)
     v.ratio("keepalive", "cpu_us", limit, "server CPU a request", 1.15, most=True)
     v.ratio("connection", "rate", nginx, "connection per request, throughput", 1)
@@ -349,12 +354,12 @@ def main():
         everybody = [peer for peer in everybody if not wanted or peer.name.split(",")[0] in wanted]
         missing = {peer.name: peer.missing() for peer in everybody if peer.missing()}
         there = [peer for peer in everybody if peer.name not in missing]
-        for tool, part in TOOLS.items():
+        for tool, without in TOOLS.items():
             if not shutil.which(tool):
-                missing[part] = f"{tool} is not installed"
+                missing.update({part: f"{tool} is not installed" for part in without})
         print_machine(there, missing, rounds, seconds)
         loads = {name: measure_load(there, LOADS[name], rounds, seconds)
-                 for name in LOADS if name in parts}
+                 for name in LOADS if name in parts and name not in missing}
         out = {key: {} for key in (*PROCESS, "reads and writes", "all ready", "shares", "fair_close")}
         for name, results in loads.get("idle", {}).items():
             if isinstance(results, list):

@@ -1,6 +1,7 @@
 """What `make bench` measures of a server that runs: loads, processor time, memory, counts, starts."""
 import glob
 import json
+import math
 import os
 import re
 import signal
@@ -71,12 +72,53 @@ class Client:
         return json.loads(out.splitlines()[-1])
 
 
+WRK_SCRIPT = """
+local file = io.open("%s", "rb")
+local requests = file:read("*a"):rep(%d)
+request = function() return requests end
+done = function(summary, latency)
+  local e = summary.errors
+  io.write(string.format('{"answered": %%d, "sent": %%d, "lost": %%d, "bytes": %%d, "seconds": %%f}\\n',
+                         summary.requests, summary.requests,
+                         e.connect + e.read + e.write + e.status + e.timeout, summary.bytes,
+                         summary.duration / 1e6))
+end
+"""
+
+
+class Wrk:
+    """wrk against a server, in place of a Client: what peers are mostly measured with. It takes no
+    times of pipelined requests that mean anything, so none are read."""
+
+    def __init__(self, server, load, seconds, cores):
+        request = server.peer.path(f"request.{load.name}")
+        script = server.peer.path("wrk.lua")
+        with open(request, "wb") as file:
+            file.write(load.request)
+        with open(script, "w") as file:
+            file.write(WRK_SCRIPT % (request, load.pipeline))
+        self.process = subprocess.Popen(
+            ["wrk", "-t1", f"-c{load.connections}", f"-d{math.ceil(seconds)}s", "-s", script,
+             f"http://127.0.0.1:{server.port}/"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None)
+
+    def result(self):
+        out, errors = self.process.communicate()
+        if self.process.returncode != 0:
+            raise peers.PeerFails(errors.strip())
+        return json.loads(out.splitlines()[-1])
+
+
 def run_load(server, load, seconds, cores=None):
     """One round: what the client saw, and the server's processor time, of which idle_bytes."""
     before_kb = worker_memory_kb(server)[1]
-    client = Client(server, load, ["-c", load.connections, "-d", seconds,
-                                   *(["-i", load.idle] if load.idle else [])], cores)
     idle_bytes = None
+    if load.tool:
+        client = Wrk(server, load, seconds, cores)
+    else:
+        client = Client(server, load, ["-c", load.connections, "-d", seconds,
+                                       *(["-i", load.idle] if load.idle else [])], cores)
     if load.idle:
         client.idle_made()
         idle_bytes = 1024 * (worker_memory_kb(server)[1] - before_kb) / load.idle

@@ -44,7 +44,7 @@ def test_an_address_that_a_reload_gives_up_is_free(gcorn, tmp_path):
     write_config(tmp_path, bind='["127.0.0.1:0"]', workers=2, errorlog="two.log", pidfile="pid")
     server.kill(signal.SIGHUP)
     server.wait_workers(2, other_than=old)
-    assert can_bind(port)
+    wait_for(lambda: can_bind(port), "the master to close it, once the old workers are reaped")
     for worker in server.workers:
         assert f"{tmp_path}/one.log" not in worker.links
         assert f"{tmp_path}/pid" not in worker.links

@@ -730,8 +730,8 @@ def upgrade_and_leave(s, version):
         time.sleep(s.random.uniform(0, 0.2))
     mark = s.server.mark()
     s.timeline.spans[old][1] = s.server.kill(signal.SIGTERM)
+    s.server.is_succeeded_by(new)  # before the old one's end can be seen
     s.server.wait_log("this one is the only one", mark)
-    s.server.is_succeeded_by(new)
     s.client.wait_version(version)
 
 
