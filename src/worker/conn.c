@@ -57,7 +57,8 @@ static void watch(struct conn *c, int events)
 }
 
 /* The only place that changes what a connection waits for. A head's timer runs from its first byte
- * on; every other one begins anew with each progress. */
+ * on, which may have come with the end of the request before; every other one begins anew with each
+ * progress. */
 static void conn_set_state(struct conn *c, enum conn_state state)
 {
     static const struct {
@@ -71,7 +72,7 @@ static void conn_set_state(struct conn *c, enum conn_state state)
         [CONN_CALLING] = {0, TIMER_NONE},      [CONN_LINGER] = {EV_READ, TIMER_LINGER},
     };
 
-    if (state == CONN_HEAD && c->state == CONN_HEAD)
+    if (state == CONN_HEAD && c->state == CONN_HEAD && !c->has_answered)
         return;
     if (conn_is_waiting(c)) {
         worker_of(c)->slot->waiting--;
@@ -225,6 +226,7 @@ static enum flushed end_answer(struct conn *c)
     struct gcorn_environ *env = c->env;
 
     c->runs = false;
+    c->has_answered = true;
     if (env->response.broken)
         env->response.ended = "application";
     if (env->response.close || env->response.broken)
@@ -514,13 +516,15 @@ static void conn_settle(struct conn *c)
         conn_set_state(c, CONN_IDLE);
         end_exchange(c);
     } else if (request_in_body(&c->env->request)) {
-        if (c->state != CONN_BODY)
+        if (c->state != CONN_BODY || c->has_answered)
             c->x->body_ms = worker_client_ms(worker_of(c));
+        c->has_answered = false;
         conn_set_state(c, CONN_BODY);
         if (trickles(c))
             conn_time_out_request(c);
     } else {
         conn_set_state(c, CONN_HEAD);
+        c->has_answered = false;
     }
 }
 
@@ -761,7 +765,7 @@ void conn_open(struct worker *w, int fd, const struct http_local *local, const v
     ev_init(&c->io, on_io);
     c->io.data = w;
     c->fd = fd;
-    c->closing = c->peer_ended = c->runs = false;
+    c->closing = c->peer_ended = c->runs = c->has_answered = false;
     c->env = NULL;
     c->serial = w->slot->counts.connections;
     peer_open(&c->peer, &w->peers, local, address);

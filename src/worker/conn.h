@@ -75,6 +75,7 @@ struct conn {
     bool closing;      /* no further request is taken */
     bool peer_ended;   /* the client has sent its last byte */
     bool runs;         /* env's request has been given to the application */
+    bool has_answered; /* a request, since it last waited for the rest of one */
 
     struct gcorn_environ *env; /* the request that is coming or being answered; NULL when none */
     struct exchange *x;        /* NULL while it is free, idle or lingering */

@@ -437,11 +437,43 @@ def test_a_drip_of_bytes_does_not_move_the_head_timeout(gcorn):
     assert time.monotonic() - started < 2 * SLOWER
 
 
+def test_each_pipelined_head_has_its_own_time(gcorn):
+    """The end of one head and the beginning of the next come together, again and again."""
+    timeout = 0.5 * SLOWER
+    client = gcorn("environ", "--header-timeout", f"{timeout}s").connect()
+    ended = time.monotonic() + 2 * timeout
+    client.send("GET /0 HTTP/1.1\r\n")
+    turn = 0
+    while time.monotonic() < ended:
+        pace(timeout / 10)
+        client.send(f"Host: t\r\n\r\nGET /{turn + 1} HTTP/1.1\r\n")
+        assert lines_of(client.response())["PATH"] == f"/{turn}"
+        turn += 1
+    assert client.response().status == 408  # which that of the last one is, too
+    client.assert_closed()
+
+
 def test_a_body_that_stays_away_is_408(gcorn):
     client = gcorn("hello", "--body-timeout", "50ms").connect()
     client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\nabc")
     assert client.response().status == 408
     client.assert_closed()
+
+
+def test_each_pipelined_body_has_its_own_time(gcorn):
+    """The second begins in the bytes that end the first, and is not late for that one's slowness."""
+    timeout = 0.3 * SLOWER
+    client = gcorn("environ", "--body-timeout", f"{timeout}s", "--body-min-rate", "1000").connect()
+    head = b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n"
+    piece = b"a" * int(timeout * 1000)
+    client.send(head % (10 * len(piece)))
+    for _ in range(9):
+        client.send(piece)
+        pace(timeout / 5)
+    client.send(piece + head % 3 + b"b")
+    pace(timeout / 10)
+    client.send("bb")
+    assert [len(lines_of(client.response())["BODY"]) for _ in range(2)] == [10 * len(piece), 3]
 
 
 def test_a_connection_without_a_byte_is_closed_silently(gcorn):
