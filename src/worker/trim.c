@@ -6,6 +6,8 @@
 #include "worker/trim.h"
 
 #include <malloc.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -23,13 +25,20 @@ static void give_back(void *table, size_t used, size_t size)
         (void)madvise((char *)table + kept, size - kept, MADV_DONTNEED);
 }
 
+/* Nobody has it, and it is in nobody's list: one that has been woken may be freed before its turn,
+ * and others hang behind it (wake.h). */
+static bool is_unused(const struct conn *c)
+{
+    return c->state == CONN_FREE && !atomic_load(&c->waiter.is_due);
+}
+
 /* The table ends behind the last connection that is open; the free ones before it are taken again
  * from the front on, so that its end becomes free in time. */
 static void trim_conns(struct worker *w)
 {
     size_t used = w->table_used;
 
-    while (used > 0 && w->conns[used - 1].state == CONN_FREE)
+    while (used > 0 && is_unused(&w->conns[used - 1]))
         used--;
     w->table_used = used;
     w->free_conns = NULL;

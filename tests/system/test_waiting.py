@@ -83,6 +83,21 @@ def test_many_wait_at_once(waits):
         assert clients[i].response().text == "woken\n"
 
 
+def test_who_leaves_when_woken_keeps_nobody_waiting(waits):
+    """A crowd is woken at once, and the first calls take long. Many behind them have left before
+    their turn, and the memory of their connections is given back meanwhile."""
+    server = waits()
+    slow = [ask(server, "/crowd?ms=400&rank=0") for _ in range(9)]
+    last = [ask(server, "/crowd?rank=2") for _ in range(4)]
+    leaving = [ask(server, "/crowd?rank=1") for _ in range(120)]
+    assert server.get("/").status == 200  # all of the others have been read
+    assert server.get("/shout").text == "shouted"
+    for client in leaving:
+        client.close()
+    for client in slow + last:
+        assert client.response().text == "woken\n"
+
+
 def test_next_may_wake_itself(waits):
     assert waits().get("/again?times=1000").text == "0 left\n"
 

@@ -9,6 +9,8 @@
  *   /endless?name=N   the same, and ignores that the worker drains
  *   /flood?name=N     never waits and never ends
  *   /wake?name=N      wakes the newest of that name: "yes" or "no"
+ *   /crowd?ms=N       answers "woken" after /shout, in a call that takes so long
+ *   /shout            wakes all of the crowd in a row, by their &rank=N and then as they came
  *   /again?times=N    is asked N times in a row before it answers
  *   /alarm?ms=N       waits so long by gcorn_wake_at: how long it was
  *   /thread           a thread wakes it
@@ -58,6 +60,14 @@ static size_t find(const char *name)
         i++;
     return i;
 }
+
+/* Those whom one call wakes; kept, for each may have left. */
+static struct {
+    uint64_t ticket;
+    unsigned rank;
+} crowd[256];
+static size_t crowd_count;
+static uint64_t shouts;
 
 static const char filler[64 * 1024];
 
@@ -184,6 +194,49 @@ static const char *wake(struct gcorn_environ *env)
     return "yes";
 }
 
+static const char *shout(void)
+{
+    pthread_mutex_lock(&lock);
+    shouts++;
+    for (unsigned rank = 0; rank < 3; rank++) {
+        for (size_t i = 0; i < crowd_count; i++) {
+            if (crowd[i].rank == rank)
+                gcorn_wake(crowd[i].ticket);
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return "shouted";
+}
+
+static ssize_t next_of_crowd(struct gcorn_environ *env, void *state, const void **chunk)
+{
+    struct wait *w = state;
+
+    (void)env;
+    pthread_mutex_lock(&lock);
+    bool is_woken = shouts > w->wakes_seen;
+    pthread_mutex_unlock(&lock);
+    if (!is_woken)
+        return GCORN_AGAIN;
+    if (!w->begun)
+        sleep_ms(w->times);
+    strcpy(w->line, "woken\n");
+    return finish(w, chunk);
+}
+
+static struct gcorn_body *join_crowd(struct gcorn_environ *env, struct wait *w)
+{
+    w->times = number(env, "ms", 0);
+    pthread_mutex_lock(&lock);
+    w->wakes_seen = shouts;
+    if (crowd_count < sizeof(crowd) / sizeof(crowd[0])) {
+        crowd[crowd_count].ticket = gcorn_ticket(env);
+        crowd[crowd_count++].rank = number(env, "rank", 0);
+    }
+    pthread_mutex_unlock(&lock);
+    return gcorn_body_iter(env, next_of_crowd, NULL, w);
+}
+
 static ssize_t next_again(struct gcorn_environ *env, void *state, const void **chunk)
 {
     struct wait *w = state;
@@ -299,6 +352,8 @@ static const char *text_of(struct gcorn_environ *env, const char *path)
 {
     if (strcmp(path, "/wake") == 0)
         return wake(env);
+    if (strcmp(path, "/shout") == 0)
+        return shout();
     if (strcmp(path, "/piped") == 0)
         return piped(env);
     if (strcmp(path, "/gone") == 0)
@@ -326,6 +381,8 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
         ok(start_response);
     if (w->is_stream || w->floods || strcmp(path, "/wait") == 0)
         return named(env, w);
+    if (strcmp(path, "/crowd") == 0)
+        return join_crowd(env, w);
     if (strcmp(path, "/again") == 0) {
         w->times = number(env, "times", 1);
         return gcorn_body_iter(env, next_again, NULL, w);
