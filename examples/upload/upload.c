@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,10 +97,17 @@ static const char *hex_of(struct gcorn_environ *env, EVP_MD_CTX *digest)
     return hex;
 }
 
-static struct gcorn_body *fail(struct gcorn_environ *env, const char *what)
+/* A full disk has a status of its own: the client may come again, or elsewhere. */
+static struct gcorn_body *fail(struct gcorn_environ *env, struct gcorn_start_response *start,
+                               const char *what)
 {
+    bool is_full = errno == ENOSPC || errno == EDQUOT;
+
     gcorn_log(env, GCORN_ERROR, "%s in %s: %s", what, directory(), strerror(errno));
-    return NULL; /* 500 */
+    if (!is_full)
+        return NULL; /* 500 */
+    gcorn_start(start, "507 Insufficient Storage", NULL);
+    return gcorn_body_text(env, "there is no room for it\n");
 }
 
 static struct gcorn_body *keep(struct gcorn_environ *env, struct gcorn_start_response *start)
@@ -114,15 +122,15 @@ static struct gcorn_body *keep(struct gcorn_environ *env, struct gcorn_start_res
     snprintf(u->path, sizeof(u->path), "%s/.upload-XXXXXX", directory());
     u->fd = mkostemp(u->path, O_CLOEXEC);
     if (u->fd < 0)
-        return fail(env, "cannot make a file");
+        return fail(env, start, "cannot make a file");
     gcorn_defer(env, clean_up, u);
     int64_t size = take_body(env, u->fd, digest);
     if (size < 0)
-        return fail(env, "cannot keep a body");
+        return fail(env, start, "cannot keep a body");
     const char *hex = hex_of(env, digest);
     /* the name is of the content, so nothing that a client says becomes part of a path */
     if (rename(u->path, gcorn_printf(env, "%s/%s", directory(), hex)) < 0)
-        return fail(env, "cannot name a file");
+        return fail(env, start, "cannot name a file");
     u->path[0] = '\0';
     gcorn_start(start, "201 Created", headers);
     return gcorn_body_text(env, gcorn_printf(env, "%lld %s\n", (long long)size, hex));

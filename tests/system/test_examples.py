@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The examples do what their first comments say."""
+import ctypes
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ import zlib
 import pytest
 
 from server import BUILD, REPO, SANITIZED, SLOWER, Process
+from test_master import ROOT_ONLY
 
 EXAMPLES = sorted(path.parent.name for pattern in ("*/*.c", "*/*.cc")
                   for path in (REPO / "examples").glob(pattern))
@@ -244,6 +246,32 @@ def test_upload_into_nothing(served, tmp_path):
     server = served("upload", "--env", f"UPLOAD_DIR={tmp_path}/nothing")
     assert request(server, "POST", "/", b"x").status == 500
     server.wait_log("cannot make a file in .*/nothing: No such file")
+
+
+def mount_small(directory):
+    """For a child process: its own view of the directory, which has room for 256 KiB."""
+    def mount():
+        clone_newns, ms_rec, ms_private = 0x20000, 0x4000, 1 << 18
+        libc = ctypes.CDLL(None, use_errno=True)
+        for result in (libc.unshare(clone_newns),
+                       libc.mount(None, b"/", None, ms_rec | ms_private, None),
+                       libc.mount(b"tmpfs", os.fsencode(directory), b"tmpfs", 0, b"size=256k")):
+            if result != 0:
+                raise OSError(ctypes.get_errno(), "mount")
+    return mount
+
+
+@ROOT_ONLY
+def test_upload_to_a_full_disk(served, tmp_path):
+    if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL,
+                      check=False).returncode != 0:
+        pytest.skip("nothing can be mounted here")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    server = served("upload", "--env", f"UPLOAD_DIR={kept}", preexec=mount_small(kept))
+    assert request(server, "PUT", "/", b"x" * (1 << 20)).status == 507
+    server.wait_log("cannot keep a body in .*/kept: No space left on device")
+    assert request(server, "PUT", "/", b"small").status == 201, "nothing is left of the other"
 
 
 # ---- upstream -----------------------------------------------------------------------------------
