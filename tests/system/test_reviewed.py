@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from server import GCORN, Process, can_bind, clean_environment, example, pace, run, wait_for
-from test_master import ROOT_ONLY, Held, install, pid_of, write_config
-
+from test_master import (ROOT_ONLY, Held, install, pid_of,  # noqa: F401
+                         public_dir, write_config)  # pylint: disable=unused-import
 
 
 def hup(server, pattern=r"Reloaded: generation \d+ -> \d+", count=1):
@@ -339,10 +340,12 @@ def test_an_fd_that_nobody_passed(tmp_path):
 
 
 @ROOT_ONLY
-def test_another_user_without_being_root(tmp_path):
-    done = subprocess.run([GCORN, "-u", "root", "-b", "127.0.0.1:0", example("hello")], cwd="/",
-                          env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, check=False, user=65534, group=65534, extra_groups=[])
+def test_another_user_without_being_root(public_dir):  # noqa: F811
+    shutil.copy(GCORN, public_dir / "gcorn")  # where that user can read it
+    done = subprocess.run([public_dir / "gcorn", "-u", "root", "-b", "127.0.0.1:0",
+                           "app.so:handler"], cwd=public_dir, env=clean_environment(),
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                          user=65534, group=65534, extra_groups=[])
     assert done.returncode == 2
     assert "user: only root" in done.stderr
 
