@@ -35,10 +35,9 @@ uint64_t arrival_ns(struct conn *c)
     bool asks = waited_ns >= QUEUE_LONG_NS;
 
     if (c->x->may_have_queued) {
-        /* arrived_ns: since when it can have been there; request_ns: when it was accepted. What was
-         * there by then is read at once. */
-        if (w->now_ns - c->x->request_ns <= w->last_pass_ns + 1000000)
-            waited_ns = w->now_ns - c->x->arrived_ns;
+        /* It was there when it was first looked for, in the pass that accepted the connection;
+         * arrived_ns: since when it can have been. */
+        waited_ns = w->now_ns - c->x->arrived_ns;
         asks = waited_ns >= QUEUE_LONG_NS || w->queue_ns >= QUEUE_LONG_NS ||
                w->now_ns - w->queue_asked_ns > QUEUE_LONG_NS;
         c->x->may_have_queued = false;

@@ -623,6 +623,8 @@ static void conn_read(struct conn *c)
         conn_peer_ended(c);
     } else if (errno != EAGAIN && errno != EINTR) {
         conn_drop(c);
+    } else if (c->x) {
+        c->x->may_have_queued = false; /* what comes from now on has not */
     }
 }
 

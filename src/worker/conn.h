@@ -43,7 +43,7 @@ struct exchange {
     struct exchange *next; /* of those that are not lent */
     bool is_lent;
     bool more;            /* the answer has further pieces */
-    bool may_have_queued; /* to be accepted, and nothing was read from it yet */
+    bool may_have_queued; /* to be accepted, and was not looked at yet */
 
     /* For a crash, which may not trust env's memory. */
     bool answer_begun;    /* the answer's head has left the application's hands */

@@ -73,6 +73,24 @@ def test_who_was_accepted_late_and_then_thinks_has_not_waited(gcorn, probe, bind
         assert client.get("/pid").status == 200
 
 
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:s"])
+def test_who_was_accepted_behind_a_long_call_and_then_thinks_has_not_waited(gcorn, probe, bind):
+    """Accepted in the pass of that call: the last one before its request comes."""
+    server = gcorn(probe, "--queue-timeout", f"{0.5 * SLOWER}s", bind=bind)
+    with server.connect() as before:
+        assert before.get("/pid").status == 200
+        first = Held(server)
+        before.send(request("/hold?name=second"))
+        with server.connect() as late:
+            assert first.let_go().status == 200
+            wait_for(lambda: status_of(server, "second"), "the second call")
+            pace(0.7 * SLOWER)
+            (server.dir / "second.go").touch()
+            assert before.response().status == 200
+            pace(0.1)
+            assert late.get("/pid").status == 200
+
+
 def test_a_request_that_comes_slowly_has_not_waited(gcorn, probe):
     """Its last byte counts: the client's own slowness is not the queue's."""
     server = gcorn(probe, *LATE)
