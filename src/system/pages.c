@@ -13,16 +13,22 @@
 
 #include "base/util.h"
 
-/* /proc/PID/pagemap, 64 bits a page (proc(5)): it is there, and it is its file's, not a copy. */
-static const uint64_t PAGE_IS_PRESENT = UINT64_C(1) << 63, PAGE_IS_OF_FILE = UINT64_C(1) << 61;
+/* In /proc/PID/pagemap: it is in memory, or in swap; and it is its file's, not a copy. */
+static const uint64_t PAGE_IS_PRESENT = UINT64_C(1) << 63, PAGE_IS_SWAPPED = UINT64_C(1) << 62,
+                      PAGE_IS_OF_FILE = UINT64_C(1) << 61;
+
+bool pages_is_clean(uint64_t flags)
+{
+    return !(flags & (PAGE_IS_PRESENT | PAGE_IS_SWAPPED)) || (flags & PAGE_IS_OF_FILE);
+}
 
 struct pages {
     int map; /* pagemap */
     size_t size;
 };
 
-/* From the first page on: how many are of the file, or not there. One that was written to, by a
- * relocation or by somebody who patches code, would be lost. */
+/* From the first page on: how many are clean. Another would be lost: a relocation wrote to it, or
+ * somebody who patches code. */
 static size_t count_clean(const struct pages *pages, uintptr_t first, size_t count)
 {
     uint64_t flags[64];
@@ -35,7 +41,7 @@ static size_t count_clean(const struct pages *pages, uintptr_t first, size_t cou
         if (pread(pages->map, flags, n * sizeof(*flags), at) != (ssize_t)(n * sizeof(*flags)))
             return 0;
         for (size_t i = 0; i < n; i++, clean++) {
-            if ((flags[i] & PAGE_IS_PRESENT) && !(flags[i] & PAGE_IS_OF_FILE))
+            if (!pages_is_clean(flags[i]))
                 return clean;
         }
     }

@@ -58,11 +58,28 @@ static void test_pages_keep_what_was_written(void **state)
     assert_string_equal(text, "was patched");
 }
 
+/* By the bits of proc(5): 63 present, 62 swapped, 61 of a file; the others are about other things.
+ */
+static void test_pages_clean(void **state)
+{
+    const uint64_t present = UINT64_C(1) << 63, swapped = UINT64_C(1) << 62,
+                   of_file = UINT64_C(1) << 61, others = (UINT64_C(1) << 61) - 1;
+
+    (void)state;
+    assert_true(pages_is_clean(0));
+    assert_true(pages_is_clean(present | of_file | others));
+    assert_false(pages_is_clean(present | others));
+    assert_false(pages_is_clean(swapped));
+    assert_false(pages_is_clean(swapped | others));
+    assert_true(pages_is_clean(swapped | of_file)); /* being moved */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pages_let_go),
         cmocka_unit_test(test_pages_keep_what_was_written),
+        cmocka_unit_test(test_pages_clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
