@@ -148,7 +148,7 @@ static struct feeder *feeder(void)
         return &f;
     log_set_level(LOG_LEVEL_CRITICAL);
     f.context.limits = (struct request_limits){
-        .head = {.line_max = 200, .field_max = 900, .fields_max = 8, .head_max = 1500},
+        .head = {.line_max = 200, .field_max = 900, .fields_max = 40, .head_max = 1500},
         .body_max = 4096,
         .chunk_ext_max = 64,
         .body_mem_max = 128,
