@@ -375,8 +375,9 @@ static void conn_refuse(struct conn *c, int status, const char *reason)
     env->response.close = true;
     c->x->more = response_next(env, &c->x->out, &c->x->piece, &c->x->piece_len);
     assert(!c->x->more && c->x->piece_len == 0);
+    note_piece(c);
     if (worker_of(c)->pool)
-        c->runs = c->x->answer_begun = true; /* ended when it is sent: that may take a call */
+        c->runs = true; /* ended when it is sent: that may take a call */
     else
         (void)end_answer(c);
 }
