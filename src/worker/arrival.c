@@ -25,13 +25,10 @@ static int64_t kernel_wait_ms(const struct conn *c)
     return info.tcpi_last_data_recv;
 }
 
-/* The loop knows how long it has not looked; but who waited to be accepted may have waited for
- * longer. The kernel knows, and is asked where that can make a difference: a system call for each
- * request would cost too much. */
-uint64_t arrival_ns(struct conn *c)
+/* The same of one for which the loop's own account may not do. */
+static uint64_t __attribute__((noinline)) look_closer(struct conn *c, uint64_t waited_ns)
 {
     struct worker *w = worker_of(c);
-    uint64_t waited_ns = worker_waited_ns(w);
     bool asks = waited_ns >= QUEUE_LONG_NS;
 
     if (c->x->may_have_queued) {
@@ -51,6 +48,19 @@ uint64_t arrival_ns(struct conn *c)
         w->queue_asked_ns = w->now_ns;
     }
     return w->now_ns - waited_ns;
+}
+
+/* The loop knows how long it has not looked; but who waited to be accepted may have waited for
+ * longer. The kernel knows, and is asked where that can make a difference: a system call for each
+ * request would cost too much. */
+uint64_t arrival_ns(struct conn *c)
+{
+    const struct worker *w = worker_of(c);
+    uint64_t waited_ns = worker_waited_ns(w);
+
+    if (waited_ns < QUEUE_LONG_NS && !c->x->may_have_queued)
+        return w->now_ns - waited_ns;
+    return look_closer(c, waited_ns);
 }
 
 /* What has waited too long is not run: an overloaded server would otherwise work for those who have
