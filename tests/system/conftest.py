@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Fixtures of the system tests; the harness itself is server.py."""
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +8,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from server import GCORN, REPO, Server  # noqa: E402  pylint: disable=wrong-import-position
+from server import GCORN, REPO, Server, default_signals  # noqa: E402  pylint: disable=wrong-import-position
 
 
 def pytest_configure(config):  # pylint: disable=unused-argument
-    # a shell ignores them for what it runs in the background, and children inherit that
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    default_signals()
     if not Path(GCORN).exists():
         raise pytest.UsageError(f"{GCORN} is not there: run make check-system")
 

@@ -279,6 +279,17 @@ class Client:
 # ---- the server ---------------------------------------------------------------------------------
 
 
+def default_signals():
+    """For a suite, once: what its own starter ignores or blocks (nohup HUP, a shell INT and QUIT of
+    what it runs in the background), the programs that are tested would inherit (signal(7))."""
+    pythons_own = {signal.SIGPIPE, signal.SIGXFSZ}  # subprocess resets them in children
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP} - pythons_own:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 def clean_environment(extra=None):
     env = {key: value for key, value in os.environ.items()
            if not key.startswith("GCORN_")

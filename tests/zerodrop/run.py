@@ -32,7 +32,7 @@ sys.path.insert(0, str(HERE.parent / "system"))
 
 from server import (BUILD, GCORN, REPO, SANITIZER_REPORT,  # noqa: E402
                     Process, Stranger, all_processes, children, clean_environment,
-                    wait_for)
+                    default_signals, wait_for)
 
 CLIENT = BUILD / "tests/zerodrop/client"
 WORK = BUILD / "zerodrop"
@@ -899,6 +899,7 @@ def main():
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
     seed = args.seed if args.seed is not None else random.randrange(1 << 30)
     print(f"zerodrop: seed {seed}", flush=True)
+    default_signals()
     begun = time.monotonic()
     runs = [run(name, seed, args.short) for name in args.scenarios or SCENARIOS]
     lost, idle = (sum(s.total(key) for s in runs) for key in ("near_lost", "near_idle"))
