@@ -711,14 +711,16 @@ void conn_called(struct conn *c)
     conn_resume(c);
 }
 
+/* One whose earlier answers are still on their way goes on behind them. */
 void conn_wake(struct conn *c)
 {
     if (c->state == CONN_CALLING)
         c->x->call.woken = true;
+    else if (c->env)
+        c->env->response.waits = false;
     if (!conn_is_waiting(c))
         return;
     wake_stop(c);
-    c->env->response.waits = false;
     conn_resume(c);
 }
 

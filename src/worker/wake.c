@@ -107,7 +107,7 @@ void wake_stop(struct conn *c)
 void wake_all(struct worker *w)
 {
     for (size_t i = 0; i < w->table_used; i++) {
-        if (conn_is_waiting(&w->conns[i]) || w->conns[i].state == CONN_CALLING)
+        if (w->conns[i].runs)
             wake(w, &w->conns[i]);
     }
 }

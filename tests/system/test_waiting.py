@@ -185,6 +185,26 @@ def test_what_is_pipelined_behind_a_wait_is_answered_in_order(waits):
     assert client.response().text == str(server.workers[0].pid)
 
 
+def behind_unread(server):
+    """Clients that read nothing, by the number of answers before one that waits. Answers gather
+    before they are sent, so some of them wait behind others that did not fit into the socket."""
+    clients = {}
+    for count in range(15, 45):
+        clients[count] = server.connect().send("GET /fill HTTP/1.1\r\nHost: test\r\n\r\n" * count)
+        clients[count].send(f"GET /late?name=l{count} HTTP/1.1\r\nHost: test\r\n\r\n")
+    assert server.get("/").status == 200
+    return clients
+
+
+def test_who_waits_behind_answers_that_are_not_read_is_woken(waits):
+    server = waits("-b", "unix:gcorn.sock")
+    clients = behind_unread(server)
+    for count in [n for n in clients if server.get(f"/wake?name=l{n}").text == "yes"]:
+        for _ in range(count):
+            assert len(clients[count].response().body) == 8 * 1024
+        wait_bytes(clients[count], b"woken\n\r\n")
+
+
 def test_a_client_cannot_make_a_waiting_answer_buffer_much(waits):
     server = waits()
     client = ask(server, "/wait?name=a")
@@ -236,6 +256,15 @@ def test_streams_end_when_the_worker_drains(waits):
     assert server.wait_exit() == 0
     for i in range(5):
         assert said(server, f"s{i}") == ["closed", "deferred"]
+
+
+def test_streams_behind_answers_that_are_not_read_end_when_the_worker_drains(waits):
+    server = waits("-b", "unix:gcorn.sock")
+    clients = behind_unread(server)
+    server.kill(signal.SIGTERM)
+    for client in clients.values():
+        client.rest()
+    assert server.wait_exit() == 0
 
 
 def test_streams_end_at_a_reload(waits):

@@ -6,7 +6,8 @@
  *   /wait?name=N      answers "woken" after /wake?name=N; starts its answer only then (&early=1:
  *                     at once)
  *   /stream?name=N    "begun", then a line at each wake; ends when the worker drains
- *   /endless?name=N   the same, and ignores that the worker drains
+ *   /late?name=N      the same, without the first line; starts its answer at once
+ *   /endless?name=N   like /stream, and ignores that the worker drains
  *   /flood?name=N     never waits and never ends
  *   /wake?name=N      wakes the newest of that name: "yes" or "no"
  *   /crowd?ms=N       answers "woken" after /shout, in a call that takes so long
@@ -20,6 +21,7 @@
  *   /piped            the file of a pipe: how gcorn_body_file fails; is the descriptor closed?
  *   /gone?name=N      waits in the call until the client has left, then says so
  *   /extend?ms=N      asks for so much time and takes half of it
+ *   /fill             a body of 8 KiB, at once
  *   /busy             a call that never ends
  */
 #include <errno.h>
@@ -37,7 +39,7 @@
 struct wait {
     struct gcorn_start_response *start;
     const char *name;
-    bool started, begun, endless, is_stream, floods;
+    bool started, begun, late, endless, is_stream, floods;
     uint64_t wakes_seen;
     uint64_t since, until;
     unsigned times;
@@ -140,7 +142,7 @@ static ssize_t next_named(struct gcorn_environ *env, void *state, const void **c
     }
     if (w->is_stream && gcorn_draining() && !w->endless)
         return 0;
-    if (w->is_stream && !w->begun) {
+    if (w->is_stream && !w->begun && !w->late) {
         strcpy(w->line, "begun\n");
         return finish(w, chunk);
     }
@@ -168,7 +170,7 @@ static struct gcorn_body *named(struct gcorn_environ *env, struct wait *w)
     waits[i].ticket = gcorn_ticket(env);
     w->wakes_seen = waits[i].wakes;
     pthread_mutex_unlock(&lock);
-    if (number(env, "early", 0)) {
+    if (w->late || number(env, "early", 0)) {
         ok(w->start);
         w->started = true;
     }
@@ -375,7 +377,8 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
     w->name = gcorn_query(env, "name");
     w->since = gcorn_now();
     w->endless = strcmp(path, "/endless") == 0;
-    w->is_stream = w->endless || strcmp(path, "/stream") == 0;
+    w->late = strcmp(path, "/late") == 0;
+    w->is_stream = w->endless || w->late || strcmp(path, "/stream") == 0;
     w->floods = strcmp(path, "/flood") == 0;
     if (w->floods)
         ok(start_response);
@@ -397,5 +400,7 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
     if (strcmp(path, "/file") == 0 || strcmp(path, "/shrink") == 0)
         return file(env, start_response, strcmp(path, "/shrink") == 0);
     ok(start_response);
+    if (strcmp(path, "/fill") == 0)
+        return gcorn_body_bytes(env, filler, 8 * 1024);
     return gcorn_body_text(env, text_of(env, path));
 }
