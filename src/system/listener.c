@@ -662,6 +662,8 @@ void listener_stop(struct listener *l)
     if (l->path && !l->lent && listener_has_file(l, l->path))
         (void)unlink(l->path); /* a file left behind is recognised as stale by the next start */
     fd_close(&l->fd);
+    if (l->lent) /* whose file it will have been in the end shows later */
+        return;
     free(l->path); /* who has the name from now on is no business of ours */
     l->path = NULL;
 }

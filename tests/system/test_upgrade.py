@@ -175,6 +175,24 @@ def test_killed_new_master_is_rolled_back(start):
     os.kill(usr2(server), signal.SIGTERM)
 
 
+def test_files_go_with_both_masters(start, tmp_path):
+    """The new one is told first, as may be when a service manager tells all."""
+    server = start(bind="unix:sock")
+    new = usr2(server)
+    server.kill(signal.SIGWINCH)
+    wait_for(lambda: {p.pid for p in server.workers} == {new}, "the old workers to finish")
+    held = Held(server)
+    os.kill(new, signal.SIGTERM)
+    server.wait_log(rf"\[{new}\] \[INFO\] Handling signal: term")
+    server.kill(signal.SIGTERM)
+    server.wait_log(rf"the old master \(pid:{server.pid}\) leaves")
+    assert held.let_go().status == 200
+    assert server.wait_exit() == 0
+    wait_for(lambda: not masters(server), "the end of both")
+    for name in ("pid", "pid.2", "sock", "ctl"):
+        assert not (tmp_path / name).exists(), f"{name} is left over"
+
+
 def test_stop_while_the_new_master_boots_ends_both(start, app, tmp_path):
     server = start()
     install(tmp_path / "gcorn", GCORN)
