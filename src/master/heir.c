@@ -234,6 +234,7 @@ static void promote(struct master *m)
     heir->is_promoted = heir->files_are_due = true;
     heir->control.lent = false;
     generation_lend_listeners(m->current, false);
+    generation_apply_backlog(m->current); /* until now the old master's counted */
     let_go_of_former(heir);
 }
 
@@ -286,6 +287,7 @@ void heir_start(struct master *m)
     struct heir *heir = &m->heir;
 
     if (heir->from.kind == HANDOVER_IN_PLACE) {
+        generation_apply_backlog(m->current);
         let_go_of_former(heir);               /* the workers have their own references */
         listener_close(&heir->control, true); /* other settings have left it over */
         if (heir->takes_workers)

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from server import (BUILD, GCORN, PATIENCE, REPO, SLOWER, Process, children, clean_environment, pace,
+from server import (BUILD, GCORN, PATIENCE, REPO, SLOWER, Client, Process, children, clean_environment, pace,
                     wait_for)
 from test_master import Held, install, write_config
 from test_systemd import listening, manager, passing  # noqa: F401  pylint: disable=unused-import
@@ -277,6 +277,23 @@ def test_service_manager_is_told_who_the_service_is_now(
     assert server.wait_exit() == 0
     server.is_succeeded_by(new)
     assert server.get("/version").text == "two"
+
+
+@pytest.mark.parametrize("is_process_one", [False, pytest.param(True, marks=PROCESS_ONE)])
+def test_backlog_is_what_the_settings_say_now(start, tmp_path, is_process_one):
+    write_config(tmp_path, backlog=5, admin_bind="unix:admin")
+    server = start(is_process_one=is_process_one, ready=3)
+
+    def limits():
+        text = Client(str(tmp_path / "admin")).get("/metrics").text
+        return re.findall(r"gcorn_listen_backlog_limit\S* (\d+)", text)
+    wait_for(lambda: limits() == ["5"], "the first sample")
+    write_config(tmp_path, backlog=6, admin_bind="unix:admin")
+    assert upgrade(server)["ok"]
+    wait_for(lambda: limits() == ["6"], "the new backlog")
+    if not is_process_one:
+        assert server.wait_exit() == 0
+        server.is_succeeded_by(status(server)["pid"])
 
 
 def broken_by(path, how, directory):
