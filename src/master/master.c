@@ -140,9 +140,10 @@ void master_reconcile(struct master *m)
     }
     upgrade_proceed(m);
     books_update(m);
-    if (m->plan.stopping && plan_alive(&m->plan) == 0 && !upgrade_is_pending(m))
-        ev_break(m->loop, EVBREAK_ALL);
     systemd_tell(m);
+    if (m->plan.stopping && plan_alive(&m->plan) == 0 && !upgrade_is_pending(m) &&
+        !systemd_owes_heir(m, now_ms())) /* the tick comes back to it */
+        ev_break(m->loop, EVBREAK_ALL);
     arm_wake(m, now); /* by another clock a back-off that ends right now would be missed */
 }
 

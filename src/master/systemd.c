@@ -8,6 +8,7 @@
 #include "master/systemd.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #include "master/state.h"
 
 enum {
+    HEIR_WAIT_MS = 5000,    /* a manager that reads nothing for so long does not care */
     EXTEND_MS = 15000,      /* by so much, every tick: which may be late on a busy machine */
     PINGS_PER_WATCHDOG = 4, /* sd_watchdog_enabled(3) recommends two */
 };
@@ -100,19 +102,41 @@ static int tell_reload(struct systemd *s, const struct master *m, enum server_st
 /* While two masters serve, the old one speaks; when it has handed over, the new one. */
 static bool is_wanted(const struct master *m)
 {
-    return notify_is_wanted(&m->systemd.notify) && m->heir.is_promoted && !m->systemd.is_over;
+    return notify_is_wanted(&m->systemd.notify) && m->heir.is_promoted && m->systemd.heir == 0;
+}
+
+/* Its queue may be full. Whatever else is wrong will not be better. */
+static void tell_of_heir(struct systemd *s)
+{
+    char message[40];
+
+    if (s->heir == 0 || s->heir_is_told_of)
+        return;
+    (void)snprintf(message, sizeof(message), "MAINPID=%d", (int)s->heir);
+    int result = notify_send(&s->notify, message);
+    if (result < 0 && errno == EAGAIN)
+        return;
+    if (result < 0)
+        log_warn("NOTIFY_SOCKET: MAINPID could not be told");
+    s->heir_is_told_of = true;
 }
 
 void systemd_hand_over(struct master *m, pid_t heir)
 {
-    char message[40];
+    struct systemd *s = &m->systemd;
 
     if (!is_wanted(m))
         return;
-    (void)snprintf(message, sizeof(message), "MAINPID=%d", (int)heir);
-    if (notify_send(&m->systemd.notify, message) < 0)
-        log_warn("NOTIFY_SOCKET: MAINPID could not be told");
-    m->systemd.is_over = true;
+    s->heir = heir;
+    s->heir_since_ms = now_ms();
+    tell_of_heir(s);
+}
+
+bool systemd_owes_heir(const struct master *m, uint64_t now)
+{
+    const struct systemd *s = &m->systemd;
+
+    return s->heir != 0 && !s->heir_is_told_of && now - s->heir_since_ms < HEIR_WAIT_MS;
 }
 
 void systemd_tell(struct master *m)
@@ -121,6 +145,7 @@ void systemd_tell(struct master *m)
     enum server_state state = books_state(m);
     char status[SYSTEMD_STATUS_MAX];
 
+    tell_of_heir(s);
     if (!is_wanted(m))
         return;
     describe(m, state, status, sizeof(status));

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
@@ -277,6 +278,23 @@ def test_service_manager_is_told_who_the_service_is_now(
     assert server.wait_exit() == 0
     server.is_succeeded_by(new)
     assert server.get("/version").text == "two"
+
+
+def test_busy_service_manager_is_told_when_it_reads(
+        start, manager):  # noqa: F811  pylint: disable=redefined-outer-name
+    """It would take the end of the old master for the end of the service."""
+    server = start(env=manager.env)
+    manager.wait(STATUS="2 of 2 workers serve.*")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as other:
+        with pytest.raises(BlockingIOError):
+            while True:
+                other.sendto(b"STATUS=other", manager.env["NOTIFY_SOCKET"])
+    new = upgrade(server)["pid"]
+    wait_for(lambda: not server.workers or {p.pid for p in server.workers} == {new},
+             "the old workers to finish")
+    manager.wait(MAINPID=str(new))
+    assert server.wait_exit() == 0
+    server.is_succeeded_by(new)
 
 
 @pytest.mark.parametrize("is_process_one", [False, pytest.param(True, marks=PROCESS_ONE)])
