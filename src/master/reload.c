@@ -68,8 +68,7 @@ void reload_note_done(struct master *m)
     run_on_reload(m, NULL);
 }
 
-/* Whichever way it ended: somebody may have asked for another meanwhile. */
-static void reload_over(struct master *m)
+void reload_begin_due(struct master *m)
 {
     if (!m->reload_again)
         return;
@@ -82,7 +81,7 @@ void reload_failed(struct master *m, const char *why)
     log_errorx("Reload failed: %s. Generation %u goes on unchanged", why, m->current->id);
     reload_drop(m);
     note_reload_failed(m, m->reloads_begun, m->reloads_begun, why);
-    reload_over(m);
+    reload_begin_due(m);
 }
 
 /* The master is in the directory of the generation that counts, but for moments. */
@@ -188,7 +187,7 @@ void reload_begin(struct master *m)
 
     if (master_is_stopping(m))
         return;
-    if (m->candidate) {
+    if (m->candidate || upgrade_holds_up_reload(m)) {
         m->reload_again = true;
         return;
     }
@@ -303,7 +302,7 @@ void reload_commit(struct master *m)
     strbuf_release(&changes);
     births_end(m, old);
     generation_unref(old, true);
-    reload_over(m);
+    reload_begin_due(m);
 }
 
 /* The new generation serves, and yet a worker of it did not boot. It is tried again, but nobody is

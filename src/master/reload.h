@@ -12,8 +12,12 @@ struct error;
 struct generation;
 struct master;
 
-/* HUP. While one is under way, the next is remembered; while the server stops, nothing happens. */
+/* HUP. While one is under way, or a new master boots, the next is remembered; while the server
+ * stops, nothing happens. */
 void reload_begin(struct master *m);
+
+/* What it waited for is over, whichever way that ended: begins the remembered one. */
+void reload_begin_due(struct master *m);
 
 /* The canary is READY: its generation counts from now on. */
 void reload_commit(struct master *m);

@@ -53,7 +53,7 @@ struct master {
     struct generation *current;
     struct generation *candidate; /* being tried by a reload; NULL: none */
     unsigned last_generation;
-    bool reload_again;   /* a HUP came while one was under way */
+    bool reload_again;   /* a HUP came while one was under way, or an upgrade */
     bool has_served;     /* a worker was READY once */
     uint64_t stop_at_ms; /* the end of drain_delay; NO_DEADLINE: none runs */
     bool quick;          /* stopping without waiting for requests */

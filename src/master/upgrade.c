@@ -201,8 +201,13 @@ static void heir_serves(struct master *m)
     u->phase = UPGRADE_BESIDE;
     generation_lend_listeners(m->current, true);
     control_upgrade_done(&m->control, u->pid, 0);
-    if (u->hands_over)
-        master_stop(m, false, EXIT_STOPPED);
+    if (!u->hands_over) {
+        reload_begin_due(m);
+        return;
+    }
+    if (m->reload_again)
+        (void)kill(u->pid, SIGHUP); /* it is not reaped, so the pid is its own */
+    master_stop(m, false, EXIT_STOPPED);
 }
 
 static void on_word(struct ev_loop *loop, struct ev_io *io, int revents)
@@ -282,6 +287,7 @@ bool upgrade_reaped(struct master *m, pid_t pid, int status)
         failed(m, u->why);
     }
     forget_program(m);
+    reload_begin_due(m);
     return true;
 }
 
@@ -454,6 +460,11 @@ void upgrade_proceed(struct master *m)
 bool upgrade_has_heir(const struct master *m)
 {
     return m->upgrade.phase == UPGRADE_BESIDE;
+}
+
+bool upgrade_holds_up_reload(const struct master *m)
+{
+    return m->upgrade.phase == UPGRADE_BOOTING && !is_process_one();
 }
 
 bool upgrade_is_pending(const struct master *m)

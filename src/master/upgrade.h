@@ -66,6 +66,10 @@ void upgrade_cancel(struct master *m);
 /* Before this master stops: gives the heir what is to be the heir's, or cancels. */
 void upgrade_leave(struct master *m);
 
+/* Does a new master boot beside this one? Its sockets are those of the settings that it has read,
+ * so they are not to change until it serves or has failed. */
+bool upgrade_holds_up_reload(const struct master *m);
+
 /* Is there a new program that must be reaped before this one may end? */
 bool upgrade_is_pending(const struct master *m);
 

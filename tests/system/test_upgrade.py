@@ -314,6 +314,42 @@ def test_backlog_is_what_the_settings_say_now(start, tmp_path, is_process_one):
         server.is_succeeded_by(status(server)["pid"])
 
 
+def test_reload_waits_for_the_new_master(start, tmp_path):
+    """Which has read the settings already, and has the sockets that they name."""
+    write_config(tmp_path, bind="unix:before")
+    server = start("--reload-check-path", "/hold?name=boot", bare=True)
+    with subprocess.Popen([GCORNCTL, "-s", "ctl", "upgrade"], cwd=tmp_path,
+                          env=clean_environment()) as asking:
+        wait_for((tmp_path / "boot.running").exists, "the new master's worker to be asked")
+        write_config(tmp_path, bind="unix:after")
+        server.kill(signal.SIGHUP)
+        server.wait_log("Handling signal: hup")
+        (tmp_path / "boot.go").touch()
+        assert asking.wait(PATIENCE) == 0
+    assert server.wait_exit() == 0
+    new = int(server.wait_log(r"Listening at: unix:after \((\d+)\)").group(1))
+    server.is_succeeded_by(new)
+    server.address = str(tmp_path / "after")
+    assert server.get("/version").text == "one"
+    wait_for(lambda: not (tmp_path / "before").exists(), "the former address to go")
+    wait_for(lambda: status(server)["pid"] == new, "the files to change hands")
+
+
+def test_reload_after_an_upgrade_that_fails(start, app, tmp_path):
+    server = start()
+    install(tmp_path / "gcorn", GCORN)
+    (tmp_path / "gcorn").write_text(WAITS.format("false"))
+    server.kill(signal.SIGUSR2)
+    server.wait_log("^waits")
+    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    server.kill(signal.SIGHUP)
+    server.wait_log("Handling signal: hup")
+    (tmp_path / "go").touch()
+    server.wait_log("Upgrade failed")
+    server.wait_log("Reloaded: ")
+    wait_for(lambda: server.get("/version").text == "two", "the reload that waited")
+
+
 def broken_by(path, how, directory):
     if how == "missing":
         path.unlink()
