@@ -210,6 +210,14 @@ static void heir_serves(struct master *m)
     master_stop(m, false, EXIT_STOPPED);
 }
 
+/* One that is dead already is no heir. (A trial leaves when it has spoken.) */
+static bool has_left(const struct upgrade *u)
+{
+    char next;
+
+    return !is_process_one() && recv(u->fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void on_word(struct ev_loop *loop, struct ev_io *io, int revents)
 {
     struct master *m = io->data;
@@ -224,7 +232,7 @@ static void on_word(struct ev_loop *loop, struct ev_io *io, int revents)
         ev_io_stop(loop, io);
         return;
     }
-    if (packet[0] == UPGRADE_SERVES && u->phase == UPGRADE_BOOTING)
+    if (packet[0] == UPGRADE_SERVES && u->phase == UPGRADE_BOOTING && !has_left(u))
         heir_serves(m);
     else if (packet[0] == UPGRADE_FAILS && u->why[0] == '\0')
         (void)snprintf(u->why, sizeof(u->why), "%.*s", (int)n - 1, packet + 1);

@@ -350,6 +350,23 @@ def test_reload_after_an_upgrade_that_fails(start, app, tmp_path):
     wait_for(lambda: server.get("/version").text == "two", "the reload that waited")
 
 
+def test_new_master_that_has_served_and_died_is_no_heir(start):
+    """Both are news to the old one at the same time."""
+    server = start()
+    with subprocess.Popen([GCORNCTL, "-s", "ctl", "upgrade"], cwd=server.dir, text=True,
+                          env=clean_environment(), stderr=subprocess.PIPE) as asking:
+        new = int(server.wait_log(r"is started, pid (\d+)").group(1))
+        server.kill(signal.SIGSTOP)
+        wait_for(lambda: len([p for p in children(new) if p.is_ready_worker]) == 2, "its workers")
+        pace(0.2)
+        os.kill(new, signal.SIGKILL)
+        wait_for(lambda: not Process(new).is_alive, "its end")
+        server.kill(signal.SIGCONT)
+        assert "died of signal 9" in asking.communicate(timeout=PATIENCE)[1]
+    assert server.get("/version").text == "one"
+    assert status(server)["pid"] == server.pid
+
+
 def broken_by(path, how, directory):
     if how == "missing":
         path.unlink()
