@@ -184,7 +184,7 @@ uint64_t gcorn_now(void);
 bool gcorn_client_gone(struct gcorn_environ *env);
 
 /* This call of the handler or of next may take ms from now, when that is longer than it may take
- * anyway (timeout). Time spent waiting is never counted. */
+ * anyway (timeout, or what was asked for before). Time spent waiting is never counted. */
 void gcorn_extend_deadline(struct gcorn_environ *env, unsigned ms);
 
 /* ---- the request ----------------------------------------------------------------------------- */

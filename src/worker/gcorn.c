@@ -50,8 +50,12 @@ void gcorn_extend_deadline(struct gcorn_environ *env, unsigned ms)
     struct worker *w = worker_this();
     const struct conn *c = w && w->pool ? conn_of(w, env) : NULL;
 
-    if (w)
-        atomic_store(&w->slot->calls[c ? c->x->call.thread : 0].until_ms, now_ms() + ms);
+    if (!w)
+        return;
+    struct slot_call *call = &w->slot->calls[c ? c->x->call.thread : 0];
+    uint64_t until_ms = now_ms() + ms;
+    if (until_ms > atomic_load(&call->until_ms))
+        atomic_store(&call->until_ms, until_ms);
 }
 
 bool gcorn_draining(void)

@@ -20,7 +20,7 @@
  *   /shrink?name=F    the same, and cuts the file to half its length before it is sent
  *   /piped            the file of a pipe: how gcorn_body_file fails; is the descriptor closed?
  *   /gone?name=N      waits in the call until the client has left, then says so
- *   /extend?ms=N      asks for so much time and takes half of it
+ *   /extend?ms=N      asks for so much time, then for less, and takes half of it
  *   /fill             a body of 8 KiB, at once
  *   /busy             a call that never ends
  */
@@ -346,6 +346,7 @@ static const char *extend(struct gcorn_environ *env)
     unsigned ms = number(env, "ms", 0);
 
     gcorn_extend_deadline(env, ms);
+    gcorn_extend_deadline(env, 1);
     sleep_ms(ms / 2);
     return "done";
 }
