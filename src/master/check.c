@@ -136,7 +136,7 @@ static int check_sockets_and_files(struct check *c, struct error *err)
 {
     struct error pidfile_held, control_held;
 
-    if (check_bind(c, err) < 0 || check_pidfile(c, &pidfile_held, err) < 0 ||
+    if (check_pidfile(c, &pidfile_held, err) < 0 || check_bind(c, err) < 0 ||
         check_control(c, &control_held, err) < 0)
         return -1;
     if (advice_pidfile_is_others(&c->holders)) {

@@ -297,12 +297,16 @@ struct generation *generation_new(unsigned id, struct config *config, struct gen
     struct generation *g = make_generation(id, config, before);
 
     if (generation_check(&g->config, &g->privileges, err) < 0 || open_dir(g, err) < 0 ||
-        open_logs(g, err) < 0 || app_open(g->config.wsgi_app, &g->image, &g->symbol, err) < 0 ||
-        open_listeners(g, before, err) < 0 || open_admin_listener(g, before, err) < 0) {
+        open_logs(g, err) < 0 || app_open(g->config.wsgi_app, &g->image, &g->symbol, err) < 0) {
         generation_unref(g, true);
         return NULL;
     }
     return g;
+}
+
+int generation_listen(struct generation *g, const struct generation *before, struct error *err)
+{
+    return open_listeners(g, before, err) < 0 || open_admin_listener(g, before, err) < 0 ? -1 : 0;
 }
 
 static int inherit_listeners(struct generation *g, struct handover *from, struct error *err)

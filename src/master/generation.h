@@ -72,14 +72,19 @@ int generation_check(const struct config *config, struct privileges *privileges,
  * say in err. */
 int generation_check_logs(const struct config *config, struct error *err);
 
-/* Opens all that config names, in the present directory, which becomes its own; sets the umask.
- * Takes config, also on failure. Sockets that `before` (NULL: none) has open are shared. NULL with
- * err; nothing is open then. The caller has one reference. */
+/* Opens all that config names but for the sockets, in the present directory, which becomes its own;
+ * sets the umask. Takes config, also on failure. `before`: NULL, or one of those that there are.
+ * NULL with err; nothing is open then. The caller has one reference. */
 struct generation *generation_new(unsigned id, struct config *config, struct generation *before,
                                   struct error *err);
 
+/* And then its sockets; those that `before` (NULL: none) has open are shared. Only once the pid
+ * file is locked: of two starts of one site the second could otherwise take the first's socket
+ * file, before it listens, for one that was left behind. 0, or -1 with err. */
+int generation_listen(struct generation *g, const struct generation *before, struct error *err);
+
 /* What a former master has left (handover.h): the sockets of *from, which it takes, and workers,
- * but no application. For generation_new's `before`. Unless in place, the sockets are lent. config
+ * but no application. For `before`. Unless in place, the sockets are lent. config
  * as there. NULL with err. */
 struct handover;
 struct generation *generation_inherit(unsigned id, struct config *config, struct handover *from,

@@ -498,8 +498,11 @@ static int open_all(struct master *m, struct config *config, struct error *err)
     if (!m->current)
         return -1;
     m->config_at_start = status_keep_config(config_of(m));
+    if (reload_open_pidfile(m, config_of(m), err) < 0 ||
+        generation_listen(m->current, m->heir.former, err) < 0)
+        return -1;
     generation_use_log(m->current); /* for what goes wrong from here on */
-    if (init_tables(m, err) < 0 || reload_open_files(m, config_of(m), err) < 0)
+    if (init_tables(m, err) < 0 || reload_open_control(m, config_of(m), err) < 0)
         return -1;
     reload_apply(m);
     heir_adopt(m);

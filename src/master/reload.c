@@ -100,9 +100,8 @@ static int check_new(const struct master *m, const struct config *cfg, struct er
     return 0;
 }
 
-/* Opens the control socket that cfg wants, if that is another than there is now. The one that
- * nobody asked for may fail. 0, or -1 with err. */
-static int open_control(struct master *m, const struct config *cfg, struct error *err)
+/* The one that nobody asked for may fail. */
+int reload_open_control(struct master *m, const struct config *cfg, struct error *err)
 {
     const char *now = control_path(&m->control), *path = cfg->control_socket;
 
@@ -122,9 +121,7 @@ static int open_control(struct master *m, const struct config *cfg, struct error
     return 0;
 }
 
-/* Locks the pid file that cfg wants, if that is another than there is now, or none any more. 0, or
- * -1 with err. */
-static int open_pidfile(struct master *m, const struct config *cfg, struct error *err)
+int reload_open_pidfile(struct master *m, const struct config *cfg, struct error *err)
 {
     char *path = heir_pidfile(&m->heir, cfg->pidfile);
     int result = 0;
@@ -134,11 +131,6 @@ static int open_pidfile(struct master *m, const struct config *cfg, struct error
         result = pidfile_open(&m->next_pidfile, path, err);
     free(path);
     return result;
-}
-
-int reload_open_files(struct master *m, const struct config *cfg, struct error *err)
-{
-    return open_pidfile(m, cfg, err) < 0 || open_control(m, cfg, err) < 0 ? -1 : 0;
 }
 
 static struct generation *load_generation(struct master *m, struct error *err)
@@ -152,7 +144,9 @@ static struct generation *load_generation(struct master *m, struct error *err)
         return NULL;
     }
     struct generation *g = generation_new(++m->last_generation, &config, m->current, err);
-    if (g && reload_open_files(m, &g->config, err) < 0) {
+    if (g &&
+        (reload_open_pidfile(m, &g->config, err) < 0 || generation_listen(g, m->current, err) < 0 ||
+         reload_open_control(m, &g->config, err) < 0)) {
         generation_unref(g, true);
         return NULL;
     }

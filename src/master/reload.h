@@ -38,9 +38,11 @@ void reload_drop(struct master *m);
  */
 void reload_enter_current(struct master *m);
 
-/* Opens the master's own files as these settings want them, pid file and control socket, without
- * letting go of those that it has: reload_apply swaps them. 0, or -1 with err. */
-int reload_open_files(struct master *m, const struct config *cfg, struct error *err);
+/* Open the master's own files as these settings want them, if those are others than there are now
+ * (or none any more), without letting go of these: reload_apply_files swaps them. 0, or -1 with
+ * err. */
+int reload_open_pidfile(struct master *m, const struct config *cfg, struct error *err);
+int reload_open_control(struct master *m, const struct config *cfg, struct error *err);
 
 void reload_apply_files(struct master *m);
 

@@ -788,6 +788,20 @@ def test_pid_file_of_a_running_server(gcorn, tmp_path):
     assert first.get().status == 200
 
 
+def test_pid_file_of_a_server_that_starts(gcorn, tmp_path):
+    """Its socket has a name and does not listen yet, as one that was left behind."""
+    with open(tmp_path / "pid", "w", encoding="ascii") as pid_file, socket.socket(
+            socket.AF_UNIX) as bound:
+        fcntl.lockf(pid_file, fcntl.LOCK_EX)
+        bound.bind(str(tmp_path / "sock"))
+        second = gcorn("hello", "--pid", "pid", bind="unix:sock", ready=0)
+        assert second.wait_exit() == 1
+        assert f"already running with pid {os.getpid()}" in second.log()
+        bound.listen()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(tmp_path / "sock"))
+
+
 def test_pid_file_left_behind_is_replaced(gcorn, tmp_path):
     (tmp_path / "gcorn.pid").write_text("1\n")
     server = gcorn("hello", "--pid", "gcorn.pid")
