@@ -269,7 +269,8 @@ unsigned gcorn_slot(void);
 struct ev_loop *gcorn_loop(void);
 
 /* How many requests of this worker may run at once: the setting threads, 1 in the sync worker
- * class. An application that is not thread-safe refuses more than 1 in gcorn_on_worker_init. */
+ * class. An application that is not thread-safe refuses more than 1 in gcorn_on_worker_init. With 1
+ * in the gthread class (wsgi.multithread is "1" there) they still run beside the loop's thread. */
 unsigned gcorn_threads(void);
 
 /* The worker is stopping: end streams (next returns 0), fail health checks. */

@@ -11,9 +11,12 @@
  * streams know nothing of each other.
  *
  * The timer keeps tickets, never pointers to a request: a ticket of a request that is over names
- * nothing, and waking it does nothing.
+ * nothing, and waking it does nothing. The list of them has a lock, for the operator chooses the
+ * worker class: in a gthread one, even of a single thread, handlers run beside the loop's thread.
  */
 #include <ev.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -22,8 +25,9 @@
 
 /* A worker is a process: static variables are the worker's. */
 static struct ev_timer ticker;
-static unsigned long ticks;
+static _Atomic unsigned long ticks;
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the streams */
 static struct {
     uint64_t *tickets; /* 0: the place is free */
     size_t count, cap;
@@ -40,6 +44,7 @@ static size_t take_place(uint64_t ticket)
 {
     size_t place = 0;
 
+    pthread_mutex_lock(&lock);
     while (place < streams.count && streams.tickets[place] != 0)
         place++;
     if (place == streams.cap) {
@@ -51,6 +56,7 @@ static size_t take_place(uint64_t ticket)
     if (place == streams.count)
         streams.count++;
     streams.tickets[place] = ticket;
+    pthread_mutex_unlock(&lock);
     return place;
 }
 
@@ -60,18 +66,14 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
     (void)timer;
     (void)revents;
     ticks++;
+    pthread_mutex_lock(&lock);
     for (size_t i = 0; i < streams.count; i++)
         gcorn_wake(streams.tickets[i]); /* 0 is nobody's */
+    pthread_mutex_unlock(&lock);
 }
 
-/* The operator chooses --threads. This application is not made for more than one: the timer runs on
- * the loop's thread, and would meet handlers of others at the list. */
 GCORN_EXPORT int gcorn_on_worker_init(void)
 {
-    if (gcorn_threads() > 1) {
-        gcorn_log(NULL, GCORN_ERROR, "clock is not thread-safe: use --threads 1");
-        return -1;
-    }
     ev_timer_init(&ticker, on_tick, 1, 1);
     ev_timer_start(gcorn_loop(), &ticker);
     return 0;
@@ -81,15 +83,16 @@ GCORN_EXPORT int gcorn_on_worker_init(void)
 static ssize_t next_event(struct gcorn_environ *env, void *state, const void **chunk)
 {
     struct stream *s = state;
+    unsigned long tick = ticks + 1; /* the first event at once: the head leaves with it */
     time_t now = time(NULL);
     struct tm tm;
 
     (void)env;
     if (gcorn_draining())
         return 0; /* the worker stops: the browser comes back to another one */
-    if (s->told == ticks + 1)
+    if (s->told == tick)
         return GCORN_AGAIN;
-    s->told = ticks + 1; /* the first event at once: the head leaves with it */
+    s->told = tick;
     gmtime_r(&now, &tm);
     *chunk = s->event;
     return (ssize_t)strftime(s->event, sizeof(s->event), "data: %FT%TZ\n\n", &tm);
@@ -101,7 +104,9 @@ static void close_stream(struct gcorn_environ *env, void *state)
     const struct stream *s = state;
 
     (void)env;
+    pthread_mutex_lock(&lock);
     streams.tickets[s->place] = 0;
+    pthread_mutex_unlock(&lock);
 }
 
 static struct gcorn_body *events(struct gcorn_environ *env, struct gcorn_start_response *start)

@@ -70,8 +70,9 @@ def next_event(client):
     return re.search(rb"data: (\S+)$", event)[1]
 
 
-def test_clock_ticks_for_each_client(served):
-    server = served("clock")
+@pytest.mark.parametrize("args", [(), ("-k", "gthread", "--threads", "1"), ("--threads", "3")])
+def test_clock_ticks_for_each_client(served, args):
+    server = served("clock", *args)
     assert "EventSource" in server.get("/").text
     clients = [server.connect().send("GET /events HTTP/1.1\r\nHost: test\r\n\r\n") for _ in range(20)]
     first = [next_event(client) for client in clients]
@@ -337,7 +338,7 @@ def test_chat_goes_on_after_a_restart(served):
     assert client.response().text == "1 hello\n"
 
 
-@pytest.mark.parametrize("name", ["chat", "clock", "notes"])
+@pytest.mark.parametrize("name", ["chat", "notes"])
 def test_what_is_not_thread_safe_does_not_boot_with_threads(served, name):
     server = served(name, "--threads", "2", ready=0)
     server.wait_log("--threads 1")
