@@ -144,9 +144,9 @@ int gcorn_writef(struct gcorn_body *body, const char *fmt, ...) GCORN_PRINTF(2, 
  * next is called again or close is: a buffer shared by many requests must not be overwritten for a
  * slow one. After GCORN_AGAIN it is called again on gcorn_wake, on gcorn_wake_at, when the worker
  * begins to drain (see gcorn_draining), and possibly for no reason. next must not block a sync
- * worker. For HEAD and the like it is called until gcorn_start has been, and no further. close (may
- * be NULL) is called exactly once: at the end, on failure, and as soon as the client has left, also
- * while waiting. */
+ * worker. For HEAD and the like it is called once, even if gcorn_start has been, and after
+ * GCORN_AGAIN no longer than until that has. close (may be NULL) is called exactly once: at the
+ * end, on failure, and as soon as the client has left, also while waiting. */
 enum { GCORN_AGAIN = -2 };
 typedef ssize_t gcorn_next_fn(struct gcorn_environ *env, void *state, const void **chunk);
 typedef void gcorn_close_fn(struct gcorn_environ *env, void *state);
@@ -154,10 +154,10 @@ struct gcorn_body *gcorn_body_iter(struct gcorn_environ *env, gcorn_next_fn *nex
                                    gcorn_close_fn *close, void *state);
 
 /* For middleware: iterate over any body that an inner application returned; as next and close
- * above. *chunk is NULL where there is none. After 0 or -1 it keeps returning that, and -1 once it
- * is closed. Closing twice is harmless, and so is closing NULL; what is not closed is closed when
- * the request is over. len is what is still to come, -1 when unknown. A middleware that wants none
- * of the bytes returns the inner body. */
+ * above. *chunk is NULL where there is none. After 0 or -1 it keeps returning that, also when it is
+ * closed; what is closed before its end returns -1. Closing twice is harmless, and so is closing
+ * NULL; what is not closed is closed when the request is over. len is what is still to come, -1
+ * when unknown. A middleware that wants none of the bytes returns the inner body. */
 ssize_t gcorn_body_next(struct gcorn_body *body, const void **chunk);
 void gcorn_body_close(struct gcorn_body *body);
 int64_t gcorn_body_len(const struct gcorn_body *body);

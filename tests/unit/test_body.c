@@ -326,6 +326,7 @@ static void test_next_repeats_its_end(void **state)
             assert_int_equal(gcorn_write(body, "late", 4), -1);
         gcorn_body_close(body);
         gcorn_body_close(body);
+        assert_int_equal(gcorn_body_next(body, &chunk), kind == FAILING ? -1 : 0);
         strbuf_release(&all);
         http_case_close(&c);
         assert_int_equal(inner.closes, kind >= ITER);
