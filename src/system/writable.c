@@ -6,12 +6,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/util.h"
+
+/* Does the directory's sticky bit keep this user from removing the file that has the name? */
+static bool sticks(const char *dir, const char *path)
+{
+    struct stat around, st;
+    uid_t uid = geteuid();
+
+    return uid != 0 && stat(dir, &around) == 0 && (around.st_mode & S_ISVTX) &&
+           around.st_uid != uid && lstat(path, &st) == 0 && st.st_uid != uid;
+}
 
 int writable_new(const char *path)
 {
@@ -21,6 +32,10 @@ int writable_new(const char *path)
     if (slash && slash != path)
         dir[slash - path] = '\0';
     int result = faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS);
+    if (result == 0 && sticks(dir, path)) {
+        errno = EPERM;
+        result = -1;
+    }
     int saved_errno = errno;
     free(dir);
     errno = saved_errno;

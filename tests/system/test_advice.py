@@ -115,6 +115,21 @@ def test_a_check_says_what_a_start_would(place, closed, args):
     assert snapshot(place) == before
 
 
+@ROOT_ONLY
+@pytest.mark.parametrize("setting", ["--bind", "--control-socket"])
+def test_a_dead_socket_that_only_its_owner_may_remove(place, setting):
+    """As one in /tmp that a start as root has left behind."""
+    (place / "sticky").mkdir()
+    (place / "sticky").chmod(0o1777)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(place / "sticky/sock"))
+    (place / "sticky/sock").chmod(0o777)
+    words = [setting, ("unix:" if setting == "--bind" else "") + "sticky/sock"]
+    started, checked = starts_and_checks(place, *words)
+    assert started.returncode == checked.returncode == 4, checked.stderr
+    assert "cannot bind unix:sticky/sock: Operation not permitted" in checked.stderr
+
+
 @pytest.mark.skipif(not Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").exists(),
                     reason="the kernel has no such limit")
 def test_a_port_that_only_root_may_bind(place):
