@@ -185,6 +185,11 @@ static int open_listeners(struct generation *g, const struct generation *before,
     g->listeners = xcalloc(texts->count, sizeof(struct listener *));
     for (size_t i = 0; i < texts->count; i++) {
         struct listener *same = find_listener(before, texts->items[i]);
+
+        if (same && generation_has_listener(g, same)) { /* a start could not bind it twice */
+            (void)error_set(err, EXIT_USAGE, "bind: %s is given twice", texts->items[i]);
+            return blame(&g->config, "bind", err);
+        }
         struct listener *l = share_listener(g, same, texts->items[i], g->config.backlog, err);
 
         if (!l)

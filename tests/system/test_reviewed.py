@@ -331,6 +331,16 @@ def test_what_is_refused_has_its_place(tmp_path, setting, value):
         assert re.search(rf"gunicorn-c\.yaml:2.*: {setting}: ", done.stderr)
 
 
+def test_hup_binds_no_address_twice(gcorn, tmp_path):
+    """A start with these settings would fail, so they must not count until then."""
+    write_config(tmp_path, bind="unix:sock")
+    server = gcorn("hello", bare=True, ready=0)
+    server.wait_log("Listening at")
+    write_config(tmp_path, bind="[unix:sock, unix:./sock]")
+    server.kill(signal.SIGHUP)
+    server.wait_log(r"Reload failed: gunicorn-c\.yaml:1.*: bind: unix:\./sock is given twice")
+
+
 def test_an_fd_that_nobody_passed(tmp_path):
     for number in range(3, 12):
         done = run("-w", "1", "-b", f"127.0.0.1:0,fd://{number}", "--error-logfile", "log",
