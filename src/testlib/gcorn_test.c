@@ -28,6 +28,7 @@ struct test {
     struct gcorn_header *headers;
     char *head; /* what they point into */
     bool ended;
+    bool client_gone; /* before it ended */
     uint64_t ticket;
     uint64_t wake_at_ms;
     bool is_woken; /* under the lock */
@@ -313,6 +314,10 @@ void gcorn_test_close(struct gcorn_test *test)
 
     if (!t)
         return;
+    if (!t->ended) {
+        t->client_gone = true;
+        response_abandon(&t->env);
+    }
     end(t);
     (void)pthread_mutex_lock(&lock);
     while (*at != t)
@@ -361,8 +366,7 @@ uint64_t gcorn_now(void)
 
 bool gcorn_client_gone(struct gcorn_environ *env)
 {
-    (void)env;
-    return false;
+    return test_of(env)->client_gone;
 }
 
 void gcorn_extend_deadline(struct gcorn_environ *env, unsigned ms)

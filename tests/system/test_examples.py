@@ -438,10 +438,26 @@ def test_cxx(served):
 # ---- the library for authors' tests -------------------------------------------------------------
 
 
+def run_authors_test(directory, app, test):
+    """What an author does: an application and its test, with what pkg-config says."""
+    (directory / "app.c").write_text(app)
+    (directory / "test.c").write_text(test)
+    sanitize = os.environ.get("SANITIZE")
+    subprocess.run(["make", "-s", "-C", REPO, "install", f"DESTDIR={directory}/root", "PREFIX=/usr",
+                    *([f"SANITIZE={sanitize}"] if sanitize else [])],
+                   check=True, stdout=subprocess.DEVNULL)
+    environment = {**os.environ, "PKG_CONFIG_PATH": f"{directory}/root/usr/lib/pkgconfig",
+                   "PKG_CONFIG_SYSROOT_DIR": f"{directory}/root"}
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "gcorn-test"], env=environment,
+                           capture_output=True, text=True, check=True).stdout.split()
+    subprocess.run(["cc", *([f"-fsanitize={sanitize}"] if sanitize else []), "-o", "test", "test.c",
+                    "app.c", *flags], cwd=directory, check=True)
+    subprocess.run(["./test"], cwd=directory, check=True, timeout=10)
+
+
 def test_the_test_library_is_installed(tmp_path):
-    """What an author does: an application and its test, with what pkg-config says. Names of the
-    application's own meet none of gcorn's."""
-    (tmp_path / "app.c").write_text("""
+    """Names of the application's own meet none of gcorn's."""
+    run_authors_test(tmp_path, """
 #include <gcorn.h>
 int arena_alloc, log_error, strbuf_add, request_feed, llhttp_execute;
 GCORN_EXPORT struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response *start)
@@ -450,8 +466,7 @@ GCORN_EXPORT struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_
     return gcorn_body_text(env, gcorn_printf(env, "%s %s", gcorn_get(env, "REQUEST_METHOD"),
                                              gcorn_input(env, 0)));
 }
-""")
-    (tmp_path / "test.c").write_text("""
+""", """
 #include <assert.h>
 #include <gcorn_test.h>
 gcorn_app handler;
@@ -464,14 +479,44 @@ int main(void)
     return 0;
 }
 """)
-    sanitize = os.environ.get("SANITIZE")
-    subprocess.run(["make", "-s", "-C", REPO, "install", f"DESTDIR={tmp_path}/root", "PREFIX=/usr",
-                    *([f"SANITIZE={sanitize}"] if sanitize else [])],
-                   check=True, stdout=subprocess.DEVNULL)
-    environment = {**os.environ, "PKG_CONFIG_PATH": f"{tmp_path}/root/usr/lib/pkgconfig",
-                   "PKG_CONFIG_SYSROOT_DIR": f"{tmp_path}/root"}
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "gcorn-test"], env=environment,
-                           capture_output=True, text=True, check=True).stdout.split()
-    subprocess.run(["cc", *([f"-fsanitize={sanitize}"] if sanitize else []), "-o", "test", "test.c",
-                    "app.c", *flags], cwd=tmp_path, check=True)
-    subprocess.run(["./test"], cwd=tmp_path, check=True, timeout=10)
+
+
+def test_a_client_of_the_test_library_leaves(tmp_path):
+    """The application sees what it sees in a worker."""
+    run_authors_test(tmp_path, """
+#include <gcorn.h>
+#include <errno.h>
+#include <stdlib.h>
+char end[64];
+static ssize_t next(struct gcorn_environ *env, void *state, const void **chunk)
+{
+    return gcorn_query(env, "late") ? GCORN_AGAIN : 0;
+}
+static void close_body(struct gcorn_environ *env, void *state)
+{
+    const char *status = gcorn_get(env, "gcorn.status");
+    int again = gcorn_start(state, "200 OK", 0) < 0 ? errno : 0;
+    strcpy(end, gcorn_printf(env, "%d %s %d", gcorn_client_gone(env), status, again == EALREADY));
+}
+GCORN_EXPORT struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response *start)
+{
+    gcorn_start(start, "200 OK", 0);
+    return gcorn_body_iter(env, next, close_body, start);
+}
+""", """
+#include <assert.h>
+#include <gcorn_test.h>
+gcorn_app handler;
+extern char end[];
+int main(void)
+{
+    struct gcorn_test *t = gcorn_test_request(handler, "GET / HTTP/1.1", NULL, 0);
+    assert(t->complete && strcmp(end, "0 200 1") == 0);
+    gcorn_test_close(t);
+    t = gcorn_test_request(handler, "GET /?late HTTP/1.1", NULL, 0);
+    assert(t->waits);
+    gcorn_test_close(t);
+    assert(strcmp(end, "1 499 1") == 0);
+    return 0;
+}
+""")
