@@ -278,7 +278,7 @@ def test_streams_end_at_a_reload(waits):
 
 @pytest.mark.parametrize("path", ["/wait", "/endless"])
 def test_a_quick_stop_closes_bodies(waits, path):
-    server = waits()
+    server = waits("--access-logfile", "access", "--access-logformat", "%(U)s %(s)s %({gcorn.ended}e)s")
     client = ask(server, f"{path}?name=a")
     if path == "/endless":
         wait_bytes(client, b"begun\n\r\n")
@@ -286,6 +286,8 @@ def test_a_quick_stop_closes_bodies(waits, path):
     server.kill(signal.SIGINT)
     assert server.wait_exit(hang_up=False) == 0
     assert said(server, "a") == ["closed", "deferred"]
+    line = (server.dir / "access").read_text().splitlines()[-1]
+    assert line == ("/wait 499 stopped" if path == "/wait" else "/endless 200 stopped")
 
 
 # ---- time ---------------------------------------------------------------------------------------
