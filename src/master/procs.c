@@ -169,14 +169,14 @@ static struct signs signs_of(const struct master *m, const struct worker_proc *w
 }
 
 /* Of a worker with a hung call: does it have threads that can still finish what others wait for? */
-static bool has_more_to_finish(const struct master *m, const struct worker_proc *w, uint64_t now)
+static bool has_more_to_finish(const struct master *m, const struct worker_proc *w)
 {
     const struct slot *s = slot_of(m, w);
     unsigned hung = 0, running = 0, count = slot_call_count(s);
 
     for (unsigned i = 0; i < count; i++) {
         const struct signs signs = signs_of(m, w, &s->calls[i]);
-        enum verdict verdict = plan_judge(w, &signs, now);
+        enum verdict verdict = plan_judge(w, &signs, now_ms());
 
         if (verdict == VERDICT_SILENT)
             return false;
@@ -190,7 +190,7 @@ static bool has_more_to_finish(const struct master *m, const struct worker_proc 
 /* When its stacks are taken, for they are gone with it, and nothing is left to wait for. */
 static void abort_when_done(struct master *m, struct worker_proc *w)
 {
-    if (w->explained && (!w->spared || m->quick || !has_more_to_finish(m, w, now_ms())))
+    if (w->explained && (!w->spared || m->quick || !has_more_to_finish(m, w)))
         abort_worker(m, w);
 }
 
@@ -210,7 +210,7 @@ static void condemn(struct master *m, struct worker_proc *w, const struct slot_c
     w->end = verdict == VERDICT_CALL_TOO_LONG ? END_TIMEOUT : END_SILENT;
     w->phase = PROC_KILLING;
     w->deadline_ms = now + EXPLAIN_MS;
-    w->spared = verdict == VERDICT_CALL_TOO_LONG && has_more_to_finish(m, w, now);
+    w->spared = verdict == VERDICT_CALL_TOO_LONG && has_more_to_finish(m, w);
     if (w->spared) {
         uint64_t grace = w->settings->config.graceful_timeout_ms;
 
@@ -263,8 +263,10 @@ static void tell_slow(struct master *m, struct worker_proc *w, uint64_t now)
     explain_begin(m, w, LOG_LEVEL_WARNING, NULL);
 }
 
-/* The call that is in the way, the oldest of them, and what is wrong with it. */
-static enum verdict judge(const struct master *m, const struct worker_proc *w, uint64_t now,
+/* The call that is in the way, the oldest of them, and what is wrong with it. The clock is read
+ * behind the signs: before them, one that has just asked for all the time there is would have asked
+ * for more. */
+static enum verdict judge(const struct master *m, const struct worker_proc *w,
                           const struct slot_call **call)
 {
     const struct slot *s = slot_of(m, w);
@@ -273,7 +275,7 @@ static enum verdict judge(const struct master *m, const struct worker_proc *w, u
 
     for (unsigned i = 0; i < slot_call_count(s); i++) {
         const struct signs signs = signs_of(m, w, &s->calls[i]);
-        enum verdict verdict = plan_judge(w, &signs, now);
+        enum verdict verdict = plan_judge(w, &signs, now_ms());
 
         if (verdict == VERDICT_FINE || (verdict == worst && signs.call_started_ms >= oldest_ms) ||
             (verdict == VERDICT_SILENT && worst == VERDICT_CALL_TOO_LONG))
@@ -295,7 +297,7 @@ void procs_judge(struct master *m, uint64_t now)
             abort_when_done(m, w);
         if ((w->phase != PROC_READY && w->phase != PROC_RETIRING) || w->template)
             continue; /* who is not born yet is not silent */
-        enum verdict verdict = judge(m, w, now, &call);
+        enum verdict verdict = judge(m, w, &call);
         tell_slow(m, w, now);
         if (verdict != VERDICT_FINE && !is_traced(m, w))
             condemn(m, w, call, verdict, now);

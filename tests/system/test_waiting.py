@@ -315,6 +315,13 @@ def test_a_call_can_ask_for_more_time(waits):
     server.wait_workers(1, other_than={worker.pid})
 
 
+def test_calls_can_ask_for_as_much_time_as_there_is(waits):
+    """Telling of a slow call takes the master's time before it judges the next worker's."""
+    server = waits("--workers", "20", "--timeout", "1", "--slow-request", "1500ms")
+    for client in [ask(server, "/endure?ms=3000") for _ in range(20)]:
+        assert client.response().text == "done"
+
+
 @pytest.mark.skipif(THREADS not in (None, "1"), reason="streams end before, as there is time for it")
 def test_a_crash_answers_who_waits_and_cuts_who_has_begun(waits):
     server = waits("--timeout", "1")

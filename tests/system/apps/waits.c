@@ -21,11 +21,13 @@
  *   /piped            the file of a pipe: how gcorn_body_file fails; is the descriptor closed?
  *   /gone?name=N      waits in the call until the client has left, then says so
  *   /extend?ms=N      asks for so much time, then for less, and takes half of it
+ *   /endure?ms=N      lasts so long, and asks all the while for as much time as there is
  *   /fill             a body of 8 KiB, at once
  *   /busy             a call that never ends
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -351,6 +353,17 @@ static const char *extend(struct gcorn_environ *env)
     return "done";
 }
 
+static const char *endure(struct gcorn_environ *env)
+{
+    uint64_t until = gcorn_now() + number(env, "ms", 0);
+
+    while (gcorn_now() < until) {
+        gcorn_extend_deadline(env, UINT_MAX);
+        usleep(100);
+    }
+    return "done";
+}
+
 static const char *text_of(struct gcorn_environ *env, const char *path)
 {
     if (strcmp(path, "/wake") == 0)
@@ -363,6 +376,8 @@ static const char *text_of(struct gcorn_environ *env, const char *path)
         return until_gone(env);
     if (strcmp(path, "/extend") == 0)
         return extend(env);
+    if (strcmp(path, "/endure") == 0)
+        return endure(env);
     while (strcmp(path, "/busy") == 0)
         sleep_ms(1000);
     return gcorn_printf(env, "%d", (int)getpid());
