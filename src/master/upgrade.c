@@ -205,8 +205,12 @@ static void heir_serves(struct master *m)
         reload_begin_due(m);
         return;
     }
-    if (m->reload_again)
+    if (m->reload_again) {
         (void)kill(u->pid, SIGHUP); /* it is not reaped, so the pid is its own */
+        control_reload_failed(&m->control, 0, UINT64_MAX,
+                              "passed on to the new master: its log, and gcornctl status, tell "
+                              "how it ended");
+    }
     master_stop(m, false, EXIT_STOPPED);
 }
 

@@ -324,7 +324,14 @@ def test_reload_waits_for_the_new_master(start, tmp_path):
         write_config(tmp_path, bind="unix:after")
         server.kill(signal.SIGHUP)
         server.wait_log("Handling signal: hup")
-        (tmp_path / "boot.go").touch()
+        with socket.socket(socket.AF_UNIX) as reloading:
+            reloading.settimeout(PATIENCE)
+            reloading.connect(str(tmp_path / "ctl"))
+            reloading.sendall(b"reload\n")
+            for _ in range(2):
+                status(server)  # asked later, in a later pass of its loop
+            (tmp_path / "boot.go").touch()
+            assert b"passed on to the new master" in reloading.recv(4096)
         assert asking.wait(PATIENCE) == 0
     assert server.wait_exit() == 0
     new = int(server.wait_log(r"Listening at: unix:after \((\d+)\)").group(1))
