@@ -168,7 +168,8 @@ static struct signs signs_of(const struct master *m, const struct worker_proc *w
     };
 }
 
-/* Of a worker with a hung call: does it have threads that can still finish what others wait for? */
+/* Of a worker with a hung call: does it have threads that can still finish what others wait for?
+ * When none hangs any more, it ends by itself. */
 static bool has_more_to_finish(const struct master *m, const struct worker_proc *w)
 {
     const struct slot *s = slot_of(m, w);
@@ -184,7 +185,7 @@ static bool has_more_to_finish(const struct master *m, const struct worker_proc 
         running += signs.call_started_ms != 0;
     }
     uint64_t in_flight = slot_get_number(&s->in_flight), waiting = slot_get_number(&s->waiting);
-    return hung < count && (running > hung || in_flight > hung + waiting);
+    return hung == 0 || (hung < count && (running > hung || in_flight > hung + waiting));
 }
 
 /* When its stacks are taken, for they are gone with it, and nothing is left to wait for. */

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from server import BUILD, PATIENCE, SANITIZED, SLOWER, run, wait_for
+from server import BUILD, PATIENCE, SANITIZED, SLOWER, pace, run, wait_for
 
 
 @pytest.fixture
@@ -238,6 +238,7 @@ def test_all_that_hang_are_answered_504(threaded):
 def test_a_hung_call_that_ends_after_all_kills_nobody(threaded):
     server = threaded("--timeout", "1", threads=3)
     [before] = server.worker_pids
+    (server.dir / "exit.hold").touch()
     late, longer = hold(server, "late"), hold(server, "longer", "/extend")
     server.wait_log("WORKER TIMEOUT")
     server.wait_log(r"\| modules")
@@ -247,6 +248,9 @@ def test_a_hung_call_that_ends_after_all_kills_nobody(threaded):
     is_told(longer, 200, "longer")
     late.close()
     longer.close()
+    wait_for((server.dir / "exit.running").exists, "its last hook")
+    pace(0.6)  # the master looks at it every 250 ms
+    (server.dir / "exit.hold").unlink()
     server.wait_log(rf"Worker \(pid:{before}\) has finished all its calls after all")
 
 

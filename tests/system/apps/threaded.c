@@ -11,6 +11,9 @@
  *                      &name=F: not before F.go exists, as /hold
  *   /count?to=N        the numbers up to N by an iterator, one a next
  *   /extend?name=F     as /hold, having asked for a minute
+ *
+ * A worker that exits waits, too, when there is a file exit.hold: for as long as it is there, having
+ * created exit.running.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -50,15 +53,21 @@ static const char *meet(struct gcorn_environ *env)
     return gcorn_printf(env, "%u", of);
 }
 
+static void touch(const char *name)
+{
+    FILE *file = fopen(name, "w");
+
+    if (file)
+        fclose(file);
+}
+
 static const char *hold(struct gcorn_environ *env)
 {
     const struct timespec pause = {.tv_nsec = 1000000};
     const char *name = gcorn_query(env, "name");
-    FILE *running = fopen(gcorn_printf(env, "%s.running", name), "w");
     const char *go = gcorn_printf(env, "%s.go", name);
 
-    if (running)
-        fclose(running);
+    touch(gcorn_printf(env, "%s.running", name));
     while (access(go, F_OK) < 0)
         nanosleep(&pause, NULL);
     return name;
@@ -147,6 +156,17 @@ static const char *text_of(struct gcorn_environ *env, const char *path)
         return gcorn_printf(env, "%u %s %s", gcorn_threads(), gcorn_get(env, "wsgi.multithread"),
                             gcorn_get(env, "REMOTE_ADDR"));
     return gcorn_printf(env, "%d", (int)getpid());
+}
+
+GCORN_EXPORT
+void gcorn_on_worker_exit(void)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+
+    if (access("exit.hold", F_OK) == 0)
+        touch("exit.running");
+    while (access("exit.hold", F_OK) == 0)
+        nanosleep(&pause, NULL);
 }
 
 GCORN_EXPORT
