@@ -483,9 +483,22 @@ static void worker_crashed(struct master *m, struct worker_proc *w)
     explain_begin(m, w, LOG_LEVEL_CRITICAL, let_go);
 }
 
-static enum worker_end asked_to_leave(const char *why)
+static enum worker_end why_asked_to_leave(const char *why)
 {
-    return strcmp(why, "SIGTERM") == 0 ? END_SIGTERM : END_MAX_REQUESTS;
+    return strcmp(why, "SIGTERM") == 0        ? END_SIGTERM
+           : strcmp(why, "max_requests") == 0 ? END_MAX_REQUESTS
+                                              : END_CRASH;
+}
+
+/* What its application has broken, that of its replacement may break at once: as with a crash, that
+ * is slowed down. */
+static void asked_to_leave(struct master *m, struct worker_proc *w, const char *why)
+{
+    enum worker_end end = why_asked_to_leave(why);
+
+    if (end == END_CRASH && w->phase == PROC_READY && !w->recycle)
+        note_death(m, w);
+    recycle(m, w, end, why);
 }
 
 /* Takes what it has said. 0, or -1 with errno: nothing more will come (channel_recv_up). */
@@ -499,7 +512,7 @@ static int take_messages(struct master *m, struct worker_proc *w)
         case UP_READY: worker_ready(m, w); break;
         case UP_HEARTBEAT: w->heard_ms = now_ms(); break;
         case UP_BOOTFAIL: boot_failed(m, w, message.text); break;
-        case UP_RECYCLE: recycle(m, w, asked_to_leave(message.text), message.text); break;
+        case UP_RECYCLE: asked_to_leave(m, w, message.text); break;
         case UP_DYING: worker_dying(m, w); break;
         case UP_CRASHED: worker_crashed(m, w); break;
         }

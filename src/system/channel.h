@@ -23,7 +23,7 @@ enum up_type {
     UP_BOOTFAIL,  /* cannot serve; the text says why */
     UP_DYING,     /* by a fatal signal or exit(); its slot says more */
     UP_CRASHED,   /* has answered its clients, and waits for its stacks to be taken: DOWN_GO */
-    UP_RECYCLE,   /* asks to be replaced; the text says why (max_requests, a full heap) */
+    UP_RECYCLE,   /* asks to be replaced; the text says why (max_requests, no socket) */
 };
 
 struct up_message {

@@ -132,6 +132,19 @@ static bool is_about_connection(int error_number)
     }
 }
 
+/* The application has closed the socket, or put something else in its place: the number is not ours
+ * any more, to close it either. A worker that nobody can reach is no worker. */
+static void give_up(struct acceptor *a)
+{
+    struct worker *w = a->worker;
+
+    log_error("accept: the application has closed the listening socket");
+    ev_io_stop(w->loop, &a->io);
+    a->listener->fd = -1;
+    if (!w->draining)
+        (void)channel_send_up(w->args->channel.up_write, UP_RECYCLE, "it cannot accept");
+}
+
 static enum accepted accept_one(struct acceptor *a)
 {
     struct worker *w = a->worker;
@@ -151,6 +164,10 @@ static enum accepted accept_one(struct acceptor *a)
         return ACCEPTED_NONE;
     if (is_about_connection(errno))
         return ACCEPTED_LOST;
+    if (errno == EBADF || errno == ENOTSOCK) {
+        give_up(a);
+        return ACCEPTED_NONE;
+    }
     note_failure(w);
     return ACCEPTED_FAILED;
 }

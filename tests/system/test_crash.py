@@ -397,6 +397,17 @@ def test_blocked_fatal_signals_are_unblocked(gcorn, app):
     assert server.get("/segv").status == 500
 
 
+def test_a_worker_whose_listening_socket_is_closed_is_replaced(gcorn, app):
+    server = gcorn(f"{app('crasher')}:handler")
+    before = server.worker_pids
+    assert server.get("/deaf").status == 200
+    assert server.get("/echo?a").body == b"a"
+    assert server.worker_pids != before
+    server.wait_log("accept: the application has closed the listening socket")
+    server.wait_workers(1, other_than=before)
+    assert "graceful_timeout" not in server.log()
+
+
 def test_a_signal_from_outside_is_named_so(gcorn):
     server = gcorn("faulty")
     os.kill(min(server.worker_pids), signal.SIGSEGV)

@@ -13,6 +13,7 @@
  *   /exit                  exit(); with FALLS_AGAIN what exit() calls is a fault
  *   /hang-later            blocks all signals for ever, between two calls
  *   /steal  /block         takes SIGSEGV's handler away; blocks all signals
+ *   /deaf                  closes the server's listening sockets
  *
  * With HANDLES it has a handler of its own from the start.
  */
@@ -23,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -104,6 +106,17 @@ static void hang_later(void)
     ev_timer_start(gcorn_loop(), &moment);
 }
 
+static void close_listeners(void)
+{
+    for (int fd = 3; fd < 256; fd++) {
+        int listens = 0;
+        socklen_t len = sizeof(listens);
+
+        if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens)
+            close(fd);
+    }
+}
+
 static const char *run(struct gcorn_environ *env, const char *path)
 {
     pthread_t thread;
@@ -135,6 +148,8 @@ static const char *run(struct gcorn_environ *env, const char *path)
     } else if (strcmp(path, "/block") == 0) {
         sigfillset(&all);
         sigprocmask(SIG_BLOCK, &all, NULL);
+    } else if (strcmp(path, "/deaf") == 0) {
+        close_listeners();
     }
     return "";
 }
