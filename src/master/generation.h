@@ -44,6 +44,7 @@ struct generation {
     int access_fd;                   /* STDOUT_FILENO, its own, or -1 */
     struct syslog syslog;
     struct template *template; /* births.c's; NULL: none runs */
+    bool is_proven;            /* a worker of it has been ready */
 };
 
 /* How the program was started: what a reload starts from again. */

@@ -411,6 +411,7 @@ static void worker_ready(struct master *m, struct worker_proc *w)
     w->deadline_ms = NO_DEADLINE;
     if (plan_is_admin(&m->plan, w))
         return;
+    w->settings->is_proven = true;
     if (!m->has_served)
         process_daemon_report(EXIT_STOPPED);
     if (!m->has_served)

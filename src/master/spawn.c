@@ -132,6 +132,7 @@ static struct worker_args common_args(const struct spawner *s, const struct gene
         .commons = scoreboard_commons(s->scoreboard),
         .scoreboard = s->scoreboard,
         .generation = g->id,
+        .is_proven = g->is_proven,
         .access_fd = g->access_fd,
         .master_pid = getpid(),
     };
@@ -173,6 +174,7 @@ run_template(const struct spawner *s, struct worker_args args, struct generation
     args.preloaded = &app;
     args.channel = order.channel;
     set_place(&args, s, order.place, order.number, order.is_canary);
+    args.is_proven = order.is_proven;
     args.slot->pid = (int32_t)getpid();
     take_log(order.error_fd, g->error_fd);
     take_log(order.access_fd, g->access_fd);
@@ -228,6 +230,7 @@ static int order_worker(const struct generation *g, const struct worker_args *ar
         .place = place,
         .number = args->number,
         .is_canary = args->check_path != NULL,
+        .is_proven = args->is_proven,
         .channel = args->channel,
         .output_fd = output_fd,
         .error_fd = g->error_fd > STDERR_FILENO ? g->error_fd : -1,

@@ -22,7 +22,7 @@ enum { ORDER_FDS = 5 };
 
 struct order_wire {
     uint64_t serial;
-    uint32_t place, number, is_canary;
+    uint32_t place, number, is_canary, is_proven;
     uint32_t fd_mask;
 };
 
@@ -60,8 +60,11 @@ static void list_fds(struct template_order *o, int *places[ORDER_FDS])
 int template_send(const struct template *t, const struct template_order *order)
 {
     struct template_order o = *order;
-    struct order_wire wire = {
-        .serial = o.serial, .place = o.place, .number = o.number, .is_canary = o.is_canary};
+    struct order_wire wire = {.serial = o.serial,
+                              .place = o.place,
+                              .number = o.number,
+                              .is_canary = o.is_canary,
+                              .is_proven = o.is_proven};
     int *places[ORDER_FDS], fds[ORDER_FDS];
     size_t count = 0;
 
@@ -105,6 +108,7 @@ static bool take_order(int fd, struct template_order *o)
                                  .place = wire.place,
                                  .number = wire.number,
                                  .is_canary = wire.is_canary != 0,
+                                 .is_proven = wire.is_proven != 0,
                                  .channel = {-1, -1, -1, -1},
                                  .output_fd = -1,
                                  .error_fd = -1,

@@ -39,7 +39,7 @@ struct template
 struct template_order {
     uint64_t serial; /* never the same twice */
     uint32_t place, number;
-    bool is_canary;
+    bool is_canary, is_proven;
     struct channel channel; /* the worker's ends */
     int output_fd, error_fd, access_fd;
 };

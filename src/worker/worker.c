@@ -623,7 +623,7 @@ struct worker *worker_new_alone(const struct worker_args *args)
 }
 
 /* Each file there is of a worker whose replacement comes by here: so one in a crash loop does not
- * fill the disk. */
+ * fill the disk. A directory that is gone since the start keeps nobody from replacing a worker. */
 static void open_crash_dir(struct worker *w)
 {
     struct error err;
@@ -631,8 +631,12 @@ static void open_crash_dir(struct worker *w)
     if (!w->config->crash_dir)
         return;
     w->crash_dir_fd = replay_dir_open(w->config->crash_dir, &err);
-    if (w->crash_dir_fd < 0)
+    if (w->crash_dir_fd < 0 && !w->args->is_proven)
         boot_failed(w, err.text);
+    if (w->crash_dir_fd < 0) {
+        log_errorx("%s: requests of worker %d are not kept", err.text, (int)w->pid);
+        return;
+    }
     if (w->config->crash_keep > 0 &&
         replay_dir_trim(w->crash_dir_fd, (unsigned)w->config->crash_keep) < 0)
         log_warn("crash_dir: %s cannot be listed, so no file is ever removed",

@@ -48,6 +48,7 @@ struct worker_args {
     struct scoreboard *scoreboard; /* with the siblings' slots; NULL: it has none */
     unsigned number;               /* gcorn_slot() */
     unsigned generation;
+    bool is_proven;         /* another worker of the generation has been ready */
     int access_fd;          /* -1: no access log */
     const char *check_path; /* of a canary: to be asked for before it is ready; else NULL */
     pid_t master_pid;

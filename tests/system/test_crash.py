@@ -575,6 +575,18 @@ def test_a_crash_loop_does_not_fill_the_disk(gcorn, tmp_path, keep):
     assert (tmp_path / "crashes/README").exists()
 
 
+@pytest.mark.parametrize("args", [[], ["--preload"]])
+def test_a_directory_that_is_gone_keeps_no_worker_from_being_replaced(gcorn, tmp_path, args):
+    (tmp_path / "crashes").mkdir(mode=0o777)
+    server = gcorn("faulty", "--crash-dir", "crashes", *args)
+    (tmp_path / "crashes").rename(tmp_path / "moved")
+    before = server.worker_pids
+    assert server.get("/segv").status == 500
+    assert server.get("/").status == 200
+    server.wait_log("crash_dir: cannot open the directory crashes: .*: requests .* are not kept")
+    server.wait_workers(1, other_than=before)
+
+
 def test_a_hung_request_is_kept_too(gcorn, tmp_path):
     (tmp_path / "crashes").mkdir(mode=0o777)
     server = gcorn("faulty", "--crash-dir", "crashes", "--timeout", "1")
