@@ -638,14 +638,20 @@ static void add_piece(struct strbuf *out, const char *piece, size_t n, const cha
     }
 }
 
+/* A piece that was sent from where it lies has the end of its chunk in the next bytes of out. */
+static void end_chunk(struct response *r, struct strbuf *out)
+{
+    if (r->owes_crlf)
+        ADD_LITERAL(out, "\r\n");
+    r->owes_crlf = false;
+}
+
 static void add_chunk(struct gcorn_environ *env, struct strbuf *out, const char *piece, size_t n,
                       const char **data, size_t *len)
 {
     struct response *r = &env->response;
 
-    if (r->owes_crlf)
-        ADD_LITERAL(out, "\r\n");
-    r->owes_crlf = false;
+    end_chunk(r, out);
     if (n == 0) {
         ADD_LITERAL(out, "0\r\n\r\n");
         return;
@@ -720,8 +726,10 @@ bool response_next(struct gcorn_environ *env, struct strbuf *out, const char **d
     else
         n = pull(env);
     r->waits = n == GCORN_AGAIN;
-    if (r->waits)
+    if (r->waits) {
+        end_chunk(r, out); /* some clients take a chunk only when it is whole */
         return true;
+    }
     if (n < 0) {
         log_request(LOG_LEVEL_ERROR, environ_request_id(env),
                     "the application failed amid its body: connection closed");

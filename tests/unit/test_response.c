@@ -822,6 +822,47 @@ static void test_response_large_in_place(void **state)
     http_case_close(&c);
 }
 
+static ssize_t large_then_again(struct gcorn_environ *env, void *state, const void **chunk)
+{
+    (void)env;
+    (void)state;
+    *chunk = large[0];
+    return large_next_calls++ == 0 ? (ssize_t)sizeof(large[0]) : GCORN_AGAIN;
+}
+
+static struct gcorn_body *large_wait(struct gcorn_environ *env, struct gcorn_start_response *start)
+{
+    large_next_calls = 0;
+    (void)gcorn_start(start, "200 OK", NULL);
+    return gcorn_body_iter(env, large_then_again, NULL, NULL);
+}
+
+/* Nothing of a chunk is held back while its application has nothing more. */
+static void test_response_large_then_waits(void **state)
+{
+    struct http_case c;
+    struct strbuf out = {0};
+    const char *data;
+    size_t len;
+
+    (void)state;
+    http_case_open(&c);
+    http_case_feed(&c, GET);
+    response_run(&c.env, large_wait);
+    assert_true(response_next(&c.env, &out, &data, &len));
+    assert_ptr_equal(data, large[0]);
+    strbuf_reset(&out);
+    for (int i = 0; i < 3; i++) { /* once, however often it is asked */
+        assert_true(response_next(&c.env, &out, &data, &len));
+        assert_true(c.env.response.waits);
+        assert_int_equal(len, 0);
+        assert_int_equal(out.len, 2);
+        assert_memory_equal(out.data, "\r\n", 2);
+    }
+    strbuf_release(&out);
+    http_case_close(&c);
+}
+
 /* ---- the server's own answers ------------------------------------------------------------------
  */
 
@@ -1049,6 +1090,7 @@ int main(void)
         cmocka_unit_test(test_response_buffer_spooled),
         cmocka_unit_test(test_response_large),
         cmocka_unit_test(test_response_large_in_place),
+        cmocka_unit_test(test_response_large_then_waits),
         cmocka_unit_test(test_response_refuse),
         cmocka_unit_test(test_response_reason),
         cmocka_unit_test(test_headers),
