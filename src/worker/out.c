@@ -105,7 +105,8 @@ enum out_sent out_send(struct conn *c)
     struct worker *w = worker_of(c);
 
     while (c->x->out_sent < c->x->out.len || c->x->piece_len > 0) {
-        bool ends = c->runs && !c->x->more;
+        /* a broken answer's line says so, and is written at its end */
+        bool ends = c->runs && !c->x->more && !c->env->response.broken;
 
         if (ends)
             accesslines_add_early(&w->access_lines, c->env, w->now_ns - c->x->request_ns);

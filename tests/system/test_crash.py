@@ -541,6 +541,17 @@ def test_a_client_that_leaves_amid_its_answer_is_in_the_line(gcorn, app):
     assert line_for(server, "/big")["ended"] == "client gone"
 
 
+def test_an_answer_shorter_than_promised_is_in_the_line(gcorn, app):
+    server = gcorn(f"{app('probe')}:handler", "--access-logfile", "access", "--access-logformat",
+                   "json")
+    with server.connect() as client:
+        client.send(request("/") + request("/promise"))
+        assert client.response().status == 200
+        assert client.rest().endswith(b"Content-Length: 10\r\n\r\n")
+    assert "ended" not in line_for(server, "/")
+    assert line_for(server, "/promise")["ended"] == "application"
+
+
 # ---- crash_dir ----------------------------------------------------------------------------------
 
 

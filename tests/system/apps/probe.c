@@ -7,6 +7,7 @@
  *   /get?key=K                            the request's environ
  *   /version                              VERSION, of the compilation
  *   /big?kb=N                             N KiB in one piece; /chunks?kb=N by an iterator
+ *   /promise                              a Content-Length of 10, and no body
  *   /hold?name=F                          creates the file F.running, and answers when F.go exists
  */
 #include <stdio.h>
@@ -120,9 +121,10 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
 {
     static const struct gcorn_header headers[] = {
         {"Content-Type", "text/plain"}, {"X-Probe", "say \"hi\""}, {NULL, NULL}};
+    static const struct gcorn_header promise[] = {{"Content-Length", "10"}, {NULL, NULL}};
     const char *path = gcorn_get(env, "PATH_INFO");
 
-    gcorn_start(start_response, "200 OK", headers);
+    gcorn_start(start_response, "200 OK", strcmp(path, "/promise") == 0 ? promise : headers);
     if (strcmp(path, "/big") == 0)
         return big(env);
     if (strcmp(path, "/chunks") == 0)
