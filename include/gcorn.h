@@ -277,10 +277,10 @@ unsigned gcorn_threads(void);
 bool gcorn_draining(void);
 
 /* Hooks: define those you need; the server finds them by name. -1 from gcorn_on_worker_init (log
- * why): the worker does not boot. exit: no request runs any more; not called in a worker that is
- * killed. abort: inside a signal handler, the worker is about to be killed. pre_request before the
- * handler; post_request after close, when gcorn.status and gcorn.bytes_sent can be read; both where
- * the handler runs. */
+ * why): the worker does not boot. exit: no request runs any more, and what is left of
+ * graceful_timeout is its; not called in a worker that is killed. abort: inside a signal handler,
+ * the worker is about to be killed. pre_request before the handler; post_request after close, when
+ * gcorn.status and gcorn.bytes_sent can be read; both where the handler runs. */
 int gcorn_on_worker_init(void);
 void gcorn_on_worker_exit(void);
 void gcorn_on_worker_abort(void);

@@ -152,19 +152,22 @@ static void abort_worker(struct master *m, struct worker_proc *w)
     (void)kill(w->pid, SIGCONT); /* somebody may have stopped it: it can see to its clients yet */
 }
 
+/* Who leaves as it was told to gives no sign of life any more, and has its deadline for that. */
 static struct signs signs_of(const struct master *m, const struct worker_proc *w,
                              const struct slot_call *call)
 {
     const struct config *cfg = &w->settings->config;
+    uint64_t loop_ms = atomic_load(&slot_of(m, w)->loop_ms);
+    bool is_over = loop_ms == SLOT_LOOP_OVER;
 
     return (struct signs){
         .call_started_ms = atomic_load(&call->started_ms),
         .call_until_ms = atomic_load(&call->until_ms),
         .loop_is_apart = config_threads(cfg) > 0 && !plan_is_admin(&m->plan, w),
-        .loop_ms = atomic_load(&slot_of(m, w)->loop_ms),
+        .loop_ms = is_over ? 0 : loop_ms,
         .judged_from_ms = m->judged_from_ms,
         .timeout_ms = cfg->timeout_ms,
-        .heartbeat_ms = cfg->heartbeat_ms,
+        .heartbeat_ms = is_over && w->phase != PROC_READY ? 0 : cfg->heartbeat_ms,
     };
 }
 

@@ -35,6 +35,8 @@ enum {
     SCOREBOARD_MAX_SLOTS = 16384,
 };
 
+#define SLOT_LOOP_OVER UINT64_MAX /* the worker leaves: gcorn_on_worker_exit and the like */
+
 enum slot_state {
     SLOT_EMPTY,    /* no worker */
     SLOT_BOOTING,  /* loads the application */
@@ -136,7 +138,7 @@ struct slot {
     uint32_t number; /* of the worker, 0 to workers - 1: gcorn_slot() */
     uint32_t state;  /* enum slot_state */
 
-    _Atomic uint64_t loop_ms; /* last sign of life between calls */
+    _Atomic uint64_t loop_ms; /* last sign of life between calls, or SLOT_LOOP_OVER */
 
     _Atomic uint32_t log_len; /* stored last, with release order: a crash finds whole lines */
     uint64_t connections_open;

@@ -665,6 +665,7 @@ void worker_leave(struct worker *w)
     drop_conns(w);
     crash_expect_exit();
     accesslines_end(&w->access_lines);
+    atomic_store(&w->slot->loop_ms, SLOT_LOOP_OVER);
     if (w->app.on_worker_exit)
         w->app.on_worker_exit();
     log_info("Worker exiting (pid: %d)", (int)w->pid);

@@ -1005,6 +1005,13 @@ def test_the_applications_hooks_are_called_in_order(gcorn, app, tmp_path):
         "init", "pre /x", "call", "post /x 200 6", "exit"]
 
 
+def test_the_exit_hook_has_the_time_that_a_worker_has_to_leave(gcorn, app, tmp_path):
+    server = gcorn(f"{app('hooks', '-DTAKES_LEAVE')}:handler", "--heartbeat", "2s")
+    server.stop()
+    assert "exit" in hooks_called(tmp_path)
+    assert "SILENT" not in server.log()
+
+
 def hooks_called(directory):
     path = directory / "hooks.txt"
     return path.read_text().splitlines() if path.exists() else []

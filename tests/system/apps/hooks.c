@@ -3,7 +3,8 @@
  * hooks - every hook of gcorn.h writes a line into the file hooks.txt. /hang blocks for ever, /hold
  * until there is a file go. With
  * -DREFUSES gcorn_on_worker_init refuses; with -DCRASHES the object's constructor crashes; with
- * -DLEAVES it calls exit(0), with -DSTUCK it never returns.
+ * -DLEAVES it calls exit(0), with -DSTUCK it never returns. With -DTAKES_LEAVE a worker takes 4 s to
+ * exit.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -52,6 +53,9 @@ GCORN_EXPORT int gcorn_on_worker_init(void)
 
 GCORN_EXPORT void gcorn_on_worker_exit(void)
 {
+#ifdef TAKES_LEAVE
+    sleep(4);
+#endif
     note("exit\n");
 }
 
