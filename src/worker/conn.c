@@ -652,10 +652,20 @@ void conn_resume(struct conn *c)
         conn_work_unparsed(c);
 }
 
+/* Requests behind an answer have waited for its client, or its application, so far; from now on it
+ * is for us. */
+static void note_turn(struct conn *c)
+{
+    const struct worker *w = worker_of(c);
+
+    c->x->arrived_ns = w->now_ns - worker_waited_ns(w);
+}
+
 /* When many clients can take more at once, those that are late in the pass come first in the next.
  */
 static void conn_go_on_in_turn(struct conn *c)
 {
+    note_turn(c);
     if (worker_pass_is_long(worker_of(c)))
         (void)wait_turn(c);
     else
@@ -721,6 +731,7 @@ void conn_wake(struct conn *c)
     if (!conn_is_waiting(c))
         return;
     wake_stop(c);
+    note_turn(c);
     conn_resume(c);
 }
 

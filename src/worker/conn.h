@@ -58,7 +58,7 @@ struct exchange {
     size_t piece_len;
     uint32_t turn_sent;  /* with pieces, since the socket was full */
     uint64_t request_ns; /* when the first bytes of env's request were read */
-    uint64_t arrived_ns; /* when the bytes read last had come */
+    uint64_t arrived_ns; /* when the bytes read last had come, or the turn of those that wait */
     uint64_t body_ms;    /* when its body began, in client time */
     struct call call;    /* of its request, in a pool of threads */
     struct alarm alarm;  /* when its application wants to be asked again */

@@ -101,6 +101,26 @@ def test_a_request_that_comes_slowly_has_not_waited(gcorn, probe):
         assert client.response().status == 200
 
 
+@pytest.mark.parametrize("half_closed", [False, True])
+def test_a_request_behind_an_answer_that_its_client_takes_slowly_has_not_waited(
+        gcorn, probe, half_closed):
+    server = gcorn(probe, *LATE)
+    client = server.connect()
+    client.send(request("/big?kb=16000") + request("/pid"))
+    if half_closed:
+        client.half_close()
+    pace(0.3)
+    assert len(client.response().body) == 16000 * 1024
+    assert client.response().status == 200
+
+
+def test_a_request_behind_an_answer_that_waits_has_not_waited(gcorn, app):
+    server = gcorn(f"{app('waits', '-pthread')}:handler", *LATE)
+    client = server.connect()
+    client.send(request("/alarm?ms=300") + request("/"))
+    assert [client.response().status for _ in range(2)] == [200, 200]
+
+
 # ---- clients that have left ---------------------------------------------------------------------
 
 
