@@ -13,6 +13,7 @@
 #include "worker/worker.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -672,6 +673,13 @@ void worker_leave(struct worker *w)
     exit(EXIT_STOPPED); /* with the application's atexit functions: it is in this process only */
 }
 
+/* In a child that the application forks: one that outlives the server would keep its addresses in
+ * use, and clients waiting there for nobody. */
+static void on_forked(void)
+{
+    accept_close(the_worker);
+}
+
 void worker_run(const struct worker_args *args)
 {
     struct worker *w = new_worker(args);
@@ -693,6 +701,7 @@ void worker_run(const struct worker_args *args)
     init_conns(w);
     init_watchers(w);
     worker_look_at_clock(w);
+    (void)pthread_atfork(NULL, NULL, on_forked); /* failed: they are as they were forked */
     load_app(w);
     check_canary(w);
     crash_init(w);
