@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -637,13 +638,25 @@ def test_exec_that_fails_after_the_trial_changes_nothing(start, tmp_path):
 
 
 def descriptors(server):
-    """What the master has open, and whether it would be open across exec."""
-    found = []
-    for fd in os.listdir(f"/proc/{server.pid}/fd"):
-        with open(f"/proc/{server.pid}/fdinfo/{fd}") as info:
-            flags = int(re.search(r"flags:\s*(\d+)", info.read()).group(1), 8)
-        found.append((fd, os.readlink(f"/proc/{server.pid}/fd/{fd}"), flags))
-    return sorted(found)
+    """What the master has open, and whether it would be open across exec; when two looks agree, as
+    the connection of who has asked it last may be about to be closed."""
+    def look():
+        found = []
+        for fd in os.listdir(f"/proc/{server.pid}/fd"):
+            try:
+                flags = re.search(r"flags:\s*(\d+)", Path(f"/proc/{server.pid}/fdinfo/{fd}").read_text())
+                name = os.readlink(f"/proc/{server.pid}/fd/{fd}")
+            except FileNotFoundError:
+                return None
+            found.append((fd, name, int(flags.group(1), 8)))
+        return sorted(found)
+
+    def agreed():
+        first = look()
+        pace(0.05)
+        return first if look() == first else None
+
+    return wait_for(agreed, "the master's descriptors to stay as they are")
 
 
 SLOW_TO_BEGIN = """\
