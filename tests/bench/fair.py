@@ -116,7 +116,7 @@ def share_counts(build, send_at_once):
         log = os.path.join(directory, "access")
         with Server(build, "-w", str(SHARE_WORKERS), "--access-logfile", log, "--access-logformat",
                     "%(p)s", f"{build}/examples/faulty.so:handler") as server:
-            time.sleep(0.5)  # all workers are there
+            server.wait_ready(SHARE_WORKERS)
             storm(server.port, send_at_once)
         with open(log) as lines:
             counts = sorted(collections.Counter(lines.read().split()).values(), reverse=True)
