@@ -128,7 +128,8 @@ static bool can_serve(const struct snapshot_worker *w, uint64_t fresh_ms, uint64
 
     if (w->call_started_ms != 0)
         since = w->call_started_ms;
-    return w->phase == PROC_READY && (now_ms <= since || now_ms - since <= fresh_ms);
+    return w->phase == PROC_READY && w->loop_ms != SLOT_LOOP_OVER &&
+           (now_ms <= since || now_ms - since <= fresh_ms);
 }
 
 bool snapshot_is_ready(const struct snapshot *s, unsigned needed, uint64_t fresh_ms,

@@ -25,7 +25,7 @@ struct snapshot_worker {
     enum proc_phase phase;
     uint64_t ready_ms;
     uint64_t call_started_ms; /* 0: no call runs, or there are threads free for another */
-    uint64_t loop_ms;         /* last sign of life between calls */
+    uint64_t loop_ms;         /* last sign of life between calls, or SLOT_LOOP_OVER */
     uint64_t in_flight;
     uint64_t connections_open;
     uint64_t rss_bytes; /* by snapshot_add_usage; 0: unknown, it has gone */

@@ -272,6 +272,17 @@ def test_ready_workers(start):
     wait_for(lambda: ask(server, "/readyz").status == 200, "it to be back")
 
 
+def test_a_worker_whose_loop_is_over_cannot_serve(start, app, tmp_path):
+    """It is in its last hook, and nobody has told it to leave."""
+    server = start(f"{app('threaded')}:handler", workers=1)
+    (tmp_path / "exit.hold").touch()
+    server.connect().send("GET /leave HTTP/1.1\r\nHost: test\r\n\r\n")
+    wait_for((tmp_path / "exit.running").exists, "the hook")
+    assert ask(server, "/readyz").text == "0 of 1 workers can serve, and 1 should\n"
+    (tmp_path / "exit.hold").unlink()
+    wait_for(lambda: ask(server, "/readyz").status == 200, "its replacement")
+
+
 def test_workers_that_nobody_wants_are_not_missed(start):
     server = start("hello", "--ready-workers", "2", "--ready-fresh", "2s")
     server.kill(signal.SIGTTOU)

@@ -11,10 +11,12 @@
  *                      &name=F: not before F.go exists, as /hold
  *   /count?to=N        the numbers up to N by an iterator, one a next
  *   /extend?name=F     as /hold, having asked for a minute
+ *   /leave             breaks the worker's loop (in the sync class only: it is the loop's thread's)
  *
  * A worker that exits waits, too, when there is a file exit.hold: for as long as it is there, having
  * created exit.running.
  */
+#include <ev.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,6 +150,8 @@ static const char *text_of(struct gcorn_environ *env, const char *path)
         return hold(env);
     if (strcmp(path, "/crash") == 0)
         return crash(env);
+    if (strcmp(path, "/leave") == 0)
+        ev_break(gcorn_loop(), EVBREAK_ALL);
     if (strcmp(path, "/extend") == 0) {
         gcorn_extend_deadline(env, 60000);
         return hold(env);
