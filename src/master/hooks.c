@@ -31,8 +31,9 @@ static struct hook *find(struct hooks *h, pid_t pid)
     return NULL;
 }
 
-/* The master's variables, but those that are for it alone, and the facts in front of them: the
- * shell takes the first of a name. */
+/* The variables of a command: the facts, and the master's own but for those that tell the master
+ * alone something, and those of a hook that started gcorn. The names of facts are HOOK_VARIABLE's,
+ * which no setting has, so each name stands once: shells differ in which of two they take. */
 static char **environment(const char *const *facts, char *event, char *master)
 {
     size_t own = 0, count = 0;
@@ -43,11 +44,12 @@ static char **environment(const char *const *facts, char *event, char *master)
     all[count++] = event;
     all[count++] = master;
     for (size_t i = 0; facts && facts[i]; i++) {
-        assert(i < HOOK_FACTS_MAX);
+        assert(i < HOOK_FACTS_MAX && strncmp(facts[i], HOOK_VARIABLE, strlen(HOOK_VARIABLE)) == 0);
         all[count++] = (char *)(uintptr_t)facts[i];
     }
     for (size_t i = 0; i < own; i++) {
-        if (!notify_owns_variable(environ[i]))
+        if (!notify_owns_variable(environ[i]) &&
+            strncmp(environ[i], HOOK_VARIABLE, strlen(HOOK_VARIABLE)) != 0)
             all[count++] = environ[i];
     }
     all[count] = NULL;
@@ -82,8 +84,8 @@ static int spawn_shell(const struct hooks *h, pid_t *pid, const char *command,
 static int spawn_command(const struct hooks *h, pid_t *pid, const char *event, const char *command,
                          pid_t master_pid, const char *const *facts)
 {
-    char *event_fact = xasprintf("GCORN_EVENT=%s", event);
-    char *master_fact = xasprintf("GCORN_MASTER_PID=%d", (int)master_pid);
+    char *event_fact = xasprintf(HOOK_VARIABLE "EVENT=%s", event);
+    char *master_fact = xasprintf(HOOK_VARIABLE "MASTER_PID=%d", (int)master_pid);
     char **variables = environment(facts, event_fact, master_fact);
     int error = spawn_shell(h, pid, command, variables);
 

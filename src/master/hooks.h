@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * hooks - commands of the settings for events in the master's life: on_starting, when_ready and so
- * on. The shell runs one, with the event's facts in GCORN_* variables, as the master's user, in its
- * directory and with the umask that it was started with. Nobody waits for it, so it can neither
- * hold nor break the server; when it fails, the log says so.
+ * on. The shell runs one, with the event's facts in GCORN_HOOK_* variables, as the master's user,
+ * in its directory and with the umask that it was started with. The master does not wait for it, so
+ * it can neither hold nor break the server; when it fails, the log says so.
  */
 #ifndef GCORN_MASTER_HOOKS_H
 #define GCORN_MASTER_HOOKS_H
@@ -14,6 +14,10 @@
 struct error;
 
 enum { HOOKS_MAX = 16, HOOK_FACTS_MAX = 4 };
+
+/* What the name of each fact begins with. No setting's variable does (GCORN_<KEY>), and a command
+ * gets no inherited variable that does. */
+#define HOOK_VARIABLE "GCORN_HOOK_"
 
 struct hook {
     pid_t pid; /* 0: free */
@@ -27,9 +31,9 @@ struct hooks {
     mode_t umask;
 };
 
-/* Starts the command for an event; nothing when it is NULL. facts are "NAME=value" and end with
- * NULL: at most HOOK_FACTS_MAX. event is static. When HOOKS_MAX run already, the log says that it
- * is left out. */
+/* Starts the command for an event; nothing when it is NULL. facts are "GCORN_HOOK_NAME=value" and
+ * end with NULL: at most HOOK_FACTS_MAX. event is static. When HOOKS_MAX run already, the log says
+ * that it is left out. */
 void hooks_run(struct hooks *h, const char *event, const char *command, const char *const *facts);
 
 /* In a child of the master, which has nothing else to do: runs the command for an event and waits

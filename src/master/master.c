@@ -249,8 +249,8 @@ static void run_nworkers_changed(struct master *m, unsigned before, unsigned now
 
     if (before == now)
         return;
-    (void)snprintf(workers, sizeof(workers), "GCORN_WORKERS=%u", now);
-    (void)snprintf(former, sizeof(former), "GCORN_WORKERS_BEFORE=%u", before);
+    (void)snprintf(workers, sizeof(workers), "GCORN_HOOK_WORKERS=%u", now);
+    (void)snprintf(former, sizeof(former), "GCORN_HOOK_WORKERS_BEFORE=%u", before);
     hooks_run(&m->hooks, "nworkers_changed", config_of(m)->nworkers_changed, facts);
 }
 
@@ -550,7 +550,7 @@ static void run_on_exit(struct master *m, int status)
     char text[64];
     const char *const facts[] = {text, NULL};
 
-    (void)snprintf(text, sizeof(text), "GCORN_STATUS=%d", status);
+    (void)snprintf(text, sizeof(text), "GCORN_HOOK_STATUS=%d", status);
     hooks_run(&m->hooks, "on_exit", config_of(m)->on_exit, facts);
 }
 

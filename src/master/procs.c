@@ -401,7 +401,7 @@ static void run_when_ready(struct master *m)
     char workers[64];
     const char *const facts[] = {workers, NULL};
 
-    (void)snprintf(workers, sizeof(workers), "GCORN_WORKERS=%u", m->plan.workers);
+    (void)snprintf(workers, sizeof(workers), "GCORN_HOOK_WORKERS=%u", m->plan.workers);
     hooks_run(&m->hooks, "when_ready", config_of(m)->when_ready, facts);
 }
 
@@ -581,9 +581,9 @@ static void run_child_exit(struct master *m, const struct worker_proc *w, int st
     const char *const facts[] = {pid, number, end, NULL};
     bool killed = WIFSIGNALED(status);
 
-    (void)snprintf(pid, sizeof(pid), "GCORN_WORKER_PID=%d", (int)w->pid);
-    (void)snprintf(number, sizeof(number), "GCORN_WORKER_SLOT=%u", w->number);
-    (void)snprintf(end, sizeof(end), "GCORN_WORKER_%s=%d", killed ? "SIGNAL" : "STATUS",
+    (void)snprintf(pid, sizeof(pid), "GCORN_HOOK_WORKER_PID=%d", (int)w->pid);
+    (void)snprintf(number, sizeof(number), "GCORN_HOOK_WORKER_SLOT=%u", w->number);
+    (void)snprintf(end, sizeof(end), "GCORN_HOOK_WORKER_%s=%d", killed ? "SIGNAL" : "STATUS",
                    killed ? WTERMSIG(status) : WEXITSTATUS(status));
     hooks_run(&m->hooks, "child_exit", config_of(m)->child_exit, facts);
 }

@@ -40,9 +40,9 @@ void reload_drop(struct master *m)
 /* why NULL: it is done. */
 static void run_on_reload(struct master *m, const char *why)
 {
-    char *reason = xasprintf("GCORN_REASON=%s", why ? why : "");
-    const char *const done[] = {"GCORN_RELOAD=done", NULL};
-    const char *const failed[] = {"GCORN_RELOAD=failed", reason, NULL};
+    char *reason = xasprintf("GCORN_HOOK_REASON=%s", why ? why : "");
+    const char *const done[] = {"GCORN_HOOK_RELOAD=done", NULL};
+    const char *const failed[] = {"GCORN_HOOK_RELOAD=failed", reason, NULL};
 
     hooks_run(&m->hooks, "on_reload", config_of(m)->on_reload, why ? failed : done);
     free(reason);

@@ -307,7 +307,8 @@ bool upgrade_reaped(struct master *m, pid_t pid, int status)
 
 static int run_pre_exec(const struct master *m, struct error *err)
 {
-    char *program = xasprintf("GCORN_PROGRAM=%s", m->start->program); /* the process ends soon */
+    /* never freed: the process ends soon */
+    char *program = xasprintf("GCORN_HOOK_PROGRAM=%s", m->start->program);
     const char *const facts[] = {program, NULL};
 
     return hooks_run_and_wait(&m->hooks, "pre_exec", config_of(m)->pre_exec, facts, err);

@@ -488,8 +488,9 @@ static int set_variables(struct config *c, char *const *env, struct error *err)
     return 0;
 }
 
-/* The variables that are no settings, without the prefix. */
+/* The variables that are no settings, without the prefix: these, and the facts of hooks. */
 static const char *const other_variables[] = {"CMD_ARGS", "CONFIG"};
+#define HOOK_PREFIX "HOOK_"
 
 /* GCORN_ and this make a variable that is read. Keys are lower case, variables are not. */
 static bool is_known_variable(const char *name)
@@ -499,6 +500,8 @@ static bool is_known_variable(const char *name)
 
     if (strpbrk(name, "abcdefghijklmnopqrstuvwxyz"))
         return false;
+    if (strncmp(name, HOOK_PREFIX, strlen(HOOK_PREFIX)) == 0) /* a hook has started this gcorn */
+        return true;
     for (size_t i = 0; i < ARRAY_LEN(other_variables); i++) {
         if (strcmp(name, other_variables[i]) == 0)
             return true;

@@ -16,7 +16,7 @@ EVENTS = ["on_starting", "when_ready", "on_reload", "nworkers_changed", "child_e
 def hooked(gcorn, tmp_path):
     """A server whose every event appends its variables to the file `events`, one line each."""
     script = tmp_path / "note"
-    script.write_text("#!/bin/sh\necho $(env | grep ^GCORN_ | grep -v GCORN_MASTER_PID | sort) "
+    script.write_text("#!/bin/sh\necho $(env | grep ^GCORN_HOOK_ | grep -v GCORN_HOOK_MASTER_PID | sort) "
                       ">> events\n")
     script.chmod(0o755)
 
@@ -39,22 +39,22 @@ def wait_line(server, pattern, count=1):
 
 def test_start_and_end(hooked):
     server = hooked("--workers", "2")
-    wait_line(server, "GCORN_EVENT=on_starting")
-    wait_line(server, "GCORN_EVENT=when_ready GCORN_WORKERS=2")
+    wait_line(server, "GCORN_HOOK_EVENT=on_starting")
+    wait_line(server, "GCORN_HOOK_EVENT=when_ready GCORN_HOOK_WORKERS=2")
     server.process.terminate()
     assert server.wait_exit() == 0
-    wait_line(server, r"GCORN_EVENT=child_exit GCORN_WORKER_PID=\d+ GCORN_WORKER_SLOT=\d "
-                      "GCORN_WORKER_STATUS=0", 2)
-    wait_line(server, "GCORN_EVENT=on_exit GCORN_STATUS=0")
+    wait_line(server, r"GCORN_HOOK_EVENT=child_exit GCORN_HOOK_WORKER_PID=\d+ GCORN_HOOK_WORKER_SLOT=\d "
+                      "GCORN_HOOK_WORKER_STATUS=0", 2)
+    wait_line(server, "GCORN_HOOK_EVENT=on_exit GCORN_HOOK_STATUS=0")
 
 
 def test_the_number_of_workers(hooked):
     server = hooked()
     server.kill(signal.SIGTTIN)
-    wait_line(server, "GCORN_EVENT=nworkers_changed GCORN_WORKERS=2 GCORN_WORKERS_BEFORE=1")
+    wait_line(server, "GCORN_HOOK_EVENT=nworkers_changed GCORN_HOOK_WORKERS=2 GCORN_HOOK_WORKERS_BEFORE=1")
     server.wait_workers(2)
     server.kill(signal.SIGTTOU)
-    wait_line(server, "GCORN_EVENT=nworkers_changed GCORN_WORKERS=1 GCORN_WORKERS_BEFORE=2")
+    wait_line(server, "GCORN_HOOK_EVENT=nworkers_changed GCORN_HOOK_WORKERS=1 GCORN_HOOK_WORKERS_BEFORE=2")
     assert not lines(server, ".*child_exit.*SIGNAL.*")
 
 
@@ -62,18 +62,18 @@ def test_a_worker_that_is_killed(hooked):
     server = hooked()
     worker, = server.workers
     os.kill(worker.pid, signal.SIGKILL)
-    wait_line(server, f"GCORN_EVENT=child_exit GCORN_WORKER_PID={worker.pid} GCORN_WORKER_SIGNAL=9 "
-                      "GCORN_WORKER_SLOT=0")
+    wait_line(server, f"GCORN_HOOK_EVENT=child_exit GCORN_HOOK_WORKER_PID={worker.pid} GCORN_HOOK_WORKER_SIGNAL=9 "
+                      "GCORN_HOOK_WORKER_SLOT=0")
     server.wait_workers(1, other_than={worker.pid})
 
 
 def test_on_reload_is_told_how_it_ended(hooked):
     server = hooked()
     server.kill(signal.SIGHUP)
-    wait_line(server, "GCORN_EVENT=on_reload GCORN_RELOAD=done")
+    wait_line(server, "GCORN_HOOK_EVENT=on_reload GCORN_HOOK_RELOAD=done")
     (server.dir / "gunicorn-c.yaml").write_text("nonsense: 1\n")
     server.kill(signal.SIGHUP)
-    wait_line(server, "GCORN_EVENT=on_reload GCORN_REASON=.*nonsense.* GCORN_RELOAD=failed")
+    wait_line(server, "GCORN_HOOK_EVENT=on_reload GCORN_HOOK_REASON=.*nonsense.* GCORN_HOOK_RELOAD=failed")
 
 
 def test_a_command_that_fails_or_hangs_harms_nobody(gcorn):
@@ -115,7 +115,7 @@ def test_too_many_at_once_are_left_out(gcorn):
 def test_they_have_the_umask_of_the_start(hooked):
     """umask is for what workers make: 0 by default, which would let everybody write."""
     server = hooked(preexec=lambda: os.umask(0o027))
-    wait_line(server, "GCORN_EVENT=on_starting")
+    wait_line(server, "GCORN_HOOK_EVENT=on_starting")
     assert stat.S_IMODE(os.stat(server.dir / "events").st_mode) == 0o640
     assert server.get("/").status == 200
 
@@ -123,6 +123,26 @@ def test_they_have_the_umask_of_the_start(hooked):
 def test_what_systemd_told_the_master_is_not_told_on(gcorn, tmp_path):
     server = gcorn("hello", "--when-ready", "env > variables", env={"NOTIFY_SOCKET": "@nobody"})
     wait_for(lambda: (tmp_path / "variables").exists() and
-             "GCORN_EVENT" in (tmp_path / "variables").read_text(), "the command")
+             "GCORN_HOOK_EVENT" in (tmp_path / "variables").read_text(), "the command")
     assert "NOTIFY_SOCKET" not in (tmp_path / "variables").read_text()
     assert server.get("/").status == 200
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_inherited_variables_never_shadow_facts(gcorn, tmp_path, shell):
+    """GCORN_WORKERS is a setting's variable, and those of GCORN_HOOK_ are of a hook around gcorn."""
+    inherited = {"GCORN_WORKERS": "1", "GCORN_HOOK_WORKERS": "7", "GCORN_HOOK_REASON": "old",
+                 "GCORN_HOOK_EVENT": "old", "GCORN_HOOK_MASTER_PID": "1"}
+    note = (f"{shell} -c 'echo $GCORN_HOOK_EVENT $GCORN_HOOK_MASTER_PID $GCORN_HOOK_WORKERS"
+            " ${GCORN_HOOK_REASON-none}' >> noted; env >> variables")
+    server = gcorn("hello", "--workers", "2", "--when-ready", note, "--on-reload", note, env=inherited)
+    wait_for(lambda: (tmp_path / "noted").exists(), "when_ready")
+    server.kill(signal.SIGHUP)
+    wait_for(lambda: (tmp_path / "noted").read_text().count("\n") == 2, "on_reload")
+    assert (tmp_path / "noted").read_text().splitlines() == [
+        f"when_ready {server.pid} 2 none", f"on_reload {server.pid} none"]
+    wait_for(lambda: "GCORN_HOOK_RELOAD=done" in (tmp_path / "variables").read_text(), "variables")
+    names = [line.split("=")[0] for line in (tmp_path / "variables").read_text().splitlines()]
+    assert names.count("GCORN_HOOK_EVENT") == names.count("GCORN_HOOK_MASTER_PID") == 2
+    assert names.count("GCORN_HOOK_WORKERS") == 1 and "GCORN_HOOK_REASON" not in names
+    assert not re.search("no such setting", server.log())

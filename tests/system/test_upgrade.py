@@ -427,7 +427,8 @@ def test_broken_upgrades_change_nothing(start, tmp_path):
 
 @pytest.mark.parametrize("is_process_one", [False, pytest.param(True, marks=PROCESS_ONE)])
 def test_pre_exec_decides(start, tmp_path, is_process_one):
-    command = "echo $GCORN_EVENT $GCORN_MASTER_PID $GCORN_PROGRAM $(umask) >> ran; [ ! -e forbidden ]"
+    command = ("echo $GCORN_HOOK_EVENT $GCORN_HOOK_MASTER_PID $GCORN_HOOK_PROGRAM $(umask) >> ran; "
+               "[ ! -e forbidden ]")
     server = start("--pre-exec", command, "--umask", "0077", is_process_one=is_process_one,
                    preexec=lambda: os.umask(0o027))
     (tmp_path / "forbidden").touch()

@@ -238,6 +238,7 @@ static void test_unknown_variables(void **state)
         (char *)"GCORN_WSGI_APP=a",
         (char *)"GCORN_CMD_ARGS=",
         (char *)"GCORN_CONFIG=x",
+        (char *)"GCORN_HOOK_EVENT=when_ready",
         /* Kubernetes, for services called gcorn and gcorn-blue */
         (char *)"GCORN_SERVICE_HOST=10.0.0.1",
         (char *)"GCORN_SERVICE_PORT=80",
