@@ -77,7 +77,7 @@ int main(int argc, char **argv)
         process_signals_unblock(&inherited);
         return act(&config, &err);
     }
-    if (config.daemon && handover.kind == HANDOVER_NONE && process_daemonize(&err) < 0)
+    if (config.daemon && !handover.is_received && process_daemonize(&err) < 0)
         return report(&err);
     return master_run(&start, &config, &handover);
 }

@@ -481,17 +481,14 @@ void control_dump_done(struct control *c, uint64_t dump, const char *members, si
 
 /* ---- upgrades ---------------------------------------------------------------------------- */
 
-void control_upgrade_done(struct control *c, pid_t pid, unsigned generation)
+void control_upgrade_done(struct control *c, pid_t pid)
 {
     for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
         struct control_client *client = &c->clients[i];
 
         if (!waits(client, WAIT_UPGRADE))
             continue;
-        strbuf_addf(&client->answer, "{\"ok\": true, \"pid\": %d", (int)pid);
-        if (generation > 0)
-            strbuf_addf(&client->answer, ", \"generation\": %u", generation);
-        strbuf_addstr(&client->answer, "}\n");
+        strbuf_addf(&client->answer, "{\"ok\": true, \"pid\": %d}\n", (int)pid);
         flush(client);
     }
 }
@@ -502,25 +499,6 @@ void control_upgrade_failed(struct control *c, const char *why)
         if (waits(&c->clients[i], WAIT_UPGRADE))
             answer_error(&c->clients[i], why);
     }
-}
-
-size_t control_upgrade_clients(const struct control *c, int32_t *fds)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
-        if (waits(&c->clients[i], WAIT_UPGRADE))
-            fds[count++] = c->clients[i].fd;
-    }
-    return count;
-}
-
-void control_add_upgrade_client(struct control *c, int fd)
-{
-    struct control_client *client = add_client(c, fd);
-
-    if (client)
-        wait_for(client, WAIT_UPGRADE);
 }
 
 void control_lend(struct control *c)

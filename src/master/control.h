@@ -140,15 +140,9 @@ void control_reload_failed(struct control *c, uint64_t first, uint64_t last, con
 /* A dump is there: its members of the answer, behind "ok". */
 void control_dump_done(struct control *c, uint64_t dump, const char *members, size_t len);
 
-/* The upgrade is over: this process is the master of the new program, and this generation of its
- * serves, 0 when it is not known; or why it failed. */
-void control_upgrade_done(struct control *c, pid_t pid, unsigned generation);
+/* The upgrade is over: this process is the master of the new program; or why it failed. */
+void control_upgrade_done(struct control *c, pid_t pid);
 void control_upgrade_failed(struct control *c, const char *why);
-
-/* Who waits for that: their descriptors, which remain theirs, in fds, CONTROL_CLIENTS long; how
- * many. And in the new program: takes one of those. */
-size_t control_upgrade_clients(const struct control *c, int32_t *fds);
-void control_add_upgrade_client(struct control *c, int fd);
 
 /* Serves its socket no more: another master does. Its file stays. */
 void control_lend(struct control *c);

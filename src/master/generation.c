@@ -329,7 +329,7 @@ static int inherit_listeners(struct generation *g, struct handover *from, struct
             return -1;
         }
         shared->refs = 1;
-        shared->listener.lent = from->kind != HANDOVER_IN_PLACE;
+        shared->listener.lent = true;
         if (is_admin)
             g->admin_listener = &shared->listener;
         else

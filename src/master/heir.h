@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * heir - a master that begins with what another left it (system/handover.h); upgrade.h is the other
- * one's part. What is inherited becomes a generation of its own, the former one, with the sockets
- * and, in place, the old workers: the first own generation comes after it as after a reload.
+ * one's part. The inherited sockets become a generation of their own, the former one: the first own
+ * generation comes after it as after a reload.
  *
- *   in a trial   one worker without sockets; then it has seen enough
- *   beside       until it is promoted it has PIDFILE.2 and no control socket, and its first workers
- *                decide whether it stays. Promoted it is when the old master says so or has ended
- *   in place     promoted from the first moment; takes over workers and counts, or when it cannot,
- *                lets the old workers finish as soon as its own serve
+ * Until it is promoted, this master has PIDFILE.2 and no control socket, and its first workers
+ * decide whether it stays. It is promoted when the old master says so, or has ended.
  */
 #ifndef GCORN_MASTER_HEIR_H
 #define GCORN_MASTER_HEIR_H
@@ -22,15 +19,13 @@
 struct error;
 struct generation;
 struct master;
-struct scoreboard;
 
 struct heir {
-    struct handover from;      /* what is not taken out of it yet; kind NONE: an ordinary start */
-    bool is_promoted;          /* no other master has a say */
-    bool files_are_due;        /* promoted, and its files are not the usual ones yet */
-    bool files_failed;         /* once, and the log says so */
-    bool takes_workers;        /* the old ones, with their scoreboard */
-    bool has_reported;         /* that its workers serve, or that they will not */
+    struct handover from; /* what is not taken out of it yet; not received: an ordinary start */
+    bool is_promoted;     /* no other master has a say */
+    bool files_are_due;   /* promoted, and its files are not the usual ones yet */
+    bool files_failed;    /* once, and the log says so */
+    bool has_reported;    /* that its workers serve, or that they will not */
     struct generation *former; /* while it is kept for its sockets' sake */
     struct listener control;   /* the other's, until it is ours */
     struct ev_io io;           /* the old master says something, or has ended */
@@ -38,13 +33,6 @@ struct heir {
 
 /* Before anything is opened; takes *from. 0, or -1 with err. */
 int heir_begin(struct master *m, struct handover *from, struct error *err);
-
-/* The old scoreboard, if it can be used; else NULL. */
-struct scoreboard *heir_take_scoreboard(struct master *m);
-
-/* When tables and loop are there, and the settings count: the old workers take their places. In a
- * trial one worker is enough. */
-void heir_adopt(struct master *m);
 
 /* When the master is about to run. */
 void heir_start(struct master *m);
@@ -56,16 +44,10 @@ bool heir_proceed(struct master *m);
 /* A worker did not boot: does that end this master? */
 bool heir_ends_with(struct master *m, const char *why);
 
-static inline bool heir_is_trial(const struct heir *heir)
-{
-    return heir->from.kind == HANDOVER_TRIAL;
-}
-
 /* May a worker yet decide that nothing comes of this master? */
 static inline bool heir_is_tried(const struct heir *heir)
 {
-    return (heir->from.kind == HANDOVER_TRIAL || heir->from.kind == HANDOVER_BESIDE) &&
-           !heir->has_reported;
+    return heir->from.is_received && !heir->has_reported;
 }
 
 /* The pid file that is right for now, to be freed; NULL: none. */

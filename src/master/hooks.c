@@ -99,7 +99,7 @@ void hooks_run(struct hooks *h, const char *event, const char *command, const ch
 {
     struct hook *hook = find(h, 0);
 
-    if (!command || h->are_off)
+    if (!command)
         return;
     if (!hook) {
         log_warnx("%s is left out: %d commands of hooks run already", event, HOOKS_MAX);

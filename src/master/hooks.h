@@ -27,7 +27,6 @@ struct hook {
 /* Those that run. */
 struct hooks {
     struct hook list[HOOKS_MAX];
-    bool are_off; /* nothing is run: this master is only a trial */
     mode_t umask;
 };
 

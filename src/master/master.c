@@ -138,7 +138,6 @@ void master_reconcile(struct master *m)
         births_stop(m);
         stop_listening(m);
     }
-    upgrade_proceed(m);
     books_update(m);
     systemd_tell(m);
     if (m->plan.stopping && plan_alive(&m->plan) == 0 && !upgrade_is_pending(m) &&
@@ -471,9 +470,7 @@ static void start_watchers(struct master *m)
 
 static int init_tables(struct master *m, struct error *err)
 {
-    m->scoreboard = heir_take_scoreboard(m);
-    if (!m->scoreboard)
-        m->scoreboard = scoreboard_new(plan_places((unsigned)config_of(m)->workers), err);
+    m->scoreboard = scoreboard_new(plan_places((unsigned)config_of(m)->workers), err);
     unsigned slots = m->scoreboard ? scoreboard_count(m->scoreboard) : 0;
     m->ledger = m->scoreboard ? ledger_new(slots, err) : NULL;
     if (!m->ledger)
@@ -505,7 +502,6 @@ static int open_all(struct master *m, struct config *config, struct error *err)
     if (init_tables(m, err) < 0 || reload_open_control(m, config_of(m), err) < 0)
         return -1;
     reload_apply(m);
-    heir_adopt(m);
     return 0;
 }
 
@@ -558,8 +554,7 @@ static void run(struct master *m)
 {
     sigset_t mine;
 
-    if (!heir_is_trial(&m->heir))
-        announce(m);
+    announce(m);
     reload_raise_limits(m, m->current);
     start_watchers(m);
     heir_start(m);
@@ -569,8 +564,7 @@ static void run(struct master *m)
     procs_reap(m); /* pid 1 inherits what ended before it listened for SIGCHLD */
     master_reconcile(m);
     (void)ev_run(m->loop, 0);
-    if (!heir_is_trial(&m->heir))
-        log_info("Shutting down: Master");
+    log_info("Shutting down: Master");
 }
 
 /* Not inlined, so that a stack shows where main ends. */
@@ -586,7 +580,6 @@ master_run(const struct start *start, struct config *config, struct handover *fr
     m->next_control.fd = m->upgrade.fd = -1;
     m->started_ms = now_ms();
     systemd_init(&m->systemd);
-    m->hooks.are_off = from->kind == HANDOVER_TRIAL;
     m->hooks.umask = start->umask;
     int begun = heir_begin(m, from, &err);
     if (begun < 0)

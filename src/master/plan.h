@@ -51,7 +51,6 @@ struct worker_proc {
     bool aborted;        /* and sent SIGABRT */
     bool traced;         /* it would be condemned, but a debugger holds it; said once */
     uint64_t slow_ms;    /* of its calls, slow_request has told of those that began by then */
-    bool answered_504;   /* its client was, by the master */
     bool recycle;        /* has served enough: to be replaced as if its generation were old */
     bool hurried;        /* retiring, and told to keep nobody waiting for its idle connections */
 

@@ -22,7 +22,6 @@
 #include "master/output.h"
 #include "master/reload.h"
 #include "master/report.h"
-#include "master/rescue.h"
 #include "master/spawn.h"
 #include "master/state.h"
 #include "system/process.h"
@@ -224,15 +223,6 @@ static void condemn(struct master *m, struct worker_proc *w, const struct slot_c
     explain_begin(m, w, LOG_LEVEL_CRITICAL, explained);
 }
 
-/* It did not even take SIGABRT. */
-static void kill_hung(struct master *m, struct worker_proc *w)
-{
-    const struct slot *s = slot_of(m, w);
-
-    if (w->timed_out && atomic_load(&s->crash.stage) == CRASH_NONE)
-        w->answered_504 = rescue_clients(w->pid, s) == 0;
-}
-
 /* A worker in a debugger's hands is late for a reason. */
 static bool is_traced(struct master *m, struct worker_proc *w)
 {
@@ -336,7 +326,6 @@ void procs_kill_late(struct master *m, uint64_t now)
         else if (w->phase == PROC_RETIRING && !m->quick)
             log_errorx("%s (pid:%d) did not finish within graceful_timeout: killed", name_of(m, w),
                        (int)w->pid);
-        kill_hung(m, w);
         kill_proc(m, w, SIGKILL, NO_DEADLINE);
     }
 }

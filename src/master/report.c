@@ -199,9 +199,7 @@ static void report_condemned_end(const struct worker_proc *w, const struct slot 
     struct slot_crash c = s->crash;
     struct strbuf text = {0};
 
-    if (w->answered_504)
-        strbuf_addstr(&text, "; its client was answered 504, by the master in its place");
-    else if (c.client != CRASH_CLIENT_NONE)
+    if (c.client != CRASH_CLIENT_NONE)
         add_client(&text, &c);
     else if (slot_oldest_call(s)->answers && slot_call_runs(slot_oldest_call(s)))
         strbuf_addstr(&text, "; its client could not be answered");
@@ -249,8 +247,6 @@ static void describe_end(const struct worker_proc *w, const struct slot *s,
 
     if (spoke && s->crash.client == CRASH_CLIENT_ANSWERED)
         q->status = (int)s->crash.client_status;
-    if (w->answered_504)
-        q->status = 504;
     q->ended = w->timed_out ? "timeout" : w->crashed ? "crash" : "killed";
 }
 

@@ -128,7 +128,7 @@ static struct worker_args common_args(const struct spawner *s, const struct gene
         .image = &g->image,
         .symbol = g->symbol,
         .listeners = g->listeners,
-        .listener_count = heir_is_trial(s->heir) ? 0 : g->listener_count,
+        .listener_count = g->listener_count,
         .commons = scoreboard_commons(s->scoreboard),
         .scoreboard = s->scoreboard,
         .generation = g->id,

@@ -13,7 +13,6 @@
  *
  *   report.c   what the log says of it
  *   explain.c  its stacks in the log; dump.c, for who asks; helper.c, the process that takes them
- *   rescue.c   an answer for the client of one that hangs
  *   output.c   what it prints
  *
  * and what others are told:

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * See upgrade.h. Where the master itself becomes the new program all signals are blocked across
- * exec: gcorn opens them when it can handle them, so none is lost.
+ * See upgrade.h.
  */
 #include "master/upgrade.h"
 
@@ -18,8 +17,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "master/books.h"
-#include "master/output.h"
 #include "master/procs.h"
 #include "master/reload.h"
 #include "master/state.h"
@@ -29,17 +26,11 @@
 enum {
     SPARE_MS = 2000, /* beside boot_timeout: to load settings and open what they name */
     END_MS = 2000,   /* from SIGTERM to SIGKILL */
-    TRIAL_END_MS = 5000,
 };
 
 extern char **environ;
 
 /* ---- what is left ------------------------------------------------------------------------ */
-
-static bool is_process_one(void)
-{
-    return getpid() == 1;
-}
 
 static int describe_sockets(const struct master *m, struct handover *h)
 {
@@ -51,77 +42,16 @@ static int describe_sockets(const struct master *m, struct handover *h)
     }
     if (g->admin_listener && handover_add_socket(h, g->admin_listener, HANDOVER_ADMIN) < 0)
         return -1;
-    if (h->kind == HANDOVER_TRIAL)
-        return 0;
     return handover_add_socket(h, &m->control.listener, HANDOVER_CONTROL);
 }
 
-static void describe_proc(const struct master *m, const struct worker_proc *w, struct handover *h)
+/* 0, or -1 with errno. *h is to be released by handover_drop in either case. */
+static int describe(struct master *m, struct handover *h, int report_fd)
 {
-    int output_fd = output_fd_of(w->output);
-
-    h->procs = xrealloc(h->procs, (h->proc_count + 1) * sizeof(*h->procs));
-    h->procs[h->proc_count++] = (struct handover_proc){
-        .pid = (int32_t)w->pid,
-        .up_fd = handover_add_fd(h, w->channel.up_read),
-        .down_fd = handover_add_fd(h, w->channel.down_master),
-        .output_fd = output_fd < 0 ? -1 : handover_add_fd(h, output_fd),
-        .place = (uint32_t)(w - m->plan.procs),
-        .phase = (uint32_t)w->phase,
-        .number = w->number,
-        .generation = w->generation,
-        .end = (uint32_t)w->end,
-        .recycle = w->recycle,
-        .hurried = w->hurried,
-        .started_ms = w->started_ms,
-        .ready_ms = w->ready_ms,
-        .deadline_ms = w->deadline_ms,
-    };
-}
-
-/* The processes, and what has been counted. */
-static void describe_processes(struct master *m, struct handover *h)
-{
-    const struct config *cfg = config_of(m);
-
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        if (m->plan.procs[i].phase != PROC_EMPTY)
-            describe_proc(m, &m->plan.procs[i], h);
-    }
-    h->scoreboard_fd = handover_add_fd(h, scoreboard_fd(m->scoreboard));
-    h->generation = m->last_generation;
-    h->limits = (struct handover_limits){.timeout_ms = cfg->timeout_ms,
-                                         .heartbeat_ms = cfg->heartbeat_ms,
-                                         .graceful_timeout_ms = cfg->graceful_timeout_ms,
-                                         .keepalive_drain_ms = cfg->keepalive_drain_ms,
-                                         .boot_timeout_ms = cfg->boot_timeout_ms};
-    if (m->pidfile.path)
-        (void)snprintf(h->pidfile, sizeof(h->pidfile), "%s", m->pidfile.path);
-    h->ledger_len = sizeof(struct ledger_facts);
-    h->ledger = xmalloc(h->ledger_len);
-    memcpy(h->ledger, ledger_facts(m->ledger), h->ledger_len);
-}
-
-/* First of all the descriptors, whose places count. */
-static void describe_clients(struct master *m, struct handover *h)
-{
-    h->fds = xcalloc(CONTROL_CLIENTS, sizeof(*h->fds));
-    h->fd_count = h->client_count = control_upgrade_clients(&m->control, h->fds);
-}
-
-/* 0, or -1 with errno. What *h has is to be dropped in either case. */
-static int describe(struct master *m, struct handover *h, enum handover_kind kind, int report_fd)
-{
-    handover_init(h, kind);
+    handover_init(h);
     h->report_fd = report_fd;
     h->generation = m->last_generation;
-    if (describe_sockets(m, h) < 0)
-        return -1;
-    if (kind == HANDOVER_IN_PLACE) {
-        describe_clients(m, h);
-        describe_processes(m, h);
-    }
-    return 0;
+    return describe_sockets(m, h);
 }
 
 /* What a service manager has said to the process of this number, it said to the service. */
@@ -137,7 +67,7 @@ static void readdress(const char *name)
 /* Becomes the program. Only returns when that fails, with errno. */
 static void execute(const struct master *m, const struct handover *h, int record_fd)
 {
-    if (handover_pass(h, record_fd, true) < 0 || chdir(m->start->dir) < 0)
+    if (handover_pass(h, record_fd) < 0 || chdir(m->start->dir) < 0)
         return;
     handover_set_variable(record_fd);
     (void)umask(m->start->umask);
@@ -191,16 +121,11 @@ static void heir_serves(struct master *m)
 {
     struct upgrade *u = &m->upgrade;
 
-    if (is_process_one()) {
-        u->phase = UPGRADE_TRIED; /* and the trial ends by itself */
-        set_timer(m, TRIAL_END_MS);
-        return;
-    }
     ev_timer_stop(m->loop, &u->timer);
     log_info("Upgrade: the new master (pid:%d) serves beside this one", (int)u->pid);
     u->phase = UPGRADE_BESIDE;
     generation_lend_listeners(m->current, true);
-    control_upgrade_done(&m->control, u->pid, 0);
+    control_upgrade_done(&m->control, u->pid);
     if (!u->hands_over) {
         reload_begin_due(m);
         return;
@@ -214,12 +139,12 @@ static void heir_serves(struct master *m)
     master_stop(m, false, EXIT_STOPPED);
 }
 
-/* One that is dead already is no heir. (A trial leaves when it has spoken.) */
+/* Has the new master already closed its end, which is to say: ended? */
 static bool has_left(const struct upgrade *u)
 {
     char next;
 
-    return !is_process_one() && recv(u->fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+    return recv(u->fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 static void on_word(struct ev_loop *loop, struct ev_io *io, int revents)
@@ -249,7 +174,7 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int revents)
 
     (void)revents;
     if (m->upgrade.phase != UPGRADE_BOOTING) {
-        (void)kill(m->upgrade.pid, SIGKILL); /* FAILED or TRIED, and not reaped */
+        (void)kill(m->upgrade.pid, SIGKILL); /* FAILED, and not reaped */
         return;
     }
     on_word(loop, &m->upgrade.io, EV_READ); /* timers come before sockets: perhaps it serves */
@@ -286,11 +211,6 @@ bool upgrade_reaped(struct master *m, pid_t pid, int status)
         return false;
     if (u->phase == UPGRADE_BOOTING || u->phase == UPGRADE_BESIDE) /* its last words come first */
         on_word(m->loop, &u->io, EV_READ);
-    if (u->phase == UPGRADE_TRIED) {
-        forget_program(m);
-        u->phase = UPGRADE_TRIED;
-        return true;
-    }
     if (u->phase == UPGRADE_BESIDE) {
         resume(m);
     } else if (!master_is_stopping(m)) {
@@ -350,7 +270,7 @@ static int start_program(struct master *m, const int fds[2])
     sigset_t old;
     pid_t pid = -1;
 
-    int described = describe(m, &h, is_process_one() ? HANDOVER_TRIAL : HANDOVER_BESIDE, fds[1]);
+    int described = describe(m, &h, fds[1]);
     int record_fd = described < 0 ? -1 : handover_write(&h);
     if (record_fd >= 0) {
         (void)fflush(NULL); /* what stdio holds would be written twice */
@@ -371,6 +291,10 @@ static int start_program(struct master *m, const int fds[2])
 
 static int check_allowed(const struct master *m, struct error *err)
 {
+    if (getpid() == 1)
+        return error_set(err, EXIT_FAILED,
+                         "this master is process 1 of a container, which would "
+                         "end with it: replace the container instead");
     if (master_is_stopping(m))
         return error_set(err, EXIT_FAILED, "the server is stopping");
     if (m->candidate || m->rolling)
@@ -412,62 +336,6 @@ int upgrade_begin(struct master *m, bool hands_over, struct error *err)
     return 0;
 }
 
-/* ---- in place ---------------------------------------------------------------------------- */
-
-/* A worker that is being killed, or explained, has the master busy with what would be lost. */
-static bool is_quiet(const struct master *m)
-{
-    if (!m->has_served || m->upgrade.pid != 0 || m->candidate || m->rolling ||
-        helpers_busy(&m->helpers))
-        return false;
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        if (m->plan.procs[i].phase == PROC_KILLING || m->plan.procs[i].template)
-            return false; /* who is not born yet has no pid to hand over */
-    }
-    return true;
-}
-
-/* Everything is as before when it returns. */
-static void execute_in_place(struct master *m)
-{
-    struct handover h;
-    sigset_t old;
-    int record_fd = -1;
-
-    process_signals_block(&old);
-    (void)fflush(NULL);
-    if (describe(m, &h, HANDOVER_IN_PLACE, -1) == 0 && (record_fd = handover_write(&h)) >= 0) {
-        (void)signal(SIGPIPE, SIG_DFL); /* what is ignored stays so across exec */
-        execute(m, &h, record_fd);
-    }
-    int saved_errno = errno;
-    (void)signal(SIGPIPE, SIG_IGN);
-    handover_set_variable(-1);
-    if (record_fd >= 0)
-        (void)handover_pass(&h, record_fd, false); /* cannot fail: it could the other way */
-    fd_close(&record_fd);
-    handover_drop(&h);
-    reload_enter_current(m);
-    process_signals_unblock(&old);
-    errno = saved_errno;
-}
-
-void upgrade_proceed(struct master *m)
-{
-    char why[300];
-
-    if (m->upgrade.phase != UPGRADE_TRIED || master_is_stopping(m) || !is_quiet(m))
-        return;
-    m->upgrade.phase = UPGRADE_NONE;
-    for (unsigned i = 0; i < m->plan.proc_count; i++)
-        output_take(m->plan.procs[i].output); /* lines that have begun */
-    log_info("Upgrade: %s boots, and is executed in this master's place", m->start->program);
-    execute_in_place(m);
-    (void)snprintf(why, sizeof(why), "cannot execute %.200s: %s", m->start->program,
-                   strerror(errno));
-    failed(m, why);
-}
-
 /* ---- leaving ----------------------------------------------------------------------------- */
 
 bool upgrade_has_heir(const struct master *m)
@@ -477,7 +345,7 @@ bool upgrade_has_heir(const struct master *m)
 
 bool upgrade_holds_up_reload(const struct master *m)
 {
-    return m->upgrade.phase == UPGRADE_BOOTING && !is_process_one();
+    return m->upgrade.phase == UPGRADE_BOOTING;
 }
 
 bool upgrade_is_pending(const struct master *m)
@@ -496,7 +364,6 @@ static void retire_admin(struct master *m)
     }
 }
 
-/* What has been tried is not executed: upgrade_proceed. */
 void upgrade_cancel(struct master *m)
 {
     if (m->upgrade.phase == UPGRADE_BOOTING)

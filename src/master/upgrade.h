@@ -3,15 +3,14 @@
  * upgrade - the master's part in being replaced by the program that now lies where its own was
  * started from (USR2, gcornctl upgrade). heir.h is the new program's part.
  *
- * Usually a new master is started beside this one, with its sockets. When all its workers serve it
+ * A new master is started beside this one, with its sockets. When all its workers serve it
  * says so; until then, and if it fails, nothing has happened. Then both serve. This one hands over
  * when it is told to stop, or at once if the upgrade was asked for so: it lets go of the pid file
  * and the control socket, and leaves when its requests are answered. If the new one ends first,
  * this one goes on.
  *
- * Process 1 of a container must stay process 1. There a child first tries whether the new program
- * boots, serving nobody; if it does, the master executes it in its own place and it takes over the
- * workers.
+ * Process 1 of a container cannot leave its place to a successor: there an upgrade is refused, and
+ * the container is replaced instead.
  */
 #ifndef GCORN_MASTER_UPGRADE_H
 #define GCORN_MASTER_UPGRADE_H
@@ -29,7 +28,6 @@ enum upgrade_phase {
     UPGRADE_BOOTING, /* the new program has not said how it went */
     UPGRADE_FAILED,  /* it is to end, and has not yet */
     UPGRADE_BESIDE,  /* the new master serves, as this one does */
-    UPGRADE_TRIED,   /* it boots: to be executed in place at the next quiet moment */
 };
 
 struct upgrade {
@@ -72,9 +70,6 @@ bool upgrade_holds_up_reload(const struct master *m);
 
 /* Is there a new program that must be reaped before this one may end? */
 bool upgrade_is_pending(const struct master *m);
-
-/* Executes in place what is to be, if this is the moment. */
-void upgrade_proceed(struct master *m);
 
 /* Of a child that was reaped: was it the new program? Then it is dealt with. */
 bool upgrade_reaped(struct master *m, pid_t pid, int status);

@@ -2,9 +2,9 @@
  *
  * See handover.h. The record in its memfd:
  *
- *   struct header, sockets, fds        for ever: header_size and socket_size tell where a later
- *                                      version has more fields behind these
- *   struct body, procs, ledger         of VERSION
+ *   struct header    header_size tells where a later version has more fields after these
+ *   sockets          and socket_size the same of a socket
+ *   descriptors      fd_count numbers; this version passes none, and closes those of a later one
  */
 #include "system/handover.h"
 
@@ -22,7 +22,7 @@
 #include "base/util.h"
 #include "system/listener.h"
 
-enum { VERSION = 2, FIRST_PASSED_FD = 3, RECORD_MAX = 64 << 20 };
+enum { VERSION = 3, KIND_BESIDE = 2, FIRST_PASSED_FD = 3, RECORD_MAX = 64 << 20 };
 
 static const char variable[] = "GCORN_HANDOVER";
 static const char magic[8] = "gcornho";
@@ -31,35 +31,23 @@ struct header {
     char magic[8];
     uint32_t version;
     uint32_t header_size;
-    uint32_t kind;
+    uint32_t kind; /* KIND_BESIDE; unreleased versions knew others */
     int32_t pid;
     int32_t report_fd;
     uint32_t socket_size;
     uint32_t socket_count;
     uint32_t fd_count;
-    /* since version 2 */
-    uint32_t client_count;
+    uint32_t unused;     /* since version 2 */
+    uint32_t generation; /* since version 3 */
 };
 
-enum { HEADER_SIZE_MIN = offsetof(struct header, client_count) };
-
-struct body {
-    uint32_t body_size;
-    uint32_t proc_size;
-    uint32_t generation;
-    int32_t scoreboard_fd;
-    struct handover_limits limits;
-    uint32_t proc_count;
-    uint64_t ledger_len;
-    char pidfile[HANDOVER_PATH_SIZE];
-};
+enum { HEADER_SIZE_MIN = offsetof(struct header, unused) };
 
 /* ---- writing ----------------------------------------------------------------------------- */
 
-void handover_init(struct handover *h, enum handover_kind kind)
+void handover_init(struct handover *h)
 {
-    *h = (struct handover){
-        .kind = kind, .pid = getpid(), .report_fd = -1, .is_known = true, .scoreboard_fd = -1};
+    *h = (struct handover){.pid = getpid(), .report_fd = -1};
 }
 
 static int put_text(char *field, size_t size, const char *text)
@@ -92,46 +80,21 @@ int handover_add_socket(struct handover *h, const struct listener *l, enum hando
     return 0;
 }
 
-int handover_add_fd(struct handover *h, int fd)
-{
-    h->fds = xrealloc(h->fds, (h->fd_count + 1) * sizeof(*h->fds));
-    h->fds[h->fd_count++] = fd;
-    return fd;
-}
-
-static void add_all(struct strbuf *out, const void *items, size_t count, size_t size)
-{
-    if (count > 0)
-        strbuf_add(out, items, count * size);
-}
-
 static void add_record(struct strbuf *out, const struct handover *h)
 {
     struct header header = {.version = VERSION,
                             .header_size = sizeof(header),
-                            .kind = (uint32_t)h->kind,
+                            .kind = KIND_BESIDE,
                             .pid = (int32_t)h->pid,
                             .report_fd = h->report_fd,
                             .socket_size = sizeof(*h->sockets),
                             .socket_count = (uint32_t)h->socket_count,
-                            .fd_count = (uint32_t)h->fd_count,
-                            .client_count = (uint32_t)h->client_count};
-    struct body body = {.body_size = sizeof(body),
-                        .proc_size = sizeof(*h->procs),
-                        .generation = h->generation,
-                        .scoreboard_fd = h->scoreboard_fd,
-                        .limits = h->limits,
-                        .proc_count = (uint32_t)h->proc_count,
-                        .ledger_len = h->ledger_len};
+                            .generation = h->generation};
 
     memcpy(header.magic, magic, sizeof(magic));
-    memcpy(body.pidfile, h->pidfile, sizeof(body.pidfile));
-    add_all(out, &header, 1, sizeof(header));
-    add_all(out, h->sockets, h->socket_count, sizeof(*h->sockets));
-    add_all(out, h->fds, h->fd_count, sizeof(*h->fds));
-    add_all(out, &body, 1, sizeof(body));
-    add_all(out, h->procs, h->proc_count, sizeof(*h->procs));
-    add_all(out, h->ledger, h->ledger_len, 1);
+    strbuf_add(out, &header, sizeof(header));
+    if (h->socket_count > 0)
+        strbuf_add(out, h->sockets, h->socket_count * sizeof(*h->sockets));
 }
 
 int handover_write(const struct handover *h)
@@ -146,21 +109,16 @@ int handover_write(const struct handover *h)
     return fd;
 }
 
-int handover_pass(const struct handover *h, int record_fd, bool on)
+int handover_pass(const struct handover *h, int record_fd)
 {
-    int result = fd_set_cloexec(record_fd, !on);
-
-    if (h->report_fd >= 0 && fd_set_cloexec(h->report_fd, !on) < 0)
-        result = -1;
+    if (fd_set_cloexec(record_fd, false) < 0 ||
+        (h->report_fd >= 0 && fd_set_cloexec(h->report_fd, false) < 0))
+        return -1;
     for (size_t i = 0; i < h->socket_count; i++) {
-        if (fd_set_cloexec(h->sockets[i].fd, !on) < 0)
-            result = -1;
+        if (fd_set_cloexec(h->sockets[i].fd, false) < 0)
+            return -1;
     }
-    for (size_t i = 0; i < h->fd_count; i++) {
-        if (fd_set_cloexec(h->fds[i], !on) < 0)
-            result = -1;
-    }
-    return result;
+    return 0;
 }
 
 void handover_set_variable(int record_fd)
@@ -207,17 +165,6 @@ static bool take_struct(struct rest *rest, void *to, size_t known, size_t writte
     return true;
 }
 
-static void *copy_items(struct rest *rest, size_t count, size_t size)
-{
-    const void *from = take(rest, count * size);
-
-    if (!from)
-        return NULL;
-    char *copy = xmalloc(count * size + 1);
-    memcpy(copy, from, count * size);
-    return copy;
-}
-
 static bool ends(const char *text, size_t size)
 {
     return memchr(text, '\0', size) != NULL;
@@ -251,51 +198,17 @@ static bool read_sockets(struct handover *h, const struct header *header, struct
     return true;
 }
 
-static bool read_fds(struct handover *h, const struct header *header, struct rest *rest)
+/* What a later version passes, and this one has no use for. */
+static bool close_fds(uint32_t count, struct rest *rest)
 {
-    if (header->fd_count > HANDOVER_FDS_MAX)
-        return false;
-    h->fds = copy_items(rest, header->fd_count, sizeof(*h->fds));
-    for (size_t i = 0; h->fds && i < header->fd_count; i++) {
-        if (!was_passed(h->fds[i]))
+    int32_t fd;
+
+    for (; count > 0; count--) {
+        if (!take_struct(rest, &fd, sizeof(fd), sizeof(fd)) || !was_passed(fd))
             return false;
-        h->fd_count++;
+        (void)close(fd);
     }
-    return h->fds != NULL;
-}
-
-static bool read_body(struct handover *h, struct rest *rest)
-{
-    struct body body;
-
-    if (!take_struct(rest, &body, sizeof(body), sizeof(body)) || body.body_size != sizeof(body) ||
-        body.proc_size != sizeof(*h->procs) || body.proc_count > HANDOVER_PROCS_MAX ||
-        body.ledger_len > HANDOVER_LEDGER_MAX || !ends(body.pidfile, sizeof(body.pidfile)))
-        return false;
-    h->generation = body.generation;
-    h->scoreboard_fd = body.scoreboard_fd;
-    h->limits = body.limits;
-    h->proc_count = body.proc_count;
-    h->ledger_len = (size_t)body.ledger_len;
-    h->procs = copy_items(rest, h->proc_count, sizeof(*h->procs));
-    memcpy(h->pidfile, body.pidfile, sizeof(h->pidfile));
-    h->ledger = copy_items(rest, h->ledger_len, 1);
-    return h->procs && h->ledger && rest->len == 0;
-}
-
-/* Without a body the record still serves. */
-static void forget_body(struct handover *h)
-{
-    free(h->procs);
-    free(h->ledger);
-    h->procs = NULL;
-    h->ledger = NULL;
-    h->generation = 0;
-    h->scoreboard_fd = -1;
-    h->limits = (struct handover_limits){0};
-    h->proc_count = h->ledger_len = 0;
-    h->pidfile[0] = '\0';
-    h->is_known = false;
+    return true;
 }
 
 static bool read_record(struct handover *h, struct rest *rest)
@@ -308,21 +221,14 @@ static bool read_record(struct handover *h, struct rest *rest)
         return false;
     *rest = start;
     if (!take_struct(rest, &header, sizeof(header), header.header_size) ||
-        header.kind < HANDOVER_TRIAL || header.kind > HANDOVER_IN_PLACE ||
-        header.client_count > header.fd_count)
+        header.kind != KIND_BESIDE)
         return false;
-    h->kind = (enum handover_kind)header.kind;
     h->pid = header.pid;
+    h->generation = header.generation;
     if (header.report_fd >= 0 && !was_passed(header.report_fd))
         return false;
     h->report_fd = header.report_fd;
-    if (!read_sockets(h, &header, rest) || !read_fds(h, &header, rest))
-        return false;
-    h->client_count = header.client_count;
-    h->is_known = header.version == VERSION && read_body(h, rest);
-    if (!h->is_known)
-        forget_body(h);
-    return true;
+    return read_sockets(h, &header, rest) && close_fds(header.fd_count, rest);
 }
 
 /* All that the memfd holds, NUL-ended behind its len bytes, to be freed; NULL when it cannot be. */
@@ -354,7 +260,7 @@ int handover_receive(struct handover *h, struct error *err)
     int64_t fd;
     size_t len;
 
-    *h = (struct handover){.report_fd = -1, .scoreboard_fd = -1};
+    *h = (struct handover){.report_fd = -1};
     if (!text)
         return 0;
     bool is_number = parse_int(text, FIRST_PASSED_FD, INT32_MAX, &fd) == 0;
@@ -367,22 +273,12 @@ int handover_receive(struct handover *h, struct error *err)
     bool is_good = all && read_record(h, &rest);
     free(all);
     fd_close(&record_fd);
+    h->is_received = is_good;
     if (is_good)
         return 0;
     handover_release(h);
     return error_set(err, EXIT_FAILED, "%s: descriptor %d holds no record of a handover", variable,
                      (int)fd);
-}
-
-int handover_claim(struct handover *h, int fd)
-{
-    for (size_t i = 0; fd >= 0 && i < h->fd_count; i++) {
-        if (h->fds[i] != fd)
-            continue;
-        h->fds[i] = -1;
-        return fd;
-    }
-    return -1;
 }
 
 int handover_take_socket(struct handover_socket *s, struct listener *l, struct error *err)
@@ -408,21 +304,13 @@ void handover_close_rest(struct handover *h)
 
         fd_close(&fd);
     }
-    for (size_t i = 0; i < h->fd_count; i++) {
-        int fd = h->fds[i];
-
-        fd_close(&fd);
-    }
-    h->socket_count = h->fd_count = 0;
+    h->socket_count = 0;
 }
 
 void handover_drop(struct handover *h)
 {
     free(h->sockets);
-    free(h->fds);
-    free(h->procs);
-    free(h->ledger);
-    *h = (struct handover){.report_fd = -1, .scoreboard_fd = -1};
+    *h = (struct handover){.report_fd = -1};
 }
 
 void handover_release(struct handover *h)

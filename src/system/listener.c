@@ -13,10 +13,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
-#include <linux/sock_diag.h>
-#include <linux/unix_diag.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -511,89 +507,16 @@ static int open_fd(struct listener *l, const struct address *a, struct error *er
 
 /* ---- the queue --------------------------------------------------------------------------- */
 
-static int get_tcp_queue(int fd, struct listener_queue *queue)
+int listener_get_queue(const struct listener *l, struct listener_queue *queue)
 {
     struct tcp_info info;
     socklen_t len = sizeof(info);
 
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+    if (getsockopt(l->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
         return -1;
     queue->length = info.tcpi_unacked; /* so it is on a listening socket */
     queue->limit = info.tcpi_sacked;
     return 0;
-}
-
-/* The answer to ask_unix_queue. 0, or -1 with errno. */
-static int parse_unix_queue(const struct nlmsghdr *h, size_t len, struct listener_queue *queue)
-{
-    const struct unix_diag_msg *message = NLMSG_DATA(h);
-
-    errno = ENOENT;
-    if (!NLMSG_OK(h, len) || h->nlmsg_type != SOCK_DIAG_BY_FAMILY ||
-        h->nlmsg_len < NLMSG_LENGTH(sizeof(*message)))
-        return -1;
-    size_t left = h->nlmsg_len - NLMSG_LENGTH(sizeof(*message));
-    for (const struct rtattr *a = (const struct rtattr *)(message + 1); RTA_OK(a, left);
-         a = RTA_NEXT(a, left)) {
-        const struct unix_diag_rqlen *rqlen = RTA_DATA(a);
-
-        if (a->rta_type != UNIX_DIAG_RQLEN || RTA_PAYLOAD(a) < sizeof(*rqlen))
-            continue;
-        queue->length = rqlen->udiag_rqueue;
-        queue->limit = rqlen->udiag_wqueue;
-        return 0;
-    }
-    return -1;
-}
-
-static int ask_unix_queue(int diag, ino_t inode, struct listener_queue *queue)
-{
-    const struct {
-        struct nlmsghdr header;
-        struct unix_diag_req request;
-    } ask = {.header = {.nlmsg_len = sizeof(ask),
-                        .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-                        .nlmsg_flags = NLM_F_REQUEST},
-             .request = {.sdiag_family = AF_UNIX,
-                         .udiag_ino = (uint32_t)inode,
-                         .udiag_cookie = {~0u, ~0u}, /* any */
-                         .udiag_show = UDIAG_SHOW_RQLEN}};
-    union {
-        struct nlmsghdr header;
-        char bytes[1024];
-    } answer;
-
-    if (send(diag, &ask, sizeof(ask), 0) < 0)
-        return -1;
-    /* the kernel has answered before send returned */
-    ssize_t n = recv(diag, &answer, sizeof(answer), MSG_DONTWAIT);
-    return n < 0 ? -1 : parse_unix_queue(&answer.header, (size_t)n, queue);
-}
-
-/* A unix socket has no option that tells, but the kernel lists them. */
-static int get_unix_queue(int fd, struct listener_queue *queue)
-{
-    struct stat st;
-
-    if (fstat(fd, &st) < 0)
-        return -1;
-    int diag = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-    if (diag < 0)
-        return -1;
-    int result = ask_unix_queue(diag, st.st_ino, queue);
-    fd_close(&diag);
-    return result;
-}
-
-int listener_get_queue(struct listener *l, struct listener_queue *queue)
-{
-    if (l->fd < 0 || l->queue_is_unknown) {
-        errno = l->fd < 0 ? EBADF : ENOTSUP;
-        return -1;
-    }
-    int result = l->family == AF_UNIX ? get_unix_queue(l->fd, queue) : get_tcp_queue(l->fd, queue);
-    l->queue_is_unknown = result < 0;
-    return result;
 }
 
 /* ---- life -------------------------------------------------------------------------------- */

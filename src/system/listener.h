@@ -32,8 +32,7 @@ struct listener {
     char *path;     /* the unix socket's file, absolute, when this process made it; else NULL */
     dev_t dev;      /* of that file, to know it again */
     ino_t ino;
-    bool queue_is_unknown; /* the kernel does not tell */
-    bool lent;             /* another master serves it too: its file is not to be removed here */
+    bool lent; /* another master serves it too: its file is not to be removed here */
 };
 
 /* Opens the address that text names and listens. 0, or -1 with err filled: EXIT_USAGE for a text
@@ -70,13 +69,14 @@ void listener_close(struct listener *l, bool unlink_file);
 /* Listens no more: unlinks the unix socket's file as above and closes, but keeps the names. */
 void listener_stop(struct listener *l);
 
-/* How many connections wait to be accepted, and how many may. 0, or -1 with errno; what the kernel
- * does not tell once (unix sockets: no unix_diag) it is not asked again. Does not block. */
+/* How many connections wait to be accepted, and how many may (tcp(7), TCP_INFO). 0, or -1 with
+ * errno: ENOTSUP or EOPNOTSUPP of a unix socket, whose queue the kernel does not tell. Does not
+ * block. */
 struct listener_queue {
     uint32_t length;
     uint32_t limit;
 };
-int listener_get_queue(struct listener *l, struct listener_queue *queue);
+int listener_get_queue(const struct listener *l, struct listener_queue *queue);
 
 /* Is text an address? Opens and resolves nothing. 0, or -1 with err (EXIT_USAGE). */
 int listener_check(const char *text, struct error *err);

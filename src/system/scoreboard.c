@@ -87,30 +87,6 @@ struct commons *scoreboard_commons(struct scoreboard *sb)
     return (struct commons *)(void *)(sb->map + COMMONS_OFFSET);
 }
 
-struct scoreboard *scoreboard_attach(int fd, struct error *err)
-{
-    struct header h;
-    struct stat st;
-    int seals = fcntl(fd, F_GET_SEALS);
-
-    bool ours = seals >= 0 && (seals & F_SEAL_SHRINK) && fstat(fd, &st) == 0 &&
-                pread(fd, &h, sizeof(h), 0) == (ssize_t)sizeof(h) &&
-                memcmp(h.magic, magic, sizeof(magic)) == 0;
-    bool usable = ours && h.version == SCOREBOARD_VERSION && h.slot_size == SLOT_SIZE &&
-                  h.slot_count >= 1 && h.slot_count <= SCOREBOARD_MAX_SLOTS &&
-                  st.st_size == (off_t)map_size(h.slot_count);
-    if (!usable) {
-        (void)error_set(err, EXIT_FAILED, "descriptor %d is no scoreboard%s", fd,
-                        ours ? " of this version" : "");
-        fd_close(&fd);
-        return NULL;
-    }
-    struct scoreboard *sb = map_fd(fd, h.slot_count);
-    if (!sb)
-        (void)error_set(err, EXIT_FAILED, "cannot map the scoreboard: %s", strerror(errno));
-    return sb;
-}
-
 void scoreboard_free(struct scoreboard *sb)
 {
     if (!sb)

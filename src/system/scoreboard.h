@@ -128,8 +128,6 @@ struct slot_call {
     char given_id[SLOT_GIVEN_ID_SIZE]; /* X-Request-ID of a trusted proxy, instead; "": none */
     uint32_t target_len;               /* before it was cut */
     uint32_t answers;                  /* the call is for an answer that is not over */
-    int32_t client_fd; /* the worker's descriptor of the client that waits for its answer's first
-                          byte, and for no earlier answer; -1: there is none */
 };
 
 struct slot {
@@ -169,10 +167,6 @@ struct commons {
 
 /* count zeroed slots, 1 to SCOREBOARD_MAX_SLOTS. NULL with err filled. */
 struct scoreboard *scoreboard_new(unsigned count, struct error *err);
-
-/* Maps the scoreboard that a descriptor from a former gcorn holds; takes fd, also on failure. NULL
- * with err filled when it is none, or of another version. */
-struct scoreboard *scoreboard_attach(int fd, struct error *err);
 
 /* Unmaps and closes; NULL is allowed. */
 void scoreboard_free(struct scoreboard *sb);

@@ -97,19 +97,12 @@ static void note_request(struct slot_call *call, const struct gcorn_environ *env
         slot_set_text(call->given_id, sizeof(call->given_id), given, strlen(given));
 }
 
-/* The master can answer in the worker's place, but never ahead of earlier answers. */
-static int32_t answerable_fd(const struct conn *c)
-{
-    return c && !c->x->answer_begun && c->x->out.len == c->x->out_sent ? c->fd : -1;
-}
-
 /* Part of worker_call_begin rather than called by it. */
 static inline void __attribute__((always_inline))
 show_call(struct slot_call *call, const struct conn *c, const struct gcorn_environ *env,
           uint64_t started_ms)
 {
     call->answers = c != NULL;
-    call->client_fd = answerable_fd(c);
     if (call->request_id != env->id)
         note_request(call, env);
     atomic_store_explicit(&call->started_ms, started_ms, memory_order_release);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Binary upgrades: USR2 with gunicorn's choreography, gcornctl upgrade, and in place as process 1."""
+"""Binary upgrades: USR2 with gunicorn's choreography, and gcornctl upgrade."""
 import json
 import os
 import re
@@ -208,10 +208,9 @@ def test_stop_while_the_new_master_boots_ends_both(start, app, tmp_path):
 WAITS = "#!/bin/sh\necho waits >&2\nwhile [ ! -e go ]; do sleep 0.01; done\nexec {} \"$@\"\n"
 
 
-@pytest.mark.parametrize("is_process_one", [False, pytest.param(True, marks=PROCESS_ONE)])
-def test_term_counts_while_the_new_program_boots(start, tmp_path, is_process_one):
+def test_term_counts_while_the_new_program_boots(start, tmp_path):
     """Also when drain_delay puts it off: a new master would not know of it."""
-    server = start("--drain-delay", "300ms", is_process_one=is_process_one)
+    server = start("--drain-delay", "300ms")
     install(tmp_path / "gcorn", GCORN)
     (tmp_path / "gcorn").write_text(WAITS.format(GCORN))
     with subprocess.Popen([GCORNCTL, "-s", "ctl", "upgrade"], cwd=tmp_path, text=True,
@@ -298,10 +297,9 @@ def test_busy_service_manager_is_told_when_it_reads(
     server.is_succeeded_by(new)
 
 
-@pytest.mark.parametrize("is_process_one", [False, pytest.param(True, marks=PROCESS_ONE)])
-def test_backlog_is_what_the_settings_say_now(start, tmp_path, is_process_one):
+def test_backlog_is_what_the_settings_say_now(start, tmp_path):
     write_config(tmp_path, backlog=5, admin_bind="unix:admin")
-    server = start(is_process_one=is_process_one, ready=3)
+    server = start(ready=3)
 
     def limits():
         text = Client(str(tmp_path / "admin")).get("/metrics").text
@@ -310,9 +308,8 @@ def test_backlog_is_what_the_settings_say_now(start, tmp_path, is_process_one):
     write_config(tmp_path, backlog=6, admin_bind="unix:admin")
     assert upgrade(server)["ok"]
     wait_for(lambda: limits() == ["6"], "the new backlog")
-    if not is_process_one:
-        assert server.wait_exit() == 0
-        server.is_succeeded_by(status(server)["pid"])
+    assert server.wait_exit() == 0
+    server.is_succeeded_by(status(server)["pid"])
 
 
 def test_reload_waits_for_the_new_master(start, tmp_path):
@@ -402,10 +399,8 @@ BROKEN = {
 }
 
 
-def check_broken(server, directory, but_for=()):
+def check_broken(server, directory):
     for how, why in BROKEN.items():
-        if how in but_for:
-            continue
         before = server.worker_pids
         broken_by(directory / "gcorn", how, directory)
         answer = upgrade(server)
@@ -425,12 +420,10 @@ def test_broken_upgrades_change_nothing(start, tmp_path):
     assert masters(server) == {server.pid}
 
 
-@pytest.mark.parametrize("is_process_one", [False, pytest.param(True, marks=PROCESS_ONE)])
-def test_pre_exec_decides(start, tmp_path, is_process_one):
+def test_pre_exec_decides(start, tmp_path):
     command = ("echo $GCORN_HOOK_EVENT $GCORN_HOOK_MASTER_PID $GCORN_HOOK_PROGRAM $(umask) >> ran; "
                "[ ! -e forbidden ]")
-    server = start("--pre-exec", command, "--umask", "0077", is_process_one=is_process_one,
-                   preexec=lambda: os.umask(0o027))
+    server = start("--pre-exec", command, "--umask", "0077", preexec=lambda: os.umask(0o027))
     (tmp_path / "forbidden").touch()
     before, ran = server.worker_pids, []
     for _ in range(2):
@@ -442,9 +435,8 @@ def test_pre_exec_decides(start, tmp_path, is_process_one):
     ran.append(ran[0])
     new = upgrade(server)["pid"]
     assert (tmp_path / "ran").read_text() == "".join(ran), "once for each, in the old one's name"
-    if not is_process_one:
-        wait_for(lambda: masters(server) == {new}, "the old master to leave")
-        server.is_succeeded_by(new)
+    wait_for(lambda: masters(server) == {new}, "the old master to leave")
+    server.is_succeeded_by(new)
     (tmp_path / "forbidden").touch()
     assert not upgrade(server)["ok"]
     assert (tmp_path / "ran").read_text().endswith(f"pre_exec {new} {tmp_path}/gcorn 0027\n")
@@ -475,8 +467,7 @@ def test_new_master_is_heard_by_one_that_was_stopped(start):
     server.wait_log("Upgrade rolled back")
 
 
-@pytest.mark.parametrize("is_process_one", [False, pytest.param(True, marks=PROCESS_ONE)])
-def test_release_directories_are_followed_anew(gcorn, app, tmp_path, is_process_one):
+def test_release_directories_are_followed_anew(gcorn, app, tmp_path):
     """A link that is switched from one release, gcorn and all, to the next: current/."""
     def switch_to(version):
         release = tmp_path / version
@@ -486,8 +477,7 @@ def test_release_directories_are_followed_anew(gcorn, app, tmp_path, is_process_
         (tmp_path / "new").symlink_to(version)
         os.rename(tmp_path / "new", tmp_path / "current")
     switch_to("one")
-    server = gcorn("app.so:handler", "--chdir", "current", program="current/gcorn",
-                   is_process_one=is_process_one)
+    server = gcorn("app.so:handler", "--chdir", "current", program="current/gcorn")
     before = server.worker_pids
     switch_to("two")
     server.kill(signal.SIGHUP)
@@ -496,14 +486,10 @@ def test_release_directories_are_followed_anew(gcorn, app, tmp_path, is_process_
     assert server.get("/cwd").text == str(tmp_path / "two")
     before = server.worker_pids
     switch_to("three")
-    if is_process_one:
-        server.kill(signal.SIGUSR2)
-        server.wait_log("goes on in place")
-    else:
-        new = usr2(server)
-        server.kill(signal.SIGTERM)
-        assert server.wait_exit() == 0
-        server.is_succeeded_by(new)
+    new = usr2(server)
+    server.kill(signal.SIGTERM)
+    assert server.wait_exit() == 0
+    server.is_succeeded_by(new)
     server.wait_workers(1, other_than=before)
     assert server.get("/version").text == "three"
     for link in ("exe", "cwd"):
@@ -537,8 +523,7 @@ def test_old_master_that_is_killed_as_the_new_one_boots_is_succeeded(start, app,
     assert server.get("/").status == 200 and status(server)["pid"] == new
 
 
-@pytest.mark.parametrize("is_process_one", [False, pytest.param(True, marks=PROCESS_ONE)])
-def test_all_names_may_change_with_an_upgrade(gcorn, app, tmp_path, is_process_one):
+def test_all_names_may_change_with_an_upgrade(gcorn, app, tmp_path):
     def settings(number):
         write_config(tmp_path, wsgi_app="app.so:handler", workers=2, bind=f"unix:sock{number}",
                      pidfile=f"pid{number}", control_socket=f"ctl{number}",
@@ -550,17 +535,13 @@ def test_all_names_may_change_with_an_upgrade(gcorn, app, tmp_path, is_process_o
     install(tmp_path / "app.so", app("probe"))
     shutil.copy(GCORN, tmp_path / "gcorn")
     one = settings(1)
-    server = gcorn(None, bare=True, program=tmp_path / "gcorn", ready=0,
-                   is_process_one=is_process_one).wait_ready(3)
+    server = gcorn(None, bare=True, program=tmp_path / "gcorn", ready=0).wait_ready(3)
     two = settings(2)
-    if is_process_one:
-        server.kill(signal.SIGUSR2)
-    else:
-        new = usr2(server)
-        assert there() == (one | two | {"pid2.2"}) - {"pid2", "ctl2"}
-        server.kill(signal.SIGTERM)
-        assert server.wait_exit() == 0
-        server.is_succeeded_by(new)
+    new = usr2(server)
+    assert there() == (one | two | {"pid2.2"}) - {"pid2", "ctl2"}
+    server.kill(signal.SIGTERM)
+    assert server.wait_exit() == 0
+    server.is_succeeded_by(new)
     wait_for(lambda: there() == two, "the new names alone")
     server.address = str(tmp_path / "sock2")
     assert server.get("/version").status == 200
@@ -582,128 +563,17 @@ def test_upgrade_during_a_reload_is_refused(start, app, tmp_path):
 # ---- process 1 ----------------------------------------------------------------------------------
 
 
-def requests_counted(server):
-    host, port = re.findall(r"Admin process at: http://([\d.]+):(\d+)", server.log())[-1]
-    with server.connect((host, int(port))) as client:
-        text = client.get("/metrics").text
-    return sum(float(value) for value in
-               re.findall(r"^gcorn_requests_total(?:\{.*\})? (\S+)$", text, re.M))
-
-
 @PROCESS_ONE
-def test_process_one_stays_process_one(start, app, tmp_path):
-    server = start("--admin-bind", "127.0.0.1:0", "--capture-output", ready=0, is_process_one=True)
-    server.wait_ready(3)
-    master, first = server.pid, server.worker_pids
-    for _ in range(5):
-        server.get("/version")
-    counted = requests_counted(server)
-    install(tmp_path / "gcorn", GCORN)
-    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
-    held = Held(server)
-    assert upgrade(server) == {"ok": True, "pid": 1, "generation": 2}
-    assert {p.pid for p in server.workers} - first and Process(master).is_alive
-    assert os.readlink(f"/proc/{master}/exe") == str(tmp_path / "gcorn"), "not the deleted one"
-    assert server.get("/version").text == "two"
-    assert held.let_go().status == 200, "what ran in an old worker is answered by it"
-    held.client.close()
-    assert counted >= 5 and requests_counted(server) >= counted + 1, "no count is lost"
-    wait_for(lambda: not server.worker_pids & first, "the old workers to finish")
-    assert pid_in(tmp_path / "pid") == 1
-    server.kill(signal.SIGUSR2)
-    server.wait_log("goes on in place", count=2)
-    wait_for(lambda: status(server)["generation"] == 3, "one more, by signal")
-
-
-@PROCESS_ONE
-@pytest.mark.parametrize("more", [(), ("--preload",)])
-def test_process_one_is_not_replaced_by_what_does_not_boot(start, tmp_path, more):
-    server = start(*more, is_process_one=True)
-    check_broken(server, tmp_path, but_for=[HANGS])
-    assert Process(server.pid).is_alive
-    assert os.readlink(f"/proc/{server.pid}/exe").startswith(str(tmp_path / "gcorn"))
-
-
-@PROCESS_ONE
-def test_exec_that_fails_after_the_trial_changes_nothing(start, tmp_path):
-    server = start("--capture-output", is_process_one=True)
-    before = server.worker_pids, descriptors(server)
-    install(tmp_path / "gcorn", GCORN)
-    (tmp_path / "gcorn").write_text(f"#!/bin/sh\nrm gcorn\nexec {GCORN} \"$@\"\n")
-    answer = upgrade(server)
-    assert not answer["ok"] and "cannot execute" in answer["error"]
-    assert (server.worker_pids, descriptors(server)) == before
-    assert server.get("/version").text == "one"
-    shutil.copy(GCORN, tmp_path / "gcorn")
-    assert upgrade(server)["ok"], "and the next one is none the worse"
-
-
-def descriptors(server):
-    """What the master has open, and whether it would be open across exec; when two looks agree, as
-    the connection of who has asked it last may be about to be closed."""
-    def look():
-        found = []
-        for fd in os.listdir(f"/proc/{server.pid}/fd"):
-            try:
-                flags = re.search(r"flags:\s*(\d+)", Path(f"/proc/{server.pid}/fdinfo/{fd}").read_text())
-                name = os.readlink(f"/proc/{server.pid}/fd/{fd}")
-            except FileNotFoundError:
-                return None
-            found.append((fd, name, int(flags.group(1), 8)))
-        return sorted(found)
-
-    def agreed():
-        first = look()
-        pace(0.05)
-        return first if look() == first else None
-
-    return wait_for(agreed, "the master's descriptors to stay as they are")
-
-
-SLOW_TO_BEGIN = """\
-#!{python}
-import os, sys, time
-while os.getpid() == 1 and not os.path.exists("go"):
-    open("entered", "w").close()
-    time.sleep(0.01)
-os.execv({gcorn!r}, [{gcorn!r}, *sys.argv[1:]])
-"""
-
-
-@PROCESS_ONE
-@pytest.mark.parametrize("end", [False, True])
-def test_nothing_is_lost_that_happens_during_the_exec(start, tmp_path, end):
+def test_upgrade_as_process_one_is_refused(start, tmp_path):
+    """The container ends with its process 1, so no successor could take its place."""
     server = start(is_process_one=True)
-    first = server.worker_pids
-    install(tmp_path / "gcorn", GCORN)
-    (tmp_path / "gcorn").write_text(SLOW_TO_BEGIN.format(python=sys.executable, gcorn=GCORN))
+    before = server.worker_pids
+    answer = upgrade(server)
+    assert not answer["ok"] and "replace the container" in answer["error"]
     server.kill(signal.SIGUSR2)
-    wait_for((tmp_path / "entered").exists, "the exec")
-    os.kill(min(first), signal.SIGKILL)
-    for number in [signal.SIGTERM] if end else [signal.SIGUSR1, signal.SIGHUP]:
-        server.kill(number)
-    (tmp_path / "go").touch()
-    server.wait_log("goes on in place")
-    if end:
-        assert server.wait_exit() == 0
-        return
-    server.wait_log("Handling signal: usr1")
-    server.wait_log("Reloaded: generation 2 -> 3")
-    server.wait_log("was sent SIGKILL, not by gcorn")
-    server.wait_workers(2, other_than=first)
+    server.wait_log("USR2 is ignored: this master is process 1 of a container")
+    assert masters(server) == {server.pid} and server.worker_pids == before
     assert server.get("/version").text == "one"
-
-
-@PROCESS_ONE
-def test_scribbled_slots_do_not_keep_it_from_going_on(gcorn, app, tmp_path):
-    """A worker overwrites its slot and the scoreboard's header all the while."""
-    shutil.copy(GCORN, tmp_path / "gcorn")
-    server = gcorn(f"{app('scribble', f'-I{REPO}/src')}:handler", "--workers", "2",
-                   "--control-socket", "ctl", program=tmp_path / "gcorn", is_process_one=True)
-    for _ in range(5):
-        server.get("/scribble")
-        assert upgrade(server)["ok"]
-        assert server.get("/").status == 200
 
 
 # ---- preload_app --------------------------------------------------------------------------------
@@ -762,22 +632,6 @@ def test_broken_upgrades_of_a_preloading_master(start, app, tmp_path):
     assert server.get("/version").text == "one"
 
 
-@PROCESS_ONE
-def test_process_one_preloads(start, app, tmp_path):
-    server = start("--preload", "--max-requests", "3", is_process_one=True)
-    for version in ("two", "three"):
-        before, template = server.worker_pids, template_of(server.pid)
-        install(tmp_path / "app.so", app("probe", f'-DVERSION="{version}"'))
-        assert upgrade(server)["ok"]
-        server.wait_workers(2, other_than=before)
-        assert template_of(server.pid) != template and not Process(template).is_alive
-        before = server.worker_pids
-        for _ in range(12):
-            assert server.get("/version").text == version
-        server.wait_log("is to be replaced: max_requests")
-        wait_for(lambda: server.worker_pids - before, "one that the new template has borne")  # pylint: disable=cell-var-from-loop
-
-
 # ---- other versions -----------------------------------------------------------------------------
 
 
@@ -790,19 +644,15 @@ os.execv({gcorn!r}, [{gcorn!r}, *sys.argv[1:]])
 """
 
 
-@PROCESS_ONE
-def test_other_version_lets_the_old_workers_finish(start, app, tmp_path):
-    server = start(is_process_one=True)
-    first = server.worker_pids
+def test_other_version_serves_the_same_sockets(start, app, tmp_path):
+    server = start()
     install(tmp_path / "gcorn", GCORN)
     (tmp_path / "gcorn").write_text(OTHER_VERSION.format(python=sys.executable, gcorn=GCORN))
     install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
     held = Held(server)
-    assert upgrade(server) == {"ok": True, "pid": 1, "generation": 1}, "who asked is answered by it"
-    server.wait_log("old workers cannot be taken over")
+    new = upgrade(server)["pid"]
     wait_for(lambda: server.get("/version").text == "two", "the new program's workers")
-    server.wait_log("Parent changed, shutting down")
     assert held.let_go().status == 200
     held.client.close()
-    wait_for(lambda: not server.worker_pids & first, "the old workers to finish")
-    server.wait_workers(2)
+    assert server.wait_exit() == 0
+    server.is_succeeded_by(new)

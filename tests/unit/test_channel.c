@@ -311,30 +311,6 @@ static void test_scoreboard_sealed(void **state)
     scoreboard_free(sb);
 }
 
-static void test_scoreboard_attach(void **state)
-{
-    struct error err;
-    struct scoreboard *sb = scoreboard_new(2, &err);
-    uint32_t version = 999;
-
-    (void)state;
-    scoreboard_slot(sb, 1)->counts.requests = 5;
-    struct scoreboard *other = scoreboard_attach(dup(scoreboard_fd(sb)), &err);
-    assert_non_null(other);
-    assert_int_equal(scoreboard_count(other), 2);
-    assert_int_equal(scoreboard_slot(other, 1)->counts.requests, 5);
-    scoreboard_free(other);
-    assert_int_equal(pwrite(scoreboard_fd(sb), &version, sizeof(version), 8), sizeof(version));
-    assert_null(scoreboard_attach(dup(scoreboard_fd(sb)), &err));
-    assert_non_null(strstr(err.text, "of this version"));
-    scoreboard_free(sb);
-    assert_null(scoreboard_attach(open("/dev/null", O_RDWR | O_CLOEXEC), &err));
-    assert_null(scoreboard_attach(-1, &err));
-    int fd = memfd_create("empty", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
-    assert_null(scoreboard_attach(fd, &err));
-}
-
 static void test_slot_texts_are_bounded(void **state)
 {
     struct slot *s = xcalloc(1, sizeof(*s)); /* on the heap: the sanitizer watches its end */
@@ -394,7 +370,6 @@ int main(void)
         CHANNEL_TEST(test_ends),
         cmocka_unit_test(test_scoreboard_shared),
         cmocka_unit_test(test_scoreboard_sealed),
-        cmocka_unit_test(test_scoreboard_attach),
         cmocka_unit_test(test_slot_texts_are_bounded),
         cmocka_unit_test(test_slot_time_bucket),
     };

@@ -479,32 +479,41 @@ static int connect_to(const struct listener *l)
 
 static void test_queue(void **state)
 {
-    char *texts[] = {xstrdup("127.0.0.1:0"), xasprintf("unix:%s/queue", dir)};
+    struct listener_queue queue;
+    struct listener l;
 
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        struct listener_queue queue;
-        struct listener l;
+    open_ok(&l, "127.0.0.1:0");
+    assert_int_equal(listener_get_queue(&l, &queue), 0);
+    assert_int_equal(queue.length, 0);
+    assert_int_equal(queue.limit, 16);
+    int one = connect_to(&l), two = connect_to(&l);
+    assert_int_equal(listener_get_queue(&l, &queue), 0);
+    assert_int_equal(queue.length, 2);
+    int taken = accept(l.fd, NULL, NULL);
+    assert_true(taken >= 0);
+    assert_int_equal(listener_get_queue(&l, &queue), 0);
+    assert_int_equal(queue.length, 1);
+    (void)close(one);
+    (void)close(two);
+    (void)close(taken);
+    listener_stop(&l);
+    assert_int_equal(listener_get_queue(&l, &queue), -1);
+    listener_close(&l, true);
+}
 
-        open_ok(&l, texts[i]);
-        assert_int_equal(listener_get_queue(&l, &queue), 0);
-        assert_int_equal(queue.length, 0);
-        assert_int_equal(queue.limit, 16);
-        int one = connect_to(&l), two = connect_to(&l);
-        assert_int_equal(listener_get_queue(&l, &queue), 0);
-        assert_int_equal(queue.length, 2);
-        int taken = accept(l.fd, NULL, NULL);
-        assert_true(taken >= 0);
-        assert_int_equal(listener_get_queue(&l, &queue), 0);
-        assert_int_equal(queue.length, 1);
-        (void)close(one);
-        (void)close(two);
-        (void)close(taken);
-        listener_stop(&l);
-        assert_int_equal(listener_get_queue(&l, &queue), -1);
-        listener_close(&l, true);
-        free(texts[i]);
-    }
+/* Its queue is in no socket option. */
+static void test_queue_of_a_unix_socket_is_unknown(void **state)
+{
+    char *text = xasprintf("unix:%s/queue", dir);
+    struct listener_queue queue;
+    struct listener l;
+
+    (void)state;
+    open_ok(&l, text);
+    assert_int_equal(listener_get_queue(&l, &queue), -1);
+    listener_close(&l, true);
+    free(text);
 }
 
 int main(void)
@@ -531,6 +540,7 @@ int main(void)
         cmocka_unit_test(test_same_text),
         cmocka_unit_test(test_unix_relative),
         cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_queue_of_a_unix_socket_is_unknown),
     };
 
     return cmocka_run_group_tests_name("listener", tests, make_dir, remove_dir);

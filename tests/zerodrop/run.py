@@ -46,7 +46,6 @@ NEAR_LOST_MAX = 0.02
 now = time.monotonic_ns  # CLOCK_MONOTONIC, as the client's
 
 
-PROCESS_ONE = ["unshare", "--pid", "--fork", "--mount-proc"]
 
 # No scenario makes a worker die of anything but SIGKILL.
 UNEXPECTED = re.compile(r"did not finish within|WORKER TIMEOUT|WORKER SILENT|was sent SIG(?!KILL)"
@@ -114,10 +113,9 @@ def known_settings():
 
 class Server:
     """A gcorn in its directory, with app.so and gunicorn-c.yaml there. program: what is run instead
-    of the built one; is_process_one: in a pid namespace of its own."""
+    of the built one."""
 
-    def __init__(self, directory, listener=None, log="log", program=GCORN, is_process_one=False,
-                 **settings):
+    def __init__(self, directory, listener=None, log="log", program=GCORN, **settings):
         self.dir = directory
         self.former = []  # masters that have been succeeded
         self.log_path = directory / log
@@ -129,13 +127,11 @@ class Server:
         self.write_settings()
         with open(self.log_path, "ab") as out:
             self.process = subprocess.Popen(  # pylint: disable=consider-using-with
-                [*(PROCESS_ONE if is_process_one else []), program, "-c", "gunicorn-c.yaml"],
+                [program, "-c", "gunicorn-c.yaml"],
                 cwd=directory, env=clean_environment(),
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
                 pass_fds=[listener.fileno()] if listener else [])
         self.pid = self.session = self.process.pid
-        if is_process_one:
-            self.pid = wait_for(lambda: [p.pid for p in children(self.session)], "process 1")[0]
 
     def is_succeeded_by(self, pid):
         self.former.append(self.process)
@@ -790,29 +786,6 @@ def scenario_usr2_broken(s):
     if set(s.server.ready_workers()) != before:
         s.wrong.append("the workers are others")
     s.note(f"{count} broken programs")
-
-
-def scenario_process_one(s):
-    """20 upgrades as process 1 of a container, and between them 10 to broken programs."""
-    if subprocess.run([*PROCESS_ONE, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
-        s.note("skipped: no pid namespace can be made here")
-        return
-    count = s.times(20, least=2)
-    builds = s.builds.good(count + 1)
-    program = start_upgradable(s, builds[0], is_process_one=True)
-    for i, (version, path) in enumerate(builds[1:]):
-        if i % 2:
-            try_broken_program(s, program, BROKEN_PROGRAMS[i // 2 % len(BROKEN_PROGRAMS)])
-        renew(program)
-        install(path, s.app)
-        before, mark = set(s.server.ready_workers()), s.server.mark()
-        s.timeline.switch(version, s.server.kill(signal.SIGUSR2))
-        s.server.wait_log(r"goes on in place, with [1-9]\d* of the old workers", mark)
-        wait_for(lambda b=before: len(set(s.server.ready_workers()) - b) >= WORKERS, "new workers")
-        s.timeline.spans[version - 1][1] = now()  # both serve until the last worker is replaced
-        s.client.wait_version(version)
-        time.sleep(s.random.uniform(0, 0.3))
-    s.note(f"{count} upgrades, {count // 2} broken programs")
 
 
 def scenario_preload(s):
