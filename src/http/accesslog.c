@@ -446,7 +446,7 @@ static FORCE_INLINE void put_members(struct logline *l, bool json, const struct 
     if (env->response.ended)
         put_member(l, json, KEY("ended"), text_span(env->response.ended), 4);
     put_plain(l, json, KEY("protocol"), text_span(protocol_of(r)));
-    put_plain(l, json, KEY("method"), text_span(r->method));
+    put_member(l, json, KEY("method"), text_span(r->method), 4); /* a dead worker's: any bytes */
     put_member(l, json, KEY("path"), r->path, 3);
     put_member(l, json, KEY("query"), r->query, 2);
     put_member(l, json, KEY("referer"), referer, 1);

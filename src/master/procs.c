@@ -548,8 +548,7 @@ static void on_up(struct ev_loop *loop, struct ev_io *io, int revents)
 }
 
 /* Writes the access log lines that it left in its slot, once: nobody reads the slot before the next
- * worker has it empty. The lines are the worker's own, however broken it was: it could have written
- * them itself. */
+ * worker has it empty. */
 static void write_last_lines(const struct master *m, const struct worker_proc *w)
 {
     struct slot *s = slot_of(m, w);

@@ -189,7 +189,13 @@ const char *slot_state_name(enum slot_state state)
     return names[state];
 }
 
-size_t slot_get_log(const struct slot *s, void *out, size_t size)
+/* A worker escapes what it logs; its format may have tabs, and text in any language. */
+static bool is_control(char c)
+{
+    return ((unsigned char)c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+}
+
+size_t slot_get_log(const struct slot *s, char *out, size_t size)
 {
     size_t len = atomic_load_explicit(&s->log_len, memory_order_acquire);
 
@@ -198,6 +204,12 @@ size_t slot_get_log(const struct slot *s, void *out, size_t size)
     if (len > size)
         len = size;
     memcpy(out, s->log, len);
+    while (len > 0 && out[len - 1] != '\n')
+        len--;
+    for (size_t i = 0; i < len; i++) {
+        if (is_control(out[i]))
+            out[i] = '?';
+    }
     return len;
 }
 

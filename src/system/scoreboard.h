@@ -201,8 +201,9 @@ size_t slot_get_text(const char *field, size_t field_size, char *out, size_t siz
 enum slot_state slot_get_state(const struct slot *s);
 const char *slot_state_name(enum slot_state state);
 
-/* Master: copies the pending log bytes, at most size of them; how many. */
-size_t slot_get_log(const struct slot *s, void *out, size_t size);
+/* Master: copies the pending lines, at most size bytes of them; how many bytes. Whatever the slot
+ * holds, these are whole lines, without control characters but tabs. */
+size_t slot_get_log(const struct slot *s, char *out, size_t size);
 
 /* Does it run now? Any process. */
 static inline bool slot_call_runs(const struct slot_call *call)

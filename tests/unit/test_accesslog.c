@@ -604,6 +604,42 @@ static void test_accesslog_json_refused(void **state)
     expect_refused_as("garbage\r\n\r\n", "%(I)s %({gcorn.request_id}e)s", "00c0ffee12345678 -");
 }
 
+/* A dead worker's slot holds any bytes: its line is as strict as a living one's. */
+static void test_accesslog_line_of_hostile_slot(void **state)
+{
+    static const char evil[] = "G\"\\\n\r\x1b[2J\x7f\xff =";
+    static const struct access_request q = {.method = evil,
+                                            .target = evil,
+                                            .peer = evil,
+                                            .request_id = evil,
+                                            .status = 504,
+                                            .ended = "killed"};
+    static const struct {
+        const char *format, *want;
+    } rows[] = {
+        {"json", "\"method\":\"G\\\"\\\\\\u000a\\u000d\\u001b[2J\\u007f\\u00ff =\","},
+        {"logfmt", " method=\"G\\\"\\\\\\u000a\\u000d\\u001b[2J\\u007f\\u00ff =\" "},
+        {"combined", " \"G\\x22\\x5c\\x0a\\x0d\\x1b[2J\\x7f\\xff = G\\x22"},
+        {"%(m)s %(I)s %(h)s", "G\\x22\\x5c\\x0a\\x0d\\x1b[2J\\x7f\\xff = G\\x22"},
+    };
+    char line[ACCESSLOG_LINE_MAX];
+    struct error err;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct accesslog *log = accesslog_new(rows[i].format, &err);
+        size_t len = accesslog_line_of(log, &q, &facts, line);
+
+        accesslog_free(log);
+        assert_int_equal(line[len - 1], '\n');
+        line[len - 1] = '\0';
+        for (size_t j = 0; j < len - 1; j++)
+            assert_true(line[j] >= 0x20 && line[j] < 0x7f);
+        if (!strstr(line, rows[i].want))
+            fail_msg("%s gives '%s'", rows[i].format, line);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -617,6 +653,7 @@ int main(void)
         cmocka_unit_test(test_accesslog_refused),
         cmocka_unit_test(test_accesslog_combined),
         cmocka_unit_test(test_accesslog_json_and_logfmt),
+        cmocka_unit_test(test_accesslog_line_of_hostile_slot),
         cmocka_unit_test(test_accesslog_json_values),
         cmocka_unit_test(test_accesslog_quoting),
         cmocka_unit_test(test_accesslog_each_byte_at_each_place),

@@ -328,10 +328,17 @@ static void test_slot_texts_are_bounded(void **state)
         slot_get_text(s->calls[0].target, sizeof(s->calls[0].target), one, sizeof(one)), 0);
     assert_int_equal(slot_get_state(s), SLOT_EMPTY);
     char *log = xmalloc(SLOT_SIZE);
+    assert_int_equal(slot_get_log(s, log, SLOT_SIZE), 0); /* no whole line */
+    s->log[SLOT_LOG_SIZE - 1] = '\n';
     assert_int_equal(slot_get_log(s, log, SLOT_SIZE), SLOT_LOG_SIZE);
+    s->log[9] = '\n';
     assert_int_equal(slot_get_log(s, log, 10), 10);
-    atomic_store(&s->log_len, 3);
-    assert_int_equal(slot_get_log(s, log, SLOT_SIZE), 3);
+    assert_int_equal(slot_get_log(s, log, 9), 0);
+    atomic_store(&s->log_len, 10);
+    assert_int_equal(slot_get_log(s, log, SLOT_SIZE), 10);
+    memcpy(s->log, "a-\t\0\x1b[2J\x7f\n", 10);
+    assert_int_equal(slot_get_log(s, log, SLOT_SIZE), 10);
+    assert_memory_equal(log, "a-\t??[2J?\n", 10);
     free(log);
     memset(out, 'y', sizeof(out));
     slot_set_text(s->calls[0].method, sizeof(s->calls[0].method), out, sizeof(out));
