@@ -120,6 +120,7 @@ struct setting {
     const char *flag_alias;
     char short_flag;
     bool nullable;     /* STRING: may be none, written null in YAML and "" elsewhere */
+    bool or_number;    /* STRING: in YAML a plain decimal number will do too, such as a user's id */
     bool or_zero;      /* numbers: 0 is good too, although below min */
     bool split_commas; /* LIST: one text may hold several items */
     const char *bare;  /* ENUM: the value of the flag alone, which then needs none */

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include <yaml.h>
@@ -135,6 +136,85 @@ static const char *scalar_text(const struct reader *r)
     return text;
 }
 
+/* ---- plain words that are no text in YAML ------------------------------------------------ */
+
+/* Of YAML 1.1, which most programs read, or of 1.2. */
+static bool is_boolean(const char *text)
+{
+    static const char *const words[] = {"true", "false", "yes", "no", "on", "off", "y", "n"};
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (strcasecmp(text, words[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* 0x1f, 0o17, 0b11. */
+static bool is_number_of_base(const char *text)
+{
+    const char *digits = text[1] == 'x'   ? "0123456789abcdefABCDEF_"
+                         : text[1] == 'o' ? "01234567_"
+                         : text[1] == 'b' ? "01_"
+                                          : "";
+
+    return text[0] == '0' && text[1] && text[2] && text[2 + strspn(text + 2, digits)] == '\0';
+}
+
+/* Also of either; but not 1.1's 12:30, 12 times 60 and 30, which every reader takes as a text. */
+static bool is_number(const char *text)
+{
+    static const char digits[] = "0123456789_";
+    const char *p = text + (*text == '+' || *text == '-');
+
+    if (strcasecmp(p, ".inf") == 0 || strcasecmp(p, ".nan") == 0 || is_number_of_base(p))
+        return true;
+    if (!strchr("0123456789", p[*p == '.']) || p[*p == '.'] == '\0')
+        return false;
+    p += strspn(p, digits);
+    if (*p == '.')
+        p += 1 + strspn(p + 1, digits);
+    if (*p == 'e' || *p == 'E') {
+        p += 1 + (p[1] == '+' || p[1] == '-');
+        if (*p == '\0') /* 1e */
+            return false;
+        p += strspn(p, "0123456789");
+    }
+    return *p == '\0';
+}
+
+/* The current scalar is for a setting that takes a text: has it another type in YAML? */
+static int check_text(struct reader *r, const struct setting *s)
+{
+    const char *text = (const char *)r->event.data.scalar.value;
+    bool takes_text = s->type == SETTING_STRING || s->type == SETTING_LIST;
+
+    if (!takes_text || r->event.data.scalar.style != YAML_PLAIN_SCALAR_STYLE)
+        return 0;
+    bool is_decimal = text[strspn(text, "0123456789")] == '\0' && (text[0] != '0' || !text[1]);
+    if (s->or_number && is_decimal)
+        return 0;
+    bool boolean = is_boolean(text);
+    if (!boolean && !is_number(text))
+        return 0;
+    return refuse(r, "%s: must be text, and YAML takes %.40s for a %s: quote it, \"%.40s\"%s",
+                  s->key, text, boolean ? "boolean" : "number", text,
+                  s->nullable ? ", or write null" : "");
+}
+
+/* The current scalar is the whole value, or an item of the list that is. */
+static int read_scalar(struct reader *r, const struct setting *s,
+                       const struct config_origin *origin, bool is_item)
+{
+    if (check_plain(r) < 0 || check_text(r, s) < 0)
+        return -1;
+    const char *text = scalar_text(r);
+    /* an empty text is an empty list, but not an empty item */
+    int result = is_item && text && *text == '\0' ? config_set(r->c, s, text, origin, r->err)
+                                                  : config_set_text(r->c, s, text, origin, r->err);
+    return result < 0 ? place_error(r, s) : advance(r);
+}
+
 static int read_sequence(struct reader *r, const struct setting *s,
                          const struct config_origin *origin)
 {
@@ -146,11 +226,7 @@ static int read_sequence(struct reader *r, const struct setting *s,
     while (r->event.type != YAML_SEQUENCE_END_EVENT) {
         if (r->event.type != YAML_SCALAR_EVENT && r->event.type != YAML_ALIAS_EVENT)
             return refuse(r, "%s: must be a list of single values", s->key);
-        if (check_plain(r) < 0)
-            return -1;
-        if (config_set(r->c, s, scalar_text(r), origin, r->err) < 0)
-            return place_error(r, s);
-        if (advance(r) < 0)
+        if (read_scalar(r, s, origin, true) < 0)
             return -1;
     }
     if (config_list(r->c, s)->count < s->min)
@@ -162,13 +238,9 @@ static int read_value(struct reader *r, const struct setting *s, const struct co
 {
     if (r->event.type == YAML_MAPPING_START_EVENT)
         return refuse(r, "%s: must not be a mapping", s->key);
-    if (check_plain(r) < 0)
-        return -1;
-    if (r->event.type == YAML_SEQUENCE_START_EVENT)
-        return read_sequence(r, s, origin);
-    if (config_set(r->c, s, scalar_text(r), origin, r->err) < 0)
-        return place_error(r, s);
-    return advance(r);
+    if (r->event.type != YAML_SEQUENCE_START_EVENT)
+        return read_scalar(r, s, origin, false);
+    return check_plain(r) < 0 ? -1 : read_sequence(r, s, origin);
 }
 
 static int read_entry(struct reader *r)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * config_yaml - settings out of a YAML file: one mapping of keys to values, a value being a scalar,
- * or for a LIST setting also a sequence of scalars. The rest of YAML is refused with its place.
+ * or for a LIST setting also a sequence of scalars. A text in which a list's items stand with
+ * commas between is split as it is on the command line. A plain word that YAML takes for a boolean
+ * or a number is refused where a setting takes a text, and so is the rest of YAML, all with their
+ * place.
  */
 #ifndef GCORN_SETTINGS_CONFIG_YAML_H
 #define GCORN_SETTINGS_CONFIG_YAML_H

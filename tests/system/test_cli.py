@@ -202,6 +202,8 @@ def test_bad_command_lines(tmp_path, args, why):
     ("\nworkers: three\n", r"gunicorn-c.yaml:2:10: workers: must be"),
     ("workers: 3\n}\n", r"gunicorn-c.yaml:2:1: "),
     ("daemon: maybe\n", r"gunicorn-c.yaml:1:9: daemon: must be true or false"),
+    ("pidfile: no\n", r'gunicorn-c.yaml:1:10: pidfile: must be text, .* boolean: quote it, "no", or'),
+    ("bind: 8000\n", r'gunicorn-c.yaml:1:7: bind: must be text, .* number: quote it, "8000"'),
 ])
 def test_bad_files(tmp_path, text, why):
     (tmp_path / "gunicorn-c.yaml").write_text(text)

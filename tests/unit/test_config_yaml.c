@@ -39,7 +39,7 @@ static void test_yaml_values(void **state)
     (void)state;
     struct config c;
 
-    parse_ok(&c, "app: 'a.so:f'\nworkers: \"4\"\ndaemon: on\numask: 022\nproc_name: 123\n"
+    parse_ok(&c, "app: 'a.so:f'\nworkers: \"4\"\ndaemon: on\numask: 022\nproc_name: '123'\n"
                  "pidfile: \"null\"\nuser: ~\ngroup:\nchdir: NULL\nbind: a:1\n"
                  "raw_env:\n  - A=1\n  - \"B=\\tx\"\ntimeout: 1.5\nlimit_request_body: 1GiB\n");
     assert_string_equal(c.wsgi_app, "a.so:f");
@@ -164,12 +164,113 @@ static void test_yaml_file_too_long(void **state)
     config_release(&c);
 }
 
+/* Each plain word for a text setting, and for an item of a list; what YAML takes it for. */
+static void test_yaml_plain_words_for_text_refused(void **state)
+{
+    static const char *const booleans[] = {"true", "False", "YES", "no", "on",
+                                           "Off",  "off",   "y",   "No", "N"};
+    static const char *const numbers[] = {
+        "0",   "123", "-5",   "+7",   "1.5",   ".5",   "1.",    "1e3",  "1E-3",  "1.5e3",
+        "010", "08",  "0x1f", "0o17", "0b101", ".inf", "-.INF", ".NaN", "1_000", "12e0456"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(booleans) + ARRAY_LEN(numbers); i++) {
+        bool is_boolean = i < ARRAY_LEN(booleans);
+        const char *word = is_boolean ? booleans[i] : numbers[i - ARRAY_LEN(booleans)];
+        const char *kind = is_boolean ? "boolean" : "number";
+        char *yaml = xasprintf("pidfile: %s\n", word), *list = xasprintf("bind: [a, %s]\n", word);
+        char *error = xasprintf("a.yaml:1:10: pidfile: must be text, and YAML takes %s for a %s: "
+                                "quote it, \"%s\", or write null",
+                                word, kind, word);
+        char *list_error = xasprintf("a.yaml:1:11: bind: must be text, and YAML takes %s for a %s: "
+                                     "quote it, \"%s\"",
+                                     word, kind, word);
+
+        expect_yaml_error(yaml, error);
+        expect_yaml_error(list, list_error);
+        free(yaml);
+        free(list);
+        free(error);
+        free(list_error);
+    }
+    expect_yaml_error("bind: 8000\n", "a.yaml:1:7: bind: must be text, and YAML takes 8000 for a "
+                                      "number: quote it, \"8000\"");
+    expect_yaml_error("user: 0100\n", "a.yaml:1:7: user: must be text, and YAML takes 0100 for a "
+                                      "number: quote it, \"0100\", or write null");
+}
+
+/* What looks nearly so is text, what is quoted is, and what other types of settings take is theirs.
+ */
+static void test_yaml_other_words_are_taken(void **state)
+{
+    static const char *const texts[] = {
+        "nope",  "yes.pid", "127.0.0.1", "1.2.3", "12:30",   "0x",   "0xfg", "0o8",
+        "0b2",   "1e",      "1e+",       "-a",    "+",       "._1",  "..",   ".",
+        "e3",    "1k",      "::1",       "_1",    "1-2",     "inf",  "nan",  "00g",
+        "1.5.5", "--",      "nully",     "1e3x",  "'false'", "\"1\""};
+    struct config c;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        bool is_quoted = strchr("'\"", texts[i][0]) != NULL;
+        char *yaml = xasprintf("pidfile: %s\nproc_name: >-\n  no\n", texts[i]);
+        char *text = xasprintf("%.*s", (int)strlen(texts[i]) - 2 * is_quoted, texts[i] + is_quoted);
+
+        parse_ok(&c, yaml);
+        assert_string_equal(c.pidfile, text);
+        assert_string_equal(c.proc_name, "no");
+        config_release(&c);
+        free(yaml);
+        free(text);
+    }
+    parse_ok(&c, "user: 1000\ngroup: 0\nproxy_protocol: off\ndaemon: no\ntimeout: 5\n");
+    assert_string_equal(c.user, "1000");
+    assert_string_equal(c.group, "0");
+    assert_int_equal(c.proxy_protocol, PROXY_PROTOCOL_OFF);
+    assert_false(c.daemon);
+    assert_int_equal(c.timeout_ms, 5000);
+    config_release(&c);
+}
+
+/* "a, b" is two items as it is for the flag, alone and as an item; raw_env takes commas as text. */
+static void test_yaml_lists_with_commas(void **state)
+{
+    struct config c;
+
+    (void)state;
+    parse_ok(&c, "bind: a:1, unix:b , c:3\nforwarded_allow_ips: ''\nraw_env: A=1,2\n"
+                 "proxy_allow_ips:\n- 10.0.0.1, 10.0.0.0/8\n- '*'\n");
+    assert_int_equal(c.bind.count, 3);
+    assert_string_equal(c.bind.items[0], "a:1");
+    assert_string_equal(c.bind.items[1], "unix:b");
+    assert_string_equal(c.bind.items[2], "c:3");
+    assert_int_equal(c.forwarded_allow_ips.count, 0);
+    assert_int_equal(c.raw_env.count, 1);
+    assert_string_equal(c.raw_env.items[0], "A=1,2");
+    assert_int_equal(c.proxy_allow_ips.count, 3);
+    assert_string_equal(c.proxy_allow_ips.items[1], "10.0.0.0/8");
+    config_release(&c);
+    expect_yaml_error("bind: a:1,\n", "a.yaml:1:7: bind: must not be empty");
+    expect_yaml_error("bind: ''\n", "a.yaml:1:7: bind: must not be empty");
+    expect_yaml_error("forwarded_allow_ips: [127.0.0.1, '']\n",
+                      "a.yaml:1:34: forwarded_allow_ips: must not be empty");
+    expect_yaml_error("forwarded_allow_ips: 10.0.0.1, x\n",
+                      "a.yaml:1:22: forwarded_allow_ips: must be an address, a network such as "
+                      "10.0.0.0/8, or *, not \"x\"");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_yaml_values),         cmocka_unit_test(test_yaml_empty),
-        cmocka_unit_test(test_yaml_values_refused), cmocka_unit_test(test_yaml_keys_refused),
-        cmocka_unit_test(test_yaml_form_refused),   cmocka_unit_test(test_yaml_file_too_long),
+        cmocka_unit_test(test_yaml_values),
+        cmocka_unit_test(test_yaml_empty),
+        cmocka_unit_test(test_yaml_values_refused),
+        cmocka_unit_test(test_yaml_keys_refused),
+        cmocka_unit_test(test_yaml_form_refused),
+        cmocka_unit_test(test_yaml_file_too_long),
+        cmocka_unit_test(test_yaml_plain_words_for_text_refused),
+        cmocka_unit_test(test_yaml_other_words_are_taken),
+        cmocka_unit_test(test_yaml_lists_with_commas),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
