@@ -116,7 +116,7 @@ struct setting {
     size_t offset;     /* of the field in struct config */
     const char *key;   /* in YAML; upper-cased after GCORN_ in the environment */
     const char *alias; /* a second key */
-    const char *flag;  /* without "--"; a BOOL also has "--no-" */
+    const char *flag;  /* without "--"; a BOOL also has "--no-"; key and alias are flags, too */
     const char *flag_alias;
     char short_flag;
     bool nullable;     /* STRING: may be none, written null in YAML and "" elsewhere */

@@ -77,16 +77,33 @@ struct option {
 
 /* ---- finding options --------------------------------------------------------------------- */
 
+static char dashed(char c)
+{
+    return c == '_' ? '-' : c;
+}
+
 /* As long flags, where '_' is '-'. `len` bytes of a. */
 static bool flags_equal(const char *a, size_t len, const char *b)
 {
     if (!b || strlen(b) != len)
         return false;
     for (size_t i = 0; i < len; i++) {
-        if ((a[i] == '_' ? '-' : a[i]) != b[i])
+        if (dashed(a[i]) != dashed(b[i]))
             return false;
     }
     return true;
+}
+
+/* Is this a flag of the setting: gunicorn's, or its own name in the file? */
+static bool is_flag_of(const struct setting *s, const char *name, size_t len)
+{
+    const char *const names[] = {s->flag, s->flag_alias, s->key, s->alias};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (flags_equal(name, len, names[i]))
+            return true;
+    }
+    return false;
 }
 
 static bool find_long(const char *name, size_t len, struct option *option)
@@ -103,9 +120,9 @@ static bool find_long(const char *name, size_t len, struct option *option)
     for (size_t i = 0; i < count; i++) {
         const struct setting *s = &table[i];
 
-        if (flags_equal(name, len, s->flag) || flags_equal(name, len, s->flag_alias))
+        if (is_flag_of(s, name, len))
             option->setting = s;
-        if (negates && s->type == SETTING_BOOL && flags_equal(name + 3, len - 3, s->flag)) {
+        if (negates && s->type == SETTING_BOOL && is_flag_of(s, name + 3, len - 3)) {
             option->setting = s;
             option->is_negated = true;
         }
@@ -141,7 +158,7 @@ static const char *nearest_flag(const char *name)
 {
     size_t best = SIZE_MAX;
     const struct setting *s = config_nearest(name, &best);
-    const char *nearest = s ? s->flag : NULL;
+    const char *nearest = s ? (s->flag ? s->flag : s->key) : NULL;
 
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         if (config_is_near(name, commands[i].flag, &best))
@@ -674,7 +691,8 @@ void config_print_help(FILE *out)
     config_wrap(out, 0, "",
                 "TIME is 500ms, 30s, 2m or 1h, a plain number is seconds; SIZE is 64KiB, 16MiB or "
                 "1GiB, a plain number is bytes. An option without a value has an opposite: "
-                "--no-daemon. The later wins: defaults, the file (" DEFAULT_FILE
+                "--no-daemon. A setting's name in the file is an option too: --loglevel, "
+                "--no-preload-app. The later wins: defaults, the file (" DEFAULT_FILE
                 " in this directory, GCORN_CONFIG or -c), GCORN_ variables (GCORN_WORKERS=4), "
                 "options in GCORN_CMD_ARGS, the command line.");
 }

@@ -196,6 +196,13 @@ def test_bad_command_lines(tmp_path, args, why):
     refused(tmp_path, why, *args)
 
 
+def test_own_names_of_settings_are_flags(tmp_path):
+    found = printed(tmp_path, "--loglevel", "debug", "--keepalive=5", "--no-fair_close",
+                    "--wsgi-app", "a.so", "--pidfile", "p")
+    assert [found[key][0] for key in ("loglevel", "keepalive", "fair_close", "wsgi_app", "pidfile")] \
+        == ["debug", "5s", "false", '"a.so"', '"p"']
+
+
 @pytest.mark.parametrize("text, why", [
     ("wrokers: 3\n", r'gunicorn-c.yaml:1:1: unknown setting "wrokers", did you mean "workers"\?'),
     ("workers: 3\nbind: :1\nworkers: 4\n", r"gunicorn-c.yaml:3:1: .*(twice|duplicate|already)"),

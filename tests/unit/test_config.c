@@ -23,6 +23,7 @@
 #include "settings/config.h"
 #include "settings/config_cli.h"
 #include "settings/config_yaml.h"
+#include "settings/text.h"
 #include "config_case.h"
 
 /* As main() gets them: the strings are not written to, although the type would allow it. */
@@ -104,24 +105,33 @@ static char *printed(void (*print)(FILE *out))
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
+/* Keys and flags alike may stand behind "--", so none is another setting's, nor a command. */
 static void test_table_names_unique(void **state)
 {
     (void)state;
-    const char *names[200];
-    size_t count, used = 0;
+    static const char *const commands[] = {
+        "config", "replay", "check-config", "print-config", "print-sample", "version", "help"};
+    size_t count;
     const struct setting *table = config_settings(&count);
 
-    for (int kind = 0; kind < 2; kind++) { /* keys, then flags */
-        used = 0;
-        for (size_t i = 0; i < count; i++) {
-            names[used++] = kind == 0 ? table[i].key : table[i].flag;
-            names[used++] = kind == 0 ? table[i].alias : table[i].flag_alias;
-        }
-        for (size_t i = 0; i < used; i++) {
-            for (size_t j = 0; names[i] && j < i; j++)
-                assert_false(names[j] && strcmp(names[i], names[j]) == 0);
-            if (names[i] && kind == 1)
-                assert_null(strchr(names[i], '_'));
+    for (size_t i = 0; i < 4 * count; i++) {
+        const struct setting *s = &table[i / 4];
+        const char *const names[] = {s->key, s->alias, s->flag, s->flag_alias};
+        const char *name = names[i % 4];
+
+        if (!name)
+            continue;
+        if (i % 4 >= 2)
+            assert_null(strchr(name, '_'));
+        assert_false(strncmp(name, "no-", 3) == 0 || strncmp(name, "no_", 3) == 0);
+        for (size_t j = 0; j < ARRAY_LEN(commands); j++)
+            assert_int_not_equal(text_distance(name, commands[j]), 0);
+        for (size_t j = 0; j < i / 4; j++) {
+            const struct setting *t = &table[j];
+            const char *const others[] = {t->key, t->alias, t->flag, t->flag_alias};
+
+            for (size_t k = 0; k < ARRAY_LEN(others); k++)
+                assert_false(others[k] && text_distance(name, others[k]) == 0);
         }
     }
     for (size_t i = 0; i < count; i++) {
@@ -372,6 +382,67 @@ static void test_cli_actions(void **state)
     config_release(&c);
 }
 
+/* A value that is not the setting's default. */
+static const char *other_value(const struct setting *s)
+{
+    switch (s->type) {
+    case SETTING_ENUM: return s->choices[s->text && strcmp(s->choices[0], s->text) == 0];
+    case SETTING_LIST:
+    case SETTING_STRING:
+        return !s->check                       ? "other"
+               : strstr(s->metavar, "=")       ? "A=b"
+               : strstr(s->metavar, "ADDRESS") ? "10.1.2.3"
+                                               : "X-Other";
+    case SETTING_OCTAL: return "077";
+    default: return s->max >= 3000 ? "3000" : "3";
+    }
+}
+
+/* --loglevel as --log-level, --proxy_allow_ips as --proxy-allow-from, --no-preload-app. */
+static void test_cli_own_names_are_flags(void **state)
+{
+    (void)state;
+    size_t count;
+    const struct setting *table = config_settings(&count);
+
+    for (size_t i = 0; i < count; i++) {
+        const struct setting *s = &table[i];
+        bool is_bool = s->type == SETTING_BOOL, is_on = is_bool && strcmp(s->text, "true") == 0;
+        const char *flag = s->flag ? s->flag : s->alias, *no = is_on ? "no-" : "";
+        const char *value = is_bool ? "app" : other_value(s), *app = is_bool ? NULL : "app";
+        char *by_flag = xasprintf("--%s%s", no, flag), *by_key = xasprintf("--%s%s", no, s->key);
+        char *by_dashes = xstrdup(by_key);
+        struct config as_flag, as_key, as_dashes, plain;
+
+        for (char *p = by_dashes; *p; p++)
+            *p = *p == '_' ? '-' : *p;
+        if (!s->flag) /* the application itself */
+            app = NULL;
+        load_ok(&plain, ARGS("app"), NO_ENV);
+        load_ok(&as_flag, ARGS(by_flag, value, app), NO_ENV);
+        load_ok(&as_key, ARGS(by_key, value, app), NO_ENV);
+        load_ok(&as_dashes, ARGS(by_dashes, value, app), NO_ENV);
+        assert_equal_configs(&as_flag, &as_key);
+        assert_equal_configs(&as_flag, &as_dashes);
+        assert_string_equal(origin_of(&as_key, s->key), "command line");
+        struct strbuf diff = {0};
+        assert_int_equal(config_diff(&plain, &as_key, &diff), 1);
+        strbuf_release(&diff);
+        config_release(&plain);
+        config_release(&as_flag);
+        config_release(&as_key);
+        config_release(&as_dashes);
+        free(by_flag);
+        free(by_key);
+        free(by_dashes);
+    }
+    expect_error(ARGS("--no-loglevel", "a"), NO_ENV,
+                 "--no-loglevel: no such option, did you mean "
+                 "\"--log-level\"?");
+    expect_error(ARGS("--loglevel", "loud", "a"), NO_ENV,
+                 "--loglevel: must be debug, info, warning, error or critical, not \"loud\"");
+}
+
 static void test_cli_errors(void **state)
 {
     (void)state;
@@ -389,8 +460,10 @@ static void test_cli_errors(void **state)
                  "--no-workers: no such option, did you mean \"--workers\"?");
     expect_error(ARGS("--wrokers=3"), NO_ENV,
                  "--wrokers: no such option, did you mean \"--workers\"?");
-    expect_error(ARGS("--pidfile", "x"), NO_ENV,
-                 "--pidfile: no such option, did you mean \"--pid\"?");
+    expect_error(ARGS("--pidfiel", "x"), NO_ENV,
+                 "--pidfiel: no such option, did you mean \"--pid\"?");
+    expect_error(ARGS("--wsgi-ap", "x"), NO_ENV,
+                 "--wsgi-ap: no such option, did you mean \"--wsgi_app\"?");
     expect_error(ARGS("--chek-config"), NO_ENV,
                  "--chek-config: no such option, did you mean \"--check-config\"?");
     expect_error(ARGS("--work"), NO_ENV, "--work: no such option");
@@ -839,6 +912,7 @@ int main(void)
         cmocka_unit_test(test_env_forwarded_allow_ips),
         cmocka_unit_test(test_proxy_settings),
         cmocka_unit_test(test_cli_flag_with_optional_value),
+        cmocka_unit_test(test_cli_own_names_are_flags),
         cmocka_unit_test(test_cmd_args_quoting),
         cmocka_unit_test(test_sources_order),
         cmocka_unit_test(test_sources_file_choice),
