@@ -90,7 +90,7 @@ void books_bury(struct master *m, const struct worker_proc *w, int status)
 {
     if (plan_is_admin(&m->plan, w))
         return;
-    struct slot *slot = scoreboard_slot(m->scoreboard, (unsigned)(w - m->plan.procs));
+    struct slot *slot = master_slot(m, w);
     if (ledger_bury(m->ledger, slot) > 0 && !m->metrics_are_lost) {
         log_warnx("The application has made more than %d counters and histograms: those of workers "
                   "that end are lost",

@@ -31,6 +31,7 @@
 #include "master/explain.h"
 #include "master/procs.h"
 #include "master/reload.h"
+#include "master/retire.h"
 #include "master/state.h"
 #include "system/process.h"
 #include "system/scoreboard.h"
@@ -89,7 +90,7 @@ static void stop_gracefully(struct master *m)
     m->stop_at_ms = now_ms() + delay;
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
         if (m->plan.procs[i].phase != PROC_EMPTY)
-            proc_order(&m->plan.procs[i], DOWN_CLOSE, 0);
+            (void)proc_order(&m->plan.procs[i], DOWN_CLOSE, 0);
     }
 }
 
@@ -128,7 +129,7 @@ void master_reconcile(struct master *m)
         if (!proc_spawn(m, number, generation))
             break;
     }
-    if (m->rolling && plan_has_rolled(&m->plan))
+    if (m->rolling && plan_has_rolled(&m->plan) && !procs_may_accept(m, m->plan.generation))
         reload_note_done(m);
     if (heir_proceed(m)) { /* and the processes are yet to be told */
         master_reconcile(m);

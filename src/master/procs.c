@@ -30,7 +30,6 @@ enum {
     KILL_GRACE_MS = 2000, /* from SIGABRT to SIGKILL */
     EXPLAIN_MS = 3000,    /* for the stacks of a hung worker to be taken */
     CRASH_MS = 10000, /* a crashed worker answers its clients, is explained, and dumps its core */
-    QUIT_MS = 2000,   /* a quick stop is over by then */
     SPAWN_RETRY_MS = 1000,
 };
 
@@ -42,13 +41,13 @@ static const char *name_of(const struct master *m, const struct worker_proc *w)
     return plan_is_admin(&m->plan, w) ? "Admin process" : "Worker";
 }
 
-void proc_order(const struct worker_proc *w, enum down_type type, uint64_t idle_ms)
+bool proc_order(const struct worker_proc *w, enum down_type type, uint64_t idle_ms)
 {
     const struct down_message order = {.type = type, .ms = (uint32_t)idle_ms, .fds = {-1, -1}};
 
     /* EPIPE: it is dead already, and SIGCHLD says so. EAGAIN: it is stuck, and its deadline ends
      * it. */
-    (void)channel_send_down(w->channel.down_master, &order);
+    return channel_send_down(w->channel.down_master, &order) == 0;
 }
 
 void proc_forget(struct master *m, struct worker_proc *w)
@@ -74,59 +73,6 @@ static void kill_proc(struct master *m, struct worker_proc *w, int signal_number
     w->deadline_ms = deadline_ms;
 }
 
-/* Does this process listen on an address that nobody else serves any more? */
-static bool leaves_a_queue(const struct master *m, const struct worker_proc *w)
-{
-    const struct generation *g = w->settings;
-
-    if (plan_is_admin(&m->plan, w))
-        return g->admin_listener != m->current->admin_listener;
-    for (size_t i = 0; i < g->listener_count; i++) {
-        if (!generation_has_listener(m->current, g->listeners[i]))
-            return true;
-    }
-    return false;
-}
-
-static enum worker_end why_retired(const struct plan *p, const struct worker_proc *w)
-{
-    if (p->stopping)
-        return END_WITH_SERVER;
-    return w->generation < p->generation ? END_RELOAD : END_NOT_WANTED;
-}
-
-/* Tells a process to finish. A worker that is replaced keeps its idle connections until their next
- * request, for nearly all of its grace; one that stops with the server only for a moment. When the
- * workers are gone the admin process has nothing more to tell, and keeps nobody waiting. */
-void proc_retire(struct master *m, struct worker_proc *w)
-{
-    const struct config *cfg = &w->settings->config;
-    bool is_admin = plan_is_admin(&m->plan, w);
-    bool replaced = !m->plan.stopping || upgrade_has_heir(m) || !m->heir.is_promoted;
-    bool quick = m->quick || (is_admin && m->plan.stopping);
-    uint64_t grace = quick ? QUIT_MS : cfg->graceful_timeout_ms;
-    uint64_t idle = replaced && !is_admin ? grace - grace / 8 : cfg->keepalive_drain_ms;
-    enum down_type order = quick                               ? DOWN_QUIT
-                           : replaced && !leaves_a_queue(m, w) ? DOWN_RETIRE
-                                                               : DOWN_STOP;
-
-    uint64_t deadline = now_ms() + grace;
-    if (w->phase != PROC_RETIRING || deadline < w->deadline_ms)
-        w->deadline_ms = deadline;
-    w->phase = PROC_RETIRING;
-    w->hurried = !replaced;
-    if (w->end == END_UNASKED)
-        w->end = why_retired(&m->plan, w);
-    proc_order(w, order, idle < grace ? idle : grace);
-}
-
-/* Too many retire: the oldest is to wait for its idle connections no longer. */
-void proc_hurry(struct worker_proc *w)
-{
-    w->hurried = true;
-    proc_order(w, DOWN_RETIRE, w->settings->config.keepalive_drain_ms);
-}
-
 struct worker_proc *proc_find(struct master *m, pid_t pid)
 {
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
@@ -134,11 +80,6 @@ struct worker_proc *proc_find(struct master *m, pid_t pid)
             return &m->plan.procs[i];
     }
     return NULL;
-}
-
-static struct slot *slot_of(const struct master *m, const struct worker_proc *w)
-{
-    return scoreboard_slot(m->scoreboard, (unsigned)(w - m->plan.procs));
 }
 
 /* Its handler answers its clients, and ends it. */
@@ -156,7 +97,7 @@ static struct signs signs_of(const struct master *m, const struct worker_proc *w
                              const struct slot_call *call)
 {
     const struct config *cfg = &w->settings->config;
-    uint64_t loop_ms = atomic_load(&slot_of(m, w)->loop_ms);
+    uint64_t loop_ms = atomic_load(&master_slot(m, w)->loop_ms);
     bool is_over = loop_ms == SLOT_LOOP_OVER;
 
     return (struct signs){
@@ -174,7 +115,7 @@ static struct signs signs_of(const struct master *m, const struct worker_proc *w
  * When none hangs any more, it ends by itself. */
 static bool has_more_to_finish(const struct master *m, const struct worker_proc *w)
 {
-    const struct slot *s = slot_of(m, w);
+    const struct slot *s = master_slot(m, w);
     unsigned hung = 0, running = 0, count = slot_call_count(s);
 
     for (unsigned i = 0; i < count; i++) {
@@ -218,7 +159,7 @@ static void condemn(struct master *m, struct worker_proc *w, const struct slot_c
         uint64_t grace = w->settings->config.graceful_timeout_ms;
 
         w->deadline_ms = now + (grace > EXPLAIN_MS ? grace : EXPLAIN_MS);
-        proc_order(w, DOWN_RETIRE, 0);
+        w->told_to_drain = proc_order(w, DOWN_RETIRE, 0);
     }
     explain_begin(m, w, LOG_LEVEL_CRITICAL, explained);
 }
@@ -240,7 +181,7 @@ static bool is_traced(struct master *m, struct worker_proc *w)
 /* slow_request: what is it doing? Once for each call; those that began earlier are late earlier. */
 static void tell_slow(struct master *m, struct worker_proc *w, uint64_t now)
 {
-    const struct slot *s = slot_of(m, w);
+    const struct slot *s = master_slot(m, w);
     uint64_t limit = w->settings->config.slow_request_ms, told_ms = w->slow_ms;
 
     for (unsigned i = 0; i < slot_call_count(s) && limit > 0; i++) {
@@ -263,7 +204,7 @@ static void tell_slow(struct master *m, struct worker_proc *w, uint64_t now)
 static enum verdict judge(const struct master *m, const struct worker_proc *w,
                           const struct slot_call **call)
 {
-    const struct slot *s = slot_of(m, w);
+    const struct slot *s = master_slot(m, w);
     enum verdict worst = VERDICT_FINE;
     uint64_t oldest_ms = UINT64_MAX;
 
@@ -410,7 +351,7 @@ static void worker_ready(struct master *m, struct worker_proc *w)
         run_when_ready(m);
     m->has_served = true;
     if (m->stop_at_ms != NO_DEADLINE)
-        proc_order(w, DOWN_CLOSE, 0);
+        (void)proc_order(w, DOWN_CLOSE, 0);
     if (w->generation == m->plan.candidate)
         reload_commit(m);
 }
@@ -456,14 +397,14 @@ static void report_crash_once(struct master *m, struct worker_proc *w)
     if (w->reported)
         return;
     output_take(w->output); /* its last words come first */
-    report_crash(w, slot_of(m, w));
+    report_crash(w, master_slot(m, w));
     w->reported = true;
 }
 
 static void let_go(struct master *m, struct worker_proc *w)
 {
     (void)m;
-    proc_order(w, DOWN_GO, 0);
+    (void)proc_order(w, DOWN_GO, 0);
 }
 
 static void worker_crashed(struct master *m, struct worker_proc *w)
@@ -551,7 +492,7 @@ static void on_up(struct ev_loop *loop, struct ev_io *io, int revents)
  * worker has it empty. */
 static void write_last_lines(const struct master *m, const struct worker_proc *w)
 {
-    struct slot *s = slot_of(m, w);
+    struct slot *s = master_slot(m, w);
     int fd = w->settings->access_fd;
     char lines[SLOT_LOG_SIZE];
     size_t len = slot_get_log(s, lines, sizeof(lines));
@@ -594,12 +535,12 @@ static void worker_died(struct master *m, struct worker_proc *w, int status)
     } else if (w->crashed) {
         report_crash_once(m, w); /* it did not come to say that it had answered */
     } else if (!w->failed_boot) {
-        report_death(w, slot_of(m, w), status, &m->oom);
+        report_death(w, master_slot(m, w), status, &m->oom);
     }
     if (!w->crashed)
         note_death(m, w);
     write_last_lines(m, w);
-    report_last_request(w, slot_of(m, w));
+    report_last_request(w, master_slot(m, w));
     ev_io_stop(m->loop, &w->up);
     books_bury(m, w, status);
     if (!plan_is_admin(&m->plan, w))

@@ -15,14 +15,8 @@
 struct master;
 struct worker_proc;
 
-/* Sends an order that carries no descriptor. */
-void proc_order(const struct worker_proc *w, enum down_type type, uint64_t idle_ms);
-
-/* Tells a worker to finish, in the way that the master's state asks for; its deadline starts. */
-void proc_retire(struct master *m, struct worker_proc *w);
-
-/* A retiring one is to wait for its idle connections no longer. */
-void proc_hurry(struct worker_proc *w);
+/* Sends an order that carries no descriptor. False: the channel did not take it. */
+bool proc_order(const struct worker_proc *w, enum down_type type, uint64_t idle_ms);
 
 /* Reads what a worker has to say. */
 void proc_hear(struct master *m, struct worker_proc *w);

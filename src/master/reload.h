@@ -28,7 +28,7 @@ void reload_failed(struct master *m, const char *why);
 /* The new generation counts, but one of its workers did not boot. */
 void reload_roll_failed(struct master *m, const char *why);
 
-/* All its workers are there. */
+/* All its workers are there, and no older process accepts connections (procs_may_accept). */
 void reload_note_done(struct master *m);
 
 /* Lets go of a candidate, if there is one. */

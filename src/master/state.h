@@ -5,6 +5,7 @@
  *   master.c   the loop, signals, stopping, start and end
  *   plan.c     the decisions, on plain structs
  *   procs.c    the worker processes: orders to them, judging them, their lives and deaths
+ *   retire.c   telling them to finish, and knowing when they accept no more connections
  *   spawn.c    forking one; template.c and births.c, having one forked by a template process
  *   reload.c   a reload, from HUP to its outcome; generation.c, what one set of settings opens
  *   upgrade.c  being replaced by a new program; heir.c, being that one
@@ -60,7 +61,7 @@ struct master {
 
     uint64_t reloads_begun; /* since the start; each has its number */
     uint64_t reload_committed;
-    bool rolling; /* that one's workers are not all there yet */
+    bool rolling; /* that one's workers are not all there yet, or old ones still accept */
     struct status_reload last_reload;
 
     struct control control;
@@ -102,6 +103,12 @@ struct master {
 static inline const struct config *config_of(const struct master *m)
 {
     return &m->current->config;
+}
+
+/* What the worker in this place of the table says of itself: untrusted input. */
+static inline struct slot *master_slot(const struct master *m, const struct worker_proc *w)
+{
+    return scoreboard_slot(m->scoreboard, (unsigned)(w - m->plan.procs));
 }
 
 /* Now, or after drain_delay. */

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "master/procs.h"
+#include "master/retire.h"
 #include "master/reload.h"
 #include "master/state.h"
 #include "system/handover.h"

@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "worker/orders.h"
 #include "worker/share.h"
 #include "worker/worker.h"
 
@@ -216,13 +217,25 @@ static void take_left(struct acceptor *a)
     }
 }
 
+/* The time, at the start of each callback that may accept. Calls of this very pass may have lasted
+ * while the master told the worker to drain: the order counts before a connection does, because the
+ * master takes it for granted then (procs_may_accept). */
+static void begin(struct worker *w)
+{
+    bool is_first = w->pass_ns == 0;
+
+    worker_look_at_clock(w);
+    if (!is_first && !w->pool)
+        orders_hear(w);
+}
+
 static void on_pause_over(struct ev_loop *loop, struct ev_timer *timer, int revents)
 {
     struct worker *w = timer->data;
 
     (void)loop;
     (void)revents;
-    worker_look_at_clock(w);
+    begin(w);
     accept_update(w);
     for (size_t i = 0; i < w->args->listener_count && w->accepting && !w->draining; i++)
         take_left(&w->acceptors[i]);
@@ -235,7 +248,7 @@ static void on_busy(struct ev_loop *loop, struct ev_timer *timer, int revents)
     struct worker *w = timer->data;
 
     (void)revents;
-    worker_look_at_clock(w);
+    begin(w);
     ev_timer_stop(loop, timer);
     if (w->draining || ev_is_active(&w->accept_pause))
         return;
@@ -260,7 +273,7 @@ static void on_accept(struct ev_loop *loop, struct ev_io *io, int revents)
     struct worker *w = a->worker;
 
     (void)revents;
-    worker_look_at_clock(w);
+    begin(w);
     if (w->draining) {
         if (a->listener->fd >= 0)
             take_queue_of(a);

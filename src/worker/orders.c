@@ -46,6 +46,8 @@ static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
         w->draining = w->answers_close = true;
         w->slot->state = SLOT_DRAINING;
         accept_end(w, take_queue);
+        /* a reload is done when the master has seen the state; if this is lost, its tick sees it */
+        (void)channel_send_up(w->args->channel.up_write, UP_HEARTBEAT, NULL);
         wake_all(w); /* so that streams end */
     }
     if (!ev_is_active(&w->drain) || ev_timer_remaining(w->loop, &w->drain) > idle_ms / 1000.0) {

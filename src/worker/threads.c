@@ -197,7 +197,8 @@ void pool_hand_over(struct pool *p, struct conn *c, enum call_kind kind)
 
     c->x->call = (struct call){.kind = kind, .handed_ns = w->now_ns};
     p->handed_count++;
-    w->slot->state = SLOT_CALLING;
+    if (!w->draining)
+        w->slot->state = SLOT_CALLING;
     (void)pthread_mutex_lock(&p->lock);
     queue_put(&p->waiting, c);
     (void)pthread_cond_signal(&p->come);

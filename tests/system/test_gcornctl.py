@@ -14,6 +14,7 @@ import struct
 import subprocess
 import tempfile
 import termios
+import threading
 import time
 from pathlib import Path
 
@@ -170,6 +171,63 @@ def test_reload_answers_when_all_workers_run_the_new_code(server, app):
     assert {server.get("/version").text for _ in range(10)} == {"two"}
     assert json.loads(done(server.dir, "-s", "ctl", "--json", "reload")) == {
         "ok": True, "generation": 3}
+
+
+@pytest.mark.parametrize("threads", [None, 2])
+def test_reload_waits_until_old_workers_accept_no_more(gcorn, probe, tmp_path, threads):
+    """A worker that does not run keeps its listening sockets open: its next connection would be
+    answered by the old code."""
+    kind = ["-k", "gthread", "--threads", threads] if threads else []
+    server = gcorn(probe, "--workers", "2", "--control-socket", "ctl", *kind)
+    stopped = min(server.worker_pids)
+    os.kill(stopped, signal.SIGSTOP)
+    with start_ctl(tmp_path, "-s", "ctl", "reload") as reload:
+        wait_for(lambda: [w["pid"] for w in status_of(tmp_path)["workers"]
+                          if w["phase"] == "retiring"] == [stopped], "the others to be gone")
+        assert status_of(tmp_path)["state"] == "reloading"
+        assert status_of(tmp_path)["last_reload"] is None and reload.poll() is None
+        os.kill(stopped, signal.SIGCONT)
+        assert reload.communicate(timeout=PATIENCE)[0] == "reloaded: generation 2 serves\n"
+    assert status_of(tmp_path)["state"] == "serving"
+
+
+def test_reload_does_not_wait_for_running_calls(server):
+    held = Held(server)
+    before = server.worker_pids
+    done(server.dir, "-s", "ctl", "reload")
+    assert {server.get("/pid").text for _ in range(10)}.isdisjoint(map(str, before))
+    assert held.let_go().status == 200
+
+
+def test_reload_of_stopped_old_worker_ends_with_it(gcorn, probe, tmp_path):
+    server = gcorn(probe, "--control-socket", "ctl", "--graceful-timeout", "1s")
+    os.kill(min(server.worker_pids), signal.SIGSTOP)
+    done(tmp_path, "-s", "ctl", "reload")
+    server.wait_log("did not finish within graceful_timeout")
+
+
+@pytest.mark.parametrize("threads", [None, 2])
+def test_request_after_reload_meets_new_code_under_load(gcorn, probe, tmp_path, threads):
+    kind = ["-k", "gthread", "--threads", threads] if threads else []
+    server = gcorn(probe, "--workers", "2", "--control-socket", "ctl", *kind)
+    is_over = threading.Event()
+
+    def load():
+        while not is_over.is_set():
+            assert server.get("/big?kb=64").status == 200
+
+    clients = [threading.Thread(target=load) for _ in range(8)]
+    for client in clients:
+        client.start()
+    try:
+        for _ in range(5):
+            before = set(map(str, server.worker_pids))
+            done(tmp_path, "-s", "ctl", "reload")
+            assert before.isdisjoint(server.get("/pid").text for _ in range(20))
+    finally:
+        is_over.set()
+        for client in clients:
+            client.join()
 
 
 def test_a_failing_reload_tells_why(server, app):
