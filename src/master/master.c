@@ -263,8 +263,9 @@ static int want_workers(struct master *m, int64_t number, struct error *err)
         return error_set(err, EXIT_FAILED, "The last worker stays");
     if (number > room)
         return error_set(err, EXIT_FAILED,
-                         "%u workers are all that there is room for: set workers and restart",
-                         room);
+                         "this master has room for %u workers; after a change of the setting "
+                         "workers, %s",
+                         room, reload_how_to_make_room());
     run_nworkers_changed(m, m->plan.workers, (unsigned)number);
     m->plan.workers = (unsigned)number;
     log_info("%u workers wanted", m->plan.workers);

@@ -91,13 +91,23 @@ void reload_enter_current(struct master *m)
         log_error("cannot change to the directory of generation %u", m->current->id);
 }
 
+const char *reload_how_to_make_room(void)
+{
+    /* process 1 cannot be upgraded: upgrade.h */
+    return getpid() == 1 ? "start a new container to get more"
+                         : "gcornctl upgrade, or USR2 and then TERM, makes room for more";
+}
+
 static int check_new(const struct master *m, const struct config *cfg, struct error *err)
 {
-    if ((unsigned)cfg->workers > plan_most_workers(&m->plan))
-        return error_set(err, EXIT_USAGE,
-                         "workers: %d are more than this master has room for (%u): restart it",
-                         cfg->workers, plan_most_workers(&m->plan));
-    return 0;
+    const struct config_origin *origin = config_origin(cfg, config_find("workers"));
+    unsigned room = plan_most_workers(&m->plan);
+
+    if ((unsigned)cfg->workers <= room)
+        return 0;
+    (void)error_set(err, EXIT_USAGE, "workers: this master has room for %u, not for %d; %s", room,
+                    cfg->workers, reload_how_to_make_room());
+    return origin->source == SOURCE_DEFAULT ? -1 : error_prefix(err, "%s", origin->text);
 }
 
 /* The one that nobody asked for may fail. */

@@ -16,6 +16,10 @@ struct master;
  * stops, nothing happens. */
 void reload_begin(struct master *m);
 
+/* How an operator gets room for more workers than plan_most_workers, which a reload cannot change:
+ * the end of a line that says so. Static. */
+const char *reload_how_to_make_room(void);
+
 /* What it waited for is over, whichever way that ended: begins the remembered one. */
 void reload_begin_due(struct master *m);
 

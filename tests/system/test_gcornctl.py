@@ -425,8 +425,9 @@ def test_workers_changes_how_many_are_wanted(server):
 
 @pytest.mark.parametrize("words, why", [
     (["-2"], "The last worker stays"), (["set", "0"], "The last worker stays"),
-    (["+31"], "32 workers are all that there is room for"),
-    (["set", "999999"], "32 workers are all that there is room for"),
+    (["+31"], "this master has room for 32 workers; after a change of the setting workers, gcornctl "
+              "upgrade, or USR2 and then TERM, makes room for more"),
+    (["set", "999999"], "this master has room for 32 workers"),
     (["+99999999999"], "needs +N, -N or set N"),
 ], ids=" ".join)
 def test_workers_that_cannot_be(server, words, why):

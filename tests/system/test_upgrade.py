@@ -79,6 +79,22 @@ def masters(server):
             and Process(pid).title.startswith("gcorn: master")}
 
 
+def test_workers_beyond_the_room_take_an_upgrade(gcorn, tmp_path):
+    settings = {"bind": "127.0.0.1:0", "control_socket": "ctl"}
+    write_config(tmp_path, workers=1, **settings)
+    server = gcorn("hello", bare=True)
+    write_config(tmp_path, workers=33, **settings)
+    server.kill(signal.SIGHUP)
+    server.wait_log(r"Reload failed: gunicorn-c\.yaml:1: workers: this master has room for 32, not for "
+                    r"33; gcornctl upgrade, or USR2 and then TERM, makes room for more")
+    assert status(server)["workers_wanted"] == 1
+    answer = upgrade(server)
+    assert answer["ok"], answer
+    assert server.wait_exit() == 0
+    server.is_succeeded_by(answer["pid"])
+    assert status(server)["workers_wanted"] == 33 and server.get("/").status == 200
+
+
 # ---- USR2 ---------------------------------------------------------------------------------------
 
 
