@@ -49,6 +49,11 @@ def pace(seconds):
     time.sleep(seconds)
 
 
+def best_of(tries, seconds_of):
+    """The least of several measurements in seconds: the machine's other work makes each only longer."""
+    return min(seconds_of() for _ in range(tries))
+
+
 def can_bind(port):
     """Is an address of this machine free for a server?"""
     with socket.socket() as probing:
@@ -98,6 +103,15 @@ class Process:
 
     def catches(self, number):
         return bool(int(self.status("SigCgt") or "0", 16) >> (number - 1) & 1)
+
+    @property
+    def sleeps(self):
+        """Does its main thread sleep in nanosleep(2)? So a handler that sleeps is known to run."""
+        try:
+            call = Path(f"/proc/{self.pid}/syscall").read_text().split()[0]
+        except OSError:
+            return False
+        return call in ("230", "35", "115", "101")  # clock_nanosleep, nanosleep: x86_64, arm64
 
     @property
     def is_ready_worker(self):
@@ -270,6 +284,11 @@ class Client:
         """The server has closed, in an orderly way, and sent nothing more."""
         rest = self.rest()
         assert rest == b"", f"bytes after the answer: {rest!r}"
+
+    def wait_readable(self):
+        """Waits until bytes, or the end, have come; reads nothing."""
+        assert self.unread or select.select([self.socket], [], [], PATIENCE)[0], "no byte has come"
+        return self
 
     def is_silent_for(self, seconds):
         """An assertion that takes its time: nothing comes, neither bytes nor the end."""

@@ -184,7 +184,7 @@ def test_lines_of_a_worker_that_dies_in_a_call(gcorn, tmp_path, end):
         for client in clients:
             answered.append(f"/ {client.get('/').status}")
         held.send(request(f"/sleep?ms={100 * SLOWER}"))
-        pace(0.02)
+        wait_for(lambda: any(worker.sleeps for worker in server.workers), "the call")
         for client, target in zip(clients, ("/null", end, "/null")):
             client.send(request(target))
         answered.append(f"/sleep {held.response().status}")

@@ -5,12 +5,11 @@ import json
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
-from server import Process, can_bind, example, pace, run, wait_for
+from server import Process, can_bind, example, run, wait_for
 
 # What ends a worker that can still speak, and how the log calls it.
 FAULTS = [
@@ -135,7 +134,7 @@ def test_a_request_that_waits_unread_is_answered_503(gcorn):
     waiting = idle_clients(server, 8)
     with server.connect() as client:
         client.send(request("/sleep?ms=300") + request("/segv"))
-        pace(0.1)
+        wait_for(lambda: server.workers[0].sleeps, "the call")
         for each in waiting:
             each.send(request("/"))
         assert client.response().status == 200
@@ -163,8 +162,7 @@ def test_an_answer_that_is_being_sent_is_finished(gcorn, app):
     """A large answer to a reader that takes it slowly: what is in memory still goes."""
     server = gcorn(f"{app('crasher')}:handler")
     with server.connect() as reader, server.connect() as client:
-        reader.send(request("/big?kb=8000"))
-        pace(0.05)
+        reader.send(request("/big?kb=8000")).wait_readable()
         client.send(request("/segv"))
         answer = reader.response()
         assert len(answer.body) == 8000 * 1024
@@ -254,10 +252,8 @@ def test_a_503_is_whole_whatever_the_connection_was_asked_before(gcorn):
 def test_what_exit_calls_may_fall_too(gcorn, app):
     server = gcorn(f"{app('crasher', '-DFALLS_AGAIN')}:handler")
     pid = min(server.worker_pids)
-    began = time.monotonic()
     assert server.get("/exit").status == 500
     wait_for(lambda: not Path(f"/proc/{pid}").exists(), "the worker to be gone")
-    assert time.monotonic() - began < 5  # of the 6 s after which an alarm ends it
     server.wait_log(r"exited with code 0: the application called exit\(\)")
     server.wait_workers(1, other_than={pid})
 
@@ -532,8 +528,7 @@ def test_an_answer_that_was_whole_in_spite_of_a_crash_is_logged_so(gcorn, app):
     server = gcorn(f"{app('crasher')}:handler", "--access-logfile", "access", "--access-logformat",
                    "json")
     with server.connect() as reader, server.connect() as client:
-        reader.send(request("/big?kb=8000"))
-        pace(0.05)
+        reader.send(request("/big?kb=8000")).wait_readable()
         client.send(request("/segv"))
         assert len(reader.response().body) == 8000 * 1024
         assert client.response().status == 500

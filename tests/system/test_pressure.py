@@ -3,11 +3,10 @@ import os
 import resource
 import signal
 import socket
-import time
 
 import pytest
 
-from server import PATIENCE, wait_for
+from server import PATIENCE, pace, wait_for
 from test_master import Held, pid_of
 
 
@@ -117,16 +116,18 @@ def test_term_to_a_worker_brings_its_replacement_first(gcorn, probe):
     assert "[ERROR]" not in server.log()
 
 
-def test_an_answer_does_not_wait_for_the_next_call(gcorn):
-    server = gcorn("faulty")
-    assert server.get("/sleep?ms=20").status == 200  # calls are known to be long
+def test_an_answer_does_not_wait_for_the_next_call(gcorn, probe):
+    server = gcorn(probe)
     client = server.connect()
-    began = time.monotonic()
-    client.send("GET /sleep?ms=1 HTTP/1.1\r\nHost: t\r\n\r\n"
-                "GET /sleep?ms=800 HTTP/1.1\r\nHost: t\r\n\r\n")
-    assert client.response().text == "slept 1 ms\n"
-    assert time.monotonic() - began < 0.7
-    assert client.response().text == "slept 800 ms\n"
+    client.send("GET /hold?name=first HTTP/1.1\r\nHost: t\r\n\r\n"
+                "GET /hold?name=next HTTP/1.1\r\nHost: t\r\n\r\n")
+    wait_for((server.dir / "first.running").exists, "the first call")
+    pace(0.05)  # so the next call is expected to be long, too
+    (server.dir / "first.go").touch()
+    assert client.response().status == 200
+    wait_for((server.dir / "next.running").exists, "the next call")
+    (server.dir / "next.go").touch()
+    assert client.response().status == 200
 
 
 def test_fair_close_needs_a_sibling(gcorn):
