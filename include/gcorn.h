@@ -30,8 +30,8 @@
  *   gcorn_threads, gcorn_draining, gcorn_log(NULL, ...) and gcorn_metric_*. A thread that the
  *   application starts blocks all signals but the fatal ones (SEGV, BUS, ILL, FPE, ABRT).
  * Errors.  int and ssize_t functions return -1 with errno set. A handler that returns NULL has
- *   failed: 500, whatever it started. So has a next that returns -1: 500, or a broken connection
- *   when bytes have left.
+ *   failed: 500, whatever it started. So has one that returns something else than a body of its
+ *   request, and a next that returns -1: 500, or a broken connection when bytes have left.
  * Control.  No C++ exception, longjmp or exit() may leave a function that the server calls.
  *
  * The one structure whose layout an application knows is struct gcorn_header. It will not change.
@@ -157,7 +157,8 @@ struct gcorn_body *gcorn_body_iter(struct gcorn_environ *env, gcorn_next_fn *nex
  * above. *chunk is NULL where there is none. After 0 or -1 it keeps returning that, also when it is
  * closed; what is closed before its end returns -1. Closing twice is harmless, and so is closing
  * NULL; what is not closed is closed when the request is over. len is what is still to come, -1
- * when unknown. A middleware that wants none of the bytes returns the inner body. */
+ * when unknown. Of NULL next is -1 with EINVAL, and len -1. A middleware that wants none of the
+ * bytes returns the inner body. */
 ssize_t gcorn_body_next(struct gcorn_body *body, const void **chunk);
 void gcorn_body_close(struct gcorn_body *body);
 int64_t gcorn_body_len(const struct gcorn_body *body);
@@ -227,7 +228,8 @@ char *gcorn_printf(struct gcorn_environ *env, const char *fmt, ...) GCORN_PRINTF
 /* Calls fn(arg) when the request is over, after the body is closed, the latest first. */
 void gcorn_defer(struct gcorn_environ *env, void (*fn)(void *arg), void *arg);
 
-/* wsgi.errors: a line in the error log with worker and request id. env NULL: outside a request. */
+/* wsgi.errors: a line in the error log with worker and request id. env NULL: outside a request. A
+ * newline at the end may be there or not; others are shown as \x0a. */
 enum gcorn_level { GCORN_DEBUG, GCORN_INFO, GCORN_WARNING, GCORN_ERROR, GCORN_CRITICAL };
 void gcorn_log(struct gcorn_environ *env, enum gcorn_level level, const char *fmt, ...)
     GCORN_PRINTF(3, 4);
@@ -253,7 +255,9 @@ struct gcorn_metric *gcorn_histogram(const char *name, const char *help, const d
                                      size_t count);
 
 /* Any thread; they never block. add: to a counter (what is negative is not added) or a gauge. set:
- * a gauge. observe: a histogram. On a metric of another kind they do nothing. */
+ * a gauge. observe: a histogram. On a metric of another kind they do nothing. An amount or an
+ * observation that is infinite or NaN is left out, because no sum recovers from it; a gauge may be
+ * set to one. */
 void gcorn_metric_add(struct gcorn_metric *metric, double amount);
 void gcorn_metric_set(struct gcorn_metric *metric, double value);
 void gcorn_metric_observe(struct gcorn_metric *metric, double value);

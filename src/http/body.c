@@ -30,13 +30,23 @@ static struct gcorn_body *body_new(struct gcorn_environ *env, enum body_kind kin
     return body; /* what belongs to its kind is the caller's to set */
 }
 
+/* What a function was given cannot be a body: one line names the function, and the body fails when
+ * it is asked for, so that the client gets 500. Not inlined, as it never runs in a good program. */
+static struct gcorn_body *__attribute__((noinline, cold))
+fail_body(struct gcorn_body *body, const char *what)
+{
+    log_request(LOG_LEVEL_ERROR, environ_request_id(body->env), "%s: the body fails", what);
+    body->failed = body->ended = true;
+    return body;
+}
+
 struct gcorn_body *gcorn_body_bytes(struct gcorn_environ *env, const void *data, size_t len)
 {
     struct gcorn_body *body = body_new(env, BODY_BYTES);
 
     body->data = data;
     body->len = len;
-    return body;
+    return data || len == 0 ? body : fail_body(body, "gcorn_body_bytes: data is NULL");
 }
 
 /* ---- buffers ----------------------------------------------------------------------------- */
@@ -52,8 +62,14 @@ struct gcorn_body *gcorn_body_buffer(struct gcorn_environ *env)
 
 int gcorn_write(struct gcorn_body *body, const void *data, size_t len)
 {
-    if (body->kind != BODY_BUFFER || body->closed || body->given ||
+    if (!body || body->kind != BODY_BUFFER || body->closed || body->given ||
         body->env->response.body == body) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (!data && len > 0) {
+        if (!body->failed)
+            (void)fail_body(body, "gcorn_write: data is NULL");
         errno = EINVAL;
         return -1;
     }
@@ -143,7 +159,7 @@ struct gcorn_body *gcorn_body_iter(struct gcorn_environ *env, gcorn_next_fn *nex
     body->next = next;
     body->close = close;
     body->state = state;
-    return body;
+    return next ? body : fail_body(body, "gcorn_body_iter: next is NULL");
 }
 
 static ssize_t next_of_buffer(struct gcorn_body *body, const void **chunk)
@@ -181,7 +197,7 @@ static ssize_t next_chunk(struct gcorn_body *body, const void **chunk)
     return (ssize_t)body->len;
 }
 
-ssize_t gcorn_body_next(struct gcorn_body *body, const void **chunk)
+ssize_t body_next(struct gcorn_body *body, const void **chunk)
 {
     *chunk = NULL;
     if (body->ended || body->closed)
@@ -192,6 +208,15 @@ ssize_t gcorn_body_next(struct gcorn_body *body, const void **chunk)
         body->failed = n < 0;
     }
     return n;
+}
+
+ssize_t gcorn_body_next(struct gcorn_body *body, const void **chunk)
+{
+    if (body)
+        return body_next(body, chunk);
+    *chunk = NULL;
+    errno = EINVAL;
+    return -1;
 }
 
 void gcorn_body_close(struct gcorn_body *body)
@@ -210,7 +235,7 @@ void gcorn_body_close(struct gcorn_body *body)
     }
 }
 
-int64_t gcorn_body_len(const struct gcorn_body *body)
+int64_t body_len(const struct gcorn_body *body)
 {
     switch (body->kind) {
     case BODY_BYTES: return body->given ? 0 : (int64_t)body->len;
@@ -219,4 +244,9 @@ int64_t gcorn_body_len(const struct gcorn_body *body)
     case BODY_ITER: break;
     }
     return -1;
+}
+
+int64_t gcorn_body_len(const struct gcorn_body *body)
+{
+    return body ? body_len(body) : -1;
 }

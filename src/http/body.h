@@ -44,4 +44,8 @@ struct gcorn_body {
     };
 };
 
+/* gcorn_body_next and gcorn_body_len of a body that is there: what the server itself calls. */
+ssize_t body_next(struct gcorn_body *body, const void **chunk);
+int64_t body_len(const struct gcorn_body *body);
+
 #endif

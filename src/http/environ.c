@@ -321,57 +321,77 @@ static bool field_is_visible(const struct gcorn_environ *env, const struct field
            forwarded_passes(&env->context->forwarded, env->peer->trust, f->name, f->name_len);
 }
 
-static bool field_has_key(const struct gcorn_environ *env, const struct field *f, const char *key,
-                          size_t len)
+/* What a field is asked for by: the key without its HTTP_, or its name. */
+struct field_name {
+    const char *text;
+    size_t len;
+    bool is_key;
+};
+
+static bool is_named(const struct field_name *name, const char *text, size_t len)
 {
-    if (f->name_len != len)
+    if (len != name->len)
         return false;
     for (size_t i = 0; i < len; i++) {
-        if (key_char(f->name[i]) != key[i])
+        char wanted = name->is_key ? name->text[i] : key_char(name->text[i]);
+
+        if (key_char(text[i]) != wanted)
             return false;
     }
-    return field_is_visible(env, f);
+    return true;
+}
+
+static bool field_is_called(const struct gcorn_environ *env, const struct field *f,
+                            const struct field_name *name)
+{
+    return is_named(name, f->name, f->name_len) && field_is_visible(env, f);
 }
 
 /* Repeated fields are one list (RFC 9110 5.3); cookies have a separator of their own (RFC 6265
  * 4.2.1). */
-static const char *join_fields(struct gcorn_environ *env, const char *key, size_t len)
+static const char *join_fields(struct gcorn_environ *env, const struct field_name *name)
 {
     const struct request *r = &env->request;
-    const char *separator = strcmp(key, "COOKIE") == 0 ? "; " : ", ";
-    struct strbuf joined = {0};
+    bool is_cookie = is_named(name, "cookie", 6);
+    size_t room = 1;
 
+    for (size_t i = 0; i < r->field_count; i++) {
+        if (field_is_called(env, &r->fields[i], name))
+            room += r->fields[i].value_len + 2;
+    }
+    char *joined = arena_alloc(&env->arena, room), *p = joined;
     for (size_t i = 0; i < r->field_count; i++) {
         const struct field *f = &r->fields[i];
 
-        if (!field_has_key(env, f, key, len))
+        if (!field_is_called(env, f, name))
             continue;
-        if (joined.data)
-            strbuf_addstr(&joined, separator);
-        strbuf_add(&joined, f->value, f->value_len);
+        if (p > joined) {
+            *p++ = is_cookie ? ';' : ',';
+            *p++ = ' ';
+        }
+        memcpy(p, f->value, f->value_len);
+        p += f->value_len;
     }
-    const char *value = arena_strndup(&env->arena, joined.data, joined.len);
-    strbuf_release(&joined);
-    return value;
+    *p = '\0';
+    return joined;
 }
 
-/* key is without its HTTP_. An absolute target's authority stands for Host. */
-static const char *get_field(struct gcorn_environ *env, const char *key)
+/* An absolute target's authority stands for Host. */
+static const char *get_field(struct gcorn_environ *env, const struct field_name *name)
 {
     const struct request *r = &env->request;
     struct field *found = NULL;
-    size_t len = strlen(key);
     bool repeated = false;
 
-    if (r->authority.len > 0 && strcmp(key, "HOST") == 0)
+    if (r->authority.len > 0 && is_named(name, "host", 4))
         return span_text(env, r->authority);
     for (size_t i = 0; i < r->field_count; i++) {
-        if (!field_has_key(env, &r->fields[i], key, len))
+        if (!field_is_called(env, &r->fields[i], name))
             continue;
         repeated = found != NULL;
         found = &r->fields[i];
         if (repeated)
-            return join_fields(env, key, len);
+            return join_fields(env, name);
     }
     if (!found)
         return NULL;
@@ -381,17 +401,13 @@ static const char *get_field(struct gcorn_environ *env, const char *key)
 
 const char *environ_field(struct gcorn_environ *env, const char *lower)
 {
-    char key[128];
-    size_t len = strlen(lower);
+    const struct field_name name = {.text = lower, .len = strlen(lower)};
 
-    if (len >= sizeof(key))
-        return NULL;
-    environ_key(key, lower, len);
-    if (strcmp(key, "CONTENT_TYPE") == 0)
+    if (is_named(&name, "content-type", 12))
         return var_content_type(env);
-    if (strcmp(key, "CONTENT_LENGTH") == 0)
+    if (is_named(&name, "content-length", 14))
         return var_content_length(env);
-    return get_field(env, key);
+    return get_field(env, &name);
 }
 
 /* ---- get, set, each ---------------------------------------------------------------------- */
@@ -425,7 +441,8 @@ static const char *make_value(struct gcorn_environ *env, const char *key)
     }
     if (strncmp(key, "HTTP_", 5) != 0)
         return NULL;
-    const char *value = get_field(env, key + 5);
+    const struct field_name name = {.text = key + 5, .len = strlen(key + 5), .is_key = true};
+    const char *value = get_field(env, &name);
     if (value)
         keep_var(env, arena_strdup(&env->arena, key), value);
     return value;
@@ -586,6 +603,11 @@ void gcorn_defer(struct gcorn_environ *env, void (*fn)(void *arg), void *arg)
 {
     struct environ_deferred *d = arena_alloc(&env->arena, sizeof(*d));
 
+    if (!fn) {
+        log_request(LOG_LEVEL_ERROR, environ_request_id(env),
+                    "gcorn_defer: fn is NULL: nothing is deferred");
+        return;
+    }
     *d = (struct environ_deferred){.fn = fn, .arg = arg, .next = env->deferred};
     env->deferred = d;
 }
@@ -599,7 +621,9 @@ void gcorn_log(struct gcorn_environ *env, enum gcorn_level level, const char *fm
     if (!log_wants(to))
         return;
     va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof(text), fmt, ap); /* a longer text is cut, as every log line is */
+    int len = vsnprintf(text, sizeof(text), fmt, ap); /* a longer text is cut, as log lines are */
     va_end(ap);
+    if (len > 0 && len < (int)sizeof(text) && text[len - 1] == '\n') /* a line ends by itself */
+        text[len - 1] = '\0';
     log_request(to, env ? environ_request_id(env) : NULL, "%s", text);
 }

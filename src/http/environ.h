@@ -27,6 +27,7 @@ struct http_context {
     struct forwarded_rules forwarded;
     bool multithread;
     bool multiprocess;
+    const char *handler;    /* the application's, as its spec names it; NULL: it has no name */
     const char *id_field;   /* answers carry the request's id in it; NULL: they do not */
     uint64_t id_seed;       /* of request ids, different in every worker */
     time_t date;            /* the second that common_fields are of */

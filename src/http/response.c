@@ -214,11 +214,22 @@ int gcorn_start(struct gcorn_start_response *start_response, const char *status,
     return start_response->fn(start_response->state, status, headers);
 }
 
+/* What stands in the place of a missing function: the inner application starts nothing. */
+static int refuse_wrapped(void *state, const char *status, const struct gcorn_header *headers)
+{
+    (void)headers;
+    return refuse_start(state, "gcorn_start_wrap: fn is NULL", status ? status : "NULL");
+}
+
 struct gcorn_start_response *gcorn_start_wrap(struct gcorn_environ *env, gcorn_start_fn *fn,
                                               void *state)
 {
     struct gcorn_start_response *wrap = arena_alloc(&env->arena, sizeof(*wrap));
 
+    if (!fn) {
+        fn = refuse_wrapped;
+        state = env;
+    }
     *wrap = (struct gcorn_start_response){.fn = fn, .state = state};
     return wrap;
 }
@@ -385,16 +396,39 @@ static void __attribute__((noinline)) fail(struct gcorn_environ *env, const char
     response_refuse(env, 500, NULL);
 }
 
+/* A pointer that no gcorn_body_* has made for this request is compared, and never followed: it may
+ * be an integer, a body of another request, or the string itself. */
+static bool __attribute__((noinline)) is_body_of(const struct response *r, const void *body)
+{
+    const struct gcorn_body *b = r->bodies;
+
+    while (b && b != body)
+        b = b->older;
+    return b != NULL;
+}
+
+static void __attribute__((noinline)) fail_return(struct gcorn_environ *env, const void *body)
+{
+    const char *handler = env->context->handler ? env->context->handler : "its handler";
+
+    if (!body)
+        fail(env, "the application failed (it returned NULL)");
+    else
+        fail(env, arena_printf(&env->arena,
+                               "the application failed (%s returned %p, which no gcorn_body_* "
+                               "function has made for this request)",
+                               handler, body));
+}
+
 void response_run(struct gcorn_environ *env, gcorn_app *app)
 {
     struct response *r = &env->response;
     struct gcorn_body *body = app(env, &r->start);
 
-    if (!body) {
-        fail(env, "the application failed (it returned NULL)");
-        return;
-    }
-    r->body = body;
+    if (!body || (body != r->bodies && !is_body_of(r, body)))
+        fail_return(env, body);
+    else
+        r->body = body;
 }
 
 /* ---- the head ---------------------------------------------------------------------------- */
@@ -410,7 +444,7 @@ static bool has_no_body(const struct gcorn_environ *env)
 static void choose_framing(struct gcorn_environ *env, size_t first_len)
 {
     struct response *r = &env->response;
-    int64_t known = gcorn_body_len(r->body);
+    int64_t known = body_len(r->body);
 
     if (known >= 0)
         known += (int64_t)first_len;
@@ -575,7 +609,7 @@ static ssize_t pull(struct gcorn_environ *env)
         body->file.left = 0;
         return n;
     }
-    return gcorn_body_next(body, &env->response.pulled);
+    return body_next(body, &env->response.pulled);
 }
 
 /* Gets the first piece, whose making may still start the answer. NULL, or why there is none. */

@@ -6,6 +6,8 @@
 #include "worker/app.h"
 
 #include <dlfcn.h>
+#include <link.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,12 +59,76 @@ static int explain_no_handler(const char *path, const char *symbol, void *dl, st
                      path, symbol);
 }
 
-/* ISO C has no conversion between object and function pointers; POSIX promises this one. */
-static void find(void *dl, const char *symbol, void *function)
+/* Stops at the object that has the address in a segment of code. */
+static int has_code_at(struct dl_phdr_info *object, size_t size, void *address)
+{
+    uintptr_t wanted = (uintptr_t)address;
+
+    (void)size;
+    for (size_t i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *s = &object->dlpi_phdr[i];
+        uintptr_t start = object->dlpi_addr + s->p_vaddr;
+
+        if (s->p_type == PT_LOAD && (s->p_flags & PF_X) && wanted >= start &&
+            wanted - start < s->p_memsz)
+            return 1;
+    }
+    return 0;
+}
+
+/* Is a symbol's address a function's? A constant may lie in a segment of code, too; what a linker
+ * or an assembler gives no type, or what an ifunc chose, is known by its segment alone. */
+static bool is_function(void *address)
+{
+    const ElfW(Sym) *symbol = NULL;
+    Dl_info info;
+
+    if (dladdr1(address, &info, (void **)&symbol, RTLD_DL_SYMENT) != 0 && symbol &&
+        info.dli_saddr == address) {
+        unsigned char type = symbol->st_info & 0xf;
+
+        if (type == STT_OBJECT || type == STT_COMMON || type == STT_TLS)
+            return false;
+    }
+    return dl_iterate_phdr(has_code_at, address) != 0;
+}
+
+/* A function of the application; it is NULL when there is none. 0, or -1 with err: it has data of
+ * that name. ISO C has no conversion between object and function pointers; POSIX promises this
+ * one. */
+static int find(void *dl, const char *path, const char *symbol, void *function, struct error *err)
 {
     void *address = dlsym(dl, symbol);
 
+    if (address && !is_function(address))
+        return error_set(err, EXIT_APP,
+                         "%s exports %s as data, not as a function: name a function (app.so:"
+                         "function), or rename the data",
+                         path, symbol);
     memcpy(function, &address, sizeof(address));
+    return 0;
+}
+
+static int find_functions(struct app *app, void *dl, const char *path, const char *symbol,
+                          struct error *err)
+{
+    const struct {
+        const char *name;
+        void *function;
+    } wanted[] = {
+        {symbol, &app->handler},
+        {"gcorn_on_worker_init", &app->on_worker_init},
+        {"gcorn_on_worker_exit", &app->on_worker_exit},
+        {"gcorn_on_worker_abort", &app->on_worker_abort},
+        {"gcorn_on_pre_request", &app->on_pre_request},
+        {"gcorn_on_post_request", &app->on_post_request},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+        if (find(dl, path, wanted[i].name, wanted[i].function, err) < 0)
+            return -1;
+    }
+    return app->handler ? 0 : explain_no_handler(path, symbol, dl, err);
 }
 
 /* One part of the image; NULL with err. */
@@ -88,15 +154,7 @@ int app_load(struct app *app, const struct image *image, const char *symbol, str
         if (!dl)
             return -1;
     }
-    find(dl, symbol, &app->handler);
-    if (!app->handler)
-        return explain_no_handler(last->path, symbol, dl, err);
-    find(dl, "gcorn_on_worker_init", &app->on_worker_init);
-    find(dl, "gcorn_on_worker_exit", &app->on_worker_exit);
-    find(dl, "gcorn_on_worker_abort", &app->on_worker_abort);
-    find(dl, "gcorn_on_pre_request", &app->on_pre_request);
-    find(dl, "gcorn_on_post_request", &app->on_post_request);
-    return 0;
+    return find_functions(app, dl, last->path, symbol, err);
 }
 
 int app_parse(const char *spec, char **path, const char **symbol, struct error *err)

@@ -89,11 +89,14 @@ struct gcorn_metric *gcorn_histogram(const char *name, const char *help, const d
     return make(SLOT_HISTOGRAM, name, help, bounds, count);
 }
 
+/* A sum that is infinite or NaN would stay so for good, as it outlives the worker: such a step is
+ * left out. */
 static void add(_Atomic double *to, double amount)
 {
     double before = atomic_load_explicit(to, memory_order_relaxed);
 
-    while (!atomic_compare_exchange_weak_explicit(to, &before, before + amount,
+    while (isfinite(before + amount) &&
+           !atomic_compare_exchange_weak_explicit(to, &before, before + amount,
                                                   memory_order_relaxed, memory_order_relaxed))
         continue;
 }
@@ -102,7 +105,7 @@ void gcorn_metric_add(struct gcorn_metric *metric, double amount)
 {
     struct slot_metric *m = (struct slot_metric *)metric;
 
-    if (!m || isnan(amount) || m->type == SLOT_HISTOGRAM || (m->type == SLOT_COUNTER && amount < 0))
+    if (!m || m->type == SLOT_HISTOGRAM || (m->type == SLOT_COUNTER && amount < 0))
         return;
     add(&m->value, amount);
 }
@@ -120,7 +123,7 @@ void gcorn_metric_observe(struct gcorn_metric *metric, double value)
     struct slot_metric *m = (struct slot_metric *)metric;
     uint32_t i = 0;
 
-    if (!m || m->type != SLOT_HISTOGRAM || isnan(value))
+    if (!m || m->type != SLOT_HISTOGRAM || !isfinite(value))
         return;
     while (i < m->bound_count && value > m->bounds[i])
         i++;

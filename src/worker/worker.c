@@ -398,6 +398,7 @@ static void init_http(struct worker *w)
                    .body_dir = worker_upload_dir(cfg)},
         .multithread = config_threads(cfg) > 0 && !w->args->builtin,
         .multiprocess = cfg->workers > 1,
+        .handler = w->args->symbol,
         .id_field = cfg->request_id_response ? cfg->request_id_header : NULL,
     };
     peer_rules_init(&w->peers, &w->http.forwarded, cfg);

@@ -224,6 +224,32 @@ static void test_app_wrong_symbol(void **state)
     load_fails("mangled.so:other", "exports no function other", "GCORN_EXPORT");
 }
 
+static void test_app_data_is_no_function(void **state)
+{
+    struct app app;
+
+    (void)state;
+    build("data.so",
+          HANDLER("handler", 1) "GCORN_EXPORT const char text[] = \"x\";\n"
+                                "GCORN_EXPORT int number = 1;\n"
+                                "GCORN_EXPORT __thread int each = 1;\n",
+          SHARED " -Wl,-z,noseparate-code");
+    load_ok(&app, "data.so", 1);
+    load_fails("data.so:text", "exports text as data, not as a function", "name a function");
+    load_fails("data.so:number", "exports number as data", "name a function");
+    load_fails("data.so:each", "exports each as data", "name a function");
+    build("hook.so", HANDLER("handler", 1) "int hook __asm__(\"gcorn_on_post_request\") = 1;\n",
+          SHARED);
+    load_fails("hook.so", "exports gcorn_on_post_request as data", "rename the data");
+    /* what a resolver chooses at load time has no symbol of its own */
+    build("ifunc.so",
+          "static void *chosen(void *e, void *s) { (void)e; (void)s; return (void *)3; }\n"
+          "static void *choose(void) { return (void *)chosen; }\n"
+          "void *handler(void *e, void *s) __attribute__((ifunc(\"choose\")));\n",
+          SHARED);
+    load_ok(&app, "ifunc.so", 3);
+}
+
 static void test_app_unresolved(void **state)
 {
     (void)state;
@@ -273,7 +299,8 @@ int main(void)
         cmocka_unit_test(test_app_specs),      cmocka_unit_test(test_app_hooks),
         cmocka_unit_test(test_app_not_found),  cmocka_unit_test(test_app_not_elf),
         cmocka_unit_test(test_app_executable), cmocka_unit_test(test_app_wrong_symbol),
-        cmocka_unit_test(test_app_unresolved), cmocka_unit_test(test_app_abi),
+        cmocka_unit_test(test_app_unresolved), cmocka_unit_test(test_app_data_is_no_function),
+        cmocka_unit_test(test_app_abi),
     };
 
     return cmocka_run_group_tests(tests, make_dir, remove_dir);

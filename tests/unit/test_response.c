@@ -580,6 +580,63 @@ static struct gcorn_body *text_of_null(struct gcorn_environ *env,
     return gcorn_body_text(env, NULL);
 }
 
+static struct gcorn_body *integer(struct gcorn_environ *env, struct gcorn_start_response *start)
+{
+    (void)env;
+    (void)gcorn_start(start, "200 OK", NULL);
+    return (struct gcorn_body *)(uintptr_t)42;
+}
+
+static struct gcorn_body *of_no_request(struct gcorn_environ *env,
+                                        struct gcorn_start_response *start)
+{
+    static struct gcorn_body body;
+
+    (void)gcorn_body_text(env, "of the request, and not returned");
+    (void)gcorn_start(start, "200 OK", NULL);
+    return &body;
+}
+
+static struct gcorn_body *bytes_of_null(struct gcorn_environ *env,
+                                        struct gcorn_start_response *start)
+{
+    (void)gcorn_start(start, "200 OK", NULL);
+    return gcorn_body_bytes(env, NULL, 5);
+}
+
+static struct gcorn_body *iter_of_null(struct gcorn_environ *env,
+                                       struct gcorn_start_response *start)
+{
+    (void)gcorn_start(start, "200 OK", NULL);
+    return gcorn_body_iter(env, NULL, NULL, NULL);
+}
+
+static struct gcorn_body *the_first_of_two(struct gcorn_environ *env,
+                                           struct gcorn_start_response *start)
+{
+    struct gcorn_body *first = gcorn_body_text(env, "x");
+
+    (void)gcorn_body_text(env, "not returned");
+    (void)gcorn_start(start, "200 OK", NULL);
+    return first;
+}
+
+static void test_response_what_is_not_a_body(void **state)
+{
+    const void *chunk;
+
+    (void)state;
+    expect_of(integer, ERROR_500);
+    expect_of(of_no_request, ERROR_500);
+    expect_of(bytes_of_null, ERROR_500);
+    expect_of(iter_of_null, ERROR_500);
+    expect_of(the_first_of_two, OK "Content-Length: 1\r\n\r\nx");
+    assert_int_equal(gcorn_body_next(NULL, &chunk), -1);
+    assert_int_equal(gcorn_body_len(NULL), -1);
+    assert_int_equal(gcorn_write(NULL, "x", 1), -1);
+    gcorn_body_close(NULL);
+}
+
 static ssize_t no_chunk_next(struct gcorn_environ *env, void *state, const void **chunk)
 {
     (void)env;
@@ -1085,6 +1142,7 @@ int main(void)
         cmocka_unit_test(test_response_start_after_first_byte),
         cmocka_unit_test(test_response_null_body),
         cmocka_unit_test(test_response_next_fails),
+        cmocka_unit_test(test_response_what_is_not_a_body),
         cmocka_unit_test(test_response_abandoned),
         cmocka_unit_test(test_response_writef),
         cmocka_unit_test(test_response_buffer_spooled),
