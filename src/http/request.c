@@ -534,10 +534,8 @@ static size_t feed_counted(struct request *r, const char *data, size_t len)
 {
     size_t n = len < r->body_left ? len : (size_t)r->body_left;
 
-    if (add_to_body(r, data, n) < 0)
-        return n;
     r->body_left -= n;
-    if (r->body_left == 0)
+    if (add_to_body(r, data, n) == 0 && r->body_left == 0)
         r->state = REQUEST_DONE;
     return n;
 }

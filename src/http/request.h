@@ -135,6 +135,13 @@ static inline bool request_has_begun(const struct request *r)
     return r->state != REQUEST_HEAD || r->scan.len > 0;
 }
 
+/* The bytes of its body that the client has announced and that are not taken; 0: all are, or the
+ * length is not known (chunked, or refused before it was read). */
+static inline uint64_t request_announced(const struct request *r)
+{
+    return r->chunked ? 0 : r->body_left;
+}
+
 static inline bool request_in_body(const struct request *r)
 {
     return r->state == REQUEST_COUNTED || r->state == REQUEST_CHUNKS ||

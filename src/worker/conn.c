@@ -32,10 +32,9 @@
 #include "worker/worker.h"
 
 enum {
-    CALL_LONG_NS = 1000000,       /* in a call this long, an order may have come */
-    OUT_MAX = 64 * 1024,          /* gathered answers are written out past this */
-    WAIT_IN_MAX = 64 * 1024,      /* read from a client whose answer waits, at most */
-    LINGER_MAX = 4 * 1024 * 1024, /* bytes that are read only to be thrown away */
+    CALL_LONG_NS = 1000000,  /* in a call this long, an order may have come */
+    OUT_MAX = 64 * 1024,     /* gathered answers are written out past this */
+    WAIT_IN_MAX = 64 * 1024, /* read from a client whose answer waits, at most */
 };
 
 /* SOME: there is more to come, and the connection waits for what it needs. FAILED: it is gone. */
@@ -175,20 +174,18 @@ void conn_drop(struct conn *c)
         conn_free(c);
 }
 
-/* Everything is sent, and nothing more is taken. A close with bytes unread would reset the
- * connection and could destroy the answer on its way (RFC 9112 9.6): unless the client has said
- * that it is done and sent nothing behind that, only our side is closed, and the client's bytes are
- * read until it closes too. */
+/* Everything is sent, and nothing more is taken: unless the client has said that it is done and
+ * sent nothing behind that, only our side is closed, and the client's bytes are read (linger.h). */
 static void conn_finish(struct conn *c)
 {
     bool is_done = c->peer_ended && c->x->in.len == 0;
 
+    linger_begin(&c->lingering, c->x->in.len, worker_client_ms(worker_of(c)));
     strbuf_release(&c->x->in);
     if (is_done || shutdown(c->fd, SHUT_WR) < 0) {
         conn_drop(c);
         return;
     }
-    c->lingered = 0;
     conn_set_state(c, CONN_LINGER);
     end_exchange(c);
 }
@@ -200,9 +197,17 @@ static void conn_linger(struct conn *c)
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    c->lingered += n > 0 ? (uint32_t)n : 0;
-    if (n <= 0 || c->lingered > LINGER_MAX)
+    if (n <= 0) {
         conn_drop(c);
+        return;
+    }
+    w->slot->counts.bytes_in += (uint64_t)n;
+    switch (linger_note(&c->lingering, (size_t)n, w->config->body_min_rate, worker_client_ms(w))) {
+    case LINGER_RENEW: worker_set_timer(w, c, TIMER_LINGER); break;
+    case LINGER_WHOLE: worker_set_timer(w, c, TIMER_LINGER_WHOLE); break;
+    case LINGER_LAST: break;
+    case LINGER_OVER: conn_drop(c); break;
+    }
 }
 
 /* An answer without length ends with the connection, so one that is cut short must not end in an
@@ -373,6 +378,7 @@ static void conn_refuse(struct conn *c, int status, const char *reason)
     out_borrow(c);
     response_refuse(env, status, reason);
     env->response.close = true;
+    c->lingering.announced = request_announced(&env->request);
     c->x->more = response_next(env, &c->x->out, &c->x->piece, &c->x->piece_len);
     assert(!c->x->more && c->x->piece_len == 0);
     note_piece(c);
@@ -490,16 +496,12 @@ static void conn_time_out_request(struct conn *c)
         conn_settle(c);
 }
 
-/* Each piece of a body renews its timer; so that a byte now and then is not enough, the body as a
- * whole must keep up with a least rate once the timer's length is over. */
 static bool trickles(const struct conn *c)
 {
     const struct worker *w = worker_of(c);
-    uint64_t rate = w->config->body_min_rate, len = c->env->request.body.len;
-    uint64_t took_ms = worker_client_ms(w) - c->x->body_ms;
 
-    return rate > 0 && took_ms > w->config->body_timeout_ms &&
-           took_ms - w->config->body_timeout_ms > len * 1000 / rate;
+    return timers_is_trickle(c->env->request.body.len, worker_client_ms(w) - c->x->body_ms,
+                             w->config->body_timeout_ms, w->config->body_min_rate);
 }
 
 /* All answers are in the kernel's hands: what next? */
@@ -783,6 +785,7 @@ void conn_open(struct worker *w, int fd, const struct http_local *local, const v
     c->fd = fd;
     c->closing = c->peer_ended = c->runs = c->has_answered = false;
     c->env = NULL;
+    c->lingering.announced = 0;
     c->serial = w->slot->counts.connections;
     peer_open(&c->peer, &w->peers, local, address);
     c->x = worker_lend_exchange(w);

@@ -17,6 +17,7 @@
 
 #include "base/strbuf.h"
 #include "http/environ.h"
+#include "worker/linger.h"
 #include "worker/peer.h"
 #include "worker/threads.h"
 #include "worker/timers.h"
@@ -71,7 +72,6 @@ struct conn {
     uint64_t serial;   /* the how-many-eth of the worker: never reused, unlike its place */
     int fd;
     enum conn_state state;
-    uint32_t lingered; /* bytes thrown away while lingering */
     bool closing;      /* no further request is taken */
     bool peer_ended;   /* the client has sent its last byte */
     bool runs;         /* env's request has been given to the application */
@@ -79,6 +79,7 @@ struct conn {
 
     struct gcorn_environ *env; /* the request that is coming or being answered; NULL when none */
     struct exchange *x;        /* NULL while it is free, idle or lingering */
+    struct lingering lingering;
 
     struct waiter waiter;
     struct peer peer;

@@ -10,14 +10,16 @@
 #ifndef GCORN_WORKER_TIMERS_H
 #define GCORN_WORKER_TIMERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum timer_kind {
-    TIMER_HEADER,    /* a request head must be complete */
-    TIMER_BODY,      /* the next bytes of a body must come */
-    TIMER_WRITE,     /* the client must take bytes of its answer */
-    TIMER_KEEPALIVE, /* the next request must begin */
-    TIMER_LINGER,    /* the client must have closed */
+    TIMER_HEADER,       /* a request head must be complete */
+    TIMER_BODY,         /* the next bytes of a body must come */
+    TIMER_WRITE,        /* the client must take bytes of its answer */
+    TIMER_KEEPALIVE,    /* the next request must begin */
+    TIMER_LINGER,       /* the client must close, or send more of a refused body */
+    TIMER_LINGER_WHOLE, /* the same, when all of that body has come */
     TIMER_KINDS,
     TIMER_NONE = TIMER_KINDS,
 };
@@ -48,5 +50,13 @@ struct timer *timers_late(struct timers *t, uint64_t now_ms);
 
 /* The earliest deadline; UINT64_MAX when none is set. */
 uint64_t timers_next_ms(struct timers *t);
+
+/* Each piece of a body renews its timer; so that a byte now and then is not enough, all of it, len
+ * bytes in took_ms, keeps up with min_rate bytes a second once grace_ms are over. 0: any rate. */
+static inline bool timers_is_trickle(uint64_t len, uint64_t took_ms, uint64_t grace_ms,
+                                     uint64_t min_rate)
+{
+    return min_rate > 0 && took_ms > grace_ms && took_ms - grace_ms > len * 1000 / min_rate;
+}
 
 #endif

@@ -39,7 +39,6 @@
 enum {
     PASS_LONG_MS = 10, /* after so long in calls, others have their turn */
     BODY_MEM_MAX = 64 * 1024,
-    LINGER_MS = 2000,
     ALONE_MS = 10,
     NO_SLEEP_NS = 1000000, /* between two passes of a loop that had work waiting */
 };
@@ -424,7 +423,8 @@ static void init_timers(struct worker *w)
                                               [TIMER_BODY] = cfg->body_timeout_ms,
                                               [TIMER_WRITE] = cfg->write_timeout_ms,
                                               [TIMER_KEEPALIVE] = cfg->keepalive_ms,
-                                              [TIMER_LINGER] = LINGER_MS}};
+                                              [TIMER_LINGER] = LINGER_GAP_MS,
+                                              [TIMER_LINGER_WHOLE] = LINGER_WHOLE_MS}};
     timers_init(&w->timers);
     w->sweep_at_ms = UINT64_MAX;
     ev_init(&w->timer_sweep, on_sweep);

@@ -29,10 +29,10 @@ http {{
     fastcgi_temp_path {dir}/fastcgi;
     uwsgi_temp_path {dir}/uwsgi;
     scgi_temp_path {dir}/scgi;
-    client_max_body_size 8m;
+    client_max_body_size {body};
     keepalive_requests 100000;
     upstream app {{
-        server {upstream};
+        {servers}
         keepalive 16;
     }}
     server {{
@@ -51,17 +51,19 @@ http {{
 
 
 class Nginx:
-    """nginx in front of an address; its own socket is a unix one, so that its name is known."""
+    """nginx in front of an address, or of several; its own socket is a unix one, so that its name is
+    known."""
 
-    def __init__(self, directory, upstream, fields=""):
+    def __init__(self, directory, upstream, fields="", body="8m"):
         self.dir = directory
         self.dir.mkdir()
         self.address = str(directory / "front.sock")
-        upstream = f"unix:{upstream}" if isinstance(upstream, str) else "%s:%d" % upstream
+        servers = [f"unix:{one}" if isinstance(one, str) else "%s:%d" % one
+                   for one in (upstream if isinstance(upstream, list) else [upstream])]
         user = "user root root;" if os.geteuid() == 0 else ""
         (directory / "nginx.conf").write_text(CONFIG.format(
-            dir=directory, upstream=upstream, listen=f"unix:{self.address}", user=user,
-            fields=fields))
+            dir=directory, servers=" ".join(f"server {one};" for one in servers),
+            listen=f"unix:{self.address}", user=user, fields=fields, body=body))
         with open(directory / "stderr", "wb") as err:
             self.process = subprocess.Popen(  # pylint: disable=consider-using-with
                 [NGINX, "-p", str(directory), "-c", str(directory / "nginx.conf"),

@@ -20,7 +20,7 @@ static struct timer each[COUNT];
 static int init(void **state)
 {
     (void)state;
-    timers = (struct timers){.length_ms = {10, 20, 30, 40, 50}};
+    timers = (struct timers){.length_ms = {10, 20, 30, 40, 50, 60}};
     timers_init(&timers);
     for (int i = 0; i < COUNT; i++)
         timer_init(&each[i]);
