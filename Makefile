@@ -18,7 +18,7 @@ MAKEFLAGS += --no-print-directory
 ifneq ($(filter deps deps-bench,$(MAKECMDGOALS)),)
 
 DEPS_BUILD := gcc libc6-dev pkg-config libev-dev libyaml-dev libjansson-dev libdw-dev
-DEPS_TEST := libssl-dev zlib1g-dev libsqlite3-dev libcurl4-openssl-dev libcmocka-dev python3 python3-pytest nginx-light curl g++ procps logrotate systemd
+DEPS_TEST := libssl-dev zlib1g-dev libsqlite3-dev libcurl4-openssl-dev libcmocka-dev python3 python3-pytest nginx-light curl g++ procps logrotate systemd locales libc-l10n
 DEPS_DOCS := help2man
 DEPS_BENCH := nghttp2-client valgrind strace wrk nginx-light kore libh2o-evloop-dev libssl-dev gunicorn
 GOALS := $(filter-out deps deps-bench,$(MAKECMDGOALS))
@@ -443,8 +443,20 @@ $(B)/bench/peer_h2o $(B)/bench/peer_kore.so: BENCH_CFLAGS += -Wno-unused-paramet
 
 # ---- keeping ---------------------------------------------------------------------------------
 
+# An application may set a locale: these functions of the C library then speak another language, or
+# know other letters (base/ascii.h is for what they would do). And localtime_r has a lock.
+LOCALE_ROOMS := base http worker
+LOCALE_CALLS := (wcs|str)(f?time|ptime)|str(n?casecmp|casestr|coll|xfrm|signal)|(__xpg_)?strerror(_[rl])?|perror|psignal|psiginfo|(v)?warnx?|verrx?|errx?|error|(__)?str(to|tof)(d|f|ld)|atof|to(upper|lower)|__ctype_(b|tolower|toupper)_loc|is(alnum|alpha|blank|cntrl|digit|graph|lower|print|punct|space|upper|xdigit)|(local|gm|mk)time(_r)?|timelocal|(a?sc|c)time(_r)?|setlocale|uselocale|localeconv|nl_langinfo|fnmatch|regcomp|(mb|wc)s?r?to(wc|mb)s?|mblen|isw.*|tow.*
+
+.PHONY: check-locale
+check-locale: $(foreach room,$(LOCALE_ROOMS),$(filter $(B)/$(room)/%,$(OBJS)))
+	@found=$$(nm -u -A $^ | grep -E ' U ($(LOCALE_CALLS))(@.*)?$$'); [ -z "$$found" ] || \
+	    { echo "$$found"; echo "lint: what a locale changes is not for the server's text: see base/ascii.h"; exit 1; }
+	@found=$$(grep -nE '"[^"]*%[-+ #0-9.*]*[lL]?[aefgAEFG][^"]*"' $(LOCALE_ROOMS:%=src/%/*.c)); [ -z "$$found" ] || \
+	    { echo "$$found"; echo "lint: a locale changes the point of a decimal"; exit 1; }
+
 # clang-format in place of arguments about layout; cppcheck and clang's warnings where installed.
-lint:
+lint: check-locale
 	@clang-format --dry-run -Werror $(wildcard src/*/*.[ch] src/*.c include/*.h tests/unit/*.[ch] tests/examples/*.c examples/*/*.c)
 	@if command -v clang >/dev/null; then for f in $(SRCS) src/main.c $(CTL_SRCS); do \
 	    clang $(filter-out -fno-sanitize-recover=all $(LTO),$(ALL_CFLAGS)) -Werror -fsyntax-only $$f || exit 1; done; fi

@@ -64,6 +64,7 @@ int main(int argc, char **argv)
     /* the first thing of all: pid 1 has no default dispositions, so what comes too early is lost */
     process_signals_block(&inherited);
     (void)process_stdin_null(); /* at worst stdin stays what it was */
+    process_take_zone();
     if (handover_receive(&handover, &err) < 0)
         return report(&err);
     char **args = process_title_init(argc, argv);

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/json.h"
 #include "base/strbuf.h"
 #include "base/syslog.h"
@@ -223,13 +224,11 @@ static size_t escape(char *out, size_t size, const char *text, size_t len)
 
 static size_t format_text(char line[LOG_LINE_MAX], const struct record *r)
 {
-    struct tm tm;
-    time_t wall = time(NULL);
+    char when[TIME_TEXT_SIZE];
 
-    (void)localtime_r(&wall, &tm);
-    size_t n = strftime(line, LOG_LINE_MAX, "[%Y-%m-%d %H:%M:%S %z] ", &tm);
-    n += (size_t)snprintf(line + n, LOG_LINE_MAX - n, "[%d] [%s] ", (int)r->pid,
-                          levels[r->level].name);
+    (void)time_put_log(when, time(NULL));
+    size_t n = (size_t)snprintf(line, LOG_LINE_MAX, "[%s] [%d] [%s] ", when, (int)r->pid,
+                                levels[r->level].name);
     n += escape(line + n, LOG_LINE_MAX - n - 1, r->text, r->len);
     line[n++] = '\n';
     return n;
@@ -238,12 +237,10 @@ static size_t format_text(char line[LOG_LINE_MAX], const struct record *r)
 /* Whatever is cut, is cut in the message. */
 static size_t format_json(char line[LOG_LINE_MAX], const struct record *r)
 {
-    char when[WALL_TIME_SIZE];
-    struct timespec wall;
+    char when[TIME_TEXT_SIZE];
     struct strbuf out = {0};
 
-    (void)clock_gettime(CLOCK_REALTIME, &wall); /* cannot fail */
-    wall_time_format(when, &wall);
+    (void)time_put_iso(when, (int64_t)wall_ms());
     strbuf_addf(&out, "{\"time\":\"%s\",\"pid\":%d,\"level\":\"%s\"", when, (int)r->pid,
                 levels[r->level].json_name);
     if (r->request_id) {
@@ -309,7 +306,7 @@ emit(enum log_level level, int error_number, const char *request_id, const char 
     int n = vsnprintf(text + id_len, sizeof(text) - id_len, fmt, ap);
     size_t len = id_len + (size_t)(n > 0 ? n : 0);
     if (error_number != 0 && len < sizeof(text))
-        len += (size_t)snprintf(text + len, sizeof(text) - len, ": %s", strerror(error_number));
+        len += (size_t)snprintf(text + len, sizeof(text) - len, ": %s", ascii_error(error_number));
     const struct record r = {.level = level,
                              .pid = getpid(),
                              .request_id = request_id,

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -70,7 +70,7 @@ int syslog_open(struct syslog *s, const char *address, const char *app, struct e
     set_name(s->host, SYSLOG_HOST_MAX, host);
     set_name(s->app, SYSLOG_APP_MAX, app);
     s->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    return s->fd < 0 ? error_set(err, EXIT_FAILED, "syslog: no socket: %s", strerror(errno)) : 0;
+    return s->fd < 0 ? error_set(err, EXIT_FAILED, "syslog: no socket: %s", ascii_error(errno)) : 0;
 }
 
 void syslog_close(struct syslog *s)
@@ -103,22 +103,19 @@ void syslog_tend(struct syslog *s)
 
 static size_t add_head(const struct syslog *s, char *line, size_t size, int severity, pid_t pid)
 {
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    struct timespec wall;
-    struct tm tm;
-    char when[WALL_TIME_SIZE];
+    int64_t now_ms = (int64_t)wall_ms();
+    struct civil c;
+    char when[TIME_TEXT_SIZE];
 
-    (void)clock_gettime(CLOCK_REALTIME, &wall); /* cannot fail */
     if (s->format == SYSLOG_RFC5424) {
-        wall_time_format(when, &wall);
+        (void)time_put_iso(when, now_ms);
         return (size_t)snprintf(line, size, "<%d>1 %s %s %s %d error - ",
                                 s->facility * 8 + severity, when, s->host, s->app, (int)pid);
     }
-    (void)localtime_r(&wall.tv_sec, &tm);
-    /* English, also when the application has set a locale */
+    civil_from_unix(&c, now_ms / 1000 + zone_offset_s());
     return (size_t)snprintf(
-        line, size, "<%d>%.3s %2d %02d:%02d:%02d %s[%d]: ", s->facility * 8 + severity,
-        months + 3 * tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, s->app, (int)pid);
+        line, size, "<%d>%s %2d %02d:%02d:%02d %s[%d]: ", s->facility * 8 + severity,
+        civil_months[c.month - 1], c.day, c.hour, c.minute, c.second, s->app, (int)pid);
 }
 
 static int send_once(const struct syslog *s, const char *line, size_t len)

@@ -82,16 +82,12 @@ uint64_t now_ms(void)
     return now_ns() / 1000000u;
 }
 
-void wall_time_format(char out[WALL_TIME_SIZE], const struct timespec *wall)
+uint64_t wall_ms(void)
 {
-    struct tm tm;
+    struct timespec ts;
 
-    (void)localtime_r(&wall->tv_sec, &tm);
-    size_t n = strftime(out, WALL_TIME_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
-    long minutes = labs(tm.tm_gmtoff / 60);
-    (void)snprintf(out + n, WALL_TIME_SIZE - n, ".%03d%c%02d:%02d",
-                   (int)(wall->tv_nsec / 1000000 % 1000), tm.tm_gmtoff < 0 ? '-' : '+',
-                   (int)(minutes / 60 % 100), (int)(minutes % 60));
+    (void)clock_gettime(CLOCK_REALTIME, &ts); /* cannot fail */
+    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 size_t utf8_whole(const char *text, size_t len)

@@ -10,7 +10,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include <time.h>
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -27,10 +26,8 @@ char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 uint64_t now_ms(void);
 uint64_t now_ns(void);
 
-/* A time of the wall clock in RFC 3339's form, local, with milliseconds and offset:
- * 2026-11-22T12:34:56.789+00:00. For logs, never for deadlines. */
-enum { WALL_TIME_SIZE = 40 };
-void wall_time_format(char out[WALL_TIME_SIZE], const struct timespec *wall);
+/* CLOCK_REALTIME, milliseconds since 1970: for logs, never for deadlines. */
+uint64_t wall_ms(void);
 
 /* Writes all of it to a blocking descriptor, retrying EINTR and short writes.
  * 0, or -1 with errno; how much was written is then unknown. */

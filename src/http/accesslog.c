@@ -16,9 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <time.h>
 
+#include "base/ascii.h"
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "http/environ.h"
@@ -36,10 +35,9 @@ struct piece {
 
 /* The time of a second, which many lines share. */
 struct second_text {
-    time_t second;
-    char clf[32]; /* [06/Nov/1994:08:49:37 +0000] */
-    char iso[20]; /* 1994-11-06T08:49:37 */
-    char zone[7]; /* +00:00 */
+    int64_t second;
+    char clf[TIME_TEXT_SIZE]; /* [06/Nov/1994:08:49:37 +0000] */
+    char iso[TIME_TEXT_SIZE]; /* 1994-11-06T08:49:37.000+00:00, less the milliseconds of a line */
 };
 
 struct accesslog {
@@ -137,20 +135,13 @@ void accesslog_free(struct accesslog *log)
 
 /* ---- what lines are made of -------------------------------------------------------------- */
 
-/* strftime writes an offset as +0130, ISO 8601 wants +01:30 beside its colons. */
-static void set_second(struct second_text *t, time_t second)
+static void set_second(struct second_text *t, int64_t second)
 {
-    struct tm tm;
-    char zone[8];
-
     if (t->second == second)
         return;
     t->second = second;
-    (void)localtime_r(&second, &tm);
-    (void)strftime(t->clf, sizeof(t->clf), "[%d/%b/%Y:%H:%M:%S %z]", &tm);
-    (void)strftime(t->iso, sizeof(t->iso), "%Y-%m-%dT%H:%M:%S", &tm);
-    (void)strftime(zone, sizeof(zone), "%z", &tm);
-    (void)snprintf(t->zone, sizeof(t->zone), "%.3s:%.2s", zone, zone + 3);
+    (void)time_put_clf(t->clf, second);
+    (void)time_put_iso(t->iso, second * 1000);
 }
 
 /* What the client sent, whatever the application made of SERVER_PROTOCOL. */
@@ -199,7 +190,7 @@ static void put_user(struct logline *l, const char *credentials)
     struct strbuf user = {0};
     unsigned bits = 0, value = 0;
 
-    if (credentials && strncasecmp(credentials, "Basic ", 6) == 0) {
+    if (credentials && ascii_same_n(credentials, "Basic ", 6)) {
         for (const char *p = credentials + 6; *p != '\0'; p++) {
             const char *digit = strchr(digits, *p);
 
@@ -225,7 +216,7 @@ static void put_answer_field(struct logline *l, const struct response *r, const 
     size_t name_len = strlen(name);
     const char *p = r->fields, *end = p + r->fields_len;
 
-    if (strcasecmp(name, "content-length") == 0 && r->content_length >= 0) {
+    if (ascii_same(name, "content-length") && r->content_length >= 0) {
         logline_put_u64(l, (uint64_t)r->content_length);
         return;
     }
@@ -233,7 +224,7 @@ static void put_answer_field(struct logline *l, const struct response *r, const 
         const char *colon = memchr(p, ':', (size_t)(end - p));
         const char *cr = memchr(p, '\r', (size_t)(end - p));
 
-        if ((size_t)(colon - p) == name_len && strncasecmp(p, name, name_len) == 0) {
+        if ((size_t)(colon - p) == name_len && ascii_same_n(p, name, name_len)) {
             logline_put_escaped(l, colon + 2, (size_t)(cr - colon - 2));
             return;
         }
@@ -413,10 +404,9 @@ static FORCE_INLINE void put_start(struct logline *l, bool json, const struct se
         logline_put(l, "{\"time\":\"", 9);
     else
         logline_put(l, "time=", 5);
-    logline_put(l, t->iso, sizeof(t->iso) - 1);
-    logline_put(l, ".", 1);
+    logline_put(l, t->iso, sizeof("1994-11-06T08:49:37.") - 1);
     logline_put_digits(l, ms, 3);
-    logline_put(l, t->zone, sizeof(t->zone) - 1);
+    logline_put(l, t->iso + sizeof("1994-11-06T08:49:37.000") - 1, sizeof("+00:00") - 1);
     if (json)
         logline_put(l, "\"", 1);
 }
@@ -477,7 +467,7 @@ size_t accesslog_line(struct accesslog *log, struct gcorn_environ *env,
 {
     struct logline line = {.p = out, .end = out + ACCESSLOG_LINE_MAX - 1};
 
-    set_second(&log->time, (time_t)(facts->wall_ms / 1000));
+    set_second(&log->time, (int64_t)(facts->wall_ms / 1000));
     switch (log->form) {
     case FORM_TEMPLATE: put_pieces(&line, log, env, facts); break;
     case FORM_JSON: put_json(&line, log, env, facts); break;

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
@@ -77,7 +78,7 @@ int gcorn_write(struct gcorn_body *body, const void *data, size_t len)
         return 0;
     if (!body->failed)
         log_request(LOG_LEVEL_ERROR, environ_request_id(body->env), "gcorn_write: %s",
-                    strerror(errno));
+                    ascii_error(errno));
     body->failed = true;
     return -1;
 }

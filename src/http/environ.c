@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
@@ -22,14 +23,12 @@ const char gcorn_abi_1 = 1;
 /* Not inlined, as its locals would cost every request a stack check. */
 static void __attribute__((noinline)) render_date(struct http_context *c, time_t wall)
 {
-    struct tm tm;
+    char date[TIME_TEXT_SIZE];
 
-    (void)gmtime_r(&wall, &tm);
+    (void)time_put_http(date, wall);
     c->date = wall;
-    /* the C locale's names: gcorn never calls setlocale */
-    c->common_fields_len =
-        strftime(c->common_fields, sizeof(c->common_fields),
-                 "\r\nServer: gcorn\r\nDate: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+    c->common_fields_len = (size_t)snprintf(c->common_fields, sizeof(c->common_fields),
+                                            "\r\nServer: gcorn\r\nDate: %s\r\n", date);
 }
 
 void http_context_set_date(struct http_context *c, time_t wall)

@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/util.h"
 #include "http/syntax.h"
 
@@ -498,7 +499,7 @@ static int add_to_body(struct request *r, const char *data, size_t len)
 {
     if (spool_append(&r->body, data, len) == 0)
         return 0;
-    refuse(r, 507, strerror(errno));
+    refuse(r, 507, ascii_error(errno));
     return -1;
 }
 

@@ -12,8 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "base/ascii.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "http/environ.h"
@@ -238,7 +238,7 @@ struct gcorn_start_response *gcorn_start_wrap(struct gcorn_environ *env, gcorn_s
 
 static bool same_name(const char *a, const char *b)
 {
-    return strcasecmp(a, b) == 0;
+    return ascii_same(a, b);
 }
 
 const char *gcorn_headers_get(const struct gcorn_header *headers, const char *name)
@@ -509,7 +509,7 @@ static void render_request_id(struct gcorn_environ *env, struct strbuf *out)
 
     for (const char *p = r->fields; p && p < end;
          p = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1) {
-        if (strncasecmp(p, name, len) == 0 && p[len] == ':')
+        if (ascii_same_n(p, name, len) && p[len] == ':')
             return;
     }
     strbuf_addstr(out, name);

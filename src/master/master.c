@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
@@ -188,6 +189,14 @@ static void tend_logs(struct master *m)
     } while (each != m->current);
 }
 
+/* Summer time begins and ends while the server runs. Workers have it from the master: what their
+ * applications make of TZ is not the logs'. */
+static void take_zone(struct master *m)
+{
+    process_take_zone();
+    atomic_store(&scoreboard_commons(m->scoreboard)->zone_offset_s, zone_offset_s());
+}
+
 static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
 {
     struct master *m = timer->data;
@@ -198,6 +207,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
         if (m->plan.procs[i].phase != PROC_EMPTY)
             proc_hear(m, &m->plan.procs[i]); /* timers come before pipes */
     }
+    take_zone(m);
     procs_judge(m, now_ms());
     procs_weigh(m);
     oom_tick(&m->oom, now_ms());
@@ -467,6 +477,7 @@ static void start_watchers(struct master *m)
     m->tick.data = m->wake.data = m->awake.data = m;
     m->awake_ms = now_ms();
     ev_check_start(m->loop, &m->awake);
+    take_zone(m); /* before the first worker asks */
     reload_set_tick(m);
 }
 

@@ -272,16 +272,14 @@ static void write_last_line(const struct worker_proc *w, const struct slot *s,
     char id[SLOT_GIVEN_ID_SIZE];
     struct access_request q = {.method = method, .target = target, .peer = peer, .request_id = id};
     uint64_t since = atomic_load(&call->started_ms), now = now_ms();
-    struct timespec wall;
 
     (void)slot_get_text(call->method, sizeof(call->method), method, sizeof(method));
     (void)slot_get_text(call->target, sizeof(call->target), target, sizeof(target));
     (void)slot_get_text(call->peer, sizeof(call->peer), peer, sizeof(peer));
     (void)slot_get_request_id(call, id, sizeof(id));
     describe_end(w, s, &q);
-    (void)clock_gettime(CLOCK_REALTIME, &wall); /* cannot fail */
     const struct access_facts facts = {
-        .wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000,
+        .wall_ms = wall_ms(),
         .duration_us = now > since ? (now - since) * 1000 : 0,
         .pid = (int)w->pid,
         .worker = w->number,

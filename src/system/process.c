@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -315,6 +316,15 @@ int process_raise_nofile(rlim_t wanted, rlim_t *got)
         return -1;
     *got = goal;
     return 0;
+}
+
+void process_take_zone(void)
+{
+    time_t now = time(NULL);
+    struct tm tm;
+
+    if (localtime_r(&now, &tm))
+        zone_set((int32_t)tm.tm_gmtoff);
 }
 
 /* In pages. 0, or -1 with errno. */

@@ -72,6 +72,10 @@ void process_daemon_forget(void);
  * is ever given one of their numbers. Before anything is opened. 0, or -1 with errno. */
 int process_stdin_null(void);
 
+/* Sets the zone of the log's times (base/ascii.h) to what the C library says of now. In a process
+ * without application code: an application may change TZ, or hold the C library's lock. */
+void process_take_zone(void);
+
 /* How many bytes of memory a process has to itself: resident, less what it shares as files; what it
  * has from before a fork counts, shared as it may be. 0, or -1 with errno. Reads /proc; does not
  * block. */

@@ -163,6 +163,7 @@ struct commons {
     _Atomic uint64_t shared_until_ms; /* connections share a worker somewhere */
     _Atomic uint64_t slow_until_ms;   /* and its calls are slow: see fair.h */
     _Atomic uint32_t slots_used;      /* the master's: see scoreboard_used */
+    _Atomic int32_t zone_offset_s;    /* the master's: see base/ascii.h, zone_set */
 };
 
 /* count zeroed slots, 1 to SCOREBOARD_MAX_SLOTS. NULL with err filled. */

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "http/accesslog.h"
@@ -47,7 +48,7 @@ static void set_len(struct accesslines *a, size_t len)
 static void say_lost(struct accesslines *a)
 {
     log_warnx("access log: %llu lines lost: %s (said every %d s)", (unsigned long long)a->lost,
-              a->lost_errno == EAGAIN ? "nobody reads them" : strerror(a->lost_errno),
+              a->lost_errno == EAGAIN ? "nobody reads them" : ascii_error(a->lost_errno),
               SAY_EVERY_MS / 1000);
     a->lost = 0;
     a->say_at_ms = now_ms() + SAY_EVERY_MS;
@@ -84,14 +85,6 @@ void accesslines_end(struct accesslines *a)
     accesslines_write(a);
     if (a->lost > 0)
         say_lost(a);
-}
-
-static uint64_t wall_ms(void)
-{
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_REALTIME, &ts); /* cannot fail */
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 /* The length of the line that was added. */

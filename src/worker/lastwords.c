@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "worker/worker.h"
@@ -59,7 +60,7 @@ void lastwords_init(struct worker *w)
     self.last = mmap(NULL, w->max_conns * sizeof(*self.last), PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (self.last == MAP_FAILED)
-        fatal("cannot map a table of %zu connections: %s", w->max_conns, strerror(errno));
+        fatal("cannot map a table of %zu connections: %s", w->max_conns, ascii_error(errno));
 }
 
 /* ---- one client -------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/strbuf.h"
@@ -35,10 +36,10 @@ int replay_dir_open(const char *path, struct error *err)
 
     if (fd < 0)
         return error_set(err, EXIT_USAGE, "crash_dir: cannot open the directory %s: %s", path,
-                         strerror(errno));
+                         ascii_error(errno));
     if (faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) < 0) {
         (void)error_set(err, EXIT_USAGE, "crash_dir: user %u can make no file in %s: %s",
-                        (unsigned)geteuid(), path, strerror(errno));
+                        (unsigned)geteuid(), path, ascii_error(errno));
         fd_close(&fd);
     }
     return fd;
@@ -304,13 +305,13 @@ static int read_request(struct request *r, const char *file, struct error *err)
     int fd = open(file, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
-        return error_set(err, EXIT_FAILED, "cannot open %s: %s", file, strerror(errno));
+        return error_set(err, EXIT_FAILED, "cannot open %s: %s", file, ascii_error(errno));
     while (r->state < REQUEST_DONE && (n = read(fd, bytes, sizeof(bytes))) > 0)
         (void)request_feed(r, bytes, (size_t)n); /* what is behind the request is left alone */
     int reason = errno;
     fd_close(&fd);
     if (n < 0)
-        return error_set(err, EXIT_FAILED, "cannot read %s: %s", file, strerror(reason));
+        return error_set(err, EXIT_FAILED, "cannot read %s: %s", file, ascii_error(reason));
     fill_body(r, file);
     if (r->state == REQUEST_DONE)
         return 0;
@@ -351,7 +352,7 @@ static int write_answer(struct worker *w, struct gcorn_environ *env, struct erro
         if (result == 0 && (write_all(STDOUT_FILENO, out.data, out.len) < 0 ||
                             write_all(STDOUT_FILENO, piece, len) < 0))
             result = error_set(err, EXIT_FAILED, "cannot write the answer to standard output: %s",
-                               strerror(errno)); /* the application runs on, to its end */
+                               ascii_error(errno)); /* the application runs on, to its end */
         strbuf_reset(&out);
         if (more && env->response.waits)
             worker_turn_alone(w);

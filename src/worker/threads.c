@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "worker/arrival.h"
@@ -224,7 +225,8 @@ static void start(struct pool_thread *t)
     int error = pthread_create(&t->handle, NULL, run_thread, t);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error != 0)
-        fatal("cannot start thread %u of %u: %s", t->number + 1, t->pool->count, strerror(error));
+        fatal("cannot start thread %u of %u: %s", t->number + 1, t->pool->count,
+              ascii_error(error));
     (void)snprintf(name, sizeof(name), "gcorn-call-%u", t->number);
     (void)pthread_setname_np(t->handle, name); /* for people who look at it */
 }

@@ -23,6 +23,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "system/notify.h"
@@ -344,6 +345,15 @@ static void __attribute__((noreturn)) boot_failed(const struct worker *w, const 
     _exit(EXIT_APP);
 }
 
+/* An application may change TZ; the log's zone stays the master's. */
+static void take_zone(const struct worker *w)
+{
+    if (w->args->builtin)
+        process_take_zone();
+    else
+        zone_set(atomic_load(&w->args->commons->zone_offset_s));
+}
+
 static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int revents)
 {
     struct worker *w = timer->data;
@@ -351,6 +361,7 @@ static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int reven
     (void)loop;
     (void)revents;
     atomic_store_explicit(&w->slot->loop_ms, now_ms(), memory_order_relaxed);
+    take_zone(w);
     crash_check();
     trim_when_quiet(w);
     (void)channel_send_up(w->args->channel.up_write, UP_HEARTBEAT, NULL); /* the next one will do */
@@ -439,7 +450,7 @@ static void *map_table(size_t count, size_t size)
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (table == MAP_FAILED)
-        fatal("cannot map a table of %zu connections: %s", count, strerror(errno));
+        fatal("cannot map a table of %zu connections: %s", count, ascii_error(errno));
     if (__lsan_register_root_region)
         __lsan_register_root_region(table, count * size);
     return table;

@@ -6,8 +6,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "base/ascii.h"
 #include "base/util.h"
 #include "http/accesslog.h"
 
@@ -128,15 +128,12 @@ static void test_accesslog_time(void **state)
     struct http_case c;
 
     (void)state;
-    assert_int_equal(setenv("TZ", "UTC0", 1), 0);
-    tzset();
+    zone_set(0);
     open_answered(&c, request);
     expect_line(&c, "%(t)s", "[06/Nov/1994:08:49:37 +0000]");
-    assert_int_equal(setenv("TZ", "XXX-05:30", 1), 0);
-    tzset();
+    zone_set(19800);
     expect_line(&c, "%(t)s", "[06/Nov/1994:14:19:37 +0530]");
-    assert_int_equal(setenv("TZ", "UTC0", 1), 0);
-    tzset();
+    zone_set(0);
     http_case_close(&c);
 }
 
@@ -318,8 +315,7 @@ static void test_accesslog_combined(void **state)
     struct http_case c;
 
     (void)state;
-    assert_int_equal(setenv("TZ", "UTC0", 1), 0);
-    tzset();
+    zone_set(0);
     open_answered(&c, request);
     expect_line(&c, "combined",
                 "192.0.2.7 - Aladdin [06/Nov/1994:08:49:37 +0000] \"POST /a%20b?q=1 HTTP/1.1\" "
@@ -341,8 +337,7 @@ static void test_accesslog_json_and_logfmt(void **state)
     struct http_case c;
 
     (void)state;
-    assert_int_equal(setenv("TZ", "UTC0", 1), 0);
-    tzset();
+    zone_set(0);
     open_answered(&c, request);
     expect_line(&c, "json",
                 JSON_START "\"status\":201,\"bytes\":5,\"duration_us\":12003456,"
@@ -363,8 +358,7 @@ static void test_accesslog_json_values(void **state)
     struct http_case c;
 
     (void)state;
-    assert_int_equal(setenv("TZ", "XXX-05:30", 1), 0);
-    tzset();
+    zone_set(19800);
     open_answered(&c, "GET / HTTP/1.0\r\nUser-Agent: a\r\nuser-agent: b\r\nReferer:\r\n\r\n");
     c.peer.remote_addr[0] = '\0';
     char *line = line_of(&c, "json");
@@ -376,8 +370,7 @@ static void test_accesslog_json_values(void **state)
     assert_non_null(strstr(line, "time=1994-11-06T14:19:37.042+05:30 request_id="));
     assert_non_null(strstr(line, " query=\"\" referer=\"\" user_agent=\"a, b\"\n"));
     free(line);
-    assert_int_equal(setenv("TZ", "UTC0", 1), 0);
-    tzset();
+    zone_set(0);
     http_case_close(&c);
 }
 
@@ -589,8 +582,7 @@ static void expect_refused_as(const char *raw, const char *format, const char *w
 static void test_accesslog_json_refused(void **state)
 {
     (void)state;
-    assert_int_equal(setenv("TZ", "UTC0", 1), 0);
-    tzset();
+    zone_set(0);
     expect_refused_as("", "json",
                       JSON_START "\"status\":408,\"bytes\":20,\"duration_us\":12003456,"
                                  "\"protocol\":null,\"method\":null,\"path\":null,\"query\":null,"

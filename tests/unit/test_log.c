@@ -298,30 +298,6 @@ static void test_log_lost(void **state)
     (void)close(full[1]);
 }
 
-static void test_wall_time(void **state)
-{
-    static const struct {
-        const char *zone, *want;
-    } cases[] = {
-        {"UTC", "2026-11-22T23:30:07.005+00:00"},
-        {"XYZ-5:30", "2026-11-23T05:00:07.005+05:30"},
-        {"XYZ+3:30", "2026-11-22T20:00:07.005-03:30"},
-        {"XYZ+0:30", "2026-11-22T23:00:07.005-00:30"},
-    };
-    const struct timespec wall = {.tv_sec = 1795390207, .tv_nsec = 5999999};
-    char got[WALL_TIME_SIZE];
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        assert_int_equal(setenv("TZ", cases[i].zone, 1), 0);
-        tzset();
-        wall_time_format(got, &wall);
-        assert_string_equal(got, cases[i].want);
-    }
-    assert_int_equal(unsetenv("TZ"), 0);
-    tzset();
-}
-
 static void test_utf8_whole(void **state)
 {
     static const char cow[] = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\x84";
@@ -394,7 +370,7 @@ int main(void)
         cmocka_unit_test(test_log_fatal),  cmocka_unit_test(test_error),
         cmocka_unit_test(test_log_json),   cmocka_unit_test(test_log_json_long),
         cmocka_unit_test(test_log_output), cmocka_unit_test(test_log_lost),
-        cmocka_unit_test(test_wall_time),  cmocka_unit_test(test_utf8_whole),
+        cmocka_unit_test(test_utf8_whole),
     };
 
     return cmocka_run_group_tests(tests, make_pipe, NULL);
