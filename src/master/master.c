@@ -140,6 +140,7 @@ void master_reconcile(struct master *m)
         births_stop(m);
         stop_listening(m);
     }
+    upgrade_tell(m);
     books_update(m);
     systemd_tell(m);
     if (m->plan.stopping && plan_alive(&m->plan) == 0 && !upgrade_is_pending(m) &&

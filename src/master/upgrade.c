@@ -20,6 +20,7 @@
 #include "master/procs.h"
 #include "master/retire.h"
 #include "master/reload.h"
+#include "master/retire.h"
 #include "master/state.h"
 #include "system/handover.h"
 #include "system/process.h"
@@ -126,7 +127,6 @@ static void heir_serves(struct master *m)
     log_info("Upgrade: the new master (pid:%d) serves beside this one", (int)u->pid);
     u->phase = UPGRADE_BESIDE;
     generation_lend_listeners(m->current, true);
-    control_upgrade_done(&m->control, u->pid);
     if (!u->hands_over) {
         reload_begin_due(m);
         return;
@@ -197,6 +197,7 @@ static void describe_status(int status, char *text, size_t size)
 static void resume(struct master *m)
 {
     generation_lend_listeners(m->current, false);
+    control_upgrade_failed(&m->control, "the new master ended while this one was leaving");
     if (m->plan.stopping)
         return;
     log_warnx("Upgrade rolled back: the new master (pid:%d) has left, this one goes on",
@@ -339,6 +340,12 @@ int upgrade_begin(struct master *m, bool hands_over, struct error *err)
 
 /* ---- leaving ----------------------------------------------------------------------------- */
 
+void upgrade_tell(struct master *m)
+{
+    if (m->plan.stopping && upgrade_has_heir(m) && !procs_may_accept(m, m->last_generation + 1))
+        control_upgrade_done(&m->control, m->upgrade.pid);
+}
+
 bool upgrade_has_heir(const struct master *m)
 {
     return m->upgrade.phase == UPGRADE_BESIDE;
@@ -367,6 +374,8 @@ static void retire_admin(struct master *m)
 
 void upgrade_cancel(struct master *m)
 {
+    if (upgrade_has_heir(m))
+        return;
     if (m->upgrade.phase == UPGRADE_BOOTING)
         end_program(m, "the server is stopping");
     control_upgrade_failed(&m->control, "the server is stopping");

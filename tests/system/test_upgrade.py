@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -326,6 +327,46 @@ def test_backlog_is_what_the_settings_say_now(start, tmp_path):
     wait_for(lambda: limits() == ["6"], "the new backlog")
     assert server.wait_exit() == 0
     server.is_succeeded_by(status(server)["pid"])
+
+
+def test_upgrade_waits_until_old_workers_accept_no_more(start):
+    """A worker that does not run keeps its listening sockets open."""
+    server = start()
+    stopped, other = server.worker_pids
+    os.kill(stopped, signal.SIGSTOP)
+    with subprocess.Popen([GCORNCTL, "-s", "ctl", "--json", "upgrade"], cwd=server.dir, text=True,
+                          env=clean_environment(), stdout=subprocess.PIPE) as asking:
+        server.wait_log("takes over, this one leaves")
+        wait_for(lambda: other not in server.worker_pids, "the other worker to leave")
+        assert asking.poll() is None
+        os.kill(stopped, signal.SIGCONT)
+        new = json.loads(asking.communicate(timeout=PATIENCE)[0])["pid"]
+    assert server.wait_exit() == 0
+    server.is_succeeded_by(new)
+
+
+def test_request_after_upgrade_meets_new_code_under_load(start):
+    server = start()
+    is_over = threading.Event()
+
+    def load():
+        while not is_over.is_set():
+            assert server.get("/big?kb=64").status == 200
+
+    clients = [threading.Thread(target=load) for _ in range(4)]
+    for client in clients:
+        client.start()
+    try:
+        for _ in range(3):
+            before = set(map(str, server.worker_pids))
+            new = upgrade(server)["pid"]
+            assert before.isdisjoint(server.get("/pid").text for _ in range(20))
+            server.process.wait(PATIENCE)
+            server.is_succeeded_by(new)
+    finally:
+        is_over.set()
+        for client in clients:
+            client.join()
 
 
 def test_reload_waits_for_the_new_master(start, tmp_path):
