@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "ctl/ask.h"
@@ -48,17 +49,28 @@ struct options {
     size_t word_count;
 };
 
-static int fail(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static int fail(const struct options *o, int status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
-static int fail(int status, const char *fmt, ...)
+/* Says what is wrong: on standard error, or with --json on standard output in the form of a
+ * server's answer, so that a program that reads JSON always gets some. Returns status. */
+static int fail(const struct options *o, int status, const char *fmt, ...)
 {
+    struct strbuf answer = {0};
     va_list ap;
 
-    (void)fputs("gcornctl: ", stderr);
     va_start(ap, fmt);
-    (void)vfprintf(stderr, fmt, ap);
+    char *why = xvasprintf(fmt, ap);
     va_end(ap);
-    (void)fputc('\n', stderr);
+    if (o->as_json) {
+        strbuf_addstr(&answer, "{\"ok\": false, \"error\": ");
+        json_add_string(&answer, why);
+        (void)printf("%s}\n", answer.data); /* main asks ferror */
+    } else {
+        (void)fprintf(stderr, "gcornctl: %s\n", why);
+    }
+    strbuf_release(&answer);
+    free(why);
     return status;
 }
 
@@ -97,7 +109,7 @@ static const struct command commands[] = {
 static const struct command *find_command(const struct options *o)
 {
     if (o->word_count == 0) {
-        (void)fail(CTL_USAGE, "a command is needed (see --help)");
+        (void)fail(o, CTL_USAGE, "a command is needed (see --help)");
         return NULL;
     }
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
@@ -108,11 +120,11 @@ static const struct command *find_command(const struct options *o)
             continue;
         if (c->takes ? c->takes(o->words + 1, more) : more == 0)
             return c;
-        (void)fail(CTL_USAGE, "%s needs %s (see --help)", c->word,
+        (void)fail(o, CTL_USAGE, "%s needs %s (see --help)", c->word,
                    c->needs ? c->needs : "no further word");
         return NULL;
     }
-    (void)fail(CTL_USAGE, "no such command: %s (see --help)", o->words[0]);
+    (void)fail(o, CTL_USAGE, "no such command: %s (see --help)", o->words[0]);
     return NULL;
 }
 
@@ -131,21 +143,22 @@ static char *line_of(const struct command *c, const struct options *o)
 
 /* What gcorn itself would take from the settings here, to be freed; NULL, and what is wrong has
  * been said. */
-static char *find_socket(void)
+static char *find_socket(const struct options *o)
 {
     char *const words[] = {(char[]){"gcornctl"}, (char[]){"--print-config"}, NULL};
     struct config config;
     struct error err;
 
     if (config_load(&config, 2, words, environ, &err) < 0) {
-        (void)fail(CTL_USAGE, "%s (-s SOCKET needs no settings)", err.text);
+        (void)fail(o, CTL_USAGE, "%s (-s SOCKET needs no settings)", err.text);
         return NULL;
     }
     bool is_relative = config.control_socket && config.control_socket[0] != '/';
     char *path = NULL;
     if (!config.control_socket)
-        (void)fail(CTL_USAGE, "no control socket is known: neither -s SOCKET nor "
-                              "GCORN_CONTROL_SOCKET nor control_socket in gunicorn-c.yaml");
+        (void)fail(o, CTL_USAGE,
+                   "no control socket is known: neither -s SOCKET nor "
+                   "GCORN_CONTROL_SOCKET nor control_socket in gunicorn-c.yaml");
     else if (is_relative && config.chdir)
         path = xasprintf("%s/%s", config.chdir, config.control_socket);
     else
@@ -154,24 +167,31 @@ static char *find_socket(void)
     return path;
 }
 
-/* The answer itself. Its first member tells how it went, and the server writes it so. */
-static int show_json(const struct strbuf *answer)
+/* Prints the answer: one line, whose first member tells how it went. One that is cut off, because
+ * the server died, counts as no answer. */
+static int show_json(const struct options *o, const struct strbuf *answer)
 {
-    static const char done[] = "{\"ok\": true";
+    static const char begin[] = "{\"ok\": ", done[] = "{\"ok\": true", end[] = "}\n";
+    size_t len = answer->len, end_len = strlen(end);
+    bool is_whole = strncmp(answer->data, begin, strlen(begin)) == 0 && len > end_len &&
+                    memchr(answer->data, '\n', len) == answer->data + len - 1 &&
+                    strcmp(answer->data + len - end_len, end) == 0;
 
-    (void)fwrite(answer->data, 1, answer->len, stdout); /* main asks ferror */
+    if (!is_whole)
+        return fail(o, CTL_UNREACHABLE, "the answer is no whole line of JSON");
+    (void)fwrite(answer->data, 1, len, stdout); /* main asks ferror */
     return strncmp(answer->data, done, strlen(done)) == 0 ? CTL_DONE : CTL_REFUSED;
 }
 
 #ifdef HAVE_JANSSON
 
-static int show_words(const struct command *c, const struct strbuf *answer)
+static int show_words(const struct options *o, const struct command *c, const struct strbuf *answer)
 {
     struct strbuf text = {0};
     int status = (int)show_answer(&text, c->word, answer);
 
     if (status != CTL_DONE)
-        (void)fail(status, "%s", text.data);
+        (void)fail(o, status, "%s", text.data);
     else if (text.data)
         (void)fwrite(text.data, 1, text.len, stdout);
     strbuf_release(&text);
@@ -183,13 +203,13 @@ static bool wants_screen(const struct command *c, const struct options *o)
     return strcmp(c->word, "top") == 0 && !o->once && !o->as_json && top_has_terminal();
 }
 
-static int run_top(const char *path)
+static int run_top(const struct options *o, const char *path)
 {
     const char *no_colour = getenv("NO_COLOR");
     struct error err;
     int status = top_run(path, !no_colour || *no_colour == '\0', &err);
 
-    return status == CTL_DONE ? status : fail(status, "%s", err.text);
+    return status == CTL_DONE ? status : fail(o, status, "%s", err.text);
 }
 
 #endif
@@ -198,7 +218,7 @@ static int run(const char *path, const struct command *c, const struct options *
 {
 #ifdef HAVE_JANSSON
     if (wants_screen(c, o))
-        return run_top(path);
+        return run_top(o, path);
 #endif
     char *line = line_of(c, o);
     const struct question question = {
@@ -208,12 +228,12 @@ static int run(const char *path, const struct command *c, const struct options *
     int status = CTL_UNREACHABLE;
 
     if (ask(&question, &answer, &err) < 0)
-        (void)fail(status, "%s", err.text);
+        (void)fail(o, status, "%s", err.text);
     else if (o->as_json)
-        status = show_json(&answer);
+        status = show_json(o, &answer);
 #ifdef HAVE_JANSSON
     else
-        status = show_words(c, &answer);
+        status = show_words(o, c, &answer);
 #endif
     strbuf_release(&answer);
     free(line);
@@ -243,7 +263,7 @@ static const char usage[] =
     "  -s, --socket SOCKET   the server's control_socket; without it the one of\n"
     "                        GCORN_CONTROL_SOCKET, of gunicorn-c.yaml in this directory, or\n"
     "                        gcorn.ctl in systemd's RUNTIME_DIRECTORY\n"
-    "      --json            the answer as JSON, one line\n"
+    "      --json            the answer as one line of JSON, and an error too\n"
     "      --once            top: once, as also where there is no terminal\n"
     "      --timeout TIME    how long to wait for the answer (30s, 2m); without it 10s, and for\n"
     "                        a reload as long as the server responds to other questions\n"
@@ -256,7 +276,8 @@ static const char usage[] =
 static int finish(int status)
 {
     if (fflush(stdout) != 0 || ferror(stdout))
-        return fail(CTL_REFUSED, "cannot write to standard output: %s", strerror(errno));
+        return fail(&(const struct options){0}, CTL_REFUSED, "cannot write to standard output: %s",
+                    strerror(errno));
     return status;
 }
 
@@ -264,7 +285,7 @@ static int finish(int status)
 static int add_word(struct options *o, char *word)
 {
     if (o->word_count == WORDS_MAX) {
-        (void)fail(CTL_USAGE, "too many words: %s (see --help)", word);
+        (void)fail(o, CTL_USAGE, "too many words: %s (see --help)", word);
         return -1;
     }
     o->words[o->word_count++] = word;
@@ -282,7 +303,7 @@ static int take_option(struct options *o, int option)
     case 't':
         if (text_parse_duration(optarg, &o->timeout_ms) == 0 && o->timeout_ms > 0)
             return 0;
-        (void)fail(CTL_USAGE, "--timeout must be a duration such as 30s, not %s", optarg);
+        (void)fail(o, CTL_USAGE, "--timeout must be a duration such as 30s, not %s", optarg);
         return -1;
     case 'v': (void)puts("gcornctl " GCORN_VERSION); exit(finish(CTL_DONE));
     case 'h': (void)fputs(usage, stdout); exit(finish(CTL_DONE));
@@ -326,19 +347,19 @@ int main(int argc, char **argv)
     struct options o = {0};
 
     if (read_command_line(&o, argc, argv) < 0)
-        return CTL_USAGE;
+        return finish(CTL_USAGE);
     const struct command *command = find_command(&o);
     if (!command)
-        return CTL_USAGE;
+        return finish(CTL_USAGE);
     if (o.once && strcmp(command->word, "top") != 0)
-        return fail(CTL_USAGE, "--once is for top");
+        return finish(fail(&o, CTL_USAGE, "--once is for top"));
 #ifndef HAVE_JANSSON
     if (!o.as_json)
-        return fail(CTL_USAGE, "built without jansson, it can only show --json");
+        return finish(fail(&o, CTL_USAGE, "built without jansson, it can only show --json"));
 #endif
-    char *path = o.socket_path ? xstrdup(o.socket_path) : find_socket();
+    char *path = o.socket_path ? xstrdup(o.socket_path) : find_socket(&o);
     if (!path)
-        return CTL_USAGE;
+        return finish(CTL_USAGE);
     int status = run(path, command, &o);
     free(path);
     return finish(status);

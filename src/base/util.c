@@ -56,16 +56,22 @@ char *xstrdup(const char *s)
     return memcpy(xmalloc(size), s, size);
 }
 
-char *xasprintf(const char *fmt, ...)
+char *xvasprintf(const char *fmt, va_list ap)
 {
     char *text;
+
+    if (vasprintf(&text, fmt, ap) < 0)
+        out_of_memory(0);
+    return text;
+}
+
+char *xasprintf(const char *fmt, ...)
+{
     va_list ap;
 
     va_start(ap, fmt);
-    int len = vasprintf(&text, fmt, ap);
+    char *text = xvasprintf(fmt, ap);
     va_end(ap);
-    if (len < 0)
-        out_of_memory(0);
     return text;
 }
 

@@ -6,6 +6,7 @@
 #ifndef GCORN_BASE_UTIL_H
 #define GCORN_BASE_UTIL_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +21,7 @@ void *xcalloc(size_t count, size_t size); /* zeroed */
 void *xrealloc(void *p, size_t size);
 char *xstrdup(const char *s);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+char *xvasprintf(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
 
 /* CLOCK_MONOTONIC in milliseconds and nanoseconds. Every deadline in gcorn is on this clock: it
  * does not jump when the wall clock is set. */

@@ -13,6 +13,8 @@
 
 #include "base/strbuf.h"
 #include "base/util.h"
+#include "settings/config.h"
+#include "settings/text.h"
 
 enum { COMMENT_COLUMN = 40 }; /* as in gcorn --print-config */
 
@@ -391,6 +393,42 @@ static void add_top_once(struct strbuf *out, const json_t *answer)
     add_top(out, answer, TOP_NUMBER, false);
 }
 
+static void add_item(struct strbuf *out, const json_t *value, bool is_word)
+{
+    const char *text = json_string_value(value);
+
+    if (text && is_word)
+        add_plain(out, text);
+    else if (text)
+        text_add_quoted(out, text);
+    else if (json_is_integer(value))
+        strbuf_addf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    else
+        strbuf_addstr(out, json_is_true(value) ? "true" : json_is_false(value) ? "false" : "null");
+}
+
+/* A setting's value as the file has it: a word such as gthread or 30s stands there without quotes,
+ * which JSON needs. */
+static void add_value(struct strbuf *out, const json_t *setting, const char *member)
+{
+    const char *key = json_string_value(json_object_get(setting, "key"));
+    const struct setting *s = key ? config_find(key) : NULL;
+    const json_t *value = json_object_get(setting, member), *item;
+    size_t i;
+
+    if (!json_is_array(value)) {
+        add_item(out, value, s && s->type != SETTING_STRING && s->type != SETTING_LIST);
+        return;
+    }
+    strbuf_addch(out, '[');
+    json_array_foreach(value, i, item)
+    {
+        strbuf_addstr(out, i > 0 ? ", " : "");
+        add_item(out, item, false);
+    }
+    strbuf_addch(out, ']');
+}
+
 /* As gcorn --print-config, but that what is secret is left out: read with -c it gives the rest. */
 static void add_config(struct strbuf *out, const json_t *answer)
 {
@@ -408,7 +446,7 @@ static void add_config(struct strbuf *out, const json_t *answer)
         if (is_secret)
             strbuf_addstr(out, "not shown");
         else
-            add_member(out, setting, "value");
+            add_value(out, setting, "value");
         do
             strbuf_addch(out, ' ');
         while (out->len - start < COMMENT_COLUMN);
@@ -419,7 +457,7 @@ static void add_config(struct strbuf *out, const json_t *answer)
             if (is_secret)
                 strbuf_addstr(out, "another");
             else
-                add_member(out, setting, "was");
+                add_value(out, setting, "was");
         }
         strbuf_addch(out, '\n');
     }

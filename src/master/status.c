@@ -267,6 +267,21 @@ void status_free_config(char **values)
     free(values);
 }
 
+/* A value as config_add_value writes it, as JSON: numbers, true and false, null, texts in quotes
+ * and lists of them are the same in both; what YAML writes as a bare word gets quotes. */
+static void add_value(struct strbuf *out, const char *key, const struct setting *s,
+                      const char *value)
+{
+    bool is_number = value[strspn(value, "0123456789")] == '\0' && (value[0] != '0' || !value[1]);
+    bool is_same = s->type == SETTING_BOOL || s->type == SETTING_STRING || s->type == SETTING_LIST;
+
+    strbuf_addf(out, ", \"%s\": ", key);
+    if (is_same || is_number)
+        strbuf_addstr(out, value);
+    else
+        json_add_string(out, value);
+}
+
 static void add_setting(struct strbuf *out, const struct config *c, const struct setting *s,
                         const char *at_start)
 {
@@ -276,11 +291,17 @@ static void add_setting(struct strbuf *out, const struct config *c, const struct
     bool is_changed = strcmp(value.data, at_start) != 0;
     strbuf_addstr(out, "{\"key\": ");
     json_add_string(out, s->key);
-    add_text(out, "value", s->is_secret ? NULL : value.data);
+    if (s->is_secret)
+        add_text(out, "value", NULL);
+    else
+        add_value(out, "value", s, value.data);
     add_text(out, "origin", config_origin(c, s)->text);
     strbuf_addf(out, ", \"is_secret\": %s", s->is_secret ? "true" : "false");
     strbuf_addf(out, ", \"is_changed\": %s", is_changed ? "true" : "false");
-    add_text(out, "was", is_changed && !s->is_secret ? at_start : NULL);
+    if (s->is_secret || !is_changed)
+        add_text(out, "was", NULL);
+    else
+        add_value(out, "was", s, at_start);
     strbuf_addch(out, '}');
     strbuf_release(&value);
 }

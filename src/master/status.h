@@ -110,7 +110,10 @@ void status_add_json(struct strbuf *out, const struct status *s);
 char **status_keep_config(const struct config *c);
 void status_free_config(char **values); /* NULL is allowed */
 
-/* The settings that count now. at_start is what status_keep_config made of the first ones. */
+/* The settings that count now, each with its "value" as JSON that gives the same when it stands in
+ * the file: numbers, booleans, texts, lists of texts, and null for none; durations and sizes with a
+ * unit ("30s") and modes ("022") are texts. "was" is the value at the start, when it was another;
+ * those of secret settings are null. at_start is what status_keep_config made of the first ones. */
 void status_add_config_json(struct strbuf *out, const struct config *c, char *const *at_start);
 
 void status_release(struct status *s);

@@ -479,7 +479,7 @@ def test_config_says_where_a_setting_stands_and_what_it_was(gcorn, tmp_path):
     first = rows()
     assert first["timeout"] == {"key": "timeout", "value": "7s", "origin": "gunicorn-c.yaml:5",
                                 "is_secret": False, "is_changed": False, "was": None}
-    assert first["backlog"]["value"] == "99" and first["backlog"]["origin"] == "command line"
+    assert first["backlog"]["value"] == 99 and first["backlog"]["origin"] == "command line"
     assert first["keepalive"]["origin"] == "default"
     assert first["raw_env"]["is_secret"] is True and first["raw_env"]["value"] is None
     assert not any(row["is_changed"] for row in first.values())
@@ -498,6 +498,79 @@ def test_config_says_where_a_setting_stands_and_what_it_was(gcorn, tmp_path):
     printed = run("-c", "shown.yaml", "--print-config", cwd=tmp_path)
     assert printed.returncode == 0 and re.search(r"^timeout: 9s ", printed.stdout, re.M)
     assert re.search(r"^backlog: 99 ", printed.stdout, re.M)
+
+
+def test_config_values_are_json_values(gcorn, tmp_path):
+    """As the file has them: numbers, booleans, texts, lists and null. As words, they make a file."""
+    write_config(tmp_path, workers=1, bind="['127.0.0.1:0']", control_socket="ctl", keepalive=0,
+                 timeout="1500ms", umask="022", worker_class="gthread", proc_name="'no \\ \"x\"'",
+                 crash_redact="off", forwarded_allow_ips="[]", proxy_allow_ips="'10.0.0.1, ::1'",
+                 limit_request_line=5000, limit_request_body="1MiB")
+    gcorn("hello", bare=True)
+    values = {row["key"]: row["value"] for row in
+              json.loads(done(tmp_path, "-s", "ctl", "--json", "config"))["settings"]}
+    wanted = {"workers": 1, "bind": ["127.0.0.1:0"], "keepalive": 0, "timeout": "1500ms",
+              "umask": "022", "worker_class": "gthread", "proc_name": 'no \\ "x"',
+              "crash_redact": False, "forwarded_allow_ips": [], "limit_request_line": 5000,
+              "proxy_allow_ips": ["10.0.0.1", "::1"], "limit_request_body": "1MiB",
+              "accesslog": None, "sendfile": True, "raw_env": None}
+    assert {key: values[key] for key in wanted} == wanted
+    (tmp_path / "shown.yaml").write_text(done(tmp_path, "-s", "ctl", "config"))
+    (tmp_path / "json.yaml").write_text("".join(
+        f"{key}: {json.dumps(value)}\n" for key, value in values.items() if key != "raw_env"))
+    made = [[line.split("#")[0].rstrip() for line in
+             run("-c", name, "--print-config", cwd=tmp_path).stdout.splitlines()]
+            for name in ("gunicorn-c.yaml", "shown.yaml", "json.yaml")]
+    assert all(any(line.startswith(f"{key}: ") for line in made[0]) for key in wanted)
+    application = [line for line in made[1] if line.startswith("wsgi_app: ")]
+    made[0] = application + made[0][1:]
+    assert made[0] == made[1] == made[2]
+
+
+# ---- json in every case -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words, status, why", [
+    (["-s", "absent"], 4, "cannot reach the server at absent: No such file or directory"),
+    (["-s", "dead"], 4, "cannot reach the server at dead: Connection refused"),
+    (["-s", "x" * 200], 4, "cannot reach the server at x+: File name too long"),
+    ([], 2, "no control socket is known: .*"),
+    (["--timeout", "1s", "-s", "silent"], 4, "no answer from the server at silent: it does not respond"),
+], ids=["absent", "dead", "too long", "unknown", "silent"])
+@pytest.mark.parametrize("command", ["status", "top", "config", "reload", "dump", "stop"])
+def test_json_is_the_answer_without_a_server(tmp_path, command, words, status, why):
+    with socket.socket(socket.AF_UNIX) as silent, socket.socket(socket.AF_UNIX) as dead:
+        silent.bind(str(tmp_path / "silent"))
+        silent.listen()
+        dead.bind(str(tmp_path / "dead"))
+        found, out, err = ctl(tmp_path, *words, "--json", command)
+    answer = json.loads(out)
+    assert (found, err, out.count("\n")) == (status, "", 1)
+    assert answer["ok"] is False and set(answer) == {"ok", "error"}
+    why = why.replace("does not respond", "takes longer") if command in ("reload", "dump") else why
+    assert re.fullmatch(why, answer["error"])
+
+
+@pytest.mark.parametrize("words", [["stats"], ["reload", "now"], [], ["status", "--once"]])
+def test_json_is_the_answer_to_a_wrong_command(tmp_path, words):
+    status, out, err = ctl(tmp_path, "--json", *words)
+    assert (status, err, json.loads(out)["ok"]) == (2, "", False)
+
+
+@pytest.mark.parametrize("part", [b"", b'{"ok": true, "workers": [{"pid": 1}', b"nonsense\n",
+                                  b'{"ok": true}\n{"ok": true}\n'])
+def test_json_of_an_answer_that_is_cut_off(tmp_path, part):
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "ctl"))
+        other.listen()
+        with start_ctl(tmp_path, "-s", "ctl", "--json", "status") as process:
+            peer = other.accept()[0]
+            peer.recv(100)
+            peer.sendall(part)
+            peer.close()
+            out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (4, "")
+    assert json.loads(out)["ok"] is False
 
 
 # ---- patience -----------------------------------------------------------------------------------

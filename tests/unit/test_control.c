@@ -787,10 +787,9 @@ static void test_status_config(void **state)
     config_release(&before);
     status_add_config_json(&out, &after, at_start);
     assert_true(strncmp(out.data, "{\"ok\": true, \"settings\": [{\"key\": ", 34) == 0);
-    assert_non_null(strstr(out.data,
-                           "{\"key\": \"workers\", \"value\": \"4\", \"origin\": \"command "
-                           "line\", \"is_secret\": false, \"is_changed\": true, "
-                           "\"was\": \"2\"}, "));
+    assert_non_null(strstr(out.data, "{\"key\": \"workers\", \"value\": 4, \"origin\": \"command "
+                                     "line\", \"is_secret\": false, \"is_changed\": true, "
+                                     "\"was\": 2}, "));
     assert_non_null(strstr(out.data, "{\"key\": \"timeout\", \"value\": \"30s\", \"origin\": "
                                      "\"default\", \"is_secret\": false, \"is_changed\": false, "
                                      "\"was\": null}, "));
