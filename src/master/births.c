@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "master/boots.h"
 #include "master/output.h"
 #include "master/procs.h"
 #include "master/state.h"
@@ -47,8 +48,10 @@ static void hear_of_one(struct master *m, const struct template *t,
     struct worker_proc *w = find_unborn(m, t, news->serial);
 
     if (news->why[0] != '\0') {
-        if (w)
-            proc_unborn_failed(m, w, news->why);
+        if (w) { /* it can fork no more for now, as the master at times */
+            proc_forget(m, w);
+            boots_not_started(m, news->why);
+        }
     } else if (!is_newborn(m, t, news->pid)) {
         log_warnx("Template (pid:%d): pid %d says that it is a worker, and is not", (int)t->pid,
                   (int)news->pid);
@@ -64,11 +67,12 @@ static void hear_of_one(struct master *m, const struct template *t,
 }
 
 /* Each of its unborn; that one of them fails may end them all. */
-static void none_boots(struct master *m, const struct template *t, const char *why)
+static void none_boots(struct master *m, const struct template *t, const char *why,
+                       void (*end)(struct master *m, struct worker_proc *w, const char *why))
 {
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
         if (is_unborn(&m->plan.procs[i], t))
-            proc_unborn_failed(m, &m->plan.procs[i], why);
+            end(m, &m->plan.procs[i], why);
     }
 }
 
@@ -84,7 +88,7 @@ static void hear(struct master *m, struct generation *g)
             continue;
         }
         g->template->has_failed = true;
-        none_boots(m, g->template, news.why);
+        none_boots(m, g->template, news.why, proc_unborn_failed);
     }
     if (g->template && got < 0)
         ev_io_stop(m->loop, &g->template->io); /* its end will be reaped */
@@ -160,7 +164,7 @@ bool births_reaped(struct master *m, pid_t pid, int status)
     if (!t->has_failed && !m->plan.stopping)
         log_errorx("Template (pid:%d): %s", (int)pid, why);
     (void)generation_ref(g);
-    none_boots(m, t, why);
+    none_boots(m, t, why, boots_is_kill(status) ? proc_unborn_killed : proc_unborn_failed);
     if (g->template == t)
         drop(m, g);
     generation_unref(g, true);

@@ -80,7 +80,9 @@ static enum worker_end judge_end(const struct worker_proc *w, int status)
     if (w->crashed) /* it said so, and had some time to answer */
         return WIFSIGNALED(status) ? END_CRASH : END_EXIT;
     if (WIFSIGNALED(status) && !by_us)
-        return WTERMSIG(status) == SIGKILL ? END_KILLED : END_CRASH;
+        return WTERMSIG(status) == SIGKILL ? END_KILLED
+               : w->end == END_KILLED      ? END_SIGTERM /* in its boot */
+                                           : END_CRASH;
     if (w->end != END_UNASKED)
         return w->end;
     return by_us ? END_CRASH : END_EXIT; /* killed for what it said */

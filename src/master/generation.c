@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -465,6 +466,17 @@ void generation_apply_backlog(const struct generation *g)
         if (!g->listeners[i]->inherited)                          /* whose owner chose */
             (void)listen(g->listeners[i]->fd, g->config.backlog); /* failed: it is as it was */
     }
+}
+
+bool generation_has_clients(const struct generation *g)
+{
+    for (size_t i = 0; i < g->listener_count; i++) {
+        struct pollfd queue = {.fd = g->listeners[i]->fd, .events = POLLIN};
+
+        if (queue.fd >= 0 && poll(&queue, 1, 0) > 0)
+            return true;
+    }
+    return false;
 }
 
 void generation_stop_listening(struct generation *g)

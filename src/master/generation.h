@@ -111,6 +111,9 @@ void generation_forget(struct generation *g);
 void generation_forget_listeners(struct generation *g, struct listener *const *served,
                                  size_t served_count);
 
+/* Does a client wait to be accepted by its workers? */
+bool generation_has_clients(const struct generation *g);
+
 /* Workers listen no more, for good: closes the sockets and unlinks their files. Workers that have
  * them are not concerned, nor is the admin process. Harmless a second time. */
 void generation_stop_listening(struct generation *g);

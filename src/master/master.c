@@ -28,6 +28,7 @@
 #include "base/util.h"
 #include "master/births.h"
 #include "master/books.h"
+#include "master/boots.h"
 #include "master/check.h"
 #include "master/explain.h"
 #include "master/procs.h"
@@ -56,6 +57,18 @@ static void stop_listening(struct master *m)
     } while (g != m->current);
 }
 
+bool master_has_clients(const struct master *m)
+{
+    const struct generation *g = m->current;
+
+    do {
+        if (generation_has_clients(g))
+            return true;
+        g = g->next;
+    } while (g != m->current);
+    return m->has_served;
+}
+
 void master_stop(struct master *m, bool quick, int status)
 {
     if (m->plan.stopping && (m->quick || !quick))
@@ -77,10 +90,11 @@ void master_stop(struct master *m, bool quick, int status)
     }
 }
 
-/* TERM: the end is announced by Connection: close for drain_delay, then it comes. */
+/* TERM: the end is announced by Connection: close for drain_delay, then it comes. Before the first
+ * client there is none to announce it to. */
 static void stop_gracefully(struct master *m)
 {
-    uint64_t delay = config_of(m)->drain_delay_ms;
+    uint64_t delay = master_has_clients(m) ? config_of(m)->drain_delay_ms : 0;
 
     if (delay == 0 || m->stop_at_ms != NO_DEADLINE || m->plan.stopping || upgrade_has_heir(m)) {
         master_stop(m, false, EXIT_STOPPED);
@@ -105,6 +119,8 @@ static void arm_wake(struct master *m, uint64_t now)
         at = m->spawn_not_before_ms;
     if (m->stop_at_ms < at)
         at = m->stop_at_ms;
+    if (reload_supersede_ms(m) < at)
+        at = reload_supersede_ms(m);
     ev_timer_stop(m->loop, &m->wake);
     if (at == NO_DEADLINE)
         return;
@@ -122,6 +138,7 @@ void master_reconcile(struct master *m)
     procs_kill_late(m, now);
     if (now >= m->stop_at_ms)
         master_stop(m, false, EXIT_STOPPED);
+    reload_supersede(m, now);
     while ((place = plan_retire(&m->plan)) != PLAN_NONE)
         proc_retire(m, &m->plan.procs[place]);
     while ((place = plan_hurry(&m->plan)) != PLAN_NONE)
@@ -130,6 +147,7 @@ void master_reconcile(struct master *m)
         if (!proc_spawn(m, number, generation))
             break;
     }
+    boots_give_up(m, now);
     if (m->rolling && plan_has_rolled(&m->plan) && !procs_may_accept(m, m->plan.generation))
         reload_note_done(m);
     if (heir_proceed(m)) { /* and the processes are yet to be told */
@@ -170,6 +188,8 @@ static void on_awake(struct ev_loop *loop, struct ev_check *check, int revents)
     if (late_ms <= LATE_MS)
         return;
     m->judged_from_ms = now;
+    m->boot_by_ms += late_ms;
+    m->candidate_ms += late_ms;
     if (m->stop_at_ms != NO_DEADLINE)
         m->stop_at_ms += late_ms;
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
@@ -571,6 +591,7 @@ static void run(struct master *m)
     announce(m);
     reload_raise_limits(m, m->current);
     start_watchers(m);
+    boots_begin(m);
     heir_start(m);
     hooks_run(&m->hooks, "on_starting", config_of(m)->on_starting, NULL);
     (void)sigemptyset(&mine);

@@ -7,8 +7,10 @@
 enum {
     BOOT_BACKOFF_MS = 100, /* after the first failed boot; doubled by each further one */
     BOOT_BACKOFF_MAX_MS = 30000,
-    CRASH_BACKOFF_MAX_MS = 500, /* for workers that die soon after READY */
-    LIVED_LONG_MS = 10000,      /* who was READY so long has not failed */
+    CRASH_BACKOFF_MS = 10, /* for workers that die soon after READY, or are killed before it */
+    CRASH_BACKOFF_MAX_MS = 500,
+    CRASHES_FREE = 3,      /* so many in a row cost no delay at all */
+    LIVED_LONG_MS = 10000, /* who was READY so long has not failed */
     PLACES_MIN = 64,
     PLACES_PER_WORKER = 4,
     ADMIN_PLACES = 2, /* its own, and its replacement's */
@@ -82,7 +84,7 @@ static bool has_current(const struct plan *p, unsigned number,
     return false;
 }
 
-static bool has_canary(const struct plan *p)
+bool plan_has_canary(const struct plan *p)
 {
     for (unsigned i = 0; i < p->proc_count; i++) {
         if (is_coming(&p->procs[i]) && p->procs[i].generation == p->candidate)
@@ -111,7 +113,7 @@ static bool all_are_serving(const struct plan *p)
     return true;
 }
 
-static bool has_workers(const struct plan *p)
+bool plan_has_workers(const struct plan *p)
 {
     for (unsigned i = 0; i < p->proc_count; i++) {
         if (is_alive(&p->procs[i]) && !plan_is_admin(p, &p->procs[i]))
@@ -125,7 +127,7 @@ static bool is_to_retire(const struct plan *p, const struct worker_proc *w)
     if (!is_coming(w))
         return false;
     if (p->stopping)
-        return !plan_is_admin(p, w) || !has_workers(p);
+        return !plan_is_admin(p, w) || !plan_has_workers(p);
     if (!is_wanted(p, w->number) && w->generation != p->candidate)
         return w->generation == p->generation || all_are_serving(p);
     return is_old(p, w) && (w->phase == PROC_BOOTING || has_current(p, w->number, is_serving));
@@ -213,29 +215,49 @@ static bool is_rolling(const struct plan *p)
     return false;
 }
 
+/* Wanted, and neither there nor on its way; it may be tried by now. */
+static bool is_due(const struct plan *p, unsigned number, uint64_t now_ms)
+{
+    return !has_current(p, number, is_coming) && now_ms >= p->backoffs[number].not_before_ms;
+}
+
+static bool canary_is_due(const struct plan *p, uint64_t now_ms)
+{
+    return p->candidate != 0 && !plan_has_canary(p) && now_ms >= p->canary.not_before_ms &&
+           has_room_for_reload(p) && !is_rolling(p);
+}
+
+/* Of a number that is due: may its old process, which still serves, be replaced now? One at a time;
+ * and a reload that is under way replaces it anyway. */
+static bool may_replace(const struct plan *p, unsigned number)
+{
+    return p->candidate == 0 && !is_rolling(p) &&
+           (!recycles(p, number) || has_room_for_recycling(p));
+}
+
 bool plan_spawn(const struct plan *p, uint64_t now_ms, unsigned *number, unsigned *generation)
 {
+    int replaced = PLAN_NONE;
+
     if (p->stopping)
         return false;
-    if (p->candidate != 0 && !has_canary(p) && has_room_for_reload(p) && !is_rolling(p)) {
+    *generation = p->generation;
+    for (unsigned i = 0; i < wanted_count(p); i++) {
+        *number = wanted_number(p, i);
+        if (!is_due(p, *number, now_ms))
+            continue;
+        if (!has_serving_old(p, *number))
+            return true;
+        if (replaced == PLAN_NONE && may_replace(p, *number))
+            replaced = (int)*number;
+    }
+    if (canary_is_due(p, now_ms)) {
         *number = 0;
         *generation = p->candidate;
         return true;
     }
-    for (unsigned i = 0; i < wanted_count(p); i++) {
-        unsigned n = wanted_number(p, i);
-
-        if (has_current(p, n, is_coming) || now_ms < p->backoffs[n].not_before_ms)
-            continue;
-        if (has_serving_old(p, n) && (is_rolling(p) || p->candidate != 0))
-            continue; /* one at a time; and a reload that is under way replaces it anyway */
-        if (recycles(p, n) && !has_room_for_recycling(p))
-            continue;
-        *number = n;
-        *generation = p->generation;
-        return true;
-    }
-    return false;
+    *number = (unsigned)replaced;
+    return replaced != PLAN_NONE;
 }
 
 int plan_free_place(const struct plan *p)
@@ -313,17 +335,29 @@ static uint64_t doubled(uint64_t first_ms, unsigned failures, uint64_t max_ms)
     return delay < max_ms ? delay : max_ms;
 }
 
+static void back_off_crash(struct backoff *b, unsigned count, uint64_t now_ms)
+{
+    if (count > CRASHES_FREE)
+        b->not_before_ms =
+            now_ms + doubled(CRASH_BACKOFF_MS, count - CRASHES_FREE, CRASH_BACKOFF_MAX_MS);
+}
+
 void plan_note_death(struct backoff *b, uint64_t was_ready_ms, uint64_t now_ms)
 {
     if (was_ready_ms >= LIVED_LONG_MS) {
         *b = (struct backoff){0};
-        return;
-    }
-    b->failures++;
-    if (was_ready_ms == 0)
+    } else if (was_ready_ms == 0) {
+        b->failures++;
         b->not_before_ms = now_ms + doubled(BOOT_BACKOFF_MS, b->failures, BOOT_BACKOFF_MAX_MS);
-    else if (b->failures > 3) /* a few crashes in a row cost no delay at all */
-        b->not_before_ms = now_ms + doubled(10, b->failures - 3, CRASH_BACKOFF_MAX_MS);
+    } else {
+        b->failures = b->kills = 0; /* it has booted */
+        back_off_crash(b, ++b->crashes, now_ms);
+    }
+}
+
+void plan_note_kill(struct backoff *b, uint64_t now_ms)
+{
+    back_off_crash(b, ++b->kills, now_ms);
 }
 
 uint64_t plan_wake_ms(const struct plan *p, uint64_t now_ms)
@@ -343,5 +377,7 @@ uint64_t plan_wake_ms(const struct plan *p, uint64_t now_ms)
         if (at > now_ms && at < wake && !has_current(p, n, is_coming))
             wake = at;
     }
+    if (p->candidate != 0 && p->canary.not_before_ms > now_ms && p->canary.not_before_ms < wake)
+        wake = p->canary.not_before_ms;
     return wake;
 }

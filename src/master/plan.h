@@ -66,9 +66,14 @@ struct worker_proc {
     struct output *output; /* what the application prints; NULL: that is not captured */
 };
 
-/* How often a worker number failed, and when it may be tried again. */
+/* How often in a row the workers of one number failed, each kind of failure by itself: a worker
+ * that crashes now and then must not slow down the boot of the next one. And when it may be tried
+ * again.
+ */
 struct backoff {
-    unsigned failures;
+    unsigned failures; /* boots that failed */
+    unsigned crashes;  /* deaths soon after READY */
+    unsigned kills;    /* signals of a person or of the kernel before READY */
     uint64_t not_before_ms;
 };
 
@@ -78,7 +83,8 @@ struct plan {
     unsigned workers;    /* wanted */
     unsigned generation; /* wanted */
     unsigned candidate;  /* the generation that a canary tries; 0: none */
-    bool has_admin;      /* wanted: an admin process, too */
+    struct backoff canary;
+    bool has_admin; /* wanted: an admin process, too */
     bool stopping;
     struct backoff *backoffs; /* by number: proc_count of them, and the admin process's */
 };
@@ -115,9 +121,9 @@ int plan_retire(const struct plan *p);
  * quick recycling must not pile up processes. Or PLAN_NONE. */
 int plan_hurry(const struct plan *p);
 
-/* A process to start: fills in number and generation. All that are missing at once; replacements of
- * those that still serve one at a time, and of recycled ones only while fewer leave than serve.
- * False: none now. */
+/* A process to start: fills in number and generation. First all that are missing, at once, for
+ * nothing serves in their place; then the canary; then replacements of processes that still serve,
+ * one at a time, and of recycled ones only while fewer leave than serve. False: none now. */
 bool plan_spawn(const struct plan *p, uint64_t now_ms, unsigned *number, unsigned *generation);
 
 /* A free place in the table, or PLAN_NONE. */
@@ -129,6 +135,10 @@ bool plan_has_rolled(const struct plan *p);
 
 /* How many processes there are, the admin process included. */
 unsigned plan_alive(const struct plan *p);
+
+/* Is there a worker, in whatever phase? A canary that boots or serves? */
+bool plan_has_workers(const struct plan *p);
+bool plan_has_canary(const struct plan *p);
 
 /* What a worker showed of itself, and what it is allowed. 0 in a limit: no limit. */
 struct signs {
@@ -154,6 +164,10 @@ enum verdict plan_judge(const struct worker_proc *proc, const struct signs *sign
  * next one start? A worker that a request killed is replaced at once; one that does not boot is
  * tried ever more rarely. */
 void plan_note_death(struct backoff *b, uint64_t was_ready_ms, uint64_t now_ms);
+
+/* A process of this number was killed from outside before READY, which says nothing of its
+ * application: the next one may start at once, unless that goes on and on (out of memory). */
+void plan_note_kill(struct backoff *b, uint64_t now_ms);
 
 /* When something is due next by itself: a deadline, the end of a backoff. NO_DEADLINE: nothing. */
 uint64_t plan_wake_ms(const struct plan *p, uint64_t now_ms);

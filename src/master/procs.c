@@ -18,6 +18,7 @@
 #include "base/util.h"
 #include "master/births.h"
 #include "master/books.h"
+#include "master/boots.h"
 #include "master/explain.h"
 #include "master/output.h"
 #include "master/reload.h"
@@ -30,10 +31,7 @@ enum {
     KILL_GRACE_MS = 2000, /* from SIGABRT to SIGKILL */
     EXPLAIN_MS = 3000,    /* for the stacks of a hung worker to be taken */
     CRASH_MS = 10000, /* a crashed worker answers its clients, is explained, and dumps its core */
-    SPAWN_RETRY_MS = 1000,
 };
-
-static void boot_failed(struct master *m, struct worker_proc *w, const char *why);
 
 /* What the log calls it. */
 static const char *name_of(const struct master *m, const struct worker_proc *w)
@@ -263,7 +261,7 @@ void procs_kill_late(struct master *m, uint64_t now)
             continue;
         }
         if (w->phase == PROC_BOOTING)
-            boot_failed(m, w, "it was not ready within boot_timeout");
+            boots_failed(m, w, "it was not ready within boot_timeout");
         else if (w->phase == PROC_RETIRING && !m->quick)
             log_errorx("%s (pid:%d) did not finish within graceful_timeout: killed", name_of(m, w),
                        (int)w->pid);
@@ -271,23 +269,37 @@ void procs_kill_late(struct master *m, uint64_t now)
     }
 }
 
+/* There is nothing to say about its death. */
+static void kill_booting(struct master *m, struct worker_proc *w, enum worker_end end)
+{
+    w->failed_boot = true;
+    w->end = end;
+    kill_proc(m, w, SIGKILL, NO_DEADLINE);
+}
+
 /* A worker that boots holds the sockets and accepts nothing: clients would wait at it, and be cut
- * off when its time is over. Where another serves what waits by now, it is not needed. */
+ * off when its time is over. Where another serves what waits by now, or nothing waits, it is not
+ * needed. */
 void procs_kill_booting(struct master *m)
 {
-    bool is_served = false;
+    bool is_served = !master_has_clients(m);
 
     for (unsigned i = 0; i < m->plan.proc_count; i++)
         is_served = is_served || (m->plan.procs[i].phase == PROC_READY &&
                                   !plan_is_admin(&m->plan, &m->plan.procs[i]));
     for (unsigned i = 0; i < m->plan.proc_count && is_served; i++) {
+        if (m->plan.procs[i].phase == PROC_BOOTING)
+            kill_booting(m, &m->plan.procs[i], END_WITH_SERVER);
+    }
+}
+
+void procs_kill_canary(struct master *m)
+{
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
         struct worker_proc *w = &m->plan.procs[i];
 
-        if (w->phase != PROC_BOOTING)
-            continue;
-        w->failed_boot = true; /* there is nothing to say about its death */
-        w->end = END_WITH_SERVER;
-        kill_proc(m, w, SIGKILL, NO_DEADLINE);
+        if (w->phase == PROC_BOOTING && w->generation == m->plan.candidate)
+            kill_booting(m, w, END_RELOAD);
     }
 }
 
@@ -299,31 +311,6 @@ static void recycle(const struct master *m, struct worker_proc *w, enum worker_e
     log_info("%s (pid:%d) is to be replaced: %s", name_of(m, w), (int)w->pid, why);
     w->recycle = true;
     w->end = end;
-}
-
-/* A worker cannot boot. At the first start that ends the program; a reload rolls back; any other is
- * tried again after a while. */
-static void boot_failed(struct master *m, struct worker_proc *w, const char *why)
-{
-    w->failed_boot = true;
-    if (m->plan.stopping)
-        return; /* nobody waits for it */
-    if (w->generation == m->plan.candidate) {
-        reload_failed(m, why);
-    } else if (heir_ends_with(m, why)) { /* those that are READY finish what they have */
-        log_critical("%s failed to boot: %s", name_of(m, w), why);
-        master_stop(m, !m->has_served, EXIT_APP);
-    } else if (!m->has_served) {
-        log_critical("%s failed to boot: %s", name_of(m, w), why);
-        master_stop(m, true, EXIT_APP);
-    } else {
-        if (w->template) /* it has no pid yet */
-            log_errorx("Worker %u failed to boot: %s", w->number, why);
-        else
-            log_errorx("%s (pid:%d) failed to boot: %s", name_of(m, w), (int)w->pid, why);
-        if (m->rolling && w->generation == m->plan.generation)
-            reload_roll_failed(m, why);
-    }
 }
 
 static void run_when_ready(struct master *m)
@@ -352,6 +339,7 @@ static void worker_ready(struct master *m, struct worker_proc *w)
     m->has_served = true;
     if (m->stop_at_ms != NO_DEADLINE)
         (void)proc_order(w, DOWN_CLOSE, 0);
+    boots_begin(m);
     if (w->generation == m->plan.candidate)
         reload_commit(m);
 }
@@ -371,11 +359,23 @@ void proc_unborn_failed(struct master *m, struct worker_proc *w, const char *why
     const struct template *t = w->template;
 
     if (w->phase == PROC_BOOTING)
-        boot_failed(m, w, why);
+        boots_failed(m, w, why);
     if (w->phase == PROC_EMPTY || w->template != t) /* a reload that fails ends its template */
         return;
     note_death(m, w);
     proc_forget(m, w);
+}
+
+void proc_unborn_killed(struct master *m, struct worker_proc *w, const char *why)
+{
+    const struct template *t = w->template;
+
+    if (!m->plan.stopping)
+        log_errorx("Worker %u failed to boot: %s", w->number, why);
+    if (w->phase == PROC_BOOTING)
+        boots_killed(m, w, why);
+    if (w->phase != PROC_EMPTY && w->template == t)
+        proc_forget(m, w);
 }
 
 /* A signal or exit() ends it. Its place is filled while it still answers its clients. */
@@ -445,7 +445,7 @@ static int take_messages(struct master *m, struct worker_proc *w)
         switch (message.type) {
         case UP_READY: worker_ready(m, w); break;
         case UP_HEARTBEAT: w->heard_ms = now_ms(); break;
-        case UP_BOOTFAIL: boot_failed(m, w, message.text); break;
+        case UP_BOOTFAIL: boots_failed(m, w, message.text); break;
         case UP_RECYCLE: asked_to_leave(m, w, message.text); break;
         case UP_DYING: worker_dying(m, w); break;
         case UP_CRASHED: worker_crashed(m, w); break;
@@ -470,7 +470,7 @@ void proc_hear(struct master *m, struct worker_proc *w)
     if (!is_mad || w->phase == PROC_KILLING)
         return;
     if (w->phase == PROC_BOOTING)
-        boot_failed(m, w, why);
+        boots_failed(m, w, why);
     else
         log_critical("%s (pid:%d) is killed: %s", name_of(m, w), (int)w->pid, why);
     kill_proc(m, w, SIGKILL, NO_DEADLINE);
@@ -517,28 +517,40 @@ static void run_child_exit(struct master *m, const struct worker_proc *w, int st
     hooks_run(&m->hooks, "child_exit", config_of(m)->child_exit, facts);
 }
 
+/* It has ended while it booted, without a word. */
+static void died_in_boot(struct master *m, struct worker_proc *w, int status)
+{
+    struct error err;
+
+    if (WIFSIGNALED(status))
+        (void)error_set(&err, EXIT_APP, "it died of signal %d (%s) before it was ready",
+                        WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        (void)error_set(&err, EXIT_APP, "it exited with code %d before it was ready",
+                        WEXITSTATUS(status));
+    if (boots_is_kill(status)) {
+        report_death(w, master_slot(m, w), status, &m->oom);
+        boots_killed(m, w, err.text);
+    } else {
+        boots_failed(m, w, err.text);
+        note_death(m, w);
+    }
+}
+
 static void worker_died(struct master *m, struct worker_proc *w, int status)
 {
     (void)take_messages(m, w); /* its last words, and its application's */
     output_end(w->output);
     w->output = NULL;
     if (w->phase == PROC_BOOTING && !w->failed_boot) {
-        struct error err;
-
-        if (WIFSIGNALED(status))
-            (void)error_set(&err, EXIT_APP, "it died of signal %d (%s) before it was ready",
-                            WTERMSIG(status), strsignal(WTERMSIG(status)));
-        else
-            (void)error_set(&err, EXIT_APP, "it exited with code %d before it was ready",
-                            WEXITSTATUS(status));
-        boot_failed(m, w, err.text);
+        died_in_boot(m, w, status);
     } else if (w->crashed) {
         report_crash_once(m, w); /* it did not come to say that it had answered */
-    } else if (!w->failed_boot) {
-        report_death(w, master_slot(m, w), status, &m->oom);
-    }
-    if (!w->crashed)
+    } else {
+        if (!w->failed_boot)
+            report_death(w, master_slot(m, w), status, &m->oom);
         note_death(m, w);
+    }
     write_last_lines(m, w);
     report_last_request(w, master_slot(m, w));
     ev_io_stop(m->loop, &w->up);
@@ -626,10 +638,10 @@ bool proc_spawn(struct master *m, unsigned number, unsigned generation)
     if (result == 0 && needs_template)
         births_watch(m, g);
     if (result < 0 || spawn_worker(&spawner, place, number, g) < 0) {
-        log_error("cannot start a worker (next try in %d s)", SPAWN_RETRY_MS / 1000);
-        m->spawn_not_before_ms = now_ms() + SPAWN_RETRY_MS;
+        boots_not_started(m, strerror(errno));
         return false;
     }
+    boots_started(m);
     proc_watch(m, w, -1);
     return true;
 }

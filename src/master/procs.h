@@ -31,16 +31,21 @@ void proc_watch(struct master *m, struct worker_proc *w, int output_fd);
 /* One that is not born yet (births.h) never will be, and why: it is forgotten. */
 void proc_unborn_failed(struct master *m, struct worker_proc *w, const char *why);
 
+/* The same where its template was killed from outside: another one is started at once. */
+void proc_unborn_killed(struct master *m, struct worker_proc *w, const char *why);
+
 /* Its process is gone, or never was: its place is empty. */
 void proc_forget(struct master *m, struct worker_proc *w);
 
 /* Reaps every child that has ended, and deals with those that were workers. */
 void procs_reap(struct master *m);
 
-/* Ends who is past a deadline; who is silent, or in a call for too long; who boots for nothing. */
+/* Ends who is past a deadline; who is silent, or in a call for too long; who boots for nothing, as
+ * the server stops or as the reload is given up. */
 void procs_kill_late(struct master *m, uint64_t now);
 void procs_judge(struct master *m, uint64_t now);
 void procs_kill_booting(struct master *m);
+void procs_kill_canary(struct master *m);
 
 /* Has those replaced that have grown past max_memory. */
 void procs_weigh(struct master *m);

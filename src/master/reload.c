@@ -18,6 +18,8 @@
 #include "master/advice.h"
 #include "master/births.h"
 #include "master/books.h"
+#include "master/boots.h"
+#include "master/procs.h"
 #include "master/state.h"
 #include "system/process.h"
 
@@ -80,7 +82,7 @@ void reload_failed(struct master *m, const char *why)
 {
     log_errorx("Reload failed: %s. Generation %u goes on unchanged", why, m->current->id);
     reload_drop(m);
-    note_reload_failed(m, m->reloads_begun, m->reloads_begun, why);
+    note_reload_failed(m, m->reload_first, m->reloads_begun, why);
     reload_begin_due(m);
 }
 
@@ -185,16 +187,10 @@ void reload_raise_limits(const struct master *m, const struct generation *g)
 
 /* New settings are read and opened and one worker is booted with them; only when that one is READY
  * do they count. */
-void reload_begin(struct master *m)
+static void begin(struct master *m)
 {
     struct error err;
 
-    if (master_is_stopping(m))
-        return;
-    if (m->candidate || upgrade_holds_up_reload(m)) {
-        m->reload_again = true;
-        return;
-    }
     log_info("Hang up: Master");
     m->reloads_begun++;
     struct generation *g = load_generation(m, &err);
@@ -206,6 +202,39 @@ void reload_begin(struct master *m)
     reload_raise_limits(m, g); /* its first worker is to have the room already */
     m->candidate = g;
     m->plan.candidate = g->id;
+    m->plan.canary = (struct backoff){0};
+    m->candidate_ms = now_ms();
+    boots_begin(m);
+}
+
+void reload_begin(struct master *m)
+{
+    if (master_is_stopping(m))
+        return;
+    if (m->candidate || upgrade_holds_up_reload(m)) {
+        m->reload_again = true;
+        return;
+    }
+    m->reload_first = m->reloads_begun + 1;
+    begin(m);
+}
+
+uint64_t reload_supersede_ms(const struct master *m)
+{
+    return m->candidate && m->reload_again ? m->candidate_ms + RELOAD_PATIENCE_MS : NO_DEADLINE;
+}
+
+void reload_supersede(struct master *m, uint64_t now)
+{
+    if (now < reload_supersede_ms(m) || master_is_stopping(m))
+        return;
+    log_info("Reload: generation %u has booted for %.1f s and serves no client; cancelling it for "
+             "the newer HUP",
+             m->candidate->id, (double)(now - m->candidate_ms) / 1000);
+    procs_kill_canary(m);
+    reload_drop(m);
+    m->reload_again = false;
+    begin(m);
 }
 
 void reload_log_listeners(const struct generation *g)
@@ -289,6 +318,7 @@ void reload_commit(struct master *m)
     m->plan.candidate = 0;
     m->reload_committed = m->reloads_begun;
     m->rolling = true;
+    boots_begin(m);
     reload_enter_current(m);
     reload_apply(m);
     reload_set_tick(m);

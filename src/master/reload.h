@@ -7,6 +7,8 @@
 #ifndef GCORN_MASTER_RELOAD_H
 #define GCORN_MASTER_RELOAD_H
 
+#include <stdint.h>
+
 struct config;
 struct error;
 struct generation;
@@ -15,6 +17,13 @@ struct master;
 /* HUP. While one is under way, or a new master boots, the next is remembered; while the server
  * stops, nothing happens. */
 void reload_begin(struct master *m);
+
+/* A candidate that has booted for RELOAD_PATIENCE_MS serves no client yet, and is given up for a
+ * newer HUP: does so if it is time, and tells when it will be (NO_DEADLINE: nothing waits). Clients
+ * of the control socket that wait for the reload that is given up get the outcome of the next. */
+enum { RELOAD_PATIENCE_MS = 2000 };
+void reload_supersede(struct master *m, uint64_t now);
+uint64_t reload_supersede_ms(const struct master *m);
 
 /* How an operator gets room for more workers than plan_most_workers, which a reload cannot change:
  * the end of a line that says so. Static. */

@@ -6,6 +6,7 @@
  *   plan.c     the decisions, on plain structs
  *   procs.c    the worker processes: orders to them, judging them, their lives and deaths
  *   retire.c   telling them to finish, and knowing when they accept no more connections
+ *   boots.c    when one does not come to serve
  *   spawn.c    forking one; template.c and births.c, having one forked by a template process
  *   reload.c   a reload, from HUP to its outcome; generation.c, what one set of settings opens
  *   upgrade.c  being replaced by a new program; heir.c, being that one
@@ -52,6 +53,7 @@ struct master {
     struct plan plan;
     struct generation *current;
     struct generation *candidate; /* being tried by a reload; NULL: none */
+    uint64_t candidate_ms;        /* since then */
     unsigned last_generation;
     bool reload_again;   /* a HUP came while one was under way, or an upgrade */
     bool has_served;     /* a worker was READY once */
@@ -60,6 +62,7 @@ struct master {
     int exit_status;
 
     uint64_t reloads_begun; /* since the start; each has its number */
+    uint64_t reload_first;  /* the oldest of those that the next outcome is told for */
     uint64_t reload_committed;
     bool rolling; /* that one's workers are not all there yet, or old ones still accept */
     struct status_reload last_reload;
@@ -95,7 +98,9 @@ struct master {
     uint64_t started_ms;
     uint64_t awake_ms; /* when the loop last came to life */
     uint64_t judged_from_ms;
-    uint64_t spawn_not_before_ms; /* fork failed */
+    uint64_t boot_by_ms;          /* starting a process may fail until then (boots.h) */
+    uint64_t spawn_not_before_ms; /* starting a process failed */
+    char spawn_why[160];          /* why it did; "": the last one was started */
     bool table_full;              /* and the log says so */
 };
 
@@ -117,9 +122,10 @@ static inline bool master_is_stopping(const struct master *m)
     return m->plan.stopping || m->stop_at_ms != NO_DEADLINE;
 }
 
-/* master.c: makes the processes match what is wanted; stops, quickly or when requests are answered,
- * with this exit status. */
+/* master.c: makes the processes match what is wanted; tells whether a client waits to be accepted,
+ * or has ever been; stops, quickly or when requests are answered, with this exit status. */
 void master_reconcile(struct master *m);
+bool master_has_clients(const struct master *m);
 void master_stop(struct master *m, bool quick, int status);
 
 #endif

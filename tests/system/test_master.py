@@ -219,6 +219,26 @@ def test_quit_does_not_wait_for_a_request(gcorn, probe):
     assert server.wait_exit() == 0
 
 
+@pytest.mark.parametrize("more", [(), ("--drain-delay", "60s"), ("--preload",)])
+def test_term_in_the_first_boot_stops_at_once(gcorn, app, more):
+    server = gcorn(f"{app('hooks', '-DSTUCK')}:handler", "--workers", "2", *more, ready=0)
+    server.wait_log("Preloading" if more == ("--preload",) else "Booting worker")
+    assert server.stop() == 0
+    assert critical_lines(server) == [] and "graceful_timeout" not in server.log()
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:app.sock"])
+def test_term_in_the_first_boot_serves_clients_that_came(gcorn, app, bind):
+    server = gcorn(f"{app('hooks', '-DSLOW')}:handler", bind=bind, ready=0)
+    server.wait_log("Booting worker")
+    server.wait_log(r"Listening at: .*\n")
+    server._find_address()  # pylint: disable=protected-access
+    client = server.connect().send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+    server.kill(signal.SIGTERM)
+    assert client.response().text == "hooked"
+    assert server.wait_exit() == 0
+
+
 def test_a_stop_while_workers_boot(gcorn):
     server = gcorn("hello", "--workers", "4", ready=0)
     server.wait_log("Booting worker")
@@ -574,6 +594,35 @@ def test_a_killed_worker_is_replaced(gcorn):
                     "|whether memory was out cannot be told on this system)$")
     server.wait_workers(2, other_than={victim})
     assert server.worker_pids & pids == pids - {victim}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_worker_killed_in_its_boot_is_replaced_at_once(gcorn, app, tmp_path, number):
+    install(tmp_path / "app.so", app("probe"))
+    server = gcorn("app.so:handler", "--boot-timeout", "60s")
+    install(tmp_path / "app.so", app("hooks", "-DSTUCK"))
+    server.kill(signal.SIGHUP)
+    for _ in range(3):
+        canary = wait_for(lambda: [p for p in server.workers if not p.is_ready_worker
+                                   and p.catches(signal.SIGHUP)], "the canary")[0].pid
+        os.kill(canary, number)
+        server.wait_log(rf"Worker \(pid:{canary}\) was sent SIG(KILL|TERM)")
+    assert "Reload failed" not in server.log() and server.get("/pid").status == 200
+
+
+def test_worker_killed_in_the_first_boot_is_replaced(gcorn, app):
+    server = gcorn(f"{app('hooks', '-DSLOW')}:handler", ready=0)
+    first = wait_for(lambda: server.workers, "the first worker")[0].pid
+    os.kill(first, signal.SIGKILL)
+    server.wait_ready()
+    assert server.get().text == "hooked"
+
+
+def test_worker_that_is_killed_in_each_boot_ends_a_start(gcorn, app):
+    """So it is out of memory: the start gives up when boot_timeout is over."""
+    server = gcorn(f"{app('hooks', '-DKILLED')}:handler", "--boot-timeout", "1s", ready=0)
+    assert server.wait_exit() == 3
+    server.wait_log("Worker failed to boot: it died of signal 9")
 
 
 def test_a_worker_told_to_stop_by_a_person_is_replaced(gcorn):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from server import (GCORN, Process, best_of, can_bind, clean_environment, example, pace, run,
-                    wait_for)
+from server import (GCORN, Client, Process, best_of, can_bind, clean_environment, example, pace,
+                    run, wait_for)
 from test_master import (ROOT_ONLY, Held, install, pid_of,  # noqa: F401
                          public_dir, write_config)  # pylint: disable=unused-import
 
@@ -132,6 +132,43 @@ def test_a_hup_during_a_reload_that_fails_counts(gcorn, app, tmp_path):
     server.wait_log("Reload failed: it was not ready within boot_timeout")
     server.wait_log("Reloaded: generation 1 -> 3")
     wait_for(lambda: server.get("/version").text == "two", "the new code")
+
+
+def test_newer_hup_cancels_a_candidate_that_boots_for_long(gcorn, app, tmp_path):
+    """Clients that wait for the cancelled reload get the outcome of the next one."""
+    install(tmp_path / "app.so", app("probe", '-DVERSION="one"'))
+    server = gcorn("app.so:handler", "--boot-timeout", "600s", "--control-socket", "ctl")
+    install(tmp_path / "app.so", app("hooks", "-DSTUCK"))
+    waiting = []
+    for i in range(2):
+        ask = Client(str(tmp_path / "ctl"))
+        ask.send("reload\n")
+        waiting.append(ask)
+        server.wait_log("Control socket: reload", count=i + 1)
+        if i == 0:
+            canary = wait_for(lambda: [p for p in server.workers if not p.is_ready_worker and
+                                       p.catches(signal.SIGHUP)], "the canary")[0].pid
+            install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    server.wait_log(r"generation 2 has booted for 2\.\d s and serves no client; cancelling it")
+    server.wait_log("Reloaded: generation 1 -> 3")
+    for ask in waiting:
+        assert ask.rest() == b'{"ok": true, "generation": 3}\n'
+        ask.close()
+    assert server.get("/version").text == "two"
+    assert not Process(canary).is_alive and "Reload failed" not in server.log()
+
+
+def test_newer_hup_cancels_a_template_that_loads_for_long(gcorn, app, tmp_path):
+    install(tmp_path / "app.so", app("probe", '-DVERSION="one"'))
+    server = gcorn("app.so:handler", "--boot-timeout", "600s", "--preload")
+    install(tmp_path / "app.so", app("hooks", "-DSTUCK"))
+    server.kill(signal.SIGHUP)
+    stuck = wait_for(lambda: server.templates[1:], "the second template")[0].pid
+    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    server.kill(signal.SIGHUP)
+    server.wait_log("Reloaded: generation 1 -> 3")
+    assert server.get("/version").text == "two"
+    wait_for(lambda: not Process(stuck).is_alive, "the end of the template that is stuck")
 
 
 def test_a_hup_to_the_group_during_the_first_boot(gcorn, app, tmp_path):

@@ -150,6 +150,28 @@ static void test_plan_replaces_dead(void **state)
     assert_int_equal(plan_alive(&plan), 6);
 }
 
+static void test_plan_replaces_dead_before_canary(void **state)
+{
+    unsigned number, generation;
+
+    (void)state;
+    settle();
+    plan.candidate = 2;
+    find(2, 1)->phase = PROC_EMPTY;
+    assert_true(plan_spawn(&plan, NOW, &number, &generation));
+    assert_int_equal(number, 2);
+    assert_int_equal(generation, 1);
+    backoffs[2].not_before_ms = NOW + 1; /* it crashes: the reload may mend that */
+    assert_true(plan_spawn(&plan, NOW, &number, &generation));
+    assert_int_equal(generation, 2);
+    plan.canary.not_before_ms = NOW + 2;
+    assert_false(plan_spawn(&plan, NOW, &number, &generation));
+    assert_int_equal(plan_wake_ms(&plan, NOW), NOW + 1);
+    backoffs[2].not_before_ms = 0;
+    assert_int_equal(act(), 1);
+    assert_int_equal(plan_wake_ms(&plan, NOW), NOW + 2);
+}
+
 static void test_plan_stop(void **state)
 {
     (void)state;
@@ -585,6 +607,42 @@ static void test_plan_backoff_crash(void **state)
     assert_int_equal(last, 500);
 }
 
+/* Each kind of failure has a count of its own, and a boot that ends well clears that of boots. */
+static void test_plan_backoff_counts_kinds_apart(void **state)
+{
+    struct backoff b = {0};
+
+    (void)state;
+    for (int i = 0; i < 10; i++)
+        plan_note_death(&b, 5, NOW);
+    plan_note_death(&b, 0, NOW);
+    assert_int_equal(b.not_before_ms, NOW + 100); /* the first boot that failed */
+    plan_note_death(&b, 0, NOW);
+    assert_int_equal(b.not_before_ms, NOW + 200);
+    plan_note_death(&b, 5, NOW);
+    assert_int_equal(b.failures, 0);
+    assert_int_equal(b.not_before_ms, NOW + 500); /* the eleventh crash */
+}
+
+static void test_plan_kill_in_boot_is_no_failure(void **state)
+{
+    struct backoff b = {0};
+
+    (void)state;
+    for (int i = 0; i < 10; i++)
+        plan_note_death(&b, 5, NOW);
+    b.not_before_ms = NOW; /* that wait is over: the next one boots */
+    for (int i = 0; i < 3; i++) {
+        plan_note_kill(&b, NOW);
+        assert_int_equal(b.not_before_ms, NOW); /* replaced at once */
+    }
+    for (int i = 0; i < 20; i++) {
+        plan_note_kill(&b, NOW); /* out of memory, again and again */
+        assert_true(b.not_before_ms > NOW && b.not_before_ms <= NOW + 500);
+    }
+    assert_int_equal(b.failures, 0);
+}
+
 static void test_plan_backoff_waits(void **state)
 {
     (void)state;
@@ -723,6 +781,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_plan_start, init),
         cmocka_unit_test_setup(test_plan_replaces_dead, init),
+        cmocka_unit_test_setup(test_plan_replaces_dead_before_canary, init),
         cmocka_unit_test_setup(test_plan_stop, init),
         cmocka_unit_test_setup(test_plan_full_table, init),
         cmocka_unit_test_setup(test_plan_more_and_fewer, init),
@@ -744,6 +803,8 @@ int main(void)
         cmocka_unit_test_setup(test_plan_admin_stops_last, init_with_admin),
         cmocka_unit_test(test_plan_backoff_boot),
         cmocka_unit_test(test_plan_backoff_crash),
+        cmocka_unit_test(test_plan_backoff_counts_kinds_apart),
+        cmocka_unit_test(test_plan_kill_in_boot_is_no_failure),
         cmocka_unit_test_setup(test_plan_backoff_waits, init),
         cmocka_unit_test_setup(test_plan_wake, init),
         cmocka_unit_test(test_plan_judge),

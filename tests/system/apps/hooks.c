@@ -3,10 +3,11 @@
  * hooks - every hook of gcorn.h writes a line into the file hooks.txt. /hang blocks for ever, /hold
  * until there is a file go. With
  * -DREFUSES gcorn_on_worker_init refuses; with -DCRASHES the object's constructor crashes; with
- * -DLEAVES it calls exit(0), with -DSTUCK it never returns. With -DTAKES_LEAVE a worker takes 4 s to
- * exit.
+ * -DLEAVES it calls exit(0), with -DKILLED it is killed, with -DSTUCK it never returns. With
+ * -DTAKES_LEAVE a worker takes 4 s to exit.
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,13 @@ static void note(const char *line)
 __attribute__((constructor)) static void be_slow(void)
 {
     sleep(1);
+}
+#endif
+
+#ifdef KILLED
+__attribute__((constructor)) static void get_killed(void)
+{
+    kill(getpid(), SIGKILL);
 }
 #endif
 

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See boots.h.
+ */
+#include "master/boots.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "master/reload.h"
+#include "master/state.h"
+
+enum { SPAWN_RETRY_MS = 1000 };
+
+void boots_begin(struct master *m)
+{
+    const struct config *cfg = m->candidate ? &m->candidate->config : config_of(m);
+
+    m->boot_by_ms = now_ms() + cfg->boot_timeout_ms;
+}
+
+static bool ends_start(struct master *m, const char *why)
+{
+    bool is_heirs_end = heir_ends_with(m, why);
+
+    return is_heirs_end || !m->has_served;
+}
+
+static void end_start(struct master *m, const char *what, const char *why, int status)
+{
+    log_critical("%s: %s", what, why);
+    master_stop(m, !m->has_served, status); /* those that are READY finish what they have */
+}
+
+static void log_failure(const struct master *m, const struct worker_proc *w, const char *why)
+{
+    if (w->template) /* it has no pid yet */
+        log_errorx("Worker %u failed to boot: %s", w->number, why);
+    else
+        log_errorx("%s (pid:%d) failed to boot: %s",
+                   plan_is_admin(&m->plan, w) ? "Admin process" : "Worker", (int)w->pid, why);
+}
+
+void boots_failed(struct master *m, struct worker_proc *w, const char *why)
+{
+    w->failed_boot = true;
+    if (m->plan.stopping)
+        return; /* nothing waits for it */
+    if (w->generation == m->plan.candidate) {
+        reload_failed(m, why);
+    } else if (ends_start(m, why)) {
+        end_start(m,
+                  plan_is_admin(&m->plan, w) ? "Admin process failed to boot"
+                                             : "Worker failed to boot",
+                  why, EXIT_APP);
+    } else {
+        log_failure(m, w, why);
+        if (m->rolling && w->generation == m->plan.generation)
+            reload_roll_failed(m, why);
+    }
+}
+
+bool boots_is_kill(int status)
+{
+    return WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM);
+}
+
+/* Does the start, or a reload, wait for a worker of this generation? */
+static bool is_awaited(const struct master *m, unsigned generation)
+{
+    return generation == m->plan.candidate ||
+           (generation == m->plan.generation && (!m->has_served || m->rolling));
+}
+
+void boots_killed(struct master *m, struct worker_proc *w, const char *why)
+{
+    uint64_t now = now_ms();
+
+    w->end = END_KILLED;
+    if (w->generation == m->plan.candidate)
+        plan_note_kill(&m->plan.canary, now);
+    else if (w->generation == m->plan.generation)
+        plan_note_kill(&m->plan.backoffs[w->number], now);
+    if (now >= m->boot_by_ms && is_awaited(m, w->generation))
+        boots_failed(m, w, why);
+}
+
+void boots_not_started(struct master *m, const char *why)
+{
+    uint64_t now = now_ms(), next = now + SPAWN_RETRY_MS;
+
+    log_errorx("cannot start a worker: %s; next try in %d s", why, SPAWN_RETRY_MS / 1000);
+    (void)snprintf(m->spawn_why, sizeof(m->spawn_why), "no process can be started: %s", why);
+    m->spawn_not_before_ms = m->boot_by_ms > now && m->boot_by_ms < next ? m->boot_by_ms : next;
+}
+
+void boots_started(struct master *m)
+{
+    m->spawn_why[0] = '\0';
+}
+
+void boots_give_up(struct master *m, uint64_t now)
+{
+    if (m->spawn_why[0] == '\0' || now < m->boot_by_ms || m->plan.stopping)
+        return;
+    if (m->candidate) {
+        if (!plan_has_canary(&m->plan))
+            reload_failed(m, m->spawn_why);
+    } else if (!m->has_served || heir_is_tried(&m->heir)) {
+        if (!plan_has_workers(&m->plan) && ends_start(m, m->spawn_why))
+            end_start(m, "Start failed", m->spawn_why, EXIT_FAILED);
+    } else if (m->rolling) {
+        reload_roll_failed(m, m->spawn_why);
+    }
+}
