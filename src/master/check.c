@@ -154,7 +154,7 @@ static int check_errors(struct check *c, struct error *err)
     if (generation_check(c->config, &c->privileges, err) < 0 ||
         generation_check_logs(c->config, err) < 0 ||
         spawn_check_crash_dir(c->config, &c->privileges, err) < 0 ||
-        spawn_check_app(c->config, err) < 0)
+        spawn_check_app(c->config, &c->privileges, err) < 0)
         return -1;
     return check_sockets_and_files(c, err);
 }

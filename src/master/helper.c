@@ -80,6 +80,7 @@ run_child(const struct helper_job *job, int fd, pid_t master_pid)
     process_title_set("gcorn: helper");
     close_others(job);
     catch_ends();
+    (void)process_limit_memory(HELPER_MEMORY_MAX); /* fails without /proc, and so does the job */
     (void)alarm(job->time_s);
     process_die_with_parent(master_pid);
     job->work(job->arg, &own.text);
@@ -128,6 +129,16 @@ static void on_text(struct ev_loop *loop, struct ev_io *io, int revents)
     (void)read_some(loop, io->data);
 }
 
+/* It has become the workers' user, who may have stopped it, and what waits for it is to go on. */
+static void on_overdue(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    const struct helper *one = timer->data;
+
+    (void)loop;
+    (void)revents;
+    (void)kill(one->pid, SIGKILL); /* it is not reaped, so the pid is its own */
+}
+
 static struct helper *find(struct helpers *h, pid_t pid)
 {
     for (size_t i = 0; i < HELPERS_MAX; i++) {
@@ -167,8 +178,10 @@ int helper_start(struct helpers *h, const struct helper_job *job)
     }
     *one = (struct helper){.pid = pid, .fd = ends[0], .done = job->done, .data = job->data};
     ev_io_init(&one->io, on_text, one->fd, EV_READ);
-    one->io.data = one;
+    ev_timer_init(&one->overdue, on_overdue, job->time_s + HELPER_GRACE_S, 0);
+    one->io.data = one->overdue.data = one;
     ev_io_start(h->loop, &one->io);
+    ev_timer_start(h->loop, &one->overdue);
     return 0;
 }
 
@@ -181,6 +194,7 @@ bool helpers_reaped(struct helpers *h, pid_t pid, int status)
     while (read_some(h->loop, one)) /* its end of the pipe is closed: this comes to an end */
         continue;
     stop_reading(h->loop, one);
+    ev_timer_stop(h->loop, &one->overdue);
     struct helper ended = *one;
     *one = (struct helper){.fd = -1}; /* free: the callback may start another */
     size_t len = ended.text.len;
@@ -222,6 +236,7 @@ void helpers_close(struct helpers *h)
         if (one->pid > 0)
             (void)kill(one->pid, SIGKILL); /* it is not reaped, so the pid is its own */
         stop_reading(h->loop, one);
+        ev_timer_stop(h->loop, &one->overdue);
         strbuf_release(&one->text);
         *one = (struct helper){.fd = -1};
     }

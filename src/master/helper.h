@@ -20,6 +20,8 @@ enum {
     HELPERS_MAX = 8, /* at once */
     HELPER_TEXT_MAX = 1 << 20,
     HELPER_KEEPS_MAX = 80,
+    HELPER_GRACE_S = 2,
+    HELPER_MEMORY_MAX = 1 << 30, /* beyond what the master has: bytes of a job that has gone mad */
 };
 
 /* The text is NUL-ended and borrowed; status is the process's wait status: not 0 when the text is
@@ -34,7 +36,7 @@ struct helper_job {
      * log's. */
     int keeps[HELPER_KEEPS_MAX];
     size_t keep_count;
-    unsigned time_s; /* then SIGALRM ends it */
+    unsigned time_s; /* then SIGALRM ends it; SIGKILL HELPER_GRACE_S later */
     /* In the master, once, never from inside helper_start. */
     helper_done *done;
     void *data;
@@ -44,6 +46,7 @@ struct helper {
     pid_t pid; /* 0: free */
     int fd;    /* the text comes from here; -1: it has ended */
     struct ev_io io;
+    struct ev_timer overdue;
     struct strbuf text;
     helper_done *done;
     void *data;

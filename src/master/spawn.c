@@ -328,13 +328,15 @@ struct trial {
     const struct privileges *privileges;
 };
 
+/* The file is opened by the master's rights, and loaded by a worker's: as in a start. */
 static int try_app(const struct trial *trial, struct error *err)
 {
     struct image image;
     struct app app = {0};
     const char *symbol;
 
-    if (app_open(trial->config->wsgi_app, &image, &symbol, err) < 0)
+    if (app_open(trial->config->wsgi_app, &image, &symbol, err) < 0 ||
+        privileges_take(trial->privileges, trial->config->allow_setuid, err) < 0)
         return -1;
     return app_load(&app, &image, symbol, err);
 }
@@ -344,7 +346,7 @@ static int try_uploads(const struct trial *trial, struct error *err)
     const char *dir = worker_upload_dir(trial->config);
     struct spool spool;
 
-    if (privileges_apply(trial->privileges, err) < 0)
+    if (privileges_take(trial->privileges, trial->config->allow_setuid, err) < 0)
         return -1;
     spool_init(&spool, 0, dir); /* nothing in memory: one byte makes the file */
     int result = spool_append(&spool, "", 1);
@@ -357,7 +359,7 @@ static int try_uploads(const struct trial *trial, struct error *err)
 
 static int try_crash_dir(const struct trial *trial, struct error *err)
 {
-    if (privileges_apply(trial->privileges, err) < 0)
+    if (privileges_take(trial->privileges, trial->config->allow_setuid, err) < 0)
         return -1;
     int fd = replay_dir_open(trial->config->crash_dir, err);
     if (fd < 0)
@@ -438,9 +440,10 @@ static int run_trial(const struct trial *trial, int *status, struct error *err)
     return strcmp(err->text, passed) == 0 ? 0 : -1;
 }
 
-int spawn_check_app(const struct config *config, struct error *err)
+int spawn_check_app(const struct config *config, const struct privileges *privileges,
+                    struct error *err)
 {
-    const struct trial trial = {.run = try_app, .config = config};
+    const struct trial trial = {.run = try_app, .config = config, .privileges = privileges};
     int status = 0, result = run_trial(&trial, &status, err);
 
     if (result < 0 && err->text[0] == '\0')

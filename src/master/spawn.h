@@ -44,9 +44,10 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
  */
 void spawn_forget(struct worker_proc *w);
 
-/* For --check-config: loads the application in a child, within boot_timeout, and tells what it
- * says. 0, or -1 with err. */
-int spawn_check_app(const struct config *config, struct error *err);
+/* For --check-config: loads the application in a child, within boot_timeout and with a worker's
+ * privileges, and tells what it says. 0, or -1 with err. */
+int spawn_check_app(const struct config *config, const struct privileges *privileges,
+                    struct error *err);
 
 /* The same for where long request bodies go: makes a nameless file there, in a child that has
  * become the workers' user. */

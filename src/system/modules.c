@@ -2,6 +2,7 @@
  *
  * See modules.h. A file is known by device and inode. By its name a module is opened unchecked when
  * the kernel does not call it deleted: some file systems give other numbers to stat than to maps.
+ * That name is text that the process made up: a file "a\\012b" is not the one that maps calls so.
  */
 #include "system/modules.h"
 
@@ -78,6 +79,7 @@ static void add_mapping(struct modules *m, const struct mapping *map)
                                           .name = xstrdup(map->name),
                                           .has_code = has_code,
                                           .is_deleted = ends_in(map->name, deleted),
+                                          .link_fd = -1,
                                           .fd = -1};
 }
 
@@ -124,44 +126,55 @@ static bool open_part(struct module *m, const struct image *image)
     return false;
 }
 
-/* Only a regular file: to open a device can do anything. */
-static bool open_file(struct module *m, const char *path, bool must_be_it)
+static void take_link(struct module *m, const char *path)
 {
     struct stat st;
 
-    if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || (must_be_it && !is_it(m, &st)))
-        return false;
-    m->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    return m->fd >= 0;
+    m->link_fd = open(path, O_PATH | O_CLOEXEC);
+    if (m->link_fd >= 0 && (fstat(m->link_fd, &st) < 0 || !is_it(m, &st)))
+        fd_close(&m->link_fd);
 }
 
 /* The program itself, by its link; anything else by that of its mapping, which the kernel shows
- * only to the privileged. */
-static bool open_by_proc(struct module *m, pid_t pid)
+ * only to the privileged. O_PATH opens no file: what a process maps may be a device. */
+static void find_link(struct module *m, pid_t pid)
 {
     char path[96];
 
     (void)snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
-    if (open_file(m, path, true))
-        return true;
+    take_link(m, path);
+    if (m->link_fd >= 0)
+        return;
     (void)snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)pid,
                    m->start, m->first_end);
-    return open_file(m, path, true);
+    take_link(m, path);
 }
 
-static void open_module(struct module *m, pid_t pid, const struct image *image)
+/* Only a regular file: to open a device can do anything. */
+static void open_file(struct module *m, const char *path)
 {
+    struct stat st;
+
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
+        m->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+}
+
+static void open_module(struct module *m, const struct image *image)
+{
+    char link[32];
+
     if (m->name[0] == '/' && !open_part(m, image)) {
-        if (m->is_deleted)
-            (void)open_by_proc(m, pid);
-        else
-            (void)open_file(m, m->name, false);
+        (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", m->link_fd);
+        if (m->link_fd >= 0)
+            open_file(m, link);
+        if (m->fd < 0 && !m->is_deleted)
+            open_file(m, m->name);
     }
     if (!m->path)
         m->path = xstrdup(m->name);
 }
 
-int modules_open(struct modules *m, pid_t pid, const struct image *image)
+int modules_read(struct modules *m, pid_t pid)
 {
     *m = (struct modules){.list = xcalloc(MODULES_MAX, sizeof(*m->list))};
     if (read_maps(m, pid) < 0) {
@@ -172,10 +185,18 @@ int modules_open(struct modules *m, pid_t pid, const struct image *image)
         return -1;
     }
     for (size_t i = 0; i < m->count; i++) {
-        if (m->list[i].has_code)
-            open_module(&m->list[i], pid, image);
+        if (m->list[i].has_code && m->list[i].name[0] == '/')
+            find_link(&m->list[i], pid);
     }
     return 0;
+}
+
+void modules_open(struct modules *m, const struct image *image)
+{
+    for (size_t i = 0; i < m->count; i++) {
+        if (m->list[i].has_code)
+            open_module(&m->list[i], image);
+    }
 }
 
 void modules_release(struct modules *m)
@@ -183,6 +204,7 @@ void modules_release(struct modules *m)
     for (size_t i = 0; i < m->count; i++) {
         free(m->list[i].name);
         free(m->list[i].path);
+        fd_close(&m->list[i].link_fd);
         fd_close(&m->list[i].fd);
     }
     free(m->list);

@@ -25,6 +25,7 @@ struct module {
     char *path; /* of the file itself, where it is known: else the name */
     bool has_code;
     bool is_deleted; /* its name leads to nothing, or to another file */
+    int link_fd;     /* O_PATH, of what its process has mapped; -1: /proc did not show it */
     int fd;          /* -1: it cannot be read */
 };
 
@@ -33,9 +34,13 @@ struct modules {
     size_t count;
 };
 
-/* Reads the modules that hold code, and opens each: as a part of the image (NULL: there is none),
- * by its name, or by what /proc has. 0, or -1 with errno. */
-int modules_open(struct modules *m, pid_t pid, const struct image *image);
+/* Reads the modules that hold code, by the right to trace the process; opens no file yet, and
+ * nothing by a name that the process could have chosen. 0, or -1 with errno. */
+int modules_read(struct modules *m, pid_t pid);
+
+/* Opens each: as a part of the image (NULL: there is none), by what modules_read found, or by its
+ * name. The process chooses names and files, so the caller has its user's rights by now. */
+void modules_open(struct modules *m, const struct image *image);
 void modules_release(struct modules *m);
 
 /* The one that an address lies in, or NULL. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See privileges.h. The order is: supplementary groups, group, user; after the user has changed,
- * the process may change nothing any more.
+ * See privileges.h. The order is: bounding set, supplementary groups, group, user; after the user
+ * has changed, the process may change nothing any more. Capabilities go last: a change of user
+ * takes them from a process that was root, but not from one that was given them as another user.
  */
 #include "system/privileges.h"
 
@@ -131,7 +132,9 @@ int privileges_resolve(struct privileges *p, const char *user, const char *group
 {
     const struct passwd *pw = NULL;
 
-    *p = (struct privileges){.uid = geteuid(), .gid = getegid()};
+    *p = (struct privileges){.uid = geteuid(),
+                             .gid = getegid(),
+                             .is_chosen = is_set(user) || is_set(group) || init_groups};
     if (is_set(user) && find_user(p, user, &pw, err) < 0)
         return -1;
     if (pw)
@@ -142,6 +145,8 @@ int privileges_resolve(struct privileges *p, const char *user, const char *group
                          user);
     if (is_set(group) && find_group(p, group, err) < 0)
         return -1;
+    if (init_groups && !pw)
+        pw = getpwuid(p->uid); /* NULL: the system lists no groups for it */
     if (init_groups && pw) {
         list_groups(p, pw->pw_name);
     } else {
@@ -158,21 +163,70 @@ void privileges_release(struct privileges *p)
     *p = (struct privileges){0};
 }
 
-int privileges_apply(const struct privileges *p, struct error *err)
+static bool has_group(const gid_t *groups, size_t count, gid_t gid)
 {
-    if (is_in_force(p))
-        return 0;
-    if (setgroups(p->group_count, p->groups) < 0 || setresgid(p->gid, p->gid, p->gid) < 0 ||
-        setresuid(p->uid, p->uid, p->uid) < 0)
+    for (size_t i = 0; i < count; i++) {
+        if (groups[i] == gid)
+            return true;
+    }
+    return false;
+}
+
+/* Are the supplementary groups those that are wanted, in whatever order? */
+static bool has_wanted_groups(const struct privileges *p)
+{
+    int count = getgroups(0, NULL);
+    gid_t *groups = xcalloc((size_t)(count > 0 ? count : 1), sizeof(*groups));
+    bool same = count >= 0 && getgroups(count, groups) == count;
+
+    for (size_t i = 0; same && i < p->group_count; i++)
+        same = has_group(groups, (size_t)count, p->groups[i]);
+    for (size_t i = 0; same && i < (size_t)count; i++)
+        same = has_group(p->groups, p->group_count, groups[i]);
+    free(groups);
+    return same;
+}
+
+static int take_groups(const struct privileges *p)
+{
+    bool wanted = !is_in_force(p) || (p->is_chosen && has_capability(CAP_SETGID));
+
+    return !wanted || has_wanted_groups(p) ? 0 : setgroups(p->group_count, p->groups);
+}
+
+/* What a program can be given at most that this process executes. A process without CAP_SETPCAP
+ * cannot: then PR_SET_NO_NEW_PRIVS alone keeps them from it. */
+static void empty_bounding_set(void)
+{
+    for (unsigned long number = 0; prctl(PR_CAPBSET_READ, number, 0, 0, 0) >= 0; number++)
+        (void)prctl(PR_CAPBSET_DROP, number, 0, 0, 0);
+}
+
+static int drop_capabilities(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+
+    (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); /* EINVAL: there are none yet */
+    return (int)syscall(SYS_capset, &header, none);
+}
+
+int privileges_take(const struct privileges *p, bool may_gain, struct error *err)
+{
+    bool is_root = p->uid == 0;
+
+    if (!is_root && !may_gain)
+        empty_bounding_set();
+    if (take_groups(p) < 0 || (!is_in_force(p) && (setresgid(p->gid, p->gid, p->gid) < 0 ||
+                                                   setresuid(p->uid, p->uid, p->uid) < 0)))
         return error_set(err, EXIT_FAILED, "cannot become user %u, group %u: %s", (unsigned)p->uid,
                          (unsigned)p->gid, strerror(errno));
     if (!is_in_force(p))
         return error_set(err, EXIT_FAILED, "did not become user %u, group %u", (unsigned)p->uid,
                          (unsigned)p->gid);
+    if (!is_root && drop_capabilities() < 0)
+        return error_set(err, EXIT_FAILED, "cannot drop capabilities: %s", strerror(errno));
+    if (!may_gain)
+        (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* cannot fail: Linux 3.5 has it */
     return 0;
-}
-
-void privileges_renounce(void)
-{
-    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* cannot fail: the kernel has it since 3.5 */
 }

@@ -197,7 +197,7 @@ void process_die_with_parent(pid_t expected_parent)
 
 /* By a helper, which is the worker's sibling: who is named here stands for its descendants too
  * (Documentation/admin-guide/LSM/Yama.rst). Not PR_SET_PTRACER_ANY, which would be every process of
- * this user. Nor PR_SET_DUMPABLE, see privileges_apply: where workers have another user, the helper
+ * this user. Nor PR_SET_DUMPABLE, see privileges_take: where workers have another user, the helper
  * traces by root's CAP_SYS_PTRACE. */
 void process_allow_tracing(pid_t master_pid)
 {
@@ -328,10 +328,9 @@ void process_take_zone(void)
 }
 
 /* In pages. 0, or -1 with errno. */
-static int read_statm(pid_t pid, uint64_t *resident, uint64_t *shared)
+static int read_statm(pid_t pid, uint64_t *total, uint64_t *resident, uint64_t *shared)
 {
     char path[40], text[128];
-    uint64_t total;
 
     (void)snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -340,7 +339,7 @@ static int read_statm(pid_t pid, uint64_t *resident, uint64_t *shared)
     ssize_t n = read(fd, text, sizeof(text) - 1);
     fd_close(&fd);
     text[n > 0 ? n : 0] = '\0';
-    if (sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu64, &total, resident, shared) != 3 ||
+    if (sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu64, total, resident, shared) != 3 ||
         *shared > *resident) {
         errno = EINVAL;
         return -1;
@@ -350,9 +349,9 @@ static int read_statm(pid_t pid, uint64_t *resident, uint64_t *shared)
 
 int process_private_memory(pid_t pid, uint64_t *size)
 {
-    uint64_t resident, shared;
+    uint64_t total, resident, shared;
 
-    if (read_statm(pid, &resident, &shared) < 0)
+    if (read_statm(pid, &total, &resident, &shared) < 0)
         return -1;
     *size = (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
     return 0;
@@ -360,12 +359,24 @@ int process_private_memory(pid_t pid, uint64_t *size)
 
 int process_resident_memory(pid_t pid, uint64_t *size)
 {
-    uint64_t resident, shared;
+    uint64_t total, resident, shared;
 
-    if (read_statm(pid, &resident, &shared) < 0)
+    if (read_statm(pid, &total, &resident, &shared) < 0)
         return -1;
     *size = resident * (uint64_t)sysconf(_SC_PAGESIZE);
     return 0;
+}
+
+/* Relative, because a sanitizer reserves terabytes. */
+int process_limit_memory(uint64_t more)
+{
+    uint64_t total, resident, shared;
+
+    if (read_statm(getpid(), &total, &resident, &shared) < 0)
+        return -1;
+    rlim_t most = (rlim_t)(total * (uint64_t)sysconf(_SC_PAGESIZE) + more);
+    const struct rlimit limit = {.rlim_cur = most, .rlim_max = most};
+    return setrlimit(RLIMIT_AS, &limit);
 }
 
 pid_t process_tracer(pid_t pid)

@@ -84,6 +84,10 @@ int process_private_memory(pid_t pid, uint64_t *size);
 /* How many bytes of memory it has resident, shared ones included. As above. */
 int process_resident_memory(pid_t pid, uint64_t *size);
 
+/* From now on this process can map at most so many bytes more than it has (RLIMIT_AS). 0, or -1
+ * with errno. Reads /proc. */
+int process_limit_memory(uint64_t more);
+
 /* How much CPU time all threads of a process have used. 0, or -1 with errno. */
 int process_cpu_us(pid_t pid, uint64_t *cpu_us);
 

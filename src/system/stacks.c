@@ -4,7 +4,8 @@
  *
  *   look      what /proc tells of the threads, as long as they run
  *   hold      all of them at once, so that their stacks belong together
- *   drop      become the process's user: from here on foreign data is interpreted
+ *   drop      become the process's user: from here on foreign data is interpreted, and files are
+ *             opened by names that the process chose
  *   unwind    only addresses, as quickly as can be
  *   let go
  *   write     names and lines, which takes longer, after the process runs again
@@ -373,7 +374,7 @@ static int drop_privileges(struct dump *d)
 {
     struct error err;
 
-    if (!d->target->privileges || privileges_apply(d->target->privileges, &err) == 0)
+    if (!d->target->privileges || privileges_take(d->target->privileges, false, &err) == 0)
         return 0;
     add(d, "no stacks: %s\n", err.text);
     return -1;
@@ -385,9 +386,12 @@ static size_t unwind_all(struct dump *d)
     uint64_t deadline_ms = d->threads.began_ms + STACKS_HOLD_MS;
     size_t taken = 0;
 
-    if (modules_open(&d->modules, d->target->pid, d->target->image) < 0)
+    if (modules_read(&d->modules, d->target->pid) < 0)
         add(d, "its modules cannot be read: %s\n", strerror(errno));
-    if (drop_privileges(d) < 0 || unwinder_open(d) < 0)
+    if (drop_privileges(d) < 0)
+        return 0;
+    modules_open(&d->modules, d->target->image);
+    if (unwinder_open(d) < 0)
         return 0;
     for (size_t i = 0; i < d->threads.count; i++) {
         d->stacks[i].deadline_ms = deadline_ms;

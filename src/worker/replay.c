@@ -26,6 +26,8 @@
 #include "http/response.h"
 #include "settings/config.h"
 #include "system/image.h"
+#include "system/privileges.h"
+#include "system/safe_open.h"
 #include "system/scoreboard.h"
 #include "worker/app.h"
 #include "worker/worker.h"
@@ -298,14 +300,30 @@ static void fill_body(struct request *r, const char *file)
         (void)request_feed(r, "\r\n0\r\n\r\n", 7);
 }
 
-static int read_request(struct request *r, const char *file, struct error *err)
+/* Of a directory where workers write, as crash_dir is one: never through a link, and no FIFO, whose
+ * writer may not come. The descriptor, or -1 with err. */
+static int open_request(const char *file, const struct privileges *workers, struct error *err)
+{
+    struct stat st;
+    int fd = safe_open(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0, workers);
+
+    if (fd < 0)
+        return error_set(err, EXIT_FAILED, "cannot open %s: %s", file,
+                         errno == ELOOP ? "it is a symbolic link, or lies behind one that the user "
+                                          "of the workers could have placed: name the file itself"
+                                        : safe_open_reason(errno));
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        return fd;
+    fd_close(&fd);
+    return error_set(err, EXIT_FAILED, "cannot read %s: it is not a regular file", file);
+}
+
+/* Takes fd. */
+static int read_request(struct request *r, int fd, const char *file, struct error *err)
 {
     char bytes[16 * 1024];
     ssize_t n = 0;
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
 
-    if (fd < 0)
-        return error_set(err, EXIT_FAILED, "cannot open %s: %s", file, ascii_error(errno));
     while (r->state < REQUEST_DONE && (n = read(fd, bytes, sizeof(bytes))) > 0)
         (void)request_feed(r, bytes, (size_t)n); /* what is behind the request is left alone */
     int reason = errno;
@@ -322,17 +340,14 @@ static int read_request(struct request *r, const char *file, struct error *err)
                      r->state == REQUEST_HEAD ? "head" : "body");
 }
 
-/* From its own path, so that a debugger finds its symbols and its sources. */
-static int load_app(struct worker *w, struct error *err)
+/* From its own path, so that a debugger finds its symbols and its sources; from the copy, as in a
+ * worker, where only the caller's own rights reach that path. */
+static int load_app(struct worker *w, struct image *image, const char *symbol, struct error *err)
 {
-    struct image image;
-    const char *symbol;
+    const char *path = image->parts[image->count - 1].path;
 
-    if (app_open(w->config->wsgi_app, &image, &symbol, err) < 0)
-        return -1;
-    image.from_disk = true;
-    int result = app_load(&w->app, &image, symbol, err);
-    image_close(&image);
+    image->from_disk = image->from_disk || faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0;
+    int result = app_load(&w->app, image, symbol, err);
     if (result == 0 && w->app.on_worker_init && w->app.on_worker_init() < 0)
         return error_set(err, EXIT_APP, "gcorn_on_worker_init of the application failed");
     return result;
@@ -375,7 +390,9 @@ static int run_request(struct worker *w, struct gcorn_environ *env, struct error
     return result;
 }
 
-int replay_run(const struct config *config, struct error *err)
+/* All in this process from here on has the rights of a worker. */
+static int run(const struct config *config, struct image *image, const char *symbol,
+               int *request_fd, struct error *err)
 {
     static const struct http_local local = {"127.0.0.1", "80", "http"};
     static const struct http_peer peer = {
@@ -388,14 +405,36 @@ int replay_run(const struct config *config, struct error *err)
     if (!w)
         return error_set(err, EXIT_FAILED, "no event loop can be made: out of descriptors?");
     struct gcorn_environ *env = worker_take_environ(w, &peer);
-    int result = read_request(&env->request, config->replay_file, err);
+    int result = read_request(&env->request, *request_fd, config->replay_file, err);
+    *request_fd = -1;
     if (result == 0)
-        result = load_app(w, err);
+        result = load_app(w, image, symbol, err);
     bool boots = result == 0;
     if (boots)
         result = run_request(w, env, err);
     worker_give_environ(w, env);
     if (boots && w->app.on_worker_exit)
         w->app.on_worker_exit();
+    return result;
+}
+
+int replay_run(const struct config *config, struct error *err)
+{
+    struct privileges privileges;
+    struct image image = {0};
+    const char *symbol;
+    int fd = -1, result = -1;
+
+    if (privileges_resolve(&privileges, config->user, config->group, config->initgroups, err) < 0)
+        goto out;
+    fd = open_request(config->replay_file, &privileges, err);
+    if (fd < 0 || app_open(config->wsgi_app, &image, &symbol, err) < 0 ||
+        privileges_take(&privileges, config->allow_setuid, err) < 0)
+        goto out;
+    result = run(config, &image, symbol, &fd, err);
+out:
+    fd_close(&fd);
+    image_close(&image);
+    privileges_release(&privileges);
     return result;
 }

@@ -36,9 +36,11 @@ int replay_dir_trim(int dir_fd, unsigned keep);
 int replay_save(int dir_fd, const char *name, const struct request *r, bool redact);
 
 /* --replay: runs the request in config->replay_file through the application in this process, which
- * does not fork, and writes the answer to standard output. Debuggers find the application under its
- * own name. A body that was cut is filled up with zeros. The request comes from 127.0.0.1 and is
- * believed like one of a proxy in forwarded_allow_ips. 0, or -1 with err: EXIT_APP when the
+ * does not fork, and writes the answer to standard output. Before it parses the request or loads
+ * the application, this process takes the privileges of a worker, for good; the file, which must be
+ * a regular one and no symbolic link, is opened by the caller's. Debuggers find the application
+ * under its own name. A body that was cut is filled up with zeros. The request comes from 127.0.0.1
+ * and is believed like one of a proxy in forwarded_allow_ips. 0, or -1 with err: EXIT_APP when the
  * application does not load or boot, EXIT_FAILED when the file holds no whole request that is in
  * order. To be called once in a process. */
 int replay_run(const struct config *config, struct error *err);

@@ -506,10 +506,8 @@ static int become(const struct worker_args *args, struct error *err)
     process_title_set("gcorn: %s [%s]", args->role, name);
     if (!args->builtin && !args->preloaded)
         oom_volunteer();
-    if (privileges_apply(args->privileges, err) < 0)
+    if (privileges_take(args->privileges, args->config->allow_setuid, err) < 0)
         return -1;
-    if (!args->config->allow_setuid)
-        privileges_renounce();
     orders_leave_signals_to_master();
     process_die_with_parent(args->master_pid);
     process_allow_tracing(args->master_pid);

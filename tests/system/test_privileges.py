@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What the workers may do, what the master keeps, and whom it believes."""
+import ctypes
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -9,10 +11,33 @@ from pathlib import Path
 
 import pytest
 
-from server import BUILD, PATIENCE, REPO, Client, Process, wait_for
-from test_master import ROOT_ONLY, public_dir  # noqa: F401  pylint: disable=unused-import
+from server import (BUILD, GCORN, PATIENCE, REPO, SANITIZED, Client, Process, run, wait_for)
+from test_master import (ROOT_ONLY, install,
+                         public_dir)  # noqa: F401  pylint: disable=unused-import
 
 NOBODY = 65534
+NET_BIND = 1 << 10
+NO_CAPABILITIES = {"CapInh": "0" * 16, "CapPrm": "0" * 16, "CapEff": "0" * 16, "CapAmb": "0" * 16}
+
+
+@pytest.fixture
+def rights_dir(public_dir, app):  # noqa: F811  pylint: disable=redefined-outer-name
+    """A directory that any user can enter, with apps/rights.c as app.so in it."""
+    install(public_dir / "app.so", app("rights"))
+    return public_dir
+
+
+def rights_of(text):
+    """The lines of /proc/PID/status, as a dictionary; the last of each key."""
+    return {key: value.strip() for key, _, value in
+            (line.partition(":") for line in text.splitlines() if ":" in line)}
+
+
+def with_capability():
+    """A command in front of gcorn's: as user 1, with CAP_NET_BIND_SERVICE in every set that there
+    is, as AmbientCapabilities= of a service manager gives it."""
+    return ["setpriv", "--reuid=1", "--regid=1", "--clear-groups",
+            "--inh-caps=+net_bind_service", "--ambient-caps=+net_bind_service"]
 
 
 def ctl(directory, *words):
@@ -43,6 +68,145 @@ def test_the_admin_process_is_the_workers_user(public_dir, gcorn):  # noqa: F811
     assert {p.status("Uid").split()[0] for p in server.workers} == {str(NOBODY)}
     assert {p.status("CapEff") for p in server.workers} == {"0" * 16}
     server.stop()
+
+
+@ROOT_ONLY
+def test_rights_of_a_workers_programs(rights_dir, gcorn):
+    server = gcorn("app.so:handler", "--user", "nobody", directory=rights_dir)
+    for path in ("/rights", "/run"):
+        rights = rights_of(server.get(path).text)
+        assert rights["Uid"].split() == [str(NOBODY)] * 4
+        assert {key: rights[key] for key in NO_CAPABILITIES} == NO_CAPABILITIES
+        assert rights["CapBnd"] == "0" * 16 and rights["NoNewPrivs"] == "1"
+
+
+@ROOT_ONLY
+@pytest.mark.skipif(SANITIZED, reason="LeakSanitizer needs more than the master has there")
+@pytest.mark.parametrize("more", [(), ("--preload",), ("--allow-setuid",), ("--threads", "2")])
+def test_workers_keep_no_capability_of_the_master(rights_dir, gcorn, more):
+    os.chown(rights_dir, 1, 1)
+    server = gcorn("app.so:handler", "--admin-bind", "127.0.0.1:0", *more, ready=2,
+                   directory=rights_dir, wrapper=with_capability())
+    assert int(Process(server.pid).status("CapEff"), 16) == NET_BIND
+    assert int(Process(server.pid).status("CapAmb"), 16) == NET_BIND
+    for process in server.workers:
+        assert {key: process.status(key) for key in NO_CAPABILITIES} == NO_CAPABILITIES
+    for path in ("/rights", "/run"):
+        rights = rights_of(server.get(path).text)
+        assert {key: rights[key] for key in NO_CAPABILITIES} == NO_CAPABILITIES
+
+
+@ROOT_ONLY
+@pytest.mark.skipif(SANITIZED, reason="LeakSanitizer needs more than the master has there")
+@pytest.mark.skipif(not shutil.which("setcap"), reason="setcap (libcap2-bin) is not installed")
+def test_workers_keep_no_file_capability_of_the_master(rights_dir, gcorn):
+    os.chown(rights_dir, 1, 1)
+    program = rights_dir / "gcorn"
+    shutil.copy(GCORN, program)
+    subprocess.run(["setcap", "cap_net_bind_service=ep", str(program)], check=True)
+    server = gcorn("app.so:handler", directory=rights_dir, program=program,
+                   wrapper=["setpriv", "--reuid=1", "--regid=1", "--clear-groups"])
+    assert int(Process(server.pid).status("CapEff"), 16) == NET_BIND
+    rights = rights_of(server.get("/rights").text)
+    assert {key: rights[key] for key in NO_CAPABILITIES} == NO_CAPABILITIES
+
+
+@ROOT_ONLY
+def test_initgroups_without_user_takes_own_groups(rights_dir, gcorn):
+    """root's, of a system where it has some."""
+    groups = rights_dir / "groups"
+    groups.write_text(Path("/etc/group").read_text() + "first:x:4001:root\nsecond:x:4002:root\n")
+    script = f"mount --bind {groups} /etc/group && exec \"$@\""
+    words = ["unshare", "--mount", "sh", "-c", script, "sh"]
+    if subprocess.run([*words, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("no mount namespace can be made here")
+    server = gcorn("app.so:handler", "--group", "4003", "--initgroups", directory=rights_dir,
+                   wrapper=words)
+    rights = rights_of(server.get("/rights").text)
+    assert rights["Gid"].split() == ["4003"] * 4
+    assert {"4001", "4002", "4003"} <= set(rights["Groups"].split())
+
+
+# ---- what runs an application without serving ---------------------------------------------------
+
+
+@ROOT_ONLY
+@pytest.mark.skipif(SANITIZED, reason="LeakSanitizer cannot trace who has changed its user")
+@pytest.mark.parametrize("user, kept", [("nobody", NOBODY), (None, 0)])
+def test_replay_and_check_load_as_a_worker(rights_dir, user, kept):
+    args = ["app.so:handler", *(("--user", user) if user else ())]
+    (rights_dir / "kept.http").write_text("GET /run HTTP/1.1\r\nHost: test\r\n\r\n")
+    os.chmod(rights_dir / "kept.http", 0o600)
+    replayed = run("--replay", "kept.http", *args, cwd=rights_dir)
+    checked = run("--check-config", "--bind", "127.0.0.1:0", *args, cwd=rights_dir)
+    assert replayed.returncode == checked.returncode == 0, replayed.stderr + checked.stderr
+    for text in (replayed.stderr, replayed.stdout, checked.stderr):
+        rights = rights_of(text)
+        assert rights["Uid"].split() == [str(kept)] * 4
+        assert rights["NoNewPrivs"] == "1"
+        assert not user or {key: rights[key] for key in NO_CAPABILITIES} == NO_CAPABILITIES
+    checked = run("--check-config", "--bind", "127.0.0.1:0", "--allow-setuid", *args, cwd=rights_dir)
+    assert rights_of(checked.stderr)["NoNewPrivs"] == "0"
+
+
+@ROOT_ONLY
+@pytest.mark.skipif(SANITIZED, reason="LeakSanitizer cannot trace who has changed its user")
+def test_replay_loads_what_only_root_can_reach(rights_dir):
+    private = rights_dir / "private"
+    private.mkdir(mode=0o700)
+    os.rename(rights_dir / "app.so", private / "app.so")
+    (private / "kept.http").write_text("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+    done = run("--replay", private / "kept.http", private / "app.so", "--user", "nobody",
+               cwd=rights_dir)
+    assert done.returncode == 0, done.stderr
+    assert rights_of(done.stdout)["Uid"].split() == [str(NOBODY)] * 4
+
+
+@pytest.mark.parametrize("option", ["--replay", "--check-config"])
+def test_a_user_that_cannot_be_taken_loads_nothing(rights_dir, option):
+    """By a user that is not root, if this is root."""
+    (rights_dir / "kept.http").write_text("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+    os.chmod(rights_dir / "kept.http", 0o644)
+    words = ["setpriv", "--reuid=1", "--regid=1", "--clear-groups"] if os.geteuid() == 0 else []
+    args = ["kept.http"] if option == "--replay" else ["--bind", "127.0.0.1:0"]
+    done = subprocess.run([*words, GCORN, option, *args, "--user", "nobody", "app.so:handler"],
+                          cwd=rights_dir, capture_output=True, text=True, check=False,
+                          timeout=PATIENCE)
+    assert done.returncode == 2
+    assert "user: only root can run workers as another user" in done.stderr
+    assert "loaded with" not in done.stderr
+
+
+# ---- what a helper of the master opens ----------------------------------------------------------
+
+
+def watch_opens(path):
+    """A descriptor that is readable once the file has been opened (inotify(7))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    assert libc.inotify_add_watch(fd, str(path).encode(), 0x20) >= 0, "IN_OPEN"
+    return fd
+
+
+@ROOT_ONLY
+def test_stacks_open_no_file_by_a_workers_path(rights_dir, gcorn):
+    """A name in /proc/PID/maps is text that a worker made up: here it leads to a file of root's."""
+    secret, shared = rights_dir / "private" / "secret", rights_dir / "shared"
+    secret.parent.mkdir(mode=0o700)
+    secret.write_text("secret")
+    shared.mkdir()
+    os.chown(shared, NOBODY, NOBODY)
+    server = gcorn("app.so:handler", "--user", "nobody", "--control-socket", "ctl",
+                   directory=rights_dir, env={"TMPDIR": str(shared), "SECRET": str(secret)})
+    assert server.get("/map").text == "mapped"
+    opened = watch_opens(secret)
+    text = ctl(rights_dir, "dump")
+    assert "stack of thread" in text
+    with pytest.raises(BlockingIOError):
+        os.read(opened, 4096)
+    secret.read_text()
+    assert os.read(opened, 4096), "the watch works"
+    os.close(opened)
 
 
 # ---- what the master keeps ----------------------------------------------------------------------

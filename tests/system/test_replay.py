@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -115,6 +116,48 @@ def test_a_file_that_is_not_there(tmp_path):
     done = run("--replay", "nothing", example("hello"), cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == f"gcorn: cannot open {tmp_path}/nothing: No such file or directory\n"
+
+
+@pytest.mark.parametrize("kind, why", [
+    ("link", "cannot open {}: it is a symbolic link"),
+    ("fifo", "cannot read {}: it is not a regular file"),
+    ("socket", "cannot open {}: No such device or address"),
+    ("directory", "cannot read {}: it is not a regular file"),
+    ("/dev/zero", "cannot read {}: it is not a regular file")])
+def test_what_is_no_regular_file_is_not_read(tmp_path, kind, why):
+    """A worker could have put it into crash_dir."""
+    place = tmp_path / "kept"
+    if kind == "link":
+        (tmp_path / "other").write_bytes(get())
+        place.symlink_to("other")
+    elif kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(place))
+    elif kind == "directory":
+        place.mkdir()
+    else:
+        place = Path(kind)
+    done = run("--replay", place, example("hello"), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert why.format(place) in done.stderr
+
+
+@ROOT_ONLY
+def test_a_link_that_a_worker_placed_is_not_followed():
+    with tempfile.TemporaryDirectory(prefix="gcorn-test-") as name:
+        private, crashes = Path(name) / "private", Path(name) / "crashes"
+        Path(name).chmod(0o755)
+        private.mkdir(0o700)
+        (private / "kept.http").write_bytes(get())
+        crashes.mkdir()
+        os.chown(crashes, NOBODY, NOBODY)
+        (crashes / "link").symlink_to(private)
+        os.chown(crashes / "link", NOBODY, NOBODY, follow_symlinks=False)
+        done = run("--replay", crashes / "link/kept.http", "--user", "nobody", example("hello"), cwd=name)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "link/kept.http: it is a symbolic link, or lies behind one" in done.stderr
 
 
 def test_applications_that_do_not_load_or_boot(replay, app):

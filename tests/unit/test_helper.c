@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -188,6 +189,48 @@ static void test_helper_past_its_time(void **state)
     strbuf_release(&o.text);
 }
 
+/* Its user could have stopped it. */
+static void stop(const void *arg, struct strbuf *out)
+{
+    (void)arg;
+    (void)out;
+    (void)raise(SIGSTOP);
+}
+
+static void test_helper_that_is_stopped_is_killed(void **state)
+{
+    struct outcome o;
+    struct helper_job job = job_of(stop, NULL, &o);
+
+    (void)state;
+    job.time_s = 0;
+    run(&o, job);
+    assert_true(WIFSIGNALED(o.status));
+    assert_int_equal(WTERMSIG(o.status), SIGKILL);
+    strbuf_release(&o.text);
+}
+
+static void map_much(const void *arg, struct strbuf *out)
+{
+    const size_t most = HELPER_MEMORY_MAX;
+    void *half = mmap(NULL, most / 2, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *whole = mmap(NULL, most, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    (void)arg;
+    strbuf_addf(out, "%s %s", half == MAP_FAILED ? "refused" : "mapped",
+                whole == MAP_FAILED ? strerror(errno) : "mapped");
+}
+
+static void test_helper_memory_is_limited(void **state)
+{
+    struct outcome o;
+
+    (void)state;
+    run(&o, job_of(map_much, NULL, &o));
+    assert_string_equal(o.text.data, "mapped Cannot allocate memory");
+    strbuf_release(&o.text);
+}
+
 /* ---- descriptors ----------------------------------------------------------------------------- */
 
 static void list_descriptors(const void *arg, struct strbuf *out)
@@ -295,6 +338,8 @@ int main(void)
         TEST(test_helper_long_text),
         TEST(test_helper_crash),
         TEST(test_helper_past_its_time),
+        TEST(test_helper_that_is_stopped_is_killed),
+        TEST(test_helper_memory_is_limited),
         TEST(test_helper_keeps_only_its_descriptors),
         TEST(test_helpers_at_once),
         TEST(test_helper_ends_with_its_master),
