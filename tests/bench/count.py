@@ -10,7 +10,7 @@ browser sends (15 fields, some 680 bytes).
 
 --check holds it against the figures in counts.txt: instructions may differ by 3 % where the file has
 a line for this compiler and C library, and are only told where it has none; reads and writes are
-exactly one each. What a tool is missing for is left out. --check prints the line for the file.
+exactly one each. What a tool is missing for is left out, but in CI (CI=true), which installs them, it fails. --check prints the line for the file.
 """
 import glob
 import os
@@ -190,7 +190,10 @@ def check_system_calls(build, directory):
 
 
 def check(build, directory):
-    fits = True
+    fits, lacks = True, missing("h2load", "valgrind", "strace")
+    if lacks and os.environ.get("CI", "").lower() not in ("", "0", "false", "no"):
+        print(f"count: {', '.join(lacks)}: not installed, and CI installs it: see DEPS_TEST in the Makefile")
+        return False
     if missing("h2load"):
         print("count: h2load is not installed: nothing is counted")
         return True

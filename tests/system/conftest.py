@@ -9,12 +9,20 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from server import GCORN, REPO, Server, default_signals  # noqa: E402  pylint: disable=wrong-import-position
+from tools import tool  # noqa: E402  pylint: disable=wrong-import-position
 
 
-def pytest_configure(config):  # pylint: disable=unused-argument
+def pytest_configure(config):
+    config.addinivalue_line("markers", "needs(program, ...): skipped without them, failed in CI (tools.py)")
     default_signals()
     if not Path(GCORN).exists():
         raise pytest.UsageError(f"{GCORN} is not there: run make check-system")
+
+
+def pytest_runtest_setup(item):
+    for mark in item.iter_markers("needs"):
+        for name in mark.args:
+            tool(name)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -2,7 +2,6 @@
 """The admin process: /livez, /readyz, /metrics, whatever the workers do."""
 import os
 import re
-import shutil
 import signal
 import subprocess
 import threading
@@ -12,6 +11,7 @@ import pytest
 
 from server import PATIENCE, SLOWER, Client, Process, wait_for
 
+from tools import find
 
 def admin_of(server):
     """Where the newest admin process answers."""
@@ -181,8 +181,8 @@ def test_full_worker_shows_the_backlog_of_tcp_sockets(start, tmp_path):
 
 
 def test_promtool(start, app, tmp_path):
-    promtool = shutil.which("promtool") or os.environ.get("PROMTOOL")
-    if not promtool:
+    promtool = find("promtool") or os.environ.get("PROMTOOL")
+    if not promtool:  # which CI does not install
         pytest.skip("no promtool: it comes with prometheus, of 100 MB; samples_of parses too")
     server = start(f"{app('metered')}:handler")
     for _ in range(4):

@@ -1,18 +1,14 @@
 """Real clients, each proving something that it is known to be particular about."""
 import http.client
-import shutil
 import socket
 import subprocess
 
-import pytest
-
 from server import PATIENCE
+from tools import tool
 
 
-def tool(name, *args, **options):
-    if not shutil.which(name):
-        pytest.skip(f"{name} is not installed")
-    return subprocess.run([name, *args], capture_output=True, text=True, timeout=3 * PATIENCE,
+def client(name, *args, **options):
+    return subprocess.run([tool(name), *args], capture_output=True, text=True, timeout=3 * PATIENCE,
                           check=False, **options)
 
 
@@ -21,7 +17,7 @@ def test_curl_waits_for_continue_and_reuses_its_connection(gcorn, tmp_path):
     body = tmp_path / "body"
     body.write_bytes(b"b" * 2_000_000)
     url = f"http://127.0.0.1:{server.port}/"
-    done = tool("curl", "-sv", "-H", "Expect: 100-continue", "--data-binary", f"@{body}", url, url)
+    done = client("curl", "-sv", "-H", "Expect: 100-continue", "--data-binary", f"@{body}", url, url)
     assert done.returncode == 0
     assert done.stderr.count("< HTTP/1.1 100 Continue") == 2
     assert "Re-using existing connection" in done.stderr
@@ -32,7 +28,7 @@ def test_curl_hears_that_its_body_is_too_large_before_it_sends_it(gcorn, tmp_pat
     server = gcorn("environ", "--limit-request-body", "1000")
     body = tmp_path / "body"
     body.write_bytes(b"b" * 50_000_000)
-    done = tool("curl", "-s", "-w", "%{http_code} %{size_upload}", "-H", "Expect: 100-continue",
+    done = client("curl", "-s", "-w", "%{http_code} %{size_upload}", "-H", "Expect: 100-continue",
                 "-o", "/dev/null", "--data-binary", f"@{body}", f"http://127.0.0.1:{server.port}/")
     assert done.stdout == "413 0"
 
@@ -42,17 +38,17 @@ def test_a_client_that_sends_first_still_hears_413(gcorn, tmp_path):
     server = gcorn("environ", "--limit-request-body", "1000")
     body = tmp_path / "body"
     body.write_bytes(b"b" * 3_000_000)
-    done = tool("curl", "-s", "-w", "%{http_code}", "-H", "Expect:", "-o", "/dev/null",
+    done = client("curl", "-s", "-w", "%{http_code}", "-H", "Expect:", "-o", "/dev/null",
                 "--data-binary", f"@{body}", f"http://127.0.0.1:{server.port}/")
     assert done.stdout == "413"
 
 
 def test_ab_keeps_http_1_0_connections(gcorn):
     server = gcorn("hello", "--workers", "2")
-    done = tool("ab", "-q", "-k", "-n", "2000", "-c", "10", f"http://127.0.0.1:{server.port}/")
+    done = client("ab", "-q", "-k", "-n", "2000", "-c", "10", f"http://127.0.0.1:{server.port}/")
     assert "Failed requests:        0" in done.stdout
     assert "Keep-Alive requests:    2000" in done.stdout
-    done = tool("ab", "-q", "-n", "500", "-c", "10", f"http://127.0.0.1:{server.port}/")
+    done = client("ab", "-q", "-n", "500", "-c", "10", f"http://127.0.0.1:{server.port}/")
     assert "Failed requests:        0" in done.stdout
 
 
@@ -107,7 +103,7 @@ const get = (path, options = {}) => new Promise((resolve, reject) => {
 
 def test_node_keeps_connections_alive_and_aborts(gcorn):
     server = gcorn("environ", "--workers", "2")
-    done = tool("node", "-e", NODE, f"http://127.0.0.1:{server.port}")
+    done = client("node", "-e", NODE, f"http://127.0.0.1:{server.port}")
     assert (done.stdout, done.returncode) == ("fine\n", 0), done.stderr
     assert server.get("/after").status == 200
 

@@ -15,6 +15,7 @@ import pytest
 from server import PATIENCE, Process, children, wait_for
 from test_gcornctl import ctl, done, start_ctl
 from test_master import ROOT_ONLY, install
+from tools import missing
 
 APPS = Path(__file__).parent / "apps"
 
@@ -47,7 +48,7 @@ def dump_of(directory, pid):
 def stacks(server):
     """Skips where gcorn was built without libdw; the server."""
     if "built without libdw" in dumps_of(server.dir)[0]["text"]:
-        pytest.skip("this gcorn is built without libdw")
+        missing("gcorn is built without libdw")
     return server
 
 

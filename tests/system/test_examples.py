@@ -14,6 +14,7 @@ import pytest
 
 from server import BUILD, REPO, SANITIZED, SLOWER, Process, best_of
 from test_master import ROOT_ONLY
+from tools import missing, tool
 
 EXAMPLES = sorted(path.parent.name for pattern in ("*/*.c", "*/*.cc")
                   for path in (REPO / "examples").glob(pattern))
@@ -24,7 +25,7 @@ def served(gcorn):
     """An example, served; skipped where the build has left it out."""
     def start(name, *args, **options):
         if not (BUILD / "examples" / f"{name}.so").exists():
-            pytest.skip(f"{name} was left out of the build")
+            missing(f"{name} was left out of the build: a library is not installed")
         return gcorn(name, *args, **options)
     return start
 
@@ -42,10 +43,9 @@ FLAGS = {"middleware": "zlib", "notes": "jansson sqlite3", "upload": "libcrypto"
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_each_compiles_against_the_installed_header_alone(name, compiler, tmp_path):
-    if subprocess.run(["which", compiler], capture_output=True, check=False).returncode != 0:
-        pytest.skip(f"{compiler} is not installed")
+    compiler = tool(compiler)
     if not (BUILD / "examples" / f"{name}.so").exists():
-        pytest.skip(f"{name} was left out of the build")
+        missing(f"{name} was left out of the build: a library is not installed")
     subprocess.run(["cp", REPO / "include" / "gcorn.h", tmp_path], check=True)
     flags = []
     if name in FLAGS:

@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 
 from server import BUILD, REPO, pace
+from tools import missing
 
 FAULTY = Path(REPO) / "examples/faulty/faulty.c"
 
-pytestmark = pytest.mark.skipif(
-    "libdw" not in subprocess.run(["ldd", f"{BUILD}/gcorn"], text=True, capture_output=True,
-                                  check=False).stdout,
-    reason="built without libdw")
+
+@pytest.fixture(autouse=True, scope="module")
+def with_libdw():
+    if "libdw" not in subprocess.run(["ldd", f"{BUILD}/gcorn"], text=True, capture_output=True,
+                                     check=False).stdout:
+        missing("gcorn is built without libdw")
 
 
 def line_of(text):
@@ -123,9 +126,8 @@ def test_answers_before_it_are_not_overtaken(gcorn):
     assert b" 504 " not in data.split(b"/segv")[0]
 
 
+@pytest.mark.needs("strace")
 def test_a_debugged_worker_is_left_alone(gcorn):
-    if not shutil.which("strace"):
-        pytest.skip("needs strace")
     server = gcorn("faulty", "--timeout", "1")
     pid = min(server.worker_pids)
     with subprocess.Popen(["strace", "-f", "-p", str(pid), "-o", "/dev/null"],

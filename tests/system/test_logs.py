@@ -657,8 +657,7 @@ def test_hup_applies_the_log_settings(gcorn, talk, tmp_path):
 # ---- logrotate ----------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not (shutil.which("logrotate") or os.path.exists("/usr/sbin/logrotate")),
-                    reason="logrotate is not installed")
+@pytest.mark.needs("logrotate")
 def test_logrotate(gcorn, app, tmp_path):
     """Rotated thrice under load: every request is in exactly one of the files."""
     logs = tmp_path / "logs"

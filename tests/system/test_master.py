@@ -748,9 +748,8 @@ def test_boot_wrong_abi(gcorn, app):
     fails_to_start(gcorn, f"{app('unresolved', '-DABI')}", 3, "ABI 999.*this gcorn speaks ABI 1")
 
 
+@pytest.mark.needs("c++")
 def test_boot_cxx_name(gcorn, app):
-    if not shutil.which("c++"):
-        pytest.skip("there is no c++ compiler")
     fails_to_start(gcorn, f"{app('mangled', compiler='c++')}", 3,
                    "defines handler with a C\\+\\+ name: put GCORN_EXPORT")
 

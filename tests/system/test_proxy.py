@@ -2,7 +2,6 @@
 """Behind nginx, as in production: connections that nginx keeps and reuses must never cost a
 request, also not while gcorn reloads."""
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,8 +11,8 @@ import pytest
 
 from server import SLOWER, Client, children, wait_for
 
-NGINX = shutil.which("nginx") or ("/usr/sbin/nginx" if os.path.exists("/usr/sbin/nginx") else None)
-pytestmark = pytest.mark.skipif(not NGINX, reason="nginx is not installed (apt install nginx-light)")
+from tools import find
+pytestmark = pytest.mark.needs("nginx")
 
 CONFIG = """\
 daemon off;
@@ -66,7 +65,7 @@ class Nginx:
             listen=f"unix:{self.address}", user=user, fields=fields, body=body))
         with open(directory / "stderr", "wb") as err:
             self.process = subprocess.Popen(  # pylint: disable=consider-using-with
-                [NGINX, "-p", str(directory), "-c", str(directory / "nginx.conf"),
+                [find("nginx"), "-p", str(directory), "-c", str(directory / "nginx.conf"),
                  "-e", str(directory / "error.log")],
                 stdin=subprocess.DEVNULL, stdout=err, stderr=err, start_new_session=True)
         wait_for(self._answers, "nginx")
@@ -221,13 +220,10 @@ def test_crashes_cost_only_their_own_request(gcorn, nginx):
         assert client.get("/").status == 200
 
 
-WRK = shutil.which("wrk")
-
-
-@pytest.mark.skipif(not WRK, reason="wrk is not installed (apt install wrk)")
+@pytest.mark.needs("wrk")
 def test_wrk(gcorn):
     server = gcorn("hello", "--workers", "2")
-    done = subprocess.run([WRK, "-t1", "-c16", "-d1s", f"http://127.0.0.1:{server.port}/"],
+    done = subprocess.run(["wrk", "-t1", "-c16", "-d1s", f"http://127.0.0.1:{server.port}/"],
                           capture_output=True, text=True, check=True, timeout=30)
     assert "Requests/sec" in done.stdout
     assert "Socket errors" not in done.stdout and "Non-2xx" not in done.stdout, done.stdout

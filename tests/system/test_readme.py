@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import shlex
-import shutil
 import subprocess
 
 import pytest
@@ -108,23 +107,22 @@ def test_gcornctl(hello):
         assert server.wait(timeout=PATIENCE) == 0
 
 
+@pytest.mark.needs("help2man", "groff")
 def test_manual_pages(newcomer):
     """Made of --help and of the header, installed, and without a complaint of who shows them."""
     pages = sorted((newcomer[0].parent / "root/usr/share/man").rglob("*.[13]"))
     names = [page.name for page in pages]
     assert "gcorn.h.3" in names
-    if shutil.which("help2man"):
-        assert {"gcorn.1", "gcornctl.1"} <= set(names)
-        settings = re.findall(r"^# (\w+): ", (REPO / "gunicorn-c.yaml").read_text(), re.M)
-        text = next(page for page in pages if page.name == "gcorn.1").read_text().replace("\\-", "-")
-        assert "--worker-connections" in text and len(settings) > 60
+    assert {"gcorn.1", "gcornctl.1"} <= set(names)
+    settings = re.findall(r"^# (\w+): ", (REPO / "gunicorn-c.yaml").read_text(), re.M)
+    text = next(page for page in pages if page.name == "gcorn.1").read_text().replace("\\-", "-")
+    assert "--worker-connections" in text and len(settings) > 60
     header = (REPO / "include/gcorn.h").read_text()
     text = next(page for page in pages if page.name == "gcorn.h.3").read_text()
     for function in set(re.findall(r"\b(gcorn_\w+)\(", header)):
         assert function in text, function
-    if shutil.which("groff"):
-        for page in pages:
-            done = subprocess.run(["groff", "-man", "-Tutf8", "-w", "all", page], text=True,
-                                  capture_output=True, check=False)
-            assert done.stderr == ""
-            assert len(done.stdout) > 1000
+    for page in pages:
+        done = subprocess.run(["groff", "-man", "-Tutf8", "-w", "all", page], text=True,
+                              capture_output=True, check=False)
+        assert done.stderr == ""
+        assert len(done.stdout) > 1000

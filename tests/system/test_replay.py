@@ -2,7 +2,6 @@
 """gcorn --replay FILE app.so: one request out of a file, in one process; and crash_dir."""
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -170,7 +169,7 @@ def test_applications_that_do_not_load_or_boot(replay, app):
 # ---- in debuggers --------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not shutil.which("gdb"), reason="gdb is not installed")
+@pytest.mark.needs("gdb")
 @pytest.mark.skipif(SANITIZED, reason="LeakSanitizer does not run under a debugger")
 def test_a_debugger_finds_function_and_line(tmp_path):
     (tmp_path / "kept").write_bytes(get("/segv"))
@@ -183,7 +182,7 @@ def test_a_debugger_finds_function_and_line(tmp_path):
     assert re.search(r"^#\d+ .*\bmain \(", done.stdout, re.M)
 
 
-@pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not installed")
+@pytest.mark.needs("valgrind")
 @pytest.mark.skipif(SANITIZED, reason="valgrind does not run what the sanitizers compile")
 @pytest.mark.parametrize("path, errors", [("/", 0), ("/uaf", 99)])
 def test_valgrind_finds_what_is_wrong_and_nothing_else(tmp_path, path, errors):

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from server import SANITIZED, example, run
+from tools import missing
 
 PLAIN_ONLY = pytest.mark.skipif(SANITIZED, reason="this gcorn is built with the sanitizers")
 SANITIZED_ONLY = pytest.mark.skipif(not SANITIZED, reason="this gcorn is built without sanitizers")
-COMPILERS = [compiler for compiler in ("gcc", "clang") if shutil.which(compiler)]
+COMPILERS = [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("gcc", "clang")]
 
 # ---- a plain gcorn -------------------------------------------------------------------------------
 
@@ -27,7 +28,7 @@ def test_an_application_with_a_sanitizer_is_refused_in_one_line(app, tmp_path, c
     try:
         path = app("probe", f"-fsanitize={option}", compiler=compiler)
     except subprocess.CalledProcessError:
-        pytest.skip(f"{compiler} has no -fsanitize={option} here")
+        missing(f"{compiler} has no -fsanitize={option} here")
     wanted = (f"{path} is built with {name}, which this gcorn is not: build gcorn with make "
               f"SANITIZE={option}, or the application without")
     (tmp_path / "request").write_bytes(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
@@ -73,7 +74,7 @@ def test_a_preloaded_sanitizer_is_as_good(app, tmp_path):
     library = subprocess.run(["gcc", "-print-file-name=libasan.so"], check=True, text=True,
                              capture_output=True).stdout.strip()
     if not Path(library).is_absolute():
-        pytest.skip("gcc has no libasan.so here")
+        missing("gcc has no libasan.so here")
     (tmp_path / "request").write_bytes(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
     done = run("--replay", "request", app("hooks", "-fsanitize=address"), cwd=tmp_path,
                env={"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0"})

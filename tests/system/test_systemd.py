@@ -320,8 +320,7 @@ def test_no_connection_is_lost_in_a_restart(gcorn, listening):
     assert set(outcomes) == {200}, [outcome for outcome in outcomes if outcome != 200]
 
 
-@pytest.mark.skipif(not shutil.which("systemd-socket-activate"),
-                    reason="systemd-socket-activate is not there (package systemd)")
+@pytest.mark.needs("systemd-socket-activate")
 def test_systemd_socket_activate(gcorn, tmp_path, listening):
     """The real thing: it starts gcorn when the first connection comes, which gcorn then serves."""
     path = tmp_path / "web.sock"
@@ -346,8 +345,7 @@ def verify(directory):
     return done.returncode, done.stderr.strip()
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"),
-                    reason="systemd-analyze is not there (package systemd)")
+@pytest.mark.needs("systemd-analyze")
 def test_the_units_are_good(tmp_path):
     deploy = REPO / "examples" / "deploy"
     text = (deploy / "gcorn.service").read_text()

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from server import PATIENCE, SANITIZED, pace, wait_for
-from test_proxy import NGINX, nginx  # noqa: F401  pylint: disable=unused-import
+from test_proxy import nginx  # noqa: F401  pylint: disable=unused-import
 
 MIB = 1 << 20
 FRAMINGS = ["counted", "chunked"]
@@ -120,7 +120,7 @@ def test_stop_does_not_outwait_refused_uploads(gcorn):
         sender.join()
 
 
-@pytest.mark.skipif(not NGINX, reason="nginx is not installed (apt install nginx-light)")
+@pytest.mark.needs("nginx")
 @pytest.mark.parametrize("buffering", ["on", "off"])
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:app{}.sock"])
 def test_refused_uploads_keep_nginx_servers_in(
