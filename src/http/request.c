@@ -2,7 +2,8 @@
  *
  * See request.h. The order of a head's life:
  *
- *   collect_head   the bytes are scanned as they come, and copied into one piece
+ *   collect_head   the bytes are scanned as they come, and copied into one piece; the request line
+ *                  is judged as soon as it ends
  *   parse_head     the request line's form and llhttp's word on it; where names and values lie,
  *                  and llhttp's word on those that frame the body
  *   check_*        what llhttp lets through or cannot know: counts, Host, target, codings, limits
@@ -246,6 +247,21 @@ static int check_target(struct request *r, int method)
 
 static const llhttp_settings_t no_callbacks; /* its state says it all */
 
+/* A request line that is none. Its first word tells two protocols that a client or a proxy may be
+ * set to by mistake. */
+static int __attribute__((noinline)) refuse_line(struct request *r, int status, const char *reason)
+{
+    static const char http2[] = "PRI * HTTP/2.0", proxy[] = "PROXY ";
+    const struct span *line = &r->line;
+
+    if (line->len == sizeof(http2) - 1 && memcmp(line->p, http2, line->len) == 0)
+        r->foreign = FOREIGN_HTTP2;
+    else if (line->len >= sizeof(proxy) - 1 && memcmp(line->p, proxy, sizeof(proxy) - 1) == 0)
+        r->foreign = FOREIGN_PROXY;
+    refuse(r, status, reason);
+    return -1;
+}
+
 /* method SP target SP HTTP/1.x, single blanks. llhttp would take other versions, other protocols
  * and none at all. A minor version above 1 is treated as 1 (RFC 9110 2.5), which is written into
  * the head, because llhttp 8 refuses it. */
@@ -256,65 +272,75 @@ static int check_request_line(struct request *r, size_t len)
 
     r->minor_version = 1;
     r->keep_alive = true;
-    if (method_len == 0 || line[method_len] != ' ') {
-        refuse(r, 400, "the request line does not begin with a method and a blank");
-        return -1;
-    }
-    r->method_len = (unsigned char)method_len; /* llhttp knows no longer one */
+    if (method_len == 0 || line[method_len] != ' ')
+        return refuse_line(r, 400, scan_no_method);
+    r->method_len = (unsigned char)method_len; /* a longer one: read_other_method */
     char *target = line + method_len + 1;
     char *mark = target + syntax_find_mark(target, (size_t)(end - target));
     char *target_end = mark < end && *mark == ' ' ? mark : memchr(mark, ' ', (size_t)(end - mark));
-    if (!target_end || target_end == target) {
-        refuse(r, 400, "the request line is not method, target and version with single blanks");
-        return -1;
-    }
+    if (!target_end || target_end == target)
+        return refuse_line(r, 400,
+                           "the request line is not method, target and version with single blanks");
     r->target = (struct span){target, (size_t)(target_end - target)};
     r->target_is_plain = mark == target_end;
     char *version = target_end + 1;
     if (end - version == 8 && memcmp(version, "HTTP/1.1", 8) == 0)
         return 0;
     if (end - version != 8 || memcmp(version, "HTTP/", 5) != 0 || version[5] < '0' ||
-        version[5] > '9' || version[6] != '.' || version[7] < '0' || version[7] > '9') {
-        refuse(r, 400, "the request line does not end in an HTTP version");
-        return -1;
-    }
-    if (version[5] != '1') {
-        refuse(r, 505, "an HTTP version other than 1.0 and 1.1");
-        return -1;
-    }
+        version[5] > '9' || version[6] != '.' || version[7] < '0' || version[7] > '9')
+        return refuse_line(r, 400, "the request line does not end in an HTTP version");
+    if (version[5] != '1')
+        return refuse_line(r, 505, "an HTTP version other than 1.0 and 1.1");
     r->minor_version = version[7] == '0' ? 0 : 1;
     version[7] = (char)('0' + r->minor_version);
     r->keep_alive = r->minor_version == 1;
     return 0;
 }
 
-/* llhttp said no. The request line was sound, so a constant it did not find is a method that it
- * knows of other protocols only. */
-static int refuse_as_llhttp(struct request *r, const llhttp_t *parser, llhttp_errno_t error)
+static int refuse_as_llhttp(struct request *r, const llhttp_t *parser)
 {
-    if (error == HPE_INVALID_METHOD ||
-        (error == HPE_INVALID_CONSTANT && llhttp_get_error_pos(parser) < r->target.p))
-        refuse(r, 501, "an unknown method");
-    else if (error == HPE_INVALID_CONSTANT || error == HPE_PAUSED_H2_UPGRADE)
-        refuse(r, 501, "a method of another protocol");
-    else
-        refuse(r, 400, llhttp_get_error_reason(parser));
+    refuse(r, 400, llhttp_get_error_reason(parser));
     return -1;
 }
 
 static int feed_llhttp(struct request *r, llhttp_t *parser, const char *data, size_t len)
 {
-    llhttp_errno_t error = llhttp_execute(parser, data, len);
+    return llhttp_execute(parser, data, len) == HPE_OK ? 0 : refuse_as_llhttp(r, parser);
+}
 
-    return error == HPE_OK ? 0 : refuse_as_llhttp(r, parser, error);
+/* llhttp has refused the request line. A method is any token (RFC 9110 9.1), and the application
+ * says which it knows, but llhttp has a list of them: so it judges the line once more, with a
+ * method that it knows in the place of this one. */
+static int __attribute__((noinline)) read_other_method(struct request *r, llhttp_t *parser)
+{
+    static const char known[] = "POST";
+    size_t len = (size_t)(r->target.p - r->line.p) - 1;
+    char *method;
+
+    if (len > METHOD_MAX) {
+        refuse(r, 501, "a method of more than 32 bytes");
+        return -1;
+    }
+    method = arena_alloc(r->arena, len + 1);
+    memcpy(method, r->line.p, len);
+    method[len] = '\0';
+    r->method = method;
+    if (strcmp(method, "CONNECT") == 0) /* with a target that no tunnel has */
+        return check_target(r, HTTP_CONNECT);
+    llhttp_init(parser, HTTP_REQUEST, &no_callbacks);
+    if (feed_llhttp(r, parser, known, sizeof(known) - 1) < 0 ||
+        feed_llhttp(r, parser, r->line.p + len, r->line.len + 2 - len) < 0)
+        return -1;
+    return check_target(r, HTTP_POST);
 }
 
 static int read_request_line(struct request *r, llhttp_t *parser)
 {
     r->line.p = r->head; /* it may have moved since its line came */
-    if (check_request_line(r, r->line.len) < 0 ||
-        feed_llhttp(r, parser, r->head, r->line.len + 2) < 0)
+    if (check_request_line(r, r->line.len) < 0)
         return -1;
+    if (llhttp_execute(parser, r->head, r->line.len + 2) != HPE_OK)
+        return read_other_method(r, parser);
     r->method = llhttp_method_name((llhttp_method_t)parser->method);
     return check_target(r, parser->method);
 }
@@ -420,15 +446,39 @@ static int check_forwarded(struct request *r)
     return -1;
 }
 
+static void __attribute__((noinline)) forget_line(struct request *r)
+{
+    const struct span none = {NULL, 0};
+
+    r->method = NULL;
+    r->target = r->path = r->query = r->authority = none;
+}
+
+/* Of a head that is not whole the request line is judged: what is no HTTP at all may never send
+ * more. Nothing of the line is kept, for the head may move until it is parsed in one piece. */
 static void parse_head(struct request *r)
 {
     llhttp_t parser;
 
     llhttp_init(&parser, HTTP_REQUEST, &no_callbacks);
     r->fields = arena_alloc(r->arena, r->scan.lines * sizeof(*r->fields));
-    if (read_request_line(r, &parser) == 0 && read_fields(r, &parser) == 0 &&
-        check_fields(r) == 0 && check_forwarded(r) == 0)
+    if (read_request_line(r, &parser) < 0)
+        return;
+    if (r->scan.place != SCAN_END)
+        forget_line(r);
+    else if (read_fields(r, &parser) == 0 && check_fields(r) == 0 && check_forwarded(r) == 0)
         begin_body(r, &parser);
+}
+
+/* Before the first byte of a head came one that no method begins with. */
+static void name_first_byte(struct request *r, unsigned char c)
+{
+    enum { TLS_HANDSHAKE = 0x16, PROXY_V2_BLANKS = 4 }; /* RFC 8446 5.1; "\r\n\r\n\0\r\nQUIT\n" */
+
+    if (c == TLS_HANDSHAKE)
+        r->foreign = FOREIGN_TLS;
+    else if (c == '\0' && r->scan.skipped == PROXY_V2_BLANKS)
+        r->foreign = FOREIGN_PROXY;
 }
 
 static void append_head(struct request *r, const char *data, size_t len, size_t had)
@@ -468,8 +518,15 @@ collect_piece(struct request *r, const char *data, size_t len)
         append_head(r, data + skipped, r->scan.len - had, had);
     if (had < 5) /* not later: what is refused has no body either */
         read_is_head(r);
-    if (!r->line.p && r->scan.lines > 0)
+    if (!r->line.p && r->scan.lines > 0) {
         r->line = (struct span){r->head, r->scan.ends[0]};
+        if (r->scan.place != SCAN_END)
+            parse_head(r);
+    }
+    if (r->state == REQUEST_REFUSED)
+        return used;
+    if (status != 0 && r->scan.place == SCAN_BEFORE)
+        name_first_byte(r, (unsigned char)data[used]);
     if (status != 0)
         refuse(r, status, reason);
     else if (r->scan.place == SCAN_END)

@@ -71,7 +71,16 @@ struct span {
     size_t len;
 };
 
-enum { KNOWN_HOST_MAX = 64 };
+enum { KNOWN_HOST_MAX = 64, METHOD_MAX = 32 };
+
+/* What a client speaks that is refused because it does not speak HTTP/1. */
+enum foreign_protocol {
+    FOREIGN_UNKNOWN, /* or it is HTTP/1 */
+    FOREIGN_TLS,
+    FOREIGN_HTTP2,
+    FOREIGN_PROXY, /* the PROXY protocol's preface */
+    FOREIGN_COUNT,
+};
 
 struct request {
     enum request_state state;
@@ -82,13 +91,14 @@ struct request {
     struct arena *arena;
     char *head; /* the head's bytes, ours to write into once it is parsed */
     size_t head_cap;
-    struct span line; /* the request line, once it came whole; p NULL before */
+    struct span line; /* the request line, once it came whole, and was judged; p NULL before */
 
     /* Valid once the head is parsed, that is past REQUEST_HEAD unless refused in it. */
-    const char *method; /* a static string; NULL before */
+    const char *method; /* a static string, or one in the arena; NULL before */
     unsigned char method_len;
     bool is_head; /* HEAD: the answer has no body. Valid from the method's last byte on */
     unsigned char minor_version;
+    unsigned char foreign; /* enum foreign_protocol, of a refused request */
     struct span target;    /* as it came */
     bool target_is_plain;  /* without query, fragment and escapes */
     struct span path;      /* of it, undecoded; escapes are valid */

@@ -23,6 +23,8 @@
  * client. */
 enum { SKIP_MAX = 16 };
 
+const char scan_no_method[] = "the request line does not begin with a method and a blank";
+
 static inline bool is_control(char c)
 {
     return ((unsigned char)c < 0x20 && c != '\t') || c == 0x7f;
@@ -250,8 +252,10 @@ static int scan_byte(struct scan *s, const struct scan_limits *limits, char c, c
     s->len++;
     if (s->place == SCAN_CR)
         return end_line(s, limits, reason);
-    s->place = SCAN_END;
-    return check_line(s, limits, reason);
+    int status = check_line(s, limits, reason);
+    if (status == 0)
+        s->place = SCAN_END;
+    return status;
 }
 
 int scan_head(struct scan *s, const struct scan_limits *limits, const char *data, size_t len,
@@ -267,6 +271,11 @@ int scan_head(struct scan *s, const struct scan_limits *limits, const char *data
                 s->place = SCAN_BEFORE_CR;
                 i++;
                 continue;
+            }
+            if (!syntax_is_tchar(data[i])) {
+                *reason = scan_no_method;
+                status = 400;
+                break;
             }
             s->place = SCAN_LINE;
         }
@@ -312,7 +321,7 @@ size_t scan_whole(struct scan *s, const struct scan_limits *limits, const char *
         size_t end = at + find_control(data + at, len - at);
 
         if (len - end < 2 || !is_crlf(data + end) || lines == SCAN_ENDS ||
-            (lines > 0 && !syntax_is_tchar(data[at])))
+            !syntax_is_tchar(data[at]))
             return 0;
         s->ends[lines] = end;
         at = end + 2;

@@ -2,8 +2,8 @@
  *
  * scan - one cheap pass over the head of a message that closes whole classes of attack before
  * llhttp sees a byte: every line ends in CRLF and in nothing else, no other control byte but HTAB
- * stands anywhere, no line is folded (RFC 9112 5.2) or begins with its colon, and lines, their
- * number and their sum stay within the limits.
+ * stands anywhere, the request line begins as a method does, no line is folded (RFC 9112 5.2) or
+ * begins with its colon, and lines, their number and their sum stay within the limits.
  *
  * It can be stopped and resumed between any two bytes and takes the same decisions either way.
  */
@@ -44,6 +44,9 @@ struct scan {
     size_t ends[SCAN_ENDS]; /* where the first of them end: the index of the CR in the head */
 };
 
+/* Why a head is refused that begins with a byte which no method begins with. */
+extern const char scan_no_method[];
+
 void scan_init(struct scan *s, bool trailers);
 
 /* Looks at len more bytes and stores in *used how many belong to the head. What is passed over
@@ -54,7 +57,7 @@ int scan_head(struct scan *s, const struct scan_limits *limits, const char *data
               size_t *used, const char **reason);
 
 /* The same of the common head, in less time: data begins with all of it, it is short, every line
- * ends as it should and every field begins with its name. Its length, and s is at SCAN_END; or 0,
+ * begins with a token and ends as it should. Its length, and s is at SCAN_END; or 0,
  * and nothing is decided. To be tried before any byte has been scanned. */
 size_t scan_whole(struct scan *s, const struct scan_limits *limits, const char *data, size_t len);
 

@@ -373,6 +373,8 @@ static void conn_refuse(struct conn *c, int status, const char *reason)
 
     log_debug("refused a request of %s: %d: %s",
               *c->peer.seen.remote_addr ? c->peer.seen.remote_addr : "a unix peer", status, reason);
+    if (env->request.foreign != FOREIGN_UNKNOWN)
+        peer_log_foreign(&c->peer, &worker_of(c)->peers, env->request.foreign, status);
     if (status == 507)
         log_errorx("cannot keep a request body in %s: %s", env->context->limits.body_dir, reason);
     out_borrow(c);

@@ -164,6 +164,27 @@ int peer_feed(struct peer *p, struct peer_rules *r, const char **data, size_t *l
     return status;
 }
 
+void peer_log_foreign(const struct peer *p, struct peer_rules *r, enum foreign_protocol foreign,
+                      int status)
+{
+    static const struct {
+        const char *what, *advice;
+    } known[FOREIGN_COUNT] = {
+        [FOREIGN_TLS] = {"TLS", "use http:// here, or let a proxy in front end TLS"},
+        [FOREIGN_HTTP2] = {"HTTP/2", "make it use HTTP/1.1"},
+        [FOREIGN_PROXY] = {"the PROXY protocol", "set proxy_protocol and proxy_allow_ips"},
+    };
+    uint64_t now = now_ms(), *logged_ms = &r->foreign_logged_ms[foreign];
+
+    if (*logged_ms != 0 && now < *logged_ms + REFUSED_LOG_MS)
+        return;
+    *logged_ms = now;
+    log_warnx(
+        "Connection of %s: the client speaks %s, but this address plain HTTP/1.1: %s; refused "
+        "with %d (logged at most once a minute per worker)",
+        name_of(p), known[foreign].what, known[foreign].advice, status);
+}
+
 void peer_log_distrust(const struct peer *p, struct peer_rules *r, const char *field)
 {
     if (r->distrust_logged)

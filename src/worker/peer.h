@@ -14,6 +14,7 @@
 #include "base/address.h"
 #include "http/environ.h"
 #include "http/proxy.h"
+#include "http/request.h"
 
 struct config;
 
@@ -26,6 +27,7 @@ struct peer_rules {
     bool has_refused;
     uint64_t refused_logged_ms;
     bool distrust_logged;
+    uint64_t foreign_logged_ms[FOREIGN_COUNT]; /* 0: never */
 };
 
 struct peer_preface {
@@ -59,6 +61,12 @@ static inline bool peer_owes_preface(const struct peer *p)
  * connection with. */
 int peer_feed(struct peer *p, struct peer_rules *r, const char **data, size_t *len,
               const char **reason);
+
+/* Says that p's request was refused because it is of another protocol; at most once a minute for
+ * each of these, as a port that is scanned, or a load balancer that is set wrong, tries it often.
+ */
+void peer_log_foreign(const struct peer *p, struct peer_rules *r, enum foreign_protocol foreign,
+                      int status);
 
 /* Says, once, that a field of p was ignored. */
 void peer_log_distrust(const struct peer *p, struct peer_rules *r, const char *field);

@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import socket
+import ssl
 import threading
 import time
 
@@ -61,7 +62,8 @@ def test_head_has_the_length_and_no_body(gcorn):
     assert client.get().body == b"Hello, World!"  # nothing lies between the two
 
 
-@pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "PATCH"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "PATCH", "QUERY", "LIST", "X-Y",
+                                    "UPDATEREDIRECTREF", "get"])
 def test_any_method_reaches_the_application(gcorn, method):
     answer = gcorn("environ").get("/x", method=method)
     assert lines_of(answer)["METHOD"] == method
@@ -357,7 +359,7 @@ REFUSED = {
     "many fields": (431, b"GET / HTTP/1.1\r\nHost: t\r\n" + b"X: a\r\n" * 101 + b"\r\n"),
     "long head": (431, b"GET / HTTP/1.1\r\nHost: t\r\n" + (b"X: " + b"a" * 4000 + b"\r\n") * 20),
     "expectation": (417, b"GET / HTTP/1.1\r\nHost: t\r\nExpect: 200-maybe\r\n\r\n"),
-    "method": (501, b"BREW / HTTP/1.1\r\nHost: t\r\n\r\n"),
+    "long method": (501, b"A" * 33 + b" / HTTP/1.1\r\nHost: t\r\n\r\n"),
     "CONNECT": (501, b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"),
     "coding": (501, b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"),
     "HTTP/2.0": (505, b"GET / HTTP/2.0\r\nHost: t\r\n\r\n"),
@@ -376,6 +378,31 @@ def test_refused_and_closed(gcorn, what):
     assert answer.header("Content-Type").startswith("text/plain")
     assert answer.text.startswith(f"{status} {answer.reason}")
     client.assert_closed()
+
+
+@pytest.mark.parametrize("sent", [
+    b"GET /\r\n", b"SSH-2.0-OpenSSH_9.2p1\r\n", b"EHLO mail.example.org\r\n", b"PRI * HTTP/2.0\r\n",
+    b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"{", b"\r\n\r\n\0\r\nQUIT\n",
+    b"GET /a#b HTTP/1.1\r\n", b"CONNECT h:1 HTTP/1.1\r\n"])
+def test_what_cannot_become_a_request_is_refused_at_once(gcorn, sent):
+    """The client waits for an answer, and would send nothing more until header_timeout."""
+    client = gcorn("hello", "--header-timeout", "1h").connect()
+    assert client.send(sent).response().status in (400, 501, 505)
+
+
+def test_another_protocol_is_named_once_a_minute(gcorn):
+    server = gcorn("hello")
+    tls = ssl.create_default_context()
+    for _ in range(3):
+        with socket.create_connection(server.address, PATIENCE) as plain, \
+                pytest.raises(ssl.SSLError):
+            tls.wrap_socket(plain, server_hostname="localhost")
+        server.connect().send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").response()
+        server.connect().send(b"PROXY TCP4 1.2.3.4 5.6.7.8 9 10\r\n").response()
+        server.connect().send(b"HELO\r\n").response()
+    said = re.findall(r"\[WARNING\] Connection of 127\.0\.0\.1: the client speaks ([^,]*), .* refused with "
+                      r"(\d+) ", server.log())
+    assert said == [("TLS", "400"), ("HTTP/2", "505"), ("the PROXY protocol", "400")]
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 3000000", "Transfer-Encoding: chunked"])

@@ -204,7 +204,7 @@ static void test_redaction(void **state)
 static void test_save_refuses_a_head_that_is_not_complete(void **state)
 {
     static const char *const starts[] = {"", "G", "GET / HTTP/1.1\r\nHost: a\r\n",
-                                         "BREW / HTTP/1.1\r\nHost: a\r\n\r\n"};
+                                         "BR@W / HTTP/1.1\r\nHost: a\r\n\r\n"};
     const struct place *p = *state;
 
     for (size_t i = 0; i < ARRAY_LEN(starts); i++) {

@@ -420,6 +420,8 @@ static void test_request_line(void **state)
     TRY_ROWS(lines);
 }
 
+#define M32 "ABCDEFGHIJKLMNOPQRSTUVWXYZ-abcde"
+
 static const struct row methods[] = {
     OK("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n", "HEAD / /  1"),
     OK("POST / HTTP/1.1\r\nHost: h\r\n\r\n", "POST / /  1"),
@@ -431,20 +433,41 @@ static const struct row methods[] = {
     OK("PROPFIND / HTTP/1.1\r\nHost: h\r\n\r\n", "PROPFIND / /  1"),
     OK("MKCOL / HTTP/1.1\r\nHost: h\r\n\r\n", "MKCOL / /  1"),
     OK("REPORT / HTTP/1.1\r\nHost: h\r\n\r\n", "REPORT / /  1"),
-    /* unknown, and near to known ones; methods are case-sensitive (RFC 9110 9.1) */
-    BAD(501, "FROB / HTTP/1.1\r\nHost: h\r\n\r\n"),
-    BAD(501, "GE / HTTP/1.1\r\nHost: h\r\n\r\n"),
-    BAD(501, "GETT / HTTP/1.1\r\nHost: h\r\n\r\n"),
-    BAD(501, "G / HTTP/1.1\r\nHost: h\r\n\r\n"),
-    BAD(501, "get / HTTP/1.1\r\nHost: h\r\n\r\n"),
-    BAD(501, "Get / HTTP/1.1\r\nHost: h\r\n\r\n"),
-    BAD(501, "POSTS / HTTP/1.1\r\nHost: h\r\n\r\n"),
-    BAD(501, "HEADER / HTTP/1.1\r\nHost: h\r\n\r\n"),
-    BAD(501, "M-SEARCHX / HTTP/1.1\r\nHost: h\r\n\r\n"),
-    BAD(501, "!#$%&'*+-.^_`|~09azAZ / HTTP/1.1\r\nHost: h\r\n\r\n"),
-    /* of other protocols */
-    BAD(501, "PLAY / HTTP/1.1\r\nHost: h\r\n\r\n"),
-    BAD(501, "TEARDOWN / HTTP/1.1\r\nHost: h\r\n\r\n"),
+    /* unknown to llhttp, and near to known ones; methods are case-sensitive (RFC 9110 9.1) */
+    OK("QUERY /q HTTP/1.1\r\nHost: h\r\n\r\n", "QUERY /q /q  1"),
+    OK("LIST /?a=1 HTTP/1.0\r\n\r\n", "LIST /?a=1 / a=1 0"),
+    OK("X-Y http://h/a HTTP/1.1\r\nHost: h\r\n\r\n", "X-Y http://h/a /a  1"),
+    OK("GE / HTTP/1.1\r\nHost: h\r\n\r\n", "GE / /  1"),
+    OK("GETT / HTTP/1.1\r\nHost: h\r\n\r\n", "GETT / /  1"),
+    OK("G / HTTP/1.1\r\nHost: h\r\n\r\n", "G / /  1"),
+    OK("get / HTTP/1.1\r\nHost: h\r\n\r\n", "get / /  1"),
+    OK("Get / HTTP/1.7\r\nHost: h\r\n\r\n", "Get / /  1"),
+    OK("POSTS / HTTP/1.1\r\nHost: h\r\n\r\n", "POSTS / /  1"),
+    OK("HEADER / HTTP/1.1\r\nHost: h\r\n\r\n", "HEADER / /  1"),
+    OK("M-SEARCHX / HTTP/1.1\r\nHost: h\r\n\r\n", "M-SEARCHX / /  1"),
+    OK("PRI / HTTP/1.1\r\nHost: h\r\n\r\n", "PRI / /  1"),
+    OK("connect / HTTP/1.1\r\nHost: h\r\n\r\n", "connect / /  1"),
+    OK("!#$%&'*+-.^_`|~09azAZ / HTTP/1.1\r\nHost: h\r\n\r\n", "!#$%&'*+-.^_`|~09azAZ / /  1"),
+    OK(M32 " / HTTP/1.1\r\nHost: h\r\n\r\n", M32 " / /  1"),
+    BAD(501, M32 "X / HTTP/1.1\r\nHost: h\r\n\r\n"),
+    BAD(501, M32 M32 M32 M32 M32 M32 M32 M32 " / HTTP/1.1\r\nHost: h\r\n\r\n"), /* 256 */
+    /* of other protocols, and still tokens */
+    OK("PLAY / HTTP/1.1\r\nHost: h\r\n\r\n", "PLAY / /  1"),
+    OK("SOURCE / HTTP/1.1\r\nHost: h\r\n\r\n", "SOURCE / /  1"),
+    /* the rest of the line and of the message is held against the same rules */
+    BODY("X-Y / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", "abc"),
+    BODY("X-Y / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+         "abc"),
+    BAD(400, "X-Y / HTTP/1.1\r\nHost: h\r\nContent-Length: 3, 3\r\n\r\nabc"),
+    BAD(400, "X-Y / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"),
+    BAD(400, "X-Y /\x80 HTTP/1.1\r\nHost: h\r\n\r\n"),
+    BAD(400, "X-Y /# HTTP/1.1\r\nHost: h\r\n\r\n"),
+    BAD(400, "X-Y * HTTP/1.1\r\nHost: h\r\n\r\n"),
+    BAD(400, "X-Y h:1 HTTP/1.1\r\nHost: h\r\n\r\n"),
+    BAD(400, "X-Y ftp://h/ HTTP/1.1\r\nHost: h\r\n\r\n"),
+    BAD(505, "X-Y / HTTP/2.0\r\nHost: h\r\n\r\n"),
+    BAD(501, "CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n"),
+    BAD(501, "CONNECT / HTTP/1.1\r\nHost: h\r\n\r\n"),
     BAD(400, "PRI * HTTP/1.1\r\nHost: h\r\n\r\n"), /* the preface of HTTP/2, and broken */
     /* not a token */
     BAD(400, "G@T / HTTP/1.1\r\nHost: h\r\n\r\n"),
@@ -458,8 +481,7 @@ static void test_request_methods(void **state)
     TRY_ROWS(methods);
 }
 
-/* Each byte value as a method of its own: a token is an unknown method, all else no request line.
- */
+/* Each byte value as a method of its own: a token is one, all else is no request line. */
 static void test_request_method_bytes(void **state)
 {
     char raw[] = "x / HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -470,8 +492,67 @@ static void test_request_method_bytes(void **state)
         if (c == '\r') /* begins an empty line, which then is none */
             continue;
         assert_int_equal(status_of(raw, sizeof(raw) - 1, &normal),
-                         syntax_is_tchar((char)c) ? 501 : 400);
+                         syntax_is_tchar((char)c) ? DONE : 400);
     }
+}
+
+/* What is no HTTP/1 request is refused when its first line ends, or at a byte that no method begins
+ * with: it may be all that its client ever sends. */
+static const struct {
+    struct row row;
+    enum foreign_protocol foreign;
+} foreigners[] = {
+    {BAD(400, "GET /\r\n"), FOREIGN_UNKNOWN},
+    {BAD(400, "GET\r\n"), FOREIGN_UNKNOWN},
+    {BAD(400, "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"), FOREIGN_UNKNOWN},
+    {BAD(400, "EHLO mail.example.org\r\n"), FOREIGN_UNKNOWN},
+    {BAD(400, "*1\r\n"), FOREIGN_UNKNOWN}, /* Redis */
+    {BAD(400, "GET /a#b HTTP/1.1\r\n"), FOREIGN_UNKNOWN},
+    {BAD(400, "OPTIONS /% HTTP/1.1\r\n"), FOREIGN_UNKNOWN},
+    {BAD(501, "CONNECT h:1 HTTP/1.1\r\n"), FOREIGN_UNKNOWN},
+    {BAD(400, "{"), FOREIGN_UNKNOWN},
+    {BAD(400, " "), FOREIGN_UNKNOWN},
+    {BAD(400, "\0"), FOREIGN_UNKNOWN},
+    {BAD(400, "\n"), FOREIGN_UNKNOWN},
+    {BAD(400, "\r\n\r\n@"), FOREIGN_UNKNOWN},
+    {BAD(400, "\rX"), FOREIGN_UNKNOWN},
+    {BAD(400, "\x80\x2e\x01"), FOREIGN_UNKNOWN}, /* SSL 2 */
+    {BAD(400, "\x16"), FOREIGN_TLS},
+    {BAD(400, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), FOREIGN_TLS},
+    {BAD(505, "PRI * HTTP/2.0\r\n"), FOREIGN_HTTP2},
+    {BAD(505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), FOREIGN_HTTP2},
+    {BAD(505, "GET / HTTP/2.0\r\n"), FOREIGN_UNKNOWN},
+    {BAD(400, "PROXY TCP4 1.2.3.4 5.6.7.8 9 10\r\n"), FOREIGN_PROXY},
+    {BAD(400, "PROXY UNKNOWN\r\n"), FOREIGN_PROXY},
+    {BAD(400, "\r\n\r\n\0\r\nQUIT\n\x21\x11"), FOREIGN_PROXY},
+};
+
+static void test_request_of_another_protocol(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(foreigners); i++) {
+        const struct row *row = &foreigners[i].row;
+        struct run run;
+
+        try_row(row);
+        run_begin(&run, &normal);
+        run_cut(&run, row->raw, row->len, BYTES, 0);
+        assert_int_equal(run.request.foreign, foreigners[i].foreign);
+        run_end(&run);
+    }
+}
+
+/* Whatever comes later, and however it is cut: the line is refused, not what follows. */
+static void test_request_line_comes_first(void **state)
+{
+    static const char raw[] = "GET /# HTTP/1.1\r\nHost: h\r\n folded\r\n\r\n";
+    struct run run;
+
+    (void)state;
+    run_begin(&run, &normal);
+    run_cut(&run, raw, sizeof(raw) - 1, WHOLE, 0);
+    assert_string_equal(run.request.refusal_reason, "a fragment in the request target");
+    run_end(&run);
 }
 
 static const struct row targets[] = {
@@ -1476,6 +1557,8 @@ int main(void)
         cmocka_unit_test(test_request_line),
         cmocka_unit_test(test_request_methods),
         cmocka_unit_test(test_request_method_bytes),
+        cmocka_unit_test(test_request_of_another_protocol),
+        cmocka_unit_test(test_request_line_comes_first),
         cmocka_unit_test(test_request_targets),
         cmocka_unit_test(test_request_authority),
         cmocka_unit_test(test_request_fields),
