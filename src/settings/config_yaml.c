@@ -153,12 +153,13 @@ static bool is_boolean(const char *text)
 /* 0x1f, 0o17, 0b11. */
 static bool is_number_of_base(const char *text)
 {
+    if (text[0] != '0' || text[1] == '\0' || text[2] == '\0')
+        return false;
     const char *digits = text[1] == 'x'   ? "0123456789abcdefABCDEF_"
                          : text[1] == 'o' ? "01234567_"
                          : text[1] == 'b' ? "01_"
                                           : "";
-
-    return text[0] == '0' && text[1] && text[2] && text[2 + strspn(text + 2, digits)] == '\0';
+    return text[2 + strspn(text + 2, digits)] == '\0';
 }
 
 /* Also of either; but not 1.1's 12:30, 12 times 60 and 30, which every reader takes as a text. */
