@@ -36,6 +36,7 @@ static void add_worker(struct snapshot *s, const struct ledger_proc *proc, const
         .loop_ms = atomic_load(&slot->loop_ms),
         .in_flight = slot_get_number(&slot->in_flight),
         .connections_open = slot_get_number(&slot->connections_open),
+        .full_since_ms = atomic_load(&slot->full_since_ms),
     };
     slot_counts_add(&s->counts, &slot->counts);
 }
@@ -122,6 +123,12 @@ void snapshot_add_usage(struct snapshot *s)
 
 /* ---- readiness --------------------------------------------------------------------------- */
 
+static bool is_full(const struct snapshot_worker *w, uint64_t fresh_ms, uint64_t now_ms)
+{
+    return w->full_since_ms != 0 && now_ms > w->full_since_ms &&
+           now_ms - w->full_since_ms > fresh_ms;
+}
+
 static bool can_serve(const struct snapshot_worker *w, uint64_t fresh_ms, uint64_t now_ms)
 {
     uint64_t since = w->loop_ms > w->ready_ms ? w->loop_ms : w->ready_ms;
@@ -129,17 +136,19 @@ static bool can_serve(const struct snapshot_worker *w, uint64_t fresh_ms, uint64
     if (w->call_started_ms != 0)
         since = w->call_started_ms;
     return w->phase == PROC_READY && w->loop_ms != SLOT_LOOP_OVER &&
-           (now_ms <= since || now_ms - since <= fresh_ms);
+           !is_full(w, fresh_ms, now_ms) && (now_ms <= since || now_ms - since <= fresh_ms);
 }
 
 bool snapshot_is_ready(const struct snapshot *s, unsigned needed, uint64_t fresh_ms,
                        uint64_t now_ms, struct strbuf *why)
 {
-    unsigned fresh = 0;
+    unsigned fresh = 0, full = 0;
     size_t before = why->len;
 
-    for (unsigned i = 0; i < s->worker_count; i++)
+    for (unsigned i = 0; i < s->worker_count; i++) {
         fresh += can_serve(&s->workers[i], fresh_ms, now_ms);
+        full += is_full(&s->workers[i], fresh_ms, now_ms);
+    }
     if (s->facts->state == SERVER_STARTING)
         strbuf_addstr(why, "starting: no worker has been ready yet\n");
     if (s->facts->state == SERVER_DRAINING || s->facts->state == SERVER_STOPPING)
@@ -147,5 +156,7 @@ bool snapshot_is_ready(const struct snapshot *s, unsigned needed, uint64_t fresh
     if (fresh < needed)
         strbuf_addf(why, "%u of %u workers can serve, and %u should\n", fresh, s->worker_count,
                     needed);
+    if (fresh < needed && full > 0)
+        strbuf_addf(why, "%u workers are full and can end no connection\n", full);
     return why->len == before;
 }

@@ -28,7 +28,8 @@ struct snapshot_worker {
     uint64_t loop_ms;         /* last sign of life between calls, or SLOT_LOOP_OVER */
     uint64_t in_flight;
     uint64_t connections_open;
-    uint64_t rss_bytes; /* by snapshot_add_usage; 0: unknown, it has gone */
+    uint64_t full_since_ms; /* it holds worker_connections that it cannot end; 0: not so */
+    uint64_t rss_bytes;     /* by snapshot_add_usage; 0: unknown, it has gone */
     uint64_t cpu_us;
 };
 
@@ -49,8 +50,9 @@ void snapshot_release(struct snapshot *s);
 /* What the workers use of the machine. */
 void snapshot_add_usage(struct snapshot *s);
 
-/* Can the server serve? A worker can when it is READY and gave a sign of life within fresh_ms, or
- * has been in its call for no longer. A line for each reason against it is added to why. */
+/* Can the server serve? A worker can when it is READY, gave a sign of life within fresh_ms, or has
+ * been in its call for no longer, and has not been full for longer. A line for each reason against
+ * it is added to why. */
 bool snapshot_is_ready(const struct snapshot *s, unsigned needed, uint64_t fresh_ms,
                        uint64_t now_ms, struct strbuf *why);
 

@@ -153,6 +153,9 @@ struct slot {
     struct slot_metric metrics[SLOT_METRICS];
 
     struct slot_crash crash;
+
+    /* At its end, so that it is 0 in the slots of a worker that knows nothing of it. */
+    _Atomic uint64_t full_since_ms; /* no connection can be taken, and none gives way; 0: not so */
 };
 _Static_assert(sizeof(struct slot) <= SLOT_SIZE, "slots are shared between versions of gcorn");
 

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "base/log.h"
@@ -24,7 +25,8 @@
 enum {
     PAUSE_MS = 100,        /* after accept failed for want of something */
     SAID_EVERY_MS = 10000, /* and this often it is said */
-    ROOM_TRIES = 8,
+    FAILED_NS =
+        1000000000,      /* while connections wait it is tried, and fails, more often than this */
     BEHIND_NS = 1000000, /* a pass as long as this is one in which many can have come */
     BEHIND_MAX = 64,
     LEAVE_MS = 1, /* to siblings that hold fewer connections */
@@ -40,18 +42,24 @@ enum accepted {
     ACCEPTED_FAILED, /* for want of descriptors, say: tried again after a pause */
 };
 
-static bool has_room(const struct worker *w)
+/* For /readyz: since when nobody new can be served here, whatever else the worker does. */
+static void note_full(struct worker *w, bool is_full)
 {
-    return w->free_conns || w->table_used < w->max_conns;
+    _Atomic uint64_t *since_ms = &w->slot->full_since_ms;
+    bool was_full = atomic_load_explicit(since_ms, memory_order_relaxed) != 0;
+
+    if (is_full != was_full)
+        atomic_store_explicit(since_ms, is_full ? w->now_ns / 1000000 : 0, memory_order_relaxed);
 }
 
 void accept_update(struct worker *w)
 {
-    bool can_take = has_room(w) || (!w->draining && timers_first(&w->timers, TIMER_KEEPALIVE));
+    bool can_take = w->open_conns < w->max_conns || room_is_possible(w);
     bool has_siblings = w->config->workers > 1 && !w->draining; /* one of them may be free */
     bool is_busy = w->pool && has_siblings && pool_is_busy(w->pool);
     bool wanted = can_take && !is_busy && !ev_is_active(&w->accept_pause);
 
+    note_full(w, !can_take || w->now_ns < w->accept_failed_ns + FAILED_NS);
     if (is_busy && !ev_is_active(&w->accept_busy))
         ev_timer_again(w->loop, &w->accept_busy);
     if (wanted == w->accepting)
@@ -82,13 +90,13 @@ void accept_note_gone(struct worker *w)
 static void pause_accepting(struct worker *w, uint32_t ms, size_t limit)
 {
     w->pause_limit = limit;
+    ev_timer_stop(w->loop, &w->accept_pause);
     ev_timer_set(&w->accept_pause, ms / 1000.0, 0);
     ev_timer_start(w->loop, &w->accept_pause);
     accept_update(w);
 }
 
-/* The connection stays in the kernel's queue: trying on at once would only spin (trap T19). */
-static void note_failure(struct worker *w)
+static void log_failure(struct worker *w)
 {
     uint64_t now = w->now_ns / 1000000;
 
@@ -96,22 +104,57 @@ static void note_failure(struct worker *w)
         log_error("accept (next try in %d ms; said every %d s)", PAUSE_MS, SAID_EVERY_MS / 1000);
         w->accept_said_ms = now;
     }
-    pause_accepting(w, PAUSE_MS, 0);
 }
 
-/* At the cap the connection that has been idle longest makes room. One with a request on its way is
- * none of them, so a few are tried. */
-static bool make_room(struct worker *w)
+/* Does a connection wait in the kernel's queue? An older one gives way only for one that is there.
+ */
+static bool has_queue(int listen_fd)
 {
-    for (int tries = 0; tries < ROOM_TRIES && !has_room(w) && !w->draining; tries++) {
-        struct timer *idle = timers_first(&w->timers, TIMER_KEEPALIVE);
+    struct pollfd one = {.fd = listen_fd, .events = POLLIN};
 
-        if (!idle)
-            break;
-        (void)conn_let_go((struct conn *)(void *)idle);
+    return poll(&one, 1, 0) > 0;
+}
+
+/* At the cap an older connection gives way. Where none does yet, or none can at all, those that
+ * wait are looked at again soon. */
+static enum accepted make_room(struct worker *w, int listen_fd)
+{
+    if (!has_queue(listen_fd))
+        return ACCEPTED_NONE;
+    if (room_make(w, w->max_conns - 1)) {
+        accept_update(w);
+        return ACCEPTED_ONE;
     }
-    accept_update(w);
-    return has_room(w);
+    pause_accepting(w, ROOM_AGE_MS, w->max_conns - 1);
+    return ACCEPTED_FULL;
+}
+
+/* The same for want of descriptors: a connection's, or that of the file with its body. */
+static int accept_for_another(struct worker *w, int listen_fd, struct sockaddr_storage *address)
+{
+    socklen_t len = sizeof(*address);
+    int saved_errno = errno;
+
+    if (!has_queue(listen_fd)) {
+        errno = EAGAIN; /* the kernel looks for a descriptor first */
+        return -1;
+    }
+    errno = saved_errno;
+    log_failure(w);
+    if (w->open_conns > 0 && room_make(w, w->open_conns - 1))
+        return accept4(listen_fd, (struct sockaddr *)address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    errno = saved_errno;
+    return -1;
+}
+
+static int accept_next(struct worker *w, int listen_fd, struct sockaddr_storage *address)
+{
+    socklen_t len = sizeof(*address);
+    int fd = accept4(listen_fd, (struct sockaddr *)address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd >= 0 || (errno != EMFILE && errno != ENFILE))
+        return fd;
+    return accept_for_another(w, listen_fd, address);
 }
 
 /* What accept(2) says of a connection, not of the socket. */
@@ -150,11 +193,14 @@ static enum accepted accept_one(struct acceptor *a)
 {
     struct worker *w = a->worker;
     struct sockaddr_storage address;
-    socklen_t len = sizeof(address);
 
-    if (!make_room(w))
-        return ACCEPTED_FULL;
-    int fd = accept4(a->io.fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (w->open_conns >= w->max_conns) {
+        enum accepted room = make_room(w, a->io.fd);
+
+        if (room != ACCEPTED_ONE)
+            return room;
+    }
+    int fd = accept_next(w, a->io.fd, &address);
     if (fd >= 0) {
         conn_open(w, fd, &a->local, &address);
         w->waited_ns = 0; /* those behind it came later: perhaps just now (arrival.c) */
@@ -169,7 +215,10 @@ static enum accepted accept_one(struct acceptor *a)
         give_up(a);
         return ACCEPTED_NONE;
     }
-    note_failure(w);
+    log_failure(w);
+    w->accept_failed_ns = w->now_ns;
+    /* the connection stays in the kernel's queue: trying on at once would only spin (trap T19) */
+    pause_accepting(w, PAUSE_MS, 0);
     return ACCEPTED_FAILED;
 }
 

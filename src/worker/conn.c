@@ -29,6 +29,7 @@
 #include "worker/arrival.h"
 #include "worker/orders.h"
 #include "worker/out.h"
+#include "worker/room.h"
 #include "worker/worker.h"
 
 enum {
@@ -55,6 +56,19 @@ static void watch(struct conn *c, int events)
     }
 }
 
+/* It is in a list of those that are in its state, and goes on to another one. */
+static void __attribute__((noinline)) leave_list(struct conn *c, enum conn_state next)
+{
+    struct worker *w = worker_of(c);
+
+    if (c->state != CONN_BODY) {
+        w->slot->waiting--;
+        wake_stop(c);
+    } else if (next != CONN_BODY) {
+        room_body_ends(w, c);
+    }
+}
+
 /* The only place that changes what a connection waits for. A head's timer runs from its first byte
  * on, which may have come with the end of the request before; every other one begins anew with each
  * progress. */
@@ -73,10 +87,8 @@ static void conn_set_state(struct conn *c, enum conn_state state)
 
     if (state == CONN_HEAD && c->state == CONN_HEAD && !c->has_answered)
         return;
-    if (conn_is_waiting(c)) {
-        worker_of(c)->slot->waiting--;
-        wake_stop(c);
-    }
+    if (c->state >= CONN_BODY && c->state <= CONN_DEAF)
+        leave_list(c, state);
     c->state = state;
     if (conn_is_waiting(c)) {
         worker_of(c)->slot->waiting++;
@@ -488,14 +500,18 @@ static void keep_unparsed(struct conn *c, const char *data, size_t len)
 
 static void conn_settle(struct conn *c);
 
+static void refuse_late(struct conn *c, const char *reason)
+{
+    conn_refuse(c, 408, reason);
+    if (conn_flush(c) == FLUSHED_ALL)
+        conn_settle(c);
+}
+
 /* The request did not come in time. */
 static void conn_time_out_request(struct conn *c)
 {
-    conn_refuse(c, 408,
-                request_in_body(&c->env->request) ? "the body did not come in time"
-                                                  : "the head did not come in time");
-    if (conn_flush(c) == FLUSHED_ALL)
-        conn_settle(c);
+    refuse_late(c, request_in_body(&c->env->request) ? "the body did not come in time"
+                                                     : "the head did not come in time");
 }
 
 static bool trickles(const struct conn *c)
@@ -521,8 +537,10 @@ static void conn_settle(struct conn *c)
         conn_set_state(c, CONN_IDLE);
         end_exchange(c);
     } else if (request_in_body(&c->env->request)) {
+        if (c->state == CONN_BODY && c->has_answered)
+            room_body_ends(worker_of(c), c); /* of the request before */
         if (c->state != CONN_BODY || c->has_answered)
-            c->x->body_ms = worker_client_ms(worker_of(c));
+            room_body_begins(worker_of(c), c);
         c->has_answered = false;
         conn_set_state(c, CONN_BODY);
         if (trickles(c))
@@ -820,6 +838,25 @@ void conn_timed_out(struct conn *c)
         return;
     }
     conn_time_out_request(c);
+}
+
+bool conn_give_way(struct conn *c)
+{
+    const struct worker *w = worker_of(c);
+    enum conn_state state = c->state;
+    uint64_t requests = w->request_count;
+
+    if (state != CONN_LINGER) {
+        conn_read(c);
+        if (c->state != state || w->request_count != requests)
+            return false;
+    }
+    if (state == CONN_LINGER || is_awaiting_request(c)) {
+        conn_drop(c);
+        return false;
+    }
+    refuse_late(c, "the server is full, and the request was not complete");
+    return true;
 }
 
 bool conn_let_go(struct conn *c)

@@ -29,9 +29,9 @@ enum conn_state {
     CONN_FREE,    /* in the table, unused */
     CONN_IDLE,    /* between requests */
     CONN_HEAD,    /* a request head is coming, or the connection's first is awaited */
-    CONN_BODY,    /* a request body is coming */
     CONN_QUEUED,  /* has unparsed bytes, or more to send, and waits for its turn in the loop */
     CONN_WRITE,   /* the client does not take its answer fast enough */
+    CONN_BODY,    /* a request body is coming */
     CONN_WAIT,    /* the application has nothing to send yet */
     CONN_DEAF,    /* the same, and nothing more is read from the client meanwhile */
     CONN_CALLING, /* its request is in the hands of the pool (threads.h), or waits for them */
@@ -61,8 +61,9 @@ struct exchange {
     uint64_t request_ns; /* when the first bytes of env's request were read */
     uint64_t arrived_ns; /* when the bytes read last had come, or the turn of those that wait */
     uint64_t body_ms;    /* when its body began, in client time */
-    struct call call;    /* of its request, in a pool of threads */
-    struct alarm alarm;  /* when its application wants to be asked again */
+    struct conn *body_older, *body_newer; /* in CONN_BODY: see room.h */
+    struct call call;                     /* of its request, in a pool of threads */
+    struct alarm alarm;                   /* when its application wants to be asked again */
 };
 
 struct conn {
@@ -123,6 +124,11 @@ void conn_resume(struct conn *c);
 /* The connection is idle and the worker would like it gone: reads it once, and closes it if there
  * is nothing. True when it is closed. */
 bool conn_let_go(struct conn *c);
+
+/* A new connection needs its place (room.h). One that lingers is closed; any other is read once,
+ * and if its request is not complete by then, it is answered 408 where it has begun, and closed or
+ * left to linger. True when it was answered so. */
+bool conn_give_way(struct conn *c);
 
 /* Closes at once, whatever is in flight. */
 void conn_drop(struct conn *c);

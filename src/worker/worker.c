@@ -153,8 +153,8 @@ void worker_set_timer(struct worker *w, struct conn *c, enum timer_kind kind)
     timer_set(&w->timers, &c->timer, kind, worker_client_ms(w));
     if (c->timer.deadline_ms < w->sweep_at_ms)
         arm_sweep(w, c->timer.deadline_ms);
-    if (kind == TIMER_KEEPALIVE && !w->accepting)
-        accept_update(w); /* an idle connection can make room */
+    if (!w->accepting && kind != TIMER_WRITE)
+        accept_update(w); /* it can make room (room.h) */
 }
 
 static void on_sweep(struct ev_loop *loop, struct ev_timer *timer, int revents)
@@ -362,6 +362,8 @@ static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int reven
     (void)revents;
     atomic_store_explicit(&w->slot->loop_ms, now_ms(), memory_order_relaxed);
     take_zone(w);
+    worker_look_at_clock(w);
+    accept_update(w); /* the slot says since when the worker has been full */
     crash_check();
     trim_when_quiet(w);
     (void)channel_send_up(w->args->channel.up_write, UP_HEARTBEAT, NULL); /* the next one will do */

@@ -27,6 +27,7 @@
 #include "worker/conn.h"
 #include "worker/fair.h"
 #include "worker/peer.h"
+#include "worker/room.h"
 #include "worker/threads.h"
 #include "worker/timers.h"
 #include "worker/wake.h"
@@ -73,6 +74,7 @@ struct worker {
     struct ev_timer accept_busy; /* since every thread of the pool was busy */
     size_t pause_limit;          /* it ends when there are no more connections than this */
     uint64_t accept_said_ms;     /* when a failure was last logged */
+    uint64_t accept_failed_ns;   /* when there was one for want of something */
 
     struct conn *conns; /* the table: a mapping of its own, max_conns long */
     size_t max_conns;
@@ -81,6 +83,7 @@ struct worker {
     size_t peak_conns;      /* most that were open at once since memory was trimmed */
     uint64_t beat_requests; /* request_count at the last heartbeat */
     struct conn *free_conns;
+    struct room room;
     struct exchange *exchanges; /* the same of what is lent to them */
     size_t exchanges_used;
     struct exchange *free_exchanges;

@@ -2,13 +2,16 @@
 """Request bodies that are large, slow, refused or many: what their clients hear, and what the others
 hear meanwhile."""
 import http.client
+import resource
 import signal
 import threading
 
 import pytest
 
-from server import PATIENCE, SANITIZED, pace, wait_for
+from server import PATIENCE, SANITIZED, Process, pace, wait_for
+from test_admin import ask as ask_admin
 from test_proxy import nginx  # noqa: F401  pylint: disable=unused-import
+from test_waiting import waits  # noqa: F401  pylint: disable=unused-import
 
 MIB = 1 << 20
 FRAMINGS = ["counted", "chunked"]
@@ -138,3 +141,193 @@ def test_refused_uploads_keep_nginx_servers_in(
     for _ in range(4):
         assert servers[0].connect(front.address).get().status == 200
     assert [line for line in front.complaints() if "is buffered to a temporary file" not in line] == []
+
+
+# ---- a full worker makes room ---------------------------------------------------------------------
+
+
+HELLO = "GET / HTTP/1.1\r\nHost: t\r\n\r\n"
+
+
+def begin_body(client, size, sent):
+    return client.send(f"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: {size}\r\n\r\n" + "b" * sent)
+
+
+class Tricklers:
+    """One client's many slow uploads: a few bytes now and then on each, and a new connection for each
+    that is ended."""
+
+    def __init__(self, server, count):
+        self.server, self.statuses = server, []
+        self.is_over = threading.Event()
+        self.clients = [self._begin() for _ in range(count)]
+        self.thread = threading.Thread(target=self._run)
+
+    def _begin(self):
+        return begin_body(self.server.connect(), 1 * MIB, 10)
+
+    def _run(self):
+        while not self.is_over.wait(0.05):
+            for i, client in enumerate(self.clients):
+                try:
+                    client.send("b" * 15)
+                    if client.is_silent_for(0):
+                        continue
+                    self.statuses.append(client.response().status)
+                except OSError:
+                    self.statuses.append(None)
+                client.close()
+                self.clients[i] = self._begin()
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.is_over.set()
+        self.thread.join()
+        for client in self.clients:
+            client.close()
+
+
+@pytest.mark.parametrize("words", [[], ["-k", "gthread", "--threads", "2"]])
+def test_slow_bodies_keep_nobody_out(gcorn, words):
+    server = gcorn("hello", "--workers", "2", "--worker-connections", "20", *words)
+    with Tricklers(server, 60) as slow:
+        for _ in range(30):
+            with server.connect() as client:
+                assert client.send(HELLO).response().status == 200
+            pace(0.01)
+    assert set(slow.statuses) <= {408, None}
+    assert 408 in slow.statuses
+    server.wait_log(r"\[WARNING\] Worker full \(pid: \d+\): 20 connections are open; answered \d+ "
+                    r"unfinished requests 408 to make room")
+
+
+def test_slow_heads_keep_nobody_out(gcorn):
+    server = gcorn("hello", "--worker-connections", "10")
+    slow = [server.connect().send("GET / HTTP/1.1\r\nX: ") for _ in range(30)]
+    for _ in range(10):
+        with server.connect() as client:
+            assert client.send(HELLO).response().status == 200
+    assert slow[0].response().status == 408
+    slow[0].assert_closed()
+
+
+def test_silent_connections_keep_nobody_out(gcorn):
+    server = gcorn("hello", "--worker-connections", "10")
+    silent = [server.connect() for _ in range(30)]
+    assert server.connect().send(HELLO).response().status == 200
+    silent[0].assert_closed()
+
+
+def test_slowest_body_gives_way(gcorn):
+    server = gcorn("environ", "--worker-connections", "3")
+    sizes = [100_000, 10, 50_000]
+    clients = [begin_body(server.connect(), 200_000, size) for size in sizes]
+    assert server.connect().send(HELLO).response().status == 200
+    assert clients[1].response().status == 408
+    for client, size in ((clients[0], sizes[0]), (clients[2], sizes[2])):
+        assert client.send("b" * (200_000 - size)).response().status == 200
+
+
+def wait_request(name):
+    """One that is complete, and whose answer is not."""
+    return f"GET /wait?name={name} HTTP/1.1\r\nHost: t\r\n\r\n"
+
+
+def is_reset(client):
+    try:
+        client.send(b"b")
+    except OSError:
+        return True
+    return False
+
+
+def test_full_worker_makes_room_in_order(waits):  # noqa: F811  pylint: disable=redefined-outer-name
+    """Requests that wait are complete: they never give way. When there are no others the worker is not
+    ready, and whoever comes waits until one of them ends."""
+    server = waits("--worker-connections", "4", "--limit-request-body", "1000", "--admin-bind",
+                   "127.0.0.1:0", "--ready-fresh", "2s", "--keep-alive", "60", ready=2)
+    body = begin_body(server.connect(), 900, 10)
+    head = server.connect().send("GET / HTTP/1.1\r\nX: ")
+    idle = server.connect()
+    assert idle.get().status == 200
+    lingering = begin_body(server.connect(), 100_000, 10)
+    assert lingering.response().status == 413
+    lingering.assert_closed()
+
+    streams = []
+
+    def add():
+        streams.append(server.connect().send(wait_request(len(streams))))
+
+    add()
+    wait_for(lambda: is_reset(lingering), "the lingering connection to give way")
+    assert idle.is_silent_for(0)
+    add()
+    idle.assert_closed()
+    assert head.is_silent_for(0)
+    add()
+    assert head.response().status == 408
+    assert body.is_silent_for(0)
+    add()
+    assert body.response().status == 408
+    wait_for(lambda: ask_admin(server, "/readyz").status == 503, "the full worker to be seen")
+    assert ask_admin(server, "/readyz").text == (
+        "0 of 1 workers can serve, and 1 should\n"
+        "1 workers are full and can end no connection\n")
+    late = server.connect().send("GET /wake?name=0 HTTP/1.1\r\nHost: t\r\n\r\n")
+    assert late.is_silent_for(0.1)
+    streams[1].close()
+    assert late.response().status == 200
+    assert streams[0].response().status == 200
+    wait_for(lambda: ask_admin(server, "/readyz").status == 200, "room to be seen")
+
+
+def test_stop_serves_queue_behind_slow_bodies(gcorn):
+    server = gcorn("faulty", "--worker-connections", "3", "--graceful-timeout", "30s")
+    busy = server.connect().send("GET /sleep?ms=300 HTTP/1.1\r\nHost: t\r\n\r\n")
+    slow = [begin_body(server.connect(), 1000, 10) for _ in range(6)]
+    waiting = [server.connect().send(HELLO) for _ in range(3)]
+    server.kill(signal.SIGTERM)
+    for client in (busy, *waiting):
+        assert client.response().status == 200
+        client.close()
+    for client in slow:
+        client.close()
+    assert server.wait_exit() == 0
+
+
+def few_files(limit):
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+
+def test_out_of_descriptors_neither_spins_nor_kills(
+        waits):  # noqa: F811  pylint: disable=redefined-outer-name
+    """None of the connections can give way: each has a request that waits for its answer."""
+    limit = 40
+    server = waits(preexec=few_files(limit))
+    worker = server.workers[0]
+    streams = [server.connect().send(wait_request(i)) for i in range(limit)]
+    late = server.connect().send(HELLO)
+    server.wait_log(r"\[ERROR\] accept .*Too many open files")
+    cpu = Process(worker.pid).cpu_s
+    assert late.is_silent_for(0.3)
+    assert Process(worker.pid).cpu_s - cpu <= 0.1
+    assert server.log().count("Too many open files") == 1
+    for client in streams[: limit // 2]:
+        client.close()
+    assert late.response().status == 200
+    assert server.worker_pids == {worker.pid}
+
+
+def test_out_of_descriptors_the_oldest_make_room(gcorn):
+    limit = 40
+    server = gcorn("hello", preexec=few_files(limit))
+    clients = [server.connect() for _ in range(limit)]
+    assert clients[0].get().status == 200
+    server.wait_log(r"\[ERROR\] accept .*Too many open files")
+    assert clients[-1].send(HELLO).response().status == 200
+    clients[0].assert_closed()
+    assert server.log().count("Too many open files") == 1

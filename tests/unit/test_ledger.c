@@ -288,6 +288,14 @@ static void test_ready(void **state)
     set_proc(0, PROC_READY, 0, false);
     set_state(SERVER_RELOADING);
     assert_string_equal(why_not(1), "");
+    atomic_store(&one->full_since_ms, NOW - FRESH);
+    assert_string_equal(why_not(1), "");
+    atomic_store(&one->full_since_ms, NOW - FRESH - 1);
+    assert_string_equal(why_not(1), "0 of 2 workers can serve, and 1 should\n"
+                                    "1 workers are full and can end no connection\n");
+    atomic_store(&one->full_since_ms, NOW + 3);
+    assert_string_equal(why_not(1), "");
+    atomic_store(&one->full_since_ms, 0);
     set_state(SERVER_DRAINING);
     assert_string_equal(why_not(1), "draining\n");
     set_state(SERVER_STOPPING);
