@@ -190,7 +190,9 @@ void gcorn_extend_deadline(struct gcorn_environ *env, unsigned ms);
 
 /* ---- the request ----------------------------------------------------------------------------- */
 
-/* REQUEST_METHOD, PATH_INFO (percent-decoded), QUERY_STRING, RAW_URI (as it came), CONTENT_TYPE,
+/* REQUEST_METHOD (any token of up to 32 bytes: GET, QUERY, X-Y), PATH_INFO (percent-decoded),
+ * QUERY_STRING, RAW_URI (as it came), CONTENT_TYPE, CONTENT_LENGTH (also of a body that came in
+ * chunks), SERVER_NAME, SERVER_PORT (over a unix socket: those in Host),
  * SERVER_PROTOCOL, REMOTE_ADDR, HTTP_* (repeated fields joined), wsgi.url_scheme, wsgi.multithread
  * ("0", "1"), gcorn.request_id, ... NULL when absent. No value holds a NUL. Each stays valid until
  * the request is over, also when the key is set anew. */

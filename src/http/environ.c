@@ -147,8 +147,13 @@ static const char *var_content_type(struct gcorn_environ *env)
     return field_text(env, FIELD_CONTENT_TYPE);
 }
 
+/* Of a body in chunks how long it is decoded (RFC 3875 4.1.2, RFC 9112 7.1.3). */
 static const char *var_content_length(struct gcorn_environ *env)
 {
+    const struct request *r = &env->request;
+
+    if (r->chunked && r->state == REQUEST_DONE)
+        return arena_printf(&env->arena, "%llu", (unsigned long long)r->body.len);
     return field_text(env, FIELD_CONTENT_LENGTH);
 }
 
@@ -177,27 +182,60 @@ static const char *var_remote_port(struct gcorn_environ *env)
     return f && f->remote_addr ? "" : env->peer->remote_port;
 }
 
+static const char *var_scheme(struct gcorn_environ *env)
+{
+    const struct forwarded *f = env->request.forwarded;
+
+    return f && f->scheme ? f->scheme : env->peer->local->scheme;
+}
+
+/* The server as the client called it: an absolute target's authority, or Host; empty when it said
+ * neither. */
+static struct span called_host(const struct request *r)
+{
+    if (r->authority.len > 0)
+        return r->authority;
+    for (size_t i = 0; i < r->field_count; i++) {
+        if (r->fields[i].id == FIELD_HOST)
+            return (struct span){r->fields[i].value, r->fields[i].value_len};
+    }
+    return (struct span){NULL, 0};
+}
+
+/* A unix socket has neither name nor port that a client could use, so they are what the client used
+ * (gunicorn does the same). They are never empty (RFC 3875 4.1.14, 4.1.15). */
 static const char *var_server_name(struct gcorn_environ *env)
 {
-    return env->peer->local->server_name;
+    const char *name = env->peer->local->server_name, *port;
+    struct span host = called_host(&env->request);
+    size_t port_len;
+
+    if (*name != '\0')
+        return name;
+    if (host.len > 0)
+        host.len = syntax_split_authority(host.p, host.len, &port, &port_len);
+    return host.len > 0 ? span_text(env, host) : "localhost";
 }
 
 static const char *var_server_port(struct gcorn_environ *env)
 {
-    return env->peer->local->server_port;
+    const char *port = env->peer->local->server_port;
+    struct span host = called_host(&env->request);
+    size_t port_len = 0;
+
+    if (*port != '\0')
+        return port;
+    if (host.len > 0)
+        (void)syntax_split_authority(host.p, host.len, &port, &port_len);
+    if (port_len > 0)
+        return arena_strndup(&env->arena, port, port_len);
+    return strcmp(var_scheme(env), "https") == 0 ? "443" : "80";
 }
 
 static const char *var_server_software(struct gcorn_environ *env)
 {
     (void)env;
     return "gcorn/" GCORN_VERSION;
-}
-
-static const char *var_scheme(struct gcorn_environ *env)
-{
-    const struct forwarded *f = env->request.forwarded;
-
-    return f && f->scheme ? f->scheme : env->peer->local->scheme;
 }
 
 static const char *var_wsgi_version(struct gcorn_environ *env)
@@ -405,7 +443,7 @@ const char *environ_field(struct gcorn_environ *env, const char *lower)
     if (is_named(&name, "content-type", 12))
         return var_content_type(env);
     if (is_named(&name, "content-length", 14))
-        return var_content_length(env);
+        return field_text(env, FIELD_CONTENT_LENGTH);
     return get_field(env, &name);
 }
 

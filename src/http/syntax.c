@@ -199,6 +199,18 @@ bool syntax_is_authority(const char *p, size_t len, bool may_be_empty)
     return p[host] == ':' && is_port(p + host + 1, len - host - 1);
 }
 
+size_t syntax_split_authority(const char *p, size_t len, const char **port, size_t *port_len)
+{
+    const char *bracket = len > 0 && p[0] == '[' ? memchr(p, ']', len) : NULL;
+    const char *from = bracket ? bracket : p;
+    const char *colon = memchr(from, ':', (size_t)(p + len - from));
+    size_t host_len = colon ? (size_t)(colon - p) : len;
+
+    *port = p + host_len + (colon != NULL);
+    *port_len = (size_t)(p + len - *port);
+    return host_len;
+}
+
 bool syntax_escapes_ok(const char *p, size_t len)
 {
     const char *end = p + len;

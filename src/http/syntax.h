@@ -65,6 +65,10 @@ void syntax_trim(const char **p, size_t *len);
 /* uri-host [":" port], RFC 9110 7.2, without userinfo; may_be_empty: nothing at all will do. */
 bool syntax_is_authority(const char *p, size_t len, bool may_be_empty);
 
+/* Splits what is such an authority: the length of its host, brackets included; *port and *port_len
+ * are the rest behind the colon, empty when there is none. */
+size_t syntax_split_authority(const char *p, size_t len, const char **port, size_t *port_len);
+
 /* Are all percent escapes two hex digits, and none of them %00? */
 bool syntax_escapes_ok(const char *p, size_t len);
 

@@ -115,10 +115,10 @@ def test_a_target_cannot_forge_a_line(logged):
 
 
 def test_refused_requests_are_logged(logged):
-    lines = logged("%(s)s %(r)s %(m)s")("garbage\r\n\r\n", "BREW /pot HTTP/1.1\r\nHost: t\r\n\r\n",
+    lines = logged("%(s)s %(r)s %(m)s")("garbage\r\n\r\n", "CONNECT /pot HTTP/1.1\r\nHost: t\r\n\r\n",
                                         GET + "X : y\r\n\r\n")
     assert [line.split()[0] for line in lines] == ["400", "501", "400"]
-    assert lines[1].startswith("501 BREW /pot HTTP/1.1")
+    assert lines[1].startswith("501 CONNECT /pot HTTP/1.1")
 
 
 def test_head_logs_no_bytes(logged):

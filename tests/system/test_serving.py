@@ -144,6 +144,22 @@ def test_environ_over_a_unix_socket(gcorn):
     assert (facts["PATH"], facts["REMOTE"]) == ("/u", "")
 
 
+def test_server_name_over_a_unix_socket_is_that_of_host(gcorn, probe):
+    server = gcorn(probe, bind="unix:app.sock")
+    ask = server.connect().send
+    texts = [ask(f"GET /get?key=SERVER_{key} HTTP/1.1\r\nHost: {host}\r\n\r\n").response().text
+             for host in ("a.example:81", "a.example") for key in ("NAME", "PORT")]
+    assert texts == ["a.example", "81", "a.example", "80"]
+    assert server.get("/get?key=SERVER_NAME", version="1.0").text
+
+
+def test_a_chunked_body_has_its_decoded_length(gcorn):
+    client = gcorn("environ").connect()
+    client.send("POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
+    facts = lines_of(client.send("4\r\nabcd\r\n2\r\nef\r\n0\r\n\r\n").response())
+    assert (facts["CONTENT_LENGTH"], facts["BODY"]) == ("6", b"abcdef")
+
+
 def test_environ_over_ipv6(gcorn):
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as tried:

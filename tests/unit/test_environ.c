@@ -113,6 +113,51 @@ static void test_environ_bare(void **state)
     http_case_close(&c);
 }
 
+/* A unix socket's requests have the name and port that the client used. */
+static void test_environ_server_of_unix_socket(void **state)
+{
+    static const struct {
+        const char *scheme, *head, *name, *port;
+    } rows[] = {
+        {"http", "GET / HTTP/1.1\r\nHost: a.example:8080\r\n\r\n", "a.example", "8080"},
+        {"http", "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n", "a.example", "80"},
+        {"https", "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n", "a.example", "443"},
+        {"https", "GET / HTTP/1.1\r\nHost: a.example:80\r\n\r\n", "a.example", "80"},
+        {"http", "GET / HTTP/1.1\r\nHost: a.example:\r\n\r\n", "a.example", "80"},
+        {"http", "GET / HTTP/1.1\r\nHost: [::1]:81\r\n\r\n", "[::1]", "81"},
+        {"http", "GET / HTTP/1.1\r\nHost: [2001:db8::1]\r\n\r\n", "[2001:db8::1]", "80"},
+        {"http", "GET http://b.example:82/ HTTP/1.1\r\nHost: a.example:81\r\n\r\n", "b.example",
+         "82"},
+        {"http", "GET / HTTP/1.1\r\nHost:\r\n\r\n", "localhost", "80"},
+        {"http", "GET / HTTP/1.0\r\n\r\n", "localhost", "80"},
+        {"https", "GET / HTTP/1.0\r\n\r\n", "localhost", "443"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct http_case c;
+
+        http_case_open(&c);
+        c.local = (struct http_local){"", "", rows[i].scheme};
+        http_case_feed(&c, rows[i].head);
+        expect_var(&c, "SERVER_NAME", rows[i].name);
+        expect_var(&c, "SERVER_PORT", rows[i].port);
+        http_case_close(&c);
+    }
+}
+
+static void test_environ_length_of_chunks(void **state)
+{
+    struct http_case c;
+
+    (void)state;
+    open_with(&c, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                  "4\r\nabcd\r\n1\r\ne\r\n0\r\nX: 9\r\n\r\n");
+    expect_var(&c, "CONTENT_LENGTH", "5");
+    assert_null(environ_field(&c.env, "content-length")); /* for the log: the client sent none */
+    http_case_close(&c);
+}
+
 static void test_environ_targets(void **state)
 {
     struct http_case c;
@@ -643,6 +688,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_environ_variables),
         cmocka_unit_test(test_environ_bare),
+        cmocka_unit_test(test_environ_server_of_unix_socket),
+        cmocka_unit_test(test_environ_length_of_chunks),
         cmocka_unit_test(test_environ_targets),
         cmocka_unit_test(test_environ_fields_joined),
         cmocka_unit_test(test_environ_set),
