@@ -106,15 +106,38 @@ static bool is_kind(int fd, mode_t kind)
     return fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == kind;
 }
 
-int log_file_open(const char *path, int std_fd)
+/* "/proc/self/fd/2" leads to a descriptor, and so does what a container's process 1 is told. */
+static bool is_descriptor_path(const char *path, int fd)
+{
+    char own[40];
+
+    (void)snprintf(own, sizeof(own), "/proc/%d/fd/", (int)getpid());
+    const char *const starts[] = {"/dev/fd/", "/proc/self/fd/", own};
+    for (size_t i = 0; i < ARRAY_LEN(starts); i++) {
+        size_t len = strlen(starts[i]);
+
+        if (strncmp(path, starts[i], len) == 0 && path[len] == '0' + fd && path[len + 1] == '\0')
+            return true;
+    }
+    return false;
+}
+
+int log_standard_fd(const char *path, int std_fd)
 {
     if (strcmp(path, "-") == 0)
         return std_fd;
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644);
-    /* the description is ours alone; a FIFO keeps the flag, so that its reader holds nobody */
-    if (fd >= 0 && !is_kind(fd, S_IFIFO))
+    if (strcmp(path, "/dev/stdout") == 0 || is_descriptor_path(path, STDOUT_FILENO))
+        return STDOUT_FILENO;
+    if (strcmp(path, "/dev/stderr") == 0 || is_descriptor_path(path, STDERR_FILENO))
+        return STDERR_FILENO;
+    return -1;
+}
+
+/* The description is ours alone. */
+void log_file_opened(int fd)
+{
+    if (!is_kind(fd, S_IFIFO))
         (void)fcntl(fd, F_SETFL, O_APPEND);
-    return fd;
 }
 
 bool log_is_file(int fd)

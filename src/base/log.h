@@ -13,6 +13,7 @@
 #ifndef GCORN_BASE_LOG_H
 #define GCORN_BASE_LOG_H
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -63,9 +64,17 @@ size_t log_append(int fd, const char *lines, size_t len);
 
 size_t log_count_lines(const char *lines, size_t len);
 
-/* Opens a log file for appending, close-on-exec; "-" is std_fd itself, which the caller does not
- * own. Does not wait for the reader of a FIFO (ENXIO). The descriptor, or -1 with errno. */
-int log_file_open(const char *path, int std_fd);
+/* Which descriptor of the process a log's path stands for: std_fd for "-", that of standard output
+ * or error for /dev/stdout, /dev/stderr and their names in /dev/fd and /proc. It is used as it is:
+ * opening such a name fails where a socket, or a pipe of another user, lies behind it. -1: the path
+ * is a file's. */
+int log_standard_fd(const char *path, int std_fd);
+
+/* How a log file is opened for appending: without waiting for the reader of a FIFO (ENXIO). */
+enum { LOG_FILE_FLAGS = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY };
+
+/* Makes what was opened so block again, but for a FIFO: its reader holds nobody. */
+void log_file_opened(int fd);
 
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

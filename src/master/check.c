@@ -7,6 +7,7 @@
 #include "master/check.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -26,6 +27,7 @@
 #include "system/listener.h"
 #include "system/pidfile.h"
 #include "system/privileges.h"
+#include "system/safe_open.h"
 
 extern char **environ;
 
@@ -98,7 +100,7 @@ static int check_pidfile(struct check *c, struct error *held, struct error *err)
 
     if (!c->config->pidfile)
         return 0;
-    if (pidfile_probe(c->config->pidfile, &h->pidfile, &h->pidfile_pid, err) < 0)
+    if (pidfile_probe(c->config->pidfile, &c->privileges, &h->pidfile, &h->pidfile_pid, err) < 0)
         return -1;
     if (h->pidfile)
         *held = *err;
@@ -152,7 +154,7 @@ static int check_sockets_and_files(struct check *c, struct error *err)
 static int check_errors(struct check *c, struct error *err)
 {
     if (generation_check(c->config, &c->privileges, err) < 0 ||
-        generation_check_logs(c->config, err) < 0 ||
+        generation_check_logs(c->config, &c->privileges, err) < 0 ||
         spawn_check_crash_dir(c->config, &c->privileges, err) < 0 ||
         spawn_check_app(c->config, &c->privileges, err) < 0)
         return -1;
@@ -180,9 +182,26 @@ static void check_fifo(struct check *c, const char *key, const char *path)
 {
     struct stat st;
 
-    if (path && strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISFIFO(st.st_mode))
+    if (path && log_standard_fd(path, STDERR_FILENO) < 0 && stat(path, &st) == 0 &&
+        S_ISFIFO(st.st_mode))
         advice_add(&c->warnings, c->config, key,
                    "%s is a FIFO: a start fails unless somebody reads from it by then", path);
+}
+
+/* A start opens nothing through a link that is there now; the user may place one at any time, and
+ * take the file away. */
+static void check_directory(struct check *c, const char *key, const char *path)
+{
+    bool is_file = path && log_standard_fd(path, STDERR_FILENO) < 0;
+    char *dir = is_file ? safe_open_shared_dir(path, &c->privileges) : NULL;
+
+    if (dir)
+        advice_add(&c->warnings, c->config, key,
+                   "%s: the user of the workers (%u) may write in %s: a worker that is taken over "
+                   "can replace the file; name a directory that only the user of the master may "
+                   "write in",
+                   path, (unsigned)c->privileges.uid, dir);
+    free(dir);
 }
 
 static void check_warnings(struct check *c)
@@ -196,6 +215,9 @@ static void check_warnings(struct check *c)
         strbuf_add(&c->warnings, c->in_use.data, c->in_use.len);
     check_fifo(c, "errorlog", c->config->errorlog);
     check_fifo(c, "accesslog", c->config->accesslog);
+    check_directory(c, "errorlog", c->config->errorlog);
+    check_directory(c, "accesslog", c->config->accesslog);
+    check_directory(c, "pidfile", c->config->pidfile);
     advice_on_settings(c->config, &c->warnings);
     advice_on_surroundings(c->config, &surroundings, &c->warnings);
     if (spawn_check_uploads(c->config, &c->privileges, &err) < 0)

@@ -21,6 +21,7 @@
 #include "system/cores.h"
 #include "system/handover.h"
 #include "system/process.h"
+#include "system/safe_open.h"
 #include "system/writable.h"
 #include "worker/app.h"
 
@@ -47,6 +48,14 @@ void start_init(struct start *s, int argc, char **argv)
     s->dir = is_here ? xstrdup(pwd) : cwd ? cwd : xstrdup(".");
 }
 
+static void name_dir(const struct start *s, struct config *config)
+{
+    const char *to = config->chdir ? config->chdir : "";
+
+    config->dir = arena_printf(&config->arena, "%s%s%s", to[0] == '/' ? "" : s->dir,
+                               to[0] == '/' ? "" : "/", to);
+}
+
 int start_load_config(const struct start *s, struct config *config, struct error *err)
 {
     char how[160];
@@ -68,6 +77,7 @@ int start_load_config(const struct start *s, struct config *config, struct error
         config_release(config);
         return -1;
     }
+    name_dir(s, config);
     return 0;
 }
 
@@ -111,10 +121,42 @@ static int check_admin(const struct config *config, struct error *err)
     return 0;
 }
 
+/* The directory was entered as its name leads, through every link. A log or pid file named from
+ * there is no safer than that: a worker that placed one of the links chose the directory. */
+static int check_dir(const struct config *config, const struct privileges *workers,
+                     struct error *err)
+{
+    const struct {
+        const char *key, *path;
+    } files[] = {{"errorlog", config->errorlog},
+                 {"accesslog", config->accesslog},
+                 {"pidfile", config->pidfile}};
+
+    int fd = safe_open(config->dir, O_PATH | O_DIRECTORY, 0, workers);
+    if (fd >= 0 || errno != ELOOP) {
+        fd_close(&fd);
+        return 0;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        const char *path = files[i].path;
+
+        if (!path || path[0] == '/' || log_standard_fd(path, STDERR_FILENO) >= 0)
+            continue;
+        (void)error_set(err, EXIT_FAILED,
+                        "%s: cannot open %s in %s: the user of the workers could have placed a "
+                        "symbolic link that leads to that directory; name the file from /",
+                        files[i].key, path, config->dir);
+        return blame(config, files[i].key, err);
+    }
+    return 0;
+}
+
 int generation_check(const struct config *config, struct privileges *privileges, struct error *err)
 {
     if (privileges_resolve(privileges, config->user, config->group, config->initgroups, err) < 0)
         return blame(config, strncmp(err->text, "group:", 6) == 0 ? "group" : "user", err);
+    if (check_dir(config, privileges, err) < 0)
+        return -1;
     if (check_listeners(&config->bind, err) < 0)
         return blame(config, "bind", err);
     if (config->admin_bind && check_admin(config, err) < 0)
@@ -217,27 +259,42 @@ static int open_admin_listener(struct generation *g, const struct generation *be
 
 static int refuse_log(const char *setting, const char *path, struct error *err)
 {
-    return error_set(err, EXIT_FAILED, "%s: cannot open %s: %s", setting, path, strerror(errno));
+    return error_set(err, EXIT_FAILED, "%s: cannot open %s: %s", setting, path,
+                     safe_open_reason(errno));
 }
 
-static int check_log(const char *setting, const char *path, struct error *err)
+static int check_log(const char *setting, const char *path, const struct privileges *workers,
+                     struct error *err)
 {
-    bool is_ours = !path || strcmp(path, "-") == 0; /* standard error or output, or none */
+    bool is_ours = !path || log_standard_fd(path, STDERR_FILENO) >= 0;
 
-    return is_ours || writable_append(path) == 0 ? 0 : refuse_log(setting, path, err);
+    return is_ours || writable_append(path, workers) == 0 ? 0 : refuse_log(setting, path, err);
 }
 
-int generation_check_logs(const struct config *config, struct error *err)
+int generation_check_logs(const struct config *config, const struct privileges *workers,
+                          struct error *err)
 {
-    return check_log("errorlog", config->errorlog, err) < 0 ||
-                   check_log("accesslog", config->accesslog, err) < 0
+    return check_log("errorlog", config->errorlog, workers, err) < 0 ||
+                   check_log("accesslog", config->accesslog, workers, err) < 0
                ? -1
                : 0;
 }
 
-static int open_log(const char *setting, const char *path, int std_fd, int *fd, struct error *err)
+static int open_log_file(const char *path, const struct privileges *workers)
 {
-    *fd = log_file_open(path, std_fd);
+    int fd = safe_open(path, LOG_FILE_FLAGS, 0644, workers);
+
+    if (fd >= 0)
+        log_file_opened(fd);
+    return fd;
+}
+
+static int open_log(const struct generation *g, const char *setting, const char *path, int std_fd,
+                    int *fd, struct error *err)
+{
+    *fd = log_standard_fd(path, std_fd);
+    if (*fd < 0)
+        *fd = open_log_file(path, &g->privileges);
     return *fd < 0 ? refuse_log(setting, path, err) : 0;
 }
 
@@ -256,10 +313,10 @@ static int open_syslog(struct generation *g, struct error *err)
 
 static int open_logs(struct generation *g, struct error *err)
 {
-    if (open_log("errorlog", g->config.errorlog, STDERR_FILENO, &g->error_fd, err) < 0)
+    if (open_log(g, "errorlog", g->config.errorlog, STDERR_FILENO, &g->error_fd, err) < 0)
         return -1;
     if (g->config.accesslog &&
-        open_log("accesslog", g->config.accesslog, STDOUT_FILENO, &g->access_fd, err) < 0)
+        open_log(g, "accesslog", g->config.accesslog, STDOUT_FILENO, &g->access_fd, err) < 0)
         return -1;
     return g->config.syslog ? open_syslog(g, err) : 0;
 }
@@ -344,7 +401,8 @@ struct generation *generation_inherit(unsigned id, struct config *config, struct
 {
     struct generation *g = make_generation(id, config, NULL);
 
-    if (open_dir(g, err) < 0 || open_logs(g, err) < 0 || inherit_listeners(g, from, err) < 0) {
+    if (generation_check(&g->config, &g->privileges, err) < 0 || open_dir(g, err) < 0 ||
+        open_logs(g, err) < 0 || inherit_listeners(g, from, err) < 0) {
         generation_unref(g, false);
         return NULL;
     }
@@ -435,6 +493,12 @@ void generation_forget(struct generation *g)
     image_close(&g->image);
 }
 
+void generation_forget_access_log(struct generation *g)
+{
+    close_log(&g->access_fd);
+    g->access_fd = -1;
+}
+
 static bool is_one_of(const struct listener *l, struct listener *const *list, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -485,14 +549,14 @@ void generation_stop_listening(struct generation *g)
         listener_stop(g->listeners[i]);
 }
 
-static int reopen_log(const char *path, int fd, struct error *err)
+static int reopen_log(const struct generation *g, const char *path, int fd, struct error *err)
 {
     if (fd <= STDERR_FILENO)
         return 0;
-    int opened = log_file_open(path, -1);
+    int opened = open_log_file(path, &g->privileges);
     int result = opened < 0 ? -1 : dup3(opened, fd, O_CLOEXEC);
     if (result < 0)
-        (void)error_set(err, EXIT_FAILED, "cannot reopen %s: %s", path, strerror(errno));
+        (void)error_set(err, EXIT_FAILED, "cannot reopen %s: %s", path, safe_open_reason(errno));
     fd_close(&opened);
     return result < 0 ? -1 : 0;
 }
@@ -502,8 +566,8 @@ int generation_reopen_logs(struct generation *g, struct error *err)
     if (generation_enter(g) < 0)
         return error_set(err, EXIT_FAILED, "cannot change to the directory of generation %u: %s",
                          g->id, strerror(errno));
-    int error_result = reopen_log(g->config.errorlog, g->error_fd, err);
-    int access_result = reopen_log(g->config.accesslog, g->access_fd, err);
+    int error_result = reopen_log(g, g->config.errorlog, g->error_fd, err);
+    int access_result = reopen_log(g, g->config.accesslog, g->access_fd, err);
 
     return error_result < 0 || access_result < 0 ? -1 : 0;
 }

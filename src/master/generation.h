@@ -71,7 +71,8 @@ int generation_check(const struct config *config, struct privileges *privileges,
 
 /* Can the log files be opened? Makes and truncates nothing. 0, or -1 with what generation_new would
  * say in err. */
-int generation_check_logs(const struct config *config, struct error *err);
+int generation_check_logs(const struct config *config, const struct privileges *workers,
+                          struct error *err);
 
 /* Opens all that config names but for the sockets, in the present directory, which becomes its own;
  * sets the umask. Takes config, also on failure. `before`: NULL, or one of those that there are.
@@ -106,6 +107,9 @@ int generation_enter(const struct generation *g);
 
 /* In a child that works for another generation: closes what g has open, but for its sockets. */
 void generation_forget(struct generation *g);
+
+/* In a child that writes no access log: closes it. */
+void generation_forget_access_log(struct generation *g);
 
 /* In a child: closes g's sockets, but for those that the child is to serve. */
 void generation_forget_listeners(struct generation *g, struct listener *const *served,

@@ -101,7 +101,7 @@ static void take_files(struct master *m)
 
     if (!heir->files_are_due || m->candidate || m->plan.stopping)
         return;
-    if (reload_open_pidfile(m, config_of(m), &err) < 0 ||
+    if (reload_open_pidfile(m, m->current, &err) < 0 ||
         reload_open_control(m, config_of(m), &err) < 0) {
         if (!heir->files_failed)
             log_warnx("Upgrade: %s", err.text);

@@ -33,6 +33,7 @@
 #include "master/explain.h"
 #include "master/procs.h"
 #include "master/reload.h"
+#include "master/reopen.h"
 #include "master/retire.h"
 #include "master/state.h"
 #include "system/process.h"
@@ -238,39 +239,6 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
     books_sample_listeners(m);
     systemd_tick(m, now_ms());
     master_reconcile(m);
-}
-
-/* Of all generations, each worker being told. 0, or -1 with the first error. */
-static int reopen_logs(struct master *m, struct error *err)
-{
-    struct generation *each = m->current;
-    struct error one;
-    int result = 0;
-
-    do {
-        if (generation_reopen_logs(each, &one) < 0) {
-            log_errorx("%s", one.text);
-            if (result == 0)
-                *err = one;
-            result = -1;
-        }
-        each = each->next;
-    } while (each != m->current);
-    reload_enter_current(m);
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        const struct worker_proc *w = &m->plan.procs[i];
-        const struct generation *g = w->settings;
-
-        if (w->phase == PROC_EMPTY)
-            continue;
-        bool has_access = g->access_fd > STDERR_FILENO && !plan_is_admin(&m->plan, w);
-        const struct down_message order = {.type = DOWN_REOPEN,
-                                           .fds = {g->error_fd > STDERR_FILENO ? g->error_fd : -1,
-                                                   has_access ? g->access_fd : -1}};
-        if (channel_send_down(w->channel.down_master, &order) < 0)
-            log_error("cannot tell worker %d to reopen its logs", (int)w->pid);
-    }
-    return result;
 }
 
 static void run_nworkers_changed(struct master *m, unsigned before, unsigned now)
@@ -529,7 +497,7 @@ static int open_all(struct master *m, struct config *config, struct error *err)
     if (!m->current)
         return -1;
     m->config_at_start = status_keep_config(config_of(m));
-    if (reload_open_pidfile(m, config_of(m), err) < 0 ||
+    if (reload_open_pidfile(m, m->current, err) < 0 ||
         generation_listen(m->current, m->heir.former, err) < 0)
         return -1;
     generation_use_log(m->current); /* for what goes wrong from here on */

@@ -133,14 +133,14 @@ int reload_open_control(struct master *m, const struct config *cfg, struct error
     return 0;
 }
 
-int reload_open_pidfile(struct master *m, const struct config *cfg, struct error *err)
+int reload_open_pidfile(struct master *m, const struct generation *g, struct error *err)
 {
-    char *path = heir_pidfile(&m->heir, cfg->pidfile);
+    char *path = heir_pidfile(&m->heir, g->config.pidfile);
     int result = 0;
 
     m->pidfile_changes = path ? !pidfile_is(&m->pidfile, path) : m->pidfile.path != NULL;
     if (m->pidfile_changes && path)
-        result = pidfile_open(&m->next_pidfile, path, err);
+        result = pidfile_open(&m->next_pidfile, path, &g->privileges, err);
     free(path);
     return result;
 }
@@ -156,9 +156,8 @@ static struct generation *load_generation(struct master *m, struct error *err)
         return NULL;
     }
     struct generation *g = generation_new(++m->last_generation, &config, m->current, err);
-    if (g &&
-        (reload_open_pidfile(m, &g->config, err) < 0 || generation_listen(g, m->current, err) < 0 ||
-         reload_open_control(m, &g->config, err) < 0)) {
+    if (g && (reload_open_pidfile(m, g, err) < 0 || generation_listen(g, m->current, err) < 0 ||
+              reload_open_control(m, &g->config, err) < 0)) {
         generation_unref(g, true);
         return NULL;
     }

@@ -54,7 +54,7 @@ void reload_enter_current(struct master *m);
 /* Open the master's own files as these settings want them, if those are others than there are now
  * (or none any more), without letting go of these: reload_apply_files swaps them. 0, or -1 with
  * err. */
-int reload_open_pidfile(struct master *m, const struct config *cfg, struct error *err);
+int reload_open_pidfile(struct master *m, const struct generation *g, struct error *err);
 int reload_open_control(struct master *m, const struct config *cfg, struct error *err);
 
 void reload_apply_files(struct master *m);

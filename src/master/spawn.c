@@ -64,15 +64,15 @@ static void forget_others(const struct spawner *s, struct generation *g,
  * by another number. 0, or -1 with errno. */
 static int give_to_app(struct worker_args *args, const struct generation *g, int output_fd)
 {
-    if (g->error_fd == STDERR_FILENO) {
-        int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (g->error_fd <= STDERR_FILENO) {
+        int fd = fcntl(g->error_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 
         if (fd < 0)
             return -1;
         log_set_fd(fd);
     }
-    if (g->access_fd == STDOUT_FILENO) {
-        args->access_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (g->access_fd >= 0 && g->access_fd <= STDERR_FILENO) {
+        args->access_fd = fcntl(g->access_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
         if (args->access_fd < 0)
             return -1;
     }
@@ -90,9 +90,10 @@ static void enter(const struct spawner *s, struct worker_args *args, struct gene
     log_after_fork();
     if (entered < 0)
         fatal("cannot change to the directory of generation %u: %s", g->id, strerror(errno));
-    if (args->number == plan_admin_number(s->plan))
+    if (args->number == plan_admin_number(s->plan)) {
         admin_prepare(args, g->admin_listener, s->ledger, s->scoreboard);
-    else
+        generation_forget_access_log(g);
+    } else
         ledger_free(s->ledger);
     forget_others(s, g, args);
     if (output_fd >= 0 && give_to_app(args, g, output_fd) < 0)
@@ -148,14 +149,6 @@ static void set_place(struct worker_args *args, const struct spawner *s, unsigne
 
 /* ---- by a template ----------------------------------------------------------------------- */
 
-/* Logs may have been reopened since the template was forked. */
-static void take_log(int fd, int number)
-{
-    if (fd >= 0 && number > STDERR_FILENO)
-        (void)dup3(fd, number, O_CLOEXEC); /* failed: the old file is written on */
-    fd_close(&fd);
-}
-
 /* The template, and each worker that it bears. */
 static void __attribute__((noreturn))
 run_template(const struct spawner *s, struct worker_args args, struct generation *g, int orders_fd,
@@ -169,15 +162,13 @@ run_template(const struct spawner *s, struct worker_args args, struct generation
     enter(s, &args, g, output_fd);
     if (worker_preload(&args, &app, &err) < 0)
         template_refuse(orders_fd, err.text);
-    template_bear(orders_fd, &order);
+    template_bear(orders_fd, &order, g->error_fd, g->access_fd);
     args.role = "worker";
     args.preloaded = &app;
     args.channel = order.channel;
     set_place(&args, s, order.place, order.number, order.is_canary);
     args.is_proven = order.is_proven;
     args.slot->pid = (int32_t)getpid();
-    take_log(order.error_fd, g->error_fd);
-    take_log(order.access_fd, g->access_fd);
     if (order.output_fd >= 0 && output_redirect(order.output_fd) < 0)
         fatal("capture_output: %s", strerror(errno));
     worker_run(&args);

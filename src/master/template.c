@@ -78,6 +78,14 @@ int template_send(const struct template *t, const struct template_order *order)
     return packet_send(t->fd, &wire, sizeof(wire), fds, count);
 }
 
+int template_reopen_logs(const struct template *t, int error_fd, int access_fd)
+{
+    const struct template_order order = {
+        .channel = {-1, -1, -1, -1}, .output_fd = -1, .error_fd = error_fd, .access_fd = access_fd};
+
+    return template_send(t, &order);
+}
+
 static void refuse(int fd, uint64_t serial, const char *why)
 {
     struct news_wire wire = {.serial = serial};
@@ -130,6 +138,14 @@ static void close_order(struct template_order *o)
         fd_close(places[i]);
 }
 
+/* The template keeps no file that has been rotated away, and what it bears has the same. */
+static void take_log(int *fd, int number)
+{
+    if (*fd >= 0 && number > STDERR_FILENO)
+        (void)dup3(*fd, number, O_CLOEXEC); /* failed: the old file is written on */
+    fd_close(fd);
+}
+
 /* ---- births ------------------------------------------------------------------------------ */
 
 /* In the grandchild: waits for the end of the one between, after which it is the master's child. */
@@ -177,9 +193,13 @@ static void announce(int fd, uint64_t serial)
         _exit(EXIT_STOPPED); /* the master wants this template's children no more */
 }
 
-void template_bear(int fd, struct template_order *order)
+void template_bear(int fd, struct template_order *order, int error_number, int access_number)
 {
     while (take_order(fd, order)) {
+        take_log(&order->error_fd, error_number);
+        take_log(&order->access_fd, access_number);
+        if (order->serial == 0)
+            continue;
         enum fork_result result = fork_twice();
 
         if (result == FORK_NEWBORN) {

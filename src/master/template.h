@@ -37,7 +37,7 @@ struct template
 
 /* A worker to be borne. Descriptors that there are none of are -1. */
 struct template_order {
-    uint64_t serial; /* never the same twice */
+    uint64_t serial; /* never the same twice; 0: no worker, only the logs are meant */
     uint32_t place, number;
     bool is_canary, is_proven;
     struct channel channel; /* the worker's ends */
@@ -63,9 +63,13 @@ int template_recv(const struct template *t, struct template_news *news);
 /* In the template: says why, and ends. */
 void template_refuse(int fd, const char *why) __attribute__((noreturn));
 
+/* Master: the logs are these files from now on; -1: that one is no file. 0, or -1 with errno. */
+int template_reopen_logs(const struct template *t, int error_fd, int access_fd);
+
 /* In the template, application loaded: carries out orders, and ends with the master. Returns only
- * in a newborn worker, which has announced itself, with its order; fd is closed there. */
-void template_bear(int fd, struct template_order *order);
+ * in a newborn worker, which has announced itself, with its order; fd is closed there. The log
+ * files of an order have taken the numbers of the template's own. */
+void template_bear(int fd, struct template_order *order, int error_number, int access_number);
 
 /* In another child of the master: closes what the master has of it. NULL is allowed. */
 void template_forget(struct template *t);

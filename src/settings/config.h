@@ -97,6 +97,7 @@ struct config {
     enum config_action action;
     const char *config_file;       /* the YAML file that was read; NULL: none */
     const char *replay_file;       /* --replay's, absolute */
+    const char *dir;               /* the working directory, by the name that leads there */
     struct config_origin *origins; /* one for each row, in the table's order */
     struct arena arena;            /* owns every string, list and origin */
 };

@@ -80,7 +80,8 @@ static int copy_file(const char *path)
     struct stat before, after;
     int copy = -1;
 
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* no FIFO holds the master, which would wait for its writer */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return -1;
     if (fstat(fd, &before) < 0)

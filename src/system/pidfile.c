@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/util.h"
+#include "system/safe_open.h"
 #include "system/writable.h"
 
 static struct flock whole_file(void)
@@ -87,13 +88,14 @@ static int write_pid(const struct pidfile *pf)
 }
 
 /* 0, or -1 with err and pf closed. */
-static int open_regular(struct pidfile *pf, int more_flags, struct error *err)
+static int open_regular(struct pidfile *pf, int more_flags, const struct privileges *workers,
+                        struct error *err)
 {
     struct stat st;
 
-    pf->fd = open(pf->path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | more_flags, 0644);
+    pf->fd = safe_open(pf->path, O_RDWR | O_NONBLOCK | O_NOCTTY | more_flags, 0644, workers);
     if (pf->fd < 0 || fstat(pf->fd, &st) < 0)
-        return refuse(pf, err, strerror(errno));
+        return refuse(pf, err, safe_open_reason(errno));
     if (!S_ISREG(st.st_mode))
         return refuse(pf, err, "is no regular file");
     pf->dev = st.st_dev;
@@ -108,14 +110,15 @@ static int check_content(struct pidfile *pf, struct error *err)
                : refuse(pf, err, "holds something else than a pid; not overwritten");
 }
 
-int pidfile_open(struct pidfile *pf, const char *path, struct error *err)
+int pidfile_open(struct pidfile *pf, const char *path, const struct privileges *workers,
+                 struct error *err)
 {
     *pf = (struct pidfile){.fd = -1, .path = path_absolute(path)};
     do {
         struct flock lock = whole_file();
 
         fd_close(&pf->fd);
-        if (open_regular(pf, O_CREAT, err) < 0)
+        if (open_regular(pf, O_CREAT, workers, err) < 0)
             return -1;
         if (fcntl(pf->fd, F_SETLK, &lock) < 0)
             return errno == EACCES || errno == EAGAIN ? already_running(pf, err)
@@ -129,7 +132,24 @@ int pidfile_open(struct pidfile *pf, const char *path, struct error *err)
     return 0;
 }
 
-int pidfile_probe(const char *path, bool *held, pid_t *held_by, struct error *err)
+/* For a file that is not there, or is a link that leads nowhere yet: the file would be made at its
+ * other end. */
+static int probe_new(struct pidfile *pf, const struct privileges *workers, struct error *err)
+{
+    struct stat st;
+    int result = 0, fd = safe_open(pf->path, O_RDONLY | O_NONBLOCK, 0, workers);
+
+    if (fd < 0 && errno == ELOOP)
+        return refuse(pf, err, safe_open_reason(errno));
+    if (lstat(pf->path, &st) < 0 && writable_new(pf->path) < 0)
+        result = refuse(pf, err, strerror(errno));
+    fd_close(&fd);
+    pidfile_close(pf);
+    return result;
+}
+
+int pidfile_probe(const char *path, const struct privileges *workers, bool *held, pid_t *held_by,
+                  struct error *err)
 {
     struct pidfile pf = {.fd = -1, .path = path_absolute(path)};
     struct flock lock = whole_file();
@@ -137,13 +157,9 @@ int pidfile_probe(const char *path, bool *held, pid_t *held_by, struct error *er
 
     *held = false;
     *held_by = 0;
-    if (stat(path, &st) < 0 && errno == ENOENT) {
-        int result = writable_new(path) < 0 ? refuse(&pf, err, strerror(errno)) : 0;
-
-        pidfile_close(&pf);
-        return result;
-    }
-    if (open_regular(&pf, 0, err) < 0)
+    if (stat(path, &st) < 0 && errno == ENOENT)
+        return probe_new(&pf, workers, err);
+    if (open_regular(&pf, 0, workers, err) < 0)
         return -1;
     if (fcntl(pf.fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK) {
         *held = true;

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 struct error;
+struct privileges;
 
 struct pidfile {
     int fd;     /* close-on-exec */
@@ -23,15 +24,18 @@ struct pidfile {
     ino_t ino;
 };
 
-/* Locks path, made if need be, and writes the pid. 0, or -1 with err filled (EXIT_FAILED: somebody
- * runs already, or what is there is no pid file and stays untouched). Never blocks. */
-int pidfile_open(struct pidfile *pf, const char *path, struct error *err);
+/* Locks path, made if need be, and writes the pid; workers: see safe_open. 0, or -1 with err filled
+ * (EXIT_FAILED: somebody runs already, or what is there is no pid file and stays untouched). Never
+ * blocks. */
+int pidfile_open(struct pidfile *pf, const char *path, const struct privileges *workers,
+                 struct error *err);
 
 /* What pidfile_open would meet, without making, locking or writing anything. 0, or -1 with what it
  * would say in err. When somebody else has the lock it is 0, *held, what pidfile_open would say in
  * err, and the holder in *held_by (0: the kernel cannot say). Not for a process that holds path
  * itself. */
-int pidfile_probe(const char *path, bool *held, pid_t *held_by, struct error *err);
+int pidfile_probe(const char *path, const struct privileges *workers, bool *held, pid_t *held_by,
+                  struct error *err);
 
 /* Does path lead to the file that pf holds? Opening it once more, and closing that, would end the
  * lock. */

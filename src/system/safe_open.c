@@ -11,7 +11,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
-#include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -222,14 +222,52 @@ const char *safe_open_reason(int error_number)
     }
 }
 
-bool safe_open_is_shared(const char *path, const struct privileges *workers)
+/* Could the user put something else where path leads, by its last component alone? That may not be
+ * there yet. */
+static bool is_replaceable(const char *dir, const char *path, const struct privileges *workers)
 {
-    const char *slash = strrchr(path, '/');
-    char *dir = slash ? xasprintf("%.*s", (int)(slash - path) + 1, path) : xstrdup(".");
-    struct stat st;
+    struct stat around, st;
 
-    bool is_shared = workers->uid != geteuid() && workers->uid != 0 && stat(dir, &st) == 0 &&
-                     may_write(workers, &st);
+    if (stat(dir, &around) < 0)
+        return false;
+    if (lstat(path, &st) < 0)
+        return may_write(workers, &around);
+    return may_have_placed(workers, &around, &st);
+}
+
+/* The directory that a path lies in, to be freed. */
+static char *dir_of(const char *path)
+{
+    size_t len = strlen(path);
+
+    while (len > 0 && path[len - 1] == '/')
+        len--;
+    while (len > 0 && path[len - 1] != '/')
+        len--;
+    while (len > 1 && path[len - 1] == '/')
+        len--;
+    return len > 0 ? xasprintf("%.*s", (int)len, path) : xstrdup(".");
+}
+
+char *safe_open_shared_dir(const char *path, const struct privileges *workers)
+{
+    char *at = path_absolute(path), *dir = NULL;
+    bool is_shared = false;
+
+    if (workers->uid == geteuid() || workers->uid == 0) {
+        free(at);
+        return NULL;
+    }
+    while (!is_shared && strcmp(at, "/") != 0 && strcmp(at, ".") != 0) {
+        free(dir);
+        dir = dir_of(at);
+        is_shared = is_replaceable(dir, at, workers);
+        free(at);
+        at = xstrdup(dir);
+    }
+    free(at);
+    if (is_shared)
+        return dir;
     free(dir);
-    return is_shared;
+    return NULL;
 }

@@ -7,7 +7,6 @@
 #ifndef GCORN_SYSTEM_SAFE_OPEN_H
 #define GCORN_SYSTEM_SAFE_OPEN_H
 
-#include <stdbool.h>
 #include <sys/types.h>
 
 struct privileges;
@@ -25,8 +24,9 @@ int safe_open(const char *path, int flags, mode_t mode, const struct privileges 
 /* strerror(3) of what safe_open left in errno, with its own reasons in plain words. */
 const char *safe_open_reason(int error_number);
 
-/* May the workers' user, who is not this process's, make, rename and remove files in the directory
- * where path lies? False also when the directory is not there. */
-bool safe_open_is_shared(const char *path, const struct privileges *workers);
+/* Which directory on the way to the file may the workers' user, where it is not this process's,
+ * make and rename files in, so that path leads elsewhere afterwards? The one nearest to the file,
+ * to be freed; NULL: none. Links are followed. */
+char *safe_open_shared_dir(const char *path, const struct privileges *workers);
 
 #endif

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "system/safe_open.h"
 
 /* Does the directory's sticky bit keep this user from removing the file that has the name? */
 static bool sticks(const char *dir, const char *path)
@@ -42,13 +43,13 @@ int writable_new(const char *path)
     return result;
 }
 
-int writable_append(const char *path)
+int writable_append(const char *path, const struct privileges *workers)
 {
     struct stat st;
 
     if (stat(path, &st) == 0 && S_ISFIFO(st.st_mode))
         return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS);
-    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = safe_open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY, 0, workers);
     if (fd < 0 && errno == ENOENT) {
         /* A link that leads nowhere yet is made at its other end: nobody knows before. */
         return lstat(path, &st) == 0 ? 0 : writable_new(path);

@@ -6,9 +6,11 @@
 #ifndef GCORN_SYSTEM_WRITABLE_H
 #define GCORN_SYSTEM_WRITABLE_H
 
-/* Opening path for appending, made if need be. 0, or -1 with the errno that it would get. A FIFO is
- * not opened: its reader would see an end. */
-int writable_append(const char *path);
+struct privileges;
+
+/* safe_open of path for appending, made if need be. 0, or -1 with the errno that it would get. A
+ * FIFO is not opened: its reader would see an end. */
+int writable_append(const char *path, const struct privileges *workers);
 
 /* Making (or removing) the name path in its directory. 0, or -1 with errno. */
 int writable_new(const char *path);

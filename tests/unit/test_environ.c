@@ -657,7 +657,7 @@ static void test_environ_log(void **state)
 
     (void)state;
     (void)snprintf(path, sizeof(path), "%s/log", temp_dir);
-    int fd = log_file_open(path, -1);
+    int fd = open(path, LOG_FILE_FLAGS, 0644);
     assert_true(fd >= 0);
     log_set_fd(fd);
     log_set_level(LOG_LEVEL_INFO);

@@ -158,14 +158,13 @@ static void test_log_file(void **state)
     struct stat st;
 
     (void)state;
-    assert_int_equal(log_file_open("-", 7), 7);
-    assert_int_equal(log_file_open("/nonexistent/x", 7), -1);
-    assert_int_equal(errno, ENOENT);
     int fd = mkstemp(path);
     assert_int_equal(write(fd, "old\n", 4), 4);
     (void)close(fd);
-    fd = log_file_open(path, 7);
+    fd = open(path, LOG_FILE_FLAGS, 0644);
     assert_true(fd >= 0);
+    log_file_opened(fd);
+    assert_int_equal(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
     assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
     assert_true(fcntl(fd, F_GETFL) & O_APPEND);
     log_set_fd(fd);
@@ -176,6 +175,34 @@ static void test_log_file(void **state)
     assert_true(st.st_size > 8); /* behind what was there */
     (void)close(fd);
     assert_int_equal(unlink(path), 0);
+}
+
+static void test_log_standard_fd(void **state)
+{
+    static const struct {
+        const char *path;
+        int want;
+    } rows[] = {{"-", 7},
+                {"/dev/stdout", 1},
+                {"/dev/stderr", 2},
+                {"/dev/fd/1", 1},
+                {"/dev/fd/2", 2},
+                {"/proc/self/fd/1", 1},
+                {"/proc/self/fd/2", 2},
+                {"/proc/self/fd/22", -1},
+                {"/proc/self/fd/3", -1},
+                {"/proc/1/fd/1", -1},
+                {"/dev/stdin", -1},
+                {"/dev/stdout2", -1},
+                {"stdout", -1},
+                {"", -1}};
+    char own[40];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        assert_int_equal(log_standard_fd(rows[i].path, 7), rows[i].want);
+    (void)snprintf(own, sizeof(own), "/proc/%d/fd/1", (int)getpid());
+    assert_int_equal(log_standard_fd(own, 7), 1);
 }
 
 /* The message of a JSON line, and what is before it; the line is checked. */
@@ -364,13 +391,13 @@ static int make_pipe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_log_format), cmocka_unit_test(test_log_levels),
-        cmocka_unit_test(test_log_errno),  cmocka_unit_test(test_log_escapes),
-        cmocka_unit_test(test_log_long),   cmocka_unit_test(test_log_file),
-        cmocka_unit_test(test_log_fatal),  cmocka_unit_test(test_error),
-        cmocka_unit_test(test_log_json),   cmocka_unit_test(test_log_json_long),
-        cmocka_unit_test(test_log_output), cmocka_unit_test(test_log_lost),
-        cmocka_unit_test(test_utf8_whole),
+        cmocka_unit_test(test_log_format),      cmocka_unit_test(test_log_levels),
+        cmocka_unit_test(test_log_errno),       cmocka_unit_test(test_log_escapes),
+        cmocka_unit_test(test_log_long),        cmocka_unit_test(test_log_file),
+        cmocka_unit_test(test_log_standard_fd), cmocka_unit_test(test_log_fatal),
+        cmocka_unit_test(test_error),           cmocka_unit_test(test_log_json),
+        cmocka_unit_test(test_log_json_long),   cmocka_unit_test(test_log_output),
+        cmocka_unit_test(test_log_lost),        cmocka_unit_test(test_utf8_whole),
     };
 
     return cmocka_run_group_tests(tests, make_pipe, NULL);

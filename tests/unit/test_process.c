@@ -547,6 +547,7 @@ static void test_privileges_take_groups(void **state)
 
 /* ---- pid file ------------------------------------------------------------------------------- */
 
+static const struct privileges own = {.uid = 0}; /* workers that are guarded from nothing */
 static char dir[64], path[80];
 
 static int make_dir(void **state)
@@ -596,7 +597,7 @@ static void test_pidfile_writes_and_removes(void **state)
 
     (void)state;
     write_file("999999999\n\n"); /* a stale one, longer than ours */
-    assert_int_equal(pidfile_open(&pf, path, &err), 0);
+    assert_int_equal(pidfile_open(&pf, path, &own, &err), 0);
     (void)snprintf(expected, sizeof(expected), "%d\n", (int)getpid());
     assert_file(expected);
     pidfile_close(&pf);
@@ -616,7 +617,7 @@ static void hold(void *arg)
     char byte;
 
     fd_close(&h->release[1]);
-    CHECK(pidfile_open(&pf, path, &err) == 0);
+    CHECK(pidfile_open(&pf, path, &own, &err) == 0);
     CHECK(write(h->ready[1], "x", 1) == 1);
     CHECK(read(h->release[0], &byte, 1) == 0);
     _exit(0); /* as if killed: the file stays, the lock does not */
@@ -637,7 +638,7 @@ static void test_pidfile_is_locked(void **state)
     if (pid == 0)
         hold(&h);
     assert_int_equal(read(h.ready[0], &byte, 1), 1);
-    assert_int_equal(pidfile_open(&pf, path, &err), -1);
+    assert_int_equal(pidfile_open(&pf, path, &own, &err), -1);
     assert_int_equal(err.status, EXIT_FAILED);
     (void)snprintf(expected, sizeof(expected), "already running with pid %d (pid file %s)",
                    (int)pid, path);
@@ -647,7 +648,7 @@ static void test_pidfile_is_locked(void **state)
     fd_close(&h.release[1]);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     assert_file(expected);
-    assert_int_equal(pidfile_open(&pf, path, &err), 0);
+    assert_int_equal(pidfile_open(&pf, path, &own, &err), 0);
     pidfile_close(&pf);
     assert_gone();
     fd_close(&h.ready[0]);
@@ -667,7 +668,7 @@ static void test_pidfile_child_removes_nothing(void **state)
     struct error err;
 
     (void)state;
-    assert_int_equal(pidfile_open(&pf, path, &err), 0);
+    assert_int_equal(pidfile_open(&pf, path, &own, &err), 0);
     expect_exit(close_in_child, &pf, 0);
     pidfile_close(&pf);
     assert_gone();
@@ -679,7 +680,7 @@ static void test_pidfile_successor_stays(void **state)
     struct error err;
 
     (void)state;
-    assert_int_equal(pidfile_open(&pf, path, &err), 0);
+    assert_int_equal(pidfile_open(&pf, path, &own, &err), 0);
     assert_int_equal(unlink(path), 0);
     write_file("4711\n");
     pidfile_close(&pf);
@@ -694,15 +695,15 @@ static void test_pidfile_spares_other_files(void **state)
 
     (void)state;
     write_file("workers: 4\n");
-    assert_int_equal(pidfile_open(&pf, path, &err), -1);
+    assert_int_equal(pidfile_open(&pf, path, &own, &err), -1);
     assert_non_null(strstr(err.text, "something else than a pid"));
     assert_file("workers: 4\n");
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkfifo(path, 0600), 0);
-    assert_int_equal(pidfile_open(&pf, path, &err), -1);
+    assert_int_equal(pidfile_open(&pf, path, &own, &err), -1);
     assert_non_null(strstr(err.text, "no regular file"));
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(pidfile_open(&pf, "/nonexistent/pid", &err), -1);
+    assert_int_equal(pidfile_open(&pf, "/nonexistent/pid", &own, &err), -1);
     assert_string_equal(err.text, "pid file /nonexistent/pid: No such file or directory");
 }
 

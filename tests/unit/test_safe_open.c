@@ -227,6 +227,19 @@ static void test_last_link_is_refused_with_nofollow(void **state)
     assert_int_equal(errno, ELOOP);
 }
 
+static void expect_shared(const char *path, const char *wanted)
+{
+    char *dir = safe_open_shared_dir(path, &workers);
+    char *absolute = wanted ? xasprintf("%s/%s", top, wanted) : NULL;
+
+    if (wanted && (!dir || strcmp(dir, absolute) != 0))
+        fail_msg("%s: %s, not %s", path, dir ? dir : "none", absolute);
+    if (!wanted && dir)
+        fail_msg("%s: %s", path, dir);
+    free(absolute);
+    free(dir);
+}
+
 static void test_shared_directories(void **state)
 {
     static const bool wanted[] = {false, true, true, true, false, true, true, true, false, false};
@@ -235,12 +248,19 @@ static void test_shared_directories(void **state)
     for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
         char *file = xasprintf("%s/file", dirs[i].name);
 
-        assert_int_equal(safe_open_is_shared(file, &workers), wanted[i]);
+        expect_shared(file, wanted[i] ? dirs[i].name : NULL);
         free(file);
     }
-    assert_false(safe_open_is_shared("file", &workers));
-    assert_false(safe_open_is_shared("nothing/file", &workers));
-    assert_false(safe_open_is_shared("/file", &workers));
+    assert_int_equal(mkdir("worker/roots", 0755), 0);
+    expect_shared("worker/roots/file", "worker"); /* it can rename the directory */
+    assert_int_equal(mkdir("tmp/roots", 0755), 0);
+    expect_shared("tmp/roots/file", NULL);
+    assert_int_equal(try("tmp/made"), 0);
+    expect_shared("tmp/made", NULL); /* it is there, and root's */
+    expect_shared("tmp/new", "tmp");
+    expect_shared("file", NULL);
+    expect_shared("nothing/file", NULL);
+    expect_shared("/file", NULL);
 }
 
 int main(void)

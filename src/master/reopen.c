@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See reopen.h.
+ */
+#include "master/reopen.h"
+
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "master/reload.h"
+#include "master/state.h"
+#include "master/template.h"
+
+/* What is sent of a log: the standard descriptors are what they are in every process. */
+static int file_of(int log_fd)
+{
+    return log_fd > STDERR_FILENO ? log_fd : -1;
+}
+
+static void tell_templates(const struct master *m)
+{
+    const struct generation *g = m->current;
+
+    do {
+        if (g->template &&
+            template_reopen_logs(g->template, file_of(g->error_fd), file_of(g->access_fd)) < 0)
+            log_error("cannot tell the template (pid:%d) to reopen its logs",
+                      (int)g->template->pid);
+        g = g->next;
+    } while (g != m->current);
+}
+
+int reopen_logs(struct master *m, struct error *err)
+{
+    struct generation *each = m->current;
+    struct error one;
+    int result = 0;
+
+    do {
+        if (generation_reopen_logs(each, &one) < 0) {
+            log_errorx("%s", one.text);
+            if (result == 0)
+                *err = one;
+            result = -1;
+        }
+        each = each->next;
+    } while (each != m->current);
+    reload_enter_current(m);
+    tell_templates(m);
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        const struct worker_proc *w = &m->plan.procs[i];
+        const struct generation *g = w->settings;
+
+        if (w->phase == PROC_EMPTY)
+            continue;
+        bool has_access = !plan_is_admin(&m->plan, w);
+        const struct down_message order = {
+            .type = DOWN_REOPEN,
+            .fds = {file_of(g->error_fd), has_access ? file_of(g->access_fd) : -1}};
+        if (channel_send_down(w->channel.down_master, &order) < 0)
+            log_error("cannot tell worker %d to reopen its logs", (int)w->pid);
+    }
+    return result;
+}
