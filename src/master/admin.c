@@ -168,8 +168,8 @@ static void own_config(struct config *own, const struct config *given)
 void admin_prepare(struct worker_args *args, struct listener *listener, struct ledger *ledger,
                    struct scoreboard *scoreboard)
 {
-    if (ledger_protect(ledger) < 0 || scoreboard_protect(scoreboard) < 0)
-        fatal("cannot protect what is shared: %s", strerror(errno));
+    if (ledger_make_read_only(ledger) < 0 || scoreboard_make_read_only(scoreboard) < 0)
+        fatal("admin process: cannot map the shared memory read-only: %s", strerror(errno));
     own_config(&admin.config, args->config);
     admin.listener = listener;
     admin.ledger = ledger;

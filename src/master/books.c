@@ -27,7 +27,6 @@ enum server_state books_state(const struct master *m)
 void books_update(struct master *m)
 {
     struct ledger_facts *facts = ledger_open(m->ledger);
-    struct ledger_proc *procs = ledger_procs(m->ledger);
 
     facts->state = books_state(m);
     facts->generation = m->current->id;
@@ -36,13 +35,15 @@ void books_update(struct master *m)
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
         const struct worker_proc *w = &m->plan.procs[i];
 
-        procs[i] = (struct ledger_proc){.phase = w->phase,
-                                        .pid = (int32_t)w->pid,
-                                        .number = w->number,
-                                        .generation = w->generation,
-                                        .is_admin = plan_is_admin(&m->plan, w),
-                                        .started_ms = w->started_ms,
-                                        .ready_ms = w->ready_ms};
+        const struct ledger_proc proc = {.phase = w->phase,
+                                         .pid = (int32_t)w->pid,
+                                         .number = w->number,
+                                         .generation = w->generation,
+                                         .is_admin = plan_is_admin(&m->plan, w),
+                                         .started_ms = w->started_ms,
+                                         .ready_ms = w->ready_ms};
+
+        ledger_set_proc(m->ledger, i, &proc);
     }
     ledger_close(m->ledger);
 }

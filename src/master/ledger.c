@@ -1,85 +1,108 @@
 /* SPDX-License-Identifier: MIT
  *
- * See ledger.h. Anonymous shared memory: who needs it is forked from the master, and inherits it.
+ * See ledger.h. The words of the copy are stored with release order and loaded with acquire order
+ * (shared.h). So a reader that has loaded a word of an unfinished copy finds the sequence changed
+ * behind it, and one that finds it unchanged has loaded no such word: the fences of a seqlock, in a
+ * form that ThreadSanitizer follows.
  */
 #include "master/ledger.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
 #include "base/error.h"
 #include "base/util.h"
 #include "system/metric.h"
+#include "system/shared.h"
 
 enum {
     PATIENCE_TURNS = 500, /* of a reader with a writer that was interrupted */
     TURN_NS = 1000000,
 };
 
-struct shared {
+/* What the admin process sees. */
+struct copy {
     _Atomic uint64_t sequence; /* odd: it is being written */
     struct ledger_facts facts;
     struct ledger_proc procs[];
 };
+_Static_assert(sizeof(struct ledger_facts) % 8 == 0 && sizeof(struct ledger_proc) % 8 == 0 &&
+                   offsetof(struct ledger_facts, metrics) % 8 == 0,
+               "they are copied by words");
 
 struct ledger {
     unsigned places;
-    struct shared *shared;
+    struct shared memory;
+    uint64_t sequence;         /* the master's own, as are these: */
+    struct ledger_facts facts; /* what the copy was made of, or will be */
 };
+
+static struct copy *copy_of(const struct ledger *l)
+{
+    return (struct copy *)(void *)l->memory.map;
+}
 
 static size_t size_of(unsigned places)
 {
-    return sizeof(struct shared) + places * sizeof(struct ledger_proc);
+    return sizeof(struct copy) + places * sizeof(struct ledger_proc);
 }
 
 struct ledger *ledger_new(unsigned places, struct error *err)
 {
-    void *map =
-        mmap(NULL, size_of(places), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-    if (map == MAP_FAILED) {
-        (void)error_set(err, EXIT_FAILED, "cannot make the ledger of %u processes: %s", places,
-                        strerror(errno));
-        return NULL;
-    }
     struct ledger *l = xcalloc(1, sizeof(*l));
-    *l = (struct ledger){.places = places, .shared = map};
-    l->shared->facts.started_at = (int64_t)time(NULL);
-    return l;
+
+    l->places = places;
+    l->facts.started_at = (int64_t)time(NULL);
+    if (shared_new(&l->memory, "gcorn-ledger", size_of(places)) == 0)
+        return l;
+    (void)error_set(err, EXIT_FAILED, "cannot make the ledger of %u processes: %s", places,
+                    strerror(errno));
+    free(l);
+    return NULL;
 }
 
 void ledger_free(struct ledger *l)
 {
     if (!l)
         return;
-    (void)munmap(l->shared, size_of(l->places)); /* cannot fail: mapped so by ledger_new */
+    shared_release(&l->memory);
     free(l);
 }
 
-int ledger_protect(struct ledger *l)
+bool ledger_is_sealed(const struct ledger *l)
 {
-    return mprotect(l->shared, size_of(l->places), PROT_READ);
+    return l->memory.is_sealed;
+}
+
+int ledger_make_read_only(struct ledger *l)
+{
+    return shared_make_read_only(&l->memory);
 }
 
 /* ---- writing ----------------------------------------------------------------------------- */
 
 struct ledger_facts *ledger_open(struct ledger *l)
 {
-    uint64_t before = atomic_fetch_add(&l->shared->sequence, 1);
-
-    assert(before % 2 == 0);
-    (void)before;
-    return &l->shared->facts;
+    atomic_store_explicit(&copy_of(l)->sequence, ++l->sequence, memory_order_relaxed);
+    return &l->facts;
 }
 
+void ledger_set_proc(struct ledger *l, unsigned place, const struct ledger_proc *proc)
+{
+    shared_store(&copy_of(l)->procs[place], proc, sizeof(*proc));
+}
+
+/* Everything, also what has not changed: so a copy that was spoiled is soon right again. */
 void ledger_close(struct ledger *l)
 {
-    (void)atomic_fetch_add(&l->shared->sequence, 1);
+    size_t metrics = l->facts.metric_count * sizeof(l->facts.metrics[0]);
+
+    shared_store(&copy_of(l)->facts, &l->facts, offsetof(struct ledger_facts, metrics) + metrics);
+    atomic_store_explicit(&copy_of(l)->sequence, ++l->sequence, memory_order_release);
 }
 
 unsigned ledger_bury(struct ledger *l, struct slot *slot)
@@ -94,6 +117,16 @@ unsigned ledger_bury(struct ledger *l, struct slot *slot)
     return lost;
 }
 
+const struct ledger_facts *ledger_facts(const struct ledger *l)
+{
+    return &l->facts;
+}
+
+unsigned ledger_places(const struct ledger *l)
+{
+    return l->places;
+}
+
 /* ---- reading ----------------------------------------------------------------------------- */
 
 bool ledger_begin(const struct ledger *l, uint64_t *sequence)
@@ -101,7 +134,7 @@ bool ledger_begin(const struct ledger *l, uint64_t *sequence)
     const struct timespec turn = {.tv_nsec = TURN_NS};
 
     for (int i = 0; i < PATIENCE_TURNS; i++) {
-        *sequence = atomic_load_explicit(&l->shared->sequence, memory_order_acquire);
+        *sequence = atomic_load_explicit(&copy_of(l)->sequence, memory_order_acquire);
         if (*sequence % 2 == 0)
             return true;
         (void)nanosleep(&turn, NULL); /* woken early it only looks earlier */
@@ -111,23 +144,35 @@ bool ledger_begin(const struct ledger *l, uint64_t *sequence)
 
 bool ledger_is_same(const struct ledger *l, uint64_t sequence)
 {
-    atomic_thread_fence(memory_order_acquire);
-    return atomic_load_explicit(&l->shared->sequence, memory_order_relaxed) == sequence;
+    return atomic_load_explicit(&copy_of(l)->sequence, memory_order_relaxed) == sequence;
 }
 
-const struct ledger_facts *ledger_facts(const struct ledger *l)
+static void end_text(char *text, size_t size)
 {
-    return &l->shared->facts;
+    text[size - 1] = '\0';
 }
 
-struct ledger_proc *ledger_procs(const struct ledger *l)
+static uint32_t at_most(uint32_t count, uint32_t most)
 {
-    return l->shared->procs;
+    return count < most ? count : most;
 }
 
-unsigned ledger_places(const struct ledger *l)
+void ledger_copy_facts(const struct ledger *l, struct ledger_facts *facts)
 {
-    return l->places;
+    const struct ledger_facts *from = &copy_of(l)->facts;
+
+    shared_load(facts, from, offsetof(struct ledger_facts, metrics));
+    facts->metric_count = at_most(facts->metric_count, LEDGER_METRICS);
+    facts->listener_count = at_most(facts->listener_count, LEDGER_LISTENERS);
+    shared_load(facts->metrics, from->metrics, facts->metric_count * sizeof(facts->metrics[0]));
+    end_text(facts->build_id, sizeof(facts->build_id));
+    for (uint32_t i = 0; i < facts->listener_count; i++)
+        end_text(facts->listeners[i].name, sizeof(facts->listeners[i].name));
+}
+
+void ledger_copy_proc(const struct ledger *l, unsigned place, struct ledger_proc *proc)
+{
+    shared_load(proc, &copy_of(l)->procs[place], sizeof(*proc));
 }
 
 /* ---- names ------------------------------------------------------------------------------- */

@@ -3,14 +3,15 @@
  * ledger - what only the master knows, in shared memory, for the admin process: the server's state,
  * its processes, its sockets' queues, and the counts of the workers that have gone.
  *
- * The master alone writes. The admin process maps it read-only, so it answers whatever the master
- * or a worker is doing; workers have no part in it. A writer makes the sequence odd, and even again
- * when it is done: what a reader took while the sequence stayed the same, and even, is whole.
+ * The master alone writes: it keeps the facts in memory of its own and copies them out, and reads
+ * nothing back. The admin process maps the copy read-only, so it answers whatever the master or a
+ * worker is doing; workers unmap it. The master makes the sequence odd before it writes, and even
+ * again after it: what a reader has copied while the sequence stayed the same, and even, is whole.
  *
- *   writer                                       reader
+ *   master                                       admin process
  *   facts = ledger_open(l);                      do {
- *   ... change *facts, ledger_procs(l) ...           if (!ledger_begin(l, &sequence)) fail
- *   ledger_close(l);                                 ... copy ...
+ *   ... change *facts, ledger_set_proc ...           if (!ledger_begin(l, &sequence)) fail
+ *   ledger_close(l);                                 ledger_copy_facts, ledger_copy_proc ...
  *                                                } while (!ledger_is_same(l, sequence));
  */
 #ifndef GCORN_MASTER_LEDGER_H
@@ -56,7 +57,7 @@ enum { LEDGER_LISTENERS = 64, LEDGER_METRICS = 256 };
 
 struct ledger_listener {
     char name[128];
-    bool is_known; /* the kernel tells */
+    uint32_t is_known; /* the kernel tells */
     uint32_t queued;
     uint32_t limit;
 };
@@ -67,7 +68,7 @@ struct ledger_proc {
     int32_t pid;
     uint32_t number;
     uint32_t generation;
-    bool is_admin;
+    uint32_t is_admin;
     uint64_t started_ms;
     uint64_t ready_ms; /* 0: has not said READY */
 };
@@ -96,11 +97,17 @@ struct ledger *ledger_new(unsigned places, struct error *err);
 /* Unmaps it, in this process; NULL is allowed. */
 void ledger_free(struct ledger *l);
 
-/* In the admin process: nothing in it can be written any more. 0, or -1 with errno. */
-int ledger_protect(struct ledger *l);
+/* Can no process map it writable again? False on old kernels: see shared_new. */
+bool ledger_is_sealed(const struct ledger *l);
 
-/* Writing; brief, and not nested. */
+/* In the admin process: nothing in it can be written any more. Returns 0, or -1 with errno. */
+int ledger_make_read_only(struct ledger *l);
+
+/* ---- the master ---- */
+
+/* Writing; brief, and not nested. The facts are the master's own; closing copies them out. */
 struct ledger_facts *ledger_open(struct ledger *l);
+void ledger_set_proc(struct ledger *l, unsigned place, const struct ledger_proc *proc);
 void ledger_close(struct ledger *l);
 
 /* A worker has gone: its counts are added to those of the gone, and its slot is empty, in one step:
@@ -108,12 +115,20 @@ void ledger_close(struct ledger *l);
  * application's metrics found no room. */
 unsigned ledger_bury(struct ledger *l, struct slot *slot);
 
-/* Reading. False when the master is amid writing for so long that it has stopped there. */
+/* The master's own facts. */
+const struct ledger_facts *ledger_facts(const struct ledger *l);
+
+/* ---- the admin process ---- */
+
+/* False when the master has been writing for so long that it has stopped there. */
 bool ledger_begin(const struct ledger *l, uint64_t *sequence);
 bool ledger_is_same(const struct ledger *l, uint64_t sequence);
 
-const struct ledger_facts *ledger_facts(const struct ledger *l);
-struct ledger_proc *ledger_procs(const struct ledger *l);
+/* Between the two: copies. Counts and texts of facts are in bounds, whatever the memory holds. */
+void ledger_copy_facts(const struct ledger *l, struct ledger_facts *facts);
+void ledger_copy_proc(const struct ledger *l, unsigned place, struct ledger_proc *proc);
+
+/* Both: how many processes have a place. */
 unsigned ledger_places(const struct ledger *l);
 
 const char *server_state_name(enum server_state state);

@@ -216,7 +216,7 @@ static void tend_logs(struct master *m)
 static void take_zone(struct master *m)
 {
     process_take_zone();
-    atomic_store(&scoreboard_commons(m->scoreboard)->zone_offset_s, zone_offset_s());
+    scoreboard_set_zone(m->scoreboard, zone_offset_s());
 }
 
 static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
@@ -477,6 +477,9 @@ static int init_tables(struct master *m, struct error *err)
     m->ledger = m->scoreboard ? ledger_new(slots, err) : NULL;
     if (!m->ledger)
         return -1;
+    if (!scoreboard_is_sealed(m->scoreboard) || !ledger_is_sealed(m->ledger))
+        log_warnx("Shared memory cannot be sealed against writing: Linux is older than 5.1, or "
+                  "memfd_create is forbidden; gcorn goes on without the seal");
     m->plan.proc_count = slots;
     m->plan.procs = xcalloc(slots, sizeof(*m->plan.procs));
     m->plan.backoffs = xcalloc(slots + 1, sizeof(*m->plan.backoffs));

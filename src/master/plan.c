@@ -13,7 +13,9 @@ enum {
     LIVED_LONG_MS = 10000, /* who was READY so long has not failed */
     PLACES_MIN = 64,
     PLACES_PER_WORKER = 4,
-    ADMIN_PLACES = 2, /* its own, and its replacement's */
+    ADMIN_PLACES = 2,  /* its own, and its replacement's */
+    HEAR_MS = 250,     /* a heartbeat may be read this long after the next call has begun */
+    BEATING_MS = 3000, /* a loop that turns sends a heartbeat each second */
 };
 
 unsigned plan_places(unsigned workers)
@@ -303,19 +305,31 @@ static uint64_t latest(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-static bool call_is_too_long(const struct signs *signs, uint64_t now_ms)
+/* Has the loop gone on since the call began? Then what the slot says of that call is not true: it
+ * was overwritten. A heartbeat counts a moment after it was sent, and a last one that the master
+ * was late to read does not count for long. */
+static bool has_beaten_since(const struct worker_proc *proc, uint64_t started_ms, uint64_t now_ms)
+{
+    return proc->heard_ms > started_ms + HEAR_MS &&
+           (proc->heard_ms > now_ms || now_ms - proc->heard_ms <= BEATING_MS);
+}
+
+static bool call_is_too_long(const struct worker_proc *proc, const struct signs *signs,
+                             uint64_t now_ms)
 {
     uint64_t since = latest(signs->call_started_ms, signs->judged_from_ms);
 
     /* no call can ask for more than gcorn_extend_deadline takes: that is a broken worker */
     if (signs->call_until_ms > now_ms && signs->call_until_ms - now_ms <= UINT32_MAX)
         return false;
+    if (!signs->loop_is_apart && has_beaten_since(proc, signs->call_started_ms, now_ms))
+        return false;
     return signs->timeout_ms > 0 && now_ms > since && now_ms - since > signs->timeout_ms;
 }
 
 enum verdict plan_judge(const struct worker_proc *proc, const struct signs *signs, uint64_t now_ms)
 {
-    if (signs->call_started_ms != 0 && call_is_too_long(signs, now_ms))
+    if (signs->call_started_ms != 0 && call_is_too_long(proc, signs, now_ms))
         return VERDICT_CALL_TOO_LONG;
     if (signs->call_started_ms != 0 && !signs->loop_is_apart)
         return VERDICT_FINE;

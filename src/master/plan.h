@@ -157,7 +157,10 @@ enum verdict {
     VERDICT_SILENT, /* no heartbeat came, and no call is an excuse for that */
 };
 
-/* Of a READY or RETIRING process. */
+/* Of a READY or RETIRING process. What its slot says does not suffice, as another process may have
+ * written it: a call of the sync class is too long only when no heartbeat has come since it began,
+ * and a loop is silent only when neither the slot nor the pipe has told of it. In the other class
+ * the slot's entry of a call has its own check (slot_call_started_ms). */
 enum verdict plan_judge(const struct worker_proc *proc, const struct signs *signs, uint64_t now_ms);
 
 /* A process of this number died by itself: was_ready_ms after READY (0: it never was). When may the

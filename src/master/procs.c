@@ -99,7 +99,7 @@ static struct signs signs_of(const struct master *m, const struct worker_proc *w
     bool is_over = loop_ms == SLOT_LOOP_OVER;
 
     return (struct signs){
-        .call_started_ms = atomic_load(&call->started_ms),
+        .call_started_ms = slot_call_started_ms(call),
         .call_until_ms = atomic_load(&call->until_ms),
         .loop_is_apart = config_threads(cfg) > 0 && !plan_is_admin(&m->plan, w),
         .loop_ms = is_over ? 0 : loop_ms,
@@ -147,7 +147,9 @@ static void explained(struct master *m, struct worker_proc *w)
 static void condemn(struct master *m, struct worker_proc *w, const struct slot_call *call,
                     enum verdict verdict, uint64_t now)
 {
-    report_condemned(w, call, verdict, now - atomic_load(&call->started_ms));
+    uint64_t started_ms = slot_call_started_ms(call);
+
+    report_condemned(w, call, verdict, now > started_ms ? now - started_ms : 0);
     w->timed_out = true;
     w->end = verdict == VERDICT_CALL_TOO_LONG ? END_TIMEOUT : END_SILENT;
     w->phase = PROC_KILLING;
@@ -183,7 +185,7 @@ static void tell_slow(struct master *m, struct worker_proc *w, uint64_t now)
     uint64_t limit = w->settings->config.slow_request_ms, told_ms = w->slow_ms;
 
     for (unsigned i = 0; i < slot_call_count(s) && limit > 0; i++) {
-        uint64_t since = atomic_load(&s->calls[i].started_ms);
+        uint64_t since = slot_call_started_ms(&s->calls[i]);
 
         if (since == 0 || now < since || now - since < limit || since <= w->slow_ms)
             continue;

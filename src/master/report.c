@@ -124,7 +124,7 @@ static void add_call(struct strbuf *out, const struct slot *s, const struct slot
 {
     bool is_one = c->call >= 0 && (unsigned)c->call < slot_call_count(s);
     const struct slot_call *call = &s->calls[is_one ? c->call : 0];
-    uint64_t since = atomic_load(&call->started_ms);
+    uint64_t since = slot_call_started_ms(call);
     uint64_t ms = c->at_ms > since ? c->at_ms - since : 0;
 
     if (!is_one) {
@@ -271,7 +271,7 @@ static void write_last_line(const struct worker_proc *w, const struct slot *s,
     char method[sizeof(call->method)], target[sizeof(call->target)], peer[sizeof(call->peer)];
     char id[SLOT_GIVEN_ID_SIZE];
     struct access_request q = {.method = method, .target = target, .peer = peer, .request_id = id};
-    uint64_t since = atomic_load(&call->started_ms), now = now_ms();
+    uint64_t since = slot_call_started_ms(call), now = now_ms();
 
     (void)slot_get_text(call->method, sizeof(call->method), method, sizeof(method));
     (void)slot_get_text(call->target, sizeof(call->target), target, sizeof(target));

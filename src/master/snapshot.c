@@ -6,9 +6,7 @@
 #include "master/snapshot.h"
 
 #include <stdatomic.h>
-#include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/strbuf.h"
 #include "base/util.h"
@@ -16,14 +14,6 @@
 #include "system/process.h"
 
 enum { TURNS = 100 };
-
-static void copy_facts(struct ledger_facts *to, const struct ledger_facts *from)
-{
-    memcpy(to, from, offsetof(struct ledger_facts, metrics));
-    if (to->metric_count > LEDGER_METRICS)
-        to->metric_count = LEDGER_METRICS; /* half written: this copy is thrown away */
-    memcpy(to->metrics, from->metrics, to->metric_count * sizeof(to->metrics[0]));
-}
 
 static void add_worker(struct snapshot *s, const struct ledger_proc *proc, const struct slot *slot)
 {
@@ -50,10 +40,11 @@ static bool is_worker(const struct ledger_proc *proc)
 static void add_metrics(struct snapshot *s, const struct ledger *ledger,
                         struct scoreboard *scoreboard, bool of_current)
 {
-    const struct ledger_proc *procs = ledger_procs(ledger);
-
     for (unsigned i = 0; i < ledger_places(ledger); i++) {
-        if (is_worker(&procs[i]) && (procs[i].generation == s->facts->generation) == of_current)
+        struct ledger_proc proc;
+
+        ledger_copy_proc(ledger, i, &proc);
+        if (is_worker(&proc) && (proc.generation == s->facts->generation) == of_current)
             (void)metrics_sum(s->metrics, &s->metric_count, SNAPSHOT_METRICS,
                               scoreboard_slot(scoreboard, i), METRICS_ALL);
     }
@@ -73,14 +64,15 @@ static void copy_metrics(struct snapshot *s, const struct ledger *ledger,
 
 static void copy_all(struct snapshot *s, const struct ledger *ledger, struct scoreboard *scoreboard)
 {
-    const struct ledger_proc *procs = ledger_procs(ledger);
-
-    copy_facts(s->facts, ledger_facts(ledger));
+    ledger_copy_facts(ledger, s->facts);
     s->counts = s->facts->gone;
     s->worker_count = 0;
     for (unsigned i = 0; i < ledger_places(ledger); i++) {
-        if (is_worker(&procs[i]))
-            add_worker(s, &procs[i], scoreboard_slot(scoreboard, i));
+        struct ledger_proc proc;
+
+        ledger_copy_proc(ledger, i, &proc);
+        if (is_worker(&proc))
+            add_worker(s, &proc, scoreboard_slot(scoreboard, i));
     }
     copy_metrics(s, ledger, scoreboard);
 }

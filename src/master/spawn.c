@@ -100,11 +100,20 @@ static void enter(const struct spawner *s, struct worker_args *args, struct gene
         fatal("capture_output: %s", strerror(errno));
 }
 
+/* From here on a stray write of the application cannot meet a sibling's slot. */
+static void guard_siblings(const struct spawner *s, const struct slot *own)
+{
+    if (scoreboard_guard(s->scoreboard, own) < 0)
+        fatal("cannot make the slots of other workers read-only: %s", strerror(errno));
+}
+
 /* The child: becomes a worker, or the admin process, which is one with an application of ours. */
 static void __attribute__((noreturn))
 run_child(const struct spawner *s, struct worker_args *args, struct generation *g, int output_fd)
 {
     enter(s, args, g, output_fd);
+    if (args->scoreboard) /* else it is the admin process */
+        guard_siblings(s, args->slot);
     args->slot->pid = (int32_t)getpid();
     worker_run(args);
 }
@@ -160,6 +169,7 @@ run_template(const struct spawner *s, struct worker_args args, struct generation
 
     args.role = "template";
     enter(s, &args, g, output_fd);
+    guard_siblings(s, NULL);
     if (worker_preload(&args, &app, &err) < 0)
         template_refuse(orders_fd, err.text);
     template_bear(orders_fd, &order, g->error_fd, g->access_fd);
@@ -168,6 +178,7 @@ run_template(const struct spawner *s, struct worker_args args, struct generation
     args.channel = order.channel;
     set_place(&args, s, order.place, order.number, order.is_canary);
     args.is_proven = order.is_proven;
+    guard_siblings(s, args.slot);
     args.slot->pid = (int32_t)getpid();
     if (order.output_fd >= 0 && output_redirect(order.output_fd) < 0)
         fatal("capture_output: %s", strerror(errno));

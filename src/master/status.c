@@ -45,7 +45,7 @@ static void read_calls(struct status_worker *w, const struct slot *slot, uint64_
     w->calls = xcalloc(count, sizeof(*w->calls));
     for (unsigned i = 0; i < count; i++) {
         const struct slot_call *from = &slot->calls[i];
-        uint64_t since = atomic_load(&from->started_ms);
+        uint64_t since = slot_call_started_ms(from);
 
         if (since == 0)
             continue;

@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/util.h"
+#include "system/shared.h"
 
 /* ---- names ------------------------------------------------------------------------------- */
 
@@ -110,27 +111,15 @@ bool metric_bounds_are_valid(const double *bounds, size_t count)
 
 /* ---- sums -------------------------------------------------------------------------------- */
 
-/* Copies a metric out of a slot. False when it is not valid. */
+/* Copies a metric out of a slot, whose worker may be counting on. False when it is not valid. */
 static bool read_metric(const struct slot_metric *from, struct slot_metric *to)
 {
-    const volatile struct slot_metric *f = from; /* its writer may be at work */
-
-    memset(to, 0, sizeof(*to));
-    (void)slot_get_text(from->name, sizeof(from->name), to->name, sizeof(to->name));
-    (void)slot_get_text(from->help, sizeof(from->help), to->help, sizeof(to->help));
-    to->type = f->type;
-    to->bound_count = f->bound_count;
-    if (to->type > SLOT_HISTOGRAM || to->bound_count > SLOT_METRIC_BOUNDS ||
-        !metric_name_is_valid(to->name, (enum slot_metric_type)to->type))
-        return false;
-    atomic_store(&to->value, atomic_load(&from->value));
-    if (to->type != SLOT_HISTOGRAM)
-        return true;
-    for (size_t i = 0; i < to->bound_count; i++)
-        to->bounds[i] = f->bounds[i];
-    for (size_t i = 0; i <= to->bound_count; i++)
-        atomic_store(&to->buckets[i], atomic_load(&from->buckets[i]));
-    return metric_bounds_are_valid(to->bounds, to->bound_count);
+    shared_load(to, from, sizeof(*to));
+    to->name[sizeof(to->name) - 1] = to->help[sizeof(to->help) - 1] = '\0';
+    return to->type <= SLOT_HISTOGRAM && to->bound_count <= SLOT_METRIC_BOUNDS &&
+           metric_name_is_valid(to->name, (enum slot_metric_type)to->type) &&
+           (to->type != SLOT_COUNTER || atomic_load(&to->value) >= 0) && /* false for NaN, too */
+           metric_bounds_are_valid(to->bounds, to->bound_count);
 }
 
 bool metric_is_same(const struct slot_metric *a, const struct slot_metric *b)
@@ -237,7 +226,11 @@ unsigned metrics_sum_table(struct slot_metric *table, uint32_t *count, uint32_t 
 {
     unsigned lost = 0;
 
-    for (uint32_t i = 0; i < from_count; i++)
-        lost += add_to_table(table, count, room, &from[i]);
+    for (uint32_t i = 0; i < from_count; i++) {
+        struct slot_metric metric;
+
+        if (read_metric(&from[i], &metric))
+            lost += add_to_table(table, count, room, &metric);
+    }
     return lost;
 }

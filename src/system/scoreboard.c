@@ -1,110 +1,107 @@
 /* SPDX-License-Identifier: MIT
  *
- * See scoreboard.h. Layout: one page of header, then the slots, each some pages, so that two
- * workers never write the same cache line or page; a page takes memory when it is first written.
- * What the master relies on (the count, the mapping's size) is kept in its own memory: workers can
- * write the header too.
+ * See scoreboard.h. Slots are whole pages, so no two workers write the same page; a page takes
+ * memory when it is first touched.
+ *
+ * What the master relies on (the count, the places) is kept in its own memory: a broken worker may
+ * have written the shared pages.
  */
 #include "system/scoreboard.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/util.h"
+#include "system/shared.h"
 
-enum { HEADER_SIZE = 4096, SCOREBOARD_VERSION = 3 };
-
-static const char magic[8] = "gcornsb";
-
+/* The master's own page. */
 struct header {
-    char magic[8];
-    uint32_t version;
-    uint32_t slot_size;
-    uint32_t slot_count;
+    _Atomic uint32_t slots_used;
+    _Atomic int32_t zone_offset_s;
 };
-
-enum { COMMONS_OFFSET = 512 }; /* in the header's page, apart from what is only read */
 
 struct scoreboard {
-    int fd;
+    struct shared memory;
     unsigned count;
-    char *map;
+    unsigned used; /* in the master: what the header says to the others */
+    size_t page_size, slot_size;
 };
 
-static size_t map_size(unsigned count)
-{
-    return HEADER_SIZE + (size_t)count * SLOT_SIZE;
-}
+enum { COMMONS_PAGE, HEADER_PAGE, FIRST_SLOT_PAGE };
 
-/* Maps fd, which it takes in every case. NULL with errno. */
-static struct scoreboard *map_fd(int fd, unsigned count)
+static size_t slot_offset(const struct scoreboard *sb, unsigned i)
 {
-    void *map = mmap(NULL, map_size(count), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-    if (map == MAP_FAILED) {
-        fd_close(&fd);
-        return NULL;
-    }
-    struct scoreboard *sb = xcalloc(1, sizeof(*sb));
-    *sb = (struct scoreboard){.fd = fd, .count = count, .map = map};
-    return sb;
+    return FIRST_SLOT_PAGE * sb->page_size + i * sb->slot_size;
 }
 
 struct scoreboard *scoreboard_new(unsigned count, struct error *err)
 {
-    struct scoreboard *sb = NULL;
+    struct scoreboard *sb = xcalloc(1, sizeof(*sb));
 
     assert(count >= 1 && count <= SCOREBOARD_MAX_SLOTS);
-    int fd = memfd_create("gcorn-scoreboard", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0 || ftruncate(fd, (off_t)map_size(count)) < 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-        fd_close(&fd);
-    else
-        sb = map_fd(fd, count);
-    if (!sb) {
-        (void)error_set(err, EXIT_FAILED, "cannot make the scoreboard of %u slots: %s", count,
-                        strerror(errno));
-        return NULL;
-    }
-    struct header h = {.version = SCOREBOARD_VERSION, .slot_size = SLOT_SIZE, .slot_count = count};
-    memcpy(h.magic, magic, sizeof(magic));
-    memcpy(sb->map, &h, sizeof(h));
-    return sb;
-}
-
-struct commons *scoreboard_commons(struct scoreboard *sb)
-{
-    return (struct commons *)(void *)(sb->map + COMMONS_OFFSET);
+    sb->count = count;
+    sb->page_size = (size_t)sysconf(_SC_PAGESIZE);
+    sb->slot_size = (sizeof(struct slot) + sb->page_size - 1) / sb->page_size * sb->page_size;
+    if (shared_new(&sb->memory, "gcorn-scoreboard", slot_offset(sb, count)) == 0)
+        return sb;
+    (void)error_set(err, EXIT_FAILED, "cannot make the scoreboard of %u slots: %s", count,
+                    strerror(errno));
+    free(sb);
+    return NULL;
 }
 
 void scoreboard_free(struct scoreboard *sb)
 {
     if (!sb)
         return;
-    (void)munmap(sb->map, map_size(sb->count)); /* cannot fail: mapped so by map_fd */
-    fd_close(&sb->fd);
+    shared_release(&sb->memory);
     free(sb);
 }
 
-int scoreboard_protect(struct scoreboard *sb)
+bool scoreboard_is_sealed(const struct scoreboard *sb)
 {
-    return mprotect(sb->map, map_size(sb->count), PROT_READ);
+    return sb->memory.is_sealed;
+}
+
+int scoreboard_make_read_only(struct scoreboard *sb)
+{
+    return shared_make_read_only(&sb->memory);
+}
+
+int scoreboard_guard(struct scoreboard *sb, const struct slot *own)
+{
+    fd_close(&sb->memory.fd);
+    if (shared_protect(&sb->memory, 0, sb->memory.size, false) < 0)
+        return -1;
+    if (!own)
+        return 0;
+    size_t offset = (size_t)((const char *)own - sb->memory.map);
+    if (shared_protect(&sb->memory, offset, sb->slot_size, true) < 0)
+        return -1;
+    return shared_protect(&sb->memory, COMMONS_PAGE * sb->page_size, sb->page_size, true);
+}
+
+static struct header *header_of(struct scoreboard *sb)
+{
+    return (struct header *)(void *)(sb->memory.map + HEADER_PAGE * sb->page_size);
+}
+
+struct commons *scoreboard_commons(struct scoreboard *sb)
+{
+    return (struct commons *)(void *)(sb->memory.map + COMMONS_PAGE * sb->page_size);
 }
 
 struct slot *scoreboard_slot(struct scoreboard *sb, unsigned i)
 {
     assert(i < sb->count);
-    return (struct slot *)(void *)(sb->map + HEADER_SIZE + (size_t)i * SLOT_SIZE);
+    return (struct slot *)(void *)(sb->memory.map + slot_offset(sb, i));
 }
 
 unsigned scoreboard_count(const struct scoreboard *sb)
@@ -114,9 +111,19 @@ unsigned scoreboard_count(const struct scoreboard *sb)
 
 unsigned scoreboard_used(struct scoreboard *sb)
 {
-    unsigned used = atomic_load_explicit(&scoreboard_commons(sb)->slots_used, memory_order_relaxed);
+    unsigned used = atomic_load_explicit(&header_of(sb)->slots_used, memory_order_relaxed);
 
     return used < sb->count ? used : sb->count;
+}
+
+void scoreboard_set_zone(struct scoreboard *sb, int32_t offset_s)
+{
+    atomic_store(&header_of(sb)->zone_offset_s, offset_s);
+}
+
+int32_t scoreboard_zone(struct scoreboard *sb)
+{
+    return atomic_load(&header_of(sb)->zone_offset_s);
 }
 
 struct slot *scoreboard_claim(struct scoreboard *sb, unsigned i)
@@ -124,15 +131,15 @@ struct slot *scoreboard_claim(struct scoreboard *sb, unsigned i)
     struct slot *slot = scoreboard_slot(sb, i);
 
     slot_reset(slot);
-    if (i >= scoreboard_used(sb))
-        atomic_store(&scoreboard_commons(sb)->slots_used, i + 1);
+    if (i >= sb->used)
+        sb->used = i + 1;
+    atomic_store(&header_of(sb)->slots_used, sb->used);
     return slot;
 }
 
-int scoreboard_fd(const struct scoreboard *sb)
-{
-    return sb->fd;
-}
+_Static_assert(offsetof(struct slot, log) % 8 == 0 && sizeof(struct slot_call) % 8 == 0 &&
+                   sizeof(struct slot_metric) % 8 == 0 && sizeof(struct slot_crash) % 8 == 0,
+               "they are zeroed by words");
 
 /* Only what was written: an untouched page of the memfd takes no memory. */
 void slot_reset(struct slot *s)
@@ -141,14 +148,14 @@ void slot_reset(struct slot *s)
 
     if (metrics > SLOT_METRICS)
         metrics = SLOT_METRICS;
-    memset(s->metrics, 0, metrics * sizeof(s->metrics[0]));
+    shared_zero(s->metrics, metrics * sizeof(s->metrics[0]));
     if (metrics > 0)
         atomic_store(&s->metric_count, 0);
     if (atomic_load(&s->crash.stage) != CRASH_NONE)
-        memset(&s->crash, 0, sizeof(s->crash));
-    memset(s->calls, 0, slot_call_count(s) * sizeof(s->calls[0]));
-    s->call_count = 0;
-    memset(s, 0, offsetof(struct slot, log));
+        shared_zero(&s->crash, sizeof(s->crash));
+    shared_zero(s->calls, slot_call_count(s) * sizeof(s->calls[0]));
+    __atomic_store_n(&s->call_count, 0, __ATOMIC_RELAXED);
+    shared_zero(s, offsetof(struct slot, log));
 }
 
 void slot_set_text(char *field, size_t field_size, const char *text, size_t len)
@@ -161,12 +168,11 @@ void slot_set_text(char *field, size_t field_size, const char *text, size_t len)
 
 size_t slot_get_text(const char *field, size_t field_size, char *out, size_t size)
 {
-    const volatile char *in = field; /* each byte once: its writer may be at work right now */
     size_t n = 0;
 
     assert(size > 0);
-    while (n < field_size && n < size - 1) {
-        out[n] = in[n];
+    while (n < field_size && n < size - 1) { /* each byte once: its writer may be at work */
+        out[n] = __atomic_load_n(&field[n], __ATOMIC_RELAXED);
         if (out[n] == '\0')
             break;
         n++;
@@ -177,7 +183,7 @@ size_t slot_get_text(const char *field, size_t field_size, char *out, size_t siz
 
 enum slot_state slot_get_state(const struct slot *s)
 {
-    uint32_t state = *(const volatile uint32_t *)&s->state;
+    uint32_t state = __atomic_load_n(&s->state, __ATOMIC_RELAXED);
 
     return state <= SLOT_DRAINING ? (enum slot_state)state : SLOT_EMPTY;
 }
@@ -215,7 +221,7 @@ size_t slot_get_log(const struct slot *s, char *out, size_t size)
 
 unsigned slot_call_count(const struct slot *s)
 {
-    uint32_t count = *(const volatile uint32_t *)&s->call_count;
+    uint32_t count = __atomic_load_n(&s->call_count, __ATOMIC_RELAXED);
 
     return count == 0 ? 1 : count < SLOT_CALLS ? count : SLOT_CALLS;
 }
@@ -226,7 +232,7 @@ const struct slot_call *slot_oldest_call(const struct slot *s)
     uint64_t oldest_ms = 0;
 
     for (unsigned i = 0; i < slot_call_count(s); i++) {
-        uint64_t started_ms = atomic_load(&s->calls[i].started_ms);
+        uint64_t started_ms = slot_call_started_ms(&s->calls[i]);
 
         if (started_ms != 0 && (oldest_ms == 0 || started_ms < oldest_ms)) {
             oldest = &s->calls[i];
@@ -241,7 +247,7 @@ uint64_t slot_busy_since_ms(const struct slot *s)
     uint64_t latest_ms = 0;
 
     for (unsigned i = 0; i < slot_call_count(s); i++) {
-        uint64_t started_ms = atomic_load(&s->calls[i].started_ms);
+        uint64_t started_ms = slot_call_started_ms(&s->calls[i]);
 
         if (started_ms == 0)
             return 0;
@@ -278,27 +284,34 @@ void slot_file_name(const struct slot *s, const struct slot_call *call,
     memcpy(p, ".http", sizeof(".http"));
 }
 
-static void slot_times_add_all(struct slot_times *to, const volatile struct slot_times *from)
+/* A number read once, while its worker may be counting on. 0 when it is no count: only a broken
+ * worker reaches 2^53, and a sum must not overflow. */
+static uint64_t get_count(const uint64_t *field)
+{
+    uint64_t count = slot_get_number(field);
+
+    return count < (uint64_t)1 << 53 ? count : 0;
+}
+
+static void slot_times_add_all(struct slot_times *to, const struct slot_times *from)
 {
     for (size_t i = 0; i < SLOT_TIME_BUCKETS; i++)
-        to->count[i] += from->count[i];
-    to->sum_us += from->sum_us;
+        to->count[i] += get_count(&from->count[i]);
+    to->sum_us += get_count(&from->sum_us);
 }
 
 void slot_counts_add(struct slot_counts *to, const struct slot_counts *from)
 {
-    const volatile struct slot_counts *f = from; /* each number once: its writer may be at work */
-
-    to->requests += f->requests;
-    to->connections += f->connections;
-    to->bytes_in += f->bytes_in;
-    to->bytes_out += f->bytes_out;
-    to->fair_closes += f->fair_closes;
-    to->shed += f->shed;
-    to->gone += f->gone;
-    to->log_lines_lost += f->log_lines_lost;
-    slot_times_add_all(&to->durations, &f->durations);
-    slot_times_add_all(&to->queued, &f->queued);
+    to->requests += get_count(&from->requests);
+    to->connections += get_count(&from->connections);
+    to->bytes_in += get_count(&from->bytes_in);
+    to->bytes_out += get_count(&from->bytes_out);
+    to->fair_closes += get_count(&from->fair_closes);
+    to->shed += get_count(&from->shed);
+    to->gone += get_count(&from->gone);
+    to->log_lines_lost += get_count(&from->log_lines_lost);
+    slot_times_add_all(&to->durations, &from->durations);
+    slot_times_add_all(&to->queued, &from->queued);
     for (size_t i = 0; i < ARRAY_LEN(to->by_status); i++)
-        to->by_status[i] += f->by_status[i];
+        to->by_status[i] += get_count(&from->by_status[i]);
 }

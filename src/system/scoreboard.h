@@ -3,13 +3,14 @@
  * scoreboard - one slot of shared memory a worker, where the worker says what it does and counts
  * what it has done. It survives the worker's death, so it names the request that killed it.
  *
- * A worker writes its own slot, unprivileged and perhaps broken: for the master a slot is untrusted
- * input. It reads numbers once, into variables of its own, and texts with slot_get_text, slot_state
- * and slot_get_log, never through a pointer into the slot. All times are now_ms().
+ * A worker writes its own slot, unprivileged and perhaps broken: for every other process a slot is
+ * untrusted input. It reads numbers once, into variables of its own, and texts with slot_get_text,
+ * slot_state and slot_get_log, never through a pointer into the slot. All times are now_ms().
  *
- * The memory is a memfd whose size is sealed, so that nobody makes the master fault by shrinking
- * it. It starts with magic and version: a later master, given the descriptor over exec, attaches to
- * it or knows that it cannot.
+ * Three kinds of pages: the header, which only the master writes; the hints, which every worker
+ * writes; the slots. In a worker all but the hints and its own slot is read-only, so a stray write
+ * ends the worker that makes it and not a sibling. Code that wants to harm siblings still can, so
+ * nothing here alone condemns a worker (plan_judge).
  */
 #ifndef GCORN_SYSTEM_SCOREBOARD_H
 #define GCORN_SYSTEM_SCOREBOARD_H
@@ -23,7 +24,6 @@ struct error;
 struct scoreboard;
 
 enum {
-    SLOT_SIZE = 24 * 4096,
     SLOT_CALLS = 64, /* threads of one worker, at most */
     SLOT_TIME_BUCKETS = 32,
     SLOT_STATUS_MIN = 100,
@@ -119,6 +119,7 @@ struct slot_crash {
 /* What one thread of a worker runs, or ran last. Texts end with a NUL, cut to fit. */
 struct slot_call {
     _Atomic uint64_t started_ms; /* 0: no call runs */
+    _Atomic uint64_t check;      /* the complement of started_ms, which a stray write breaks */
     _Atomic uint64_t until_ms;   /* it may last so long, whatever its timeout; 0: no longer */
 
     uint64_t request_id; /* as made; in hex for people */
@@ -157,16 +158,12 @@ struct slot {
     /* At its end, so that it is 0 in the slots of a worker that knows nothing of it. */
     _Atomic uint64_t full_since_ms; /* no connection can be taken, and none gives way; 0: not so */
 };
-_Static_assert(sizeof(struct slot) <= SLOT_SIZE, "slots are shared between versions of gcorn");
 
-/* What the workers tell each other, and are told together, in the header's page. Times are
- * now_ms(); a broken worker can spoil it, which costs connections their keep-alive, or the moment
- * that they are left to siblings, and nothing else. */
+/* What the workers tell each other. Times are now_ms(); a broken worker can spoil them, which costs
+ * connections their keep-alive for a moment, and nothing else. */
 struct commons {
     _Atomic uint64_t shared_until_ms; /* connections share a worker somewhere */
     _Atomic uint64_t slow_until_ms;   /* and its calls are slow: see fair.h */
-    _Atomic uint32_t slots_used;      /* the master's: see scoreboard_used */
-    _Atomic int32_t zone_offset_s;    /* the master's: see base/ascii.h, zone_set */
 };
 
 /* count zeroed slots, 1 to SCOREBOARD_MAX_SLOTS. NULL with err filled. */
@@ -175,8 +172,16 @@ struct scoreboard *scoreboard_new(unsigned count, struct error *err);
 /* Unmaps and closes; NULL is allowed. */
 void scoreboard_free(struct scoreboard *sb);
 
-/* In a process that only reads: nothing in it can be written any more. 0, or -1 with errno. */
-int scoreboard_protect(struct scoreboard *sb);
+/* Can no process map it writable again? False on old kernels: see shared_new. */
+bool scoreboard_is_sealed(const struct scoreboard *sb);
+
+/* In a process that only reads: nothing in it can be written any more. Returns 0, or -1 with errno.
+ */
+int scoreboard_make_read_only(struct scoreboard *sb);
+
+/* In a worker: only the hints and its own slot can be written from now on; own NULL: nothing. May
+ * be called again, for another slot. Returns 0, or -1 with errno. */
+int scoreboard_guard(struct scoreboard *sb, const struct slot *own);
 
 /* i must be below the count. */
 struct slot *scoreboard_slot(struct scoreboard *sb, unsigned i);
@@ -186,9 +191,12 @@ unsigned scoreboard_count(const struct scoreboard *sb);
 /* The slots from this one on have never been claimed: even to look at them would cost memory. */
 unsigned scoreboard_used(struct scoreboard *sb);
 
+/* The log's offset from UTC in seconds, as the master has set it (base/ascii.h, zone_set). */
+void scoreboard_set_zone(struct scoreboard *sb, int32_t offset_s);
+int32_t scoreboard_zone(struct scoreboard *sb);
+
 /* Master: a slot, all zero, for a worker that is about to start. */
 struct slot *scoreboard_claim(struct scoreboard *sb, unsigned i);
-int scoreboard_fd(const struct scoreboard *sb); /* close-on-exec; remains the scoreboard's */
 
 /* All zero: SLOT_EMPTY. Only while no worker has it. */
 void slot_reset(struct slot *s);
@@ -209,10 +217,31 @@ const char *slot_state_name(enum slot_state state);
  * holds, these are whole lines, without control characters but tabs. */
 size_t slot_get_log(const struct slot *s, char *out, size_t size);
 
+/* Worker: a call begins, which is described already; it is over. */
+static inline void slot_call_begin(struct slot_call *call, uint64_t started_ms)
+{
+    atomic_store_explicit(&call->check, ~started_ms, memory_order_relaxed);
+    atomic_store_explicit(&call->started_ms, started_ms, memory_order_release);
+}
+
+static inline void slot_call_end(struct slot_call *call)
+{
+    atomic_store_explicit(&call->started_ms, 0, memory_order_release);
+}
+
+/* When the call began that runs now; 0: none runs, or a stray write has broken the entry. Any
+ * process. */
+static inline uint64_t slot_call_started_ms(const struct slot_call *call)
+{
+    uint64_t started_ms = atomic_load(&call->started_ms);
+
+    return atomic_load(&call->check) == ~started_ms ? started_ms : 0;
+}
+
 /* Does it run now? Any process. */
 static inline bool slot_call_runs(const struct slot_call *call)
 {
-    return atomic_load(&call->started_ms) != 0;
+    return slot_call_started_ms(call) != 0;
 }
 
 /* Master: how many of the calls there may be, whatever the worker says: 1 to SLOT_CALLS. */
@@ -237,7 +266,7 @@ void slot_file_name(const struct slot *s, const struct slot_call *call,
 /* Master: a number, read once while its worker may be counting on. */
 static inline uint64_t slot_get_number(const uint64_t *field)
 {
-    return *(const volatile uint64_t *)field;
+    return __atomic_load_n(field, __ATOMIC_ACQUIRE);
 }
 
 /* Adds what one has counted to another, whatever a worker has made of it. */

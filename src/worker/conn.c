@@ -62,7 +62,7 @@ static void __attribute__((noinline)) leave_list(struct conn *c, enum conn_state
     struct worker *w = worker_of(c);
 
     if (c->state != CONN_BODY) {
-        w->slot->waiting--;
+        w->slot->waiting = --worker_of(c)->waiting_count;
         wake_stop(c);
     } else if (next != CONN_BODY) {
         room_body_ends(w, c);
@@ -91,7 +91,7 @@ static void conn_set_state(struct conn *c, enum conn_state state)
         leave_list(c, state);
     c->state = state;
     if (conn_is_waiting(c)) {
-        worker_of(c)->slot->waiting++;
+        worker_of(c)->slot->waiting = ++worker_of(c)->waiting_count;
         wake_wait(c);
     }
     watch(c, waits[state].events);

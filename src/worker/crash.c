@@ -102,7 +102,7 @@ static int find_call(bool is_timeout)
     uint64_t oldest_ms = UINT64_MAX;
 
     for (unsigned i = 0; p && i < pool_count(p); i++) {
-        uint64_t started_ms = atomic_load(&self.slot->calls[i].started_ms);
+        uint64_t started_ms = slot_call_started_ms(&self.slot->calls[i]);
 
         if (!is_timeout && pool_thread_id(p, i) == thread_id())
             return (int)i;
@@ -200,13 +200,13 @@ static bool claim(void)
 
 /* The crashed request as a file. The pointers to it may be broken, so this is the last act: a fault
  * ends it, and only this is lost. */
-static void save_request(const struct conn *crashed)
+static void save_request(const struct conn *crashed, int call)
 {
     char name[SLOT_FILE_NAME_SIZE];
 
     if (self.worker->crash_dir_fd < 0 || !crashed || !crashed->env)
         return;
-    slot_file_name(self.slot, &self.slot->calls[self.slot->crash.call], name);
+    slot_file_name(self.slot, &self.slot->calls[call], name);
     self.slot->crash.saved = replay_save(self.worker->crash_dir_fd, name, &crashed->env->request,
                                          self.worker->config->crash_redact) == 0;
 }
@@ -233,7 +233,7 @@ static void die(bool is_timeout)
     bool explains = !is_timeout && channel_send_up(self.channel.up_write, UP_CRASHED, NULL) == 0;
     if (explains)
         wait_for_stacks();
-    save_request(crashed);
+    save_request(crashed, call);
     lastwords_log(crashed, is_timeout);
 }
 

@@ -312,7 +312,7 @@ static bool is_too_long(const struct conn *c)
 
     for (unsigned i = 0; i < call_count(); i++) {
         const struct slot_call *call = &self.slot->calls[i];
-        uint64_t started = atomic_load(&call->started_ms);
+        uint64_t started = slot_call_started_ms(call);
 
         if (lastwords_served(i) == c)
             return timeout > 0 && now > started && now - started > timeout &&

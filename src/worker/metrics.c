@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * See metrics.h. A metric is whole before the count makes it known, and never goes, so readers in
- * other processes need no lock; makers of one process do.
+ * other processes need no lock; makers of one process do. What a metric is lies in memory of the
+ * process's own; the slot has a copy, which another process may spoil, and the numbers.
  */
 #include "worker/metrics.h"
 
@@ -15,38 +16,55 @@
 #include "system/metric.h"
 #include "system/scoreboard.h"
 
+struct gcorn_metric {
+    struct slot_metric is;     /* name, kind and bounds */
+    struct slot_metric *shown; /* in the slot: its numbers count */
+};
+
 /* What gcorn.h's functions, which have no environ, must reach. */
-static struct slot *the_slot;
+static struct {
+    struct slot *slot; /* NULL: there are no metrics */
+    struct gcorn_metric table[SLOT_METRICS];
+    uint32_t count;
+} self;
 static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
 
 void metrics_init(struct slot *slot)
 {
-    the_slot = slot;
+    self.slot = slot;
+    self.count = 0;
+}
+
+static struct gcorn_metric *add_metric(const struct slot_metric *wanted)
+{
+    struct gcorn_metric *m = &self.table[self.count];
+    struct slot_metric *shown = &self.slot->metrics[self.count++];
+
+    *m = (struct gcorn_metric){.is = *wanted, .shown = shown};
+    *shown = *wanted;
+    atomic_store_explicit(&self.slot->metric_count, self.count, memory_order_release);
+    return m;
 }
 
 /* The one of this name, or a new one at the end; NULL with errno. */
-static struct slot_metric *find_or_add(struct slot *s, const struct slot_metric *wanted)
+static struct gcorn_metric *find_or_add(const struct slot_metric *wanted)
 {
-    uint32_t count = atomic_load(&s->metric_count);
+    for (uint32_t i = 0; i < self.count; i++) {
+        struct gcorn_metric *m = &self.table[i];
 
-    for (uint32_t i = 0; i < count; i++) {
-        struct slot_metric *m = &s->metrics[i];
-
-        bool has_name = strcmp(m->name, wanted->name) == 0;
-        if (has_name && metric_is_same(m, wanted))
+        bool has_name = strcmp(m->is.name, wanted->name) == 0;
+        if (has_name && metric_is_same(&m->is, wanted))
             return m;
-        if (has_name || !metrics_go_together(m, wanted)) {
+        if (has_name || !metrics_go_together(&m->is, wanted)) {
             errno = EINVAL;
             return NULL;
         }
     }
-    if (count == SLOT_METRICS) {
+    if (self.count == SLOT_METRICS) {
         errno = ENOSPC;
         return NULL;
     }
-    s->metrics[count] = *wanted;
-    atomic_store_explicit(&s->metric_count, count + 1, memory_order_release);
-    return &s->metrics[count];
+    return add_metric(wanted);
 }
 
 static struct gcorn_metric *make(enum slot_metric_type type, const char *name, const char *help,
@@ -54,7 +72,7 @@ static struct gcorn_metric *make(enum slot_metric_type type, const char *name, c
 {
     struct slot_metric wanted = {.type = type, .bound_count = (uint32_t)count};
 
-    if (!the_slot) {
+    if (!self.slot) {
         errno = ENOTSUP;
         return NULL;
     }
@@ -68,9 +86,9 @@ static struct gcorn_metric *make(enum slot_metric_type type, const char *name, c
     if (count > 0)
         memcpy(wanted.bounds, bounds, count * sizeof(bounds[0]));
     (void)pthread_mutex_lock(&making);
-    struct slot_metric *m = find_or_add(the_slot, &wanted);
+    struct gcorn_metric *m = find_or_add(&wanted);
     (void)pthread_mutex_unlock(&making);
-    return (struct gcorn_metric *)m;
+    return m;
 }
 
 struct gcorn_metric *gcorn_counter(const char *name, const char *help)
@@ -101,32 +119,27 @@ static void add(_Atomic double *to, double amount)
         continue;
 }
 
-void gcorn_metric_add(struct gcorn_metric *metric, double amount)
+void gcorn_metric_add(struct gcorn_metric *m, double amount)
 {
-    struct slot_metric *m = (struct slot_metric *)metric;
-
-    if (!m || m->type == SLOT_HISTOGRAM || (m->type == SLOT_COUNTER && amount < 0))
+    if (!m || m->is.type == SLOT_HISTOGRAM || (m->is.type == SLOT_COUNTER && amount < 0))
         return;
-    add(&m->value, amount);
+    add(&m->shown->value, amount);
 }
 
-void gcorn_metric_set(struct gcorn_metric *metric, double value)
+void gcorn_metric_set(struct gcorn_metric *m, double value)
 {
-    struct slot_metric *m = (struct slot_metric *)metric;
-
-    if (m && m->type == SLOT_GAUGE)
-        atomic_store_explicit(&m->value, value, memory_order_relaxed);
+    if (m && m->is.type == SLOT_GAUGE)
+        atomic_store_explicit(&m->shown->value, value, memory_order_relaxed);
 }
 
-void gcorn_metric_observe(struct gcorn_metric *metric, double value)
+void gcorn_metric_observe(struct gcorn_metric *m, double value)
 {
-    struct slot_metric *m = (struct slot_metric *)metric;
     uint32_t i = 0;
 
-    if (!m || m->type != SLOT_HISTOGRAM || !isfinite(value))
+    if (!m || m->is.type != SLOT_HISTOGRAM || !isfinite(value))
         return;
-    while (i < m->bound_count && value > m->bounds[i])
+    while (i < m->is.bound_count && value > m->is.bounds[i])
         i++;
-    atomic_fetch_add_explicit(&m->buckets[i], 1, memory_order_relaxed);
-    add(&m->value, value);
+    atomic_fetch_add_explicit(&m->shown->buckets[i], 1, memory_order_relaxed);
+    add(&m->shown->value, value);
 }

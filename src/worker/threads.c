@@ -106,7 +106,7 @@ static void run_call(struct pool_thread *t, struct conn *c)
     case CALL_END: worker_end_environ(w, env); break;
     }
     atomic_store(&t->serving, NULL);
-    atomic_store_explicit(&t->shown->started_ms, 0, memory_order_release);
+    slot_call_end(t->shown);
     atomic_store_explicit(&t->shown->until_ms, 0, memory_order_relaxed);
     env->context = &w->http;
 }
@@ -248,6 +248,7 @@ struct pool *pool_new(struct worker *w, unsigned count)
     ev_prepare_init(&p->rest, on_rest);
     ev_prepare_start(w->loop, &p->rest);
     for (unsigned i = 0; i < count; i++) {
+        w->slot->calls[i] = (struct slot_call){.started_ms = 0};
         p->threads[i] = (struct pool_thread){
             .pool = p, .number = i, .shown = &w->slot->calls[i], .http = w->http};
         start(&p->threads[i]);

@@ -105,7 +105,7 @@ show_call(struct slot_call *call, const struct conn *c, const struct gcorn_envir
     call->answers = c != NULL;
     if (call->request_id != env->id)
         note_request(call, env);
-    atomic_store_explicit(&call->started_ms, started_ms, memory_order_release);
+    slot_call_begin(call, started_ms);
 }
 
 void worker_show_call(struct slot_call *call, const struct conn *c, const struct gcorn_environ *env,
@@ -129,7 +129,7 @@ uint64_t worker_call_end(struct worker *w)
     w->now_ns = now;
     w->calls_ns += took;
     atomic_store_explicit(&w->slot->loop_ms, now / 1000000, memory_order_relaxed);
-    atomic_store_explicit(&call->started_ms, 0, memory_order_release);
+    slot_call_end(call);
     if (atomic_load_explicit(&call->until_ms, memory_order_relaxed) != 0)
         atomic_store_explicit(&call->until_ms, 0, memory_order_relaxed);
     w->slot->state = w->draining ? SLOT_DRAINING : SLOT_IDLE;
@@ -351,7 +351,29 @@ static void take_zone(const struct worker *w)
     if (w->args->builtin)
         process_take_zone();
     else
-        zone_set(atomic_load(&w->args->commons->zone_offset_s));
+        zone_set(scoreboard_zone(w->args->scoreboard));
+}
+
+static uint64_t count_in_flight(const struct worker *w)
+{
+    uint64_t count = 0;
+
+    for (size_t i = 0; i < w->table_used; i++)
+        count += w->conns[i].state != CONN_FREE && w->conns[i].runs && w->conns[i].env->was_run;
+    return count;
+}
+
+/* What is stored once and not with each request, again: another process may have overwritten it. */
+static void show_worker(const struct worker *w)
+{
+    w->slot->pid = (int32_t)w->pid;
+    w->slot->generation = w->args->generation;
+    w->slot->number = w->args->number;
+    w->slot->call_count = w->pool ? pool_count(w->pool) : 1;
+    w->slot->connections_open = w->open_conns;
+    w->slot->waiting = w->waiting_count;
+    if (w->slot->in_flight > w->open_conns)
+        w->slot->in_flight = count_in_flight(w);
 }
 
 static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int revents)
@@ -364,6 +386,7 @@ static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int reven
     take_zone(w);
     worker_look_at_clock(w);
     accept_update(w); /* the slot says since when the worker has been full */
+    show_worker(w);
     crash_check();
     trim_when_quiet(w);
     (void)channel_send_up(w->args->channel.up_write, UP_HEARTBEAT, NULL); /* the next one will do */

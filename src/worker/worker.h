@@ -109,6 +109,7 @@ struct worker {
     uint64_t last_call_ns; /* how long the last call took */
 
     struct waker waker;
+    uint64_t waiting_count; /* connections whose answer waits for the application */
 
     struct conn *serving; /* while a call for a request runs: whose */
     struct pool *pool;    /* calls run in its threads; NULL: on the loop's (the sync class) */

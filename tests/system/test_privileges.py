@@ -287,7 +287,7 @@ def test_a_scribbled_slot_harms_nobody_else(gcorn, app, tmp_path):
     server = gcorn(f"{app('scribble', f'-I{REPO}/src')}:handler", "--workers", "2", "--slow-request",
                    "10ms", "--control-socket", "ctl", "--access-logfile", "access",
                    "--admin-bind", "unix:admin.sock", ready=3)
-    mad = int(server.get("/scribble").text)
+    mad = int(server.get("/own").text)
     others = server.worker_pids - {mad}
     for _ in range(5):
         assert json.loads(ctl(tmp_path, "status", "--json"))["workers_wanted"] == 2

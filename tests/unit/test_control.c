@@ -736,14 +736,16 @@ static void test_status_of_broken_slots(void **state)
     assert_non_null(scoreboard);
     samples_init(&samples, PLACES);
     memset(scoreboard_slot(scoreboard, 0), 0xff, sizeof(struct slot));
+    for (unsigned i = 0; i < SLOT_CALLS; i++)
+        slot_call_begin(&scoreboard_slot(scoreboard, 0)->calls[i], UINT64_MAX);
     struct slot *slot = scoreboard_slot(scoreboard, 2);
     slot->state = SLOT_CALLING;
     slot->call_count = 3;
     struct slot_call *first = &slot->calls[0], *third = &slot->calls[2];
-    atomic_store(&first->started_ms, 1000);
+    slot_call_begin(first, 1000);
     slot_set_text(first->method, sizeof(first->method), "GET", 3);
     slot_set_text(first->target, sizeof(first->target), "/a?secret=1", 11);
-    atomic_store(&third->started_ms, 900);
+    slot_call_begin(third, 900);
     slot_set_text(third->target, sizeof(third->target), "/longer", 7);
     status_set_workers(&s, &plan, scoreboard, &samples, 1500);
     assert_int_equal(s.worker_count, 2);

@@ -98,6 +98,20 @@ static void test_fair_is_known_to_siblings(void **state)
     assert_true(fair_lets_go(&sibling, NOW));
 }
 
+/* What a broken worker leaves there costs no connection its keep-alive for ever. */
+static void test_fair_stray_write_does_not_last(void **state)
+{
+    struct commons commons = {.shared_until_ms = UINT64_MAX, .slow_until_ms = UINT64_MAX};
+    struct fair f = {.enabled = true, .commons = &commons};
+
+    (void)state;
+    assert_false(fair_lets_go(&f, NOW));
+    fair_note_call(&f, ONE, 1, NOW);
+    fair_note_call(&f, TWO, 100, NOW);
+    assert_true(fair_lets_go(&f, NOW));
+    assert_false(fair_lets_go(&f, NOW + FAIR_MEMORY_MS));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -108,6 +122,7 @@ int main(void)
         cmocka_unit_test(test_fair_wait_behind_another),
         cmocka_unit_test(test_fair_disabled),
         cmocka_unit_test(test_fair_is_known_to_siblings),
+        cmocka_unit_test(test_fair_stray_write_does_not_last),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,11 +9,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <stdatomic.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,9 +58,11 @@ static int teardown(void **state)
 
 static void set_proc(unsigned place, enum proc_phase phase, unsigned number, bool is_admin)
 {
-    (void)ledger_open(ledger);
-    ledger_procs(ledger)[place] = (struct ledger_proc){
+    const struct ledger_proc proc = {
         .phase = phase, .pid = getpid(), .number = number, .is_admin = is_admin, .ready_ms = 1};
+
+    (void)ledger_open(ledger);
+    ledger_set_proc(ledger, place, &proc);
     ledger_close(ledger);
 }
 
@@ -193,57 +198,237 @@ static void test_writer_is_noticed(void **state)
     snapshot_release(&s);
 }
 
-/* A child moves counts from slot to ledger as fast as it can; no sum ever falls or is too large. */
+/* The master, for the two tests below: moves counts from slot to ledger as fast as it can. */
+enum { ROUNDS = 20000 };
+static _Atomic bool is_writing;
+
+static void *write_on(void *arg)
+{
+    struct slot *slot = arg;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        __atomic_store_n(&slot->counts.connections, 1, __ATOMIC_RELEASE);
+        (void)ledger_bury(ledger, slot);
+    }
+    atomic_store(&is_writing, false);
+    return NULL;
+}
+
+/* No sum ever falls or is too large; and under ThreadSanitizer, none is a race. */
 static void test_sums_never_fall(void **state)
 {
-    struct slot *slot = scoreboard_slot(scoreboard, 2);
     uint64_t last = 0;
-    int status;
+    pthread_t writer;
 
     (void)state;
     set_proc(2, PROC_READY, 0, false);
-    pid_t pid = fork();
-    if (pid == 0) {
-        for (int i = 0; i < 20000; i++) {
-            slot->counts.connections++;
-            (void)ledger_bury(ledger, slot);
-        }
-        _exit(0);
-    }
-    while (waitpid(pid, &status, WNOHANG) == 0) {
+    atomic_store(&is_writing, true);
+    assert_int_equal(pthread_create(&writer, NULL, write_on, scoreboard_slot(scoreboard, 2)), 0);
+    while (atomic_load(&is_writing)) {
         struct snapshot s;
 
         if (snapshot_take(&s, ledger, scoreboard) < 0)
             continue; /* it writes all the time: every turn met it */
-        assert_true(s.counts.connections >= last);
+        assert_true(s.counts.connections >= last && s.counts.connections <= ROUNDS);
         last = s.counts.connections;
         snapshot_release(&s);
     }
-    assert_int_equal(status, 0);
-    assert_int_equal(ledger_facts(ledger)->gone.connections, 20000);
+    (void)pthread_join(writer, NULL);
+    assert_int_equal(ledger_facts(ledger)->gone.connections, ROUNDS);
 }
 
-static void test_protected(void **state)
+/* ---- who may write ----------------------------------------------------------------------- */
+
+/* Runs what in a child; true when it has ended by SIGSEGV, false when it returned. */
+static bool faults(void (*what)(void))
 {
     int status;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        (void)signal(SIGSEGV, SIG_DFL); /* a sanitizer would explain it */
+        what();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WIFEXITED(status))
+        assert_int_equal(WEXITSTATUS(status), 0);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV;
+}
+
+static void make_read_only(void)
+{
+    if (ledger_make_read_only(ledger) < 0 || scoreboard_make_read_only(scoreboard) < 0)
+        _exit(2);
+}
+
+static void write_ledger(void)
+{
+    make_read_only();
+    (void)ledger_open(ledger);
+}
+
+static void write_slot(void)
+{
+    make_read_only();
+    scoreboard_slot(scoreboard, 0)->pid = 1;
+}
+
+static void read_both(void)
+{
+    uint64_t sequence;
+
+    make_read_only();
+    if (!ledger_begin(ledger, &sequence) || scoreboard_slot(scoreboard, 0)->pid != 0)
+        _exit(3);
+}
+
+static void test_reader_cannot_write(void **state)
+{
+    (void)state;
+    assert_true(faults(write_ledger));
+    assert_true(faults(write_slot));
+    assert_false(faults(read_both));
+}
+
+/* Each mapping of the two, of this process, is asked to become writable. How many did. */
+static int count_opened(void)
+{
+    unsigned long start, end;
+    char line[512];
+    int opened = 0;
+    FILE *maps = fopen("/proc/self/maps", "re");
+
+    if (!maps)
+        _exit(4);
+    while (fgets(line, sizeof(line), maps)) {
+        if (strstr(line, "gcorn-") && sscanf(line, "%lx-%lx", &start, &end) == 2)
+            opened += mprotect((void *)start, end - start, PROT_READ | PROT_WRITE) == 0;
+    }
+    (void)fclose(maps);
+    return opened;
+}
+
+static void open_again(void)
+{
+    make_read_only();
+    if (count_opened() > 0)
+        _exit(5);
+}
+
+/* With the right to (an inherited mapping keeps it), and by the memfd, where it is still open. */
+static void map_again(void)
+{
+    for (int fd = 3; fd < 64; fd++) {
+        char link[64] = "", path[32];
+
+        (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        if (readlink(path, link, sizeof(link) - 1) < 0 || !strstr(link, "gcorn-"))
+            continue;
+        if (mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED ||
+            pwrite(fd, "x", 1, 0) == 1 || ftruncate(fd, 0) == 0)
+            _exit(6);
+    }
+}
+
+static void test_memory_is_sealed(void **state)
+{
+    (void)state;
+    if (!ledger_is_sealed(ledger) || !scoreboard_is_sealed(scoreboard))
+        skip(); /* Linux before 5.1 */
+    assert_false(faults(open_again));
+    assert_false(faults(map_again));
+}
+
+static void guard(unsigned own)
+{
+    if (scoreboard_guard(scoreboard, own == PLACES ? NULL : scoreboard_slot(scoreboard, own)) < 0)
+        _exit(2);
+}
+
+static void write_own(void)
+{
+    guard(PLACES);
+    guard(1);
+    memset(scoreboard_slot(scoreboard, 1), 1, sizeof(struct slot));
+    atomic_store(&scoreboard_commons(scoreboard)->slow_until_ms, 1);
+}
+
+static void write_before(void)
+{
+    guard(1);
+    scoreboard_slot(scoreboard, 0)->crash.stack[0] = 1;
+}
+
+static void write_behind(void)
+{
+    guard(1);
+    scoreboard_slot(scoreboard, 2)->pid = 1;
+}
+
+static void write_former(void)
+{
+    guard(2);
+    guard(1);
+    scoreboard_slot(scoreboard, 2)->pid = 1;
+}
+
+static void write_header(void)
+{
+    guard(1);
+    (void)scoreboard_claim(scoreboard, 1);
+}
+
+static void write_hints_of_template(void)
+{
+    guard(PLACES);
+    atomic_store(&scoreboard_commons(scoreboard)->slow_until_ms, 1);
+}
+
+static void test_worker_writes_its_own_slot_alone(void **state)
+{
+    (void)state;
+    assert_false(faults(write_own));
+    assert_true(faults(write_before));
+    assert_true(faults(write_behind));
+    assert_true(faults(write_former));
+    assert_true(faults(write_header));
+    assert_true(faults(write_hints_of_template));
+}
+
+/* The master's numbers are its own: what becomes of the copy, or of a slot, does not come back. */
+static void test_spoiled_memory_is_not_read_back(void **state)
+{
+    struct snapshot s;
 
     (void)state;
-    for (int which = 0; which < 2; which++) {
-        pid_t pid = fork();
+    set_proc(1, PROC_READY, 0, false);
+    scoreboard_slot(scoreboard, 1)->counts.connections = 3;
+    (void)ledger_bury(ledger, scoreboard_slot(scoreboard, 1));
+    for (int byte = 0; byte < 256; byte++) {
+        unsigned long start, end;
+        char line[512];
+        FILE *maps = fopen("/proc/self/maps", "re");
 
-        if (pid == 0) {
-            (void)signal(SIGSEGV, SIG_DFL);
-            if (ledger_protect(ledger) < 0 || scoreboard_protect(scoreboard) < 0)
-                _exit(2);
-            if (which == 0)
-                ledger_procs(ledger)[0].pid = 1;
-            else
-                scoreboard_slot(scoreboard, 0)->pid = 1;
-            _exit(0);
+        assert_non_null(maps);
+        while (fgets(line, sizeof(line), maps)) {
+            if (strstr(line, "gcorn-") && sscanf(line, "%lx-%lx", &start, &end) == 2)
+                memset((void *)start, byte, end - start);
         }
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+        (void)fclose(maps);
+        strbuf_reset(&text);
+        if (snapshot_take(&s, ledger, scoreboard) == 0) {
+            prometheus_add(&text, &s);
+            (void)snapshot_is_ready(&s, 1, FRESH, NOW, &text);
+            snapshot_release(&s);
+        }
+        (void)slot_call_count(scoreboard_slot(scoreboard, 0));
+        (void)ledger_bury(ledger, scoreboard_slot(scoreboard, 1));
     }
+    for (unsigned i = 0; i < PLACES; i++)
+        set_proc(i, PROC_EMPTY, 0, false);
+    assert_int_equal(ledger_facts(ledger)->metric_count, 0);
+    expect_line("gcorn_connections_total 3");
 }
 
 /* ---- readiness --------------------------------------------------------------------------- */
@@ -275,9 +460,9 @@ static void test_ready(void **state)
     atomic_store(&one->loop_ms, NOW - FRESH);
     assert_string_equal(why_not(1), "");
     assert_string_equal(why_not(2), "1 of 2 workers can serve, and 2 should\n");
-    atomic_store(&two->calls[0].started_ms, NOW - FRESH); /* whatever its loop said */
+    slot_call_begin(&two->calls[0], NOW - FRESH); /* whatever its loop said */
     assert_string_equal(why_not(2), "");
-    atomic_store(&two->calls[0].started_ms, NOW - FRESH - 1);
+    slot_call_begin(&two->calls[0], NOW - FRESH - 1);
     assert_string_equal(why_not(2), "1 of 2 workers can serve, and 2 should\n");
     atomic_store(&one->loop_ms, NOW - FRESH - 1);
     assert_string_equal(why_not(1), "0 of 2 workers can serve, and 1 should\n");
@@ -516,7 +701,10 @@ int main(void)
         TEST(test_metrics_without_room),
         TEST(test_writer_is_noticed),
         TEST(test_sums_never_fall),
-        TEST(test_protected),
+        TEST(test_reader_cannot_write),
+        TEST(test_memory_is_sealed),
+        TEST(test_worker_writes_its_own_slot_alone),
+        TEST(test_spoiled_memory_is_not_read_back),
         TEST(test_ready),
         TEST(test_times),
         TEST(test_listeners_and_ends),

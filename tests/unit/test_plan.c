@@ -688,6 +688,12 @@ static void test_plan_judge(void **state)
         {0, NOW - 30, 0, 0, 30, 10, VERDICT_FINE},
         {0, NOW - 31, 0, 0, 30, 10, VERDICT_CALL_TOO_LONG},
         {NOW, NOW - 31, NOW, 0, 30, 10, VERDICT_CALL_TOO_LONG},
+        /* a heartbeat since: its slot was overwritten */
+        {NOW - 1000, NOW - 1250, 0, 0, 30, 10, VERDICT_CALL_TOO_LONG},
+        {NOW - 1000, NOW - 1251, 0, 0, 30, 10, VERDICT_FINE},
+        {NOW - 3000, NOW - 9000, 0, 0, 30, 10, VERDICT_FINE},
+        {NOW - 3001, NOW - 9000, 0, 0, 30, 10, VERDICT_CALL_TOO_LONG}, /* one that was read late */
+        {NOW + 5, 1, 0, 0, 30, 10, VERDICT_FINE},
         {0, NOW - 999, 0, 0, 0, 10, VERDICT_FINE},        /* no limit */
         {0, NOW + 5, 0, 0, 30, 10, VERDICT_FINE},         /* read after the clock was */
         {0, NOW - 31, 0, NOW - 30, 30, 10, VERDICT_FINE}, /* the master was away */
