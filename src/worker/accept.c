@@ -186,7 +186,7 @@ static void give_up(struct acceptor *a)
     ev_io_stop(w->loop, &a->io);
     a->listener->fd = -1;
     if (!w->draining)
-        (void)channel_send_up(w->args->channel.up_write, UP_RECYCLE, "it cannot accept");
+        (void)tell_leave(w, "it cannot accept");
 }
 
 static enum accepted accept_one(struct acceptor *a)

@@ -47,7 +47,7 @@ static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
         w->slot->state = SLOT_DRAINING;
         accept_end(w, take_queue);
         /* a reload is done when the master has seen the state; if this is lost, its tick sees it */
-        (void)channel_send_up(w->args->channel.up_write, UP_HEARTBEAT, NULL);
+        tell_alive(w);
         wake_all(w); /* so that streams end */
     }
     if (!ev_is_active(&w->drain) || ev_timer_remaining(w->loop, &w->drain) > idle_ms / 1000.0) {
@@ -203,8 +203,7 @@ static void on_told_to_stop(struct ev_loop *loop, struct ev_async *async, int re
 
     (void)loop;
     (void)revents;
-    if (getppid() == w->args->master_pid &&
-        channel_send_up(w->args->channel.up_write, UP_RECYCLE, "SIGTERM") == 0)
+    if (getppid() == w->args->master_pid && tell_leave(w, "SIGTERM"))
         return;
     drain(w, (uint32_t)w->config->keepalive_drain_ms, false);
 }

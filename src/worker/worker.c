@@ -200,7 +200,7 @@ bool worker_environ_has_code(const struct worker *w, const struct gcorn_environ 
 void worker_count_environ(struct worker *w, const struct gcorn_environ *env)
 {
     if (env->was_run && ++w->run_count == w->recycle_at)
-        (void)channel_send_up(w->args->channel.up_write, UP_RECYCLE, "max_requests"); /* it fits */
+        (void)tell_leave(w, "max_requests");
 }
 
 void worker_end_environ(const struct worker *w, struct gcorn_environ *env)
@@ -389,7 +389,7 @@ static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int reven
     show_worker(w);
     crash_check();
     trim_when_quiet(w);
-    (void)channel_send_up(w->args->channel.up_write, UP_HEARTBEAT, NULL); /* the next one will do */
+    tell_alive(w);
 }
 
 static void on_pass_begin(struct ev_loop *loop, struct ev_check *check, int revents)
@@ -738,7 +738,7 @@ void worker_run(const struct worker_args *args)
     start_watchers(w);
     w->slot->state = SLOT_IDLE;
     orders_catch_term(); /* last of all: who sees that it is caught may send anything */
-    (void)channel_send_up(args->channel.up_write, UP_READY, NULL); /* the pipe is empty */
+    tell_ready(w);
     pages_let_go();
     (void)ev_run(w->loop, 0);
     worker_leave(w);

@@ -29,6 +29,7 @@
 #include "worker/peer.h"
 #include "worker/room.h"
 #include "worker/threads.h"
+#include "worker/tell.h"
 #include "worker/timers.h"
 #include "worker/wake.h"
 
@@ -130,8 +131,9 @@ struct worker {
     struct ev_prepare pass_end;
     struct ev_check pass_begin;
     struct ev_async told_to_stop; /* by a signal */
-    _Atomic bool draining;        /* takes nothing new */
-    bool answers_close;           /* every answer says Connection: close */
+    struct tell tell;
+    _Atomic bool draining; /* takes nothing new */
+    bool answers_close;    /* every answer says Connection: close */
     struct ev_timer drain;
     uint64_t recycle_at; /* asks to be replaced after so many requests; 0: never, or it has */
 };
