@@ -42,8 +42,7 @@ static bool is_newborn(struct master *m, const struct template *t, pid_t pid)
     return process_is_child(pid) && pid != t->pid && !proc_find(m, pid);
 }
 
-static void hear_of_one(struct master *m, const struct template *t,
-                        const struct template_news *news)
+static void hear_of_one(struct master *m, struct template *t, const struct template_news *news)
 {
     struct worker_proc *w = find_unborn(m, t, news->serial);
 
@@ -53,14 +52,18 @@ static void hear_of_one(struct master *m, const struct template *t,
             boots_not_started(m, news->why);
         }
     } else if (!is_newborn(m, t, news->pid)) {
-        log_warnx("Template (pid:%d): pid %d says that it is a worker, and is not", (int)t->pid,
-                  (int)news->pid);
+        if (!t->was_doubted)
+            log_warnx("Template (pid:%d): pid %d says that it is a worker, and is not; ignoring it "
+                      "and all that say so (logged once)",
+                      (int)t->pid, (int)news->pid);
+        t->was_doubted = true;
     } else if (!w) { /* given up meanwhile */
         (void)kill(news->pid, SIGKILL);
     } else {
         w->template = NULL;
         w->pid = news->pid;
         (void)process_private_memory(t->pid, &w->inherited_size); /* failed: it is dead, and 0 */
+        ev_io_start(m->loop, &w->up);
         if (w->output)
             output_watch(w->output, m->loop, w->pid);
     }
@@ -76,19 +79,52 @@ static void none_boots(struct master *m, const struct template *t, const char *w
     }
 }
 
+/* Its application's code holds its socket. Its unborn fail when it is reaped. */
+static void kill_flooding(struct template *t)
+{
+    log_critical("Template (pid:%d): it floods its socket with messages; killing it", (int)t->pid);
+    t->speech.is_over = true;
+    (void)kill(t->pid, SIGKILL);
+}
+
+static unsigned count_unborn(const struct master *m, const struct template *t)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < m->plan.proc_count; i++)
+        count += is_unborn(&m->plan.procs[i], t);
+    return count;
+}
+
+static void take(struct master *m, struct generation *g, const struct template_news *news)
+{
+    struct template *t = g->template;
+
+    if (news->serial != 0) {
+        hear_of_one(m, t, news);
+    } else if (!t->has_failed) {
+        t->has_failed = true;
+        none_boots(m, t, news->why, proc_unborn_failed);
+    }
+}
+
+/* A pass's worth: one for each that is to be born, and some more. */
 static void hear(struct master *m, struct generation *g)
 {
+    unsigned left = g->template ? count_unborn(m, g->template) + SPEECH_PASS_MAX : 0;
     struct template_news news;
     int got = 0;
 
     (void)generation_ref(g); /* what is heard may end a candidate */
-    while (g->template && (got = template_recv(g->template, &news)) > 0) {
-        if (news.serial != 0) {
-            hear_of_one(m, g->template, &news);
-            continue;
+    while (g->template && !g->template->speech.is_over && left-- > 0 &&
+           (got = template_recv(g->template, &news)) > 0) {
+        if (speech_count(&g->template->speech, now_ms())) {
+            take(m, g, &news);
+        } else {
+            kill_flooding(g->template);
+            got = -1;
+            break;
         }
-        g->template->has_failed = true;
-        none_boots(m, g->template, news.why, proc_unborn_failed);
     }
     if (g->template && got < 0)
         ev_io_stop(m->loop, &g->template->io); /* its end will be reaped */
@@ -155,16 +191,20 @@ bool births_reaped(struct master *m, pid_t pid, int status)
             return false;
     }
     struct template *t = g->template;
-    if (WIFSIGNALED(status))
+    if (t->speech.is_over)
+        (void)snprintf(why, sizeof(why), "the template process flooded its socket with messages");
+    else if (WIFSIGNALED(status))
         (void)snprintf(why, sizeof(why), "the template process died of signal %d (%s)",
                        WTERMSIG(status), strsignal(WTERMSIG(status)));
     else
         (void)snprintf(why, sizeof(why), "the template process exited with code %d",
                        WEXITSTATUS(status));
-    if (!t->has_failed && !m->plan.stopping)
+    bool is_foreign = !t->has_failed && !t->speech.is_over;
+    if (is_foreign && !m->plan.stopping)
         log_errorx("Template (pid:%d): %s", (int)pid, why);
     (void)generation_ref(g);
-    none_boots(m, t, why, boots_is_kill(status) ? proc_unborn_killed : proc_unborn_failed);
+    none_boots(m, t, why,
+               is_foreign && boots_is_kill(status) ? proc_unborn_killed : proc_unborn_failed);
     if (g->template == t)
         drop(m, g);
     generation_unref(g, true);
@@ -180,21 +220,12 @@ void births_end(struct master *m, struct generation *g)
     drop(m, g);
 }
 
-static bool has_unborn(const struct master *m, const struct template *t)
-{
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        if (is_unborn(&m->plan.procs[i], t))
-            return true;
-    }
-    return false;
-}
-
 void births_stop(struct master *m)
 {
     struct generation *g = m->current;
 
     do {
-        if (g->template && !has_unborn(m, g->template))
+        if (g->template && count_unborn(m, g->template) == 0)
             births_end(m, g);
         g = g->next;
     } while (g != m->current);

@@ -4,14 +4,19 @@
  */
 #include "master/boots.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "master/births.h"
+#include "master/procs.h"
 #include "master/reload.h"
+#include "master/spawn.h"
 #include "master/state.h"
 
 enum { SPAWN_RETRY_MS = 1000 };
@@ -98,9 +103,46 @@ void boots_not_started(struct master *m, const char *why)
     m->spawn_not_before_ms = m->boot_by_ms > now && m->boot_by_ms < next ? m->boot_by_ms : next;
 }
 
-void boots_started(struct master *m)
+bool boots_start(struct master *m, unsigned number, unsigned generation)
 {
+    struct generation *g = generation == m->plan.candidate ? m->candidate : m->current;
+    int place = plan_free_place(&m->plan);
+
+    if (place == PLAN_NONE) { /* the next death makes room */
+        if (!m->table_full)
+            log_warnx("No worker can be started: there are %u processes, most of them leaving",
+                      m->plan.proc_count);
+        m->table_full = true;
+        return false;
+    }
+    m->table_full = false;
+    struct worker_proc *w = &m->plan.procs[place];
+    const struct spawner spawner = {
+        .plan = &m->plan,
+        .scoreboard = m->scoreboard,
+        .ledger = m->ledger,
+        .loop = m->loop,
+        .control = &m->control,
+        .helpers = &m->helpers,
+        .next_control = &m->next_control,
+        .pidfile = &m->pidfile,
+        .next_pidfile = &m->next_pidfile,
+        .passed = &m->start->passed,
+        .upgrade = &m->upgrade,
+        .heir = &m->heir,
+    };
+    bool preloads = g->config.preload_app && number != plan_admin_number(&m->plan);
+    bool needs_template = preloads && !g->template;
+    int result = needs_template ? spawn_template(&spawner, g) : 0;
+    if (result == 0 && needs_template)
+        births_watch(m, g);
+    if (result < 0 || spawn_worker(&spawner, place, number, g) < 0) {
+        boots_not_started(m, strerror(errno));
+        return false;
+    }
     m->spawn_why[0] = '\0';
+    proc_watch(m, w, -1);
+    return true;
 }
 
 void boots_give_up(struct master *m, uint64_t now)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * boots - what follows when a worker does not come to serve: its boot fails, it is killed before it
- * is READY, or its process cannot be started at all. The first start ends the program with the
- * reason; a reload fails and changes nothing; any other worker is tried again.
+ * boots - starting workers, and what follows when one does not come to serve: its boot fails, it is
+ * killed before it is READY, or its process cannot be started at all. The first start ends the
+ * program with the reason; a reload fails and changes nothing; any other worker is tried again.
  *
  * A boot that fails counts at once. A kill, and a fork that fails, say nothing of the application
  * and may pass: they are tried again, and count only when boot_timeout is over.
@@ -20,6 +20,9 @@ struct worker_proc;
  * starting a process may fail is counted from here. */
 void boots_begin(struct master *m);
 
+/* Starts a worker. False when it could not be: the log says why, and a time is set to try again. */
+bool boots_start(struct master *m, unsigned number, unsigned generation);
+
 /* The worker cannot boot, because of why. */
 void boots_failed(struct master *m, struct worker_proc *w, const char *why);
 
@@ -32,9 +35,6 @@ void boots_killed(struct master *m, struct worker_proc *w, const char *why);
 
 /* A process could not be started, because of why: logs it, and sets the time of the next try. */
 void boots_not_started(struct master *m, const char *why);
-
-/* One was started. */
-void boots_started(struct master *m);
 
 /* When processes could not be started for boot_timeout: ends what waits for one. */
 void boots_give_up(struct master *m, uint64_t now);

@@ -145,7 +145,7 @@ void master_reconcile(struct master *m)
     while ((place = plan_hurry(&m->plan)) != PLAN_NONE)
         proc_hurry(&m->plan.procs[place]);
     while (now >= m->spawn_not_before_ms && plan_spawn(&m->plan, now, &number, &generation)) {
-        if (!proc_spawn(m, number, generation))
+        if (!boots_start(m, number, generation))
             break;
     }
     boots_give_up(m, now);

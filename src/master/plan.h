@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "master/ledger.h"
+#include "master/speech.h"
 #include "system/channel.h"
 
 struct generation;
@@ -44,7 +45,7 @@ struct worker_proc {
     uint64_t heard_ms;   /* last heartbeat */
     bool failed_boot;    /* said why it cannot boot */
     bool crashed;        /* dies of a signal or exit(); its death has been noted */
-    bool reported;       /* and the log says all about it */
+    bool reported;       /* the log says all about its end */
     bool timed_out;      /* was condemned for a call that took too long */
     bool spared;         /* and has threads that may finish theirs, until its deadline */
     bool explained;      /* and its stacks are in the log, or are given up */
@@ -62,6 +63,7 @@ struct worker_proc {
     uint64_t serial;           /* of the order for that */
     uint64_t inherited_size;   /* bytes that it shared with its template when it was born */
     struct channel channel;
+    struct speech speech;
     struct ev_io up;
     struct output *output; /* what the application prints; NULL: that is not captured */
 };

@@ -30,6 +30,7 @@
 enum {
     KILL_GRACE_MS = 2000, /* from SIGABRT to SIGKILL */
     EXPLAIN_MS = 3000,    /* for the stacks of a hung worker to be taken */
+    REAP_MAX = 64,        /* children that are reaped in a pass of the loop */
     CRASH_MS = 10000, /* a crashed worker answers its clients, is explained, and dumps its core */
 };
 
@@ -437,44 +438,58 @@ static void asked_to_leave(struct master *m, struct worker_proc *w, const char *
     recycle(m, w, end, why);
 }
 
-/* Takes what it has said. 0, or -1 with errno: nothing more will come (channel_recv_up). */
-static int take_messages(struct master *m, struct worker_proc *w)
+static void obey(struct master *m, struct worker_proc *w, const struct up_message *message)
+{
+    switch (message->type) {
+    case UP_READY: worker_ready(m, w); break;
+    case UP_HEARTBEAT: w->heard_ms = now_ms(); break;
+    case UP_BOOTFAIL: boots_failed(m, w, message->text); break;
+    case UP_RECYCLE: asked_to_leave(m, w, message->text); break;
+    case UP_DYING: worker_dying(m, w); break;
+    case UP_CRASHED: worker_crashed(m, w); break;
+    }
+}
+
+/* Takes what it has said, at most so many messages. 0, or -1: it is to be heard no more; why: it is
+ * to be killed, NULL: it has closed its end. */
+static int take_messages(struct master *m, struct worker_proc *w, int most, const char **why)
 {
     struct up_message message;
-    int got;
+    int got = 0;
 
-    while ((got = channel_recv_up(w->channel.up_read, &message)) > 0) {
-        switch (message.type) {
-        case UP_READY: worker_ready(m, w); break;
-        case UP_HEARTBEAT: w->heard_ms = now_ms(); break;
-        case UP_BOOTFAIL: boots_failed(m, w, message.text); break;
-        case UP_RECYCLE: asked_to_leave(m, w, message.text); break;
-        case UP_DYING: worker_dying(m, w); break;
-        case UP_CRASHED: worker_crashed(m, w); break;
-        }
+    *why = NULL;
+    while (!w->speech.is_over && most-- > 0 &&
+           (got = channel_recv_up(w->channel.up_read, &message)) > 0) {
+        if (!speech_count(&w->speech, now_ms()))
+            *why = "it floods its status pipe with messages";
+        else if (!speech_take(&w->speech, message.type))
+            *why = "a message on its status pipe does not fit what it said before";
+        if (*why)
+            return -1;
+        obey(m, w, &message);
     }
-    return got;
+    if (got < 0 && errno == EPROTO)
+        *why = "malformed message on its status pipe";
+    return got < 0 ? -1 : 0;
 }
 
 /* One that closed its end is dead, and SIGCHLD says so, or is silent from now on. */
 void proc_hear(struct master *m, struct worker_proc *w)
 {
-    static const char why[] = "it sent what is no message";
+    const char *why;
 
     if (w->template)
-        births_hear(m); /* or its channel has ended, and its birth is not known yet */
-    if (w->phase == PROC_EMPTY || take_messages(m, w) == 0)
+        births_hear(m);
+    if (w->phase == PROC_EMPTY || w->template || take_messages(m, w, SPEECH_PASS_MAX, &why) == 0)
         return;
-    bool is_mad = errno == EPROTO;
     ev_io_stop(m->loop, &w->up);
-    if (w->template)
-        return; /* its template has died, which will be reaped; at worst its deadline tells */
-    if (!is_mad || w->phase == PROC_KILLING)
+    if (!why)
         return;
+    w->speech.is_over = w->reported = true;
     if (w->phase == PROC_BOOTING)
         boots_failed(m, w, why);
     else
-        log_critical("%s (pid:%d) is killed: %s", name_of(m, w), (int)w->pid, why);
+        log_critical("%s (pid:%d): %s; killing it", name_of(m, w), (int)w->pid, why);
     kill_proc(m, w, SIGKILL, NO_DEADLINE);
 }
 
@@ -541,7 +556,10 @@ static void died_in_boot(struct master *m, struct worker_proc *w, int status)
 
 static void worker_died(struct master *m, struct worker_proc *w, int status)
 {
-    (void)take_messages(m, w); /* its last words, and its application's */
+    const char *ignored;
+
+    (void)take_messages(m, w, SPEECH_LAST_MAX,
+                        &ignored); /* its last words, its application's too */
     output_end(w->output);
     w->output = NULL;
     if (w->phase == PROC_BOOTING && !w->failed_boot) {
@@ -549,7 +567,7 @@ static void worker_died(struct master *m, struct worker_proc *w, int status)
     } else if (w->crashed) {
         report_crash_once(m, w); /* it did not come to say that it had answered */
     } else {
-        if (!w->failed_boot)
+        if (!w->failed_boot && !w->reported)
             report_death(w, master_slot(m, w), status, &m->oom);
         note_death(m, w);
     }
@@ -570,14 +588,18 @@ static pid_t next_dead(void)
     return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 ? info.si_pid : 0;
 }
 
-/* Every child that has ended; those that are neither worker nor helper (an orphan, when we are pid
- * 1) are only reaped. */
+/* Children that have ended; those that are neither worker nor helper (an orphan, when we are pid 1
+ * or an application forks) are only reaped. */
 void procs_reap(struct master *m)
 {
     pid_t pid;
     int status;
 
-    while ((pid = next_dead()) > 0) {
+    for (int reaped = 0; (pid = next_dead()) > 0; reaped++) {
+        if (reaped == REAP_MAX) { /* the next pass goes on */
+            ev_feed_signal(SIGCHLD);
+            return;
+        }
         births_hear(m); /* it may have been born and died since */
         if (waitpid(pid, &status, WNOHANG) != pid || births_reaped(m, pid, status))
             continue;
@@ -599,53 +621,12 @@ void proc_watch(struct master *m, struct worker_proc *w, int output_fd)
 {
     ev_io_init(&w->up, on_up, w->channel.up_read, EV_READ);
     w->up.data = m;
-    ev_io_start(m->loop, &w->up);
+    if (!w->template) /* else when it is born: before that it has nothing to say */
+        ev_io_start(m->loop, &w->up);
     if (output_fd >= 0)
         w->output = output_adopt(output_fd);
     if (w->output && !w->template) /* else when it is born */
         output_watch(w->output, m->loop, w->pid);
-}
-
-bool proc_spawn(struct master *m, unsigned number, unsigned generation)
-{
-    struct generation *g = generation == m->plan.candidate ? m->candidate : m->current;
-    int place = plan_free_place(&m->plan);
-
-    if (place == PLAN_NONE) { /* the next death makes room */
-        if (!m->table_full)
-            log_warnx("No worker can be started: there are %u processes, most of them leaving",
-                      m->plan.proc_count);
-        m->table_full = true;
-        return false;
-    }
-    m->table_full = false;
-    struct worker_proc *w = &m->plan.procs[place];
-    const struct spawner spawner = {
-        .plan = &m->plan,
-        .scoreboard = m->scoreboard,
-        .ledger = m->ledger,
-        .loop = m->loop,
-        .control = &m->control,
-        .helpers = &m->helpers,
-        .next_control = &m->next_control,
-        .pidfile = &m->pidfile,
-        .next_pidfile = &m->next_pidfile,
-        .passed = &m->start->passed,
-        .upgrade = &m->upgrade,
-        .heir = &m->heir,
-    };
-    bool preloads = g->config.preload_app && number != plan_admin_number(&m->plan);
-    bool needs_template = preloads && !g->template;
-    int result = needs_template ? spawn_template(&spawner, g) : 0;
-    if (result == 0 && needs_template)
-        births_watch(m, g);
-    if (result < 0 || spawn_worker(&spawner, place, number, g) < 0) {
-        boots_not_started(m, strerror(errno));
-        return false;
-    }
-    boots_started(m);
-    proc_watch(m, w, -1);
-    return true;
 }
 
 /* Who has grown past max_memory is replaced like one that has served max_requests. What a template

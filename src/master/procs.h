@@ -21,9 +21,6 @@ bool proc_order(const struct worker_proc *w, enum down_type type, uint64_t idle_
 /* Reads what a worker has to say. */
 void proc_hear(struct master *m, struct worker_proc *w);
 
-/* Starts a worker. False when it could not be: the log says why, and a time is set to try again. */
-bool proc_spawn(struct master *m, unsigned number, unsigned generation);
-
 /* Listens to a process that is there: what it says, and what its application prints. output_fd: of
  * one that another program has started (output_adopt); -1: none, or w has it. */
 void proc_watch(struct master *m, struct worker_proc *w, int output_fd);
@@ -37,7 +34,8 @@ void proc_unborn_killed(struct master *m, struct worker_proc *w, const char *why
 /* Its process is gone, or never was: its place is empty. */
 void proc_forget(struct master *m, struct worker_proc *w);
 
-/* Reaps every child that has ended, and deals with those that were workers. */
+/* Reaps children that have ended, as many as a pass of the loop may take, and deals with those that
+ * were workers. */
 void procs_reap(struct master *m);
 
 /* Ends who is past a deadline; who is silent, or in a call for too long; who boots for nothing, as

@@ -21,6 +21,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "master/speech.h"
 #include "system/channel.h"
 
 struct output;
@@ -32,7 +33,9 @@ struct template
     struct ev_io io;
     struct output *output; /* what the application prints while it is loaded; NULL: not captured */
     uint64_t last_serial;
-    bool has_failed; /* it has said why the application does not load */
+    struct speech speech;
+    bool has_failed;  /* it has said why the application does not load */
+    bool was_doubted; /* the log says that a process of it posed as a worker */
 };
 
 /* A worker to be borne. Descriptors that there are none of are -1. */

@@ -450,6 +450,6 @@ def test_a_worker_that_sends_nonsense_is_killed(gcorn):
             fd = os.open(link, os.O_WRONLY)
             os.write(fd, b"\xff" * 7)
             os.close(fd)
-    server.wait_log(rf"Worker \(pid:{worker}\) is killed: it sent what is no message")
+    server.wait_log(rf"Worker \(pid:{worker}\): malformed message on its status pipe; killing")
     server.wait_workers(1, other_than={worker})
     assert server.get().status == 200
