@@ -24,6 +24,7 @@
 #include "settings/config.h"
 #include "settings/config_cli.h"
 #include "system/cgroup.h"
+#include "system/copies.h"
 #include "system/listener.h"
 #include "system/pidfile.h"
 #include "system/privileges.h"
@@ -151,10 +152,23 @@ static int check_sockets_and_files(struct check *c, struct error *err)
     return refuse_control(c, err);
 }
 
+static int check_copy_dir(const struct config *config, struct error *err)
+{
+    struct copies copies;
+
+    if (!config->app_copy_dir)
+        return 0;
+    if (copies_open(&copies, config->app_copy_dir, 0, err) < 0)
+        return -1;
+    copies_close(&copies);
+    return 0;
+}
+
 static int check_errors(struct check *c, struct error *err)
 {
     if (generation_check(c->config, &c->privileges, err) < 0 ||
         generation_check_logs(c->config, &c->privileges, err) < 0 ||
+        check_copy_dir(c->config, err) < 0 ||
         spawn_check_crash_dir(c->config, &c->privileges, err) < 0 ||
         spawn_check_app(c->config, &c->privileges, err) < 0)
         return -1;

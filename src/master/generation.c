@@ -360,7 +360,9 @@ struct generation *generation_new(unsigned id, struct config *config, struct gen
     struct generation *g = make_generation(id, config, before);
 
     if (generation_check(&g->config, &g->privileges, err) < 0 || open_dir(g, err) < 0 ||
-        open_logs(g, err) < 0 || app_open(g->config.wsgi_app, &g->image, &g->symbol, err) < 0) {
+        open_logs(g, err) < 0 ||
+        app_open(g->config.wsgi_app, &g->image, &g->symbol, g->config.app_copy_dir, g->id, err) <
+            0) {
         generation_unref(g, true);
         return NULL;
     }

@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "base/strbuf.h"
 #include "base/util.h"
+#include "system/memfile.h"
 #include "system/listener.h"
 
 enum { VERSION = 3, KIND_BESIDE = 2, FIRST_PASSED_FD = 3, RECORD_MAX = 64 << 20 };
@@ -100,7 +101,7 @@ static void add_record(struct strbuf *out, const struct handover *h)
 int handover_write(const struct handover *h)
 {
     struct strbuf record = {0};
-    int fd = memfd_create("gcorn-handover", MFD_CLOEXEC);
+    int fd = memfile_new("gcorn-handover");
 
     add_record(&record, h);
     if (fd >= 0 && write_all(fd, record.data, record.len) < 0)

@@ -26,6 +26,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "system/memfile.h"
 
 /* The machine that this binary is for, read off its own header. */
 extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
@@ -73,35 +74,116 @@ static bool same_file(const struct stat *a, const struct stat *b)
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-/* The copy's descriptor, or -1 with errno; ETXTBSY: the file changed meanwhile. */
-static int copy_file(const char *path)
+/* A name under which any process finds a descriptor of this one, as long as this one lives: the
+ * pid is what /proc calls it, which in a pid namespace need not be getpid(). 0, or -1 with errno:
+ * /proc does not show the descriptor. */
+static int name_fd(int fd, char *name, size_t size)
+{
+    struct stat shown, st;
+    char self[16];
+    ssize_t len = readlink("/proc/self", self, sizeof(self) - 1);
+
+    if (len < 0)
+        return -1;
+    self[len] = '\0';
+    (void)snprintf(name, size, "/proc/%s/fd/%d", self, fd);
+    if (stat(name, &shown) < 0 || fstat(fd, &st) < 0)
+        return -1;
+    if (shown.st_dev == st.st_dev && shown.st_ino == st.st_ino)
+        return 0;
+    errno = ENOENT;
+    return -1;
+}
+
+/* The server works without private copies; this line is the only difference that an operator sees.
+ * It is logged once in a process, whatever the number of reloads. errno says why. */
+static void tell_from_disk(const char *what)
+{
+    static bool told;
+
+    if (!told)
+        log_warnx("%s: %s: the application is loaded from its file, not from a private copy; "
+                  "replace the file by rename, do not overwrite it",
+                  what, strerror(errno));
+    told = true;
+}
+
+static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    struct stat before, after;
-    int copy = -1;
 
+    return slash ? slash + 1 : path;
+}
+
+/* Copies size bytes of fd into a sealed file in memory. Its descriptor; -1 with errno, and
+ * *is_refused when this system allows no such file. */
+static int copy_to_memory(const char *path, int fd, off_t size, bool *is_refused)
+{
+    int copy = memfile_sealable(base_name(path));
+    char name[IMAGE_NAME_SIZE];
+
+    if (copy < 0) {
+        *is_refused = errno == ENOSYS || errno == EPERM || errno == EACCES;
+        if (*is_refused)
+            tell_from_disk("memfd_create");
+    } else if (name_fd(copy, name, sizeof(name)) < 0) {
+        *is_refused = true;
+        tell_from_disk("/proc/self/fd");
+        fd_close(&copy);
+    } else if (copy_bytes(fd, copy, size) < 0) {
+        fd_close(&copy);
+    } else { /* a wild write of one worker must not reach the others; refused: it can */
+        (void)fcntl(copy, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+    }
+    return copy;
+}
+
+/* The same into a file of app_copy_dir, which *name is. */
+static int copy_to_file(struct copies *copies, const char *path, int fd, off_t size, char **name)
+{
+    int copy = copies_make(copies, base_name(path), name);
+
+    if (copy >= 0 && copy_bytes(fd, copy, size) < 0)
+        fd_close(&copy);
+    if (copy >= 0)
+        (void)copies_finish(*name, &copy); /* failed: copy is -1 */
+    return copy;
+}
+
+/* Opens the part's file and copies it. 0, or -1 with errno; ETXTBSY: the file changed meanwhile. */
+static int copy_part(struct image *image, struct image_part *part)
+{
+    struct stat before, after;
+    bool is_refused = false;
     /* no FIFO holds the master, which would wait for its writer */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
-        return -1;
-    if (fstat(fd, &before) < 0)
+    int fd = open(part->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+    if (fd < 0 || fstat(fd, &before) < 0)
         goto out;
     if (!S_ISREG(before.st_mode)) {
         errno = EINVAL;
         goto out;
     }
-    copy = memfd_create(slash ? slash + 1 : path, MFD_CLOEXEC);
-    if (copy < 0)
+    if (image->copies.path)
+        part->fd = copy_to_file(&image->copies, part->path, fd, before.st_size, &part->copy);
+    else
+        part->fd = copy_to_memory(part->path, fd, before.st_size, &is_refused);
+    if (is_refused) {
+        image->from_disk = true;
+        part->fd = fd;
+        return 0;
+    }
+    if (part->fd < 0)
         goto out;
-    if (copy_bytes(fd, copy, before.st_size) < 0 || stat(path, &after) < 0) {
-        fd_close(&copy);
+    if (stat(part->path, &after) < 0) {
+        fd_close(&part->fd);
     } else if (!same_file(&before, &after)) {
-        fd_close(&copy);
+        fd_close(&part->fd);
         errno = ETXTBSY;
     }
 out:
     fd_close(&fd);
-    return copy;
+    return part->fd < 0 ? -1 : 0;
 }
 
 /* ---- reading ELF ------------------------------------------------------------------------- */
@@ -236,7 +318,7 @@ static int elf_map(struct elf *e, int fd, const char *path, struct error *err)
     if (fstat(fd, &st) < 0)
         return error_set(err, EXIT_APP, "cannot read %s: %s", path, strerror(errno));
     e->size = (size_t)st.st_size;
-    e->data = e->size > 0 ? mmap(NULL, e->size, PROT_READ, MAP_SHARED, fd, 0) : NULL;
+    e->data = e->size > 0 ? mmap(NULL, e->size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
     if (e->data == MAP_FAILED)
         return error_set(err, EXIT_APP, "cannot read %s: %s", path, strerror(errno));
     e->header = (const ElfW(Ehdr) *)(const void *)e->data;
@@ -378,27 +460,41 @@ static int add_libraries(struct image *image, const struct elf *e, const struct 
     return result;
 }
 
+static void part_close(struct image_part *part)
+{
+    fd_close(&part->fd);
+    free(part->path);
+    free(part->copy);
+}
+
+static int explain_copy(const struct image *image, const char *path, const char *kind, int reason,
+                        struct error *err)
+{
+    char cwd[1024];
+
+    if (reason == ETXTBSY)
+        return error_set(err, EXIT_APP, "%s changed while it was read: is it being written?", path);
+    if (image->copies.path && access(path, R_OK) == 0)
+        return error_set(err, EXIT_FAILED, "app_copy_dir: cannot copy %s to %s: %s", path,
+                         image->copies.path, strerror(reason));
+    return error_set(err, EXIT_APP, "cannot open the %s %s: %s (working directory %s)", kind, path,
+                     strerror(reason), getcwd(cwd, sizeof(cwd)) ? cwd : "unknown");
+}
+
 /* Copies the file, behind the libraries that it needs. */
 static int add_part(struct image *image, const char *path, const struct chain *up,
                     struct error *err)
 {
+    struct image_part part = {.path = xstrdup(path), .fd = -1};
     const struct chain chain = {path, up};
     struct elf e = {0};
     int result = -1;
-    int fd = copy_file(path);
 
-    if (fd < 0) {
-        char cwd[1024];
-        int reason = errno;
-
-        if (reason == ETXTBSY)
-            return error_set(err, EXIT_APP, "%s changed while it was read: is it being written?",
-                             path);
-        return error_set(err, EXIT_APP, "cannot open the %s %s: %s (working directory %s)",
-                         up ? "library" : "application", path, strerror(reason),
-                         getcwd(cwd, sizeof(cwd)) ? cwd : "unknown");
+    if (copy_part(image, &part) < 0) {
+        (void)explain_copy(image, path, up ? "library" : "application", errno, err);
+        goto out;
     }
-    if (elf_map(&e, fd, path, err) < 0 || add_libraries(image, &e, &chain, err) < 0)
+    if (elf_map(&e, part.fd, path, err) < 0 || add_libraries(image, &e, &chain, err) < 0)
         goto out;
     if (image->count == IMAGE_PARTS_MAX) {
         (void)error_set(err, EXIT_APP, "%s: more than %d private libraries", path,
@@ -407,24 +503,27 @@ static int add_part(struct image *image, const char *path, const struct chain *u
     }
     if (!up) {
         read_build_id(&e, image->build_id, sizeof(image->build_id));
-    } else if (dynamic_value(&e, DT_SONAME) == 0) {
+    } else if (dynamic_value(&e, DT_SONAME) == 0 && !image->from_disk) {
         log_warnx("%s has no SONAME (-Wl,-soname): the application is loaded from disk, not from a "
                   "private copy; do not overwrite it",
                   path);
         image->from_disk = true;
     }
-    image->parts[image->count++] = (struct image_part){.path = xstrdup(path), .fd = fd};
-    fd = -1;
+    image->parts[image->count++] = part;
+    part = (struct image_part){.fd = -1};
     result = 0;
 out:
     elf_unmap(&e);
-    fd_close(&fd);
+    part_close(&part);
     return result;
 }
 
-int image_open(struct image *image, const char *path, struct error *err)
+int image_open(struct image *image, const char *path, const char *copy_dir, unsigned generation,
+               struct error *err)
 {
     *image = (struct image){0};
+    if (copy_dir && copies_open(&image->copies, copy_dir, generation, err) < 0)
+        return -1;
     if (add_part(image, path, NULL, err) == 0)
         return 0;
     image_close(image);
@@ -433,14 +532,22 @@ int image_open(struct image *image, const char *path, struct error *err)
 
 void image_close(struct image *image)
 {
-    for (size_t i = 0; i < image->count; i++) {
-        free(image->parts[i].path);
-        fd_close(&image->parts[i].fd);
-    }
+    for (size_t i = 0; i < image->count; i++)
+        part_close(&image->parts[i]);
     image->count = 0;
+    copies_close(&image->copies);
 }
 
-void image_part_name(const struct image_part *part, char *name, size_t size)
+int image_part_name(const struct image_part *part, char *name, size_t size)
 {
-    (void)snprintf(name, size, "/proc/self/fd/%d", part->fd);
+    if (part->copy) {
+        int len = snprintf(name, size, "%s", part->copy);
+
+        errno = ENAMETOOLONG;
+        return len < 0 || (size_t)len >= size ? -1 : 0;
+    }
+    if (name_fd(part->fd, name, size) == 0)
+        return 0;
+    tell_from_disk("/proc/self/fd");
+    return -1;
 }

@@ -14,21 +14,11 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "system/memfile.h"
 
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
 #endif
-#ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U
-#endif
-
-/* The memfd; -1 with errno. Linux before 6.3 does not know MFD_NOEXEC_SEAL. */
-static int make_memfd(const char *name)
-{
-    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
-
-    return fd < 0 && errno == EINVAL ? memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING) : fd;
-}
 
 static void *map(int fd, size_t size)
 {
@@ -39,7 +29,7 @@ static void *map(int fd, size_t size)
 int shared_new(struct shared *m, const char *name, size_t size)
 {
     const int size_seals = F_SEAL_SHRINK | F_SEAL_GROW;
-    int fd = make_memfd(name); /* -1: the memory is anonymous */
+    int fd = memfile_sealable(name); /* -1: the memory is anonymous */
 
     *m = (struct shared){.size = size, .fd = fd};
     if (fd >= 0 && ftruncate(fd, (off_t)size) < 0) {

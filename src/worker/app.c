@@ -12,35 +12,73 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/strbuf.h"
 #include "base/util.h"
 #include "system/image.h"
 
 #define ABI_SYMBOL "gcorn_abi_" /* and the number */
 #define ABI_SPOKEN "1"
 
-/* dlopen refused. Its message is "path: reason". */
-static int explain_dlopen(const char *path, const char *message, struct error *err)
-{
-    static const char undefined[] = "undefined symbol: ";
-    const char *symbol = strstr(message, undefined);
+/* The names by which this process's loader knows the parts of its application, in the same order;
+ * NULL for one that was loaded from its file. */
+static char *loaded_as[IMAGE_PARTS_MAX];
 
-    if (symbol)
-        symbol += strlen(undefined);
-    if (symbol && strncmp(symbol, ABI_SYMBOL, strlen(ABI_SYMBOL)) == 0)
+/* The loader's message with the parts' files in the place of its names for them. */
+static void name_files(const struct image *image, const char *message, struct strbuf *out)
+{
+    while (*message != '\0') {
+        size_t len = 1;
+
+        for (size_t i = 0; i < image->count && len == 1; i++) {
+            size_t name_len = loaded_as[i] ? strlen(loaded_as[i]) : 0;
+
+            if (name_len > 0 && strncmp(message, loaded_as[i], name_len) == 0) {
+                strbuf_addstr(out, image->parts[i].path);
+                len = name_len;
+            }
+        }
+        if (len == 1)
+            strbuf_addch(out, *message);
+        message += len;
+    }
+}
+
+/* object lacks a symbol. */
+static int explain_symbol(const char *object, const char *symbol, struct error *err)
+{
+    if (strncmp(symbol, ABI_SYMBOL, strlen(ABI_SYMBOL)) == 0)
         return error_set(
             err, EXIT_APP,
             "%s speaks ABI %s of gcorn.h, this gcorn speaks ABI %s: compile it against "
             "the gcorn.h of gcorn %s",
-            path, symbol + strlen(ABI_SYMBOL), ABI_SPOKEN, GCORN_VERSION);
+            object, symbol + strlen(ABI_SYMBOL), ABI_SPOKEN, GCORN_VERSION);
+    return error_set(err, EXIT_APP,
+                     "%s needs %s, which neither gcorn nor a library it is linked with defines: "
+                     "link it with that library, or compile it for this gcorn (%s)",
+                     object, symbol, GCORN_VERSION);
+}
+
+/* dlopen refused path. Its message is "object: reason", and the object may be a library that is
+ * needed, directly or by another one. */
+static int explain_dlopen(const char *path, char *message, struct error *err)
+{
+    static const char undefined[] = "undefined symbol: ", missing[] = "cannot open shared object";
+    char *colon = strstr(message, ": ");
+    const char *reason = colon ? colon + 2 : message;
+    const char *symbol = strstr(reason, undefined);
+
+    if (colon)
+        *colon = '\0';
     if (symbol)
-        return error_set(
-            err, EXIT_APP,
-            "%s needs %s, which neither gcorn nor a library it is linked with defines: "
-            "link it with that library, or compile it for this gcorn (%s)",
-            path, symbol, GCORN_VERSION);
-    /* the loader names the copy, not the file */
-    const char *reason = strstr(message, ": ");
-    return error_set(err, EXIT_APP, "cannot load %s: %s", path, reason ? reason + 2 : message);
+        return explain_symbol(colon ? message : path, symbol + strlen(undefined), err);
+    if (!colon || strcmp(message, path) == 0)
+        return error_set(err, EXIT_APP, "cannot load %s: %s", path, reason);
+    if (strncmp(reason, missing, strlen(missing)) == 0)
+        return error_set(err, EXIT_APP,
+                         "%s needs the library %s, which is not found: %s: install it, or name its "
+                         "directory with -Wl,-rpath or LD_LIBRARY_PATH",
+                         path, message, reason);
+    return error_set(err, EXIT_APP, "cannot load %s: %s: %s", path, message, reason);
 }
 
 static int explain_no_handler(const char *path, const char *symbol, void *dl, struct error *err)
@@ -131,16 +169,32 @@ static int find_functions(struct app *app, void *dl, const char *path, const cha
     return app->handler ? 0 : explain_no_handler(path, symbol, dl, err);
 }
 
-/* One part of the image; NULL with err. */
-static void *open_part(const struct image *image, const struct image_part *part, struct error *err)
+/* What the loader finds a part by; NULL: its path. */
+static char *loader_name(const struct image *image, size_t i)
 {
-    char name[64];
+    char name[IMAGE_NAME_SIZE];
 
-    image_part_name(part, name, sizeof(name));
-    void *dl = dlopen(image->from_disk ? part->path : name, RTLD_NOW | RTLD_LOCAL);
-    if (!dl)
-        (void)explain_dlopen(part->path, dlerror(), err);
-    return dl;
+    if (image->from_disk || image_part_name(&image->parts[i], name, sizeof(name)) < 0)
+        return NULL;
+    return xstrdup(name);
+}
+
+/* One part of the image; NULL with err. */
+static void *open_part(const struct image *image, size_t i, struct error *err)
+{
+    const struct image_part *part = &image->parts[i];
+    struct strbuf message = {0};
+
+    loaded_as[i] = loader_name(image, i);
+    void *dl = dlopen(loaded_as[i] ? loaded_as[i] : part->path, RTLD_NOW | RTLD_LOCAL);
+    if (dl)
+        return dl;
+    name_files(image, dlerror(), &message);
+    (void)explain_dlopen(part->path, message.data, err);
+    if (part->copy) /* whose directory may be closed to this user, or mounted noexec */
+        (void)error_prefix(err, "the copy %s", part->copy);
+    strbuf_release(&message);
+    return NULL;
 }
 
 int app_load(struct app *app, const struct image *image, const char *symbol, struct error *err)
@@ -150,11 +204,34 @@ int app_load(struct app *app, const struct image *image, const char *symbol, str
 
     /* from disk the loader finds the libraries itself */
     for (size_t i = image->from_disk ? image->count - 1 : 0; i < image->count; i++) {
-        dl = open_part(image, &image->parts[i], err);
+        dl = open_part(image, i, err);
         if (!dl)
             return -1;
     }
     return find_functions(app, dl, last->path, symbol, err);
+}
+
+/* The old name, which is the loader's own copy of it, is left to it: it has other uses there. */
+static void rename_part(const struct image *image, size_t i)
+{
+    struct link_map *map = NULL;
+    void *dl = dlopen(loaded_as[i], RTLD_NOW | RTLD_NOLOAD);
+    char *name = loader_name(image, i);
+
+    if (!dl || !name || dlinfo(dl, RTLD_DI_LINKMAP, &map) < 0) {
+        free(name);
+        return;
+    }
+    free(loaded_as[i]);
+    map->l_name = loaded_as[i] = name; /* nothing frees it: the application is never unloaded */
+}
+
+void app_forked(const struct image *image)
+{
+    for (size_t i = 0; i < image->count; i++) {
+        if (loaded_as[i])
+            rename_part(image, i);
+    }
 }
 
 int app_parse(const char *spec, char **path, const char **symbol, struct error *err)
@@ -173,13 +250,14 @@ int app_parse(const char *spec, char **path, const char **symbol, struct error *
     return 0;
 }
 
-int app_open(const char *spec, struct image *image, const char **symbol, struct error *err)
+int app_open(const char *spec, struct image *image, const char **symbol, const char *copy_dir,
+             unsigned generation, struct error *err)
 {
     char *path = NULL;
 
     if (app_parse(spec, &path, symbol, err) < 0)
         return -1;
-    int result = image_open(image, path, err);
+    int result = image_open(image, path, copy_dir, generation, err);
     free(path);
     return result;
 }

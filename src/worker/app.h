@@ -27,11 +27,17 @@ struct image;
  * static. 0, or -1 with err (EXIT_APP). */
 int app_parse(const char *spec, char **path, const char **symbol, struct error *err);
 
-/* The same, and opens the object (image_open). */
-int app_open(const char *spec, struct image *image, const char **symbol, struct error *err);
+/* The same, and opens the object (image_open has the rest). */
+int app_open(const char *spec, struct image *image, const char **symbol, const char *copy_dir,
+             unsigned generation, struct error *err);
 
 /* Loads the application from its image (system/image.h), its libraries first. Runs constructors. 0,
  * or -1 with one line in err (EXIT_APP). It is never unloaded: new code is a new process. */
 int app_load(struct app *app, const struct image *image, const char *symbol, struct error *err);
+
+/* In a process that was forked from the one that has loaded the application: the loader's names of
+ * its parts are this process's from now on. A debugger finds the files by them, also when the other
+ * process is gone. */
+void app_forked(const struct image *image);
 
 #endif

@@ -557,10 +557,12 @@ static void load_app(struct worker *w)
         w->app = (struct app){.handler = w->args->builtin};
         return;
     }
-    if (w->args->preloaded)
+    if (w->args->preloaded) {
         w->app = *w->args->preloaded;
-    else if (app_load(&w->app, w->args->image, w->args->symbol, &err) < 0)
+        app_forked(w->args->image);
+    } else if (app_load(&w->app, w->args->image, w->args->symbol, &err) < 0) {
         boot_failed(w, err.text);
+    }
     if (w->app.on_worker_init && w->app.on_worker_init() < 0)
         boot_failed(w, "gcorn_on_worker_init of the application failed");
 }

@@ -65,7 +65,7 @@ static int load(struct app *app, const char *spec, struct error *err)
     memset(app, 0xff, sizeof(*app));
     if (app_parse(spec, &path, &symbol, err) < 0)
         return -1;
-    int result = image_open(image, path, err);
+    int result = image_open(image, path, NULL, 0, err);
     if (result == 0)
         result = app_load(app, image, symbol, err);
     free(path);
@@ -224,6 +224,24 @@ static void test_app_wrong_symbol(void **state)
     load_fails("mangled.so:other", "exports no function other", "GCORN_EXPORT");
 }
 
+/* Whatever the loader misses, the line names it, and the file that needs it. */
+static void test_app_missing_library(void **state)
+{
+    (void)state;
+    build("libgone.so.1", "int gone(void) { return 1; }\n", SHARED " -Wl,-soname,libgone.so.1");
+    build("libpart.so.1", "int gone(void);\nint part(void) { return gone(); }\n",
+          SHARED " -Wl,-soname,libpart.so.1 -Wl,--no-as-needed -L. -l:libgone.so.1");
+    build("direct.so", "int gone(void);\nint handler(void) { return gone(); }\n",
+          SHARED " -Wl,--no-as-needed -L. -l:libgone.so.1");
+    build("private.so", "int part(void);\nint handler(void) { return part(); }\n",
+          SHARED " -Wl,--no-as-needed -L. -l:libpart.so.1 -Wl,-rpath,'$ORIGIN' -Wl,--allow-shlib-undefined");
+    assert_int_equal(unlink("libgone.so.1"), 0);
+    load_fails("direct.so", "./direct.so needs the library libgone.so.1, which is not found",
+               "LD_LIBRARY_PATH");
+    load_fails("private.so", "libpart.so.1 needs the library libgone.so.1, which is not found",
+               "install it");
+}
+
 static void test_app_data_is_no_function(void **state)
 {
     struct app app;
@@ -296,11 +314,11 @@ static int remove_dir(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_app_specs),      cmocka_unit_test(test_app_hooks),
-        cmocka_unit_test(test_app_not_found),  cmocka_unit_test(test_app_not_elf),
-        cmocka_unit_test(test_app_executable), cmocka_unit_test(test_app_wrong_symbol),
-        cmocka_unit_test(test_app_unresolved), cmocka_unit_test(test_app_data_is_no_function),
-        cmocka_unit_test(test_app_abi),
+        cmocka_unit_test(test_app_specs),           cmocka_unit_test(test_app_hooks),
+        cmocka_unit_test(test_app_not_found),       cmocka_unit_test(test_app_not_elf),
+        cmocka_unit_test(test_app_executable),      cmocka_unit_test(test_app_wrong_symbol),
+        cmocka_unit_test(test_app_unresolved),      cmocka_unit_test(test_app_data_is_no_function),
+        cmocka_unit_test(test_app_missing_library), cmocka_unit_test(test_app_abi),
     };
 
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
