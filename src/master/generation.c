@@ -71,6 +71,7 @@ int start_load_config(const struct start *s, struct config *config, struct error
         return -1;
     }
     config_resolve_workers(config, cores_available(how, sizeof(how)), how);
+    config_resolve_umask(config, s->umask);
     if (config->chdir && chdir(config->chdir) < 0) {
         (void)error_set(err, EXIT_USAGE, "chdir: cannot change to %s: %s", config->chdir,
                         strerror(errno));

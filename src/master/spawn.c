@@ -379,6 +379,7 @@ static void __attribute__((noreturn)) trial_child(const struct trial *trial, int
 
     process_signals_reset();
     (void)alarm((unsigned)((config->boot_timeout_ms + 999) / 1000)); /* its default ends us */
+    (void)umask((mode_t)config->umask);
     for (size_t i = 0; i < config->raw_env.count; i++)
         (void)putenv(xstrdup(config->raw_env.items[i]));
     int result = trial->run(trial, &err);

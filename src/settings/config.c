@@ -230,8 +230,8 @@ static int refuse_number(const struct setting *s, const char *text, struct error
     format_number(&what, s, s->max);
     if (s->or_zero)
         strbuf_addstr(&what, ", or 0");
-    if (s->zero_word)
-        strbuf_addf(&what, ", or %s", s->zero_word);
+    if (s->word)
+        strbuf_addf(&what, ", or %s", s->word);
     (void)refuse(err, what.data, text);
     strbuf_release(&what);
     return -1;
@@ -241,12 +241,14 @@ static int set_number(const struct setting *s, const char *text, void *field, st
 {
     uint64_t value = 0;
 
-    if (!s->zero_word || strcasecmp(text, s->zero_word) != 0) {
-        if (parse_number(s, text, &value) < 0)
-            return refuse_number(s, text, err);
-        if ((value < s->min || value > s->max) && !(value == 0 && s->or_zero))
-            return refuse_number(s, text, err);
+    if (s->word && strcasecmp(text, s->word) == 0) {
+        *(int *)field = s->word_value;
+        return 0;
     }
+    if (parse_number(s, text, &value) < 0)
+        return refuse_number(s, text, err);
+    if ((value < s->min || value > s->max) && !(value == 0 && s->or_zero))
+        return refuse_number(s, text, err);
     if (s->type == SETTING_DURATION || s->type == SETTING_SIZE)
         *(uint64_t *)field = value;
     else
@@ -475,6 +477,18 @@ void config_resolve_workers(struct config *c, int cores, const char *how)
         origin->text = arena_printf(&c->arena, "%s: 2 x %d cores + 1", origin->text, cores);
 }
 
+void config_resolve_umask(struct config *c, mode_t inherited)
+{
+    const struct setting *s = config_find("umask");
+    struct config_origin *origin = &c->origins[s - table];
+
+    if (c->umask != s->word_value)
+        return;
+    c->umask = (int)inherited;
+    if (origin->source == SOURCE_DEFAULT)
+        origin->text = arena_printf(&c->arena, "%s: as gcorn was started", origin->text);
+}
+
 /* ---- printing ---------------------------------------------------------------------------- */
 
 /* The value as YAML that gives the same value when it is read. */
@@ -488,8 +502,8 @@ void config_add_value(struct strbuf *out, const struct config *c, const struct s
     switch (s->type) {
     case SETTING_INTEGER:
     case SETTING_OCTAL:
-        if (s->zero_word && *number == 0)
-            strbuf_addstr(out, s->zero_word);
+        if (s->word && *number == s->word_value)
+            strbuf_addstr(out, s->word);
         else
             format_number(out, s, (uint64_t)*number);
         break;

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <stdio.h>
 
 #include "base/arena.h"
@@ -129,7 +130,8 @@ struct setting {
     const char *metavar;
     const char *text;      /* the default; NULL: none, or an empty list */
     uint64_t min, max;     /* numbers: inclusive bounds of the value; LIST: of the item count */
-    const char *zero_word; /* INTEGER: the word that stands for 0 */
+    const char *word;  /* INTEGER, OCTAL: the word that stands for word_value, */
+    int word_value;    /* which no number does */
     const char *const *choices;                        /* ENUM: the names by value, NULL-ended */
     int (*check)(const char *text, struct error *err); /* the form of a STRING, of a LIST's item */
     const char *section;
@@ -186,6 +188,9 @@ unsigned config_threads(const struct config *c);
  * says how many and why, as cores_available() does: "2 cores (cgroup quota 2 CPUs)"; NULL: only the
  * number. */
 void config_resolve_workers(struct config *c, int cores, const char *how);
+
+/* Replaces umask inherit by what the process was started with; no change when one was given. */
+void config_resolve_umask(struct config *c, mode_t inherited);
 
 /* --print-config: every key as YAML, its origin as a comment. Read with -c it gives the same
  * values. */

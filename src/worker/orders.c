@@ -172,13 +172,23 @@ static bool is_own_process(int signal_number)
     return false;
 }
 
-/* From a person, who means this one worker, or from the kernel: the master is dead. */
+/* What the handler does, it does between two steps of the loop. False in the loop's own thread. */
+static bool is_passed_on_to_loop(int signal_number, pid_t pid)
+{
+    if (gettid() == pid)
+        return false;
+    (void)tgkill(pid, pid, signal_number);
+    return true;
+}
+
+/* From a person, who means this one worker, or from the kernel: the master is dead. The kernel may
+ * choose any thread. */
 static void on_term(int signal_number)
 {
     struct worker *w = worker_this();
     int saved_errno = errno;
 
-    if (is_own_process(signal_number)) {
+    if (is_own_process(signal_number) && !is_passed_on_to_loop(signal_number, w->pid)) {
         if (getppid() != w->args->master_pid) {
             /* also when a call hangs: the address must be free for a new master */
             accept_close(w);

@@ -401,6 +401,7 @@ static int run(const struct config *config, struct image *image, const char *sym
 
     args = (struct worker_args){
         .config = config, .slot = xcalloc(1, sizeof(struct slot)), .access_fd = -1};
+    (void)umask((mode_t)config->umask);
     struct worker *w = worker_new_alone(&args);
     if (!w)
         return error_set(err, EXIT_FAILED, "no event loop can be made: out of descriptors?");

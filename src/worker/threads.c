@@ -213,15 +213,17 @@ bool pool_is_busy(const struct pool *p)
     return p->handed_count >= p->count;
 }
 
-/* Signals are for the loop's thread, but for those that a thread raises itself. */
+/* It blocks what the loop's thread blocks, which is nothing: programs that a handler starts inherit
+ * the mask, and posix_spawn, system and popen give no chance to change it. */
 static void start(struct pool_thread *t)
 {
     char name[16];
     sigset_t before, blocked;
 
-    (void)sigfillset(&blocked);
+    (void)pthread_sigmask(SIG_BLOCK, NULL, &before);
+    blocked = before;
     crash_spare_fatal(&blocked);
-    (void)pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    (void)pthread_sigmask(SIG_SETMASK, &blocked, NULL);
     int error = pthread_create(&t->handle, NULL, run_thread, t);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error != 0)

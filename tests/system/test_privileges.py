@@ -127,6 +127,60 @@ def test_initgroups_without_user_takes_own_groups(rights_dir, gcorn):
     assert {"4001", "4002", "4003"} <= set(rights["Groups"].split())
 
 
+# ---- what the application's files and programs inherit ------------------------------------------
+
+
+@pytest.mark.parametrize("more", [(), ("--preload",), ("--threads", "2")])
+@pytest.mark.parametrize("given, mode", [((), 0o027), (("--umask", "002"), 0o002),
+                                         (("--umask", "0"), 0), (("--umask", "inherit"), 0o027)])
+def test_umask_is_the_starts_unless_it_is_set(gcorn, app, tmp_path, given, mode, more):
+    server = gcorn(f"{app('rights')}:handler", *given, *more, "--access-logfile", "access", "--pid",
+                   "pid", bind="unix:app.sock", env={"TMPDIR": str(tmp_path)},
+                   preexec=lambda: os.umask(0o027))
+    for path in ("/rights", "/run"):
+        assert int(rights_of(server.get(path).text)["Umask"], 8) == mode
+    server.get("/new")
+    for name, bits in (("made", 0o666), ("access", 0o644), ("pid", 0o644), ("app.sock", 0o777)):
+        assert stat.S_IMODE(os.stat(tmp_path / name).st_mode) == bits & ~mode, name
+
+
+def test_umask_of_replay_and_check_is_a_workers(app, tmp_path):
+    (tmp_path / "kept.http").write_text("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+    program = f"{app('rights')}:handler"
+    before = os.umask(0o031)
+    try:
+        for more, mode in (((), 0o031), (("--umask", "027"), 0o027)):
+            for words in (("--replay", "kept.http"), ("--check-config", "--bind", "127.0.0.1:0")):
+                done = run(*words, program, *more, cwd=tmp_path)
+                assert int(rights_of(done.stderr)["Umask"], 8) == mode
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("more", [(), ("--threads", "2"), ("--threads", "2", "--preload")])
+def test_programs_of_a_handler_have_no_blocked_signals(gcorn, app, more):
+    """One started by popen, one by fork and exec."""
+    server = gcorn(f"{app('rights')}:handler", *more)
+    text = server.get("/run").text
+    masks = [line.split()[1] for line in text.splitlines() if line.startswith("SigBlk")]
+    assert masks == ["0" * 16] * 2, text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_that_a_pools_thread_takes(gcorn, app, number):
+    """Whichever thread the kernel chooses: TERM ends the worker in an orderly way, others nothing."""
+    server = gcorn(f"{app('rights')}:handler", "--threads", "2")
+    worker = server.workers[0].pid
+    threads = [int(tid) for tid in os.listdir(f"/proc/{worker}/task") if int(tid) != worker]
+    assert len(threads) >= 2
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.tgkill(worker, threads[0], number) == 0
+    if number == signal.SIGTERM:
+        server.wait_workers(1, other_than=[worker])
+    assert server.get("/rights").status == 200
+    assert number == signal.SIGTERM or server.workers[0].pid == worker
+
+
 # ---- what runs an application without serving ---------------------------------------------------
 
 

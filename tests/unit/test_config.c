@@ -210,7 +210,7 @@ static void test_defaults(void **state)
     assert_string_equal(c.errorlog, "-");
     assert_null(c.pidfile);
     assert_false(c.daemon);
-    assert_int_equal(c.umask, 0);
+    assert_int_equal(c.umask, -1);
     assert_int_equal(c.raw_env.count, 0);
     assert_string_equal(origin_of(&c, "timeout"), "default");
     config_release(&c);
@@ -235,6 +235,14 @@ static void test_setter_numbers(void **state)
     assert_int_equal(c.heartbeat_ms, 2000);
     assert_int_equal(set(&c, "umask", "022", &err), 0);
     assert_int_equal(c.umask, 022);
+    config_resolve_umask(&c, 027);
+    assert_int_equal(c.umask, 022);
+    assert_int_equal(set(&c, "umask", "inherit", &err), 0);
+    config_resolve_umask(&c, 027);
+    assert_int_equal(c.umask, 027);
+    assert_int_equal(set(&c, "umask", "0", &err), 0);
+    config_resolve_umask(&c, 027);
+    assert_int_equal(c.umask, 0);
     assert_int_equal(set(&c, "umask", "0o77", &err), 0);
     assert_int_equal(c.umask, 077);
     config_release(&c);
@@ -250,9 +258,9 @@ static void test_setter_numbers(void **state)
                    "must be a duration such as 30s, 500ms or 2m, from 2s to 24h, or 0, not \"1s\"");
     expect_refused("limit_request_head", "1",
                    "must be a size such as 64KiB or 16MiB, from 1KiB to 1MiB, not \"1\"");
-    expect_refused("umask", "8", "must be an octal number from 0 to 0777, not \"8\"");
-    expect_refused("umask", "1000", "must be an octal number from 0 to 0777, not \"1000\"");
-    expect_refused("umask", "", "must be an octal number from 0 to 0777, not \"\"");
+    expect_refused("umask", "8", "must be an octal number from 0 to 0777, or inherit, not \"8\"");
+    expect_refused("umask", "1000", "must be an octal number from 0 to 0777, or inherit, not \"1000\"");
+    expect_refused("umask", "", "must be an octal number from 0 to 0777, or inherit, not \"\"");
 }
 
 static void test_setter_words(void **state)
