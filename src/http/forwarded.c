@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See forwarded.h. The meanings are gunicorn's: a secure scheme header with its value is https,
- * with any other http, and two that disagree are a 400; SCRIPT_NAME is taken off the front of the
- * path.
+ * See forwarded.h. The meanings are gunicorn's: a secure scheme header with its value (here also in
+ * capitals, or several times in a list) is https, with any other http, and two that disagree are a
+ * 400; SCRIPT_NAME is taken off the front of the path.
  */
 #include "http/forwarded.h"
 
@@ -198,6 +198,22 @@ static struct forwarded *found_in(struct request *request)
     return request->forwarded;
 }
 
+/* The setting's value, in any case (RFC 9110 4.2.3); or a list of nothing else, to which each proxy
+ * on the way has added what it saw. One that saw http makes it http. */
+static bool is_secure(const struct forwarded_scheme *s, const struct field *f)
+{
+    const char *list = f->value, *element;
+    size_t len = f->value_len, element_len;
+    bool found = false;
+
+    while (syntax_next_element(&list, &len, &element, &element_len)) {
+        if (!names_equal(element, element_len, s->value))
+            return false;
+        found = true;
+    }
+    return found;
+}
+
 static int read_scheme(struct request *request, const struct forwarded_scheme *s,
                        const struct field *f, const char **reason)
 {
@@ -207,9 +223,7 @@ static int read_scheme(struct request *request, const struct forwarded_scheme *s
         found->distrusted = s->text;
         return 0;
     }
-    bool is_secure =
-        f->value_len == strlen(s->value) && memcmp(f->value, s->value, f->value_len) == 0;
-    const char *scheme = is_secure ? "https" : "http";
+    const char *scheme = is_secure(s, f) ? "https" : "http";
     if (found->scheme && strcmp(found->scheme, scheme) != 0) {
         *reason = "header fields that disagree about the scheme";
         return 400;

@@ -70,7 +70,8 @@ def variable(client, key, prefix="", fields=""):
 # ---- the scheme ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", ["X-Forwarded-Proto: https", "X-Forwarded-Protocol: ssl",
+@pytest.mark.parametrize("field", ["X-Forwarded-Proto: https", "X-Forwarded-Proto: https, https",
+                                   "X-Forwarded-Proto: HTTPS", "X-Forwarded-Protocol: ssl",
                                    "X-Forwarded-Ssl: on"])
 def test_scheme_of_a_trusted_proxy(gcorn, field):
     client = gcorn("environ").connect()
