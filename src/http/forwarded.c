@@ -114,7 +114,7 @@ bool forwarded_passes(const struct forwarded_rules *r, enum forwarded_trust trus
 {
     if (r->settings.pass_underscores)
         return true;
-    return trust != FORWARDED_NOTHING && is_forwarder_header(r, name, len);
+    return (trust & FORWARDED_FIELDS) && is_forwarder_header(r, name, len);
 }
 
 /* ---- X-Forwarded-For --------------------------------------------------------------------- */
@@ -219,10 +219,10 @@ static int read_scheme(struct request *request, const struct forwarded_scheme *s
 {
     struct forwarded *found = found_in(request);
 
-    if (request->trust == FORWARDED_NOTHING) {
+    if (!(request->trust & FORWARDED_FIELDS))
         found->distrusted = s->text;
+    if (!(request->trust & FORWARDED_SCHEME))
         return 0;
-    }
     const char *scheme = is_secure(s, f) ? "https" : "http";
     if (found->scheme && strcmp(found->scheme, scheme) != 0) {
         *reason = "header fields that disagree about the scheme";
@@ -238,7 +238,7 @@ static int read_script_name(struct request *request, const struct field *f, cons
 {
     size_t len = f->value_len, path_len;
 
-    if (request->trust == FORWARDED_NOTHING) {
+    if (!(request->trust & FORWARDED_FIELDS)) {
         found_in(request)->distrusted = "SCRIPT_NAME";
         return 0;
     }
@@ -281,7 +281,7 @@ static bool is_id(const char *p, size_t len)
  * clients send ids of their own too, so nobody is warned. */
 static void read_request_id(struct request *request, const struct field *f)
 {
-    if (request->trust == FORWARDED_NOTHING || !is_id(f->value, f->value_len))
+    if (!(request->trust & FORWARDED_FIELDS) || !is_id(f->value, f->value_len))
         return;
     struct forwarded *found = found_in(request);
 
@@ -313,7 +313,7 @@ static int read_field(struct request *request, const struct field *f, const char
         *reason = "a field name with '_' in it";
         return 400;
     }
-    if (r->settings.remote_addr && request->trust == FORWARDED_NOTHING &&
+    if (r->settings.remote_addr && !(request->trust & FORWARDED_FIELDS) &&
         name_is(f->name, f->name_len, for_name, sizeof(for_name) - 1))
         found_in(request)->distrusted = "X-Forwarded-For";
     return 0;
@@ -332,7 +332,7 @@ int forwarded_read(struct request *request, const char **reason)
         if (status != 0)
             return status;
     }
-    if (r->settings.remote_addr && request->trust == FORWARDED_ALL) {
+    if (r->settings.remote_addr && (request->trust & FORWARDED_CLIENT)) {
         const char *client = client_of(r, request);
 
         if (client)

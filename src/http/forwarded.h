@@ -56,11 +56,16 @@ struct forwarded_rules {
     uint64_t watched;                 /* and forwarded_mark */
 };
 
-/* What of a sender is believed. */
+/* What of a sender is believed, as flags. A PROXY preface knows better than fields: when it has
+ * named a client that is no proxy itself, X-Forwarded-For does not count, nor the scheme's fields
+ * when it has told of TLS. */
 enum forwarded_trust {
-    FORWARDED_NOTHING,
-    FORWARDED_FIELDS, /* all but X-Forwarded-For: a PROXY preface has named the client already */
-    FORWARDED_ALL,
+    FORWARDED_NOTHING = 0,
+    FORWARDED_FIELDS = 1, /* those that no other flag is about */
+    FORWARDED_SCHEME = 2, /* secure_scheme_headers */
+    FORWARDED_CLIENT = 4, /* X-Forwarded-For */
+    FORWARDED_ALL = 7,
+    FORWARDED_SECURE = 8, /* of no field: the preface says that the client speaks TLS */
 };
 
 /* What was found in a request's fields; NULL: nothing. */

@@ -5,9 +5,10 @@
  *   PROXY TCP4 192.0.2.1 198.51.100.2 56324 443\r\n      or TCP6, or UNKNOWN and anything
  *
  * Version 2 is binary: 12 bytes of signature, version and command, family and transport, the length
- * of the rest (2 bytes), then addresses and ports, then TLVs that are passed over. The first byte
- * tells which it is. What is neither is refused at the first byte that shows it, so that a plain
- * HTTP client is not kept waiting.
+ * of the rest (2 bytes), then addresses and ports, then TLVs: type, length (2 bytes), value. Of
+ * these PP2_TYPE_SSL says whether the client speaks TLS to the proxy, and the others are passed
+ * over. The first byte tells which version it is. What is neither is refused at the first byte that
+ * shows it, so that a plain HTTP client is not kept waiting.
  */
 #include "http/proxy.h"
 
@@ -26,6 +27,11 @@ enum {
     V2_TCP4_LEN = 12,
     V2_TCP6_LEN = 36,
     V2_UNIX_LEN = 216,
+    TLV_HEAD = 3,
+    TLV_NOOP = 0x04,
+    TLV_SSL = 0x20,
+    TLV_SSL_MIN = 5, /* a byte of flags, four of the certificate's verification */
+    TLV_SSL_CLIENT = 0x01,
 };
 
 static const char v1_start[6] = "PROXY ";
@@ -207,7 +213,63 @@ static void take_binary(struct proxy_preface *p)
     }
 }
 
-/* One byte, or in the rest that is passed over as many as there are. */
+/* The head of a TLV is there, left bytes of the preface come after it. One that is longer than that
+ * says nothing. */
+static void begin_tlv(struct proxy_preface *p, size_t left)
+{
+    size_t len = (size_t)p->tlv[1] << 8 | p->tlv[2];
+
+    if (len > left || (p->tlv[0] == TLV_SSL && len < TLV_SSL_MIN)) {
+        p->tlv[0] = TLV_NOOP;
+        len = len > left ? left : len;
+    }
+    p->tlv_left = len;
+    if (len == 0)
+        p->tlv_have = 0;
+}
+
+/* Of the rest behind the addresses, of which left bytes are to come: one byte, or as many as the
+ * TLV's value has. */
+static size_t feed_tlv(struct proxy_preface *p, const char *data, size_t len, size_t left)
+{
+    if (p->tlv_have < TLV_HEAD) {
+        p->tlv[p->tlv_have++] = (unsigned char)*data;
+        if (p->tlv_have == TLV_HEAD)
+            begin_tlv(p, left - 1);
+        return 1;
+    }
+    if (p->tlv_have == TLV_HEAD && p->tlv[0] == TLV_SSL)
+        p->tls = *data & TLV_SSL_CLIENT ? PROXY_TLS_YES : PROXY_TLS_NO;
+    size_t used = len < p->tlv_left ? len : p->tlv_left;
+    p->tlv_left -= used;
+    p->tlv_have = p->tlv_left > 0 ? TLV_HEAD + 1 : 0;
+    return used;
+}
+
+/* Behind the head: addresses are kept, but for a unix socket's paths. The rest of a LOCAL preface
+ * means nothing. */
+static size_t feed_rest(struct proxy_preface *p, const char *data, size_t len)
+{
+    size_t addresses = addresses_len(p), at = p->have - V2_HEAD + p->skipped, used;
+    size_t left = number_at(p, 14) - at;
+
+    if (len > left)
+        len = left;
+    if (at < addresses && addresses != V2_UNIX_LEN) {
+        p->bytes[p->have++] = *data;
+        return 1;
+    }
+    if (at < addresses)
+        used = len < addresses - at ? len : addresses - at;
+    else if (byte_at(p, 12) == V2_LOCAL)
+        used = len;
+    else
+        used = feed_tlv(p, data, len, left);
+    p->skipped += used;
+    return used;
+}
+
+/* One byte, or of what is passed over as many as there are. */
 static size_t feed_binary(struct proxy_preface *p, const char *data, size_t len)
 {
     size_t used = 1;
@@ -223,16 +285,7 @@ static size_t feed_binary(struct proxy_preface *p, const char *data, size_t len)
         if (p->have < V2_HEAD || p->state == PROXY_REFUSED)
             return used;
     } else {
-        size_t keep = addresses_len(p) == V2_UNIX_LEN ? 0 : addresses_len(p);
-
-        if (p->have < V2_HEAD + keep) {
-            p->bytes[p->have++] = *data;
-        } else {
-            size_t left = V2_HEAD + number_at(p, 14) - p->have - p->skipped;
-
-            used = len < left ? len : left;
-            p->skipped += used;
-        }
+        used = feed_rest(p, data, len);
     }
     if (p->have + p->skipped == V2_HEAD + number_at(p, 14))
         take_binary(p);

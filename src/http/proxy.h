@@ -27,6 +27,9 @@ enum proxy_client {
     PROXY_CLIENT_UNIX,   /* it has no address */
 };
 
+/* Does the client speak TLS to the proxy? */
+enum proxy_tls { PROXY_TLS_UNSAID, PROXY_TLS_NO, PROXY_TLS_YES };
+
 enum { PROXY_V1_MAX = 107, PROXY_V2_MAX = 16 * 1024 }; /* the longest line; the longest rest */
 
 struct proxy_preface {
@@ -40,9 +43,14 @@ struct proxy_preface {
     char source_text[ADDRESS_TEXT_SIZE], source_port[6];
     char target_text[ADDRESS_TEXT_SIZE], target_port[6];
 
+    enum proxy_tls tls; /* by a TLV of version 2 (PP2_TYPE_SSL) */
+
     size_t have;    /* bytes kept */
-    size_t skipped; /* bytes behind them that are of no interest */
+    size_t skipped; /* bytes behind them */
     char bytes[PROXY_V1_MAX];
+    unsigned char tlv[4]; /* of the TLV that is being read: type, length, its first byte */
+    size_t tlv_have;
+    size_t tlv_left; /* bytes of its value that are yet to come */
 };
 
 void proxy_init(struct proxy_preface *p, bool takes_v1, bool takes_v2);

@@ -216,7 +216,7 @@ static void check_absolute_target(struct request *r)
         return;
     }
     /* RFC 9110 7.4: only a trusted proxy can have received it as https; here there is no TLS */
-    if (scheme == 8 && r->rules && r->trust == FORWARDED_NOTHING) {
+    if (scheme == 8 && r->rules && !(r->trust & (FORWARDED_SCHEME | FORWARDED_SECURE))) {
         refuse(r, 421, "an https URI over a connection that is not secure");
         return;
     }

@@ -101,23 +101,42 @@ static const char *name_of(const struct peer *p)
     return address[0] != '\0' ? address : "a unix socket's peer";
 }
 
+/* What the preface says stands, unless the client that it names is a proxy of ours too. */
+static void take_trust(struct peer *p, const struct peer_rules *r)
+{
+    const struct proxy_preface *preface = &p->preface->proxy;
+    bool is_inet = preface->client == PROXY_CLIENT_INET;
+    unsigned trust = p->seen.trust;
+
+    if (!is_inet || !forwarded_trusts(r->forwarded, &preface->source)) {
+        if (is_inet)
+            trust &= ~(unsigned)FORWARDED_CLIENT;
+        if (preface->tls != PROXY_TLS_UNSAID)
+            trust &= ~(unsigned)FORWARDED_SCHEME;
+    }
+    if (preface->tls == PROXY_TLS_YES)
+        trust |= FORWARDED_SECURE;
+    p->seen.trust = (enum forwarded_trust)trust;
+}
+
 static void take_preface(struct peer *p, const struct peer_rules *r)
 {
     const struct proxy_preface *preface = &p->preface->proxy;
+    struct http_local *local = &p->preface->local;
 
+    *local = *p->seen.local;
+    p->seen.local = local;
+    if (preface->tls == PROXY_TLS_YES)
+        local->scheme = "https";
     if (preface->client == PROXY_CLIENT_UNIX) {
         p->seen.remote_addr[0] = p->seen.remote_port[0] = '\0';
+    } else if (preface->client == PROXY_CLIENT_INET) {
+        memcpy(p->seen.remote_addr, preface->source_text, sizeof(p->seen.remote_addr));
+        memcpy(p->seen.remote_port, preface->source_port, sizeof(p->seen.remote_port));
+        local->server_name = preface->target_text;
+        local->server_port = preface->target_port;
     }
-    if (preface->client != PROXY_CLIENT_INET)
-        return;
-    memcpy(p->seen.remote_addr, preface->source_text, sizeof(p->seen.remote_addr));
-    memcpy(p->seen.remote_port, preface->source_port, sizeof(p->seen.remote_port));
-    p->preface->local = (struct http_local){.server_name = preface->target_text,
-                                            .server_port = preface->target_port,
-                                            .scheme = p->seen.local->scheme};
-    p->seen.local = &p->preface->local;
-    if (p->seen.trust == FORWARDED_ALL && !forwarded_trusts(r->forwarded, &preface->source))
-        p->seen.trust = FORWARDED_FIELDS;
+    take_trust(p, r);
 }
 
 static void log_refused(const struct peer *p, struct peer_rules *r, const char *reason)

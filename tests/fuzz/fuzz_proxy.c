@@ -37,7 +37,7 @@ static void compare(const uint8_t *data, size_t len, bool v1, bool v2)
         abort();
     if (whole.state != PROXY_DONE)
         return;
-    if (used != same || whole.client != bytes.client ||
+    if (used != same || whole.client != bytes.client || whole.tls != bytes.tls ||
         strcmp(whole.source_text, bytes.source_text) != 0 ||
         strcmp(whole.source_port, bytes.source_port) != 0 ||
         strcmp(whole.target_text, bytes.target_text) != 0 ||

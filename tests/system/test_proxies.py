@@ -314,6 +314,35 @@ def test_trust_goes_by_the_peer_that_sent_the_preface(gcorn):
     assert (view["SCHEME"], view["REMOTE"]) == ("https", "198.51.100.9")
 
 
+TLS, PLAIN = (b"\x20\0\5" + bytes([flags]) + b"\0\0\0\0" for flags in (1, 0))
+
+
+@pytest.mark.parametrize("preface, scheme", [
+    (v2(tlvs=TLS), "https"), (v2(tlvs=PLAIN), "http"), (v2(tlvs=b"\x04\0\2xx" + TLS), "https"),
+    (v2(), "http"), (v2(command=0, tlvs=TLS), "http"), (v2(family=0, addresses=b"", tlvs=TLS), "https"),
+    (v2(family=0x31, addresses=b"\0" * 216, tlvs=TLS), "https")])
+def test_the_ssl_tlv_gives_the_scheme(gcorn, preface, scheme):
+    server = gcorn("environ", "--proxy-protocol")
+    client = server.connect().send(preface)
+    assert see(client)["SCHEME"] == scheme
+    assert see(client, target="/again")["SCHEME"] == scheme
+
+
+def test_fields_do_not_overrule_the_ssl_tlv(gcorn):
+    """They are the client's own, unless that is a proxy of ours."""
+    server = gcorn("environ", "--proxy-protocol", "--forwarded-allow-ips", "127.0.0.1,198.51.100.9")
+    proxied = v2(addresses=socket.inet_aton("198.51.100.9") + socket.inet_aton("198.51.100.2")
+                 + struct.pack("!HH", 56324, 443), tlvs=PLAIN)
+    fields = "X-Forwarded-Proto: https\r\n"
+    assert see(server.connect().send(v2(tlvs=PLAIN)), fields=fields)["SCHEME"] == "http"
+    assert see(server.connect().send(v2(tlvs=TLS)),
+               fields="X-Forwarded-Proto: http\r\n")["SCHEME"] == "https"
+    assert see(server.connect().send(proxied), fields=fields)["SCHEME"] == "https"
+    assert see(server.connect().send(v2()), fields=fields)["SCHEME"] == "https"
+    assert server.connect().send(v2(tlvs=PLAIN)).get("https://test/").status == 421
+    assert see(server.connect().send(v2(tlvs=TLS)), "https://test/")["SCHEME"] == "https"
+
+
 @pytest.mark.parametrize("part", [b"", V1[:20], v2()[:20], V1])
 def test_the_preface_must_come_in_time(gcorn, part):
     client = gcorn("hello", "--proxy-protocol", "--header-timeout", f"{100 * SLOWER}ms").connect()

@@ -126,6 +126,10 @@ static void test_networks_have(void **state)
  */
 
 static const char *const proxies[] = {"127.0.0.1", "10.0.0.0/8", "2001:db8::/32"};
+/* Of a stranger; of a proxy whose PROXY preface has named the client; of any other proxy. */
+static const enum forwarded_trust trusts[] = {FORWARDED_NOTHING,
+                                              FORWARDED_FIELDS | FORWARDED_SCHEME, FORWARDED_ALL};
+
 static const char *const schemes[] = {"X-FORWARDED-PROTOCOL=ssl", "X-FORWARDED-PROTO=https",
                                       "X-FORWARDED-SSL=on"};
 static const char *const names[] = {"SCRIPT_NAME", "PATH_INFO", "Remote_User"};
@@ -229,11 +233,12 @@ static void test_scheme(void **state)
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        for (int trust = FORWARDED_NOTHING; trust <= FORWARDED_ALL; trust++) {
+        for (size_t t = 0; t < ARRAY_LEN(trusts); t++) {
+            enum forwarded_trust trust = trusts[t];
             bool is_trusted = trust != FORWARDED_NOTHING;
             struct http_case c;
 
-            open_case(&c, &usual, (enum forwarded_trust)trust);
+            open_case(&c, &usual, trust);
             int status = feed_fields(&c, "/", rows[i].fields);
             if (status != (is_trusted && !rows[i].scheme ? 400 : 0))
                 fail_msg("%s: %d", rows[i].fields, status);
@@ -273,17 +278,43 @@ static void test_remote_addr(void **state)
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        for (int trust = FORWARDED_NOTHING; trust <= FORWARDED_ALL; trust++) {
+        for (size_t t = 0; t < ARRAY_LEN(trusts); t++) {
+            enum forwarded_trust trust = trusts[t];
             const char *addr = trust == FORWARDED_ALL ? rows[i].addr : NULL;
             struct http_case c;
 
-            open_case(&c, &usual, (enum forwarded_trust)trust);
+            open_case(&c, &usual, trust);
             assert_int_equal(feed_fields(&c, "/", rows[i].fields), 0);
             assert_var(&c, "REMOTE_ADDR", addr ? addr : "192.0.2.7");
             assert_var(&c, "REMOTE_PORT", addr ? "" : "49152");
             close_case(&c);
         }
     }
+}
+
+/* Where a preface has told the scheme, fields cannot. */
+static void test_scheme_that_is_known(void **state)
+{
+    (void)state;
+    struct http_case c;
+
+    open_case(&c, &usual, FORWARDED_FIELDS | FORWARDED_SECURE);
+    c.local.scheme = "https";
+    assert_int_equal(feed_fields(&c, "https://h/a", "X-Forwarded-Proto: http\r\n"), 0);
+    assert_var(&c, "wsgi.url_scheme", "https");
+    close_case(&c);
+    open_case(&c, &usual, FORWARDED_SECURE);
+    c.local.scheme = "https";
+    assert_int_equal(feed_fields(&c, "https://h/a", "X-Forwarded-Proto: http\r\n"), 0);
+    assert_var(&c, "wsgi.url_scheme", "https");
+    close_case(&c);
+    open_case(&c, &usual, FORWARDED_FIELDS);
+    assert_int_equal(feed_fields(&c, "/", "X-Forwarded-Proto: https\r\n"), 0);
+    assert_var(&c, "wsgi.url_scheme", "http");
+    close_case(&c);
+    open_case(&c, &usual, FORWARDED_FIELDS);
+    assert_int_equal(feed_fields(&c, "https://h/a", ""), 421);
+    close_case(&c);
 }
 
 static void test_remote_addr_off_or_anybody(void **state)
@@ -420,12 +451,12 @@ static void test_header_map(void **state)
 
     refuse.refuse_underscores = true;
     dangerous.pass_underscores = true;
-    for (int trust = FORWARDED_NOTHING; trust <= FORWARDED_ALL; trust++) {
-        enum forwarded_trust is = (enum forwarded_trust)trust;
-        const char *passed = is == FORWARDED_NOTHING ? NULL : "a", *key, *value;
+    for (size_t t = 0; t < ARRAY_LEN(trusts); t++) {
+        enum forwarded_trust trust = trusts[t];
+        const char *passed = trust == FORWARDED_NOTHING ? NULL : "a", *key, *value;
         bool listed = false;
 
-        open_case(&c, &drop, is);
+        open_case(&c, &drop, trust);
         assert_int_equal(feed_fields(&c, "/", fields), 0);
         assert_var(&c, "HTTP_REMOTE_USER", passed);
         assert_var(&c, "HTTP_X_REAL_IP", NULL);
@@ -437,19 +468,19 @@ static void test_header_map(void **state)
         assert_int_equal(listed, passed != NULL);
         close_case(&c);
 
-        open_case(&c, &dangerous, is);
+        open_case(&c, &dangerous, trust);
         assert_int_equal(feed_fields(&c, "/", fields), 0);
         assert_var(&c, "HTTP_REMOTE_USER", "a");
         assert_var(&c, "HTTP_X_REAL_IP", "b");
         close_case(&c);
 
-        open_case(&c, &refuse, is);
+        open_case(&c, &refuse, trust);
         assert_int_equal(feed_fields(&c, "/", fields), 400);
         close_case(&c);
-        open_case(&c, &refuse, is);
+        open_case(&c, &refuse, trust);
         assert_int_equal(feed_fields(&c, "/", "Remote_User: a\r\n"), passed ? 0 : 400);
         close_case(&c);
-        open_case(&c, &refuse, is);
+        open_case(&c, &refuse, trust);
         assert_int_equal(feed_fields(&c, "/", "Accept: a\r\nX-Forwarded-For: 10.0.0.1\r\n"), 0);
         close_case(&c);
     }
@@ -469,10 +500,11 @@ static void test_distrusted_is_noted(void **state)
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        for (int trust = FORWARDED_NOTHING; trust <= FORWARDED_ALL; trust++) {
+        for (size_t t = 0; t < ARRAY_LEN(trusts); t++) {
+            enum forwarded_trust trust = trusts[t];
             struct http_case c;
 
-            open_case(&c, &usual, (enum forwarded_trust)trust);
+            open_case(&c, &usual, trust);
             assert_int_equal(feed_fields(&c, "/x", rows[i].fields), 0);
             const struct forwarded *f = c.env.request.forwarded;
             const char *noted = f ? f->distrusted : NULL;
@@ -493,7 +525,8 @@ static void test_distrusted_is_noted(void **state)
 struct preface {
     const char *raw;
     size_t len;
-    const char *wanted; /* "source port target port", "none", "unix", "more", or NULL: refused */
+    const char *wanted; /* "source port target port", "none" or "unix", and " http" or " https" if
+                           it says so; "more"; NULL: refused */
     size_t rest;        /* bytes at the end that are the request's */
     enum { V1 = 1, V2 = 2, BOTH = 3 } takes;
 };
@@ -503,6 +536,11 @@ struct preface {
         .raw = (text), .len = sizeof(text) - 1, .takes = BOTH, __VA_ARGS__                         \
     }
 #define IS(text) .wanted = (text)
+#define INET     "192.0.2.1 56324 198.51.100.2 443"
+/* len: of the TLVs, 12 bytes of addresses before them. */
+#define TLVS(len, tlvs, want)                                                                      \
+    PREFACE(SIGNATURE "\x21\x11\0" len ADDRESSES tlvs "G", .rest = 1, IS(want))
+#define ADDRESSES "\xc0\0\2\1\xc6\x33\x64\2\xdc\4\1\xbb"
 
 static const struct preface prefaces[] = {
     PREFACE("PROXY TCP4 192.0.2.1 198.51.100.2 56324 443\r\nGET", .rest = 3,
@@ -550,6 +588,20 @@ static const struct preface prefaces[] = {
             IS("192.0.2.1 56324 198.51.100.2 443")),
     PREFACE(SIGNATURE "\x21\x11\0\x13\xc0\0\2\1\xc6\x33\x64\2\xdc\4\1\xbb\x04\0\4abcdG", .rest = 1,
             IS("192.0.2.1 56324 198.51.100.2 443")), /* with a TLV */
+    /* PP2_TYPE_SSL: flags, verification, and TLVs of its own that are of no interest */
+    TLVS("\x1b", "\x20\0\x0c\1\0\0\0\0\x21\0\4v1.3", INET " https"),
+    TLVS("\x14", "\x20\0\5\7\0\0\0\0", INET " https"),
+    TLVS("\x14", "\x20\0\5\0\0\0\0\0", INET " http"),
+    TLVS("\x14", "\x20\0\5\6\0\0\0\0", INET " http"),
+    TLVS("\x1b", "\1\0\4\x20\0\5\1\x20\0\5\1\0\0\0\0", INET " https"), /* behind another */
+    TLVS("\x18", "\4\0\x09\x20\0\5\1\0\0\0\0.", INET),                 /* only in another */
+    TLVS("\x17", "\x20\0\5\1\0\0\0\0\4\0\0", INET " https"),
+    TLVS("\x16", "\x20\0\5\1\0\0\0\0\4\0", INET " https"), /* and half of one */
+    TLVS("\x14", "\x20\0\6\1\0\0\0\0", INET),              /* longer than what comes */
+    TLVS("\x13", "\x20\0\4\1\0\0\0", INET),                /* too short for what it is */
+    TLVS("\x0f", "\x20\0\0", INET),
+    PREFACE(SIGNATURE "\x21\0\0\x08\x20\0\5\1\0\0\0\0", IS("none https")),
+    PREFACE(SIGNATURE "\x20\0\0\x08\x20\0\5\1\0\0\0\0", IS("none")), /* LOCAL */
     PREFACE(SIGNATURE "\x21\x21\0\x24\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1"
                       "\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\2\0\1\xff\xff",
             IS("2001:db8::1 1 2001:db8::2 65535")),
@@ -610,6 +662,8 @@ static void feed_cut(const struct preface *row, size_t first, size_t step)
         strbuf_addf(&is, "%s %s %s %s", p.source_text, p.source_port, p.target_text, p.target_port);
     else
         strbuf_addstr(&is, p.client == PROXY_CLIENT_UNIX ? "unix" : "none");
+    if (p.state == PROXY_DONE && p.tls != PROXY_TLS_UNSAID)
+        strbuf_addstr(&is, p.tls == PROXY_TLS_YES ? " https" : " http");
     if (row->wanted ? !is.data || strcmp(is.data, row->wanted) != 0 : is.data != NULL)
         fail_msg("%s, cut at %zu: %s, not %s", row->raw, first, is.data ? is.data : "refused",
                  row->wanted ? row->wanted : "refused");
@@ -645,6 +699,14 @@ static void test_proxy_long_prefaces(void **state)
     strbuf_addstr(&raw, "GET");
     const struct preface unix_client = {raw.data, raw.len, "unix", 3, BOTH};
     feed_all_cuts(&unix_client);
+
+    strbuf_reset(&raw);
+    strbuf_add(&raw, SIGNATURE "\x21\x31\0\xe0", 16);
+    for (int i = 0; i < 216; i++)
+        strbuf_addch(&raw, (char)i);
+    strbuf_add(&raw, "\x20\0\5\1\0\0\0\0G", 9);
+    const struct preface unix_over_tls = {raw.data, raw.len, "unix https", 1, BOTH};
+    feed_all_cuts(&unix_over_tls);
 
     strbuf_reset(&raw);
     strbuf_add(&raw, SIGNATURE "\x21\x11\x40\0\xc0\0\2\1\xc6\x33\x64\2\xdc\4\1\xbb", 28);
@@ -701,6 +763,7 @@ int main(void)
         cmocka_unit_test(test_networks_have),
         cmocka_unit_test(test_trust),
         cmocka_unit_test(test_scheme),
+        cmocka_unit_test(test_scheme_that_is_known),
         cmocka_unit_test(test_remote_addr),
         cmocka_unit_test(test_remote_addr_off_or_anybody),
         cmocka_unit_test(test_access_log_shows_the_client),
