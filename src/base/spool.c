@@ -18,11 +18,33 @@
 
 #include "base/util.h"
 
-enum { SPOOL_FIRST_SIZE = 1024 };
+enum {
+    SPOOL_FIRST_SIZE = 1024,
+    SPOOL_GATHER_SIZE = 16 * 1024, /* pieces as large as this are written as they come */
+};
 
-void spool_init(struct spool *s, size_t mem_max, const char *dir)
+void spool_init(struct spool *s, size_t mem_max, const char *dir, struct spool_budget *budget)
 {
-    *s = (struct spool){.mem_max = mem_max, .dir = dir, .fd = -1};
+    *s = (struct spool){.mem_max = (uint32_t)mem_max, .dir = dir, .budget = budget, .fd = -1};
+}
+
+/* ---- the budget -------------------------------------------------------------------------- */
+
+static int take(struct spool_budget *b, uint64_t len)
+{
+    if (!b || b->max == 0)
+        return 0;
+    if (atomic_fetch_add(&b->used, len) + len <= b->max)
+        return 0;
+    atomic_fetch_sub(&b->used, len);
+    errno = ENOBUFS;
+    return -1;
+}
+
+static void give_back(struct spool_budget *b, uint64_t len)
+{
+    if (b && b->max > 0)
+        atomic_fetch_sub(&b->used, len);
 }
 
 void spool_release(struct spool *s)
@@ -32,9 +54,13 @@ void spool_release(struct spool *s)
     free(s->mem);
     if (s->map)
         (void)munmap(s->map, s->map_len); /* fails only for an address that was never mapped */
+    if (s->fd >= 0)
+        give_back(s->budget, s->len);
     fd_close(&s->fd);
-    spool_init(s, s->mem_max, s->dir);
+    spool_init(s, s->mem_max, s->dir, s->budget);
 }
+
+/* ---- the file ---------------------------------------------------------------------------- */
 
 static int open_unlinked(const char *dir)
 {
@@ -53,13 +79,31 @@ static int open_unlinked(const char *dir)
     return fd;
 }
 
+/* By offset, so that what a failed write has left is overwritten. */
+static int write_at(int fd, const char *data, size_t len, uint64_t offset)
+{
+    while (len > 0) {
+        ssize_t n = pwrite(fd, data, len, (off_t)offset);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        data += n;
+        len -= (size_t)n;
+        offset += (uint64_t)n;
+    }
+    return 0;
+}
+
+/* Its bytes are in the budget from then on. */
 static int move_to_file(struct spool *s)
 {
-    int fd = open_unlinked(s->dir);
-
-    if (fd < 0)
+    if (take(s->budget, s->len) < 0)
         return -1;
-    if (write_all(fd, s->mem, (size_t)s->len) < 0) {
+    int fd = open_unlinked(s->dir);
+    if (fd < 0 || write_at(fd, s->mem, (size_t)s->len, 0) < 0) {
+        give_back(s->budget, s->len);
         fd_close(&fd);
         return -1;
     }
@@ -69,6 +113,31 @@ static int move_to_file(struct spool *s)
     s->fd = fd;
     return 0;
 }
+
+static int write_gathered(struct spool *s)
+{
+    if (write_at(s->fd, s->mem, s->gathered, s->len - s->gathered) < 0)
+        return -1;
+    s->gathered = 0;
+    return 0;
+}
+
+static int append_to_file(struct spool *s, const void *data, size_t len)
+{
+    if (s->gathered + len > SPOOL_GATHER_SIZE && write_gathered(s) < 0)
+        return -1;
+    if (len >= SPOOL_GATHER_SIZE)
+        return write_at(s->fd, data, len, s->len);
+    if (!s->mem) {
+        s->mem = xmalloc(SPOOL_GATHER_SIZE);
+        s->mem_cap = SPOOL_GATHER_SIZE;
+    }
+    memcpy(s->mem + s->gathered, data, len);
+    s->gathered += (uint32_t)len;
+    return 0;
+}
+
+/* ---- both -------------------------------------------------------------------------------- */
 
 static void append_to_memory(struct spool *s, const void *data, size_t len)
 {
@@ -80,7 +149,7 @@ static void append_to_memory(struct spool *s, const void *data, size_t len)
         while (cap < need)
             cap *= 2;
         s->mem = xrealloc(s->mem, cap);
-        s->mem_cap = cap;
+        s->mem_cap = (uint32_t)cap;
     }
     memcpy(s->mem + s->len, data, len);
     s->mem[need - 1] = '\0';
@@ -96,10 +165,26 @@ int spool_append(struct spool *s, const void *data, size_t len)
     } else {
         if (s->fd < 0 && move_to_file(s) < 0)
             return -1;
-        if (write_all(s->fd, data, len) < 0)
+        if (take(s->budget, len) < 0)
             return -1;
+        if (append_to_file(s, data, len) < 0) {
+            give_back(s->budget, len);
+            return -1;
+        }
     }
     s->len += len;
+    return 0;
+}
+
+int spool_finish(struct spool *s)
+{
+    if (s->fd < 0)
+        return 0;
+    if (s->gathered > 0 && write_gathered(s) < 0)
+        return -1;
+    free(s->mem);
+    s->mem = NULL;
+    s->mem_cap = 0;
     return 0;
 }
 
@@ -107,11 +192,13 @@ ssize_t spool_read(const struct spool *s, uint64_t offset, void *buf, size_t siz
 {
     if (offset >= s->len)
         return 0;
-    if (size > s->len - offset)
-        size = (size_t)(s->len - offset);
-    if (s->fd >= 0)
+    uint64_t in_file = s->fd >= 0 ? s->len - s->gathered : 0;
+    uint64_t end = offset < in_file ? in_file : s->len;
+    if (size > end - offset)
+        size = (size_t)(end - offset);
+    if (offset < in_file)
         return pread(s->fd, buf, size, (off_t)offset);
-    memcpy(buf, s->mem + offset, size);
+    memcpy(buf, s->mem + (offset - in_file), size);
     return (ssize_t)size;
 }
 
@@ -121,6 +208,8 @@ const char *spool_map(struct spool *s)
         return s->mem ? s->mem : "";
     if (s->map)
         return s->map;
+    if (spool_finish(s) < 0)
+        return NULL;
     if (pwrite(s->fd, "", 1, (off_t)s->len) != 1)
         return NULL;
     s->map_len = (size_t)s->len + 1;

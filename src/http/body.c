@@ -57,7 +57,7 @@ struct gcorn_body *gcorn_body_buffer(struct gcorn_environ *env)
     const struct request_limits *limits = &env->context->limits;
     struct gcorn_body *body = body_new(env, BODY_BUFFER);
 
-    spool_init(&body->spool, limits->body_mem_max, limits->body_dir);
+    spool_init(&body->spool, limits->body_mem_max, limits->body_dir, NULL);
     return body;
 }
 

@@ -47,7 +47,7 @@ void request_init(struct request *r, const struct request_limits *limits, struct
     scan_init(&r->scan, false);
     chunk_line_init(&r->chunk);
     strbuf_init(&r->trailers);
-    spool_init(&r->body, limits->body_mem_max, limits->body_dir);
+    spool_init(&r->body, limits->body_mem_max, limits->body_dir, limits->body_budget);
 }
 
 void request_release(struct request *r)
@@ -552,12 +552,25 @@ static size_t collect_head(struct request *r, const char *data, size_t len)
 
 /* ---- the body ---------------------------------------------------------------------------- */
 
+static void refuse_body(struct request *r)
+{
+    refuse(r, 507, errno == ENOBUFS ? "tmp_upload_max is reached" : ascii_error(errno));
+}
+
 static int add_to_body(struct request *r, const char *data, size_t len)
 {
     if (spool_append(&r->body, data, len) == 0)
         return 0;
-    refuse(r, 507, ascii_error(errno));
+    refuse_body(r);
     return -1;
+}
+
+static void end_body(struct request *r)
+{
+    if (spool_finish(&r->body) == 0)
+        r->state = REQUEST_DONE;
+    else
+        refuse_body(r);
 }
 
 static int on_body(llhttp_t *parser, const char *at, size_t len)
@@ -567,9 +580,7 @@ static int on_body(llhttp_t *parser, const char *at, size_t len)
 
 static int on_message_complete(llhttp_t *parser)
 {
-    struct request *r = parser->data;
-
-    r->state = REQUEST_DONE;
+    end_body(parser->data);
     return 0;
 }
 
@@ -594,7 +605,7 @@ static size_t feed_counted(struct request *r, const char *data, size_t len)
 
     r->body_left -= n;
     if (add_to_body(r, data, n) == 0 && r->body_left == 0)
-        r->state = REQUEST_DONE;
+        end_body(r);
     return n;
 }
 

@@ -113,10 +113,28 @@ static void on_graceful_timeout(const struct config *c, struct strbuf *out)
     free(timeout);
 }
 
+/* The place is that of the one which was set. */
+static void on_upload_max(const struct config *c, struct strbuf *out)
+{
+    bool is_set = config_origin(c, config_find("tmp_upload_max"))->source != SOURCE_DEFAULT;
+
+    if (c->tmp_upload_max == 0 ||
+        (c->limit_request_body > 0 && c->limit_request_body <= c->tmp_upload_max))
+        return;
+    char *max = size(c->tmp_upload_max);
+    advice_add(out, c, is_set ? "tmp_upload_max" : "limit_request_body",
+               "limit_request_body allows bodies longer than %s, which is all that a worker keeps "
+               "at a time (tmp_upload_max): they are answered 507; raise tmp_upload_max, or set it "
+               "to 0",
+               max);
+    free(max);
+}
+
 void advice_on_settings(const struct config *c, struct strbuf *out)
 {
     on_keepalive(c, out);
     on_graceful_timeout(c, out);
+    on_upload_max(c, out);
     if (c->max_requests_jitter > 0 && c->max_requests == 0)
         advice_add(out, c, "max_requests_jitter",
                    "has no effect without max_requests: set that too");

@@ -350,8 +350,10 @@ static int try_uploads(const struct trial *trial, struct error *err)
 
     if (privileges_take(trial->privileges, trial->config->allow_setuid, err) < 0)
         return -1;
-    spool_init(&spool, 0, dir); /* nothing in memory: one byte makes the file */
+    spool_init(&spool, 0, dir, NULL); /* nothing in memory: one byte makes the file */
     int result = spool_append(&spool, "", 1);
+    if (result == 0)
+        result = spool_finish(&spool);
     if (result < 0)
         (void)error_set(err, EXIT_FAILED, "user %u can make no file in %s: %s",
                         (unsigned)trial->privileges->uid, dir, strerror(errno));

@@ -36,6 +36,7 @@ enum {
     CALL_LONG_NS = 1000000,  /* in a call this long, an order may have come */
     OUT_MAX = 64 * 1024,     /* gathered answers are written out past this */
     WAIT_IN_MAX = 64 * 1024, /* read from a client whose answer waits, at most */
+    SAID_EVERY_MS = 10000,   /* that a body cannot be kept */
 };
 
 /* SOME: there is more to come, and the connection waits for what it needs. FAILED: it is gone. */
@@ -378,6 +379,17 @@ struct conn *conn_of(const struct worker *w, const struct gcorn_environ *env)
     return place < w->max_conns ? &w->conns[place] : NULL;
 }
 
+static void log_not_kept(struct worker *w, const char *reason)
+{
+    uint64_t now = w->now_ns / 1000000;
+
+    if (w->upload_said_ms != 0 && now < w->upload_said_ms + SAID_EVERY_MS)
+        return;
+    w->upload_said_ms = now;
+    log_errorx("cannot keep a request body in %s: %s (logged at most every %d s)",
+               w->http.limits.body_dir, reason, SAID_EVERY_MS / 1000);
+}
+
 /* The one epilogue of everything that is refused. */
 static void conn_refuse(struct conn *c, int status, const char *reason)
 {
@@ -388,7 +400,7 @@ static void conn_refuse(struct conn *c, int status, const char *reason)
     if (env->request.foreign != FOREIGN_UNKNOWN)
         peer_log_foreign(&c->peer, &worker_of(c)->peers, env->request.foreign, status);
     if (status == 507)
-        log_errorx("cannot keep a request body in %s: %s", env->context->limits.body_dir, reason);
+        log_not_kept(worker_of(c), reason);
     out_borrow(c);
     response_refuse(env, status, reason);
     env->response.close = true;

@@ -422,6 +422,7 @@ static void init_http(struct worker *w)
 {
     const struct config *cfg = w->config;
 
+    w->uploads.max = cfg->tmp_upload_max;
     w->http = (struct http_context){
         .limits = {.head = {.line_max = cfg->limit_request_line,
                             .field_max = cfg->limit_request_field_size,
@@ -430,7 +431,8 @@ static void init_http(struct worker *w)
                    .body_max = cfg->limit_request_body,
                    .chunk_ext_max = cfg->limit_chunk_extensions,
                    .body_mem_max = BODY_MEM_MAX,
-                   .body_dir = worker_upload_dir(cfg)},
+                   .body_dir = worker_upload_dir(cfg),
+                   .body_budget = &w->uploads},
         .multithread = config_threads(cfg) > 0 && !w->args->builtin,
         .multiprocess = cfg->workers > 1,
         .handler = w->args->symbol,

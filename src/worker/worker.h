@@ -67,6 +67,8 @@ struct worker {
     struct app app;
     struct http_context http;
     struct peer_rules peers;
+    struct spool_budget uploads; /* tmp_upload_max */
+    uint64_t upload_said_ms;     /* when one that could not be kept was last logged */
 
     struct acceptor *acceptors;
     bool accepting;

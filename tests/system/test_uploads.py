@@ -5,6 +5,7 @@ import http.client
 import resource
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -331,3 +332,46 @@ def test_out_of_descriptors_the_oldest_make_room(gcorn):
     assert clients[-1].send(HELLO).response().status == 200
     clients[0].assert_closed()
     assert server.log().count("Too many open files") == 1
+
+
+# ---- where bodies are kept ------------------------------------------------------------------------
+
+
+def writes(worker):
+    """Write system calls of a process so far (proc(5))."""
+    return int(Path(f"/proc/{worker.pid}/io").read_text().split("syscw: ")[1].split()[0])
+
+
+def test_body_in_single_byte_chunks_is_gathered(gcorn):
+    server = gcorn("environ")
+    client = server.connect()
+    before = writes(server.workers[0])
+    client.send("POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
+    client.send("1\r\nx\r\n" * 200_000 + "0\r\n\r\n")
+    assert "BODY 200000\n" in client.response().text
+    assert writes(server.workers[0]) - before < 50
+
+
+@pytest.mark.parametrize("words", [[], ["-k", "gthread", "--threads", "2"]])
+def test_uploads_past_tmp_upload_max_hear_507(gcorn, words):
+    server = gcorn("environ", "--tmp-upload-max", "1MiB", *words)
+    statuses = []
+    for _ in range(3):  # what is over counts no more
+        clients = [begin_body(server.connect(), 400_001, 400_000) for _ in range(4)]
+        for client in clients:
+            client.send("b")
+        turn = sorted(client.response().status for client in clients)
+        assert turn in ([200, 200, 200, 507], [200, 200, 507, 507])
+        statuses += turn
+        for client in clients:
+            client.close()
+    said = server.log().count("tmp_upload_max is reached (logged at most every 10 s)")
+    assert 1 <= said < statuses.count(507)
+    assert upload(server, MIB - 100) == 200
+    assert upload(server, MIB + 100, "chunked") == 507
+
+
+def test_short_bodies_need_no_upload_room(gcorn):
+    server = gcorn("environ", "--tmp-upload-max", "1")
+    assert [upload(server, 60_000) for _ in range(3)] == [200] * 3
+    assert upload(server, 70_000) == 507

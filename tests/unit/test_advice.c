@@ -91,6 +91,19 @@ static void test_graceful_timeout(void **state)
             "--graceful-timeout", "5");
 }
 
+static void test_upload_max(void **state)
+{
+    (void)state;
+    SILENT(&roomy, "--limit-request-body", "1GiB");
+    SILENT(&roomy, "--limit-request-body", "0", "--tmp-upload-max", "0");
+    ADVISED(&roomy, "command line: limit_request_body: ", "longer than 1GiB",
+            "--limit-request-body", "2GiB");
+    ADVISED(&roomy, "command line: limit_request_body: ", "answered 507", "--limit-request-body",
+            "0");
+    ADVISED(&roomy, "command line: tmp_upload_max: ", "longer than 8MiB", "--tmp-upload-max",
+            "8MiB");
+}
+
 static void test_jitter_alone(void **state)
 {
     (void)state;
@@ -280,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_defaults_need_no_advice),
         cmocka_unit_test(test_keepalive),
         cmocka_unit_test(test_graceful_timeout),
+        cmocka_unit_test(test_upload_max),
         cmocka_unit_test(test_jitter_alone),
         cmocka_unit_test(test_descriptors),
         cmocka_unit_test(test_places),

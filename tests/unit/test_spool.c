@@ -72,7 +72,7 @@ static void test_spool_empty(void **state)
     char c;
 
     (void)state;
-    spool_init(&s, MEM_MAX, temp_dir);
+    spool_init(&s, MEM_MAX, temp_dir, NULL);
     assert_int_equal(spool_append(&s, NULL, 0), 0);
     assert_int_equal(spool_read(&s, 0, &c, 1), 0);
     assert_int_equal(spool_read(&s, 99, &c, 1), 0);
@@ -93,7 +93,7 @@ static void test_spool_lengths(void **state)
             size_t len = firsts[i] + seconds[k];
             struct spool s;
 
-            spool_init(&s, MEM_MAX, temp_dir);
+            spool_init(&s, MEM_MAX, temp_dir, NULL);
             append(&s, firsts[i]);
             expect_bytes(&s, firsts[i]);
             append(&s, seconds[k]); /* also after it was read */
@@ -121,7 +121,7 @@ static void test_spool_reuse(void **state)
     struct spool s;
 
     (void)state;
-    spool_init(&s, MEM_MAX, temp_dir);
+    spool_init(&s, MEM_MAX, temp_dir, NULL);
     for (int i = 0; i < 3; i++) {
         append(&s, 300);
         assert_non_null(spool_map(&s));
@@ -138,7 +138,7 @@ static void test_spool_file_only(void **state)
     struct spool s;
 
     (void)state;
-    spool_init(&s, 0, temp_dir); /* nothing in memory at all */
+    spool_init(&s, 0, temp_dir, NULL); /* nothing in memory at all */
     append(&s, 1);
     assert_true(s.fd >= 0);
     append(&s, 5000);
@@ -152,7 +152,7 @@ static void test_spool_map_has_no_hole(void **state)
     struct spool s;
 
     (void)state;
-    spool_init(&s, 0, temp_dir);
+    spool_init(&s, 0, temp_dir, NULL);
     append(&s, 4096);
     append(&s, 4096);
     assert_non_null(spool_map(&s));
@@ -167,7 +167,7 @@ static void test_spool_no_file(void **state)
     struct spool s;
 
     (void)state;
-    spool_init(&s, MEM_MAX, "/nonexistent/gcorn");
+    spool_init(&s, MEM_MAX, "/nonexistent/gcorn", NULL);
     append(&s, 100);
     errno = 0;
     assert_int_equal(spool_append(&s, piece, 1), -1);
@@ -177,12 +177,122 @@ static void test_spool_no_file(void **state)
     spool_release(&s);
 }
 
+/* Write system calls of this process so far (proc(5), io). */
+static unsigned long written(void)
+{
+    char line[64];
+    unsigned long count = 0;
+    FILE *io = fopen("/proc/self/io", "re");
+
+    assert_non_null(io);
+    while (fgets(line, sizeof(line), io) && sscanf(line, "syscw: %lu", &count) != 1)
+        continue;
+    assert_int_equal(fclose(io), 0);
+    return count;
+}
+
+static void test_spool_small_pieces_are_gathered(void **state)
+{
+    struct spool s;
+
+    (void)state;
+    spool_init(&s, MEM_MAX, temp_dir, NULL);
+    unsigned long before = written();
+    for (size_t i = 0; i < 100000; i++)
+        append(&s, 1);
+    assert_true(written() - before <= 10);
+    expect_bytes(&s, 100000); /* also before it is finished */
+    append(&s, 5000);
+    assert_int_equal(spool_finish(&s), 0);
+    assert_null(s.mem);
+    expect_bytes(&s, 105000);
+    const char *map = spool_map(&s);
+    for (size_t i = 0; i < 105000; i++)
+        assert_int_equal(map[i], byte_at(i));
+    spool_release(&s);
+}
+
+/* Large pieces after small ones stay in order. */
+static void test_spool_mixed_pieces(void **state)
+{
+    static const size_t sizes[] = {1, 5000, 5000, 5000, 5000, 1, 4999, 3};
+    static char large[40000];
+    struct spool s;
+
+    (void)state;
+    spool_init(&s, 0, temp_dir, NULL);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        append(&s, sizes[i]);
+    size_t len = (size_t)s.len;
+    for (size_t i = 0; i < sizeof(large); i++)
+        large[i] = byte_at(len + i);
+    assert_int_equal(spool_append(&s, large, sizeof(large)), 0);
+    append(&s, 7);
+    expect_bytes(&s, len + sizeof(large) + 7);
+    assert_int_equal(spool_finish(&s), 0);
+    expect_bytes(&s, len + sizeof(large) + 7);
+    spool_release(&s);
+}
+
+static void test_spool_budget_is_shared(void **state)
+{
+    struct spool_budget budget = {.max = 1000};
+    struct spool one, two;
+    char piece[500] = "";
+
+    (void)state;
+    spool_init(&one, MEM_MAX, temp_dir, &budget);
+    spool_init(&two, MEM_MAX, temp_dir, &budget);
+    append(&one, 90);
+    append(&two, 90);
+    assert_int_equal(budget.used, 0); /* memory is not counted */
+    append(&one, 500);
+    assert_int_equal(budget.used, 590);
+    errno = 0;
+    assert_int_equal(spool_append(&two, piece, 321), -1);
+    assert_int_equal(errno, ENOBUFS);
+    expect_bytes(&two, 90);
+    append(&two, 320);
+    assert_int_equal(budget.used, 1000);
+    assert_int_equal(spool_append(&one, piece, 1), -1);
+    expect_bytes(&one, 590);
+    spool_release(&two);
+    assert_int_equal(budget.used, 590);
+    append(&one, 410);
+    spool_release(&one);
+    assert_int_equal(budget.used, 0);
+}
+
+/* A failure gives back what was asked for. */
+static void test_spool_failure_keeps_the_budget(void **state)
+{
+    struct spool_budget budget = {.max = 1000};
+    struct spool s;
+    char piece[200] = "";
+
+    (void)state;
+    spool_init(&s, MEM_MAX, "/nonexistent/gcorn", &budget);
+    append(&s, 50);
+    assert_int_equal(spool_append(&s, piece, 200), -1);
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(budget.used, 0);
+    spool_release(&s);
+    assert_int_equal(budget.used, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spool_empty),           cmocka_unit_test(test_spool_lengths),
-        cmocka_unit_test(test_spool_reuse),           cmocka_unit_test(test_spool_file_only),
-        cmocka_unit_test(test_spool_map_has_no_hole), cmocka_unit_test(test_spool_no_file),
+        cmocka_unit_test(test_spool_empty),
+        cmocka_unit_test(test_spool_lengths),
+        cmocka_unit_test(test_spool_reuse),
+        cmocka_unit_test(test_spool_file_only),
+        cmocka_unit_test(test_spool_map_has_no_hole),
+        cmocka_unit_test(test_spool_no_file),
+        cmocka_unit_test(test_spool_small_pieces_are_gathered),
+        cmocka_unit_test(test_spool_mixed_pieces),
+        cmocka_unit_test(test_spool_budget_is_shared),
+        cmocka_unit_test(test_spool_failure_keeps_the_budget),
     };
 
     return cmocka_run_group_tests(tests, temp_dir_make, temp_dir_remove);
