@@ -534,9 +534,15 @@ void control_init(struct control *c, struct ev_loop *loop, const struct control_
     }
 }
 
+/* Always a file, whose mode keeps others out. */
+static char *address_of(const char *path)
+{
+    return xasprintf("unix:%s%s", path[0] == '@' ? "./" : "", path);
+}
+
 int control_listen(struct listener *l, const char *path, struct error *err)
 {
-    char *address = xasprintf("unix:%s", path);
+    char *address = address_of(path);
     mode_t before = umask(0177);
     int result = listener_open(l, address, BACKLOG, err);
 
@@ -547,7 +553,7 @@ int control_listen(struct listener *l, const char *path, struct error *err)
 
 enum listener_state control_probe(const char *path, pid_t *holder, struct error *err)
 {
-    char *address = xasprintf("unix:%s", path);
+    char *address = address_of(path);
     enum listener_state state = listener_probe(address, holder, err);
 
     free(address);

@@ -16,6 +16,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,13 +31,13 @@
 
 enum { DEFAULT_PORT = 8000, FIRST_PASSED_FD = 3 };
 
-enum address_kind { ADDRESS_TCP, ADDRESS_UNIX, ADDRESS_FD };
+enum address_kind { ADDRESS_TCP, ADDRESS_UNIX, ADDRESS_ABSTRACT, ADDRESS_FD };
 
 struct address {
     enum address_kind kind;
     char host[256]; /* TCP: a literal in its canonical form, or a name in lower case */
     char port[6];
-    const char *path; /* unix: points into the text */
+    const char *path; /* unix: points into the text; of an abstract one with its @ */
     int fd;           /* fd:// */
 };
 
@@ -55,7 +56,9 @@ static int parse_unix(struct address *a, const char *text, struct error *err)
     a->path = text + strlen("unix:");
     if (strncmp(a->path, "//", 2) == 0) /* gunicorn takes unix://PATH as well */
         a->path += 2;
-    if (a->path[0] == '\0')
+    if (a->path[0] == '@')
+        a->kind = ADDRESS_ABSTRACT;
+    if (a->path[a->kind == ADDRESS_ABSTRACT] == '\0')
         return malformed(err, text, "has no path");
     if (strlen(a->path) > path_max)
         return error_set(err, EXIT_USAGE,
@@ -457,6 +460,52 @@ static enum listener_state probe_unix(const struct address *a, pid_t *holder, st
     return state;
 }
 
+/* ---- unix, abstract ---------------------------------------------------------------------- */
+
+/* A name without a file (unix(7)): it goes with the socket, so none is ever stale. The descriptor,
+ * or -1 with errno. */
+static int bind_abstract(const struct address *a)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    size_t len = strlen(a->path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    memcpy(un.sun_path + 1, a->path + 1, len - 1); /* parse_unix saw to its length */
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&un,
+                        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+        fd_close(&fd);
+    return fd;
+}
+
+static const char *why_not_abstract(void)
+{
+    return errno == EADDRINUSE ? "already in use by another server" : strerror(errno);
+}
+
+static int open_abstract(struct listener *l, const struct address *a, int backlog,
+                         struct error *err)
+{
+    l->family = AF_UNIX;
+    l->fd = bind_abstract(a);
+    if (l->fd < 0 || listen(l->fd, backlog) < 0)
+        return refuse_unix(a, why_not_abstract(), err);
+    l->name = xasprintf("unix:%s", a->path);
+    return 0;
+}
+
+static enum listener_state probe_abstract(const struct address *a, struct error *err)
+{
+    int fd = bind_abstract(a);
+
+    if (fd >= 0) {
+        fd_close(&fd);
+        return LISTENER_FREE;
+    }
+    bool in_use = errno == EADDRINUSE;
+    (void)refuse_unix(a, why_not_abstract(), err);
+    return in_use ? LISTENER_IN_USE : LISTENER_REFUSED;
+}
+
 /* ---- inherited --------------------------------------------------------------------------- */
 
 static int socket_option(int fd, int option, int *value)
@@ -533,6 +582,7 @@ int listener_open(struct listener *l, const char *text, int backlog, struct erro
     switch (a.kind) {
     case ADDRESS_TCP: rc = open_tcp(l, &a, backlog, err); break;
     case ADDRESS_UNIX: rc = open_unix(l, &a, backlog, err); break;
+    case ADDRESS_ABSTRACT: rc = open_abstract(l, &a, backlog, err); break;
     case ADDRESS_FD: rc = open_fd(l, &a, err); break;
     }
     if (rc < 0)
@@ -567,6 +617,7 @@ enum listener_state listener_probe(const char *text, pid_t *holder, struct error
     switch (a.kind) {
     case ADDRESS_TCP: return probe_tcp(&a, err);
     case ADDRESS_UNIX: return probe_unix(&a, holder, err);
+    case ADDRESS_ABSTRACT: return probe_abstract(&a, err);
     case ADDRESS_FD: break; /* is passed to the server alone */
     }
     return LISTENER_FREE;
@@ -607,7 +658,8 @@ static bool address_same(const struct address *a, const struct address *b)
     if (a->kind != b->kind)
         return false;
     switch (a->kind) {
-    case ADDRESS_UNIX: return strcmp(a->path, b->path) == 0;
+    case ADDRESS_UNIX:
+    case ADDRESS_ABSTRACT: return strcmp(a->path, b->path) == 0;
     case ADDRESS_FD: return a->fd == b->fd;
     case ADDRESS_TCP: break;
     }

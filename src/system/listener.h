@@ -3,8 +3,9 @@
  * listener - a listening socket, from the text of one `bind` setting. The forms are gunicorn's:
  *
  *   HOST:PORT   HOST (port 8000)   :PORT (0.0.0.0, all IPv4 addresses)   [::1]:PORT   [::1]
- *   unix:PATH   fd://N (N from 3: opened by somebody else, systemd for one; master/passed.h has
- *   made a number of a name)
+ *   unix:PATH   unix:@NAME (an abstract socket, unix(7); a file @NAME is unix:./@NAME)
+ *   fd://N (N from 3: opened by somebody else, systemd for one; master/passed.h has made a number
+ * of a name)
  *
  * Port 0 lets the kernel choose; `name` and `port` then show its choice. `[::]` leaves IPV6_V6ONLY
  * to the system, whose default (net.ipv6.bindv6only = 0) takes IPv4 connections too, so `[::]:80`

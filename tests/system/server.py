@@ -408,7 +408,9 @@ class Server:
 
     def _find_address(self):
         name = re.findall(r"Listening at: (\S+) \(", self.log())[-1]
-        if name.startswith("unix:"):
+        if name.startswith("unix:@"):
+            self.address = "\0" + name[6:]
+        elif name.startswith("unix:"):
             self.address = str(self.dir / name[5:])
         elif name.startswith("http:"):
             host, port = re.fullmatch(r"http://\[?([^\]]*)\]?:(\d+)", name).groups()

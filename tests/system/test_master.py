@@ -904,6 +904,32 @@ def test_unix_socket_file_goes_with_the_server(gcorn, tmp_path):
     assert not (tmp_path / "app.sock").exists()
 
 
+@pytest.mark.parametrize("spelling", ["unix:@{}", "unix://@{}"])
+def test_abstract_unix_socket(gcorn, tmp_path, spelling):
+    """It has no file, is kept by a reload, and cannot be bound twice."""
+    text = spelling.format(f"gcorn-test-{os.getpid()}")
+    server = gcorn("hello", "--access-logfile", "access", bind=text)
+    assert server.get().status == 200
+    assert server.address.startswith("\0") and not list(tmp_path.glob("*@*"))
+    assert text.replace("//", "")[5:] in Path("/proc/net/unix").read_text()
+    before = server.worker_pids
+    server.kill(signal.SIGHUP)
+    server.wait_log("Reloaded: generation 1 -> 2")
+    server.wait_workers(1, other_than=before)
+    assert server.get().status == 200
+    for words in ([], ["--check-config"]):
+        done = run(*words, "--bind", text, server.command[-1], cwd=tmp_path, timeout=30)
+        assert "already in use by another server" in done.stderr
+        assert done.returncode == (0 if words else 4)
+    server.stop()
+    assert f"@gcorn-test-{os.getpid()}" not in Path("/proc/net/unix").read_text()
+
+
+def test_a_file_may_begin_with_an_at(gcorn, tmp_path):
+    server = gcorn("hello", bind="unix:./@app.sock")
+    assert server.get().status == 200 and (tmp_path / "@app.sock").is_socket()
+
+
 def test_unix_socket_file_left_behind_is_replaced(gcorn, tmp_path):
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(tmp_path / "app.sock"))

@@ -161,32 +161,15 @@ static void test_check_texts(void **state)
         "127.0.0.1",       "127.0.0.1:80", "localhost",          "my-host.example:8000",
         ":8000",           "[::1]",        "[::1]:8000",         "[::]:0",
         "[fe80::1%lo]:80", "unix:/a",      "unix:relative.sock", "unix:///run/a",
-        "fd://3",          "fd://17",      "0.0.0.0:65535",
+        "fd://3",          "fd://17",      "0.0.0.0:65535",      "unix:@a",
+        "unix://@a",       "unix:@a/b:1",
     };
     static const char *const bad[] = {
-        "",
-        "foo:99999",
-        "foo:-1",
-        "foo:",
-        "foo:80x",
-        ":",
-        "8000",
-        "::1",
-        "::1:80",
-        "[::1",
-        "[::1]80",
-        "[foo]:80",
-        "[]:80",
-        "unix:",
-        "unix://",
-        "fd://",
-        "fd://2",
-        "fd://x",
-        "fd://-1",
-        "a b:80",
-        "a/b:80",
-        "http://a:80",
-        "https://localhost",
+        "",        "foo:99999", "foo:-1", "foo:",        "foo:80x",
+        ":",       "8000",      "::1",    "::1:80",      "[::1",
+        "[::1]80", "[foo]:80",  "[]:80",  "unix:",       "unix://",
+        "unix:@",  "unix://@",  "fd://",  "fd://2",      "fd://x",
+        "fd://-1", "a b:80",    "a/b:80", "http://a:80", "https://localhost",
     };
     struct error err;
 
@@ -440,6 +423,39 @@ static void test_same_text(void **state)
     assert_false(listener_same_text("1:2:3", "1:2:3"));
 }
 
+/* The name is what is left of a connection's address: no file, no NUL at its end. */
+static void test_unix_abstract(void **state)
+{
+    struct listener l;
+    struct error err;
+    struct sockaddr_un un = {0};
+    socklen_t len = sizeof(un);
+    char text[100];
+    pid_t holder;
+
+    (void)state;
+    int text_len = snprintf(text, sizeof(text), "unix:@gcorn-test-%d", (int)getpid());
+    assert_int_equal(listener_probe(text, &holder, &err), LISTENER_FREE);
+    open_ok(&l, text);
+    assert_int_equal(getsockname(l.fd, (struct sockaddr *)&un, &len), 0);
+    assert_int_equal(len, offsetof(struct sockaddr_un, sun_path) + (size_t)text_len - 5);
+    assert_int_equal(un.sun_path[0], '\0');
+    assert_memory_equal(un.sun_path + 1, text + 6, (size_t)text_len - 6);
+    assert_string_equal(l.name, text);
+    assert_int_equal(l.family, AF_UNIX);
+    assert_null(l.path);
+    assert_int_equal(access(text + 5, F_OK), -1);
+    assert_true(listener_same(&l, text));
+    assert_false(listener_same(&l, "unix:@other"));
+    assert_int_equal(listener_probe(text, &holder, &err), LISTENER_IN_USE);
+    expect_error(text, EXIT_BIND, ": already in use by another server");
+    listener_stop(&l);
+    assert_int_equal(listener_probe(text, &holder, &err), LISTENER_FREE);
+    listener_close(&l, true);
+    assert_false(listener_same_text("unix:@a", "unix:./@a"));
+    assert_true(listener_same_text("unix:@a", "unix://@a"));
+}
+
 /* A relative path leads to the file from wherever the process is later. */
 static void test_unix_relative(void **state)
 {
@@ -538,6 +554,7 @@ int main(void)
         cmocka_unit_test(test_fd_of_our_own),
         cmocka_unit_test(test_same),
         cmocka_unit_test(test_same_text),
+        cmocka_unit_test(test_unix_abstract),
         cmocka_unit_test(test_unix_relative),
         cmocka_unit_test(test_queue),
         cmocka_unit_test(test_queue_of_a_unix_socket_is_unknown),
