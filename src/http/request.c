@@ -350,7 +350,11 @@ static void begin_body(struct request *r, const llhttp_t *parser)
     const uint64_t max = r->limits->body_max;
 
     r->body_left = parser->content_length;
-    if (r->chunked) {
+    if (!r->chunked && r->body_left == 0) {
+        r->state = REQUEST_DONE;
+    } else if (r->limits->takes_no_body) {
+        refuse(r, 413, "no request body is taken here");
+    } else if (r->chunked) {
         r->body_parser = arena_alloc(r->arena, sizeof(*parser));
         *r->body_parser = *parser;
         r->body_parser->data = r;
@@ -359,7 +363,7 @@ static void begin_body(struct request *r, const llhttp_t *parser)
     } else if (max > 0 && r->body_left > max) {
         refuse(r, 413, "the body is larger than limit_request_body");
     } else {
-        r->state = r->body_left > 0 ? REQUEST_COUNTED : REQUEST_DONE;
+        r->state = REQUEST_COUNTED;
     }
 }
 

@@ -30,6 +30,7 @@ struct llhttp__internal_s;
 struct request_limits {
     struct scan_limits head;
     uint64_t body_max;                /* 0: unbounded; past it 413 */
+    bool takes_no_body;               /* any is refused 413, at the end of the head */
     size_t chunk_ext_max;             /* bytes of chunk extensions in a body; past it 400 */
     size_t body_mem_max;              /* of a body kept in memory */
     const char *body_dir;             /* where larger ones are spooled */

@@ -4,11 +4,15 @@
  */
 #include "master/admin.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
@@ -20,8 +24,8 @@
 
 enum {
     CONNECTIONS_MAX = 128, /* scrapers and probes are few */
-    BODY_MAX = 4096,       /* and send nothing */
-    HEAD_MAX_MS = 2000,    /* but their question, at once: who does not keeps others waiting */
+    BEAT_MAX_MS = 6000,    /* a master whose loop has not turned for longer hangs */
+    CLIENT_MAX_MS = 2000,  /* for a client to send its head, and to take bytes of its answer */
 };
 
 /* A process has one state: it is the process's own, as any application's. */
@@ -67,8 +71,16 @@ static struct gcorn_body *refuse_stuck(struct gcorn_environ *env,
 static struct gcorn_body *livez(struct gcorn_environ *env,
                                 struct gcorn_start_response *start_response)
 {
+    uint64_t now = now_ms(), beat_ms = ledger_beat_ms(admin.ledger);
+
     if (getppid() != admin.master_pid)
         return answer(env, start_response, "503 Service Unavailable", "the master is gone\n");
+    if (now > beat_ms && now - beat_ms > BEAT_MAX_MS) {
+        (void)gcorn_start(start_response, "503 Service Unavailable", plain);
+        return gcorn_body_text(env,
+                               gcorn_printf(env, "the master hangs: no sign of life for %u s\n",
+                                            (unsigned)((now - beat_ms) / 1000)));
+    }
     return answer(env, start_response, "200 OK", "alive\n");
 }
 
@@ -130,6 +142,40 @@ static endpoint *find_endpoint(const char *path)
     return NULL;
 }
 
+/* A host without its port, and without the brackets of an IPv6 address. */
+static void take_host(const char *field, char *host, size_t size)
+{
+    bool has_brackets = field[0] == '[';
+    const char *start = field + has_brackets;
+    size_t len = strcspn(start, has_brackets ? "]" : ":");
+
+    (void)snprintf(host, size, "%.*s", (int)(len < size ? len : size - 1), start);
+}
+
+static bool is_named(const char *host)
+{
+    for (size_t i = 0; i < admin.config.admin_hosts.count; i++) {
+        if (ascii_same(host, admin.config.admin_hosts.items[i]))
+            return true;
+    }
+    return false;
+}
+
+/* A web page can have its own name resolve to this address (DNS rebinding), and read what is
+ * answered: its browser sends that name. A browser reaches no unix socket. */
+static bool is_for_us(struct gcorn_environ *env)
+{
+    const char *field = gcorn_get(env, "HTTP_HOST");
+    char host[256];
+    struct in6_addr address;
+
+    if (!field || field[0] == '\0' || admin.listener->family == AF_UNIX)
+        return true;
+    take_host(field, host, sizeof(host));
+    return inet_pton(AF_INET, host, &address) == 1 || inet_pton(AF_INET6, host, &address) == 1 ||
+           ascii_same(host, "localhost") || is_named(host);
+}
+
 static struct gcorn_body *admin_app(struct gcorn_environ *env,
                                     struct gcorn_start_response *start_response)
 {
@@ -137,6 +183,9 @@ static struct gcorn_body *admin_app(struct gcorn_environ *env,
     const char *path = gcorn_get(env, "PATH_INFO"), *method = gcorn_get(env, "REQUEST_METHOD");
     endpoint *function = path ? find_endpoint(path) : NULL;
 
+    if (!is_for_us(env))
+        return answer(env, start_response, "421 Misdirected Request",
+                      "Host is neither an address nor localhost nor one of admin_hosts\n");
     if (!function)
         return answer(env, start_response, "404 Not Found",
                       "there are /livez, /readyz and /metrics\n");
@@ -155,14 +204,12 @@ static void own_config(struct config *own, const struct config *given)
     own->queue_timeout_ms = 0;
     own->skip_gone_after_ms = 0;
     own->fair_close = false;
-    own->limit_request_body = BODY_MAX;
     own->proxy_protocol = 0;
     own->raw_env.count = 0;
     own->crash_dir = NULL;
-    if (own->worker_connections > CONNECTIONS_MAX)
-        own->worker_connections = CONNECTIONS_MAX;
-    if (own->header_timeout_ms > HEAD_MAX_MS)
-        own->header_timeout_ms = HEAD_MAX_MS;
+    own->worker_connections = CONNECTIONS_MAX;
+    own->header_timeout_ms = own->write_timeout_ms = CLIENT_MAX_MS;
+    own->keepalive_ms = 0; /* a connection, a request: none waits behind another */
 }
 
 void admin_prepare(struct worker_args *args, struct listener *listener, struct ledger *ledger,

@@ -5,7 +5,7 @@
  * neither the application nor its sockets, and reads the scoreboard and the ledger without being
  * able to write them. It asks neither the master nor a worker, so it answers while they hang.
  *
- *   /livez    200 while this process and the master live
+ *   /livez    200 while this process lives and the master's loop turns
  *   /readyz   200 when the server can serve, else 503 with a line for each reason
  *   /metrics  for Prometheus
  */

@@ -27,6 +27,7 @@ enum {
 /* What the admin process sees. */
 struct copy {
     _Atomic uint64_t sequence; /* odd: it is being written */
+    _Atomic uint64_t beat_ms;
     struct ledger_facts facts;
     struct ledger_proc procs[];
 };
@@ -57,12 +58,14 @@ struct ledger *ledger_new(unsigned places, struct error *err)
 
     l->places = places;
     l->facts.started_at = (int64_t)time(NULL);
-    if (shared_new(&l->memory, "gcorn-ledger", size_of(places)) == 0)
-        return l;
-    (void)error_set(err, EXIT_FAILED, "cannot make the ledger of %u processes: %s", places,
-                    strerror(errno));
-    free(l);
-    return NULL;
+    if (shared_new(&l->memory, "gcorn-ledger", size_of(places)) < 0) {
+        (void)error_set(err, EXIT_FAILED, "cannot make the ledger of %u processes: %s", places,
+                        strerror(errno));
+        free(l);
+        return NULL;
+    }
+    ledger_beat(l, now_ms());
+    return l;
 }
 
 void ledger_free(struct ledger *l)
@@ -117,6 +120,11 @@ unsigned ledger_bury(struct ledger *l, struct slot *slot)
     return lost;
 }
 
+void ledger_beat(struct ledger *l, uint64_t now_ms)
+{
+    atomic_store_explicit(&copy_of(l)->beat_ms, now_ms, memory_order_relaxed);
+}
+
 const struct ledger_facts *ledger_facts(const struct ledger *l)
 {
     return &l->facts;
@@ -145,6 +153,11 @@ bool ledger_begin(const struct ledger *l, uint64_t *sequence)
 bool ledger_is_same(const struct ledger *l, uint64_t sequence)
 {
     return atomic_load_explicit(&copy_of(l)->sequence, memory_order_relaxed) == sequence;
+}
+
+uint64_t ledger_beat_ms(const struct ledger *l)
+{
+    return atomic_load_explicit(&copy_of(l)->beat_ms, memory_order_relaxed);
 }
 
 static void end_text(char *text, size_t size)

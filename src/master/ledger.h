@@ -115,6 +115,9 @@ void ledger_close(struct ledger *l);
  * application's metrics found no room. */
 unsigned ledger_bury(struct ledger *l, struct slot *slot);
 
+/* The master's loop turns: to be said once a second. */
+void ledger_beat(struct ledger *l, uint64_t now_ms);
+
 /* The master's own facts. */
 const struct ledger_facts *ledger_facts(const struct ledger *l);
 
@@ -127,6 +130,9 @@ bool ledger_is_same(const struct ledger *l, uint64_t sequence);
 /* Between the two: copies. Counts and texts of facts are in bounds, whatever the memory holds. */
 void ledger_copy_facts(const struct ledger *l, struct ledger_facts *facts);
 void ledger_copy_proc(const struct ledger *l, unsigned place, struct ledger_proc *proc);
+
+/* When the master last said that its loop turns. */
+uint64_t ledger_beat_ms(const struct ledger *l);
 
 /* Both: how many processes have a place. */
 unsigned ledger_places(const struct ledger *l);

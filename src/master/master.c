@@ -230,6 +230,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
             proc_hear(m, &m->plan.procs[i]); /* timers come before pipes */
     }
     take_zone(m);
+    ledger_beat(m->ledger, now_ms());
     procs_judge(m, now_ms());
     procs_weigh(m);
     oom_tick(&m->oom, now_ms());

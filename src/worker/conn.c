@@ -858,12 +858,12 @@ bool conn_give_way(struct conn *c)
     enum conn_state state = c->state;
     uint64_t requests = w->request_count;
 
-    if (state != CONN_LINGER) {
+    if (state != CONN_LINGER && state != CONN_WRITE) {
         conn_read(c);
         if (c->state != state || w->request_count != requests)
             return false;
     }
-    if (state == CONN_LINGER || is_awaiting_request(c)) {
+    if (state == CONN_LINGER || state == CONN_WRITE || is_awaiting_request(c)) {
         conn_drop(c);
         return false;
     }

@@ -47,10 +47,17 @@ static struct conn *first_of(struct worker *w, enum timer_kind kind)
     return (struct conn *)(void *)timers_first(&w->timers, kind);
 }
 
+/* An answer of the admin process can be had again; a probe cannot wait. */
+static struct conn *slowest_reader(struct worker *w)
+{
+    return w->args->builtin ? first_of(w, TIMER_WRITE) : NULL;
+}
+
 bool room_is_possible(struct worker *w)
 {
     return first_of(w, TIMER_LINGER) || first_of(w, TIMER_LINGER_WHOLE) ||
-           first_of(w, TIMER_KEEPALIVE) || first_of(w, TIMER_HEADER) || w->room.oldest;
+           first_of(w, TIMER_KEEPALIVE) || first_of(w, TIMER_HEADER) || w->room.oldest ||
+           slowest_reader(w);
 }
 
 static struct conn *oldest_head(struct worker *w)
@@ -90,7 +97,8 @@ static struct conn *next_to_go(struct worker *w)
     if ((c = first_of(w, TIMER_LINGER_WHOLE)) || (c = first_of(w, TIMER_LINGER)) ||
         (c = first_of(w, TIMER_KEEPALIVE)) || (c = oldest_head(w)))
         return c;
-    return slowest_body(w);
+    c = slowest_body(w);
+    return c ? c : slowest_reader(w);
 }
 
 static void log_gave_way(struct room *r, const struct worker *w)

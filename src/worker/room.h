@@ -8,8 +8,10 @@
  *   3. the oldest one whose request head is not complete
  *   4. of the eight oldest whose request body is not complete, the slowest
  *
- * A request that is complete never gives way. A client whose request has begun hears 408. So a
- * client that opens many connections and sends next to nothing on them cannot keep others out.
+ *   5. in the admin process alone: the one whose client has taken nothing of its answer for longest
+ *
+ * Elsewhere a request that is complete never gives way. A client whose request has begun hears 408.
+ * So a client that opens many connections and sends next to nothing on them cannot keep others out.
  */
 #ifndef GCORN_WORKER_ROOM_H
 #define GCORN_WORKER_ROOM_H

@@ -429,6 +429,7 @@ static void init_http(struct worker *w)
                             .fields_max = (size_t)cfg->limit_request_fields,
                             .head_max = cfg->limit_request_head},
                    .body_max = cfg->limit_request_body,
+                   .takes_no_body = w->args->builtin != NULL,
                    .chunk_ext_max = cfg->limit_chunk_extensions,
                    .body_mem_max = BODY_MEM_MAX,
                    .body_dir = worker_upload_dir(cfg),

@@ -269,8 +269,8 @@ class Client:
             answer.body = self.rest()
         return answer
 
-    def get(self, target="/", version="1.1", fields="", method="GET"):
-        self.send(f"{method} {target} HTTP/{version}\r\nHost: test\r\n{fields}\r\n")
+    def get(self, target="/", version="1.1", fields="", method="GET", host="test"):
+        self.send(f"{method} {target} HTTP/{version}\r\nHost: {host}\r\n{fields}\r\n")
         return self.response(method)
 
     def rest(self):

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -22,9 +23,9 @@ def admin_of(server):
     return host, int(port)
 
 
-def ask(server, path, **options):
+def ask(server, path, host="localhost", **options):
     with Client(admin_of(server)) as client:
-        return client.get(path, **options)
+        return client.get(path, host=host, **options)
 
 
 def samples_of(text):
@@ -228,12 +229,98 @@ def test_while_all_workers_are_held(start, path):
     server.kill(signal.SIGINT)
 
 
-def test_who_asks_nothing_keeps_nobody_waiting_for_long(start):
+def test_silent_clients_keep_no_probe_waiting(start):
     server = start("hello", "--header-timeout", "10m")
     silent = [server.connect(admin_of(server)) for _ in range(200)]
     for client in silent[:100]:
         client.send("GET /livez HTTP/1.1\r\nX:")
     assert ask(server, "/livez").status == 200
+
+
+def probe_times(server, count=20):
+    times = []
+    for _ in range(count):
+        begin = time.monotonic()
+        assert ask(server, "/livez").status == 200
+        times.append(time.monotonic() - begin)
+    return sorted(times)
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:admin.sock"])  # which holds less of an answer
+@pytest.mark.parametrize("request_text", [
+    "POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n",
+    "GET /livez HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Unfinished: ",
+    "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "",
+], ids=["body", "chunked", "head", "unread", "silent"])
+def test_probe_is_answered_beside_stuck_clients(start, app, request_text, bind):
+    """Many more than the admin process takes, none of which goes on, or reads what it is answered."""
+    server = start(f"{app('metered', '-DMANY=60')}:handler", "--body-timeout", "10m",
+                   "--write-timeout", "10m", "--header-timeout", "10m", workers=4, bind=bind)
+    stuck = []
+    for _ in range(300):
+        raw = socket.socket(socket.AF_UNIX if bind.startswith("unix") else socket.AF_INET)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        raw.connect(admin_of(server))
+        raw.sendall(request_text.encode())
+        stuck.append(raw)
+        if len(stuck) % 60 == 0:
+            assert ask(server, "/livez").status == 200
+    times = probe_times(server)
+    assert times[10] < 0.1 * SLOWER, times
+    for raw in stuck:
+        raw.close()
+
+
+def test_request_body_is_refused_unread(start):
+    server = start()
+    for field in ("Content-Length: 1", "Content-Length: 1000000", "Transfer-Encoding: chunked"):
+        client = server.connect(admin_of(server))
+        client.send(f"POST /livez HTTP/1.1\r\nHost: localhost\r\n{field}\r\n\r\n")
+        answer = client.response()
+        assert (answer.status, answer.closes) == (413, True)
+
+
+def test_pipelined_request_is_not_answered(start):
+    server = start()
+    client = server.connect(admin_of(server))
+    client.send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3)
+    answer = client.response()
+    assert (answer.status, answer.closes) == (200, True)
+    client.assert_closed()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:9090", "[::1]", "[::1]:80", "10.1.2.3", "localhost",
+                                  "LOCALHOST:1", "probes.example", "Probes.Example:9090", "b.example"])
+def test_known_host_is_answered(start, host):
+    server = start("hello", "--admin-hosts", "probes.example, b.example")
+    assert ask(server, "/livez", host=host).status == 200
+    assert ask(server, "/metrics", host="evil.example", version="1.0").status == 421
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:9090", "localhost.evil.example", "127.0.0.1.evil.example",
+                                  "xlocalhost", "127.0.0.1x", "1.2.3", "[::1].evil.example", "probes.example.evil"])
+def test_foreign_host_is_refused(start, host):
+    """DNS rebinding: a page whose name resolves to the admin address."""
+    server = start("hello", "--admin-hosts", "probes.example")
+    for path in ("/livez", "/readyz", "/metrics", "/"):
+        answer = ask(server, path, host=host)
+        assert answer.status in (400, 421) and "gcorn_" not in answer.text
+    client = server.connect(admin_of(server)).send("GET /livez HTTP/1.0\r\n\r\n")
+    assert client.response().status == 200  # a probe without Host
+
+
+def test_hung_master_is_not_alive(start):
+    server = start()
+    assert ask(server, "/livez").status == 200
+    server.kill(signal.SIGSTOP)
+    begin = time.monotonic()
+    wait_for(lambda: ask(server, "/livez").status == 503, "the silence to be noticed", 12 * SLOWER)
+    assert time.monotonic() - begin < 10 * SLOWER
+    assert re.fullmatch(r"the master hangs: no sign of life for \d+ s\n", ask(server, "/livez").text)
+    server.kill(signal.SIGCONT)
+    wait_for(lambda: ask(server, "/livez").status == 200, "it to go on")
 
 
 def test_not_ready_before_and_after(gcorn, app):

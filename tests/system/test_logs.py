@@ -304,7 +304,7 @@ def test_a_full_disk_costs_lines_and_nothing_else(gcorn, tmp_path):
 
     def lost():
         with server.connect(("127.0.0.1", int(port))) as admin:
-            metrics = admin.send("GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n").response().text
+            metrics = admin.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").response().text
         return int(re.search(r"^gcorn_access_log_lines_lost_total (\d+)$", metrics, re.M)[1])
     # the last one is tried when its answer has left
     wait_for(lambda: len(lines) + lost() >= 20, "the last line to be lost")
