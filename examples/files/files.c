@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -90,12 +91,14 @@ static bool has_tag(const char *list, const char *tag)
     return false;
 }
 
+/* The number at *p, which moves behind it; -1: there is none. False: no file is so long. */
 static bool digits(const char **p, int64_t *n)
 {
     char *end;
 
+    *n = -1;
     if (**p < '0' || **p > '9')
-        return false;
+        return true;
     errno = 0;
     *n = strtoll(*p, &end, 10);
     *p = end;
@@ -105,29 +108,30 @@ static bool digits(const char **p, int64_t *n)
 enum wanted { WHOLE, PART, NOTHING };
 
 /* RFC 9110 14.1.2: "bytes=first-last", "bytes=first-" or "bytes=-count". What is malformed, in
- * other units, or several parts at once counts as not asked for, which a server is free to do. */
+ * other units, in numbers past all bounds, or several parts at once counts as not asked for, which
+ * a server is free to do (14.2). Nothing is decided before all of it has been read. */
 static enum wanted parse_range(const char *range, int64_t size, int64_t *offset, int64_t *len)
 {
-    int64_t first = -1, last = -1;
+    int64_t first, last;
 
-    if (!range || strncmp(range, "bytes=", 6) != 0)
+    if (!range || strncasecmp(range, "bytes=", 6) != 0)
         return WHOLE;
     range += 6;
-    bool has_first = digits(&range, &first);
-    if (*range++ != '-')
+    if (!digits(&range, &first) || *range++ != '-' || !digits(&range, &last) || *range != '\0')
         return WHOLE;
-    bool has_last = digits(&range, &last);
-    if (*range != '\0' || (!has_first && !has_last) || (has_first && has_last && last < first))
+    if ((first < 0 && last < 0) || (last >= 0 && last < first))
         return WHOLE;
-    if (!has_first) {
+    if (first < 0 && size == 0 && last > 0)
+        return WHOLE; /* which is all of it, and no Content-Range says so */
+    if (first < 0) {
         first = last < size ? size - last : 0;
         last = size - 1;
-    } else if (!has_last || last >= size) {
+    } else if (last < 0 || last >= size) {
         last = size - 1;
     }
     *offset = first;
     *len = last - first + 1;
-    return first<size && * len> 0 ? PART : NOTHING;
+    return first < size ? PART : NOTHING;
 }
 
 /* ---- answers ----------------------------------------------------------------------------- */

@@ -162,7 +162,8 @@ def test_files_no_path_leaves_the_directory(files, path):
 
 @pytest.mark.parametrize("wanted, part", [
     ("bytes=0-3", "0123"), ("bytes=3-3", "3"), ("bytes=7-", "789"), ("bytes=-2", "89"),
-    ("bytes=5-100", "56789"), ("bytes=-100", "0123456789"), ("bytes=0-", "0123456789")])
+    ("bytes=5-100", "56789"), ("bytes=-100", "0123456789"), ("bytes=0-", "0123456789"),
+    ("BYTES=002-0003", "23"), ("bytes=0-9223372036854775807", "0123456789")])
 def test_files_range(files, wanted, part):
     answer = files.get("/page.html", fields=f"Range: {wanted}\r\n")
     start = "0123456789".index(part)
@@ -171,9 +172,21 @@ def test_files_range(files, wanted, part):
 
 
 @pytest.mark.parametrize("wanted", ["bytes=3-1", "bytes=", "bytes=-", "items=0-1", "bytes=0-1,3-4",
-                                    "bytes=a-b", "bytes=99999999999999999999-"])
+                                    "bytes=a-b", "bytes=99999999999999999999-",
+                                    "bytes=99999999999999999999-5", "bytes=0-99999999999999999999",
+                                    "bytes=18446744073709551616-18446744073709551617",
+                                    "bytes=-99999999999999999999", "bytes=0-3x", "bytes=0 -3",
+                                    "bytes=+0-3", "bytes=0x0-3", "bytes=--3", "bytes=0-3-", "0-3",
+                                    "bytes 0-3", "bytes=3-01"])
 def test_files_range_that_is_none(files, wanted):
-    assert files.get("/page.html", fields=f"Range: {wanted}\r\n").text == "0123456789"
+    answer = files.get("/page.html", fields=f"Range: {wanted}\r\n")
+    assert (answer.status, answer.text) == (200, "0123456789")
+
+
+@pytest.mark.parametrize("wanted, status", [("bytes=-5", 200), ("bytes=0-", 416), ("bytes=-0", 416)])
+def test_files_range_of_an_empty_file(files, wanted, status):
+    (files.dir / "root" / "empty.txt").touch()
+    assert files.get("/empty.txt", fields=f"Range: {wanted}\r\n").status == status
 
 
 def test_files_range_of_head_is_none(files):
