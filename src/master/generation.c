@@ -56,16 +56,70 @@ static void name_dir(const struct start *s, struct config *config)
                                to[0] == '/' ? "" : "/", to);
 }
 
-int start_load_config(const struct start *s, struct config *config, struct error *err)
+/* Makes a directory that is removed already the working directory: no relative path leads anywhere
+ * from there, nor can anything be made in it. 0, or -1 with errno. */
+static int enter_removed_dir(void)
+{
+    char path[] = "/tmp/gcorn-XXXXXX";
+    struct stat here;
+
+    if (stat(".", &here) == 0 && here.st_nlink == 0)
+        return 0;
+    if (!mkdtemp(path))
+        return -1;
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    bool is_ready = fd >= 0 && chmod(path, 0755) == 0; /* for workers, which are other users */
+    int saved_errno = errno;
+    int result = rmdir(path) == 0 && is_ready ? fchdir(fd) : -1;
+    if (!is_ready)
+        errno = saved_errno;
+    fd_close(&fd);
+    return result;
+}
+
+int start_enter(const struct start *s)
+{
+    if (chdir(s->dir) == 0)
+        return 0;
+    int saved_errno = errno;
+    bool is_gone = errno == ENOENT || errno == ENOTDIR;
+    if (is_gone && enter_removed_dir() == 0)
+        log_warnx("The directory of the start, %s, is gone (%s): relative paths lead nowhere",
+                  s->dir, strerror(saved_errno));
+    else
+        is_gone = false;
+    errno = saved_errno;
+    return is_gone ? 0 : -1;
+}
+
+/* Settings of a file that went with its directory are not the defaults: nobody has chosen those. */
+static int check_file(const struct start *s, const struct config *config,
+                      const struct config *before, struct error *err)
+{
+    struct stat dir;
+
+    if (!before || !before->config_file || config->config_file || stat(s->dir, &dir) == 0)
+        return 0;
+    return error_set(err, EXIT_FAILED,
+                     "%s: it was in the directory of the start, %s, which is gone",
+                     before->config_file, s->dir);
+}
+
+int start_load_config(const struct start *s, const struct config *before, struct config *config,
+                      struct error *err)
 {
     char how[160];
 
-    if (chdir(s->dir) < 0)
+    if (start_enter(s) < 0)
         return error_set(err, EXIT_FAILED,
                          "cannot change back to the directory of the start, %s: %s", s->dir,
                          strerror(errno));
     if (config_load(config, s->argc, s->argv, environ, err) < 0)
         return -1;
+    if (check_file(s, config, before, err) < 0) {
+        config_release(config);
+        return -1;
+    }
     if (passed_bind(&s->passed, config, err) < 0) {
         config_release(config);
         return -1;

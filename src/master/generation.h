@@ -61,9 +61,16 @@ struct start {
 /* Remembers how; argv is borrowed for ever. */
 void start_init(struct start *s, int argc, char **argv);
 
-/* Loads the settings (config_load) as at start, from the directory of the start, and then changes
- * to the directory that they name. 0, or -1 with err. */
-int start_load_config(const struct start *s, struct config *config, struct error *err);
+/* Changes to the directory of the start. When its name leads nowhere any more (a release that has
+ * been cleaned up), to one where every relative path fails, and the log says so. 0, or -1 with
+ * errno. */
+int start_enter(const struct start *s);
+
+/* Loads the settings (config_load) as at start, from the directory of the start (start_enter), and
+ * then changes to the directory that they name. before: those that count so far; NULL: none do. 0,
+ * or -1 with err. */
+int start_load_config(const struct start *s, const struct config *before, struct config *config,
+                      struct error *err);
 
 /* What can be wrong with config itself, found without opening anything; fills in the workers' user
  * (privileges_release, also on failure). 0, or -1 with err, which says where the setting stands. */

@@ -65,7 +65,7 @@ int heir_begin(struct master *m, struct handover *from, struct error *err)
     heir->is_promoted = !from->is_received;
     if (!from->is_received)
         return 0;
-    if (start_load_config(m->start, &config, err) < 0)
+    if (start_load_config(m->start, NULL, &config, err) < 0)
         return -1;
     heir->former = generation_inherit(from->generation, &config, &heir->from, err);
     if (!heir->former || take_control(heir, err) < 0)

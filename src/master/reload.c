@@ -149,7 +149,7 @@ static struct generation *load_generation(struct master *m, struct error *err)
 {
     struct config config;
 
-    if (start_load_config(m->start, &config, err) < 0)
+    if (start_load_config(m->start, config_of(m), &config, err) < 0)
         return NULL;
     if (check_new(m, &config, err) < 0) {
         config_release(&config);

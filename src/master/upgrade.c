@@ -69,7 +69,7 @@ static void readdress(const char *name)
 /* Becomes the program. Only returns when that fails, with errno. */
 static void execute(const struct master *m, const struct handover *h, int record_fd)
 {
-    if (handover_pass(h, record_fd) < 0 || chdir(m->start->dir) < 0)
+    if (handover_pass(h, record_fd) < 0 || start_enter(m->start) < 0)
         return;
     handover_set_variable(record_fd);
     (void)umask(m->start->umask);

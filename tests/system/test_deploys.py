@@ -262,6 +262,58 @@ def test_a_symlinked_release_directory_is_followed_anew(gcorn, app, tmp_path):
     wait_for(lambda: server.get("/version").text == "2", "the new release")
 
 
+@pytest.mark.parametrize("how", ["removed", "renamed"])
+def test_absolute_paths_outlive_the_start_directory(gcorn, app, tmp_path, how):
+    release, shared = tmp_path / "release", tmp_path / "shared"
+    release.mkdir()
+    shared.mkdir()
+    install(shared / "app.so", app("probe", '-DVERSION="1"'))
+    server = gcorn(f"{shared}/app.so:handler", "--access-logfile", shared / "access",
+                   "--pid", shared / "pid", "--control-socket", shared / "ctl", directory=release)
+    os.rename(server.error_log, shared / "stderr")  # the server has it open
+    server.error_log, server.output = shared / "stderr", shared / "stdout"
+    os.rename(release / "stdout", server.output)
+    if how == "removed":
+        release.rmdir()
+    else:
+        os.rename(release, tmp_path / "old")
+        write_config(tmp_path / "old", keepalive="1s")
+    for version in ("2", "3"):
+        install(shared / "app.so", app("probe", f'-DVERSION="{version}"'))
+        mark, old = server.mark(), server.worker_pids
+        server.kill(signal.SIGHUP)
+        server.wait_log(rf"WARNING\] The directory of the start, {release}, is gone", after=mark)
+        server.wait_log(r"Reloaded: generation \d -> \d, no setting changed", after=mark)
+        server.wait_workers(1, other_than=old)
+        assert server.get("/version").text == version
+    server.kill(signal.SIGUSR1)
+    assert server.get("/version").text == "3"
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("args, why", [
+    (["--access-logfile", "access"], "access"), (["--pid", "pid"], "pid"),
+    (["-c", "conf.yaml"], "conf.yaml: cannot be read"), ([], "gunicorn-c.yaml: it was in")])
+def test_relative_paths_fail_without_the_start_directory(gcorn, app, tmp_path, args, why):
+    """Also the settings that a file there held: the defaults are not what anybody chose."""
+    release = tmp_path / "release"
+    release.mkdir()
+    name = "conf.yaml" if "-c" in args else "gunicorn-c.yaml" if not args else "other.yaml"
+    write_config(release, keepalive="33s")
+    os.rename(release / "gunicorn-c.yaml", release / name)
+    server = gcorn(f"{app('probe')}:handler", *args, directory=release)
+    old = server.worker_pids
+    os.rename(release, tmp_path / "old")
+    server.error_log, server.output = tmp_path / "old/stderr", tmp_path / "old/stdout"
+    server.kill(signal.SIGHUP)
+    assert why in server.wait_log("Reload failed: (.*)").group(1)
+    assert server.worker_pids == old and server.get().status == 200
+    os.rename(tmp_path / "old", release)
+    server.error_log, server.output = release / "stderr", release / "stdout"
+    server.kill(signal.SIGHUP)
+    server.wait_log("Reloaded: generation 1 -> ")
+
+
 PID_1 = """
 import os, re, signal, subprocess, sys, time
 log = open("log", "w+")
