@@ -17,7 +17,7 @@
  *  cc -shared -fPIC -o hello.so hello.c $(pkg-config --cflags gcorn)
  *  gcorn --workers 4 hello.so:handler
  *
- * Four rules hold everywhere:
+ * Five rules hold everywhere:
  *
  * Memory.  Whatever is made with an environ lives until that request is over, and is then released
  *   by the server, returned or not: strings, header lists, bodies (closed), file descriptors
@@ -29,6 +29,10 @@
  *   from there and from nowhere else. Any thread may call gcorn_wake, gcorn_now, gcorn_slot,
  *   gcorn_threads, gcorn_draining, gcorn_log(NULL, ...) and gcorn_metric_*. A thread that the
  *   application starts blocks all signals but the fatal ones (SEGV, BUS, ILL, FPE, ABRT).
+ * Children.  A child that the application forks has its own descriptors, 0 to 2, the logs and the
+ * body of the request that is served, and nothing else of the server. What concerns the worker
+ *   (gcorn_wake, gcorn_loop, gcorn_metric_*) does nothing there. It ends by _exit or exec: one that
+ *   returns to the server is ended.
  * Errors.  int and ssize_t functions return -1 with errno set. A handler that returns NULL has
  *   failed: 500, whatever it started. So has one that returns something else than a body of its
  *   request, and a next that returns -1: 500, or a broken connection when bytes have left.

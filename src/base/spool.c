@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/owned.h"
 #include "base/util.h"
 
 enum {
@@ -47,17 +48,22 @@ static void give_back(struct spool_budget *b, uint64_t len)
         atomic_fetch_sub(&b->used, len);
 }
 
-void spool_release(struct spool *s)
+/* Not inlined, since nothing is kept of the common body: see spool_release. */
+static void __attribute__((noinline)) release_kept(struct spool *s)
 {
-    if (!s->mem && s->fd < 0)
-        return; /* nothing was ever kept: the common body */
     free(s->mem);
     if (s->map)
         (void)munmap(s->map, s->map_len); /* fails only for an address that was never mapped */
     if (s->fd >= 0)
         give_back(s->budget, s->len);
-    fd_close(&s->fd);
+    owned_close(&s->fd);
     spool_init(s, s->mem_max, s->dir, s->budget);
+}
+
+void spool_release(struct spool *s)
+{
+    if (s->mem || s->fd >= 0)
+        release_kept(s);
 }
 
 /* ---- the file ---------------------------------------------------------------------------- */
@@ -101,10 +107,13 @@ static int move_to_file(struct spool *s)
 {
     if (take(s->budget, s->len) < 0)
         return -1;
+    owned_lock();
     int fd = open_unlinked(s->dir);
+    owned_add(fd);
+    owned_unlock();
     if (fd < 0 || write_at(fd, s->mem, (size_t)s->len, 0) < 0) {
         give_back(s->budget, s->len);
-        fd_close(&fd);
+        owned_close(&fd);
         return -1;
     }
     free(s->mem);

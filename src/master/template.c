@@ -14,9 +14,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/owned.h"
 #include "base/util.h"
 #include "master/output.h"
 #include "system/packet.h"
+#include "worker/forked.h"
 
 enum { ORDER_FDS = 5 };
 
@@ -169,15 +171,18 @@ static enum fork_result fork_twice(void)
     if (pipe2(gate, O_CLOEXEC) < 0)
         return FORK_FAILED;
     (void)fflush(NULL); /* what stdio holds would be written twice */
+    forked_by_server(true);
     pid_t between = fork();
     if (between == 0) {
         pid_t born = fork();
 
         if (born != 0)
             _exit(born < 0 ? EXIT_FAILED : EXIT_STOPPED);
+        forked_by_server(false);
         await_adoption(gate);
         return FORK_NEWBORN;
     }
+    forked_by_server(false);
     while (between > 0 && waitpid(between, &status, 0) < 0 && errno == EINTR)
         continue;
     fd_close(&gate[0]);
@@ -204,7 +209,7 @@ void template_bear(int fd, struct template_order *order, int error_number, int a
 
         if (result == FORK_NEWBORN) {
             announce(fd, order->serial);
-            fd_close(&fd);
+            owned_close(&fd); /* its number may be the application's next */
             return;
         }
         if (result == FORK_FAILED)

@@ -98,6 +98,11 @@ struct commons *scoreboard_commons(struct scoreboard *sb)
     return (struct commons *)(void *)(sb->memory.map + COMMONS_PAGE * sb->page_size);
 }
 
+int scoreboard_forget(struct scoreboard *sb)
+{
+    return shared_forget(&sb->memory);
+}
+
 struct slot *scoreboard_slot(struct scoreboard *sb, unsigned i)
 {
     assert(i < sb->count);

@@ -183,6 +183,9 @@ int scoreboard_make_read_only(struct scoreboard *sb);
  * be called again, for another slot. Returns 0, or -1 with errno. */
 int scoreboard_guard(struct scoreboard *sb, const struct slot *own);
 
+/* In a child that the application has forked: see shared_forget. */
+int scoreboard_forget(struct scoreboard *sb);
+
 /* i must be below the count. */
 struct slot *scoreboard_slot(struct scoreboard *sb, unsigned i);
 struct commons *scoreboard_commons(struct scoreboard *sb);

@@ -72,6 +72,14 @@ int shared_make_read_only(struct shared *m)
     return 0;
 }
 
+int shared_forget(const struct shared *m)
+{
+    void *own = mmap(m->map, m->size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+
+    return own == MAP_FAILED ? -1 : 0;
+}
+
 int shared_protect(const struct shared *m, size_t offset, size_t size, bool is_writable)
 {
     assert(offset <= m->size && size <= m->size - offset);

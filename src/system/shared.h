@@ -33,6 +33,11 @@ void shared_release(struct shared *m);
  * Returns 0, or -1 with errno. */
 int shared_make_read_only(struct shared *m);
 
+/* In a forked child that has no part in it: puts private memory in its place, all zero, writable,
+ * at the same address, so that pointers into it stay valid and reach no other process. Does not
+ * close the memfd. Async-signal-safe. Returns 0, or -1 with errno: it is shared as before. */
+int shared_forget(const struct shared *m);
+
 /* Makes a part of the mapping, whole pages, read-only or writable again, for this process: a guard
  * against stray writes, not against code that calls mprotect(2) itself. Returns 0, or -1 with
  * errno.

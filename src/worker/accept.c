@@ -17,7 +17,9 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
+#include "base/owned.h"
 #include "base/util.h"
+#include "worker/forked.h"
 #include "worker/orders.h"
 #include "worker/share.h"
 #include "worker/worker.h"
@@ -115,6 +117,18 @@ static bool has_queue(int listen_fd)
     return poll(&one, 1, 0) > 0;
 }
 
+/* Until it is marked no fork may come: the child would keep it open. */
+static int accept_marked(int listen_fd, struct sockaddr_storage *address)
+{
+    socklen_t len = sizeof(*address);
+
+    owned_lock();
+    int fd = accept4(listen_fd, (struct sockaddr *)address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    owned_add(fd);
+    owned_unlock();
+    return fd;
+}
+
 /* At the cap an older connection gives way. Where none does yet, or none can at all, those that
  * wait are looked at again soon. */
 static enum accepted make_room(struct worker *w, int listen_fd)
@@ -132,7 +146,6 @@ static enum accepted make_room(struct worker *w, int listen_fd)
 /* The same for want of descriptors: a connection's, or that of the file with its body. */
 static int accept_for_another(struct worker *w, int listen_fd, struct sockaddr_storage *address)
 {
-    socklen_t len = sizeof(*address);
     int saved_errno = errno;
 
     if (!has_queue(listen_fd)) {
@@ -142,15 +155,14 @@ static int accept_for_another(struct worker *w, int listen_fd, struct sockaddr_s
     errno = saved_errno;
     log_failure(w);
     if (w->open_conns > 0 && room_make(w, w->open_conns - 1))
-        return accept4(listen_fd, (struct sockaddr *)address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        return accept_marked(listen_fd, address);
     errno = saved_errno;
     return -1;
 }
 
 static int accept_next(struct worker *w, int listen_fd, struct sockaddr_storage *address)
 {
-    socklen_t len = sizeof(*address);
-    int fd = accept4(listen_fd, (struct sockaddr *)address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept_marked(listen_fd, address);
 
     if (fd >= 0 || (errno != EMFILE && errno != ENFILE))
         return fd;
@@ -184,6 +196,7 @@ static void give_up(struct acceptor *a)
 
     log_error("accept: the application has closed the listening socket");
     ev_io_stop(w->loop, &a->io);
+    owned_remove(a->listener->fd);
     a->listener->fd = -1;
     if (!w->draining)
         (void)tell_leave(w, "it cannot accept");
@@ -225,7 +238,9 @@ static enum accepted accept_one(struct acceptor *a)
 static void close_acceptor(struct acceptor *a)
 {
     ev_io_stop(a->worker->loop, &a->io);
-    fd_close(&a->listener->fd);
+    if (a->listener->fd >= 0)
+        forked_forget_fd(a->listener->fd);
+    owned_close(&a->listener->fd);
 }
 
 /* Takes what waits; closes the socket when nothing does. */
@@ -388,6 +403,8 @@ bool accept_is_over(const struct worker *w)
 
 void accept_close(struct worker *w)
 {
-    for (size_t i = 0; i < w->args->listener_count; i++)
+    for (size_t i = 0; i < w->args->listener_count; i++) {
+        owned_remove(w->args->listeners[i]->fd); /* the lock is nothing for a signal's handler */
         fd_close(&w->args->listeners[i]->fd);
+    }
 }

@@ -25,8 +25,10 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/owned.h"
 #include "base/util.h"
 #include "worker/arrival.h"
+#include "worker/forked.h"
 #include "worker/orders.h"
 #include "worker/out.h"
 #include "worker/room.h"
@@ -175,7 +177,8 @@ void conn_drop(struct conn *c)
     struct worker *w = worker_of(c);
 
     conn_set_state(c, CONN_FREE);
-    fd_close(&c->fd);
+    forked_forget_fd(c->fd);
+    owned_close(&c->fd);
     if (is_answering(c)) {
         if (!c->env->response.ended)
             c->env->response.ended = "client gone";

@@ -303,7 +303,7 @@ static void on_fatal(int signal_number, siginfo_t *info, void *context)
         if (is_timeout) {
             if (self.abort_hook)
                 self.abort_hook();
-            _exit(EXIT_FAILED);
+            _exit(EXIT_FAILED); /* also a child that the hook has forked */
         }
     }
     give_back(signal_number);

@@ -165,7 +165,9 @@ void orders_leave_signals_to_master(void)
 /* Children that the application forks are not the worker. */
 static bool is_own_process(int signal_number)
 {
-    if (getpid() == worker_this()->pid)
+    const struct worker *w = worker_this();
+
+    if (w && getpid() == w->pid)
         return true;
     (void)signal(signal_number, SIG_DFL);
     (void)raise(signal_number);

@@ -24,6 +24,7 @@
 #include "base/util.h"
 #include "worker/arrival.h"
 #include "worker/crash.h"
+#include "worker/forked.h"
 #include "worker/worker.h"
 
 struct queue {
@@ -105,6 +106,7 @@ static void run_call(struct pool_thread *t, struct conn *c)
         break;
     case CALL_END: worker_end_environ(w, env); break;
     }
+    forked_check();
     atomic_store(&t->serving, NULL);
     slot_call_end(t->shown);
     atomic_store_explicit(&t->shown->until_ms, 0, memory_order_relaxed);

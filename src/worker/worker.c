@@ -13,7 +13,6 @@
 #include "worker/worker.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -32,6 +31,7 @@
 #include "system/process.h"
 #include "system/sanitizer.h"
 #include "worker/crash.h"
+#include "worker/forked.h"
 #include "worker/metrics.h"
 #include "worker/orders.h"
 #include "worker/replay.h"
@@ -52,6 +52,11 @@ struct worker *worker_this(void)
     return the_worker;
 }
 
+void worker_forget(void)
+{
+    the_worker = NULL;
+}
+
 /* ---- time -------------------------------------------------------------------------------- */
 
 void worker_look_at_clock(struct worker *w)
@@ -61,6 +66,7 @@ void worker_look_at_clock(struct worker *w)
     w->now_ns = now_ns();
     if (w->pass_ns != 0)
         return;
+    forked_check();
     /* The loop did not sleep between two passes: what it found had come during the last one. */
     w->is_busy = w->now_ns - last_ns < NO_SLEEP_NS;
     w->waited_ns = w->is_busy ? w->last_pass_ns : 0;
@@ -130,8 +136,10 @@ uint64_t worker_call_end(struct worker *w)
     w->calls_ns += took;
     atomic_store_explicit(&w->slot->loop_ms, now / 1000000, memory_order_relaxed);
     slot_call_end(call);
-    if (atomic_load_explicit(&call->until_ms, memory_order_relaxed) != 0)
+    if (atomic_load_explicit(&call->until_ms, memory_order_relaxed) != 0) {
+        forked_check(); /* it is set in a child that the call has forked: see set_traps */
         atomic_store_explicit(&call->until_ms, 0, memory_order_relaxed);
+    }
     w->slot->state = w->draining ? SLOT_DRAINING : SLOT_IDLE;
     return took;
 }
@@ -549,7 +557,10 @@ int worker_preload(const struct worker_args *args, struct app *app, struct error
     if (become(args, err) < 0)
         return -1;
     log_info("Preloading the application with pid: %d", (int)getpid());
-    return app_load(app, args->image, args->symbol, err);
+    forked_watch(args);
+    int result = app_load(app, args->image, args->symbol, err);
+    forked_check();
+    return result;
 }
 
 static void load_app(struct worker *w)
@@ -560,13 +571,20 @@ static void load_app(struct worker *w)
         w->app = (struct app){.handler = w->args->builtin};
         return;
     }
+    int result = 0;
     if (w->args->preloaded) {
         w->app = *w->args->preloaded;
         app_forked(w->args->image);
-    } else if (app_load(&w->app, w->args->image, w->args->symbol, &err) < 0) {
-        boot_failed(w, err.text);
+    } else {
+        result = app_load(&w->app, w->args->image, w->args->symbol, &err);
     }
-    if (w->app.on_worker_init && w->app.on_worker_init() < 0)
+    forked_check();
+    if (result < 0)
+        boot_failed(w, err.text);
+    if (w->app.on_worker_init)
+        result = w->app.on_worker_init();
+    forked_check();
+    if (result < 0)
         boot_failed(w, "gcorn_on_worker_init of the application failed");
 }
 
@@ -702,15 +720,9 @@ void worker_leave(struct worker *w)
     atomic_store(&w->slot->loop_ms, SLOT_LOOP_OVER);
     if (w->app.on_worker_exit)
         w->app.on_worker_exit();
+    forked_check();
     log_info("Worker exiting (pid: %d)", (int)w->pid);
     exit(EXIT_STOPPED); /* with the application's atexit functions: it is in this process only */
-}
-
-/* In a child that the application forks: one that outlives the server would keep its addresses in
- * use, and clients waiting there for nobody. */
-static void on_forked(void)
-{
-    accept_close(the_worker);
 }
 
 void worker_run(const struct worker_args *args)
@@ -721,7 +733,7 @@ void worker_run(const struct worker_args *args)
     if (become(args, &err) < 0)
         boot_failed(w, err.text);
     log_info("Booting %s with pid: %d", args->role, (int)w->pid);
-    w->loop = ev_loop_new(EVFLAG_NOENV);
+    w->loop = forked_new_loop();
     if (!w->loop)
         boot_failed(w, "no event loop can be made: out of descriptors?");
     if (accesslines_init(&w->access_lines, w->slot, w->config->access_log_format, args->access_fd,
@@ -734,7 +746,7 @@ void worker_run(const struct worker_args *args)
     init_conns(w);
     init_watchers(w);
     worker_look_at_clock(w);
-    (void)pthread_atfork(NULL, NULL, on_forked); /* failed: they are as they were forked */
+    forked_init(w);
     load_app(w);
     check_canary(w);
     crash_init(w);

@@ -158,8 +158,11 @@ struct worker *worker_new_alone(const struct worker_args *args);
 
 /* ---- for conn.c -------------------------------------------------------------------------- */
 
-/* This process's worker; NULL where there is none (--check-config). */
+/* This process's worker; NULL where there is none (--check-config, children of the application). */
 struct worker *worker_this(void);
+
+/* In a child that the application has forked: it is no worker. */
+void worker_forget(void);
 
 /* Brackets every stay in application code; they do not nest. c is the connection whose request is
  * served, NULL when it is over, or has none. worker_call_end returns how long it

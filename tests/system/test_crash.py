@@ -365,16 +365,6 @@ def test_a_forked_child_that_crashes_is_its_own_affair(gcorn, app):
     assert "was sent" not in server.log()
 
 
-@pytest.mark.parametrize("args", [[], ["--preload"], ["-k", "gthread"]])
-def test_a_forked_child_that_stays_keeps_no_address(gcorn, app, tmp_path, args):
-    server = gcorn(f"{app('crasher')}:handler", *args)
-    child = int(server.get("/orphan").text)
-    server.stop()
-    assert Process(child).is_alive
-    assert can_bind(server.port)
-    (tmp_path / "go").touch()
-
-
 def test_a_full_stack_is_survived_long_enough_to_answer(gcorn, app):
     server = gcorn(f"{app('crasher')}:handler")
     with server.connect() as client:

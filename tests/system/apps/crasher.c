@@ -14,7 +14,6 @@
  *   /hang-later            blocks all signals for ever, between two calls
  *   /steal  /block         takes SIGSEGV's handler away; blocks all signals
  *   /deaf                  closes the server's listening sockets
- *   /orphan                forks a child that lives until the file "go" exists; answers its pid
  *
  * With HANDLES it has a handler of its own from the start.
  */
@@ -107,19 +106,6 @@ static void hang_later(void)
     ev_timer_start(gcorn_loop(), &moment);
 }
 
-static const char *orphan(struct gcorn_environ *env)
-{
-    const struct timespec pause = {.tv_nsec = 10000000};
-    pid_t pid = fork();
-
-    while (pid == 0) {
-        if (access("go", F_OK) == 0)
-            _exit(0);
-        nanosleep(&pause, NULL);
-    }
-    return gcorn_printf(env, "%d", (int)pid);
-}
-
 static void close_listeners(void)
 {
     for (int fd = 3; fd < 256; fd++) {
@@ -153,8 +139,6 @@ static const char *run(struct gcorn_environ *env, const char *path)
         return gcorn_get(env, "QUERY_STRING");
     } else if (strcmp(path, "/fork-segv") == 0) {
         return fork_segv(env);
-    } else if (strcmp(path, "/orphan") == 0) {
-        return orphan(env);
     } else if (strcmp(path, "/exit") == 0) {
         exit(0);
     } else if (strcmp(path, "/hang-later") == 0) {

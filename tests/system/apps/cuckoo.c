@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * cuckoo - its constructor leaves a process behind that says, at each socket that might be the
- * template's, that it is the worker which is to be born.
+ * template's, that it is the worker which is to be born. It is forked by the system call alone, for
+ * a child by fork(3) has no socket of the server's.
  */
+#include <signal.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <gcorn.h>
@@ -13,7 +16,7 @@ __attribute__((constructor)) static void load(void)
 {
     const uint64_t serial = 1;
 
-    if (fork() != 0)
+    if (syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) != 0)
         return;
     for (int fd = 3; fd < 64; fd++) {
         int type;

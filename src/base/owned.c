@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See owned.h. One bit a descriptor: the table of connections could not be walked instead, for a
+ * child sees it as it was in the middle of another thread's work.
+ */
+#include "base/owned.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/util.h"
+
+enum { OWNED_MAX = 1 << 20, WORD_BITS = 64 };
+
+static _Atomic uint64_t
+    marks[OWNED_MAX / WORD_BITS]; /* pages that are never touched cost nothing */
+static _Atomic int highest;       /* no mark was ever above this */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+void owned_lock(void)
+{
+    (void)pthread_mutex_lock(&lock); /* cannot fail: initialised, and not recursive */
+}
+
+void owned_unlock(void)
+{
+    (void)pthread_mutex_unlock(&lock);
+}
+
+static uint64_t bit_of(int fd)
+{
+    return UINT64_C(1) << fd % WORD_BITS;
+}
+
+void owned_add(int fd)
+{
+    if (fd < 0 || fd >= OWNED_MAX)
+        return;
+    int before = atomic_load(&highest);
+    while (fd > before && !atomic_compare_exchange_weak(&highest, &before, fd))
+        continue;
+    atomic_fetch_or(&marks[fd / WORD_BITS], bit_of(fd));
+}
+
+void owned_remove(int fd)
+{
+    if (fd >= 0 && fd < OWNED_MAX)
+        atomic_fetch_and(&marks[fd / WORD_BITS], ~bit_of(fd));
+}
+
+void owned_close(int *fd)
+{
+    if (*fd < 0)
+        return;
+    owned_lock();
+    owned_remove(*fd);
+    fd_close(fd);
+    owned_unlock();
+}
+
+static bool is_marked(int fd)
+{
+    return atomic_load_explicit(&marks[fd / WORD_BITS], memory_order_relaxed) & bit_of(fd);
+}
+
+/* Many at once are mostly neighbours. */
+static void close_run(int first, int last)
+{
+#ifdef SYS_close_range
+    if (first < last && syscall(SYS_close_range, (unsigned)first, (unsigned)last, 0) == 0)
+        return; /* Linux 5.9 */
+#endif
+    for (int fd = first; fd <= last; fd++)
+        (void)close(fd);
+}
+
+void owned_close_all(int except)
+{
+    int saved_errno = errno, end = atomic_load(&highest) + 1;
+
+    for (int fd = 0; fd < end; fd++) {
+        int first = fd;
+
+        while (fd < end && is_marked(fd) && fd != except)
+            owned_remove(fd++);
+        if (first < fd)
+            close_run(first, fd - 1);
+    }
+    errno = saved_errno;
+}

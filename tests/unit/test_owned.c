@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Marks of the server's own descriptors: a forked child closes these and no others.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/owned.h"
+
+enum { COUNT = 200 };
+
+static bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+static void open_all(int fds[COUNT])
+{
+    for (int i = 0; i < COUNT; i++)
+        assert_true((fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0);
+}
+
+/* In a child: status 0 when exactly those are closed that are told to be. */
+static int child_status(const int fds[COUNT], bool (*is_closed)(int i), int except)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        owned_close_all(except);
+        for (int i = 0; i < COUNT; i++) {
+            if (is_open(fds[i]) == is_closed(i))
+                _exit(1);
+        }
+        _exit(is_open(STDERR_FILENO) ? 0 : 2);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+static bool is_none(int i)
+{
+    (void)i;
+    return false;
+}
+
+/* Runs of several, single ones, and all but the excepted in the middle of a run. */
+static bool is_pattern(int i)
+{
+    return i % 7 != 0 && i != 100;
+}
+
+static void test_a_child_closes_what_is_marked(void **state)
+{
+    int fds[COUNT];
+
+    (void)state;
+    open_all(fds);
+    assert_int_equal(child_status(fds, is_none, -1), 0);
+    for (int i = 0; i < COUNT; i++) {
+        owned_add(fds[i]);
+        if (i % 7 == 0)
+            owned_remove(fds[i]);
+    }
+    assert_int_equal(child_status(fds, is_pattern, fds[100]), 0);
+    for (int i = 0; i < COUNT; i++)
+        owned_close(&fds[i]);
+}
+
+static void test_a_closed_number_is_not_marked(void **state)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), number = fd;
+
+    (void)state;
+    owned_add(fd);
+    errno = ENOSPC;
+    owned_close(&fd);
+    assert_int_equal(errno, ENOSPC);
+    assert_int_equal(fd, -1);
+    owned_close(&fd);
+    assert_int_equal(dup2(STDERR_FILENO, number), number); /* of the application, by now */
+    owned_close_all(-1);
+    assert_true(is_open(number));
+    (void)close(number);
+}
+
+static void test_numbers_that_are_none_are_ignored(void **state)
+{
+    (void)state;
+    owned_add(-1);
+    owned_remove(-1);
+    owned_add(1 << 30);
+    owned_remove(1 << 30);
+    owned_close_all(-1);
+    assert_true(is_open(STDERR_FILENO));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_child_closes_what_is_marked),
+        cmocka_unit_test(test_a_closed_number_is_not_marked),
+        cmocka_unit_test(test_numbers_that_are_none_are_ignored),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
