@@ -6,7 +6,10 @@
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
+#include "base/log.h"
 #include "base/strbuf.h"
 #include "master/plan.h"
 #include "settings/config.h"
@@ -130,8 +133,28 @@ static void on_upload_max(const struct config *c, struct strbuf *out)
     free(max);
 }
 
+static void on_daemon_log(const struct config *c, const char *key, const char *path,
+                          struct strbuf *out)
+{
+    if (path && log_standard_fd(path, STDERR_FILENO) >= 0)
+        advice_add(out, c, key,
+                   "a daemon has neither standard output nor standard error: lines are lost once "
+                   "it serves; name a file%s",
+                   strcmp(key, "errorlog") == 0 ? ", or use syslog" : "");
+}
+
+void advice_on_daemon(const struct config *c, struct strbuf *out)
+{
+    if (!c->daemon)
+        return;
+    if (!c->syslog)
+        on_daemon_log(c, "errorlog", c->errorlog, out);
+    on_daemon_log(c, "accesslog", c->accesslog, out);
+}
+
 void advice_on_settings(const struct config *c, struct strbuf *out)
 {
+    advice_on_daemon(c, out);
     on_keepalive(c, out);
     on_graceful_timeout(c, out);
     on_upload_max(c, out);

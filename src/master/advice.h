@@ -41,6 +41,9 @@ struct surroundings {
     struct cgroup_limits cgroup;
 };
 
+/* Logs that a daemon has no descriptor for. */
+void advice_on_daemon(const struct config *c, struct strbuf *out);
+
 /* Settings that make little sense beside each other, or behind a load balancer. */
 void advice_on_settings(const struct config *c, struct strbuf *out);
 

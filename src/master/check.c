@@ -277,11 +277,12 @@ int check_start(const struct config *config, FILE *out, struct error *err)
     return result;
 }
 
-void check_variables(void)
+void check_log_warnings(const struct config *config)
 {
     struct strbuf lines = {0};
 
     config_add_unknown_variables(environ, &lines);
+    advice_on_daemon(config, &lines);
     for_each_line(&lines, log_warning, NULL);
     strbuf_release(&lines);
 }

@@ -18,7 +18,8 @@ struct error;
  * is told. */
 int check_start(const struct config *config, FILE *out, struct error *err);
 
-/* At start: warns in the log of GCORN_ variables that are no settings. */
-void check_variables(void);
+/* At start: warns in the log of GCORN_ variables that are not settings, and of logs that a daemon
+ * loses. */
+void check_log_warnings(const struct config *config);
 
 #endif

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "system/notify.h"
+#include "system/process.h"
 
 static struct hook *find(struct hooks *h, pid_t pid)
 {
@@ -62,6 +63,7 @@ static int spawn_shell(const struct hooks *h, pid_t *pid, const char *command,
 {
     char sh[] = "sh", option[] = "-c";
     char *words[] = {sh, option, (char *)(uintptr_t)command, NULL};
+    posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
     sigset_t none, all;
 
@@ -70,12 +72,16 @@ static int spawn_shell(const struct hooks *h, pid_t *pid, const char *command,
     int error = posix_spawnattr_init(&attributes);
     if (error != 0)
         return error;
+    (void)posix_spawn_file_actions_init(&files); /* cannot fail: nothing is allocated */
+    if (process_daemon_starts())                 /* the command may outlive the start */
+        (void)posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
     (void)posix_spawnattr_setsigmask(&attributes, &none);
     (void)posix_spawnattr_setsigdefault(&attributes, &all);
     (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     mode_t own = umask(h->umask); /* the settings' is for the application's files */
-    error = posix_spawn(pid, "/bin/sh", NULL, &attributes, words, variables);
+    error = posix_spawn(pid, "/bin/sh", &files, &attributes, words, variables);
     (void)umask(own);
+    (void)posix_spawn_file_actions_destroy(&files);
     (void)posix_spawnattr_destroy(&attributes);
     return error;
 }

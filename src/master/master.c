@@ -520,7 +520,7 @@ static void announce(const struct master *m)
     reload_log_listeners(m->current);
     log_info("Using worker: %s", config_threads(cfg) > 0 ? "gthread" : "sync");
     log_info("Workers: %d (%s)", cfg->workers, config_origin(cfg, workers)->text);
-    check_variables();
+    check_log_warnings(cfg);
 }
 
 static void close_all(struct master *m)

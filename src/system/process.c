@@ -5,6 +5,7 @@
  */
 #include "system/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -21,7 +22,6 @@
 
 #include "base/ascii.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "base/util.h"
 
 static struct {
@@ -235,6 +235,32 @@ static int put_on_null(int first, int last)
     return rc;
 }
 
+static bool is_listening(int fd)
+{
+    int listening = 0;
+    socklen_t len = sizeof(listening);
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
+}
+
+/* What a script has open, such as the lock that it holds or the pipe that its reader waits for. Our
+ * own are close-on-exec; a listening socket was passed, to be served. */
+static void close_inherited(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    const struct dirent *entry;
+
+    while (dir && (entry = readdir(dir))) {
+        int fd = atoi(entry->d_name); /* "." and "..": 0, which stays */
+        int flags = fd > STDERR_FILENO ? fcntl(fd, F_GETFD) : FD_CLOEXEC;
+
+        if (flags >= 0 && !(flags & FD_CLOEXEC) && !is_listening(fd))
+            (void)close(fd);
+    }
+    if (dir)
+        (void)closedir(dir);
+}
+
 int process_daemonize(struct error *err)
 {
     int fds[2];
@@ -261,6 +287,7 @@ int process_daemonize(struct error *err)
         fd_close(&fds[1]);
         return error_set(err, EXIT_FAILED, "cannot become a daemon: %s", strerror(errno));
     }
+    close_inherited();
     report_fd = fds[1];
     return 0;
 }
@@ -272,14 +299,20 @@ void process_daemon_report(int status)
     if (report_fd < 0)
         return;
     (void)send(report_fd, &byte, 1, MSG_NOSIGNAL); /* fails when nobody is left to be told */
-    fd_close(&report_fd);
-    if (log_fd() != STDERR_FILENO)
-        (void)put_on_null(STDERR_FILENO, STDERR_FILENO); /* failed: the terminal is held, no more */
+    process_daemon_forget();
+}
+
+bool process_daemon_starts(void)
+{
+    return report_fd >= 0;
 }
 
 void process_daemon_forget(void)
 {
+    if (report_fd < 0)
+        return;
     fd_close(&report_fd);
+    (void)put_on_null(STDERR_FILENO, STDERR_FILENO); /* failed: the terminal is held, no more */
 }
 
 /* ---- descriptors ------------------------------------------------------------------------- */

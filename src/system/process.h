@@ -53,19 +53,24 @@ void process_die_with_parent(pid_t expected_parent);
  * kernel's Yama lets only ancestors. Harmless without Yama. */
 void process_allow_tracing(pid_t master_pid);
 
-/* Goes on as a daemon: a session of its own, no terminal, stdin and stdout on /dev/null. stderr
- * stays, for what goes wrong while starting, and so do the directory and the umask. The first
- * process waits in here, and exits with what process_daemon_report is told, or with EXIT_FAILED
- * when the daemon dies without a word. 0 in the daemon, or -1 with err filled. Before any thread,
- * event loop or pid file: they do not survive the fork. */
+/* Goes on as a daemon: a session of its own, no terminal, stdin and stdout on /dev/null, and of
+ * what the starter had open nothing but listening sockets. stderr stays until the report, for what
+ * goes wrong while starting; the directory and the umask stay. The first process waits in here, and
+ * exits with what process_daemon_report is told, or with EXIT_FAILED when the daemon dies without a
+ * word. 0 in the daemon, or -1 with err filled. Before any thread, event loop or pid file: they do
+ * not survive the fork. */
 int process_daemonize(struct error *err);
 
 /* Tells the waiting process what to exit with: 0 once requests are served. Then stderr goes to
- * /dev/null, unless the error log is there. Only the first call counts, and only in a daemon. */
+ * /dev/null, also when the error log is there: the starter may wait until all have closed it (ssh
+ * does). Only the first call counts, and only in a daemon. */
 void process_daemon_report(int status);
 
-/* In a child of the daemon: lets go of the waiting process, which else would not notice that the
- * master died while a worker lives. */
+/* Is this a daemon that has not reported yet? */
+bool process_daemon_starts(void);
+
+/* In a child of such a daemon: closes what would keep the waiting process from noticing that the
+ * master died; stderr goes to /dev/null, since the child lives on after the report. */
 void process_daemon_forget(void);
 
 /* Puts stdin on /dev/null and opens stdout and stderr there if they are closed, so that no socket

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from server import (GCORN, SLOWER, Client, Process, children, clean_environment, example, pace, run,
-                    wait_for)
+from server import (GCORN, PATIENCE, SLOWER, Client, Process, children, clean_environment, example,
+                    pace, run, wait_for)
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
 
@@ -880,6 +880,69 @@ def test_daemon_returns_when_it_serves(gcorn, tmp_path):
         os.kill(pid, signal.SIGTERM)
     wait_for(lambda: not Process(pid).is_alive, "the daemon to stop")
     assert not (tmp_path / "gcorn.pid").exists()
+
+
+@pytest.mark.parametrize("more", [
+    (), ("--error-logfile", "log"), ("--error-logfile", "/dev/stderr", "--access-logfile", "-"),
+    ("--preload",), ("--admin-bind", "127.0.0.1:0", "--workers", "2"), ("--capture-output",),
+    ("--on-starting", "sleep 300 & echo $! >hook"), ("--syslog",)], ids=" ".join)
+def test_daemon_holds_nothing_of_its_starter(tmp_path, more):
+    """As ssh waits: until all have closed what it reads. And as a script holds a lock."""
+    outputs = [os.pipe() for _ in range(3)]  # standard output and error, and one more
+    ends = [write for _, write in outputs]
+    held = {f"pipe:[{os.fstat(read).st_ino}]" for read, _ in outputs}
+    words = [GCORN, "-D", "--bind", "unix:app.sock", "--pid", "pid", *more, example("hello")]
+    starter = subprocess.Popen(  # pylint: disable=consider-using-with
+        words, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=ends[0], stderr=ends[1],
+        pass_fds=ends[2:], env=clean_environment())
+    said = b""
+    for end in ends:
+        os.close(end)
+    try:
+        assert starter.wait(PATIENCE) == 0
+        for read, _ in outputs:
+            os.set_blocking(read, False)
+            while (text := wait_for(lambda fd=read: read_now(fd), "the end of a pipe")) is not True:
+                said += text
+        pid = int((tmp_path / "pid").read_text())
+        with Client(str(tmp_path / "app.sock")) as client:
+            assert client.get().body == b"Hello, World!"
+        for process in (Process(pid), *children(pid)):
+            assert not held & set(process.links)
+    finally:
+        if (tmp_path / "pid").exists():
+            os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
+        if (tmp_path / "hook").exists():
+            os.kill(int((tmp_path / "hook").read_text()), signal.SIGKILL)
+        wait_for(lambda: not (tmp_path / "pid").exists(), "the daemon to stop")
+        for read, _ in outputs:
+            os.close(read)
+    is_lost = "log" not in more and "--syslog" not in more
+    assert (b"errorlog: a daemon has neither standard output nor standard error" in said) == is_lost
+    assert (b"accesslog: a daemon has neither" in said) == ("-" in more)
+
+
+def read_now(fd):
+    """Bytes; True at the end; None when there is nothing yet."""
+    try:
+        return os.read(fd, 65536) or True
+    except BlockingIOError:
+        return None
+
+
+def test_daemon_serves_sockets_that_it_was_passed(tmp_path):
+    with socket.socket(socket.AF_UNIX) as passed:
+        passed.bind(str(tmp_path / "app.sock"))
+        passed.listen()
+        done = subprocess.run([GCORN, "-D", "--bind", f"fd://{passed.fileno()}", "--pid", "pid",
+                               "--error-logfile", "log", example("hello")], cwd=tmp_path,
+                              pass_fds=[passed.fileno()], env=clean_environment(), check=False,
+                              timeout=PATIENCE)
+    assert done.returncode == 0
+    with Client(str(tmp_path / "app.sock")) as client:
+        assert client.get().body == b"Hello, World!"
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
+    wait_for(lambda: not (tmp_path / "pid").exists(), "the daemon to stop")
 
 
 @pytest.mark.parametrize("args, status, why", [
