@@ -36,6 +36,21 @@ static void on_drain(struct ev_loop *loop, struct ev_timer *timer, int revents)
     }
 }
 
+/* Half of graceful_timeout is over: clients that only linger must not have the worker killed, which
+ * may serve others until then. */
+static void on_linger_over(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    struct worker *w = timer->data;
+    struct timer *lingers;
+
+    (void)loop;
+    (void)revents;
+    worker_look_at_clock(w);
+    while ((lingers = timers_first(&w->timers, TIMER_LINGER)) ||
+           (lingers = timers_first(&w->timers, TIMER_LINGER_WHOLE)))
+        conn_drop((struct conn *)(void *)lingers);
+}
+
 /* Finishes: takes nothing new, answers what is there, with Connection: close. Connections that are
  * idle may still send a request for idle_ms; a later order can make that shorter. take_queue: what
  * waits in the kernel's queue is served too, because nobody else will. */
@@ -49,6 +64,9 @@ static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
         /* a reload is done when the master has seen the state; if this is lost, its tick sees it */
         tell_alive(w);
         wake_all(w); /* so that streams end */
+        ev_timer_set(&w->linger_over, w->config->graceful_timeout_ms / 2000.0,
+                     DRAIN_AGAIN_MS / 1000.0);
+        ev_timer_start(w->loop, &w->linger_over);
     }
     if (!ev_is_active(&w->drain) || ev_timer_remaining(w->loop, &w->drain) > idle_ms / 1000.0) {
         ev_timer_stop(w->loop, &w->drain);
@@ -227,7 +245,8 @@ void orders_init(struct worker *w)
     ev_io_init(&w->orders, on_orders, w->args->channel.down_worker, EV_READ);
     ev_async_init(&w->told_to_stop, on_told_to_stop);
     ev_init(&w->drain, on_drain);
-    w->orders.data = w->told_to_stop.data = w->drain.data = w;
+    ev_init(&w->linger_over, on_linger_over);
+    w->orders.data = w->told_to_stop.data = w->drain.data = w->linger_over.data = w;
 }
 
 void orders_start(struct worker *w)

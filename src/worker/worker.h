@@ -137,6 +137,7 @@ struct worker {
     _Atomic bool draining; /* takes nothing new */
     bool answers_close;    /* every answer says Connection: close */
     struct ev_timer drain;
+    struct ev_timer linger_over; /* while it drains */
     uint64_t recycle_at; /* asks to be replaced after so many requests; 0: never, or it has */
 };
 
