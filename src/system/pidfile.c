@@ -19,6 +19,8 @@
 #include "system/safe_open.h"
 #include "system/writable.h"
 
+enum { LOCK_TRIES = 100 }; /* each loses a race against a server that starts or ends */
+
 static struct flock whole_file(void)
 {
     return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -35,24 +37,29 @@ static pid_t holder(int fd)
 }
 
 /* Empty or a number and white space: what a server may overwrite. Everything else was named by
- * mistake (--pid app.conf). */
-static bool looks_like_pid(int fd)
+ * mistake (--pid app.conf). 1, 0, or -1 with errno. */
+static int looks_like_pid(int fd)
 {
     char text[32];
     ssize_t n = pread(fd, text, sizeof(text), 0);
 
     if (n < 0 || n == (ssize_t)sizeof(text))
-        return false;
+        return n < 0 ? -1 : 0;
     for (ssize_t i = 0; i < n; i++) {
         if (!isdigit((unsigned char)text[i]) && !isspace((unsigned char)text[i]))
-            return false;
+            return 0;
     }
-    return true;
+    return 1;
 }
 
+/* A file that was made here is removed: it has no other owner, unless that holds its lock. */
 static int refuse(struct pidfile *pf, struct error *err, const char *why)
 {
+    struct stat st;
+
     (void)error_set(err, EXIT_FAILED, "pid file %s: %s", pf->path, why);
+    if (pf->is_new && !(lstat(pf->path, &st) == 0 && S_ISLNK(st.st_mode)))
+        (void)unlink(pf->path); /* left behind, it is unlocked, and holds up no later start */
     pidfile_close(pf);
     return -1;
 }
@@ -71,10 +78,15 @@ static int already_running(struct pidfile *pf, struct error *err)
 }
 
 /* Is the file that was locked the one that has the name? Its last owner may have removed it between
- * open and lock; whoever comes next would then lock a file of his own. */
-static bool has_name(const struct pidfile *pf)
+ * open and lock; a process that comes next would then lock a file of its own. 1, 0, or -1 with
+ * errno. */
+static int has_name(const struct pidfile *pf)
 {
-    return pidfile_is(pf, pf->path);
+    struct stat st;
+
+    if (stat(pf->path, &st) < 0)
+        return errno == ENOENT ? 0 : -1;
+    return st.st_dev == pf->dev && st.st_ino == pf->ino;
 }
 
 static int write_pid(const struct pidfile *pf)
@@ -91,9 +103,15 @@ static int write_pid(const struct pidfile *pf)
 static int open_regular(struct pidfile *pf, int more_flags, const struct privileges *workers,
                         struct error *err)
 {
+    const int flags = O_RDWR | O_NONBLOCK | O_NOCTTY;
     struct stat st;
 
-    pf->fd = safe_open(pf->path, O_RDWR | O_NONBLOCK | O_NOCTTY | more_flags, 0644, workers);
+    pf->is_new = false;
+    pf->fd = safe_open(pf->path, flags | more_flags, 0644, workers);
+    if (pf->fd >= 0)
+        pf->is_new = (more_flags & O_EXCL) != 0;
+    else if (errno == EEXIST && (more_flags & O_EXCL))
+        pf->fd = safe_open(pf->path, flags | (more_flags & ~O_EXCL), 0644, workers);
     if (pf->fd < 0 || fstat(pf->fd, &st) < 0)
         return refuse(pf, err, safe_open_reason(errno));
     if (!S_ISREG(st.st_mode))
@@ -105,26 +123,40 @@ static int open_regular(struct pidfile *pf, int more_flags, const struct privile
 
 static int check_content(struct pidfile *pf, struct error *err)
 {
-    return looks_like_pid(pf->fd)
-               ? 0
-               : refuse(pf, err, "holds something else than a pid; not overwritten");
+    int result = looks_like_pid(pf->fd);
+
+    if (result < 0)
+        return refuse(pf, err, strerror(errno));
+    return result ? 0 : refuse(pf, err, "holds something else than a pid; not overwritten");
+}
+
+/* 1: it is ours. 0: another file has its name by now. -1 with err, and pf closed. */
+static int open_and_lock(struct pidfile *pf, const struct privileges *workers, struct error *err)
+{
+    struct flock lock = whole_file();
+
+    fd_close(&pf->fd);
+    if (open_regular(pf, O_CREAT | O_EXCL, workers, err) < 0)
+        return -1;
+    if (fcntl(pf->fd, F_SETLK, &lock) < 0)
+        return errno == EACCES || errno == EAGAIN ? already_running(pf, err)
+                                                  : refuse(pf, err, strerror(errno));
+    int result = has_name(pf);
+    return result < 0 ? refuse(pf, err, strerror(errno)) : result;
 }
 
 int pidfile_open(struct pidfile *pf, const char *path, const struct privileges *workers,
                  struct error *err)
 {
-    *pf = (struct pidfile){.fd = -1, .path = path_absolute(path)};
-    do {
-        struct flock lock = whole_file();
+    int locked = 0;
 
-        fd_close(&pf->fd);
-        if (open_regular(pf, O_CREAT, workers, err) < 0)
-            return -1;
-        if (fcntl(pf->fd, F_SETLK, &lock) < 0)
-            return errno == EACCES || errno == EAGAIN ? already_running(pf, err)
-                                                      : refuse(pf, err, strerror(errno));
-    } while (!has_name(pf));
-    if (check_content(pf, err) < 0)
+    *pf = (struct pidfile){.fd = -1, .path = path_absolute(path)};
+    for (int tries = 0; locked == 0; tries++) {
+        if (tries == LOCK_TRIES)
+            return refuse(pf, err, "another file takes its name again and again");
+        locked = open_and_lock(pf, workers, err);
+    }
+    if (locked < 0 || check_content(pf, err) < 0)
         return -1;
     pf->pid = getpid(); /* from here on pidfile_close removes the file */
     if (write_pid(pf) < 0)
@@ -184,7 +216,7 @@ void pidfile_close(struct pidfile *pf)
     if (!pf->path)
         return;
     /* While the lock is held, so that a successor's file is never the one removed. */
-    if (pf->pid == getpid() && has_name(pf))
+    if (pf->pid == getpid() && has_name(pf) == 1)
         (void)unlink(pf->path); /* one left behind is unlocked, and holds up nobody */
     fd_close(&pf->fd);
     free(pf->path);

@@ -22,6 +22,7 @@ struct pidfile {
     pid_t pid;  /* who holds it */
     dev_t dev;
     ino_t ino;
+    bool is_new; /* pidfile_open has made the file */
 };
 
 /* Locks path, made if need be, and writes the pid; workers: see safe_open. 0, or -1 with err filled
