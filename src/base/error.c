@@ -4,18 +4,21 @@
  */
 #include "base/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 int error_set(struct error *err, enum exit_status status, const char *fmt, ...)
 {
+    int saved_errno = errno;
     va_list ap;
 
     err->status = status;
     va_start(ap, fmt);
     (void)vsnprintf(err->text, sizeof(err->text), fmt, ap);
     va_end(ap);
+    errno = saved_errno;
     return -1;
 }
 

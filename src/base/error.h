@@ -20,7 +20,8 @@ struct error {
     char text[1000];
 };
 
-/* Fills in err and returns -1, so that a failure is one statement. A longer text is cut. */
+/* Fills in err and returns -1, so that a failure is one statement. A longer text is cut. errno is
+ * kept. */
 int error_set(struct error *err, enum exit_status status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

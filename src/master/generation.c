@@ -249,26 +249,22 @@ static void listener_unref(struct listener *l, bool unlink_file)
     free(shared);
 }
 
-/* The one that is open already (NULL: none), or a new one; NULL with err. The caller has a
- * reference. */
-/* A new one's file is the workers' user's, as in gunicorn. */
+/* The one that is open already (NULL: none), or a new one, whose file is the workers' user's, as in
+ * gunicorn; NULL with err. The caller has a reference. */
 static struct listener *share_listener(const struct generation *g, struct listener *l,
                                        const char *text, int backlog, struct error *err)
 {
-    const struct privileges *p = &g->privileges;
-    bool is_foreign = p->uid != geteuid() || p->gid != getegid();
+    const struct listener_owner owner = {.uid = g->privileges.uid, .gid = g->privileges.gid};
 
     if (!l) {
         struct shared_listener *shared = xcalloc(1, sizeof(*shared));
 
         l = &shared->listener;
-        if (listener_open(l, text, backlog, err) < 0) {
+        if (listener_open_for(l, text, backlog, &owner, err) < 0) {
+            int saved_errno = errno;
+
             free(shared);
-            return NULL;
-        }
-        if (is_foreign && listener_give(l, p->uid, p->gid, err) < 0) {
-            listener_close(l, true);
-            free(shared);
+            errno = saved_errno;
             return NULL;
         }
     }
@@ -424,9 +420,26 @@ struct generation *generation_new(unsigned id, struct config *config, struct gen
     return g;
 }
 
+static void close_listeners(struct generation *g, bool unlink_files)
+{
+    for (size_t i = 0; i < g->listener_count; i++)
+        listener_unref(g->listeners[i], unlink_files);
+    if (g->admin_listener)
+        listener_unref(g->admin_listener, unlink_files);
+    free(g->listeners);
+    g->listeners = NULL;
+    g->listener_count = 0;
+    g->admin_listener = NULL;
+}
+
 int generation_listen(struct generation *g, const struct generation *before, struct error *err)
 {
-    return open_listeners(g, before, err) < 0 || open_admin_listener(g, before, err) < 0 ? -1 : 0;
+    if (open_listeners(g, before, err) == 0 && open_admin_listener(g, before, err) == 0)
+        return 0;
+    int saved_errno = errno;
+    close_listeners(g, true);
+    errno = saved_errno;
+    return -1;
 }
 
 static int inherit_listeners(struct generation *g, struct handover *from, struct error *err)
@@ -517,11 +530,7 @@ void generation_unref(struct generation *g, bool unlink_files)
 {
     if (!g || --g->refs > 0)
         return;
-    for (size_t i = 0; i < g->listener_count; i++)
-        listener_unref(g->listeners[i], unlink_files);
-    if (g->admin_listener)
-        listener_unref(g->admin_listener, unlink_files);
-    free(g->listeners);
+    close_listeners(g, unlink_files);
     log_leave(g);
     close_log(&g->error_fd);
     close_log(&g->access_fd);

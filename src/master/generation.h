@@ -88,8 +88,9 @@ struct generation *generation_new(unsigned id, struct config *config, struct gen
                                   struct error *err);
 
 /* And then its sockets; those that `before` (NULL: none) has open are shared. Only once the pid
- * file is locked: of two starts of one site the second could otherwise take the first's socket
- * file, before it listens, for one that was left behind. 0, or -1 with err. */
+ * file is locked: two starts of one site could otherwise both take the file of a dead server for
+ * theirs to remove. 0, or -1 with err and none open; errno is EADDRINUSE if another server has an
+ * address. */
 int generation_listen(struct generation *g, const struct generation *before, struct error *err);
 
 /* What a former master has left (handover.h): the sockets of *from, which it takes, and workers,

@@ -41,6 +41,8 @@
 
 enum {
     TICK_MS = 1000, /* until reload_set_tick knows better */
+    BIND_TRIES = 5, /* of a start, at addresses that are in use */
+    BIND_AGAIN_MS = 1000,
     LATE_MS = 2000, /* a master that was idle so long was away, not the workers */
 };
 
@@ -495,17 +497,62 @@ static int init_tables(struct master *m, struct error *err)
     return 0;
 }
 
+/* Is the program told to stop within ms? The signals are still blocked. */
+static bool is_told_to_stop(unsigned ms, struct error *err)
+{
+    const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    sigset_t stops;
+    int number;
+
+    (void)sigemptyset(&stops);
+    (void)sigaddset(&stops, SIGTERM);
+    (void)sigaddset(&stops, SIGINT);
+    (void)sigaddset(&stops, SIGQUIT);
+    while ((number = sigtimedwait(&stops, NULL, &time)) < 0 && errno == EINTR)
+        continue;
+    if (number < 0)
+        return false;
+    log_signal(number);
+    (void)error_set(err, EXIT_STOPPED, "Stopped before it served");
+    return true;
+}
+
+static int listen_now(struct master *m, struct error *err)
+{
+    return generation_listen(m->current, m->heir.former, err);
+}
+
+static int open_control_now(struct master *m, struct error *err)
+{
+    return reload_open_control(m, config_of(m), err);
+}
+
+/* A restart begins while the old server finishes its requests, and still has the addresses: as in
+ * gunicorn they are tried for a few seconds. An upgrade shares them. */
+static int open_in_time(struct master *m, int (*open_now)(struct master *m, struct error *err),
+                        struct error *err)
+{
+    for (unsigned left = BIND_TRIES - 1; open_now(m, err) < 0; left--) {
+        if (errno != EADDRINUSE || left == 0 || m->heir.former)
+            return -1;
+        log_errorx("%s; trying again in %d s (tries left: %u)", err->text, BIND_AGAIN_MS / 1000,
+                   left);
+        if (is_told_to_stop(BIND_AGAIN_MS, err))
+            return -1;
+    }
+    return 0;
+}
+
 static int open_all(struct master *m, struct config *config, struct error *err)
 {
     m->current = generation_new(++m->last_generation, config, m->heir.former, err);
     if (!m->current)
         return -1;
     m->config_at_start = status_keep_config(config_of(m));
-    if (reload_open_pidfile(m, m->current, err) < 0 ||
-        generation_listen(m->current, m->heir.former, err) < 0)
+    if (reload_open_pidfile(m, m->current, err) < 0 || open_in_time(m, listen_now, err) < 0)
         return -1;
     generation_use_log(m->current); /* for what goes wrong from here on */
-    if (init_tables(m, err) < 0 || reload_open_control(m, config_of(m), err) < 0)
+    if (init_tables(m, err) < 0 || open_in_time(m, open_control_now, err) < 0)
         return -1;
     reload_apply(m);
     return 0;
@@ -592,7 +639,8 @@ master_run(const struct start *start, struct config *config, struct handover *fr
     if (begun < 0)
         config_release(config);
     if (begun < 0 || open_all(m, config, &err) < 0) {
-        log_critical("%s", err.text);
+        if (err.status != EXIT_STOPPED)
+            log_critical("%s", err.text);
         heir_report_failure(&m->heir.from, err.text);
         m->exit_status = (int)err.status;
         process_daemon_report(m->exit_status);

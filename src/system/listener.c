@@ -27,6 +27,7 @@
 
 #include "base/error.h"
 #include "base/util.h"
+#include "system/socketfile.h"
 #include "system/writable.h"
 
 enum { DEFAULT_PORT = 8000, FIRST_PASSED_FD = 3 };
@@ -293,10 +294,12 @@ static int bind_address(const struct address *a, int backlog, const char **why)
 
 static int refuse_tcp(const struct address *a, const char *why, struct error *err)
 {
+    int saved_errno = errno;
     char *where = host_port("", a->host, a->port);
 
     (void)error_set(err, EXIT_BIND, "cannot bind %s: %s", where, why);
     free(where);
+    errno = saved_errno;
     return -1;
 }
 
@@ -327,130 +330,38 @@ static enum listener_state probe_tcp(const struct address *a, struct error *err)
 
 /* ---- unix -------------------------------------------------------------------------------- */
 
-static pid_t peer_pid(int fd)
-{
-    struct ucred peer;
-    socklen_t len = sizeof(peer);
-
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 ? peer.pid : 0;
-}
-
-/* Does the file that lies at the address already leave it to us? If not, *why says why; *holder is
- * who serves it, 0 when the kernel does not say. *found is the file, st_ino 0 for none. Only a
- * connection tells whether somebody serves a socket file. */
-static enum listener_state look_at(const struct sockaddr_un *un, struct stat *found, pid_t *holder,
-                                   const char **why)
-{
-    *holder = 0;
-    if (lstat(un->sun_path, found) < 0) {
-        found->st_ino = 0;
-        *why = strerror(errno);
-        return errno == ENOENT ? LISTENER_FREE : LISTENER_REFUSED;
-    }
-    *why = "a file that is no socket has this name";
-    if (!S_ISSOCK(found->st_mode))
-        return LISTENER_REFUSED;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    *why = strerror(errno);
-    if (fd < 0)
-        return LISTENER_REFUSED;
-    int rc = connect(fd, (const struct sockaddr *)un, sizeof(*un));
-    int connect_errno = errno;
-    if (rc == 0)
-        *holder = peer_pid(fd);
-    fd_close(&fd);
-    if (rc < 0 && (connect_errno == ENOENT || connect_errno == ECONNREFUSED)) {
-        found->st_ino = connect_errno == ENOENT ? 0 : found->st_ino;
-        return LISTENER_FREE;
-    }
-    *why = "a socket of another user has this name";
-    if (rc < 0 && connect_errno == EACCES)
-        return LISTENER_REFUSED;
-    *why = "already in use by another server";
-    return LISTENER_IN_USE; /* EAGAIN: its backlog is full; EPROTOTYPE: no stream */
-}
-
-/* Removes the file of a server that is dead; NULL when none is there any more, else why it stays.
- * Between look_at's answer and the unlink another server may take the name; the second look at the
- * inode leaves a window of microseconds, which the pid file's lock closes for two starts of one
- * site. */
-static const char *clear_stale(const struct sockaddr_un *un)
-{
-    struct stat before, now;
-    const char *why;
-    pid_t holder;
-
-    if (look_at(un, &before, &holder, &why) != LISTENER_FREE)
-        return why;
-    if (before.st_ino == 0)
-        return NULL;
-    if (lstat(un->sun_path, &now) < 0 || now.st_dev != before.st_dev || now.st_ino != before.st_ino)
-        return "already in use by another server";
-    return unlink(un->sun_path) < 0 && errno != ENOENT ? strerror(errno) : NULL;
-}
-
-/* Remembers which file is ours. 0, or -1 with errno. */
-static int remember_file(struct listener *l, const char *path)
-{
-    struct stat st;
-
-    if (lstat(path, &st) < 0)
-        return -1;
-    l->path = path_absolute(path); /* it is removed from wherever the process is then */
-    l->dev = st.st_dev;
-    l->ino = st.st_ino;
-    return 0;
-}
-
 static int refuse_unix(const struct address *a, const char *why, struct error *err)
 {
     return error_set(err, EXIT_BIND, "cannot bind unix:%s: %s", a->path, why);
 }
 
-static int open_unix(struct listener *l, const struct address *a, int backlog, struct error *err)
+/* What is remembered of the file is there before the file is: whatever fails, and whatever ends the
+ * process from then on, can remove it. */
+static int open_unix(struct listener *l, const struct address *a, int backlog,
+                     const struct listener_owner *owner, struct error *err)
 {
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    const char *why;
+    struct stat made;
 
-    (void)snprintf(un.sun_path, sizeof(un.sun_path), "%s", a->path); /* parse_unix saw to it */
-    const char *why = clear_stale(&un);
-    if (why)
-        return refuse_unix(a, why, err);
     l->family = AF_UNIX;
-    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (l->fd < 0 || bind(l->fd, (struct sockaddr *)&un, sizeof(un)) < 0 ||
-        remember_file(l, a->path) < 0 || listen(l->fd, backlog) < 0)
-        return refuse_unix(a, strerror(errno), err);
     l->name = xasprintf("unix:%s", a->path);
+    l->path = path_absolute(a->path); /* it is removed from wherever the process is then */
+    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (l->fd < 0)
+        return refuse_unix(a, strerror(errno), err);
+    if (socketfile_listen(l->fd, a->path, backlog, owner->uid, owner->gid, &made, &why) < 0)
+        return refuse_unix(a, why, err);
+    l->dev = made.st_dev;
+    l->ino = made.st_ino;
     return 0;
-}
-
-/* By a descriptor of the file that was bound: whoever may write to its directory could have put a
- * link in its place by now. */
-int listener_give(const struct listener *l, uid_t uid, gid_t gid, struct error *err)
-{
-    struct stat st;
-
-    if (!l->path)
-        return 0;
-    int fd = open(l->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    bool is_ours = fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino;
-    int result = is_ours ? fchownat(fd, "", uid, gid, AT_EMPTY_PATH) : -1;
-    if (result < 0)
-        (void)error_set(err, EXIT_BIND, "cannot give %s to user %u, group %u: %s", l->name,
-                        (unsigned)uid, (unsigned)gid,
-                        is_ours ? strerror(errno) : "another file has its name");
-    fd_close(&fd);
-    return result;
 }
 
 static enum listener_state probe_unix(const struct address *a, pid_t *holder, struct error *err)
 {
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
     struct stat found;
     const char *why;
+    enum listener_state state = socketfile_look(a->path, &found, holder, &why);
 
-    (void)snprintf(un.sun_path, sizeof(un.sun_path), "%s", a->path); /* parse_unix saw to it */
-    enum listener_state state = look_at(&un, &found, holder, &why);
     if (state == LISTENER_FREE && writable_new(a->path) < 0) {
         why = strerror(errno);
         state = LISTENER_REFUSED;
@@ -570,24 +481,37 @@ int listener_get_queue(const struct listener *l, struct listener_queue *queue)
 
 /* ---- life -------------------------------------------------------------------------------- */
 
-int listener_open(struct listener *l, const char *text, int backlog, struct error *err)
+int listener_open_for(struct listener *l, const char *text, int backlog,
+                      const struct listener_owner *owner, struct error *err)
 {
     struct address a;
     int rc = -1;
 
     *l = (struct listener){.fd = -1};
+    errno = EINVAL;
     if (address_parse(&a, text, err) < 0)
         return -1;
     l->text = xstrdup(text);
     switch (a.kind) {
     case ADDRESS_TCP: rc = open_tcp(l, &a, backlog, err); break;
-    case ADDRESS_UNIX: rc = open_unix(l, &a, backlog, err); break;
+    case ADDRESS_UNIX: rc = open_unix(l, &a, backlog, owner, err); break;
     case ADDRESS_ABSTRACT: rc = open_abstract(l, &a, backlog, err); break;
     case ADDRESS_FD: rc = open_fd(l, &a, err); break;
     }
-    if (rc < 0)
-        listener_close(l, true); /* l->path is set only for a file that was made here */
+    if (rc < 0) {
+        int saved_errno = errno;
+
+        listener_close(l, false); /* it has made no file */
+        errno = saved_errno;
+    }
     return rc;
+}
+
+int listener_open(struct listener *l, const char *text, int backlog, struct error *err)
+{
+    const struct listener_owner self = {.uid = geteuid(), .gid = getegid()};
+
+    return listener_open_for(l, text, backlog, &self, err);
 }
 
 int listener_adopt(struct listener *l, const struct listener *described, struct error *err)

@@ -36,15 +36,23 @@ struct listener {
     bool lent; /* another master serves it too: its file is not to be removed here */
 };
 
-/* Opens the address that text names and listens. 0, or -1 with err filled: EXIT_USAGE for a text
- * that is no address, EXIT_BIND for one that cannot be had; *l is then closed and owns nothing.
- * Blocks only to resolve a host name. A unix socket's file gets its mode from the process's umask.
- * A file left by a dead server is replaced; what is no socket is never removed. */
-int listener_open(struct listener *l, const char *text, int backlog, struct error *err);
+/* Whose the file of a unix socket is to be. */
+struct listener_owner {
+    uid_t uid;
+    gid_t gid;
+};
 
-/* Makes the file of a unix socket that this process made another user's; nothing for other sockets.
- * 0, or -1 with err (EXIT_BIND). */
-int listener_give(const struct listener *l, uid_t uid, gid_t gid, struct error *err);
+/* Opens the address that text names and listens. 0, or -1 with err filled: EXIT_USAGE for a text
+ * that is no address, EXIT_BIND for one that cannot be had, and errno EADDRINUSE if that is because
+ * another server has it; *l is then closed and owns nothing. Blocks only to resolve a host name. A
+ * unix socket's name appears when the socket listens (socketfile.h); its file gets its mode from
+ * the process's umask. A file left by a dead server is replaced; what is no socket is never
+ * removed. */
+int listener_open_for(struct listener *l, const char *text, int backlog,
+                      const struct listener_owner *owner, struct error *err);
+
+/* The same for the process's own user and group. */
+int listener_open(struct listener *l, const char *text, int backlog, struct error *err);
 
 /* Takes over a socket that another master has opened, with what that one's listener says of it: fd,
  * text, name, inherited, path, dev and ino. Takes fd, copies the rest. 0, or -1 with err

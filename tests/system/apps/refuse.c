@@ -3,12 +3,14 @@
  * refuse - no application, but a library for LD_PRELOAD: system calls and allocations fail while
  * the file $REFUSE lists them, each as NAME=ERRNO and a space. The first process that loads it (the
  * master) is meant by "fork", its children by "child-fork". Where there is a file $REFUSE.pass, it
- * is removed, and one call goes through.
+ * is removed, and one call goes through. With $REFUSE_AFTER calls fail only while that path exists.
+ * listen() waits for a test besides.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,17 +20,18 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static char list_path[256], pass_path[256];
+static char list_path[256], pass_path[256], after_path[256];
 static pid_t first;
 
 __attribute__((constructor)) static void begin(void)
 {
-    const char *path = getenv("REFUSE");
+    const char *path = getenv("REFUSE"), *after = getenv("REFUSE_AFTER");
 
     first = (pid_t)syscall(SYS_getpid);
     if (!path || strlen(path) > 200)
         return;
     (void)stpcpy(stpcpy(pass_path, path), ".pass");
+    (void)stpcpy(after_path, after && strlen(after) < sizeof(after_path) ? after : "/");
     (void)stpcpy(list_path, path);
 }
 
@@ -38,7 +41,8 @@ static int refuses(const char *name)
     char list[512], wanted[64];
     int saved_errno = errno, fd;
 
-    if (list_path[0] == '\0' || (fd = open(list_path, O_RDONLY | O_CLOEXEC)) < 0) {
+    if (list_path[0] == '\0' || access(after_path, F_OK) < 0 ||
+        (fd = open(list_path, O_RDONLY | O_CLOEXEC)) < 0) {
         errno = saved_errno;
         return 0;
     }
@@ -66,7 +70,6 @@ static int refuses(const char *name)
 REFUSABLE(pid_t, fork, -1, (void), ())
 REFUSABLE(int, pipe2, -1, (int ends[2], int flags), (ends, flags))
 REFUSABLE(int, socketpair, -1, (int d, int t, int p, int fds[2]), (d, t, p, fds))
-REFUSABLE(int, listen, -1, (int fd, int backlog), (fd, backlog))
 REFUSABLE(int, epoll_create1, -1, (int flags), (flags))
 REFUSABLE(int, epoll_create, -1, (int size), (size))
 REFUSABLE(int, epoll_ctl, -1, (int efd, int op, int fd, struct epoll_event *e), (efd, op, fd, e))
@@ -76,6 +79,34 @@ REFUSABLE(int, lstat, -1, (const char *path, struct stat *st), (path, st))
 REFUSABLE(int, fstat, -1, (int fd, struct stat *st), (fd, st))
 REFUSABLE(ssize_t, pread, -1, (int fd, void *p, size_t len, off_t at), (fd, p, len, at))
 REFUSABLE(ssize_t, pwrite, -1, (int fd, const void *p, size_t len, off_t at), (fd, p, len, at))
+
+/* While there is a file $REFUSE.hold, it waits, and has made a file $REFUSE.held. */
+int listen(int fd, int backlog)
+{
+    char hold[256], held[256];
+
+    (void)stpcpy(stpcpy(hold, list_path), ".hold");
+    (void)stpcpy(stpcpy(held, list_path), ".held");
+    while (list_path[0] != '\0' && access(hold, F_OK) == 0) {
+        (void)close(creat(held, 0666));
+        (void)usleep(1000);
+    }
+    return refuses("listen") ? -1 : NEXT(listen)(fd, backlog);
+}
+
+/* Locks alone. */
+int fcntl(int fd, int command, ...)
+{
+    va_list ap;
+
+    va_start(ap, command);
+    void *argument = va_arg(ap, void *);
+    va_end(ap);
+    return command == F_SETLK && refuses("lock") ? -1 : NEXT(fcntl)(fd, command, argument);
+}
+
+REFUSABLE(int, fchownat, -1, (int fd, const char *p, uid_t u, gid_t g, int f), (fd, p, u, g, f))
+REFUSABLE(int, rename, -1, (const char *from, const char *to), (from, to))
 
 /* glibc's own names, because dlsym may allocate */
 void *__libc_malloc(size_t size);
