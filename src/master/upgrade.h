@@ -68,8 +68,8 @@ void upgrade_leave(struct master *m);
  * so they are not to change until it serves or has failed. */
 bool upgrade_holds_up_reload(const struct master *m);
 
-/* Tells the clients that wait for it that the upgrade is done, once this master leaves and no worker
- * of it takes a new connection any more. */
+/* Tells the clients that wait for it that the upgrade is done, once this master leaves and no
+ * worker of it takes a new connection any more. */
 void upgrade_tell(struct master *m);
 
 /* Is there a new program that must be reaped before this one may end? */

@@ -128,8 +128,8 @@ struct setting {
     const char *bare;  /* ENUM: the value of the flag alone, which then needs none */
     bool is_secret;    /* its value is kept out of the log */
     const char *metavar;
-    const char *text;      /* the default; NULL: none, or an empty list */
-    uint64_t min, max;     /* numbers: inclusive bounds of the value; LIST: of the item count */
+    const char *text;  /* the default; NULL: none, or an empty list */
+    uint64_t min, max; /* numbers: inclusive bounds of the value; LIST: of the item count */
     const char *word;  /* INTEGER, OCTAL: the word that stands for word_value, */
     int word_value;    /* which no number does */
     const char *const *choices;                        /* ENUM: the names by value, NULL-ended */

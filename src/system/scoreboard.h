@@ -123,7 +123,7 @@ struct slot_call {
     _Atomic uint64_t until_ms;   /* it may last so long, whatever its timeout; 0: no longer */
 
     uint64_t request_id; /* as made; in hex for people */
-    char method[40]; /* the longest is METHOD_MAX of http/request.h */
+    char method[40];     /* the longest is METHOD_MAX of http/request.h */
     char target[512];
     char peer[64];
     char given_id[SLOT_GIVEN_ID_SIZE]; /* X-Request-ID of a trusted proxy, instead; "": none */

@@ -233,8 +233,10 @@ static void test_app_missing_library(void **state)
           SHARED " -Wl,-soname,libpart.so.1 -Wl,--no-as-needed -L. -l:libgone.so.1");
     build("direct.so", "int gone(void);\nint handler(void) { return gone(); }\n",
           SHARED " -Wl,--no-as-needed -L. -l:libgone.so.1");
-    build("private.so", "int part(void);\nint handler(void) { return part(); }\n",
-          SHARED " -Wl,--no-as-needed -L. -l:libpart.so.1 -Wl,-rpath,'$ORIGIN' -Wl,--allow-shlib-undefined");
+    build(
+        "private.so", "int part(void);\nint handler(void) { return part(); }\n",
+        SHARED
+        " -Wl,--no-as-needed -L. -l:libpart.so.1 -Wl,-rpath,'$ORIGIN' -Wl,--allow-shlib-undefined");
     assert_int_equal(unlink("libgone.so.1"), 0);
     load_fails("direct.so", "./direct.so needs the library libgone.so.1, which is not found",
                "LD_LIBRARY_PATH");

@@ -259,7 +259,8 @@ static void test_setter_numbers(void **state)
     expect_refused("limit_request_head", "1",
                    "must be a size such as 64KiB or 16MiB, from 1KiB to 1MiB, not \"1\"");
     expect_refused("umask", "8", "must be an octal number from 0 to 0777, or inherit, not \"8\"");
-    expect_refused("umask", "1000", "must be an octal number from 0 to 0777, or inherit, not \"1000\"");
+    expect_refused("umask", "1000",
+                   "must be an octal number from 0 to 0777, or inherit, not \"1000\"");
     expect_refused("umask", "", "must be an octal number from 0 to 0777, or inherit, not \"\"");
 }
 
