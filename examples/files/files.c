@@ -27,6 +27,10 @@
 
 #include <gcorn.h>
 
+#ifndef SYS_openat2 /* before glibc 2.32 */
+#define SYS_openat2 437
+#endif
+
 static int root_fd = -1;
 
 GCORN_EXPORT int gcorn_on_worker_init(void)

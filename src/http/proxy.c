@@ -17,6 +17,8 @@
 #include <string.h>
 
 enum {
+    V1_START_LEN = 6, /* of the text below, without the NUL of C */
+    V2_SIGNATURE_LEN = 12,
     V2_HEAD = 16,
     V2_LOCAL = 0x20, /* version 2 with its command */
     V2_PROXY = 0x21,
@@ -34,8 +36,8 @@ enum {
     TLV_SSL_CLIENT = 0x01,
 };
 
-static const char v1_start[6] = "PROXY ";
-static const char v2_signature[12] = "\r\n\r\n\0\r\nQUIT\n";
+static const char v1_start[] = "PROXY ";
+static const char v2_signature[] = "\r\n\r\n\0\r\nQUIT\n";
 
 void proxy_init(struct proxy_preface *p, bool takes_v1, bool takes_v2)
 {
@@ -107,7 +109,7 @@ static int parse_port(const char **line, const char *end, unsigned *port)
 /* The line is complete: have counts its CRLF. */
 static void parse_line(struct proxy_preface *p)
 {
-    const char *line = p->bytes + sizeof(v1_start), *end = p->bytes + p->have - 2;
+    const char *line = p->bytes + V1_START_LEN, *end = p->bytes + p->have - 2;
     struct address source, target;
     unsigned source_port, target_port;
     size_t len;
@@ -140,7 +142,7 @@ static void feed_line(struct proxy_preface *p, char c)
     size_t at = p->have++;
 
     p->bytes[at] = c;
-    if (at < sizeof(v1_start) && c != v1_start[at])
+    if (at < V1_START_LEN && c != v1_start[at])
         refuse(p, "no PROXY protocol preface");
     else if (c == '\n')
         parse_line(p);
@@ -278,7 +280,7 @@ static size_t feed_binary(struct proxy_preface *p, const char *data, size_t len)
         size_t at = p->have++;
 
         p->bytes[at] = *data;
-        if (at < sizeof(v2_signature) && *data != v2_signature[at])
+        if (at < V2_SIGNATURE_LEN && *data != v2_signature[at])
             refuse(p, "no PROXY protocol preface");
         else if (p->have == V2_HEAD)
             check_head(p);

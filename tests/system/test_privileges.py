@@ -98,7 +98,7 @@ def test_workers_keep_no_capability_of_the_master(rights_dir, gcorn, more):
 
 @ROOT_ONLY
 @pytest.mark.skipif(SANITIZED, reason="LeakSanitizer needs more than the master has there")
-@pytest.mark.skipif(not shutil.which("setcap"), reason="setcap (libcap2-bin) is not installed")
+@pytest.mark.needs("setcap")
 def test_workers_keep_no_file_capability_of_the_master(rights_dir, gcorn):
     os.chown(rights_dir, 1, 1)
     program = rights_dir / "gcorn"

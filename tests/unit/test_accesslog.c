@@ -448,12 +448,12 @@ static void test_accesslog_each_byte_at_each_place(void **state)
                            b == '"' || b == '\\' ? "(%.*s\\%c%s)"
                            : b > 0x7f            ? "(%.*s\\u00%02x%s)"
                                                  : "(%.*s%c%s)",
-                           (int)at, "0123456789abcdefg", b, "0123456789abcdefg" + at + 1);
+                           (int)at, "0123456789abcdefg", b, &"0123456789abcdefg"[at + 1]);
             if (!strstr(json, want))
                 fail_msg("byte %02x at %zu: %s", (unsigned)b, at, json);
             (void)snprintf(want, sizeof(want),
                            b == '"' || b == '\\' || b > 0x7f ? "(%.*s\\x%02x%s)\n" : "(%.*s%c%s)\n",
-                           (int)at, "0123456789abcdefg", b, "0123456789abcdefg" + at + 1);
+                           (int)at, "0123456789abcdefg", b, &"0123456789abcdefg"[at + 1]);
             assert_string_equal(atom, want);
             free(json);
             free(atom);

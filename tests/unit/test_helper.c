@@ -190,7 +190,7 @@ static void test_helper_past_its_time(void **state)
 }
 
 /* Its user could have stopped it. */
-static void stop(const void *arg, struct strbuf *out)
+static void stop_itself(const void *arg, struct strbuf *out)
 {
     (void)arg;
     (void)out;
@@ -200,7 +200,7 @@ static void stop(const void *arg, struct strbuf *out)
 static void test_helper_that_is_stopped_is_killed(void **state)
 {
     struct outcome o;
-    struct helper_job job = job_of(stop, NULL, &o);
+    struct helper_job job = job_of(stop_itself, NULL, &o);
 
     (void)state;
     job.time_s = 0;

@@ -119,8 +119,8 @@ static void test_round_trip_heads(void **state)
         "GET / HTTP/1.0\r\n\r\n",
         "HEAD http://b:81/x%20y?q=1&r HTTP/1.1\r\nHost: a\r\n\r\n",
         "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET /%C3%A4?%ff=%zz HTTP/1.1\r\nHost:a\r\nAccept:\r\nAccept: x\r\nCookie: a=1\r\n"
-        "Cookie: b=2\r\nX-Long:   a\tb  \r\nX_Under: 1\r\nx-LOWER: \x80\xff\r\n\r\n",
+        ("GET /%C3%A4?%ff=%zz HTTP/1.1\r\nHost:a\r\nAccept:\r\nAccept: x\r\nCookie: a=1\r\n"
+         "Cookie: b=2\r\nX-Long:   a\tb  \r\nX_Under: 1\r\nx-LOWER: \x80\xff\r\n\r\n"),
         "GET / HTTP/1.7\r\nHost: a\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n",
     };
 
@@ -133,8 +133,8 @@ static void test_round_trip_bodies(void **state)
     static const char *const bodies[] = {
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\na\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
-        "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-        "2;ext=1\r\nab\r\n10\r\n0123456789abcdef\r\n0\r\nTrailer: x\r\n\r\n",
+        ("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+         "2;ext=1\r\nab\r\n10\r\n0123456789abcdef\r\n0\r\nTrailer: x\r\n\r\n"),
         "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     };
     static const char with_nul[] =

@@ -1327,8 +1327,8 @@ static void test_request_pipeline(void **state)
         "GET /1 HTTP/1.1\r\nHost: h\r\n\r\n",
         "POST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nGET ",
         "\r\nGET /3 HTTP/1.1\r\nHost: h\r\n\r\n",
-        "POST /4 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2;x\r\nhi\r\n0\r\nA: "
-        "b\r\n\r\n",
+        ("POST /4 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2;x\r\nhi\r\n0\r\nA: "
+         "b\r\n\r\n"),
         "HEAD /5 HTTP/1.0\r\nContent-Length: 0\r\n\r\n",
         "GET /6 HTTP/1.1\r\nHost: h\r\n\r\n",
     };

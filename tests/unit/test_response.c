@@ -1047,18 +1047,18 @@ static void answer_again(struct http_case *c, const char *request, time_t date,
  * nearly the same. */
 static void test_response_after_another(void **state)
 {
-    static const struct gcorn_header other_value[] = {{"Content-Type", "text/html"}, {NULL, NULL}},
-                                     longer[] = {{"Content-Type", "text/plain2"}, {NULL, NULL}},
-                                     shorter[] = {{"Content-Type", "text"}, {NULL, NULL}},
-                                     other_name[] = {{"content-Type", "text/plain"}, {NULL, NULL}},
-                                     two[] = {plain[0], {"X", "y"}, {NULL, NULL}},
-                                     dated[] = {plain[0], {"Date", "now"}, {NULL, NULL}},
-                                     counted[] = {plain[0], {"Content-Length", "5"}, {NULL, NULL}},
-                                     refused[] = {plain[0], {"X", "a\nb"}, {NULL, NULL}},
-                                     no_value[] = {{"Content-Type", NULL}, {NULL, NULL}},
-                                     many[] = {{"A", "1"}, {"B", "2"},  {"C", "3"}, {"D", "4"},
-                                               {"E", "5"}, {"F", "6"},  {"G", "7"}, {"H", "8"},
-                                               {"I", "9"}, {NULL, NULL}};
+    static const struct gcorn_header
+        other_value[] = {{"Content-Type", "text/html"}, {NULL, NULL}},
+        longer[] = {{"Content-Type", "text/plain2"}, {NULL, NULL}},
+        shorter[] = {{"Content-Type", "text"}, {NULL, NULL}},
+        other_name[] = {{"content-Type", "text/plain"}, {NULL, NULL}},
+        two[] = {{"Content-Type", "text/plain"}, {"X", "y"}, {NULL, NULL}},
+        dated[] = {{"Content-Type", "text/plain"}, {"Date", "now"}, {NULL, NULL}},
+        counted[] = {{"Content-Type", "text/plain"}, {"Content-Length", "5"}, {NULL, NULL}},
+        refused[] = {{"Content-Type", "text/plain"}, {"X", "a\nb"}, {NULL, NULL}},
+        no_value[] = {{"Content-Type", NULL}, {NULL, NULL}},
+        many[] = {{"A", "1"}, {"B", "2"}, {"C", "3"}, {"D", "4"}, {"E", "5"},
+                  {"F", "6"}, {"G", "7"}, {"H", "8"}, {"I", "9"}, {NULL, NULL}};
     static const struct again {
         const char *request, *status;
         const struct gcorn_header *headers;

@@ -34,7 +34,11 @@ enum { HAS_STACKS = 1 };
 enum { HAS_STACKS = 0 };
 #endif
 
+#ifdef __clang__
+#define NOINLINE __attribute__((noinline, optnone))
+#else
 #define NOINLINE __attribute__((noinline, noipa))
+#endif
 
 enum { TEXT_MAX = 1 << 20, PATIENCE_MS = 30000 };
 
@@ -244,7 +248,7 @@ static NOINLINE void loop_for_ever(void)
     static volatile unsigned turns;
 
     for (;;)
-        turns++;
+        turns = turns + 1;
 }
 
 static void loop(const struct ends *ends)
