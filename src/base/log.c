@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/ascii.h"
+#include "base/compat.h"
 #include "base/json.h"
 #include "base/strbuf.h"
 #include "base/syslog.h"

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "base/compat.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/util.h"

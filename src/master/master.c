@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/ascii.h"
+#include "base/compat.h"
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"

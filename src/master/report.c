@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "base/compat.h"
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/compat.h"
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "system/image.h"

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/compat.h"
 #include "worker/worker.h"
 
 enum { BURST_MIN = 64 }; /* fewer connections leave nothing that is worth it */
