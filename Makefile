@@ -75,6 +75,10 @@ define newline
 
 
 endef
+# The flags among $(1) that this compiler takes without a word.
+has = $(shell for flag in $(1); do echo 'int i;' | \
+          $(CC) $(CFLAGS) $(CPPFLAGS) -Werror $(2) $$flag -x c -c -o /dev/null - >/dev/null 2>&1 && echo $$flag; done)
+
 ifdef COVERAGE
 B := build/coverage
 HARDEN := --coverage -O0
@@ -85,20 +89,32 @@ HARDEN := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-point
 HARDEN_LD := -fsanitize=$(SANITIZE)
 else
 B := build
-HARDEN := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+# Of -fcf-protection only the shadow stack: Linux has no indirect branch tracking for programs, and
+# its endbr64 are 13 instructions a request. Flags of a distribution may say FORTIFY themselves.
+HARDEN := -fstack-protector-strong $(call has,-fstack-clash-protection -fcf-protection=return) \
+          $(if $(findstring _FORTIFY_SOURCE,$(CFLAGS) $(CPPFLAGS)),,-U_FORTIFY_SOURCE \
+            $(firstword $(call has,-D_FORTIFY_SOURCE=3 -D_FORTIFY_SOURCE=2,-U_FORTIFY_SOURCE -include string.h)))
 HARDEN_LD := -Wl,-z,relro,-z,now
 endif
+
+# The bytes of a build do not depend on its directory: debug information names files from here on.
+# gcc takes the name of this directory from PWD, where it may be another; the assembler has its own.
+export PWD := $(CURDIR)
+DEBUG_INFO := -ffile-prefix-map='$(CURDIR)'=. $(call has,-Wa$(comma)--debug-prefix-map=$(CURDIR)=.)
+# clang writes no address ranges unasked, without which libdw before 0.189 finds no line.
+DEBUG_INFO += $(call has,-gdwarf-aranges)
 
 # gcorn itself is optimised as one piece, so that the path of a request may be cut into rooms and
 # small functions at no cost (an eighth of its instructions). The objects are good for linking
 # without that, too: the tests would otherwise pay for it, each anew. For memset gcc would take
 # x86's rep stos from some hundred bytes on, which takes longer to begin than to do.
 X86_64 := $(filter x86_64-%,$(shell $(CC) -dumpmachine))
+WHOLE := -flto=auto -ffat-lto-objects -fno-plt $(if $(X86_64),-mmemset-strategy=libcall:-1:noalign) \
+         --param max-inline-insns-auto=100 --param inline-unit-growth=100 -fconserve-stack
 ifneq ($(SANITIZE)$(COVERAGE),)
 else ifeq ($(shell echo 'int main(void) {return 0;}' | \
-    $(CC) -flto=auto -ffat-lto-objects -Werror -x c -o /dev/null - 2>/dev/null && echo yes),yes)
-LTO := -flto=auto -ffat-lto-objects -fno-plt $(if $(X86_64),-mmemset-strategy=libcall:-1:noalign) \
-       --param max-inline-insns-auto=100 --param inline-unit-growth=100 -fconserve-stack
+    $(CC) $(WHOLE) -Werror -x c -o /dev/null - >/dev/null 2>&1 && echo yes),yes)
+LTO := $(WHOLE)
 LTO_NOT := -fno-lto
 endif
 
@@ -143,12 +159,13 @@ DW_NOTE := @echo "  without libdw (libdw-dev) gcornctl dump shows no stacks"
 endif
 
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude -Isrc -DGCORN_VERSION='"$(VERSION)"' \
-             $(WARNINGS) -fno-common -fvisibility=hidden -fPIE $(HARDEN) \
+             $(WARNINGS) -fno-common -fvisibility=hidden -fPIE $(HARDEN) $(DEBUG_INFO) \
              $(LLHTTP_CFLAGS) $(YAML_CFLAGS) $(LTO) $(CFLAGS) $(CPPFLAGS)
 ALL_LDFLAGS = -pie $(HARDEN_LD) $(LDFLAGS)
 # Applications find the gcorn_* functions, and only those, in the binary that loads them.
 EXPORT := -Wl,--export-dynamic-symbol='gcorn_*'
-LIBS := $(LLHTTP_LIBS) $(YAML_LIBS) $(EV_LIBS) $(DW_LIBS)
+# before glibc 2.34 dlopen and threads are libraries of their own
+LIBS := $(LLHTTP_LIBS) $(YAML_LIBS) $(EV_LIBS) $(DW_LIBS) -ldl -pthread
 
 ROOMS := base settings system http worker master
 SRCS := $(filter-out $(if $(SANITIZE),,src/system/sanitizer.c),\
@@ -177,8 +194,6 @@ UNIT_TESTS := $(UNIT_SRCS:tests/unit/%.c=$(B)/tests/%)
 all: $(B)/gcorn $(B)/gcornctl $(B)/libgcorn-test.a examples
 examples: $(EXAMPLE_SOS)
 	$(foreach e,$(strip $(EXAMPLES_OUT)),@echo "  the example $e is left out: it needs $(or $(NEEDS_$e),$(CXX))"$(newline)	)
-# Compiles without linking: make objects CC=aarch64-linux-gnu-gcc B=build/aarch64
-objects: $(B)/main.o $(OBJS) $(LLHTTP_OBJS)
 
 # ---- building --------------------------------------------------------------------------------
 #
@@ -213,6 +228,20 @@ $(B)/libgcorn-test.a: $(TESTLIB_OBJS) $(LLHTTP_OBJS)
 	    --remove-section='.gnu.debuglto_*' $(B)/testlib/all.o
 	$(Q)rm -f $@ && $(AR) rcs $@ $(B)/testlib/all.o
 
+# Compiles without linking: make objects CC=aarch64-linux-gnu-gcc B=build/aarch64
+objects: $(B)/main.o $(OBJS) $(LLHTTP_OBJS) $(CTL_OBJS) $(B)/testlib/gcorn_test.o
+
+# The same with musl's headers, to which come those of libraries and of Linux, and none of glibc.
+# What glibc has and musl has not is in base/compat.h.
+MUSL_CC ?= musl-gcc
+MUSL_HEADERS := ev.h yaml.h jansson.h jansson_config.h elfutils libelf.h gelf.h llhttp.h linux asm asm-generic
+.PHONY: musl
+musl:
+	@mkdir -p build/musl/headers; for h in $(MUSL_HEADERS); do \
+	    for d in /usr/include /usr/include/$$($(CC) -print-multiarch); do \
+	        if [ -e $$d/$$h ]; then ln -sfn $$d/$$h build/musl/headers/$$h; fi; done; done
+	@$(MAKE) objects CC=$(MUSL_CC) B=build/musl LTO= SANITIZE= COVERAGE= CFLAGS='-O1 -g' CPPFLAGS='-idirafter build/musl/headers'
+
 $(CTL_OBJS): CPPFLAGS += $(JANSSON_CFLAGS)
 $(B)/system/stacks.o $(B)/tests/test_stacks: CPPFLAGS += $(DW_CFLAGS)
 
@@ -224,7 +253,7 @@ $(B)/%.o: src/%.c Makefile
 $(B)/llhttp/%.o: $(LLHTTP_DIR)/%.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) -std=c11 $(LLHTTP_CFLAGS) -fPIE $(HARDEN) $(LTO) $(CFLAGS) -w -c -o $@ $<
+	$(Q)$(CC) -std=c11 $(LLHTTP_CFLAGS) -fPIE $(HARDEN) $(DEBUG_INFO) $(LTO) $(CFLAGS) -w -c -o $@ $<
 
 # An example is compiled the way its reader would: nothing but gcorn.h, warnings on.
 EXAMPLE_CFLAGS = -g -O2 -Wall -Wextra -Wpedantic -Wshadow $(if $(DEV),-Werror) -Iinclude -shared -fPIC \
