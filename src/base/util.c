@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -152,6 +153,24 @@ char *path_absolute(const char *path)
 
     free(dir);
     return absolute;
+}
+
+void fd_mark(int fd, struct fd_mark *mark)
+{
+    struct stat st = {0};
+
+    (void)fstat(fd, &st); /* cannot fail: it is open */
+    *mark = (struct fd_mark){.dev = st.st_dev, .ino = st.st_ino};
+}
+
+bool fd_is(int fd, const struct fd_mark *mark)
+{
+    int saved_errno = errno;
+    struct stat st;
+    bool is_it = fstat(fd, &st) == 0 && st.st_dev == mark->dev && st.st_ino == mark->ino;
+
+    errno = saved_errno;
+    return is_it;
 }
 
 void fd_close(int *fd)

@@ -46,6 +46,15 @@ int fd_set_nonblock(int fd);
  * relative one stays as it is when the directory has no name any more. */
 char *path_absolute(const char *path);
 
+/* Which file a descriptor is, to find out later whether its number still is that file: an
+ * application may have closed it, or put something else in its place. Async-signal-safe. */
+struct fd_mark {
+    dev_t dev;
+    ino_t ino;
+};
+void fd_mark(int fd, struct fd_mark *mark);
+bool fd_is(int fd, const struct fd_mark *mark);
+
 /* Closes *fd if it is open (>= 0) and sets it to -1. errno is kept. */
 void fd_close(int *fd);
 

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -163,14 +164,19 @@ static void await_adoption(int gate[2])
 
 enum fork_result { FORK_FAILED, FORK_BORNE, FORK_NEWBORN };
 
+/* The application may ignore SIGCHLD, or reap whatever child there is in a handler of its own: not
+ * while the template waits for the child between. Its children have the application's way again. */
 static enum fork_result fork_twice(void)
 {
+    const struct sigaction dfl = {.sa_handler = SIG_DFL};
+    struct sigaction before;
     int gate[2]; /* its end is the template's closing, after it has reaped the one between */
     int status = EXIT_FAILED;
 
     if (pipe2(gate, O_CLOEXEC) < 0)
         return FORK_FAILED;
-    (void)fflush(NULL); /* what stdio holds would be written twice */
+    (void)sigaction(SIGCHLD, &dfl, &before); /* the number is valid */
+    (void)fflush(NULL);                      /* what stdio holds would be written twice */
     forked_by_server(true);
     pid_t between = fork();
     if (between == 0) {
@@ -180,11 +186,13 @@ static enum fork_result fork_twice(void)
             _exit(born < 0 ? EXIT_FAILED : EXIT_STOPPED);
         forked_by_server(false);
         await_adoption(gate);
+        (void)sigaction(SIGCHLD, &before, NULL);
         return FORK_NEWBORN;
     }
     forked_by_server(false);
     while (between > 0 && waitpid(between, &status, 0) < 0 && errno == EINTR)
         continue;
+    (void)sigaction(SIGCHLD, &before, NULL);
     fd_close(&gate[0]);
     fd_close(&gate[1]);
     return status == 0 ? FORK_BORNE : FORK_FAILED;

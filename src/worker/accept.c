@@ -188,18 +188,61 @@ static bool is_about_connection(int error_number)
     }
 }
 
-/* The application has closed the socket, or put something else in its place: the number is not ours
- * any more, to close it either. A worker that nobody can reach is no worker. */
-static void give_up(struct acceptor *a)
+/* The worker accepts nothing at this address any more: it is replaced. */
+static void give_up(struct acceptor *a, const char *why)
 {
     struct worker *w = a->worker;
 
-    log_error("accept: the application has closed the listening socket");
+    log_errorx("Listening socket %s: the application has %s; this worker is replaced",
+               a->listener->name, why);
     ev_io_stop(w->loop, &a->io);
     owned_remove(a->listener->fd);
-    a->listener->fd = -1;
+    a->listener->fd = -1; /* the number may be the application's by now, also to close it */
     if (!w->draining)
         (void)tell_leave(w, "it cannot accept");
+}
+
+/* Is the number still the socket that it was? Where it is another one, accept fails in many ways,
+ * or takes connections that are not the server's, or waits for them. The loop's epoll cannot tell:
+ * it goes on to report what the old socket has, which is still open in the other processes. */
+static bool has_socket(struct acceptor *a)
+{
+    if (a->listener->fd < 0)
+        return false;
+    if (fd_is(a->listener->fd, &a->mark))
+        return true;
+    give_up(a, "closed it, or put another file in the place of its descriptor");
+    return false;
+}
+
+void accept_check(struct worker *w)
+{
+    for (size_t i = 0; i < w->args->listener_count; i++)
+        (void)has_socket(&w->acceptors[i]);
+}
+
+/* shutdown(2) ends listening in every process. A TCP socket can listen again, at its address, which
+ * it has lost if the kernel chose the port; a unix socket refuses its clients for good. */
+static enum accepted listen_again(struct acceptor *a)
+{
+    int fd = a->listener->fd;
+
+    (void)bind(fd, (const struct sockaddr *)&a->address, sizeof(a->address)); /* else it still is */
+    if (a->listener->family == AF_UNIX || listen(fd, a->worker->config->backlog) < 0) {
+        give_up(a, "shut it down");
+        return ACCEPTED_NONE;
+    }
+    log_errorx("Listening socket %s: the application has shut it down; listening again",
+               a->listener->name);
+    return ACCEPTED_LOST;
+}
+
+static bool listens(int fd)
+{
+    int on = 0;
+    socklen_t len = sizeof(on);
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &len) < 0 || on;
 }
 
 static enum accepted accept_one(struct acceptor *a)
@@ -207,6 +250,8 @@ static enum accepted accept_one(struct acceptor *a)
     struct worker *w = a->worker;
     struct sockaddr_storage address;
 
+    if (!has_socket(a))
+        return ACCEPTED_NONE;
     if (w->open_conns >= w->max_conns) {
         enum accepted room = make_room(w, a->io.fd);
 
@@ -220,14 +265,12 @@ static enum accepted accept_one(struct acceptor *a)
         accept_update(w);
         return ACCEPTED_ONE;
     }
-    if (errno == EAGAIN || a->listener->fd < 0)
+    if (errno == EAGAIN)
         return ACCEPTED_NONE;
+    if (errno == EINVAL) /* another worker may have been faster */
+        return listens(a->listener->fd) ? ACCEPTED_NONE : listen_again(a);
     if (is_about_connection(errno))
         return ACCEPTED_LOST;
-    if (errno == EBADF || errno == ENOTSOCK) {
-        give_up(a);
-        return ACCEPTED_NONE;
-    }
     log_failure(w);
     w->accept_failed_ns = w->now_ns;
     /* the connection stays in the kernel's queue: trying on at once would only spin (trap T19) */
@@ -238,9 +281,14 @@ static enum accepted accept_one(struct acceptor *a)
 static void close_acceptor(struct acceptor *a)
 {
     ev_io_stop(a->worker->loop, &a->io);
-    if (a->listener->fd >= 0)
-        forked_forget_fd(a->listener->fd);
-    owned_close(&a->listener->fd);
+    if (a->listener->fd < 0)
+        return;
+    forked_forget_fd(a->listener->fd);
+    if (fd_is(a->listener->fd, &a->mark))
+        owned_close(&a->listener->fd);
+    else
+        owned_remove(a->listener->fd);
+    a->listener->fd = -1;
 }
 
 /* Takes what waits; closes the socket when nothing does. */
@@ -366,6 +414,9 @@ void accept_init(struct worker *w)
 
         a->worker = w;
         a->listener = w->args->listeners[i];
+        socklen_t len = sizeof(a->address);
+        fd_mark(a->listener->fd, &a->mark);
+        (void)getsockname(a->listener->fd, (struct sockaddr *)&a->address, &len); /* it is bound */
         a->local = (struct http_local){
             .server_name = a->listener->host, .server_port = a->listener->port, .scheme = "http"};
         ev_io_init(&a->io, on_accept, a->listener->fd, EV_READ);
@@ -404,7 +455,11 @@ bool accept_is_over(const struct worker *w)
 void accept_close(struct worker *w)
 {
     for (size_t i = 0; i < w->args->listener_count; i++) {
-        owned_remove(w->args->listeners[i]->fd); /* the lock is nothing for a signal's handler */
-        fd_close(&w->args->listeners[i]->fd);
+        struct acceptor *a = &w->acceptors[i];
+
+        owned_remove(a->listener->fd); /* the lock is nothing for a signal's handler */
+        if (a->listener->fd >= 0 && fd_is(a->listener->fd, &a->mark))
+            fd_close(&a->listener->fd);
+        a->listener->fd = -1;
     }
 }

@@ -9,7 +9,9 @@
 
 #include <ev.h>
 #include <stdbool.h>
+#include <sys/socket.h>
 
+#include "base/util.h"
 #include "http/environ.h"
 
 struct listener;
@@ -18,12 +20,18 @@ struct worker;
 struct acceptor {
     struct ev_io io;
     struct worker *worker;
-    struct listener *listener; /* its fd is -1 once this worker has let go of it */
-    struct http_local local;   /* what requests that come by it see */
+    struct fd_mark mark;             /* of its socket */
+    struct sockaddr_storage address; /* which it is bound to */
+    struct listener *listener;       /* its fd is -1 once this worker has let go of it */
+    struct http_local local;         /* what requests that come by it see */
 };
 
 /* Makes w->acceptors, idle. */
 void accept_init(struct worker *w);
+
+/* Gives up the sockets that the application has closed or replaced: once a second, as nothing else
+ * may ever tell. */
+void accept_check(struct worker *w);
 
 /* Starts or stops the acceptors, whichever the worker's state asks for: after room came or went. */
 void accept_update(struct worker *w);

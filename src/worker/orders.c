@@ -114,7 +114,6 @@ static void obey(struct worker *w, const struct down_message *m)
 /* Nobody is left to end a worker that does not end by itself. */
 static void stop_orphan(struct worker *w)
 {
-    log_info("Parent changed, shutting down (pid: %d)", (int)w->pid);
     ev_io_stop(w->loop, &w->orders);
     ev_timer_stop(w->loop, &w->heartbeat);
     (void)alarm((unsigned)(w->config->graceful_timeout_ms / 1000 + 1));
@@ -132,8 +131,25 @@ void orders_hear(struct worker *w)
     while (ev_is_active(&w->orders) &&
            (got = channel_recv_down(w->args->channel.down_worker, &m)) > 0)
         obey(w, &m);
-    if (got < 0)
+    if (got < 0) {
+        log_info("Parent changed, shutting down (pid: %d)", (int)w->pid);
         stop_orphan(w);
+    }
+}
+
+bool orders_check(struct worker *w)
+{
+    const struct channel *c = &w->args->channel;
+
+    if (fd_is(c->down_worker, &w->orders_mark) && fd_is(c->up_write, &w->tell_mark))
+        return true;
+    if (ev_is_active(&w->orders)) {
+        log_errorx("Worker: the application has closed its channel to the master, or put another "
+                   "file in the place of a descriptor (%d, %d); this worker ends, and is replaced",
+                   c->down_worker, c->up_write);
+        stop_orphan(w);
+    }
+    return false;
 }
 
 static void on_orders(struct ev_loop *loop, struct ev_io *io, int revents)
@@ -242,6 +258,8 @@ static void on_told_to_stop(struct ev_loop *loop, struct ev_async *async, int re
 
 void orders_init(struct worker *w)
 {
+    fd_mark(w->args->channel.down_worker, &w->orders_mark);
+    fd_mark(w->args->channel.up_write, &w->tell_mark);
     ev_io_init(&w->orders, on_orders, w->args->channel.down_worker, EV_READ);
     ev_async_init(&w->told_to_stop, on_told_to_stop);
     ev_init(&w->drain, on_drain);

@@ -7,6 +7,8 @@
 #ifndef GCORN_WORKER_ORDERS_H
 #define GCORN_WORKER_ORDERS_H
 
+#include <stdbool.h>
+
 struct worker;
 
 /* Catches a signal in order to do nothing. It is not ignored: what the application execs starts
@@ -26,5 +28,9 @@ void orders_start(struct worker *w);
 
 /* Obeys what the master has ordered by now; may leave the process. */
 void orders_hear(struct worker *w);
+
+/* Ends a worker whose channel to the master the application has closed or replaced: it can neither
+ * be told anything nor say so. False: it ends. Once a second. */
+bool orders_check(struct worker *w);
 
 #endif

@@ -397,7 +397,9 @@ static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int reven
     show_worker(w);
     crash_check();
     trim_when_quiet(w);
-    tell_alive(w);
+    accept_check(w);
+    if (orders_check(w))
+        tell_alive(w);
 }
 
 static void on_pass_begin(struct ev_loop *loop, struct ev_check *check, int revents)
@@ -544,7 +546,8 @@ static int become(const struct worker_args *args, struct error *err)
         oom_volunteer();
     if (privileges_take(args->privileges, args->config->allow_setuid, err) < 0)
         return -1;
-    orders_leave_signals_to_master();
+    if (!args->preloaded) /* else the application may have handlers of its own by now */
+        orders_leave_signals_to_master();
     process_die_with_parent(args->master_pid);
     process_allow_tracing(args->master_pid);
     if (!args->preloaded)

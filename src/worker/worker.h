@@ -129,6 +129,7 @@ struct worker {
     int crash_dir_fd; /* of crash_dir, for replay_save; -1: none */
 
     struct ev_io orders;
+    struct fd_mark orders_mark, tell_mark; /* of the channel's ends */
     struct ev_timer heartbeat;
     struct ev_prepare pass_end;
     struct ev_check pass_begin;

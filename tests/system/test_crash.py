@@ -399,7 +399,7 @@ def test_a_worker_whose_listening_socket_is_closed_is_replaced(gcorn, app):
     assert server.get("/deaf").status == 200
     assert server.get("/echo?a").body == b"a"
     assert server.worker_pids != before
-    server.wait_log("accept: the application has closed the listening socket")
+    server.wait_log("Listening socket .*: the application has closed it")
     server.wait_workers(1, other_than=before)
     assert "graceful_timeout" not in server.log()
 

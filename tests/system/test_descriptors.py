@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""An application that closes, replaces or shuts down descriptors of the server (apps/thief.c): its
+worker is replaced, and clients are served on."""
+import pytest
+
+from server import Process, wait_for
+
+CLASSES = pytest.mark.parametrize("worker_class", [(), ("-k", "gthread", "--threads", "2")],
+                                  ids=["sync", "gthread"])
+
+
+@pytest.fixture
+def thief(app):
+    return f"{app('thief')}:handler"
+
+
+@CLASSES
+@pytest.mark.parametrize("how", ["close", "tcp", "udp", "listening", "file"])
+def test_a_worker_without_its_listening_socket_is_replaced(gcorn, thief, how, worker_class):
+    server = gcorn(thief, *worker_class)
+    before = server.worker_pids
+    assert server.get(f"/{how}").status == 200
+    server.wait_log(r"\[ERROR\] Listening socket http://127.0.0.1:\d+: the application has closed it, "
+                    "or put another file in the place of its descriptor; this worker is replaced")
+    server.wait_workers(1, other_than=before)
+    assert int(server.get("/").text) not in before
+    assert "graceful_timeout" not in server.log()
+
+
+def test_one_of_two_workers_without_its_socket_is_replaced(gcorn, thief):
+    server = gcorn(thief, "--workers", "2")
+    pid = int(server.get("/listening").text)
+    server.wait_log("this worker is replaced")
+    wait_for(lambda: not Process(pid).is_alive, "the worker to end")
+    server.wait_workers(2, other_than={pid})
+    assert server.get("/").status == 200
+
+
+def test_a_tcp_socket_that_was_shut_down_listens_again(gcorn, thief):
+    server = gcorn(thief, "--workers", "2")
+    before = server.worker_pids
+    assert server.get("/shutdown").status == 200
+    server.wait_log(r"Listening socket http://127.0.0.1:\d+: the application has shut it down; "
+                    "listening again")
+    for _ in range(10):  # by both workers
+        assert server.get("/").status == 200
+    assert server.worker_pids == before
+
+
+def test_a_worker_without_its_channel_ends(gcorn, thief):
+    server = gcorn(thief)
+    before = server.worker_pids
+    assert server.get("/channel").status == 200
+    server.wait_log(r"\[ERROR\] Worker: the application has closed its channel to the master")
+    server.wait_workers(1, other_than=before)
+    assert int(server.get("/").text) not in before
+
+
+@CLASSES
+def test_a_worker_without_any_descriptor_is_replaced(gcorn, thief, worker_class):
+    server = gcorn(thief, *worker_class)
+    before = server.worker_pids
+    server.connect().send("GET /all HTTP/1.1\r\nHost: test\r\n\r\n")
+    server.wait_workers(1, other_than=before)
+    assert int(server.get("/").text) not in before
+
+
+@pytest.mark.parametrize("flag", ["-DIGNORES", "-DREAPS"])
+@pytest.mark.parametrize("flags", [(), ("--preload",)], ids=["direct", "preloaded"])
+def test_an_application_with_its_own_sigchld_boots(gcorn, app, flag, flags):
+    server = gcorn(f"{app('thief', flag)}:handler", "--workers", "2", *flags)
+    pid = int(server.get("/").text)
+    ignores = int(Process(pid).status("SigIgn"), 16) >> 16 & 1
+    assert ignores == (flag == "-DIGNORES")
+    before = server.worker_pids
+    assert server.get("/close").status == 200
+    wait_for(lambda: server.worker_pids - before, "a replacement")
+    server.wait_workers(2)
