@@ -9,6 +9,7 @@
 #include <ev.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -213,7 +214,7 @@ static bool is_passed_on_to_loop(int signal_number, pid_t pid)
 {
     if (gettid() == pid)
         return false;
-    (void)tgkill(pid, pid, signal_number);
+    (void)syscall(SYS_tgkill, pid, pid, signal_number);
     return true;
 }
 
