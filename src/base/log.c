@@ -100,6 +100,14 @@ int log_fd(void)
     return sink.fd;
 }
 
+bool log_is_on(int fd)
+{
+    struct stat log, other;
+
+    return fstat(sink.fd, &log) == 0 && fstat(fd, &other) == 0 && log.st_dev == other.st_dev &&
+           log.st_ino == other.st_ino;
+}
+
 static bool is_kind(int fd, mode_t kind)
 {
     struct stat st;
@@ -132,6 +140,11 @@ int log_standard_fd(const char *path, int std_fd)
     if (strcmp(path, "/dev/stderr") == 0 || is_descriptor_path(path, STDERR_FILENO))
         return STDERR_FILENO;
     return -1;
+}
+
+int log_standard_dup(int std_fd)
+{
+    return fcntl(std_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 }
 
 /* The description is ours alone. */

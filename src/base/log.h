@@ -41,6 +41,7 @@ enum log_format {
  * its owner reopens the file by putting another one behind the same number (dup3). */
 void log_set_fd(int fd);
 int log_fd(void);
+bool log_is_on(int fd); /* is it what is behind this descriptor, by whatever number? */
 void log_set_level(enum log_level level);
 void log_set_format(enum log_format format);
 void log_set_syslog(struct syslog *syslog); /* there too; borrowed, NULL: no */
@@ -65,10 +66,15 @@ size_t log_append(int fd, const char *lines, size_t len);
 size_t log_count_lines(const char *lines, size_t len);
 
 /* Which descriptor of the process a log's path stands for: std_fd for "-", that of standard output
- * or error for /dev/stdout, /dev/stderr and their names in /dev/fd and /proc. It is used as it is:
- * opening such a name fails where a socket, or a pipe of another user, lies behind it. -1: the path
- * is a file's. */
+ * or error for /dev/stdout, /dev/stderr and their names in /dev/fd and /proc. Such a name is not
+ * opened: that fails where a socket, or a pipe of another user, lies behind it. -1: the path is a
+ * file's. */
 int log_standard_fd(const char *path, int std_fd);
+
+/* A descriptor of the log's own for what is behind standard output or error, above 2 and
+ * close-on-exec: the application may close those, and what gets their numbers then may be a
+ * client's connection. The caller's to close; -1 with errno. */
+int log_standard_dup(int std_fd);
 
 /* How a log file is opened for appending: without waiting for the reader of a FIFO (ENXIO). */
 enum { LOG_FILE_FLAGS = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY };

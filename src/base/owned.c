@@ -6,6 +6,7 @@
 #include "base/owned.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -17,9 +18,9 @@
 
 enum { OWNED_MAX = 1 << 20, WORD_BITS = 64 };
 
-static _Atomic uint64_t
-    marks[OWNED_MAX / WORD_BITS]; /* pages that are never touched cost nothing */
-static _Atomic int highest;       /* no mark was ever above this */
+/* Pages of these that are never touched cost nothing. */
+static _Atomic uint64_t marks[OWNED_MAX / WORD_BITS], reserved[OWNED_MAX / WORD_BITS];
+static _Atomic int highest; /* no mark was ever above this */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 void owned_lock(void)
@@ -63,10 +64,69 @@ void owned_close(int *fd)
     owned_unlock();
 }
 
-static bool is_marked(int fd)
+static bool has_bit(const _Atomic uint64_t *bits, int fd)
 {
-    return atomic_load_explicit(&marks[fd / WORD_BITS], memory_order_relaxed) & bit_of(fd);
+    return atomic_load_explicit(&bits[fd / WORD_BITS], memory_order_relaxed) & bit_of(fd);
 }
+
+/* ---- numbers that are taken -------------------------------------------------------------- */
+
+void owned_keep(int fd)
+{
+    if (fd >= 0 && fd < OWNED_MAX)
+        atomic_fetch_or(&reserved[fd / WORD_BITS], bit_of(fd));
+}
+
+static bool is_reserved(int fd)
+{
+    return fd <= STDERR_FILENO || (fd < OWNED_MAX && has_bit(reserved, fd));
+}
+
+/* Closes fd and puts /dev/null there; when that cannot be opened, the number is free. */
+static void put_null(int fd)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (null < 0)
+        (void)close(fd);
+    else
+        (void)dup3(null, fd, fd > STDERR_FILENO ? O_CLOEXEC : 0); /* 0 to 2 are for programs, too */
+    fd_close(&null);
+}
+
+/* Rare. Another reserved number may be free as well: until this fd is closed, the next is found. */
+static int move_away(int fd)
+{
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+
+    if (moved >= 0 && is_reserved(moved))
+        moved = move_away(moved);
+    int saved_errno = errno;
+    put_null(fd);
+    errno = saved_errno;
+    return moved;
+}
+
+int owned_take(int fd)
+{
+    if (fd >= 0 && is_reserved(fd))
+        fd = move_away(fd);
+    owned_add(fd);
+    return fd;
+}
+
+void owned_fill_standard(void)
+{
+    int saved_errno = errno, fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR); /* the lowest free number */
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    fd_close(&fd);
+    errno = saved_errno;
+}
+
+/* ---- closing ----------------------------------------------------------------------------- */
 
 /* Many at once are mostly neighbours. */
 static void close_run(int first, int last)
@@ -86,7 +146,7 @@ void owned_close_all(int except)
     for (int fd = 0; fd < end; fd++) {
         int first = fd;
 
-        while (fd < end && is_marked(fd) && fd != except)
+        while (fd < end && has_bit(marks, fd) && fd != except)
             owned_remove(fd++);
         if (first < fd)
             close_run(first, fd - 1);

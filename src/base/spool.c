@@ -108,8 +108,7 @@ static int move_to_file(struct spool *s)
     if (take(s->budget, s->len) < 0)
         return -1;
     owned_lock();
-    int fd = open_unlinked(s->dir);
-    owned_add(fd);
+    int fd = owned_take(open_unlinked(s->dir));
     owned_unlock();
     if (fd < 0 || write_at(fd, s->mem, (size_t)s->len, 0) < 0) {
         give_back(s->budget, s->len);

@@ -343,9 +343,9 @@ static int open_log_file(const char *path, const struct privileges *workers)
 static int open_log(const struct generation *g, const char *setting, const char *path, int std_fd,
                     int *fd, struct error *err)
 {
-    *fd = log_standard_fd(path, std_fd);
-    if (*fd < 0)
-        *fd = open_log_file(path, &g->privileges);
+    int standard = log_standard_fd(path, std_fd);
+
+    *fd = standard >= 0 ? log_standard_dup(standard) : open_log_file(path, &g->privileges);
     return *fd < 0 ? refuse_log(setting, path, err) : 0;
 }
 
@@ -398,8 +398,7 @@ static struct generation *make_generation(unsigned id, struct config *config,
     join_ring(g, before);
     g->config = *config;
     g->dir_fd = -1;
-    g->error_fd = STDERR_FILENO;
-    g->access_fd = -1;
+    g->error_fd = g->access_fd = -1;
     g->syslog.fd = -1;
     (void)umask((mode_t)g->config.umask);
     return g;
@@ -498,12 +497,6 @@ struct generation *generation_ref(struct generation *g)
     return g;
 }
 
-static void close_log(int *fd)
-{
-    if (*fd > STDERR_FILENO)
-        fd_close(fd);
-}
-
 void generation_use_log(struct generation *g)
 {
     log_set_fd(g->error_fd);
@@ -532,8 +525,8 @@ void generation_unref(struct generation *g, bool unlink_files)
         return;
     close_listeners(g, unlink_files);
     log_leave(g);
-    close_log(&g->error_fd);
-    close_log(&g->access_fd);
+    fd_close(&g->error_fd);
+    fd_close(&g->access_fd);
     syslog_close(&g->syslog);
     fd_close(&g->dir_fd);
     image_close(&g->image);
@@ -552,8 +545,8 @@ int generation_enter(const struct generation *g)
 
 void generation_forget(struct generation *g)
 {
-    close_log(&g->error_fd);
-    close_log(&g->access_fd);
+    fd_close(&g->error_fd);
+    fd_close(&g->access_fd);
     syslog_close(&g->syslog);
     fd_close(&g->dir_fd);
     image_close(&g->image);
@@ -561,8 +554,7 @@ void generation_forget(struct generation *g)
 
 void generation_forget_access_log(struct generation *g)
 {
-    close_log(&g->access_fd);
-    g->access_fd = -1;
+    fd_close(&g->access_fd);
 }
 
 static bool is_one_of(const struct listener *l, struct listener *const *list, size_t count)
@@ -615,9 +607,14 @@ void generation_stop_listening(struct generation *g)
         listener_stop(g->listeners[i]);
 }
 
+int generation_log_to_send(const char *path, int fd)
+{
+    return path && log_standard_fd(path, STDERR_FILENO) < 0 ? fd : -1;
+}
+
 static int reopen_log(const struct generation *g, const char *path, int fd, struct error *err)
 {
-    if (fd <= STDERR_FILENO)
+    if (generation_log_to_send(path, fd) < 0)
         return 0;
     int opened = open_log_file(path, &g->privileges);
     int result = opened < 0 ? -1 : dup3(opened, fd, O_CLOEXEC);

@@ -40,8 +40,8 @@ struct generation {
     struct listener **listeners; /* each a struct shared_listener */
     size_t listener_count;
     struct listener *admin_listener; /* shared too; NULL: no admin process */
-    int error_fd;                    /* STDERR_FILENO or its own */
-    int access_fd;                   /* STDOUT_FILENO, its own, or -1 */
+    int error_fd;                    /* above 2, also for standard error */
+    int access_fd;                   /* the same, or -1: there is no access log */
     struct syslog syslog;
     struct template *template; /* births.c's; NULL: none runs */
     bool is_proven;            /* a worker of it has been ready */
@@ -144,6 +144,10 @@ void generation_tend_log(struct generation *g);
 
 /* Opens the log files anew, behind the same descriptors; the process is in g's directory then. 0,
  * or -1 with err: those that could not be opened are as they were. */
+/* What a process of generation g is sent of a log that it has since its fork: fd itself, which may
+ * be another file by now, or -1, when path stands for standard output or error, which stay. */
+int generation_log_to_send(const char *path, int fd);
+
 int generation_reopen_logs(struct generation *g, struct error *err);
 
 #endif

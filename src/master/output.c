@@ -64,8 +64,6 @@ int output_redirect(int worker_fd)
     int result = dup2(worker_fd, STDOUT_FILENO) < 0 || dup2(worker_fd, STDERR_FILENO) < 0 ? -1 : 0;
 
     fd_close(&worker_fd);
-    /* what is printed before a crash must be in the pipe by then */
-    (void)setvbuf(stdout, NULL, _IOLBF, 0); /* failed: as it was */
     return result;
 }
 

@@ -4,18 +4,20 @@
  */
 #include "master/reopen.h"
 
-#include <unistd.h>
-
 #include "base/error.h"
 #include "base/log.h"
 #include "master/reload.h"
 #include "master/state.h"
 #include "master/template.h"
 
-/* What is sent of a log: the standard descriptors are what they are in every process. */
-static int file_of(int log_fd)
+static int error_log(const struct generation *g)
 {
-    return log_fd > STDERR_FILENO ? log_fd : -1;
+    return generation_log_to_send(g->config.errorlog, g->error_fd);
+}
+
+static int access_log(const struct generation *g)
+{
+    return generation_log_to_send(g->config.accesslog, g->access_fd);
 }
 
 static void tell_templates(const struct master *m)
@@ -23,8 +25,7 @@ static void tell_templates(const struct master *m)
     const struct generation *g = m->current;
 
     do {
-        if (g->template &&
-            template_reopen_logs(g->template, file_of(g->error_fd), file_of(g->access_fd)) < 0)
+        if (g->template && template_reopen_logs(g->template, error_log(g), access_log(g)) < 0)
             log_error("cannot tell the template (pid:%d) to reopen its logs",
                       (int)g->template->pid);
         g = g->next;
@@ -55,9 +56,8 @@ int reopen_logs(struct master *m, struct error *err)
         if (w->phase == PROC_EMPTY)
             continue;
         bool has_access = !plan_is_admin(&m->plan, w);
-        const struct down_message order = {
-            .type = DOWN_REOPEN,
-            .fds = {file_of(g->error_fd), has_access ? file_of(g->access_fd) : -1}};
+        const struct down_message order = {.type = DOWN_REOPEN,
+                                           .fds = {error_log(g), has_access ? access_log(g) : -1}};
         if (channel_send_down(w->channel.down_master, &order) < 0)
             log_error("cannot tell worker %d to reopen its logs", (int)w->pid);
     }

@@ -60,25 +60,6 @@ static void forget_others(const struct spawner *s, struct generation *g,
     process_daemon_forget();
 }
 
-/* Standard output and error become the application's alone: a log that is there keeps what it was
- * by another number. 0, or -1 with errno. */
-static int give_to_app(struct worker_args *args, const struct generation *g, int output_fd)
-{
-    if (g->error_fd <= STDERR_FILENO) {
-        int fd = fcntl(g->error_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-
-        if (fd < 0)
-            return -1;
-        log_set_fd(fd);
-    }
-    if (g->access_fd >= 0 && g->access_fd <= STDERR_FILENO) {
-        args->access_fd = fcntl(g->access_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-        if (args->access_fd < 0)
-            return -1;
-    }
-    return output_redirect(output_fd);
-}
-
 /* In the child, first of all: what it has from the master is what generation g has. output_fd:
  * where its application prints to, -1: as it is. */
 static void enter(const struct spawner *s, struct worker_args *args, struct generation *g,
@@ -96,8 +77,10 @@ static void enter(const struct spawner *s, struct worker_args *args, struct gene
     } else
         ledger_free(s->ledger);
     forget_others(s, g, args);
-    if (output_fd >= 0 && give_to_app(args, g, output_fd) < 0)
+    if (output_fd >= 0 && output_redirect(output_fd) < 0)
         fatal("capture_output: %s", strerror(errno));
+    /* what is printed before a crash must be out by then */
+    (void)setvbuf(stdout, NULL, _IOLBF, 0); /* failed: as it was */
 }
 
 /* From here on a stray write of the application cannot meet a sibling's slot. */
@@ -235,8 +218,8 @@ static int order_worker(const struct generation *g, const struct worker_args *ar
         .is_proven = args->is_proven,
         .channel = args->channel,
         .output_fd = output_fd,
-        .error_fd = g->error_fd > STDERR_FILENO ? g->error_fd : -1,
-        .access_fd = g->access_fd > STDERR_FILENO ? g->access_fd : -1,
+        .error_fd = generation_log_to_send(g->config.errorlog, g->error_fd),
+        .access_fd = generation_log_to_send(g->config.accesslog, g->access_fd),
     };
 
     return template_send(g->template, &order);

@@ -144,7 +144,7 @@ static void close_order(struct template_order *o)
 /* The template keeps no file that has been rotated away, and what it bears has the same. */
 static void take_log(int *fd, int number)
 {
-    if (*fd >= 0 && number > STDERR_FILENO)
+    if (*fd >= 0 && number >= 0)
         (void)dup3(*fd, number, O_CLOEXEC); /* failed: the old file is written on */
     fd_close(fd);
 }

@@ -22,6 +22,8 @@
 
 #include "base/ascii.h"
 #include "base/error.h"
+#include "base/log.h"
+#include "base/owned.h"
 #include "base/util.h"
 
 static struct {
@@ -311,26 +313,20 @@ void process_daemon_forget(void)
 {
     if (report_fd < 0)
         return;
+    /* nor by the log's own number, unless it is a file, which holds nobody */
+    bool is_logged = log_is_on(STDERR_FILENO) && !log_is_file(log_fd());
     fd_close(&report_fd);
     (void)put_on_null(STDERR_FILENO, STDERR_FILENO); /* failed: the terminal is held, no more */
+    if (is_logged)
+        (void)dup3(STDERR_FILENO, log_fd(), O_CLOEXEC);
 }
 
 /* ---- descriptors ------------------------------------------------------------------------- */
 
 int process_stdin_null(void)
 {
-    int fd;
-
-    /* open gives the lowest free number: this fills the holes below 3. No close-on-exec, these are
-     * meant to be inherited. */
-    do {
-        fd = open("/dev/null", O_RDWR);
-        if (fd < 0)
-            return -1;
-    } while (fd <= STDERR_FILENO);
-    int rc = dup2(fd, STDIN_FILENO) < 0 ? -1 : 0;
-    fd_close(&fd);
-    return rc;
+    owned_fill_standard();
+    return put_on_null(STDIN_FILENO, STDIN_FILENO);
 }
 
 int process_raise_nofile(rlim_t wanted, rlim_t *got)

@@ -123,8 +123,8 @@ static int accept_marked(int listen_fd, struct sockaddr_storage *address)
     socklen_t len = sizeof(*address);
 
     owned_lock();
-    int fd = accept4(listen_fd, (struct sockaddr *)address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    owned_add(fd);
+    int fd = owned_take(
+        accept4(listen_fd, (struct sockaddr *)address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC));
     owned_unlock();
     return fd;
 }

@@ -169,12 +169,10 @@ static bool is_image(int fd)
 
 static bool is_servers(int fd)
 {
-    const struct syslog *syslog = log_syslog();
     int flags = fcntl(fd, F_GETFD);
 
     /* what is not close-on-exec was given to gcorn for its application */
-    return fd > STDERR_FILENO && flags >= 0 && (flags & FD_CLOEXEC) && fd != log_fd() &&
-           fd != self.args->access_fd && !(syslog && fd == syslog->fd) && !is_image(fd);
+    return fd > STDERR_FILENO && flags >= 0 && (flags & FD_CLOEXEC) && !is_image(fd);
 }
 
 /* Whatever is open before the application is there. Without /proc: what is marked one by one. */
@@ -194,6 +192,17 @@ static void mark_all(void)
     (void)closedir(dir);
 }
 
+/* A child has them, too. */
+static void keep_logs(const struct worker_args *args)
+{
+    const int logs[] = {log_fd(), args->access_fd, log_syslog() ? log_syslog()->fd : -1};
+
+    for (size_t i = 0; i < ARRAY_LEN(logs); i++) {
+        owned_remove(logs[i]);
+        owned_keep(logs[i]);
+    }
+}
+
 static void mark_sockets(const struct worker_args *args)
 {
     for (size_t i = 0; i < args->listener_count; i++)
@@ -209,6 +218,7 @@ void forked_watch(const struct worker_args *args)
         /* failed, for want of memory: children are as they were forked */
         self.is_watching = pthread_atfork(on_prepare, on_parent, on_child) == 0;
         mark_all();
+        keep_logs(args);
     }
     mark_sockets(args);
 }

@@ -24,6 +24,7 @@
 
 #include "base/ascii.h"
 #include "base/log.h"
+#include "base/owned.h"
 #include "base/util.h"
 #include "system/notify.h"
 #include "system/oom.h"
@@ -563,6 +564,7 @@ int worker_preload(const struct worker_args *args, struct app *app, struct error
     forked_watch(args);
     int result = app_load(app, args->image, args->symbol, err);
     forked_check();
+    owned_fill_standard(); /* a constructor may have closed them */
     return result;
 }
 
@@ -589,6 +591,7 @@ static void load_app(struct worker *w)
     forked_check();
     if (result < 0)
         boot_failed(w, "gcorn_on_worker_init of the application failed");
+    owned_fill_standard();
 }
 
 /* Runs one request through the application as if a client had sent it; its status. */

@@ -319,8 +319,36 @@ def test_output_goes_to_standard_output_by_default(gcorn, talk):
     server.get("/warn")
     server.wait_log("^warned caf")
     server.get("/print?n=2")
-    server.stop()  # the C library keeps it until then
-    assert server.output.read_text() == "printed 0\nprinted 1\n"
+    wait_for(lambda: server.output.read_text() == "printed 0\nprinted 1\n", "both lines")
+
+
+@pytest.mark.parametrize("args", [[], ["--preload"], ["-k", "gthread"]],
+                         ids=["sync", "preload", "gthread"])
+@pytest.mark.parametrize("path", ["/close", "/closelogs"])
+def test_closed_output_sends_no_line_to_a_client(gcorn, talk, args, path):
+    server = gcorn(talk, "--access-logfile", "-", *args)
+    worker = server.workers[0]
+    pid = server.get(path).text
+    clients = [server.connect() for _ in range(4)]
+    for client in clients:
+        for loud in ("/log", "/warn", "/print?n=1", "/fd"):
+            client.send(f"GET {loud} HTTP/1.1\r\nHost: t\r\n\r\n")
+            head = b"HTTP/1.1 200 OK\r\n"
+            answer = client.response()
+            assert answer.head.startswith(head) and answer.text == pid
+    links = {fd: os.readlink(f"/proc/{worker.pid}/fd/{fd}") for fd in (0, 1, 2)}
+    assert not any(link.startswith("socket:") for link in links.values()), links
+    for client in clients:
+        client.half_close()
+        assert client.rest() == b""
+
+
+def test_a_log_goes_on_when_standard_error_is_closed(gcorn, talk):
+    server = gcorn(talk)
+    server.get("/close")
+    mark = server.mark()
+    server.get("/loglong")
+    server.wait_log(r'\[ERROR\] .*"""', after=mark)
 
 
 def test_captured_output(gcorn, talk):

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -93,6 +94,56 @@ static void test_a_closed_number_is_not_marked(void **state)
     (void)close(number);
 }
 
+/* In a child, whose descriptors nobody misses: both the number that a descriptor gets and the next
+ * one are reserved. 0, or the number of what is wrong. */
+static int take_reserved(void)
+{
+    struct stat null, st;
+    int kept = open("/dev/zero", O_RDWR | O_CLOEXEC), ends[2];
+
+    owned_keep(kept);
+    if (stat("/dev/null", &null) < 0 || pipe2(ends, O_CLOEXEC) < 0)
+        return 1;
+    (void)close(kept);
+    (void)close(STDIN_FILENO);
+    int fd = owned_take(dup(ends[0]));
+    if (fd <= STDERR_FILENO || fd == kept)
+        return 2;
+    if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode) || !(fcntl(fd, F_GETFD) & FD_CLOEXEC))
+        return 3;
+    if (fstat(STDIN_FILENO, &st) < 0 || st.st_rdev != null.st_rdev)
+        return 4;
+    return fstat(kept, &st) < 0 || st.st_rdev != null.st_rdev ? 5 : 0;
+}
+
+static void test_a_reserved_number_is_given_to_no_other(void **state)
+{
+    int status;
+    pid_t pid = fork();
+
+    (void)state;
+    if (pid == 0)
+        _exit(take_reserved());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void test_standard_descriptors_are_filled(void **state)
+{
+    int status;
+    pid_t pid = fork();
+
+    (void)state;
+    if (pid == 0) {
+        (void)close(STDIN_FILENO);
+        (void)close(STDERR_FILENO);
+        owned_fill_standard();
+        _exit(is_open(STDIN_FILENO) && is_open(STDERR_FILENO) ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void test_numbers_that_are_none_are_ignored(void **state)
 {
     (void)state;
@@ -109,6 +160,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_child_closes_what_is_marked),
         cmocka_unit_test(test_a_closed_number_is_not_marked),
+        cmocka_unit_test(test_a_reserved_number_is_given_to_no_other),
+        cmocka_unit_test(test_standard_descriptors_are_filled),
         cmocka_unit_test(test_numbers_that_are_none_are_ignored),
     };
 

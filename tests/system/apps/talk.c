@@ -11,14 +11,28 @@
  *   /fork         forks a child that keeps the descriptors and does not end; answers its pid
  *   /log          a message of every byte but NUL;  /loglong: one of 10000 quotes
  *   /close        closes standard output and error
+ *   /closelogs    closes the server's descriptors of what is behind standard output and error
  */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <gcorn.h>
+
+static void close_logs(void)
+{
+    struct stat out, err, st;
+
+    fstat(STDOUT_FILENO, &out);
+    fstat(STDERR_FILENO, &err);
+    for (int fd = 3; fd < 64; fd++) {
+        if (fstat(fd, &st) == 0 && (st.st_ino == out.st_ino || st.st_ino == err.st_ino))
+            close(fd);
+    }
+}
 
 static void print_bytes(void)
 {
@@ -95,6 +109,8 @@ static const char *talk(struct gcorn_environ *env, const char *path)
     } else if (strcmp(path, "/close") == 0) {
         close(STDOUT_FILENO);
         close(STDERR_FILENO);
+    } else if (strcmp(path, "/closelogs") == 0) {
+        close_logs();
     }
     return gcorn_printf(env, "%d", (int)getpid());
 }
