@@ -17,8 +17,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "http/accesslog.h"
-#include "settings/config_cli.h"
-#include "system/cores.h"
+#include "system/bind.h"
 #include "system/handover.h"
 #include "system/process.h"
 #include "system/safe_open.h"
@@ -26,115 +25,6 @@
 #include "worker/app.h"
 
 enum { ADMIN_BACKLOG = 128 };
-
-extern char **environ;
-
-/* ---- start ------------------------------------------------------------------------------- */
-
-void start_init(struct start *s, int argc, char **argv)
-{
-    const char *pwd = getenv("PWD");
-    struct stat named, here;
-    bool is_here = pwd && pwd[0] == '/' && stat(pwd, &named) == 0 && stat(".", &here) == 0 &&
-                   named.st_dev == here.st_dev && named.st_ino == here.st_ino;
-    char *cwd = is_here ? NULL : getcwd(NULL, 0);
-
-    s->argc = argc;
-    s->argv = argv;
-    s->umask = umask(0); /* it cannot be asked for otherwise */
-    (void)umask(s->umask);
-    passed_init(&s->passed);
-    s->program = process_program(argv[0] ? argv[0] : "");
-    s->dir = is_here ? xstrdup(pwd) : cwd ? cwd : xstrdup(".");
-}
-
-static void name_dir(const struct start *s, struct config *config)
-{
-    const char *to = config->chdir ? config->chdir : "";
-
-    config->dir = arena_printf(&config->arena, "%s%s%s", to[0] == '/' ? "" : s->dir,
-                               to[0] == '/' ? "" : "/", to);
-}
-
-/* Makes a directory that is removed already the working directory: no relative path leads anywhere
- * from there, nor can anything be made in it. 0, or -1 with errno. */
-static int enter_removed_dir(void)
-{
-    char path[] = "/tmp/gcorn-XXXXXX";
-    struct stat here;
-
-    if (stat(".", &here) == 0 && here.st_nlink == 0)
-        return 0;
-    if (!mkdtemp(path))
-        return -1;
-    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    bool is_ready = fd >= 0 && chmod(path, 0755) == 0; /* for workers, which are other users */
-    int saved_errno = errno;
-    int result = rmdir(path) == 0 && is_ready ? fchdir(fd) : -1;
-    if (!is_ready)
-        errno = saved_errno;
-    fd_close(&fd);
-    return result;
-}
-
-int start_enter(const struct start *s)
-{
-    if (chdir(s->dir) == 0)
-        return 0;
-    int saved_errno = errno;
-    bool is_gone = errno == ENOENT || errno == ENOTDIR;
-    if (is_gone && enter_removed_dir() == 0)
-        log_warnx("The directory of the start, %s, is gone (%s): relative paths lead nowhere",
-                  s->dir, strerror(saved_errno));
-    else
-        is_gone = false;
-    errno = saved_errno;
-    return is_gone ? 0 : -1;
-}
-
-/* Settings of a file that went with its directory are not the defaults: nobody has chosen those. */
-static int check_file(const struct start *s, const struct config *config,
-                      const struct config *before, struct error *err)
-{
-    struct stat dir;
-
-    if (!before || !before->config_file || config->config_file || stat(s->dir, &dir) == 0)
-        return 0;
-    return error_set(err, EXIT_FAILED,
-                     "%s: it was in the directory of the start, %s, which is gone",
-                     before->config_file, s->dir);
-}
-
-int start_load_config(const struct start *s, const struct config *before, struct config *config,
-                      struct error *err)
-{
-    char how[160];
-
-    if (start_enter(s) < 0)
-        return error_set(err, EXIT_FAILED,
-                         "cannot change back to the directory of the start, %s: %s", s->dir,
-                         strerror(errno));
-    if (config_load(config, s->argc, s->argv, environ, err) < 0)
-        return -1;
-    if (check_file(s, config, before, err) < 0) {
-        config_release(config);
-        return -1;
-    }
-    if (passed_bind(&s->passed, config, err) < 0) {
-        config_release(config);
-        return -1;
-    }
-    config_resolve_workers(config, cores_available(how, sizeof(how)), how);
-    config_resolve_umask(config, s->umask);
-    if (config->chdir && chdir(config->chdir) < 0) {
-        (void)error_set(err, EXIT_USAGE, "chdir: cannot change to %s: %s", config->chdir,
-                        strerror(errno));
-        config_release(config);
-        return -1;
-    }
-    name_dir(s, config);
-    return 0;
-}
 
 /* ---- what settings open ------------------------------------------------------------------ */
 
@@ -155,6 +45,9 @@ static int check_listeners(const struct config_list *texts, struct error *err)
         for (size_t j = 0; j < i; j++) {
             if (listener_same_text(texts->items[i], texts->items[j]))
                 return error_set(err, EXIT_USAGE, "bind: %s is given twice", texts->items[i]);
+            if (bind_texts_overlap(texts->items[i], texts->items[j], texts->items, texts->count))
+                return error_set(err, EXIT_USAGE, "bind: %s and %s overlap: leave one of them out",
+                                 texts->items[j], texts->items[i]);
         }
     }
     return 0;
@@ -169,7 +62,8 @@ static int check_admin(const struct config *config, struct error *err)
     if (colon && strcmp(colon, ":0") == 0)
         return 0; /* the kernel gives another port to each who asks */
     for (size_t i = 0; i < config->bind.count; i++) {
-        if (listener_same_text(text, config->bind.items[i]))
+        if (listener_same_text(text, config->bind.items[i]) ||
+            bind_texts_overlap(text, config->bind.items[i], NULL, 0))
             return error_set(err, EXIT_USAGE, "admin_bind: the workers listen at %s",
                              config->bind.items[i]);
     }
@@ -230,13 +124,43 @@ int generation_check(const struct config *config, struct privileges *privileges,
     return 0;
 }
 
-static struct listener *find_listener(const struct generation *g, const char *text)
+/* v6_only: as a [::] is to be that text names. */
+static struct listener *find_listener(const struct generation *g, const char *text, bool v6_only)
 {
     for (size_t i = 0; g && i < g->listener_count; i++) {
-        if (listener_same(g->listeners[i], text))
-            return g->listeners[i];
+        struct listener *l = g->listeners[i];
+
+        if (listener_same(l, text) && (!bind_is_any6(text) || l->v6_only == v6_only))
+            return l;
     }
     return NULL;
+}
+
+static const struct listener *find_overlap(const struct generation *g, const char *text)
+{
+    for (size_t i = 0; i < g->listener_count; i++) {
+        if (listener_overlaps(g->listeners[i], text))
+            return g->listeners[i];
+    }
+    return g->admin_listener && listener_overlaps(g->admin_listener, text) ? g->admin_listener
+                                                                           : NULL;
+}
+
+/* An address is in use: by a listener of this server itself? Then err says by which, and errno is
+ * none that goes away by itself. Those of an older generation stay until its last worker is gone.
+ */
+static void blame_own(const struct generation *g, const char *text, struct error *err)
+{
+    const struct generation *each = g;
+    const struct listener *l;
+
+    do {
+        l = find_overlap(each, text);
+    } while (!l && (each = each->next) != g);
+    if (l)
+        (void)error_set(err, EXIT_BIND, "cannot bind %s: this server itself listens at %s%s", text,
+                        l->name, each == g ? "" : ", which a reload cannot change: restart it");
+    errno = l ? EINVAL : EADDRINUSE;
 }
 
 static void listener_unref(struct listener *l, bool unlink_file)
@@ -252,15 +176,19 @@ static void listener_unref(struct listener *l, bool unlink_file)
 /* The one that is open already (NULL: none), or a new one, whose file is the workers' user's, as in
  * gunicorn; NULL with err. The caller has a reference. */
 static struct listener *share_listener(const struct generation *g, struct listener *l,
-                                       const char *text, int backlog, struct error *err)
+                                       const char *text, int backlog, bool v6_only,
+                                       struct error *err)
 {
-    const struct listener_owner owner = {.uid = g->privileges.uid, .gid = g->privileges.gid};
+    const struct listener_options options = {
+        .uid = g->privileges.uid, .gid = g->privileges.gid, .v6_only = v6_only};
 
     if (!l) {
         struct shared_listener *shared = xcalloc(1, sizeof(*shared));
 
         l = &shared->listener;
-        if (listener_open_for(l, text, backlog, &owner, err) < 0) {
+        if (listener_open_for(l, text, backlog, &options, err) < 0) {
+            if (errno == EADDRINUSE)
+                blame_own(g, text, err);
             int saved_errno = errno;
 
             free(shared);
@@ -278,13 +206,15 @@ static int open_listeners(struct generation *g, const struct generation *before,
 
     g->listeners = xcalloc(texts->count, sizeof(struct listener *));
     for (size_t i = 0; i < texts->count; i++) {
-        struct listener *same = find_listener(before, texts->items[i]);
+        const char *text = texts->items[i];
+        bool v6_only = bind_is_v6_only(text, texts->items, texts->count);
+        struct listener *same = find_listener(before, text, v6_only);
 
         if (same && generation_has_listener(g, same)) { /* a start could not bind it twice */
-            (void)error_set(err, EXIT_USAGE, "bind: %s is given twice", texts->items[i]);
+            (void)error_set(err, EXIT_USAGE, "bind: %s is given twice", text);
             return blame(&g->config, "bind", err);
         }
-        struct listener *l = share_listener(g, same, texts->items[i], g->config.backlog, err);
+        struct listener *l = share_listener(g, same, text, g->config.backlog, v6_only, err);
 
         if (!l)
             return -1;
@@ -304,7 +234,7 @@ static int open_admin_listener(struct generation *g, const struct generation *be
     if (!text)
         return 0;
     g->admin_listener =
-        share_listener(g, l && listener_same(l, text) ? l : NULL, text, ADMIN_BACKLOG, err);
+        share_listener(g, l && listener_same(l, text) ? l : NULL, text, ADMIN_BACKLOG, false, err);
     return g->admin_listener ? 0 : error_prefix(err, "admin_bind");
 }
 

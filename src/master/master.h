@@ -9,6 +9,7 @@
 #include "master/generation.h"
 
 struct handover;
+struct start;
 
 /* Serves with the first generation of settings until it is told to stop; takes config, and
  * what a former master left. start is borrowed. Returns the exit status; what went wrong has been

@@ -20,6 +20,7 @@
 #include "base/util.h"
 #include "master/admin.h"
 #include "master/output.h"
+#include "master/passed.h"
 #include "master/template.h"
 #include "system/process.h"
 #include "worker/app.h"

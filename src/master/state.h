@@ -8,7 +8,8 @@
  *   retire.c   telling them to finish, and knowing when they accept no more connections
  *   boots.c    when one does not come to serve
  *   spawn.c    forking one; template.c and births.c, having one forked by a template process
- *   reload.c   a reload, from HUP to its outcome; generation.c, what one set of settings opens
+ *   reload.c   a reload, from HUP to its outcome; generation.c, what one set of settings opens;
+ *              start.c, what it starts from
  *   upgrade.c  being replaced by a new program; heir.c, being that one
  *
  * what becomes of a worker that misbehaves:
@@ -40,6 +41,7 @@
 #include "master/ledger.h"
 #include "master/plan.h"
 #include "master/samples.h"
+#include "master/start.h"
 #include "master/status.h"
 #include "master/systemd.h"
 #include "master/upgrade.h"

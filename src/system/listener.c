@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See listener.h. A text is first parsed into a struct address, which holds the same bytes for all
- * spellings of one address; opening and comparing start from there.
+ * See listener.h. A text is first parsed into a struct bind_address, which holds the same bytes for
+ * all spellings of one address; opening and comparing start from there.
  *
  * A literal address never reaches the resolver: a start must not hang on a name server that it does
  * not need. A host name is bound on IPv4 if it has such an address, as gunicorn does, so that
@@ -10,7 +10,6 @@
 #include "system/listener.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -27,144 +26,15 @@
 
 #include "base/error.h"
 #include "base/util.h"
+#include "system/bind.h"
 #include "system/socketfile.h"
 #include "system/writable.h"
 
-enum { DEFAULT_PORT = 8000, FIRST_PASSED_FD = 3 };
-
-enum address_kind { ADDRESS_TCP, ADDRESS_UNIX, ADDRESS_ABSTRACT, ADDRESS_FD };
-
-struct address {
-    enum address_kind kind;
-    char host[256]; /* TCP: a literal in its canonical form, or a name in lower case */
-    char port[6];
-    const char *path; /* unix: points into the text; of an abstract one with its @ */
-    int fd;           /* fd:// */
-};
-
-/* ---- from text to address ---------------------------------------------------------------- */
-
-static int malformed(struct error *err, const char *text, const char *why)
-{
-    return error_set(err, EXIT_USAGE, "bind: '%s' %s", text, why);
-}
-
-static int parse_unix(struct address *a, const char *text, struct error *err)
-{
-    size_t path_max = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
-
-    a->kind = ADDRESS_UNIX;
-    a->path = text + strlen("unix:");
-    if (strncmp(a->path, "//", 2) == 0) /* gunicorn takes unix://PATH as well */
-        a->path += 2;
-    if (a->path[0] == '@')
-        a->kind = ADDRESS_ABSTRACT;
-    if (a->path[a->kind == ADDRESS_ABSTRACT] == '\0')
-        return malformed(err, text, "has no path");
-    if (strlen(a->path) > path_max)
-        return error_set(err, EXIT_USAGE,
-                         "bind: the path of '%s' has %zu bytes, and the system takes at most %zu",
-                         text, strlen(a->path), path_max);
-    return 0;
-}
-
-static int parse_fd(struct address *a, const char *text, struct error *err)
-{
-    int64_t fd;
-
-    a->kind = ADDRESS_FD;
-    if (parse_int(text + strlen("fd://"), FIRST_PASSED_FD, INT32_MAX, &fd) < 0)
-        return malformed(
-            err, text,
-            "must be fd://N with a number from 3, or fd://NAME of a socket that is passed");
-    a->fd = (int)fd;
-    return 0;
-}
-
-static int parse_port(struct address *a, const char *text, const char *port, struct error *err)
-{
-    int64_t n = DEFAULT_PORT;
-
-    if (port && parse_int(port, 0, UINT16_MAX, &n) < 0)
-        return malformed(err, text, "has no valid port: 0 to 65535");
-    (void)snprintf(a->port, sizeof(a->port), "%u", (unsigned)n);
-    return 0;
-}
-
-/* The part in brackets: one spelling for each address, so that addresses compare as text. A scope
- * (fe80::1%eth0) stays as it is. */
-static int parse_host6(struct address *a, const char *text, struct error *err)
-{
-    struct in6_addr addr;
-    char plain[sizeof(a->host)];
-
-    (void)snprintf(plain, sizeof(plain), "%.*s", (int)strcspn(a->host, "%"), a->host);
-    if (inet_pton(AF_INET6, plain, &addr) != 1)
-        return malformed(err, text, "has no IPv6 address in its brackets");
-    if (strlen(plain) == strlen(a->host))
-        (void)inet_ntop(AF_INET6, &addr, a->host, sizeof(a->host)); /* cannot fail: valid, fits */
-    return 0;
-}
-
-static int parse_host(struct address *a, const char *text, bool has_port, struct error *err)
-{
-    if (a->host[0] == '\0') {
-        if (!has_port)
-            return malformed(err, text, "is empty");
-        (void)snprintf(a->host, sizeof(a->host), "0.0.0.0");
-    }
-    /* The resolver would read a number as an address, 8000 as 0.0.31.64. */
-    if (!has_port && a->host[strspn(a->host, "0123456789")] == '\0')
-        return malformed(err, text, "is no address; a port alone is written with a colon, ':8000'");
-    for (char *c = a->host; *c != '\0'; c++)
-        *c = (char)tolower((unsigned char)*c);
-    return 0;
-}
-
-static int parse_tcp(struct address *a, const char *text, struct error *err)
-{
-    const char *rest = strncmp(text, "tcp://", 6) == 0 ? text + 6 : text;
-    bool bracketed = rest[0] == '[';
-    const char *host = bracketed ? rest + 1 : rest;
-    const char *host_end = bracketed ? strchr(host, ']') : strrchr(host, ':');
-    const char *colon = host_end;
-
-    if (rest[strcspn(rest, "/ \t\r\n")] != '\0')
-        return malformed(err, text, "is none of HOST:PORT, [IPV6]:PORT, unix:PATH, fd://N");
-    if (bracketed) {
-        if (!host_end || (host_end[1] != '\0' && host_end[1] != ':'))
-            return malformed(err, text, "must be [IPV6]:PORT");
-        colon = host_end[1] == ':' ? host_end + 1 : NULL;
-    } else if (!host_end) {
-        host_end = host + strlen(host);
-    } else if (memchr(host, ':', (size_t)(host_end - host))) {
-        return malformed(err, text, "must have its IPv6 address in brackets, as in [::1]:8000");
-    }
-    size_t host_len = (size_t)(host_end - host);
-    if (host_len >= sizeof(a->host))
-        return malformed(err, text, "has a host name that is too long");
-    a->kind = ADDRESS_TCP;
-    memcpy(a->host, host, host_len);
-    if (parse_port(a, text, colon ? colon + 1 : NULL, err) < 0)
-        return -1;
-    return bracketed ? parse_host6(a, text, err) : parse_host(a, text, colon != NULL, err);
-}
-
-static int address_parse(struct address *a, const char *text, struct error *err)
-{
-    memset(a, 0, sizeof(*a));
-    if (strncmp(text, "unix:", 5) == 0)
-        return parse_unix(a, text, err);
-    if (strncmp(text, "fd://", 5) == 0)
-        return parse_fd(a, text, err);
-    return parse_tcp(a, text, err);
-}
-
 int listener_check(const char *text, struct error *err)
 {
-    struct address a;
+    struct bind_address a;
 
-    return address_parse(&a, text, err);
+    return bind_parse(&a, text, err);
 }
 
 /* ---- TCP --------------------------------------------------------------------------------- */
@@ -174,6 +44,14 @@ static char *host_port(const char *prefix, const char *host, const char *port)
     bool v6 = strchr(host, ':') != NULL;
 
     return xasprintf("%s%s%s%s:%s", prefix, v6 ? "[" : "", host, v6 ? "]" : "", port);
+}
+
+static bool is_v6_only(int fd)
+{
+    int on = 0;
+    socklen_t len = sizeof(on);
+
+    return getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, &len) == 0 && on != 0;
 }
 
 /* host and port of the bound address: what port 0 and a host name came to. 0, or -1 with errno. */
@@ -190,6 +68,7 @@ static int describe_tcp(struct listener *l)
         return -1;
     }
     l->family = ss.ss_family;
+    l->v6_only = ss.ss_family == AF_INET6 && is_v6_only(l->fd);
     return 0;
 }
 
@@ -206,8 +85,13 @@ static void set_nodelay(int fd)
 /* A backlog for bind_tcp and its callers: the address is only tried, and nobody can connect. */
 enum { NO_LISTEN = -1 };
 
+struct binding {
+    int backlog;
+    bool v6_only; /* an address of IPv6 leaves IPv4 alone; else: as is the system's default */
+};
+
 /* The listening descriptor, or -1 with errno. */
-static int bind_tcp(const struct sockaddr *sa, socklen_t len, int backlog)
+static int bind_tcp(const struct sockaddr *sa, socklen_t len, const struct binding *how)
 {
     int on = 1;
     int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -216,58 +100,46 @@ static int bind_tcp(const struct sockaddr *sa, socklen_t len, int backlog)
         return -1;
     set_nodelay(fd);
     /* A restart need not wait for the old connections' TIME_WAIT. */
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 || bind(fd, sa, len) < 0 ||
-        (backlog != NO_LISTEN && listen(fd, backlog) < 0))
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+        (how->v6_only && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0) ||
+        bind(fd, sa, len) < 0 || (how->backlog != NO_LISTEN && listen(fd, how->backlog) < 0))
         fd_close(&fd);
     return fd;
 }
 
-static bool literal(const struct address *a, struct sockaddr_storage *ss, socklen_t *len)
+/* The addresses of a name, of IPv4 if it has any; what getaddrinfo returns. */
+static int resolve(const struct bind_address *a, struct addrinfo **list)
 {
-    struct sockaddr_in *in4 = (struct sockaddr_in *)ss;
-    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;
-    in_port_t port = htons((uint16_t)atoi(a->port)); /* parse_port wrote it */
+    static const int families[] = {AF_INET, AF_INET6};
+    int rc = EAI_NONAME;
 
-    memset(ss, 0, sizeof(*ss));
-    if (inet_pton(AF_INET, a->host, &in4->sin_addr) == 1) {
-        in4->sin_family = AF_INET;
-        in4->sin_port = port;
-        *len = sizeof(*in4);
-        return true;
+    for (size_t i = 0; i < ARRAY_LEN(families); i++) {
+        struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+                                 .ai_family = families[i],
+                                 .ai_socktype = SOCK_STREAM};
+        rc = getaddrinfo(a->host, a->port, &hints, list);
+        if (rc == 0)
+            return 0;
     }
-    if (inet_pton(AF_INET6, a->host, &in6->sin6_addr) == 1) {
-        in6->sin6_family = AF_INET6;
-        in6->sin6_port = port;
-        *len = sizeof(*in6);
-        return true;
-    }
-    return false;
+    *list = NULL;
+    return rc;
 }
 
 /* Binds the first address of a name that this machine has; -1 with the reason in *why, and in errno
  * if it is one of the system's (else 0). "In use" and "permission denied" end the search: half the
  * clients of the name would reach somebody else. */
-static int bind_name(const struct address *a, int backlog, const char **why)
+static int bind_name(const struct bind_address *a, const struct binding *how, const char **why)
 {
-    static const int families[] = {AF_INET, AF_INET6};
-    struct addrinfo *list = NULL;
-    int rc = EAI_NONAME, fd = -1;
+    struct addrinfo *list;
+    int rc = resolve(a, &list), fd = -1;
 
-    for (size_t i = 0; i < ARRAY_LEN(families) && !list; i++) {
-        struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-                                 .ai_family = families[i],
-                                 .ai_socktype = SOCK_STREAM};
-        rc = getaddrinfo(a->host, a->port, &hints, &list);
-        if (rc != 0)
-            list = NULL;
-    }
-    if (!list) {
+    if (rc != 0) {
         *why = rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc);
         errno = 0;
         return -1;
     }
     for (struct addrinfo *ai = list; ai; ai = ai->ai_next) {
-        fd = bind_tcp(ai->ai_addr, ai->ai_addrlen, backlog);
+        fd = bind_tcp(ai->ai_addr, ai->ai_addrlen, how);
         if (fd >= 0 || (errno != EADDRNOTAVAIL && errno != EAFNOSUPPORT))
             break;
     }
@@ -279,20 +151,20 @@ static int bind_name(const struct address *a, int backlog, const char **why)
 }
 
 /* The same for an address of either form. */
-static int bind_address(const struct address *a, int backlog, const char **why)
+static int bind_address(const struct bind_address *a, const struct binding *how, const char **why)
 {
     struct sockaddr_storage ss;
     socklen_t len;
 
-    if (!literal(a, &ss, &len))
-        return bind_name(a, backlog, why);
-    int fd = bind_tcp((struct sockaddr *)&ss, len, backlog);
+    if (!bind_literal(a, &ss, &len))
+        return bind_name(a, how, why);
+    int fd = bind_tcp((struct sockaddr *)&ss, len, how);
     if (fd < 0)
         *why = strerror(errno);
     return fd;
 }
 
-static int refuse_tcp(const struct address *a, const char *why, struct error *err)
+static int refuse_tcp(const struct bind_address *a, const char *why, struct error *err)
 {
     int saved_errno = errno;
     char *where = host_port("", a->host, a->port);
@@ -303,21 +175,22 @@ static int refuse_tcp(const struct address *a, const char *why, struct error *er
     return -1;
 }
 
-static int open_tcp(struct listener *l, const struct address *a, int backlog, struct error *err)
+static int open_tcp(struct listener *l, const struct bind_address *a, const struct binding *how,
+                    struct error *err)
 {
     const char *why = NULL;
 
-    l->fd = bind_address(a, backlog, &why);
+    l->fd = bind_address(a, how, &why);
     if (l->fd < 0 || describe_tcp(l) < 0)
         return refuse_tcp(a, why ? why : strerror(errno), err);
     l->name = host_port("http://", l->host, l->port);
     return 0;
 }
 
-static enum listener_state probe_tcp(const struct address *a, struct error *err)
+static enum listener_state probe_tcp(const struct bind_address *a, struct error *err)
 {
     const char *why = NULL;
-    int fd = bind_address(a, NO_LISTEN, &why);
+    int fd = bind_address(a, &(struct binding){.backlog = NO_LISTEN}, &why);
 
     if (fd >= 0) {
         fd_close(&fd);
@@ -330,15 +203,15 @@ static enum listener_state probe_tcp(const struct address *a, struct error *err)
 
 /* ---- unix -------------------------------------------------------------------------------- */
 
-static int refuse_unix(const struct address *a, const char *why, struct error *err)
+static int refuse_unix(const struct bind_address *a, const char *why, struct error *err)
 {
     return error_set(err, EXIT_BIND, "cannot bind unix:%s: %s", a->path, why);
 }
 
 /* What is remembered of the file is there before the file is: whatever fails, and whatever ends the
  * process from then on, can remove it. */
-static int open_unix(struct listener *l, const struct address *a, int backlog,
-                     const struct listener_owner *owner, struct error *err)
+static int open_unix(struct listener *l, const struct bind_address *a, int backlog,
+                     const struct listener_options *options, struct error *err)
 {
     const char *why;
     struct stat made;
@@ -349,14 +222,15 @@ static int open_unix(struct listener *l, const struct address *a, int backlog,
     l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (l->fd < 0)
         return refuse_unix(a, strerror(errno), err);
-    if (socketfile_listen(l->fd, a->path, backlog, owner->uid, owner->gid, &made, &why) < 0)
+    if (socketfile_listen(l->fd, a->path, backlog, options->uid, options->gid, &made, &why) < 0)
         return refuse_unix(a, why, err);
     l->dev = made.st_dev;
     l->ino = made.st_ino;
     return 0;
 }
 
-static enum listener_state probe_unix(const struct address *a, pid_t *holder, struct error *err)
+static enum listener_state probe_unix(const struct bind_address *a, pid_t *holder,
+                                      struct error *err)
 {
     struct stat found;
     const char *why;
@@ -375,7 +249,7 @@ static enum listener_state probe_unix(const struct address *a, pid_t *holder, st
 
 /* A name without a file (unix(7)): it goes with the socket, so none is ever stale. The descriptor,
  * or -1 with errno. */
-static int bind_abstract(const struct address *a)
+static int bind_abstract(const struct bind_address *a)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     size_t len = strlen(a->path);
@@ -393,7 +267,7 @@ static const char *why_not_abstract(void)
     return errno == EADDRINUSE ? "already in use by another server" : strerror(errno);
 }
 
-static int open_abstract(struct listener *l, const struct address *a, int backlog,
+static int open_abstract(struct listener *l, const struct bind_address *a, int backlog,
                          struct error *err)
 {
     l->family = AF_UNIX;
@@ -404,7 +278,7 @@ static int open_abstract(struct listener *l, const struct address *a, int backlo
     return 0;
 }
 
-static enum listener_state probe_abstract(const struct address *a, struct error *err)
+static enum listener_state probe_abstract(const struct bind_address *a, struct error *err)
 {
     int fd = bind_abstract(a);
 
@@ -443,7 +317,7 @@ static int check_socket(struct listener *l, int fd, struct error *err)
 
 /* The descriptor is taken over as it is: listening again would change the backlog that its owner
  * chose. The number comes from a person, so it may be anything: ask before using it. */
-static int open_fd(struct listener *l, const struct address *a, struct error *err)
+static int open_fd(struct listener *l, const struct bind_address *a, struct error *err)
 {
     int flags = fcntl(a->fd, F_GETFD);
 
@@ -482,21 +356,22 @@ int listener_get_queue(const struct listener *l, struct listener_queue *queue)
 /* ---- life -------------------------------------------------------------------------------- */
 
 int listener_open_for(struct listener *l, const char *text, int backlog,
-                      const struct listener_owner *owner, struct error *err)
+                      const struct listener_options *options, struct error *err)
 {
-    struct address a;
+    const struct binding how = {.backlog = backlog, .v6_only = options->v6_only};
+    struct bind_address a;
     int rc = -1;
 
     *l = (struct listener){.fd = -1};
     errno = EINVAL;
-    if (address_parse(&a, text, err) < 0)
+    if (bind_parse(&a, text, err) < 0)
         return -1;
     l->text = xstrdup(text);
     switch (a.kind) {
-    case ADDRESS_TCP: rc = open_tcp(l, &a, backlog, err); break;
-    case ADDRESS_UNIX: rc = open_unix(l, &a, backlog, owner, err); break;
-    case ADDRESS_ABSTRACT: rc = open_abstract(l, &a, backlog, err); break;
-    case ADDRESS_FD: rc = open_fd(l, &a, err); break;
+    case BIND_TCP: rc = open_tcp(l, &a, &how, err); break;
+    case BIND_UNIX: rc = open_unix(l, &a, backlog, options, err); break;
+    case BIND_ABSTRACT: rc = open_abstract(l, &a, backlog, err); break;
+    case BIND_FD: rc = open_fd(l, &a, err); break;
     }
     if (rc < 0) {
         int saved_errno = errno;
@@ -509,7 +384,7 @@ int listener_open_for(struct listener *l, const char *text, int backlog,
 
 int listener_open(struct listener *l, const char *text, int backlog, struct error *err)
 {
-    const struct listener_owner self = {.uid = geteuid(), .gid = getegid()};
+    const struct listener_options self = {.uid = geteuid(), .gid = getegid()};
 
     return listener_open_for(l, text, backlog, &self, err);
 }
@@ -533,16 +408,16 @@ int listener_adopt(struct listener *l, const struct listener *described, struct 
 
 enum listener_state listener_probe(const char *text, pid_t *holder, struct error *err)
 {
-    struct address a;
+    struct bind_address a;
 
     *holder = 0;
-    if (address_parse(&a, text, err) < 0)
+    if (bind_parse(&a, text, err) < 0)
         return LISTENER_REFUSED;
     switch (a.kind) {
-    case ADDRESS_TCP: return probe_tcp(&a, err);
-    case ADDRESS_UNIX: return probe_unix(&a, holder, err);
-    case ADDRESS_ABSTRACT: return probe_abstract(&a, err);
-    case ADDRESS_FD: break; /* is passed to the server alone */
+    case BIND_TCP: return probe_tcp(&a, err);
+    case BIND_UNIX: return probe_unix(&a, holder, err);
+    case BIND_ABSTRACT: return probe_abstract(&a, err);
+    case BIND_FD: break; /* is passed to the server alone */
     }
     return LISTENER_FREE;
 }
@@ -577,39 +452,62 @@ void listener_close(struct listener *l, bool unlink_file)
     *l = (struct listener){.fd = -1};
 }
 
-static bool address_same(const struct address *a, const struct address *b)
-{
-    if (a->kind != b->kind)
-        return false;
-    switch (a->kind) {
-    case ADDRESS_UNIX:
-    case ADDRESS_ABSTRACT: return strcmp(a->path, b->path) == 0;
-    case ADDRESS_FD: return a->fd == b->fd;
-    case ADDRESS_TCP: break;
-    }
-    return strcmp(a->host, b->host) == 0 && strcmp(a->port, b->port) == 0;
-}
-
 bool listener_same_text(const char *text, const char *other)
 {
-    struct address a, b;
+    struct bind_address a, b;
     struct error ignored;
 
-    return address_parse(&a, text, &ignored) == 0 && address_parse(&b, other, &ignored) == 0 &&
-           address_same(&a, &b);
+    return bind_parse(&a, text, &ignored) == 0 && bind_parse(&b, other, &ignored) == 0 &&
+           bind_same(&a, &b);
 }
 
 bool listener_same(const struct listener *l, const char *text)
 {
-    struct address a;
+    struct bind_address a;
     struct error ignored;
 
-    if (!l->text || l->fd < 0 || address_parse(&a, text, &ignored) < 0)
+    if (!l->text || l->fd < 0 || bind_parse(&a, text, &ignored) < 0)
         return false;
-    if (a.kind == ADDRESS_UNIX)
+    if (a.kind == BIND_UNIX)
         return listener_has_file(l, a.path);
     if (listener_same_text(text, l->text))
         return true;
     /* What a name or port 0 came to, spelled out. */
-    return a.kind == ADDRESS_TCP && strcmp(a.host, l->host) == 0 && strcmp(a.port, l->port) == 0;
+    return a.kind == BIND_TCP && strcmp(a.host, l->host) == 0 && strcmp(a.port, l->port) == 0;
+}
+
+/* Of the same, by the addresses that its name has. */
+static bool overlaps_name(const struct listener *l, const struct sockaddr_storage *own,
+                          const struct bind_address *a)
+{
+    struct addrinfo *list;
+    bool found = false;
+
+    if (resolve(a, &list) != 0)
+        return false;
+    for (const struct addrinfo *ai = list; ai && !found; ai = ai->ai_next) {
+        struct sockaddr_storage ss = {0};
+
+        memcpy(&ss, ai->ai_addr, ai->ai_addrlen);
+        found = bind_addresses_overlap(own, &ss, l->v6_only);
+    }
+    freeaddrinfo(list);
+    return found;
+}
+
+bool listener_overlaps(const struct listener *l, const char *text)
+{
+    struct sockaddr_storage own, ss;
+    struct bind_address a;
+    struct error ignored;
+    socklen_t len = sizeof(own);
+
+    if (l->fd < 0 || bind_parse(&a, text, &ignored) < 0)
+        return false;
+    if (a.kind != BIND_TCP)
+        return listener_same(l, text);
+    if (l->family == AF_UNIX || getsockname(l->fd, (struct sockaddr *)&own, &len) < 0)
+        return false;
+    return bind_literal(&a, &ss, &len) ? bind_addresses_overlap(&own, &ss, l->v6_only)
+                                       : overlaps_name(l, &own, &a);
 }

@@ -8,8 +8,8 @@
  * of a name)
  *
  * Port 0 lets the kernel choose; `name` and `port` then show its choice. `[::]` leaves IPV6_V6ONLY
- * to the system, whose default (net.ipv6.bindv6only = 0) takes IPv4 connections too, so `[::]:80`
- * and `0.0.0.0:80` exclude each other.
+ * to the system, whose default (net.ipv6.bindv6only = 0) takes IPv4 connections too. Beside
+ * `0.0.0.0:80` a `[::]:80` can be opened only with v6_only.
  *
  * Life: listener_open, then listener_close. The master does both; a worker only inherits.
  */
@@ -29,6 +29,7 @@ struct listener {
     char *name;     /* as logged: http://127.0.0.1:8000, unix:/run/a.sock, fd://3 */
     char host[64];  /* SERVER_NAME: the bound address in numbers; "" for a unix socket */
     char port[8];   /* SERVER_PORT: "" for a unix socket */
+    bool v6_only;   /* takes IPv6 connections alone (IPV6_V6ONLY) */
     bool inherited; /* fd://: the socket and its file belong to who made them */
     char *path;     /* the unix socket's file, absolute, when this process made it; else NULL */
     dev_t dev;      /* of that file, to know it again */
@@ -36,10 +37,10 @@ struct listener {
     bool lent; /* another master serves it too: its file is not to be removed here */
 };
 
-/* Whose the file of a unix socket is to be. */
-struct listener_owner {
-    uid_t uid;
+struct listener_options {
+    uid_t uid; /* whose the file of a unix socket is to be */
     gid_t gid;
+    bool v6_only; /* an IPv6 address leaves IPv4 connections to another listener (bind.h) */
 };
 
 /* Opens the address that text names and listens. 0, or -1 with err filled: EXIT_USAGE for a text
@@ -49,9 +50,9 @@ struct listener_owner {
  * the process's umask. A file left by a dead server is replaced; what is no socket is never
  * removed. */
 int listener_open_for(struct listener *l, const char *text, int backlog,
-                      const struct listener_owner *owner, struct error *err);
+                      const struct listener_options *options, struct error *err);
 
-/* The same for the process's own user and group. */
+/* The same with the process's own user and group. */
 int listener_open(struct listener *l, const char *text, int backlog, struct error *err);
 
 /* Takes over a socket that another master has opened, with what that one's listener says of it: fd,
@@ -97,6 +98,10 @@ bool listener_same(const struct listener *l, const char *text);
 
 /* Is what lies at path the socket file that l made? */
 bool listener_has_file(const struct listener *l, const char *path);
+
+/* Does l take connections that a listener with this address would take, so that it cannot be
+ * opened? Resolves a host name, so it may block. */
+bool listener_overlaps(const struct listener *l, const char *text);
 
 /* Do two texts name one address? As far as their words tell: nothing is resolved. */
 bool listener_same_text(const char *text, const char *other);

@@ -149,7 +149,7 @@ def test_drain_delay_goes_on_serving_and_says_close(gcorn, probe):
     server.kill(signal.SIGTERM)
     server.wait_log("Draining: stopping in 60000 ms")
     wait_for(lambda: server.get("/pid").closes, "answers to say close")
-    assert client.get("/pid").closes
+    wait_for(lambda: client.get("/pid").closes, "the other worker to hear of it, if it is that one")
     server.kill(signal.SIGTERM)  # a second one skips what is left of it
     assert server.wait_exit() == 0
 

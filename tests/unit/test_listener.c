@@ -22,6 +22,7 @@
 
 #include "base/error.h"
 #include "base/util.h"
+#include "system/bind.h"
 #include "system/listener.h"
 
 static char dir[64];
@@ -532,9 +533,41 @@ static void test_queue_of_a_unix_socket_is_unknown(void **state)
     free(text);
 }
 
+static void test_texts_overlap(void **state)
+{
+    static const struct {
+        const char *one, *other;
+        bool overlap; /* where [::] takes IPv4 too */
+    } rows[] = {
+        {"0.0.0.0:80", "127.0.0.1:80", true},    {"0.0.0.0:80", "127.0.0.1:81", false},
+        {"127.0.0.1:80", "127.0.0.2:80", false}, {"0.0.0.0:0", "127.0.0.1:0", false},
+        {"[::]:80", "[::1]:80", true},           {"[::1]:80", "[::2]:80", false},
+        {"[::]:80", "127.0.0.1:80", true},       {"[::1]:80", "127.0.0.1:80", false},
+        {"[::1]:80", "0.0.0.0:80", false},       {":80", "[::ffff:1.2.3.4]:80", false},
+        {"localhost:80", "127.0.0.1:80", false}, {"unix:a", "0.0.0.0:80", false},
+        {"fd://3", "0.0.0.0:80", false},         {":", "0.0.0.0:80", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *const both[] = {rows[i].one, rows[i].other};
+        bool is_any = bind_is_any6(both[0]) && !bind_is_v6_only(both[0], NULL, 0);
+        bool wanted = rows[i].overlap && (is_any || strchr(both[1], '[') || both[0][0] != '[');
+
+        assert_int_equal(bind_texts_overlap(both[0], both[1], both, 2), wanted);
+        assert_int_equal(bind_texts_overlap(both[1], both[0], both, 2), wanted);
+    }
+    static const char *const pair[] = {"[::]:80", ":80", "[::]:81"};
+    assert_true(bind_is_v6_only(pair[0], pair, 3));
+    assert_false(bind_texts_overlap(pair[0], pair[1], pair, 3));
+    assert_int_equal(bind_is_v6_only(pair[2], pair, 3), bind_is_v6_only(pair[2], NULL, 0));
+    assert_false(bind_is_v6_only(pair[1], pair, 3));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_texts_overlap),
         cmocka_unit_test(test_tcp_port_zero),
         cmocka_unit_test(test_tcp_accepted_has_nodelay),
         cmocka_unit_test(test_tcp_all_addresses),

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * start - how the program was started: what each reload and each upgrade starts from again.
+ */
+#ifndef GCORN_MASTER_START_H
+#define GCORN_MASTER_START_H
+
+#include <sys/types.h>
+
+#include "master/passed.h"
+
+struct config;
+struct error;
+
+struct start {
+    int argc;
+    char **argv;
+    char *program; /* to be executed by an upgrade, seen from dir */
+    char *dir;     /* the working directory, by the name that the shell had for it: a link in it is
+                      followed anew by each reload */
+    mode_t umask;  /* what it was then */
+    struct passed passed; /* sockets that came with it */
+};
+
+/* Remembers how; argv is borrowed for ever. */
+void start_init(struct start *s, int argc, char **argv);
+
+/* Changes to the directory of the start. When its name leads nowhere any more (a release that has
+ * been cleaned up), to one where every relative path fails, and the log says so. 0, or -1 with
+ * errno. */
+int start_enter(const struct start *s);
+
+/* Loads the settings (config_load) as at start, from the directory of the start (start_enter), and
+ * then changes to the directory that they name. before: those that count so far; NULL: none do. 0,
+ * or -1 with err. */
+int start_load_config(const struct start *s, const struct config *before, struct config *config,
+                      struct error *err);
+
+#endif
