@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -21,7 +22,7 @@
 
 static int report(const struct error *err)
 {
-    (void)fprintf(stderr, "gcorn: %s\n", err->text);
+    (void)fprintf(stderr, "%sgcorn: %s\n", log_is_journal(STDERR_FILENO) ? "<3>" : "", err->text);
     return (int)err->status;
 }
 

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -27,6 +28,7 @@
 
 static struct {
     int fd;
+    bool has_priority; /* in front of each line: journald takes it off (sd-daemon(3)) */
     enum log_level level;
     enum log_format format;
     struct syslog *syslog;
@@ -58,9 +60,23 @@ static const struct {
     [LOG_LEVEL_OUTPUT] = {"OUTPUT", "output", SYSLOG_INFO},
 };
 
+/* systemd.exec(5): $JOURNAL_STREAM has device and inode of what leads to the journal. */
+bool log_is_journal(int fd)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    char own[48];
+    struct stat st;
+
+    if (!stream || fstat(fd, &st) < 0)
+        return false;
+    (void)snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    return strcmp(stream, own) == 0;
+}
+
 void log_set_fd(int fd)
 {
     sink.fd = fd;
+    sink.has_priority = log_is_journal(fd);
 }
 
 void log_set_level(enum log_level level)
@@ -259,20 +275,20 @@ static size_t escape(char *out, size_t size, const char *text, size_t len)
     return n;
 }
 
-static size_t format_text(char line[LOG_LINE_MAX], const struct record *r)
+static size_t format_text(char *line, size_t size, const struct record *r)
 {
     char when[TIME_TEXT_SIZE];
 
     (void)time_put_log(when, time(NULL));
-    size_t n = (size_t)snprintf(line, LOG_LINE_MAX, "[%s] [%d] [%s] ", when, (int)r->pid,
-                                levels[r->level].name);
-    n += escape(line + n, LOG_LINE_MAX - n - 1, r->text, r->len);
+    size_t n =
+        (size_t)snprintf(line, size, "[%s] [%d] [%s] ", when, (int)r->pid, levels[r->level].name);
+    n += escape(line + n, size - n - 1, r->text, r->len);
     line[n++] = '\n';
     return n;
 }
 
 /* Whatever is cut, is cut in the message. */
-static size_t format_json(char line[LOG_LINE_MAX], const struct record *r)
+static size_t format_json(char *line, size_t size, const struct record *r)
 {
     char when[TIME_TEXT_SIZE];
     struct strbuf out = {0};
@@ -285,7 +301,7 @@ static size_t format_json(char line[LOG_LINE_MAX], const struct record *r)
         json_add_bytes_max(&out, r->request_id, strlen(r->request_id), ID_MAX);
     }
     strbuf_addstr(&out, ",\"message\":");
-    json_add_bytes_max(&out, r->text + r->id_len, r->len - r->id_len, LOG_LINE_MAX - out.len - 2);
+    json_add_bytes_max(&out, r->text + r->id_len, r->len - r->id_len, size - out.len - 2);
     strbuf_addstr(&out, "}\n");
     size_t len = out.len;
     memcpy(line, out.data, len);
@@ -297,9 +313,15 @@ static size_t format_json(char line[LOG_LINE_MAX], const struct record *r)
 static int write_record(const struct record *r)
 {
     char line[LOG_LINE_MAX];
-    size_t len = sink.format == LOG_FORMAT_JSON ? format_json(line, r) : format_text(line, r);
+    size_t n = 0;
 
-    return log_write(sink.fd, line, len) < 0 && errno == EAGAIN ? -1 : 0;
+    if (sink.has_priority)
+        n = (size_t)snprintf(line, sizeof(line), "<%d>", (int)levels[r->level].severity);
+    if (sink.format == LOG_FORMAT_JSON)
+        n += format_json(line + n, sizeof(line) - n, r);
+    else
+        n += format_text(line + n, sizeof(line) - n, r);
+    return log_write(sink.fd, line, n) < 0 && errno == EAGAIN ? -1 : 0;
 }
 
 static void tell_lost(void)

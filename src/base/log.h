@@ -38,10 +38,12 @@ enum log_format {
 };
 
 /* Where lines go, and from which level on; the defaults are stderr and INFO. The log borrows fd:
- * its owner reopens the file by putting another one behind the same number (dup3). */
+ * its owner reopens the file by putting another one behind the same number (dup3). Where it leads
+ * to systemd's journal ($JOURNAL_STREAM), each line begins with its priority: "<3>". */
 void log_set_fd(int fd);
 int log_fd(void);
-bool log_is_on(int fd); /* is it what is behind this descriptor, by whatever number? */
+bool log_is_on(int fd);      /* is it what is behind this descriptor, by whatever number? */
+bool log_is_journal(int fd); /* does it lead there? */
 void log_set_level(enum log_level level);
 void log_set_format(enum log_format format);
 void log_set_syslog(struct syslog *syslog); /* there too; borrowed, NULL: no */

@@ -118,10 +118,10 @@ void generation_tend_log(struct generation *g);
 
 /* Opens the log files anew, behind the same descriptors; the process is in g's directory then. 0,
  * or -1 with err: those that could not be opened are as they were. */
-/* What a process of generation g is sent of a log that it has since its fork: fd itself, which may
- * be another file by now, or -1, when path stands for standard output or error, which stay. */
-int generation_log_to_send(const char *path, int fd);
-
 int generation_reopen_logs(struct generation *g, struct error *err);
+
+/* What of a log a process is sent that has had it since its fork: fd, behind which another file may
+ * be by now; -1 where path stands for standard output or error, which stay. */
+int generation_log_to_send(const char *path, int fd);
 
 #endif

@@ -343,6 +343,37 @@ def test_closed_output_sends_no_line_to_a_client(gcorn, talk, args, path):
         assert client.rest() == b""
 
 
+@pytest.mark.parametrize("form, start", [("text", r"\["), ("json", r'\{"time":')])
+def test_lines_for_the_journal_have_their_priority(gcorn, tmp_path, form, start):
+    """Standard error is a file here; systemd's is a socket, of which it says the same."""
+    (tmp_path / "stderr").touch()
+    st = (tmp_path / "stderr").stat()
+    server = gcorn("faulty", "--error-log-format", form, "--preload", ready=0,
+                   env={"JOURNAL_STREAM": f"{st.st_dev}:{st.st_ino}"})
+    server.wait_log(rf"^<6>{start}.*Booting worker with pid")
+    port = server.wait_log(r"Listening at: http://127.0.0.1:(\d+)")[1]
+    server.address = ("127.0.0.1", int(port))
+    server.get("/segv")
+    server.wait_log(rf"^<2>{start}.*was sent SIGSEGV")
+    server.wait_workers(1)
+    assert re.fullmatch(rf"(?:<[0-7]>{start}.*\n)+", server.log())
+
+
+def test_a_failed_start_tells_the_journal_its_priority(gcorn, tmp_path):
+    (tmp_path / "stderr").touch()
+    st = (tmp_path / "stderr").stat()
+    server = gcorn("hello", "--bind", "nowhere:", ready=0,
+                   env={"JOURNAL_STREAM": f"{st.st_dev}:{st.st_ino}"})
+    assert server.wait_exit() != 0
+    assert re.fullmatch(r"(?:<[0-7]>.*\n)*<[23]>.*\n", server.log())
+
+
+@pytest.mark.parametrize("stream", ["1:1", "", "nonsense"])
+def test_lines_for_no_journal_have_no_priority(gcorn, stream):
+    server = gcorn("hello", env={"JOURNAL_STREAM": stream})
+    assert re.fullmatch(r"(?:\[\d{4}-.*\n)+", server.log())
+
+
 def test_a_log_goes_on_when_standard_error_is_closed(gcorn, talk):
     server = gcorn(talk)
     server.get("/close")
