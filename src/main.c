@@ -66,6 +66,7 @@ int main(int argc, char **argv)
     process_signals_block(&inherited);
     (void)process_stdin_null(); /* at worst stdin stays what it was */
     process_take_zone();
+    log_set_fd(STDERR_FILENO); /* until a generation has its own */
     if (handover_receive(&handover, &err) < 0)
         return report(&err);
     char **args = process_title_init(argc, argv);
