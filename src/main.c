@@ -13,6 +13,7 @@
 #include "base/util.h"
 #include "master/check.h"
 #include "master/heir.h"
+#include "master/leave.h"
 #include "master/master.h"
 #include "master/start.h"
 #include "settings/config_cli.h"
@@ -64,6 +65,7 @@ int main(int argc, char **argv)
 
     /* the first thing of all: pid 1 has no default dispositions, so what comes too early is lost */
     process_signals_block(&inherited);
+    leave_prepare(NULL);
     (void)process_stdin_null(); /* at worst stdin stays what it was */
     process_take_zone();
     log_set_fd(STDERR_FILENO); /* until a generation has its own */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * See util.h. Nothing here keeps state.
+ * See util.h. Nothing here keeps state, but for what is called when memory is out.
  */
 #include "base/util.h"
 
@@ -14,9 +14,19 @@
 #include <time.h>
 #include <unistd.h>
 
+static void (*memory_handler)(size_t size);
+
+void xmalloc_set_handler(void (*handler)(size_t size))
+{
+    memory_handler = handler;
+}
+
 static void out_of_memory(size_t size)
 {
     char line[80];
+
+    if (memory_handler)
+        memory_handler(size);
     int len = snprintf(line, sizeof(line), "gcorn: out of memory (%zu bytes)\n", size);
 
     (void)!write(STDERR_FILENO, line, (size_t)len); /* about to abort: nobody to report to */

@@ -14,13 +14,15 @@
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
-/* Allocation that aborts the process when memory is out: a worker is restarted by its master, and
- * whoever asks has bounded the size before. The result is freed with free(). */
+/* Allocation that cannot fail: when memory is out the handler is called, which does not return, and
+ * without one the process aborts: a worker is restarted by its master. The caller has bounded the
+ * size before. The result is freed with free(). */
 void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size); /* zeroed */
 void *xrealloc(void *p, size_t size);
 char *xstrdup(const char *s);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void xmalloc_set_handler(void (*handler)(size_t size));
 char *xvasprintf(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
 
 /* CLOCK_MONOTONIC in milliseconds and nanoseconds. Every deadline in gcorn is on this clock: it

@@ -89,6 +89,8 @@ run_child(const struct helper_job *job, int fd, pid_t master_pid)
 
 /* ---- the master -------------------------------------------------------------------------- */
 
+enum { READS_AT_END = 32 }; /* more than a pipe holds */
+
 void helpers_init(struct helpers *h, struct ev_loop *loop)
 {
     *h = (struct helpers){.loop = loop};
@@ -191,7 +193,7 @@ bool helpers_reaped(struct helpers *h, pid_t pid, int status)
 
     if (!one)
         return false;
-    while (read_some(h->loop, one)) /* its end of the pipe is closed: this comes to an end */
+    for (int i = 0; i < READS_AT_END && read_some(h->loop, one); i++) /* a pipe's worth */
         continue;
     stop_reading(h->loop, one);
     ev_timer_stop(h->loop, &one->overdue);

@@ -32,11 +32,13 @@
 #include "master/boots.h"
 #include "master/check.h"
 #include "master/explain.h"
+#include "master/leave.h"
 #include "master/procs.h"
 #include "master/reload.h"
 #include "master/reopen.h"
 #include "master/retire.h"
 #include "master/state.h"
+#include "system/loop.h"
 #include "system/process.h"
 #include "system/scoreboard.h"
 
@@ -489,9 +491,9 @@ static int init_tables(struct master *m, struct error *err)
     m->plan.backoffs = xcalloc(slots + 1, sizeof(*m->plan.backoffs));
     samples_init(&m->samples, slots);
     oom_init(&m->oom, "", now_ms());
-    m->loop = ev_loop_new(EVFLAG_NOENV);
+    m->loop = loop_new(err);
     if (!m->loop)
-        return error_set(err, EXIT_FAILED, "no event loop can be made");
+        return -1;
     control_init(&m->control, m->loop, &control_ops, m);
     helpers_init(&m->helpers, m->loop);
     upgrade_init(m);
@@ -544,6 +546,18 @@ static int open_in_time(struct master *m, int (*open_now)(struct master *m, stru
     return 0;
 }
 
+/* A master that the kernel wakes for neither signals nor operators would serve, and obey no one. */
+static int try_watchers(struct master *m, struct error *err)
+{
+    if (loop_try(m->loop, err) < 0)
+        return -1;
+    if (control_path(&m->control) && !ev_is_active(&m->control.accepting))
+        return error_set(err, EXIT_FAILED,
+                         "the control socket cannot be watched: epoll_ctl fails (the limit of "
+                         "watches, fs.epoll.max_user_watches?)");
+    return 0;
+}
+
 static int open_all(struct master *m, struct config *config, struct error *err)
 {
     m->current = generation_new(++m->last_generation, config, m->heir.former, err);
@@ -556,7 +570,8 @@ static int open_all(struct master *m, struct config *config, struct error *err)
     if (init_tables(m, err) < 0 || open_in_time(m, open_control_now, err) < 0)
         return -1;
     reload_apply(m);
-    return 0;
+    start_watchers(m);
+    return try_watchers(m, err);
 }
 
 static void announce(const struct master *m)
@@ -591,6 +606,7 @@ static void close_all(struct master *m)
     samples_release(&m->samples);
     oom_release(&m->oom);
     status_free_config(m->config_at_start);
+    leave_prepare(NULL);
     free(m->plan.procs);
     free(m->plan.backoffs);
 }
@@ -610,7 +626,6 @@ static void run(struct master *m)
 
     announce(m);
     reload_raise_limits(m, m->current);
-    start_watchers(m);
     boots_begin(m);
     heir_start(m);
     hooks_run(&m->hooks, "on_starting", config_of(m)->on_starting, NULL);
@@ -630,6 +645,7 @@ master_run(const struct start *start, struct config *config, struct handover *fr
     struct master *m = xcalloc(1, sizeof(*m));
     struct error err;
 
+    leave_prepare(m);
     m->start = start;
     m->stop_at_ms = NO_DEADLINE;
     m->next_control.fd = m->upgrade.fd = -1;

@@ -452,6 +452,15 @@ bool accept_is_over(const struct worker *w)
     return true;
 }
 
+bool accept_is_watched(const struct worker *w)
+{
+    for (size_t i = 0; i < w->args->listener_count && w->accepting; i++) {
+        if (!ev_is_active(&w->acceptors[i].io))
+            return false;
+    }
+    return true;
+}
+
 void accept_close(struct worker *w)
 {
     for (size_t i = 0; i < w->args->listener_count; i++) {

@@ -47,6 +47,9 @@ void accept_end(struct worker *w, bool take_queue);
 /* Has accept_end come to its end? */
 bool accept_is_over(const struct worker *w);
 
+/* Does the loop watch each socket that it is to watch? The kernel may have refused (loop.h). */
+bool accept_is_watched(const struct worker *w);
+
 /* Closes the listening sockets at once. Async-signal-safe. */
 void accept_close(struct worker *w);
 

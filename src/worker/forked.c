@@ -27,6 +27,7 @@
 #include "base/owned.h"
 #include "base/syslog.h"
 #include "base/util.h"
+#include "system/loop.h"
 #include "worker/worker.h"
 
 static struct {
@@ -249,14 +250,14 @@ static void on_first(struct ev_loop *loop, struct ev_async *async, int revents)
 }
 
 /* libev does not say which descriptors it has: they are the lowest that are free. */
-struct ev_loop *forked_new_loop(void)
+struct ev_loop *forked_new_loop(struct error *err)
 {
     self.epoll_fd = lowest_free_fd();
-    struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV);
+    struct ev_loop *loop = loop_new(err);
     if (!loop)
         return NULL;
     self.event_fd = lowest_free_fd();
     ev_async_init(&self.first, on_first);
     ev_async_start(loop, &self.first);
-    return loop;
+    return loop_try(loop, err) < 0 ? NULL : loop;
 }

@@ -20,6 +20,7 @@
 
 #include <stdbool.h>
 
+struct error;
 struct ev_loop;
 struct worker;
 struct worker_args;
@@ -30,8 +31,9 @@ void forked_watch(const struct worker_args *args);
 /* In a worker with its loop, before the application is loaded or, when it was preloaded, called. */
 void forked_init(struct worker *w);
 
-/* The worker's loop, with the descriptors of its own that it will have. NULL when there is none. */
-struct ev_loop *forked_new_loop(void);
+/* The worker's loop (loop.h), tried, with the descriptors of its own that it will have. NULL with
+ * err. */
+struct ev_loop *forked_new_loop(struct error *err);
 
 /* The server itself forks, in a process with an application: children of this thread keep
  * everything while it is on. For both sides to end. */

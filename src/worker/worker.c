@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/util.h"
+#include "system/loop.h"
 #include "system/notify.h"
 #include "system/oom.h"
 #include "system/pages.h"
@@ -528,6 +529,11 @@ static void start_watchers(struct worker *w)
     if (w->args->access_fd >= 0)
         ev_prepare_start(w->loop, &w->pass_end);
     accept_update(w);
+    loop_register(w->loop);
+    if (!ev_is_active(&w->orders) || !accept_is_watched(w))
+        boot_failed(w,
+                    "its sockets cannot be watched: the application has closed them, or epoll_ctl "
+                    "fails (the limit of watches, fs.epoll.max_user_watches?)");
 }
 
 static void set_environment(const struct config *cfg)
@@ -670,10 +676,11 @@ static struct worker *new_worker(const struct worker_args *args)
 struct worker *worker_new_alone(const struct worker_args *args)
 {
     struct worker *w = new_worker(args);
+    struct error ignored;
 
     orders_disregard(SIGPIPE);
     set_environment(w->config);
-    w->loop = ev_loop_new(EVFLAG_NOENV); /* for gcorn_loop(); nobody turns it */
+    w->loop = loop_new(&ignored); /* for gcorn_loop(); nobody turns it */
     if (!w->loop)
         return NULL;
     init_http(w);
@@ -739,9 +746,9 @@ void worker_run(const struct worker_args *args)
     if (become(args, &err) < 0)
         boot_failed(w, err.text);
     log_info("Booting %s with pid: %d", args->role, (int)w->pid);
-    w->loop = forked_new_loop();
+    w->loop = forked_new_loop(&err);
     if (!w->loop)
-        boot_failed(w, "no event loop can be made: out of descriptors?");
+        boot_failed(w, err.text);
     if (accesslines_init(&w->access_lines, w->slot, w->config->access_log_format, args->access_fd,
                          &err) < 0)
         boot_failed(w, err.text);

@@ -23,7 +23,7 @@ class Refuser:
 
     def refuse(self, **calls):
         """refuse(fork=errno.EAGAIN): the master's; child_fork: its children's. None: no call."""
-        text = "".join(f" {name.replace('_', '-')}={number}" for name, number in calls.items())
+        text = "".join(f" {name.replace('child_', 'child-')}={number}" for name, number in calls.items())
         new = self.file.with_suffix(".new")
         new.write_text(text)
         new.rename(self.file)
@@ -119,3 +119,90 @@ def test_reload_that_cannot_replace_all_ends(gcorn, refuser, manager):  # noqa: 
     assert "EXTEND_TIMEOUT_USEC" in str(manager.messages[:end])
     server.wait_log("cannot start a worker", after=server.mark(), count=3)
     assert "EXTEND_TIMEOUT_USEC" not in str(manager.read()[end:])
+
+
+# ---- memory -------------------------------------------------------------------------------------
+
+FILES = ("--pid", "pid", "--control-socket", "ctl", "--admin-bind", "unix:admin.sock")
+
+
+def expect_no_files(directory):
+    names = {p.name for p in directory.iterdir()}
+    assert not names & {"pid", "ctl", "app.sock", "admin.sock"}, names
+    assert not [name for name in names if name.startswith((".gcorn", "core"))]
+
+
+@pytest.mark.parametrize("call", ["malloc", "realloc"])
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_master_without_memory_leaves_cleanly(gcorn, refuser, tmp_path, call, form):
+    """realloc: libev's, too, which needs it for the descriptors of further workers."""
+    server = gcorn("hello", *FILES, "--error-log-format", form, bind="unix:app.sock",
+                   env=refuser.env, ready=0)
+    wait_for(lambda: len(server.workers) == 2, "worker and admin process")
+    server.wait_workers(2)
+    mark = server.mark()
+    refuser.refuse(**{call: errno.ENOMEM})
+    server.kill(signal.SIGTTIN if call == "malloc" else signal.SIGHUP)
+    assert server.wait_exit() == 1
+    refuser.refuse()
+    told = [line for line in server.log(mark).splitlines() if "ut of memory" in line]
+    assert len(told) == 1 and "exiting with status 1" in told[0], server.log()
+    expect_no_files(tmp_path)
+    wait_for(lambda: not server.left_over(), "the workers to leave")
+
+
+@pytest.mark.parametrize("after", ["pid", "app.sock", "ctl", "admin.sock"])
+def test_start_without_memory_leaves_no_file(gcorn, refuser, tmp_path, after):
+    refuser.refuse(malloc=errno.ENOMEM)
+    server = gcorn("hello", *FILES, bind="unix:app.sock", ready=0,
+                   env={**refuser.env, "REFUSE_AFTER": str(tmp_path / after)})
+    assert server.wait_exit() == 1
+    assert server.log().count("ut of memory") == 1
+    expect_no_files(tmp_path)
+
+
+def test_settings_without_memory_exit_1(gcorn, refuser):
+    refuser.refuse(malloc=errno.ENOMEM)
+    server = gcorn("hello", ready=0, env=refuser.env)
+    assert server.wait_exit() == 1
+    assert server.log().count("ut of memory") == 1
+
+
+def test_worker_without_memory_is_a_crash_and_replaced(gcorn, refuser, tmp_path):
+    """Its master's way out is not its own."""
+    server = gcorn("hello", *FILES, bind="unix:app.sock", env=refuser.env, ready=0)
+    server.wait_workers(2)
+    server._find_address()  # pylint: disable=protected-access
+    before = server.worker_pids
+    refuser.refuse(child_malloc=errno.ENOMEM)
+    client = server.connect()
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+    server.wait_log("SIGABRT")
+    refuser.refuse()
+    wait_for(lambda: server.worker_pids - before, "another worker")
+    assert {"pid", "ctl", "app.sock"} <= {p.name for p in tmp_path.iterdir()}
+
+
+# ---- watches ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call, number, why", [
+    ("epoll_ctl", errno.ENOSPC, "signals do not reach the event loop: epoll_ctl fails"),
+    ("epoll_create1", errno.EMFILE, "no event loop can be made: epoll_create: Too many open files")])
+def test_master_without_watches_exits(gcorn, refuser, tmp_path, call, number, why):
+    refuser.refuse(**{call: number})
+    server = gcorn("hello", *FILES, bind="unix:app.sock", ready=0, env=refuser.env)
+    assert server.wait_exit() == 1
+    assert len(server.wait_log(rf"^.*\[CRITICAL\] {why}.*$", count=1).group()) > 0
+    assert "Booting" not in server.log()
+    expect_no_files(tmp_path)
+
+
+@pytest.mark.parametrize("call, number, why", [
+    ("child_epoll_ctl", errno.ENOSPC, "epoll_ctl fails"),
+    ("child_epoll_create1", errno.EMFILE, "no event loop can be made: epoll_create: Too many open")])
+def test_worker_without_watches_fails_to_boot(gcorn, refuser, call, number, why):
+    refuser.refuse(**{call: number})
+    server = gcorn("hello", ready=0, env=refuser.env)
+    assert server.wait_exit() == 3
+    server.wait_log(rf"\[CRITICAL\] Worker failed to boot: .*{why}")
