@@ -352,21 +352,31 @@ static void log_record(const struct record *r)
 
 /* ---- messages ---------------------------------------------------------------------------- */
 
-static void __attribute__((format(printf, 4, 0)))
-emit(enum log_level level, int error_number, const char *request_id, const char *fmt, va_list ap)
+/* What a line says beside its text. */
+struct about {
+    enum log_level level;
+    int error_number;       /* 0: none */
+    const char *request_id; /* NULL: of none */
+    bool id_is_in_text;     /* the text has it already */
+};
+
+static void __attribute__((format(printf, 2, 0)))
+emit(const struct about *about, const char *fmt, va_list ap)
 {
+    const char *request_id = about->request_id;
     char text[LOG_LINE_MAX];
     size_t id_len = 0;
 
-    if (!log_wants(level))
+    if (!log_wants(about->level))
         return;
-    if (request_id)
+    if (request_id && !about->id_is_in_text)
         id_len = (size_t)snprintf(text, sizeof(text), "[%.*s] ", ID_MAX, request_id);
     int n = vsnprintf(text + id_len, sizeof(text) - id_len, fmt, ap);
     size_t len = id_len + (size_t)(n > 0 ? n : 0);
-    if (error_number != 0 && len < sizeof(text))
-        len += (size_t)snprintf(text + len, sizeof(text) - len, ": %s", ascii_error(error_number));
-    const struct record r = {.level = level,
+    if (about->error_number != 0 && len < sizeof(text))
+        len += (size_t)snprintf(text + len, sizeof(text) - len, ": %s",
+                                ascii_error(about->error_number));
+    const struct record r = {.level = about->level,
                              .pid = getpid(),
                              .request_id = request_id,
                              .text = text,
@@ -390,19 +400,31 @@ void log_request(enum log_level level, const char *request_id, const char *fmt, 
     va_list ap;
 
     va_start(ap, fmt);
-    emit(level, 0, request_id, fmt, ap);
+    emit(&(struct about){.level = level, .request_id = request_id}, fmt, ap);
     va_end(ap);
     errno = saved_errno;
 }
 
-#define DEFINE_LOG(name, level, error_number)                                                      \
+void log_about(enum log_level level, const char *request_id, const char *fmt, ...)
+{
+    const struct about about = {.level = level, .request_id = request_id, .id_is_in_text = true};
+    int saved_errno = errno;
+    va_list ap;
+
+    va_start(ap, fmt);
+    emit(&about, fmt, ap);
+    va_end(ap);
+    errno = saved_errno;
+}
+
+#define DEFINE_LOG(name, its_level, errors_number)                                                 \
     void name(const char *fmt, ...)                                                                \
     {                                                                                              \
         int saved_errno = errno;                                                                   \
         va_list ap;                                                                                \
                                                                                                    \
         va_start(ap, fmt);                                                                         \
-        emit(level, error_number, NULL, fmt, ap);                                                  \
+        emit(&(struct about){.level = its_level, .error_number = errors_number}, fmt, ap);         \
         va_end(ap);                                                                                \
         errno = saved_errno;                                                                       \
     }
@@ -420,7 +442,7 @@ void fatal(const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    emit(LOG_LEVEL_CRITICAL, 0, NULL, fmt, ap);
+    emit(&(struct about){.level = LOG_LEVEL_CRITICAL}, fmt, ap);
     va_end(ap);
     _exit(1);
 }

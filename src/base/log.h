@@ -96,6 +96,11 @@ void log_critical(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_request(enum log_level level, const char *request_id, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* The same where the text names the request itself: its id is a member in JSON, and nothing is put
+ * in front of the text. */
+void log_about(enum log_level level, const char *request_id, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* A line that the application of process pid printed, of any bytes. */
 void log_output(pid_t pid, const char *text, size_t len);
 

@@ -11,6 +11,7 @@
 #include "base/util.h"
 #include "master/helper.h"
 #include "master/procs.h"
+#include "master/report.h"
 #include "master/state.h"
 #include "system/stacks.h"
 
@@ -47,9 +48,15 @@ struct explanation {
     pid_t pid;
     enum log_level level;
     void (*then)(struct master *m, struct worker_proc *w);
-    bool is_started;
-    struct explanation *next; /* of all, the oldest first */
+    bool is_started, has_id;
+    char id[SLOT_GIVEN_ID_SIZE]; /* of the request that is to blame */
+    struct explanation *next;    /* of all, the oldest first */
 };
+
+static const char *id_of(const struct explanation *e)
+{
+    return e->has_id ? e->id : NULL;
+}
 
 static void log_lines(const struct explanation *e, const char *text)
 {
@@ -59,18 +66,19 @@ static void log_lines(const struct explanation *e, const char *text)
         int len = (int)strcspn(text, "\n");
 
         if (len > 0)
-            log_request(e->level, NULL, "Worker (pid:%d) | %.*s", (int)e->pid, len, text);
+            log_about(e->level, id_of(e), "Worker (pid:%d) | %.*s", (int)e->pid, len, text);
         text += len;
         text += *text == '\n';
     }
     if (*text != '\0')
-        log_request(e->level, NULL, "Worker (pid:%d) | ... (gcornctl dump shows all)", (int)e->pid);
+        log_about(e->level, id_of(e), "Worker (pid:%d) | ... (gcornctl dump shows all)",
+                  (int)e->pid);
 }
 
 static void give_up(const struct explanation *e, int error)
 {
-    log_request(e->level, NULL, "Worker (pid:%d): its stacks cannot be taken: %s", (int)e->pid,
-                strerror(error));
+    log_about(e->level, id_of(e), "Worker (pid:%d): its stacks cannot be taken: %s", (int)e->pid,
+              strerror(error));
 }
 
 static void on_text(void *data, const char *text, size_t len, int status);
@@ -124,7 +132,7 @@ static void on_text(void *data, const char *text, size_t len, int status)
     (void)len;
     log_lines(e, text);
     if (status != 0)
-        log_request(e->level, NULL, "Worker (pid:%d) | (the rest is missing)", (int)e->pid);
+        log_about(e->level, id_of(e), "Worker (pid:%d) | (the rest is missing)", (int)e->pid);
     if (w && e->then)
         e->then(m, w);
     forget(e);
@@ -132,12 +140,13 @@ static void on_text(void *data, const char *text, size_t len, int status)
         continue;
 }
 
-void explain_begin(struct master *m, struct worker_proc *w, enum log_level level,
-                   void (*then)(struct master *m, struct worker_proc *w))
+void explain_begin(struct master *m, struct worker_proc *w, const struct slot_call *call,
+                   enum log_level level, void (*then)(struct master *m, struct worker_proc *w))
 {
     struct explanation *e = xcalloc(1, sizeof(*e)), **end = &m->explanations;
 
     *e = (struct explanation){.master = m, .pid = w->pid, .level = level, .then = then};
+    e->has_id = report_request_id(call, e->id) != NULL;
     while (*end)
         end = &(*end)->next;
     *end = e;

@@ -10,17 +10,18 @@
 #include "master/helper.h"
 
 struct master;
+struct slot_call;
 struct worker_proc;
 
 /* Starts a helper that takes them; the rest is helper_start's. */
 int explain_start(struct master *m, const struct worker_proc *w, unsigned time_s, helper_done *done,
                   void *data);
 
-/* Takes them and logs them at this level; then calls `then` (NULL: nothing), if the worker still
- * lives. Waits for its turn while too many helpers run; when none can be started the log says so,
- * and `then` is called at once. */
-void explain_begin(struct master *m, struct worker_proc *w, enum log_level level,
-                   void (*then)(struct master *m, struct worker_proc *w));
+/* Takes them and logs them at this level, as about the request of call (NULL: of none); then calls
+ * `then` (NULL: nothing), if the worker still lives. Waits for its turn while too many helpers run;
+ * when none can be started the log says so, and `then` is called at once. */
+void explain_begin(struct master *m, struct worker_proc *w, const struct slot_call *call,
+                   enum log_level level, void (*then)(struct master *m, struct worker_proc *w));
 
 /* Forgets all that are under way; their helpers must be gone. */
 void explain_release(struct master *m);

@@ -162,7 +162,7 @@ static void condemn(struct master *m, struct worker_proc *w, const struct slot_c
         w->deadline_ms = now + (grace > EXPLAIN_MS ? grace : EXPLAIN_MS);
         w->told_to_drain = proc_order(w, DOWN_RETIRE, 0);
     }
-    explain_begin(m, w, LOG_LEVEL_CRITICAL, explained);
+    explain_begin(m, w, call, LOG_LEVEL_CRITICAL, explained);
 }
 
 /* A worker in a debugger's hands is late for a reason. */
@@ -184,6 +184,7 @@ static void tell_slow(struct master *m, struct worker_proc *w, uint64_t now)
 {
     const struct slot *s = master_slot(m, w);
     uint64_t limit = w->settings->config.slow_request_ms, told_ms = w->slow_ms;
+    const struct slot_call *slow = NULL;
 
     for (unsigned i = 0; i < slot_call_count(s) && limit > 0; i++) {
         uint64_t since = slot_call_started_ms(&s->calls[i]);
@@ -191,12 +192,13 @@ static void tell_slow(struct master *m, struct worker_proc *w, uint64_t now)
         if (since == 0 || now < since || now - since < limit || since <= w->slow_ms)
             continue;
         report_slow(w, &s->calls[i], now - since);
+        slow = told_ms == w->slow_ms ? &s->calls[i] : NULL; /* the stacks are about all of them */
         told_ms = since > told_ms ? since : told_ms;
     }
     if (told_ms == w->slow_ms)
         return;
     w->slow_ms = told_ms;
-    explain_begin(m, w, LOG_LEVEL_WARNING, NULL);
+    explain_begin(m, w, slow, LOG_LEVEL_WARNING, NULL);
 }
 
 /* The call that is in the way, the oldest of them, and what is wrong with it. The clock is read
@@ -417,7 +419,7 @@ static void worker_crashed(struct master *m, struct worker_proc *w)
         return;
     }
     report_crash_once(m, w);
-    explain_begin(m, w, LOG_LEVEL_CRITICAL, let_go);
+    explain_begin(m, w, report_crashed_call(master_slot(m, w)), LOG_LEVEL_CRITICAL, let_go);
 }
 
 static enum worker_end why_asked_to_leave(const char *why)

@@ -40,26 +40,39 @@ static void add_request(struct strbuf *out, const struct slot_call *call, bool r
     strbuf_addf(out, "%s %s of %s, request %s", method, target, *peer ? peer : "a unix peer", id);
 }
 
+const char *report_request_id(const struct slot_call *call, char id[SLOT_GIVEN_ID_SIZE])
+{
+    if (!call || *(const volatile char *)call->method == '\0')
+        return NULL;
+    (void)slot_get_request_id(call, id, SLOT_GIVEN_ID_SIZE);
+    return id;
+}
+
 void report_condemned(const struct worker_proc *w, const struct slot_call *call,
                       enum verdict verdict, uint64_t ms)
 {
     struct strbuf what = {0};
+    char id[SLOT_GIVEN_ID_SIZE];
 
     add_request(&what, call, w->settings->config.crash_redact);
     if (verdict == VERDICT_CALL_TOO_LONG)
-        log_critical("WORKER TIMEOUT (pid:%d) after %llu.%llu s in %s", (int)w->pid,
-                     (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100, what.data);
+        log_about(LOG_LEVEL_CRITICAL, report_request_id(call, id),
+                  "WORKER TIMEOUT (pid:%d) after %llu.%llu s in %s", (int)w->pid,
+                  (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100, what.data);
     else
-        log_critical("WORKER SILENT (pid:%d): its loop is dead; last: %s", (int)w->pid, what.data);
+        log_about(LOG_LEVEL_CRITICAL, report_request_id(call, id),
+                  "WORKER SILENT (pid:%d): its loop is dead; last: %s", (int)w->pid, what.data);
     strbuf_release(&what);
 }
 
 void report_slow(const struct worker_proc *w, const struct slot_call *call, uint64_t ms)
 {
     struct strbuf what = {0};
+    char id[SLOT_GIVEN_ID_SIZE];
 
     add_request(&what, call, w->settings->config.crash_redact);
-    log_warnx("Slow request: worker (pid:%d) has spent %llu.%llu s so far in %s", (int)w->pid,
+    log_about(LOG_LEVEL_WARNING, report_request_id(call, id),
+              "Slow request: worker (pid:%d) has spent %llu.%llu s so far in %s", (int)w->pid,
               (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100, what.data);
     strbuf_release(&what);
 }
@@ -119,16 +132,25 @@ static void add_memory(struct strbuf *out, const struct worker_proc *w)
                 (unsigned long long)(size >> 10) % 1024 * 10 / 1024);
 }
 
+static const struct slot_call *call_of(const struct slot *s, int32_t number)
+{
+    return number >= 0 && (unsigned)number < slot_call_count(s) ? &s->calls[number] : NULL;
+}
+
+const struct slot_call *report_crashed_call(const struct slot *s)
+{
+    return call_of(s, *(const volatile int32_t *)&s->crash.call); /* once: checked, then used */
+}
+
 /* What ran, for how long, and the how-many-eth it was. */
 static void add_call(struct strbuf *out, const struct slot *s, const struct slot_crash *c,
                      bool redact)
 {
-    bool is_one = c->call >= 0 && (unsigned)c->call < slot_call_count(s);
-    const struct slot_call *call = &s->calls[is_one ? c->call : 0];
-    uint64_t since = slot_call_started_ms(call);
+    const struct slot_call *call = call_of(s, c->call);
+    uint64_t since = call ? slot_call_started_ms(call) : 0;
     uint64_t ms = c->at_ms > since ? c->at_ms - since : 0;
 
-    if (!is_one) {
+    if (!call) {
         strbuf_addstr(out, " In a thread that runs no request");
         return;
     }
@@ -154,6 +176,7 @@ void report_crash(const struct worker_proc *w, const struct slot *s)
 {
     struct slot_crash c = s->crash; /* a copy: read once */
     struct strbuf text = {0};
+    char id[SLOT_GIVEN_ID_SIZE];
 
     if (c.signal == 0)
         strbuf_addf(&text, "Worker (pid:%d) exited with code %d: the application called exit().",
@@ -166,30 +189,33 @@ void report_crash(const struct worker_proc *w, const struct slot *s)
     add_client(&text, &c);
     if (c.tid != w->pid)
         strbuf_addf(&text, "; in thread %d", c.tid);
-    log_critical("%s", text.data);
+    log_about(LOG_LEVEL_CRITICAL, report_request_id(call_of(s, c.call), id), "%s", text.data);
     strbuf_release(&text);
 }
 
 /* Nobody here has sent it. */
-static void report_kill(const struct worker_proc *w, const char *during, struct oom *oom)
+static void report_kill(const struct worker_proc *w, const char *during, const char *id,
+                        struct oom *oom)
 {
     char how[4200];
 
     switch (oom_explains(oom, w->pid, now_ms(), how, sizeof(how))) {
     case OOM_YES:
-        log_errorx("Worker (pid:%d) was killed by the kernel%s: out of memory (%s)", (int)w->pid,
-                   during, how);
+        log_about(LOG_LEVEL_ERROR, id,
+                  "Worker (pid:%d) was killed by the kernel%s: out of memory (%s)", (int)w->pid,
+                  during, how);
         break;
     case OOM_NO:
-        log_errorx("Worker (pid:%d) was sent SIGKILL%s, not by gcorn; the kernel's out-of-memory "
-                   "killer says nothing of it",
-                   (int)w->pid, during);
+        log_about(LOG_LEVEL_ERROR, id,
+                  "Worker (pid:%d) was sent SIGKILL%s, not by gcorn; the kernel's out-of-memory "
+                  "killer says nothing of it",
+                  (int)w->pid, during);
         break;
     case OOM_UNKNOWN:
-        log_errorx(
-            "Worker (pid:%d) was sent SIGKILL%s, not by gcorn; whether memory was out cannot "
-            "be told on this system",
-            (int)w->pid, during);
+        log_about(LOG_LEVEL_ERROR, id,
+                  "Worker (pid:%d) was sent SIGKILL%s, not by gcorn; whether memory was out cannot "
+                  "be told on this system",
+                  (int)w->pid, during);
         break;
     }
 }
@@ -199,18 +225,22 @@ static void report_condemned_end(const struct worker_proc *w, const struct slot 
 {
     struct slot_crash c = s->crash;
     struct strbuf text = {0};
+    char id[SLOT_GIVEN_ID_SIZE];
 
     if (c.client != CRASH_CLIENT_NONE)
         add_client(&text, &c);
     else if (slot_oldest_call(s)->answers && slot_call_runs(slot_oldest_call(s)))
         strbuf_addstr(&text, "; its client could not be answered");
-    log_errorx("Worker (pid:%d) was killed%s", (int)w->pid, text.data ? text.data : "");
+    log_about(LOG_LEVEL_ERROR, report_request_id(slot_oldest_call(s), id),
+              "Worker (pid:%d) was killed%s", (int)w->pid, text.data ? text.data : "");
     strbuf_release(&text);
 }
 
 void report_death(const struct worker_proc *w, const struct slot *s, int status, struct oom *oom)
 {
     struct strbuf what = {0};
+    char room[SLOT_GIVEN_ID_SIZE];
+    const char *id = NULL; /* the text names all, a member can name one */
 
     if (w->timed_out && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STOPPED) {
         log_warnx("Worker (pid:%d) has finished all its calls after all, and ended", (int)w->pid);
@@ -223,18 +253,19 @@ void report_death(const struct worker_proc *w, const struct slot *s, int status,
     for (unsigned i = 0; i < slot_call_count(s); i++) {
         if (!slot_call_runs(&s->calls[i]))
             continue;
+        id = id ? id : report_request_id(&s->calls[i], room);
         strbuf_addstr(&what, what.len > 0 ? " and " : " while it ran ");
         add_request(&what, &s->calls[i], w->settings->config.crash_redact);
     }
     const char *during = what.data ? what.data : "";
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && w->phase != PROC_KILLING)
-        report_kill(w, during, oom);
+        report_kill(w, during, id, oom);
     else if (WIFSIGNALED(status))
-        log_errorx("Worker (pid:%d) was sent SIG%s!%s", (int)w->pid, signal_name(WTERMSIG(status)),
-                   during);
+        log_about(LOG_LEVEL_ERROR, id, "Worker (pid:%d) was sent SIG%s!%s", (int)w->pid,
+                  signal_name(WTERMSIG(status)), during);
     else if (WEXITSTATUS(status) != 0 || w->phase == PROC_READY)
-        log_errorx("Worker (pid:%d) exited with code %d%s", (int)w->pid, WEXITSTATUS(status),
-                   during);
+        log_about(LOG_LEVEL_ERROR, id, "Worker (pid:%d) exited with code %d%s", (int)w->pid,
+                  WEXITSTATUS(status), during);
     strbuf_release(&what);
 }
 
@@ -297,11 +328,12 @@ void report_last_request(const struct worker_proc *w, const struct slot *s)
         if (s->calls[i].answers && slot_call_runs(&s->calls[i]))
             write_last_line(w, s, &s->calls[i]);
     }
-    int32_t crashed = *(const volatile int32_t *)&s->crash.call; /* once: checked, then used */
-    if (!s->crash.saved || !cfg->crash_dir || crashed < 0 ||
-        (unsigned)crashed >= slot_call_count(s))
+    const struct slot_call *crashed = report_crashed_call(s);
+    char id[SLOT_GIVEN_ID_SIZE];
+    if (!s->crash.saved || !cfg->crash_dir || !crashed)
         return;
-    slot_file_name(s, &s->calls[crashed], name);
-    log_info("Worker (pid:%d): its request is kept: gcorn --replay %s/%s %s", (int)w->pid,
-             cfg->crash_dir, name, cfg->wsgi_app);
+    slot_file_name(s, crashed, name);
+    log_about(LOG_LEVEL_INFO, report_request_id(crashed, id),
+              "Worker (pid:%d): its request is kept: gcorn --replay %s/%s %s", (int)w->pid,
+              cfg->crash_dir, name, cfg->wsgi_app);
 }

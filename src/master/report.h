@@ -12,10 +12,9 @@
 #include <stdint.h>
 
 #include "master/plan.h"
+#include "system/scoreboard.h"
 
 struct oom;
-struct slot;
-struct slot_call;
 struct strbuf;
 
 /* The worker is to be killed, for this. ms: how long its call has lasted. */
@@ -31,6 +30,13 @@ void report_crash(const struct worker_proc *w, const struct slot *s);
 /* It has ended with this status of waitpid(2). oom is asked about a SIGKILL that nobody here sent.
  */
 void report_death(const struct worker_proc *w, const struct slot *s, int status, struct oom *oom);
+
+/* The call that crashed; NULL: none of them. */
+const struct slot_call *report_crashed_call(const struct slot *s);
+
+/* The id of the call's request, for log_about: written to id and returned; NULL when there is none.
+ * call may be NULL. */
+const char *report_request_id(const struct slot_call *call, char id[SLOT_GIVEN_ID_SIZE]);
 
 /* Writes the access log's line of each request that it died in, if it has not written that itself,
  * and says where the request is kept (crash_dir). */

@@ -244,6 +244,35 @@ def test_json_request_id_is_the_access_logs(gcorn, tmp_path):
     assert ids == [access.read_text().strip()]
 
 
+@pytest.mark.parametrize("path, args, expected", [
+    ("/segv", [], "was sent SIGSEGV"),
+    ("/exit", [], "called exit"),
+    ("/spin", ["--timeout", "1"], "WORKER TIMEOUT"),
+    ("/spin", ["--slow-request", "100ms"], "Slow request"),
+    ("/spin", [], "was sent SIGKILL"),
+])
+def test_json_lines_about_a_request_have_its_id(gcorn, path, args, expected):
+    """Those of the master, too: the line itself, and each of the stacks'."""
+    server = gcorn("faulty", "--error-log-format", "json", "--crash-dir", ".", "--bind",
+                   "unix:app.sock", *args, bind="unix:b.sock", ready=0)
+    server.wait_workers(1)
+    server.address = str(server.dir / "app.sock")
+    pid = server.workers[0].pid
+    client = server.connect()
+    client.send(f"GET {path} HTTP/1.1\r\nHost: t\r\nX-Request-ID: its-own-id\r\n\r\n")
+    if "KILL" in expected:
+        wait_for(lambda: Process(pid).cpu_s > 0.1, "the call to begin")
+        os.kill(pid, signal.SIGKILL)
+    server.wait_log(expected)
+    if "KILL" not in expected and "exit" not in expected:
+        server.wait_log(r"\| +#\d+ ")
+    lines = [line for line in json_lines(server)
+             if expected in line["message"] or " | " in line["message"]]
+    assert lines and {line.get("request_id") for line in lines} == {"its-own-id"}
+    if "Slow" in expected:
+        os.kill(pid, signal.SIGKILL)
+
+
 def test_json_of_a_stalled_log_stays_json(gcorn, tmp_path):
     """The note about lost lines has the form of all others."""
     os.mkfifo(tmp_path / "error")
