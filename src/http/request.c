@@ -308,9 +308,9 @@ static int feed_llhttp(struct request *r, llhttp_t *parser, const char *data, si
     return llhttp_execute(parser, data, len) == HPE_OK ? 0 : refuse_as_llhttp(r, parser);
 }
 
-/* llhttp has refused the request line. A method is any token (RFC 9110 9.1), and the application
- * says which it knows, but llhttp has a list of them: so it judges the line once more, with a
- * method that it knows in the place of this one. */
+/* llhttp has refused the request line, or would refuse what comes behind its method. A method is
+ * any token (RFC 9110 9.1), and the application says which it knows, but llhttp has a list of them:
+ * so it judges the line once more, with a method that it knows in the place of this one. */
 static int __attribute__((noinline)) read_other_method(struct request *r, llhttp_t *parser)
 {
     static const char known[] = "POST";
@@ -339,7 +339,8 @@ static int read_request_line(struct request *r, llhttp_t *parser)
     r->line.p = r->head; /* it may have moved since its line came */
     if (check_request_line(r, r->line.len) < 0)
         return -1;
-    if (llhttp_execute(parser, r->head, r->line.len + 2) != HPE_OK)
+    /* behind PRI it would take nothing but the preface of HTTP/2 */
+    if (llhttp_execute(parser, r->head, r->line.len + 2) != HPE_OK || parser->method == HTTP_PRI)
         return read_other_method(r, parser);
     r->method = llhttp_method_name((llhttp_method_t)parser->method);
     return check_target(r, parser->method);

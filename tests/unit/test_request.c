@@ -456,6 +456,9 @@ static const struct row methods[] = {
     OK("SOURCE / HTTP/1.1\r\nHost: h\r\n\r\n", "SOURCE / /  1"),
     /* the rest of the line and of the message is held against the same rules */
     BODY("X-Y / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", "abc"),
+    BODY("PRI / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", "abc"),
+    BODY("PRI / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+         "abc"),
     BODY("X-Y / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
          "abc"),
     BAD(400, "X-Y / HTTP/1.1\r\nHost: h\r\nContent-Length: 3, 3\r\n\r\nabc"),
