@@ -75,13 +75,12 @@ static struct conn *slowest_body(struct worker *w)
     uint64_t now_ms = worker_client_ms(w), least = UINT64_MAX;
     struct conn *c = w->room.oldest, *slowest = NULL;
 
-    if (!c || now_ms < c->x->body_ms + ROOM_AGE_MS)
-        return NULL;
     for (int i = 0; c && i < ROOM_BODIES; c = c->x->body_newer, i++) {
         uint64_t took_ms = now_ms - c->x->body_ms;
-        uint64_t rate =
-            c->env->request.body.len * 1000 / (took_ms > ROOM_AGE_MS ? took_ms : ROOM_AGE_MS);
 
+        if (took_ms < ROOM_AGE_MS) /* and so have those behind it just begun */
+            break;
+        uint64_t rate = c->env->request.body.len * 1000 / took_ms;
         if (rate < least) {
             least = rate;
             slowest = c;

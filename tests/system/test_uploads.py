@@ -5,6 +5,7 @@ import http.client
 import resource
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,28 @@ def test_slowest_body_gives_way(gcorn):
     assert clients[1].response().status == 408
     for client, size in ((clients[0], sizes[0]), (clients[2], sizes[2])):
         assert client.send("b" * (200_000 - size)).response().status == 200
+
+
+def test_body_that_has_just_begun_does_not_give_way(gcorn):
+    """Although it is the slowest by far. Only a try counts that takes less time than a young body has."""
+    server = gcorn("environ", "--worker-connections", "2")
+
+    def young_is_spared():
+        with begin_body(server.connect(), 200_000, 100_000) as old:
+            pace(0.05)
+            began = time.monotonic()
+            young = server.connect().send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n"
+                                          "Expect: 100-continue\r\n\r\n")
+            assert young.response().status == 100
+            with server.connect() as late:
+                assert late.send(HELLO).response().status == 200
+                took = time.monotonic() - began
+            if took < 0.02:
+                assert old.response().status == 408
+                assert young.send("b").response().status == 200
+            young.close()
+        return took < 0.02
+    wait_for(young_is_spared, "a try that is fast enough")
 
 
 def wait_request(name):
