@@ -35,6 +35,14 @@ static struct {
     atomic_ulong lost; /* lines, in this process */
 } sink = {.fd = STDERR_FILENO, .level = LOG_LEVEL_INFO};
 
+/* Of this process: see wait_for_terminal. */
+static struct {
+    _Atomic uint64_t second, waited_ms;
+    atomic_bool is_cut;
+} terminal;
+
+enum { TERMINAL_WAIT_MS = 100 };
+
 enum { ID_MAX = 512 }; /* of a request's id, with its quotes: the message has room in any case */
 
 /* What becomes a line. */
@@ -158,9 +166,28 @@ int log_standard_fd(const char *path, int std_fd)
     return -1;
 }
 
+/* Another description of the terminal, so that O_NONBLOCK is nobody else's. -1: it is not allowed,
+ * or no terminal. */
+static int open_terminal(int std_fd)
+{
+    char path[32];
+    int fd = -1, above;
+
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", std_fd);
+    if (isatty(std_fd))
+        fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd > STDERR_FILENO || fd < 0)
+        return fd;
+    above = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    fd_close(&fd);
+    return above;
+}
+
 int log_standard_dup(int std_fd)
 {
-    return fcntl(std_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int fd = open_terminal(std_fd);
+
+    return fd >= 0 ? fd : fcntl(std_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 }
 
 /* The description is ours alone. */
@@ -208,10 +235,58 @@ size_t log_append(int fd, const char *lines, size_t len)
     return whole;
 }
 
+/* Waits until a terminal takes more, and no longer in all than TERMINAL_WAIT_MS in each second: one
+ * that scrolls slowly loses nothing, and one that is stopped holds nobody. False: it does not. */
+static bool wait_for_terminal(int fd)
+{
+    struct pollfd room = {.fd = fd, .events = POLLOUT};
+    uint64_t begin = now_ms(), second = begin / 1000;
+
+    if (atomic_exchange(&terminal.second, second) != second)
+        atomic_store(&terminal.waited_ms, 0);
+    uint64_t waited = atomic_load(&terminal.waited_ms);
+    if (waited >= TERMINAL_WAIT_MS)
+        return false;
+    int ready = poll(&room, 1, (int)(TERMINAL_WAIT_MS - waited));
+    atomic_fetch_add(&terminal.waited_ms, now_ms() - begin);
+    return ready > 0 || (ready < 0 && errno == EINTR);
+}
+
+/* A line that was cut short ends before the next one begins. */
+static int write_terminal(int fd, const char *lines, size_t len)
+{
+    size_t done = 0;
+
+    if (atomic_exchange(&terminal.is_cut, false) && write(fd, "\n", 1) < 0)
+        atomic_store(&terminal.is_cut, true);
+    while (done < len) {
+        ssize_t n = write(fd, lines + done, len - done);
+
+        if (n > 0) {
+            done += (size_t)n;
+        } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
+            return -1;
+        } else if (!wait_for_terminal(fd)) {
+            atomic_store(&terminal.is_cut, done > 0);
+            errno = EAGAIN;
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static bool is_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags >= 0 && (flags & O_NONBLOCK);
+}
+
 /* The flag O_NONBLOCK cannot be set for what may wait for a reader: on an inherited stdout it would
  * hit every process that has it (trap T42). RWF_NOWAIT is the flag for one write, where kernel and
  * descriptor know it: for pipes and sockets, since Linux 6.4. Else poll says that a pipe has room
- * for PIPE_BUF bytes; what siblings write in between can at worst make one write wait. */
+ * for PIPE_BUF bytes; what siblings write in between can at worst make one write wait. A terminal
+ * says so only while nobody else writes to it. */
 int log_write(int fd, const void *lines, size_t len)
 {
     const struct iovec iov = {(void *)(uintptr_t)lines, len};
@@ -226,7 +301,10 @@ int log_write(int fd, const void *lines, size_t len)
         return write_all(fd, (const char *)lines + n, len - (size_t)n);
     if (errno != EOPNOTSUPP)
         return -1;
-    if (poll(&room, 1, 0) > 0)
+    bool is_terminal = isatty(fd);
+    if (is_terminal && is_nonblocking(fd))
+        return write_terminal(fd, lines, len);
+    if (is_terminal ? wait_for_terminal(fd) : poll(&room, 1, 0) > 0)
         return write_all(fd, lines, len);
     errno = EAGAIN;
     return -1;

@@ -8,7 +8,8 @@
  * One line is one write(2) of at most LOG_LINE_MAX bytes, so lines of several processes never mix.
  * Control bytes in a message are escaped: nobody forges a line. errno is kept. A log whose reader
  * has stalled loses lines instead of holding the process; how many is the first thing it is told
- * when it reads again.
+ * when it reads again. A terminal is waited for, but at most 100 ms in each second; one that is full
+ * may take a line in pieces, and one of another process in between.
  */
 #ifndef GCORN_BASE_LOG_H
 #define GCORN_BASE_LOG_H
@@ -54,8 +55,8 @@ bool log_wants(enum log_level level);
 void log_after_fork(void);
 
 /* Writes whole lines, at most LOG_LINE_MAX bytes, to a log. One whose reader has stalled (a full
- * pipe) loses them instead of holding the process. 0, or -1 with errno (EAGAIN: lost for that
- * reason; the caller counts, and tells). */
+ * pipe, a stopped terminal) loses them instead of holding the process. 0, or -1 with errno (EAGAIN:
+ * lost for that reason; the caller counts, and tells). */
 int log_write(int fd, const void *lines, size_t len);
 
 /* A regular file takes lines whether somebody reads them or not: log_append will do. */

@@ -5,16 +5,18 @@ import json
 import os
 import re
 import resource
+import select
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from datetime import datetime
 
 import pytest
 
-from server import Process, example, run, wait_for
+from server import PATIENCE, Process, example, run, wait_for
 
 TIME = r"\[\d\d/(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"
 
@@ -338,6 +340,88 @@ def test_a_full_disk_costs_lines_and_nothing_else(gcorn, tmp_path):
     # the last one is tried when its answer has left
     wait_for(lambda: len(lines) + lost() >= 20, "the last line to be lost")
     assert len(lines) + lost() == 20
+
+
+# ---- a terminal ---------------------------------------------------------------------------------
+
+
+class Terminal:
+    """Standard error of a server is its other end. It shows what comes while it is running."""
+
+    def __init__(self):
+        self.end, self.servers_end = os.openpty()
+        self.shown, self.is_running, self.is_over = b"", threading.Event(), False
+        self.thread = threading.Thread(target=self._show)
+        self.thread.start()
+
+    def _show(self):
+        while not self.is_over:
+            if self.is_running.wait(0.05) and select.select([self.end], [], [], 0.05)[0]:
+                self.shown += os.read(self.end, 65536)
+
+    def count(self, text):
+        return self.shown.count(text)
+
+    def close(self):
+        self.is_over = True
+        self.thread.join()
+        os.close(self.end)
+        os.close(self.servers_end)
+
+
+@pytest.fixture
+def terminal():
+    shown = Terminal()
+    yield shown
+    shown.close()
+
+
+def on_terminal(gcorn, terminal, app, *args):
+    server = gcorn(app, "--bind", "unix:app.sock", *args, bind="unix:b.sock", ready=0,
+                   preexec=lambda: os.dup2(terminal.servers_end, 2))
+    server.wait_workers(2)
+    server.address = str(server.dir / "app.sock")
+    return server
+
+
+def log_many(server, count):
+    for _ in range(count):
+        assert server.get("/loglong").status == 200
+
+
+def shows_all(server, terminal):
+    """Does the terminal show all lines that two workers log at once? Each is longer than what it
+    takes in one piece."""
+    before, lost = terminal.count(b"[ERROR]"), terminal.count(b"were lost")
+    threads = [threading.Thread(target=log_many, args=(server, 40)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    def is_over():
+        log_many(server, 1)  # a worker tells what it has lost with its next line
+        return (terminal.count(b"were lost") > lost or
+                terminal.count(b"[ERROR]") - before > 160)
+    wait_for(is_over, "all lines, or the number of lost ones")
+    return terminal.count(b"were lost") == lost
+
+
+def test_a_terminal_that_reads_loses_no_line(gcorn, talk, terminal):
+    """In one round of a few: a machine that gives this reader no turn for long is a slow terminal."""
+    terminal.is_running.set()
+    server = on_terminal(gcorn, terminal, talk, "--workers", "2")
+    assert any(shows_all(server, terminal) for _ in range(8))
+
+
+def test_a_terminal_that_is_stopped_holds_no_request(gcorn, talk, terminal):
+    server = on_terminal(gcorn, terminal, talk, "--workers", "2")
+    begin = time.monotonic()
+    log_many(server, 100)
+    assert time.monotonic() - begin < PATIENCE
+    terminal.is_running.set()
+    wait_for(lambda: log_many(server, 1) or terminal.count(b" log lines were lost"),
+             "the number of lost lines", timeout=3 * PATIENCE)
 
 
 # ---- what the application prints ----------------------------------------------------------------
