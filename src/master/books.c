@@ -76,6 +76,8 @@ static enum worker_end judge_end(const struct worker_proc *w, int status)
 {
     bool by_us = w->phase == PROC_KILLING && !w->crashed;
 
+    if (w->is_oom)
+        return END_OOM;
     if (w->failed_boot || (w->ready_ms == 0 && w->end == END_UNASKED))
         return w->end == END_WITH_SERVER ? END_WITH_SERVER : END_BOOT;
     if (w->crashed) /* it said so, and had some time to answer */
@@ -89,19 +91,42 @@ static enum worker_end judge_end(const struct worker_proc *w, int status)
     return by_us ? END_CRASH : END_EXIT; /* killed for what it said */
 }
 
+/* What its worker did not live to say of the requests that it had. Those that ran when it was ended
+ * are timed, from the beginning of their call; nothing is known of the others. */
+static void count_unfinished(const struct worker_proc *w, struct slot *s, int status)
+{
+    uint64_t left = slot_in_flight(&s->counts), now = now_ms();
+    bool is_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    enum slot_ended ended = is_killed ? ENDED_KILLED : ENDED_CRASH; /* as does _exit() */
+
+    for (unsigned i = 0; i < slot_call_count(s) && left > 0; i++) {
+        uint64_t since = slot_call_started_ms(&s->calls[i]);
+
+        if (since == 0 || !s->calls[i].answers)
+            continue;
+        slot_times_add(&s->counts.durations, now > since ? (now - since) * 1000 : 0);
+        slot_counts_end(&s->counts, 0, w->timed_out ? ENDED_TIMEOUT : ended, 1);
+        left--;
+    }
+    slot_counts_end(&s->counts, 0, ended, left);
+}
+
 void books_bury(struct master *m, const struct worker_proc *w, int status)
 {
     if (plan_is_admin(&m->plan, w))
         return;
     struct slot *slot = master_slot(m, w);
-    if (ledger_bury(m->ledger, slot) > 0 && !m->metrics_are_lost) {
+    struct ledger_facts *facts = ledger_open(m->ledger);
+    count_unfinished(w, slot, status);
+    unsigned lost = ledger_bury(m->ledger, slot);
+    facts->ends[judge_end(w, status)]++;
+    ledger_close(m->ledger);
+    if (lost > 0 && !m->metrics_are_lost) {
         log_warnx("The application has made more than %d counters and histograms: those of workers "
                   "that end are lost",
                   LEDGER_METRICS);
         m->metrics_are_lost = true;
     }
-    ledger_open(m->ledger)->ends[judge_end(w, status)]++;
-    ledger_close(m->ledger);
 }
 
 void books_note_reload(struct master *m, bool ok)

@@ -7,6 +7,7 @@
  */
 #include "master/ledger.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -110,13 +111,13 @@ void ledger_close(struct ledger *l)
 
 unsigned ledger_bury(struct ledger *l, struct slot *slot)
 {
-    struct ledger_facts *facts = ledger_open(l);
+    struct ledger_facts *facts = &l->facts;
 
+    assert(l->sequence % 2 == 1);
     slot_counts_add(&facts->gone, &slot->counts);
     unsigned lost =
         metrics_sum(facts->metrics, &facts->metric_count, LEDGER_METRICS, slot, METRICS_THAT_GROW);
     slot_reset(slot);
-    ledger_close(l);
     return lost;
 }
 
@@ -201,12 +202,19 @@ const char *server_state_name(enum server_state state)
 const char *worker_end_name(enum worker_end end)
 {
     static const char *const names[WORKER_ENDS] = {
-        [END_UNASKED] = "unasked",       [END_WITH_SERVER] = "stop",
-        [END_NOT_WANTED] = "not_wanted", [END_BOOT] = "boot",
-        [END_CRASH] = "crash",           [END_EXIT] = "exit",
-        [END_KILLED] = "killed",         [END_TIMEOUT] = "timeout",
-        [END_SILENT] = "silent",         [END_MAX_REQUESTS] = "max_requests",
-        [END_MAX_MEMORY] = "max_memory", [END_SIGTERM] = "sigterm",
+        [END_UNASKED] = "unasked",
+        [END_WITH_SERVER] = "stop",
+        [END_NOT_WANTED] = "not_wanted",
+        [END_BOOT] = "boot",
+        [END_CRASH] = "crash",
+        [END_EXIT] = "exit",
+        [END_KILLED] = "killed",
+        [END_OOM] = "oom",
+        [END_TIMEOUT] = "timeout",
+        [END_SILENT] = "silent",
+        [END_MAX_REQUESTS] = "max_requests",
+        [END_MAX_MEMORY] = "max_memory",
+        [END_SIGTERM] = "sigterm",
         [END_RELOAD] = "reload",
     };
 

@@ -42,7 +42,8 @@ enum worker_end {
     END_BOOT,       /* it did not */
     END_CRASH,      /* a signal of its own making, or it talked nonsense */
     END_EXIT,
-    END_KILLED, /* SIGKILL from somebody else: a person, or the kernel out of memory */
+    END_KILLED, /* SIGKILL from another process */
+    END_OOM,    /* SIGKILL from the kernel: out of memory */
     END_TIMEOUT,
     END_SILENT,
     END_MAX_REQUESTS,
@@ -110,9 +111,9 @@ struct ledger_facts *ledger_open(struct ledger *l);
 void ledger_set_proc(struct ledger *l, unsigned place, const struct ledger_proc *proc);
 void ledger_close(struct ledger *l);
 
-/* A worker has gone: its counts are added to those of the gone, and its slot is empty, in one step:
- * a sum over the ledger and the slots neither falls nor counts anything twice. How many of the
- * application's metrics found no room. */
+/* Between opening and closing: a worker has gone. Its counts are added to those of the gone, and
+ * its slot is empty, in one step: a sum over the ledger and the slots neither falls nor counts
+ * anything twice. Returns how many of the application's metrics found no room. */
 unsigned ledger_bury(struct ledger *l, struct slot *slot);
 
 /* The master's loop turns: to be said once a second. */

@@ -47,6 +47,7 @@ struct worker_proc {
     bool crashed;        /* dies of a signal or exit(); its death has been noted */
     bool reported;       /* the log says all about its end */
     bool timed_out;      /* was condemned for a call that took too long */
+    bool is_oom;         /* the kernel killed it, out of memory */
     bool spared;         /* and has threads that may finish theirs, until its deadline */
     bool explained;      /* and its stacks are in the log, or are given up */
     bool aborted;        /* and sent SIGABRT */

@@ -91,6 +91,14 @@ static void abort_worker(struct master *m, struct worker_proc *w)
     (void)kill(w->pid, SIGCONT); /* somebody may have stopped it: it can see to its clients yet */
 }
 
+/* How many calls it can run at once: by its settings, whatever its slot says. */
+static unsigned calls_of(const struct worker_proc *w)
+{
+    unsigned threads = config_threads(&w->settings->config);
+
+    return threads > 0 ? threads : 1;
+}
+
 /* Who leaves as it was told to gives no sign of life any more, and has its deadline for that. */
 static struct signs signs_of(const struct master *m, const struct worker_proc *w,
                              const struct slot_call *call)
@@ -115,7 +123,7 @@ static struct signs signs_of(const struct master *m, const struct worker_proc *w
 static bool has_more_to_finish(const struct master *m, const struct worker_proc *w)
 {
     const struct slot *s = master_slot(m, w);
-    unsigned hung = 0, running = 0, count = slot_call_count(s);
+    unsigned hung = 0, running = 0, count = calls_of(w);
 
     for (unsigned i = 0; i < count; i++) {
         const struct signs signs = signs_of(m, w, &s->calls[i]);
@@ -126,7 +134,7 @@ static bool has_more_to_finish(const struct master *m, const struct worker_proc 
         hung += verdict == VERDICT_CALL_TOO_LONG;
         running += signs.call_started_ms != 0;
     }
-    uint64_t in_flight = slot_get_number(&s->in_flight), waiting = slot_get_number(&s->waiting);
+    uint64_t in_flight = slot_in_flight(&s->counts), waiting = slot_get_number(&s->waiting);
     return hung == 0 || (hung < count && (running > hung || in_flight > hung + waiting));
 }
 
@@ -186,7 +194,7 @@ static void tell_slow(struct master *m, struct worker_proc *w, uint64_t now)
     uint64_t limit = w->settings->config.slow_request_ms, told_ms = w->slow_ms;
     const struct slot_call *slow = NULL;
 
-    for (unsigned i = 0; i < slot_call_count(s) && limit > 0; i++) {
+    for (unsigned i = 0; i < calls_of(w) && limit > 0; i++) {
         uint64_t since = slot_call_started_ms(&s->calls[i]);
 
         if (since == 0 || now < since || now - since < limit || since <= w->slow_ms)
@@ -211,7 +219,7 @@ static enum verdict judge(const struct master *m, const struct worker_proc *w,
     enum verdict worst = VERDICT_FINE;
     uint64_t oldest_ms = UINT64_MAX;
 
-    for (unsigned i = 0; i < slot_call_count(s); i++) {
+    for (unsigned i = 0; i < calls_of(w); i++) {
         const struct signs signs = signs_of(m, w, &s->calls[i]);
         enum verdict verdict = plan_judge(w, &signs, now_ms());
 
@@ -548,7 +556,7 @@ static void died_in_boot(struct master *m, struct worker_proc *w, int status)
         (void)error_set(&err, EXIT_APP, "it exited with code %d before it was ready",
                         WEXITSTATUS(status));
     if (boots_is_kill(status)) {
-        report_death(w, master_slot(m, w), status, &m->oom);
+        w->is_oom = report_death(w, master_slot(m, w), status, &m->oom);
         boots_killed(m, w, err.text);
     } else {
         boots_failed(m, w, err.text);
@@ -570,7 +578,7 @@ static void worker_died(struct master *m, struct worker_proc *w, int status)
         report_crash_once(m, w); /* it did not come to say that it had answered */
     } else {
         if (!w->failed_boot && !w->reported)
-            report_death(w, master_slot(m, w), status, &m->oom);
+            w->is_oom = report_death(w, master_slot(m, w), status, &m->oom);
         note_death(m, w);
     }
     write_last_lines(m, w);

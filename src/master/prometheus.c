@@ -143,7 +143,7 @@ static enum shown_state state_of(const struct snapshot_worker *w)
     case PROC_KILLING: return SHOWN_KILLING;
     case PROC_READY: break;
     }
-    return w->call_started_ms != 0 ? SHOWN_BUSY : SHOWN_IDLE;
+    return w->calls_running > 0 ? SHOWN_BUSY : SHOWN_IDLE;
 }
 
 static void add_workers(struct strbuf *out, const struct snapshot *s)
@@ -155,7 +155,8 @@ static void add_workers(struct strbuf *out, const struct snapshot *s)
         counts[state_of(&s->workers[i])]++;
     add_number(out, "gcorn_workers_wanted", "gauge", "How many workers there should be.",
                s->facts->workers_wanted);
-    add_family(out, "gcorn_workers", "gauge", "Worker processes by what they do; busy: in a call.");
+    add_family(out, "gcorn_workers", "gauge",
+               "Worker processes by what they do; busy: in a call, or in several.");
     for (unsigned i = 0; i < SHOWN_ALL; i++)
         add_labelled(out, "gcorn_workers", "state", names[i], counts[i]);
     add_family(out, "gcorn_worker_restarts_total", "counter",
@@ -214,11 +215,27 @@ static void add_usage(struct strbuf *out, const struct snapshot *s)
     add_by_number(out, s, cpu, cpu_seconds_of);
 }
 
+/* The kinds of an end are there from the start, so a series begins with 0; those with a status come
+ * as they are met. */
+static void add_ends(struct strbuf *out, const char *name, const struct slot_counts *c)
+{
+    for (unsigned i = 0; i < SLOT_ENDS; i++) {
+        const struct slot_end *end = &c->ends[i];
+        bool is_kind = i > ENDED_WHOLE && i < SLOT_ENDED_KINDS;
+
+        if (end->count > 0 || is_kind)
+            strbuf_addf(out, "%s{code=\"%" PRIu32 "\",ended=\"%s\"} %" PRIu64 "\n", name,
+                        end->status, slot_ended_name(is_kind ? i : end->ended), end->count);
+    }
+}
+
 static void add_requests(struct strbuf *out, const struct slot_counts *c)
 {
     static const char by_code[] = "gcorn_requests_total";
 
-    add_family(out, by_code, "counter", "Answers by their status code.");
+    add_family(out, by_code, "counter",
+               "Requests that are over, by the status of their answer, 0 if none was sent; ended: "
+               "why that is not a whole answer.");
     for (unsigned i = 0; i < ARRAY_LEN(c->by_status); i++) {
         char code[8];
 
@@ -227,8 +244,9 @@ static void add_requests(struct strbuf *out, const struct slot_counts *c)
         (void)snprintf(code, sizeof(code), "%u", i + SLOT_STATUS_MIN);
         add_labelled(out, by_code, "code", code, c->by_status[i]);
     }
+    add_ends(out, by_code, c);
     add_times(out, "gcorn_request_seconds",
-              "From the arrival of a request's head to the end of its answer.", &c->durations);
+              "From the arrival of a request's head to its end, whatever that was.", &c->durations);
     add_times(out, "gcorn_queue_seconds",
               "How long requests waited for their worker before they were run.", &c->queued);
     add_number(out, "gcorn_requests_shed_total", "counter",
@@ -237,6 +255,22 @@ static void add_requests(struct strbuf *out, const struct slot_counts *c)
                "Requests not run because their client had left.", c->gone);
     add_number(out, "gcorn_access_log_lines_lost_total", "counter",
                "Lines of the access log that nobody took.", c->log_lines_lost);
+}
+
+/* A worker that takes nothing new adds only what it still runs. */
+static void add_calls(struct strbuf *out, const struct snapshot *s)
+{
+    uint64_t running = 0, limit = 0;
+
+    for (unsigned i = 0; i < s->worker_count; i++) {
+        const struct snapshot_worker *w = &s->workers[i];
+
+        running += w->calls_running;
+        limit += w->phase == PROC_READY ? w->calls_limit : w->calls_running;
+    }
+    add_number(out, "gcorn_calls_running", "gauge", "Calls of the application that run.", running);
+    add_number(out, "gcorn_calls_limit", "gauge",
+               "How many can run at once: workers that are ready, times their threads.", limit);
 }
 
 static void add_connections(struct strbuf *out, const struct snapshot *s)
@@ -384,6 +418,7 @@ void prometheus_add(struct strbuf *out, const struct snapshot *s)
     add_workers(out, s);
     add_usage(out, s);
     add_requests(out, &s->counts);
+    add_calls(out, s);
     add_connections(out, s);
     add_listeners(out, s->facts);
     add_application(out, s);

@@ -193,13 +193,14 @@ void report_crash(const struct worker_proc *w, const struct slot *s)
     strbuf_release(&text);
 }
 
-/* Nobody here has sent it. */
-static void report_kill(const struct worker_proc *w, const char *during, const char *id,
+/* A SIGKILL that gcorn has not sent. True when the kernel was out of memory. */
+static bool report_kill(const struct worker_proc *w, const char *during, const char *id,
                         struct oom *oom)
 {
     char how[4200];
 
-    switch (oom_explains(oom, w->pid, now_ms(), how, sizeof(how))) {
+    enum oom_answer answer = oom_explains(oom, w->pid, now_ms(), how, sizeof(how));
+    switch (answer) {
     case OOM_YES:
         log_about(LOG_LEVEL_ERROR, id,
                   "Worker (pid:%d) was killed by the kernel%s: out of memory (%s)", (int)w->pid,
@@ -218,6 +219,7 @@ static void report_kill(const struct worker_proc *w, const char *during, const c
                   (int)w->pid, during);
         break;
     }
+    return answer == OOM_YES;
 }
 
 /* A condemned worker is gone: was its client told? */
@@ -236,19 +238,20 @@ static void report_condemned_end(const struct worker_proc *w, const struct slot 
     strbuf_release(&text);
 }
 
-void report_death(const struct worker_proc *w, const struct slot *s, int status, struct oom *oom)
+bool report_death(const struct worker_proc *w, const struct slot *s, int status, struct oom *oom)
 {
     struct strbuf what = {0};
     char room[SLOT_GIVEN_ID_SIZE];
     const char *id = NULL; /* the text names all, a member can name one */
+    bool is_oom = false;
 
     if (w->timed_out && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STOPPED) {
         log_warnx("Worker (pid:%d) has finished all its calls after all, and ended", (int)w->pid);
-        return;
+        return false;
     }
     if (w->timed_out) {
         report_condemned_end(w, s);
-        return;
+        return false;
     }
     for (unsigned i = 0; i < slot_call_count(s); i++) {
         if (!slot_call_runs(&s->calls[i]))
@@ -259,7 +262,7 @@ void report_death(const struct worker_proc *w, const struct slot *s, int status,
     }
     const char *during = what.data ? what.data : "";
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && w->phase != PROC_KILLING)
-        report_kill(w, during, id, oom);
+        is_oom = report_kill(w, during, id, oom);
     else if (WIFSIGNALED(status))
         log_about(LOG_LEVEL_ERROR, id, "Worker (pid:%d) was sent SIG%s!%s", (int)w->pid,
                   signal_name(WTERMSIG(status)), during);
@@ -267,6 +270,7 @@ void report_death(const struct worker_proc *w, const struct slot *s, int status,
         log_about(LOG_LEVEL_ERROR, id, "Worker (pid:%d) exited with code %d%s", (int)w->pid,
                   WEXITSTATUS(status), during);
     strbuf_release(&what);
+    return is_oom;
 }
 
 /* ---- the last request -------------------------------------------------------------------- */

@@ -27,9 +27,9 @@ void report_slow(const struct worker_proc *w, const struct slot_call *call, uint
 /* It has crashed, and told its clients so; it still lives. */
 void report_crash(const struct worker_proc *w, const struct slot *s);
 
-/* It has ended with this status of waitpid(2). oom is asked about a SIGKILL that nobody here sent.
- */
-void report_death(const struct worker_proc *w, const struct slot *s, int status, struct oom *oom);
+/* It has ended with this status of waitpid(2). oom is asked about a SIGKILL that gcorn did not
+ * send. True when the kernel was out of memory. */
+bool report_death(const struct worker_proc *w, const struct slot *s, int status, struct oom *oom);
 
 /* The call that crashed; NULL: none of them. */
 const struct slot_call *report_crashed_call(const struct slot *s);

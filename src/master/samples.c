@@ -33,7 +33,7 @@ static void read_sample(struct sample *s, pid_t pid, const struct slot *slot, ui
     s->at_ms = now_ms;
     if (process_cpu_us(pid, &s->cpu_us) < 0)
         s->cpu_us = 0;
-    s->requests = slot_get_number(&slot->counts.requests);
+    s->requests = slot_requests(&slot->counts);
     for (unsigned i = 0; i < SLOT_TIME_BUCKETS; i++)
         s->durations[i] = slot_get_number(&slot->counts.durations.count[i]);
 }

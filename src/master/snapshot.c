@@ -22,9 +22,11 @@ static void add_worker(struct snapshot *s, const struct ledger_proc *proc, const
         .pid = proc->pid,
         .phase = (enum proc_phase)proc->phase,
         .ready_ms = proc->ready_ms,
+        .calls_running = slot_running_calls(slot),
+        .calls_limit = slot_call_count(slot),
         .call_started_ms = slot_busy_since_ms(slot),
         .loop_ms = atomic_load(&slot->loop_ms),
-        .in_flight = slot_get_number(&slot->in_flight),
+        .in_flight = slot_in_flight(&slot->counts),
         .connections_open = slot_get_number(&slot->connections_open),
         .full_since_ms = atomic_load(&slot->full_since_ms),
     };
@@ -65,7 +67,8 @@ static void copy_metrics(struct snapshot *s, const struct ledger *ledger,
 static void copy_all(struct snapshot *s, const struct ledger *ledger, struct scoreboard *scoreboard)
 {
     ledger_copy_facts(ledger, s->facts);
-    s->counts = s->facts->gone;
+    s->counts = (struct slot_counts){0};
+    slot_counts_add(&s->counts, &s->facts->gone);
     s->worker_count = 0;
     for (unsigned i = 0; i < ledger_places(ledger); i++) {
         struct ledger_proc proc;

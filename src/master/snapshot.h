@@ -24,6 +24,8 @@ struct snapshot_worker {
     pid_t pid;
     enum proc_phase phase;
     uint64_t ready_ms;
+    unsigned calls_running;
+    unsigned calls_limit;     /* how many it runs at once, at most */
     uint64_t call_started_ms; /* 0: no call runs, or there are threads free for another */
     uint64_t loop_ms;         /* last sign of life between calls, or SLOT_LOOP_OVER */
     uint64_t in_flight;

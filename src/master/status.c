@@ -62,9 +62,9 @@ static void read_calls(struct status_worker *w, const struct slot *slot, uint64_
 static void read_slot(struct status_worker *w, const struct slot *slot, uint64_t now_ms)
 {
     w->state = slot_state_name(slot_get_state(slot));
-    w->requests = slot_get_number(&slot->counts.requests);
+    w->requests = slot_requests(&slot->counts);
     w->connections = slot_get_number(&slot->connections_open);
-    w->in_flight = slot_get_number(&slot->in_flight);
+    w->in_flight = slot_in_flight(&slot->counts);
     read_calls(w, slot, now_ms);
 }
 

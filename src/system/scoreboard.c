@@ -231,6 +231,15 @@ unsigned slot_call_count(const struct slot *s)
     return count == 0 ? 1 : count < SLOT_CALLS ? count : SLOT_CALLS;
 }
 
+unsigned slot_running_calls(const struct slot *s)
+{
+    unsigned running = 0;
+
+    for (unsigned i = 0; i < slot_call_count(s); i++)
+        running += slot_call_runs(&s->calls[i]);
+    return running;
+}
+
 const struct slot_call *slot_oldest_call(const struct slot *s)
 {
     const struct slot_call *oldest = &s->calls[0];
@@ -305,9 +314,19 @@ static void slot_times_add_all(struct slot_times *to, const struct slot_times *f
     to->sum_us += get_count(&from->sum_us);
 }
 
+static void add_end(struct slot_counts *to, const struct slot_end *from)
+{
+    uint64_t count = get_count(&from->count);
+    uint32_t status = __atomic_load_n(&from->status, __ATOMIC_RELAXED);
+    uint32_t ended = __atomic_load_n(&from->ended, __ATOMIC_RELAXED);
+
+    if (count > 0 && status <= SLOT_STATUS_MAX && ended < SLOT_ENDED_KINDS)
+        slot_counts_end(to, (int)status, (enum slot_ended)ended, count);
+}
+
 void slot_counts_add(struct slot_counts *to, const struct slot_counts *from)
 {
-    to->requests += get_count(&from->requests);
+    to->begun += get_count(&from->begun);
     to->connections += get_count(&from->connections);
     to->bytes_in += get_count(&from->bytes_in);
     to->bytes_out += get_count(&from->bytes_out);
@@ -319,4 +338,83 @@ void slot_counts_add(struct slot_counts *to, const struct slot_counts *from)
     slot_times_add_all(&to->queued, &from->queued);
     for (size_t i = 0; i < ARRAY_LEN(to->by_status); i++)
         to->by_status[i] += get_count(&from->by_status[i]);
+    for (size_t i = 0; i < SLOT_ENDS; i++)
+        add_end(to, &from->ends[i]);
+}
+
+/* ---- how requests ended ------------------------------------------------------------------ */
+
+static const char *const ended_names[SLOT_ENDED_KINDS] = {
+    [ENDED_WHOLE] = "",
+    [ENDED_CLIENT_GONE] = "client gone",
+    [ENDED_WRITE_TIMEOUT] = "write_timeout",
+    [ENDED_APPLICATION] = "application",
+    [ENDED_STOPPED] = "stopped",
+    [ENDED_TIMEOUT] = "timeout",
+    [ENDED_CRASH] = "crash",
+    [ENDED_KILLED] = "killed",
+    [ENDED_OTHER] = "other",
+};
+
+const char *slot_ended_name(enum slot_ended ended)
+{
+    return ended_names[ended];
+}
+
+enum slot_ended slot_ended_of(const char *name)
+{
+    for (int i = 0; name && i < SLOT_ENDED_KINDS; i++) {
+        if (strcmp(name, ended_names[i]) == 0)
+            return (enum slot_ended)i;
+    }
+    return name ? ENDED_OTHER : ENDED_WHOLE;
+}
+
+/* The entry of this kind and status, which may be new; that of the kind when there is no room. */
+static struct slot_end *find_end(struct slot_counts *c, uint32_t status, enum slot_ended ended)
+{
+    for (size_t i = SLOT_ENDED_KINDS; status != 0 && i < SLOT_ENDS; i++) {
+        struct slot_end *end = &c->ends[i];
+
+        if (end->count == 0) {
+            end->status = status;
+            end->ended = ended;
+        }
+        if (end->status == status && end->ended == ended)
+            return end;
+    }
+    c->ends[ended].ended = ended;
+    return &c->ends[ended];
+}
+
+void slot_counts_end(struct slot_counts *c, int status, enum slot_ended ended, uint64_t count)
+{
+    bool is_known = status >= SLOT_STATUS_MIN && status <= SLOT_STATUS_MAX;
+    uint64_t *sum;
+
+    if (ended == ENDED_WHOLE && is_known)
+        sum = &c->by_status[status - SLOT_STATUS_MIN];
+    else
+        sum = &find_end(c, is_known ? (uint32_t)status : 0, ended)->count;
+    __atomic_store_n(sum, *sum + count, __ATOMIC_RELEASE);
+}
+
+uint64_t slot_requests(const struct slot_counts *c)
+{
+    uint64_t ended = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(c->by_status); i++)
+        ended += get_count(&c->by_status[i]);
+    for (size_t i = 0; i < SLOT_ENDS; i++)
+        ended += get_count(&c->ends[i].count);
+    return ended;
+}
+
+uint64_t slot_in_flight(const struct slot_counts *c)
+{
+    const uint64_t most = 1000000;     /* worker_connections is no larger */
+    uint64_t ended = slot_requests(c); /* read first, it does not pass the other */
+    uint64_t begun = get_count(&c->begun);
+
+    return begun > ended && begun - ended <= most ? begun - ended : 0;
 }

@@ -26,6 +26,7 @@ struct scoreboard;
 enum {
     SLOT_CALLS = 64, /* threads of one worker, at most */
     SLOT_TIME_BUCKETS = 32,
+    SLOT_ENDS = 64,
     SLOT_STATUS_MIN = 100,
     SLOT_STATUS_MAX = 599,
     SLOT_GIVEN_ID_SIZE = 132,
@@ -51,10 +52,31 @@ struct slot_times {
     uint64_t sum_us;
 };
 
+/* How a request ended. */
+enum slot_ended {
+    ENDED_WHOLE, /* answered, to the last byte */
+    ENDED_CLIENT_GONE,
+    ENDED_WRITE_TIMEOUT,
+    ENDED_APPLICATION, /* its application broke the answer off */
+    ENDED_STOPPED,     /* the server stopped */
+    ENDED_TIMEOUT,     /* its worker was ended for a call that took too long */
+    ENDED_CRASH,       /* its worker ended by a fault or an exit() of the application */
+    ENDED_KILLED,      /* its worker was killed */
+    ENDED_OTHER,
+    SLOT_ENDED_KINDS,
+};
+
+/* Requests that did not end whole, of one kind and one status. */
+struct slot_end {
+    uint32_t status; /* 0: none was sent, or the table is full */
+    uint32_t ended;  /* enum slot_ended */
+    uint64_t count;
+};
+
 /* What only grows. When a worker has gone, its counts are added to those of all that went before
  * it: a sum over the workers never falls. */
 struct slot_counts {
-    uint64_t requests; /* answered: by the application, or refused */
+    uint64_t begun; /* requests that are complete, or were refused, or cut */
     uint64_t connections;
     uint64_t bytes_in;
     uint64_t bytes_out;
@@ -64,7 +86,9 @@ struct slot_counts {
     uint64_t log_lines_lost;     /* of the access log: nobody read them */
     struct slot_times durations; /* of the answered ones, from the head's arrival on */
     struct slot_times queued;    /* before a call, since the request's last bytes came */
-    uint64_t by_status[SLOT_STATUS_MAX - SLOT_STATUS_MIN + 1];
+    /* The last number to grow when a request ends: begun less all of these is in flight. */
+    uint64_t by_status[SLOT_STATUS_MAX - SLOT_STATUS_MIN + 1]; /* ENDED_WHOLE */
+    struct slot_end ends[SLOT_ENDS]; /* the first: of each kind, without status */
 };
 
 enum slot_metric_type { SLOT_COUNTER, SLOT_GAUGE, SLOT_HISTOGRAM };
@@ -141,8 +165,7 @@ struct slot {
 
     _Atomic uint32_t log_len; /* stored last, with release order: a crash finds whole lines */
     uint64_t connections_open;
-    uint64_t in_flight; /* requests that are complete and not wholly answered */
-    uint64_t waiting;   /* and of those, for the application to go on by itself */
+    uint64_t waiting; /* requests in flight that wait for the application to go on by itself */
     struct slot_counts counts;
 
     char log[SLOT_LOG_SIZE]; /* access-log lines that are not yet written */
@@ -250,6 +273,9 @@ static inline bool slot_call_runs(const struct slot_call *call)
 /* Master: how many of the calls there may be, whatever the worker says: 1 to SLOT_CALLS. */
 unsigned slot_call_count(const struct slot *s);
 
+/* Master: how many of them run now. */
+unsigned slot_running_calls(const struct slot *s);
+
 /* Master: the call that has run for longest; the first one's place when none runs. */
 const struct slot_call *slot_oldest_call(const struct slot *s);
 
@@ -271,6 +297,20 @@ static inline uint64_t slot_get_number(const uint64_t *field)
 {
     return __atomic_load_n(field, __ATOMIC_ACQUIRE);
 }
+
+/* Counts requests that ended in the same way; status 0: none was sent. Async-signal-safe. */
+void slot_counts_end(struct slot_counts *c, int status, enum slot_ended ended, uint64_t count);
+
+/* "client gone", as the access log has it; "" for ENDED_WHOLE. And back: ENDED_WHOLE for NULL,
+ * ENDED_OTHER for a word that is not known. */
+const char *slot_ended_name(enum slot_ended ended);
+enum slot_ended slot_ended_of(const char *name);
+
+/* Requests that have ended, however. Async-signal-safe. */
+uint64_t slot_requests(const struct slot_counts *c);
+
+/* Requests that are complete and not wholly answered; 0 when the counts make no sense. */
+uint64_t slot_in_flight(const struct slot_counts *c);
 
 /* Adds what one has counted to another, whatever a worker has made of it. */
 void slot_counts_add(struct slot_counts *to, const struct slot_counts *from);

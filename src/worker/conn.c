@@ -179,7 +179,9 @@ void conn_drop(struct conn *c)
     conn_set_state(c, CONN_FREE);
     forked_forget_fd(c->fd);
     owned_close(&c->fd);
-    if (is_answering(c)) {
+    if (conn_has_begun(c)) {
+        if (!is_answering(c))
+            worker_note_begun(w);
         if (!c->env->response.ended)
             c->env->response.ended = "client gone";
         response_abandon(c->env);
@@ -402,6 +404,8 @@ static void conn_refuse(struct conn *c, int status, const char *reason)
               *c->peer.seen.remote_addr ? c->peer.seen.remote_addr : "a unix peer", status, reason);
     if (env->request.foreign != FOREIGN_UNKNOWN)
         peer_log_foreign(&c->peer, &worker_of(c)->peers, env->request.foreign, status);
+    if (!env->was_run)
+        worker_note_begun(worker_of(c));
     if (status == 507)
         log_not_kept(worker_of(c), reason);
     out_borrow(c);
@@ -463,7 +467,7 @@ static void conn_answer(struct conn *c)
         return;
     }
     env->was_run = true;
-    w->slot->in_flight++;
+    worker_note_begun(w);
     if (env->request.forwarded && env->request.forwarded->distrusted)
         peer_log_distrust(&c->peer, &w->peers, env->request.forwarded->distrusted);
     c->runs = true;
@@ -716,9 +720,9 @@ static void handler_called(struct conn *c)
     uint64_t waited_ms = (c->x->call.taken_ns - c->x->call.handed_ns) / 1000000;
 
     if (c->x->call.turned_away != 0) {
-        c->env->was_run = c->runs = c->x->more = false;
-        w->slot->in_flight--;
+        c->runs = c->x->more = false;
         turn_away(c, c->x->call.turned_away);
+        c->env->was_run = false; /* it has been counted as begun */
         return;
     }
     worker_note_run(w, c->x->call.taken_ns - c->x->arrived_ns);

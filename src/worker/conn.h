@@ -112,6 +112,12 @@ static inline bool conn_is_waiting(const struct conn *c)
     return c->state == CONN_WAIT || c->state == CONN_DEAF;
 }
 
+/* Does its client wait for an answer, or has it sent the first bytes of a request? */
+static inline bool conn_has_begun(const struct conn *c)
+{
+    return c->runs || (c->env && request_has_begun(&c->env->request));
+}
+
 /* The connection whose request it is; NULL when it is none of a client's. */
 struct conn *conn_of(const struct worker *w, const struct gcorn_environ *env);
 

@@ -221,7 +221,7 @@ static void die(bool is_timeout)
     crash->call = call;
     crash->tid = thread_id();
     crash->at_ms = now_ms();
-    crash->answered = self.slot->counts.requests;
+    crash->answered = slot_requests(&self.slot->counts);
     /* when it is counted, what runs comes behind its answer */
     if (call != NO_CALL && slot_call_runs(&self.slot->calls[call]) &&
         !self.slot->calls[call].answers)

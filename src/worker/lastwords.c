@@ -49,6 +49,7 @@ static struct {
     struct conn *conns;
     size_t max_conns;
     struct last_words *last; /* one a connection; no memory until it is written */
+    enum slot_ended ended;   /* what cut requests are counted as */
 } self;
 
 void lastwords_init(struct worker *w)
@@ -119,12 +120,26 @@ static void take_back(struct conn *c)
     x->piece_len = 0;
 }
 
+/* Its request ends here. One that has not been run has not been counted as begun. */
+static void count_end(const struct conn *c, int status, enum slot_ended ended)
+{
+    struct slot_counts *counts = &self.slot->counts;
+    const struct exchange *x = exchange_of(c);
+    uint64_t now = now_ns(), since = c->runs || c->env ? x->request_ns : x->arrived_ns;
+
+    if (!c->runs)
+        counts->begun++;
+    slot_times_add(&counts->durations, c->x && now > since ? (now - since) / 1000 : 0);
+    slot_counts_end(counts, status, ended, 1);
+}
+
 /* A request that was not run, or whose answer waits for the application. */
 static void turn_away(struct conn *c)
 {
     if (c->runs)
         take_back(c);
     add_canned(c, CANNED_503);
+    count_end(c, 503, self.ended);
     last_of(c)->is_turned_away = true;
     self.slot->crash.others_answered++;
 }
@@ -150,8 +165,9 @@ static void begin_crashed(struct conn *c, bool is_timeout)
     }
     take_back(c);
     add_canned(c, is_timeout ? CANNED_504 : CANNED_500);
+    count_end(c, last_of(c)->status, self.ended);
     crash->client = CRASH_CLIENT_LOST; /* until it is sent */
-    crash->client_status = is_timeout ? 504 : 500;
+    crash->client_status = (uint32_t)last_of(c)->status;
 }
 
 static bool has_unsent(const struct conn *c)
@@ -323,17 +339,11 @@ static bool is_too_long(const struct conn *c)
 
 /* ---- all of them ------------------------------------------------------------------------- */
 
-static void count_answers(uint32_t status, uint32_t count)
-{
-    self.slot->counts.by_status[status - SLOT_STATUS_MIN] += count;
-    self.slot->counts.requests += count;
-}
-
 /* One more that takes too long. */
 static void time_out(struct conn *c)
 {
     add_canned(c, CANNED_504);
-    count_answers(504, 1);
+    count_end(c, 504, self.ended);
 }
 
 static void begin_all(const struct conn *crashed, bool is_timeout)
@@ -390,46 +400,31 @@ static void abandon_all(void)
     }
 }
 
-static void count_last_answers(void)
-{
-    const struct slot_crash *crash = &self.slot->crash;
-
-    if (crash->client == CRASH_CLIENT_ANSWERED)
-        count_answers(crash->client_status, 1);
-    count_answers(503, crash->others_answered);
-}
-
 void lastwords_say(const struct conn *crashed, bool is_timeout)
 {
     const struct timespec pause = {.tv_nsec = ROUND_NS};
     uint64_t until_ns = now_ns() + LINGER_MS * UINT64_C(1000000);
 
+    self.ended = is_timeout ? ENDED_TIMEOUT : ENDED_CRASH;
     begin_all(crashed, is_timeout);
     while (serve_all(crashed) > 0 && now_ns() < until_ns)
         (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
     abandon_all();
-    count_last_answers();
 }
 
 /* ---- the access log ---------------------------------------------------------------------- */
-
-static void count_answer(int status)
-{
-    if (status >= SLOT_STATUS_MIN && status <= SLOT_STATUS_MAX)
-        count_answers((uint32_t)status, 1);
-}
 
 /* Its answer may be whole by now. */
 static void log_answer(const struct conn *c, const char *ended, int told)
 {
     struct response *r = &c->env->response;
+    const struct exchange *x = exchange_of(c);
 
-    if (!exchange_of(c)->answer_begun)
+    if (!x->answer_begun)
         r->status = told;
-    else
-        count_answer(r->status);
-    r->ended =
-        exchange_of(c)->answer_begun && !exchange_of(c)->more && !has_unsent(c) ? r->ended : ended;
+    r->ended = x->answer_begun && !x->more && !has_unsent(c) ? r->ended : ended;
+    if (x->answer_begun)
+        count_end(c, r->status, slot_ended_of(r->ended)); /* the others were when they were told */
     accesslines_add(&self.worker->access_lines, c->env, now_ns() - exchange_of(c)->request_ns);
 }
 

@@ -333,17 +333,23 @@ void worker_note_run(struct worker *w, uint64_t queued_ns)
     slot_times_add(&w->slot->counts.queued, queued_ns / 1000);
 }
 
+/* Apart, so that it costs whole answers nothing. */
+static void __attribute__((noinline))
+count_cut(struct slot_counts *counts, const struct gcorn_environ *env)
+{
+    slot_counts_end(counts, env->response.status, slot_ended_of(env->response.ended), 1);
+}
+
 void worker_note_answer(struct worker *w, struct gcorn_environ *env, uint64_t duration_ns)
 {
     struct slot_counts *counts = &w->slot->counts;
     int status = env->response.status;
 
-    counts->requests++;
     slot_times_add(&counts->durations, duration_ns / 1000);
-    if (status >= SLOT_STATUS_MIN && status <= SLOT_STATUS_MAX)
+    if (!env->response.ended && status >= SLOT_STATUS_MIN && status <= SLOT_STATUS_MAX)
         counts->by_status[status - SLOT_STATUS_MIN]++;
-    if (env->was_run)
-        w->slot->in_flight--;
+    else
+        count_cut(counts, env);
     accesslines_add(&w->access_lines, env, duration_ns);
 }
 
@@ -369,7 +375,7 @@ static uint64_t count_in_flight(const struct worker *w)
     uint64_t count = 0;
 
     for (size_t i = 0; i < w->table_used; i++)
-        count += w->conns[i].state != CONN_FREE && w->conns[i].runs && w->conns[i].env->was_run;
+        count += w->conns[i].state != CONN_FREE && w->conns[i].runs;
     return count;
 }
 
@@ -382,8 +388,7 @@ static void show_worker(const struct worker *w)
     w->slot->call_count = w->pool ? pool_count(w->pool) : 1;
     w->slot->connections_open = w->open_conns;
     w->slot->waiting = w->waiting_count;
-    if (w->slot->in_flight > w->open_conns)
-        w->slot->in_flight = count_in_flight(w);
+    w->slot->counts.begun = slot_requests(&w->slot->counts) + count_in_flight(w);
 }
 
 static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int revents)
@@ -715,7 +720,7 @@ static void drop_conns(struct worker *w)
     for (size_t i = 0; i < w->table_used; i++) {
         struct conn *c = &w->conns[i];
 
-        if (c->state != CONN_FREE && c->runs) {
+        if (c->state != CONN_FREE && conn_has_begun(c)) {
             c->env->response.ended = "stopped";
             conn_drop(c);
         }

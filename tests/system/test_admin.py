@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -165,6 +166,101 @@ def test_what_is_served_is_counted(start):
     assert abs(now["gcorn_start_time_seconds"] - time.time()) < 60 * SLOWER
     listener = f'{{listener="http://127.0.0.1:{server.port}"}}'
     wait_for(lambda: metrics(server).get("gcorn_listen_backlog_limit" + listener), "a sampled queue")
+
+
+def total(samples, **labels):
+    """The requests with all of these labels, however they ended."""
+    wanted = [f'{key}="{value}"' for key, value in labels.items()]
+    return sum(value for key, value in samples.items() if key.startswith("gcorn_requests_total{")
+               and all(label in re.findall(r'[a-z]+="[^"]*"', key) for label in wanted))
+
+
+def reset(client):
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+KINDS = {"sync": (), "gthread": ("-k", "gthread", "--threads", "2")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_request_is_counted_once_however_it_ends(start, kind):
+    server = start("faulty", "--timeout", "1s", "--header-timeout", "1s", *KINDS[kind], workers=1)
+    began = 0
+
+    def ends(what, replaces=False, **labels):
+        """One more request begins, and ends so; with its worker."""
+        nonlocal began
+        before = metrics(server)
+        known = worker_pids(server)
+        what()
+        began += 1
+        now = wait_for(lambda: total(metrics(server)) == began and metrics(server), f"{labels} to be counted")
+        assert total(now, **labels) == total(before, **labels) + 1, (labels, now)
+        assert now["gcorn_request_seconds_count"] == began, labels
+        wait_for(lambda: len(worker_pids(server)) == 1 and replaces != (worker_pids(server) == known), "the worker")
+        wait_for(lambda: metrics(server)["gcorn_requests_in_flight"] == 0, "nothing in flight")
+
+    def send(text):
+        return server.connect().send(text)
+
+    def run(path):
+        send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").rest()
+
+    def hang_and(what):
+        send("GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: metrics(server)["gcorn_calls_running"] == 1, "the call")
+        what()
+
+    ends(lambda: server.get("/"), code=200)
+    ends(lambda: server.get("/nothing"), code=404)
+    ends(lambda: server.get("/null"), code=500)
+    ends(lambda: send("NONSENSE\r\n\r\n").rest(), code=400)
+    ends(lambda: send("GET / HT").rest(), code=408)
+    ends(lambda: reset(send("GET / HT")), code=499, ended="client gone")
+    ends(lambda: reset(send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")),
+         code=499, ended="client gone")
+    ends(lambda: run("/segv"), replaces=True, code=500, ended="crash")
+    ends(lambda: run("/exit"), replaces=True, code=500, ended="crash")
+    ends(lambda: run("/_exit"), replaces=True, code=0, ended="crash")
+    ends(lambda: run("/steals-sigsegv"), replaces=True, code=0, ended="crash")
+    ends(lambda: run("/crash-midstream?framing=chunked"), replaces=True, code=200, ended="crash")
+    ends(lambda: run("/hang"), replaces=True, code=504, ended="timeout")
+    ends(lambda: hang_and(lambda: os.kill(*worker_pids(server), signal.SIGKILL)), replaces=True, code=0, ended="killed")
+    assert total(metrics(server)) == began
+
+
+def test_queued_requests_of_a_killed_worker_are_counted(start):
+    """Two run, and are timed; of the three that wait for a thread it is only known that they were."""
+    server = start("faulty", "--timeout", "0", "-k", "gthread", "--threads", "2", workers=1)
+    for _ in range(5):
+        server.connect().send("GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_for(lambda: metrics(server)["gcorn_requests_in_flight"] == 5, "all five")
+    os.kill(*worker_pids(server), signal.SIGKILL)
+    now = wait_for(lambda: total(metrics(server)) == 5 and metrics(server), "them to be counted")
+    assert total(now, code=0, ended="killed") == 5 and now["gcorn_request_seconds_count"] == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_requests_cut_by_a_reload_are_counted(start, kind):
+    server = start("faulty", "--timeout", "0", "--graceful-timeout", "500ms", *KINDS[kind], workers=1)
+    server.connect().send("GET /sleep?ms=60000 HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_for(lambda: metrics(server)["gcorn_calls_running"] == 1, "the call")
+    server.kill(signal.SIGHUP)
+    now = wait_for(lambda: total(metrics(server)) == 1 and metrics(server), "it to be counted")
+    assert total(now, code=0, ended="killed") == 1 and now["gcorn_request_seconds_count"] == 1
+
+
+def test_running_calls_and_their_limit_are_shown(start):
+    server = start("faulty", "--timeout", "0", "-k", "gthread", "--threads", "4", workers=2)
+    now = metrics(server)
+    assert (now["gcorn_calls_running"], now["gcorn_calls_limit"]) == (0, 8)
+    for _ in range(3):
+        server.connect().send("GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+    now = wait_for(lambda: metrics(server)["gcorn_calls_running"] == 3 and metrics(server), "the calls")
+    assert now["gcorn_calls_limit"] == 8
+    assert now['gcorn_workers{state="busy"}'] >= 1
+    server.kill(signal.SIGINT)
 
 
 def test_full_worker_shows_the_backlog_of_tcp_sockets(start, tmp_path):

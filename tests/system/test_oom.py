@@ -59,7 +59,7 @@ def cgroup():
 
 
 def test_the_kernels_kill_is_recognised(cgroup, gcorn):
-    server = gcorn("faulty", "--workers", "2", preexec=cgroup.enter)
+    server = gcorn("faulty", "--workers", "2", "--admin-bind", "unix:admin.sock", preexec=cgroup.enter, ready=3)
     before = server.worker_pids
     client = server.connect(timeout=60 * SLOWER)
     client.send(f"GET /leak?mb={2 * LIMIT_MIB} HTTP/1.1\r\nHost: test\r\n\r\n")
@@ -68,8 +68,12 @@ def test_the_kernels_kill_is_recognised(cgroup, gcorn):
                            rf"\(cgroup {cgroup.dir}: oom_kill (\d+) -> (\d+)\)$")
     assert int(line[1]) in before
     assert int(line[3]) == int(line[2]) + 1
-    server.wait_workers(2, other_than={int(line[1])})
+    server.wait_workers(3, other_than={int(line[1])})
     assert server.get("/").status == 200
+    with server.connect(str(server.dir / "admin.sock")) as admin:
+        text = admin.get("/metrics").text
+    assert 'gcorn_worker_restarts_total{reason="oom"} 1\n' in text
+    assert 'gcorn_worker_restarts_total{reason="killed"} 0\n' in text
 
 
 def test_another_kill_soon_after_it_is_not(cgroup, gcorn):

@@ -72,6 +72,14 @@ static void set_state(enum server_state state)
     ledger_close(ledger);
 }
 
+static unsigned bury(struct slot *slot)
+{
+    (void)ledger_open(ledger);
+    unsigned lost = ledger_bury(ledger, slot);
+    ledger_close(ledger);
+    return lost;
+}
+
 /* What /metrics would say now. */
 static const char *shown(void)
 {
@@ -105,7 +113,7 @@ static void test_gone_counts_once(void **state)
     slot->counts.by_status[200 - SLOT_STATUS_MIN] = 7;
     slot->counts.connections = 3;
     expect_line("gcorn_requests_total{code=\"200\"} 7");
-    assert_int_equal(ledger_bury(ledger, slot), 0);
+    assert_int_equal(bury(slot), 0);
     expect_line("gcorn_requests_total{code=\"200\"} 7"); /* its place is still said to be taken */
     set_proc(1, PROC_EMPTY, 0, false);
     expect_line("gcorn_requests_total{code=\"200\"} 7");
@@ -144,7 +152,7 @@ static void test_metrics_of_the_gone(void **state)
         expect_line("pending 5");
         expect_line(worker == 1 ? "orders_total{kind=\"book\"} 2"
                                 : "orders_total{kind=\"book\"} 4");
-        assert_int_equal(ledger_bury(ledger, slot), 0);
+        assert_int_equal(bury(slot), 0);
         assert_null(strstr(shown(), "pending"));
     }
     expect_line("# HELP orders_total Orders.");
@@ -172,7 +180,7 @@ static void test_metrics_without_room(void **state)
             (void)snprintf(name, sizeof(name), "n%u_total", made++);
             assert_non_null(gcorn_counter(name, ""));
         }
-        lost += ledger_bury(ledger, slot);
+        lost += bury(slot);
     }
     assert_int_equal(lost, SLOT_METRICS);
     assert_int_equal(ledger_facts(ledger)->metric_count, LEDGER_METRICS);
@@ -208,7 +216,7 @@ static void *write_on(void *arg)
 
     for (int i = 0; i < ROUNDS; i++) {
         __atomic_store_n(&slot->counts.connections, 1, __ATOMIC_RELEASE);
-        (void)ledger_bury(ledger, slot);
+        (void)bury(slot);
     }
     atomic_store(&is_writing, false);
     return NULL;
@@ -404,7 +412,7 @@ static void test_spoiled_memory_is_not_read_back(void **state)
     (void)state;
     set_proc(1, PROC_READY, 0, false);
     scoreboard_slot(scoreboard, 1)->counts.connections = 3;
-    (void)ledger_bury(ledger, scoreboard_slot(scoreboard, 1));
+    (void)bury(scoreboard_slot(scoreboard, 1));
     for (int byte = 0; byte < 256; byte++) {
         unsigned long start, end;
         char line[512];
@@ -423,7 +431,7 @@ static void test_spoiled_memory_is_not_read_back(void **state)
             snapshot_release(&s);
         }
         (void)slot_call_count(scoreboard_slot(scoreboard, 0));
-        (void)ledger_bury(ledger, scoreboard_slot(scoreboard, 1));
+        (void)bury(scoreboard_slot(scoreboard, 1));
     }
     for (unsigned i = 0; i < PLACES; i++)
         set_proc(i, PROC_EMPTY, 0, false);
@@ -511,6 +519,75 @@ static void test_times(void **state)
     assert_null(strstr(text.data, "le=\"3.2e-05\""));
 }
 
+static void test_how_requests_ended(void **state)
+{
+    struct slot_counts *counts = &scoreboard_slot(scoreboard, 0)->counts;
+
+    (void)state;
+    set_proc(0, PROC_READY, 0, false);
+    expect_line("gcorn_requests_total{code=\"0\",ended=\"killed\"} 0");
+    counts->begun = 12;
+    slot_counts_end(counts, 200, ENDED_WHOLE, 3);
+    slot_counts_end(counts, 504, ENDED_TIMEOUT, 1);
+    slot_counts_end(counts, 200, ENDED_CLIENT_GONE, 1);
+    slot_counts_end(counts, 200, ENDED_APPLICATION, 1);
+    slot_counts_end(counts, 200, ENDED_CLIENT_GONE, 1);
+    slot_counts_end(counts, 0, ENDED_KILLED, 2);
+    assert_int_equal(slot_requests(counts), 9);
+    assert_int_equal(slot_in_flight(counts), 3);
+    expect_line("gcorn_requests_total{code=\"200\"} 3");
+    expect_line("gcorn_requests_total{code=\"504\",ended=\"timeout\"} 1");
+    expect_line("gcorn_requests_total{code=\"200\",ended=\"client gone\"} 2");
+    expect_line("gcorn_requests_total{code=\"200\",ended=\"application\"} 1");
+    expect_line("gcorn_requests_total{code=\"0\",ended=\"killed\"} 2");
+    expect_line("gcorn_requests_in_flight 3");
+    assert_int_equal(bury(scoreboard_slot(scoreboard, 0)), 0);
+    expect_line("gcorn_requests_total{code=\"504\",ended=\"timeout\"} 1");
+    expect_line("gcorn_requests_in_flight 0");
+}
+
+/* More kinds of ends than the table has room for: they are counted all the same. */
+static void test_many_ends(void **state)
+{
+    struct slot_counts counts = {0}, sum = {0};
+
+    (void)state;
+    for (int status = SLOT_STATUS_MIN; status <= SLOT_STATUS_MAX; status++)
+        slot_counts_end(&counts, status, ENDED_CLIENT_GONE, 1);
+    slot_counts_end(&counts, 600, ENDED_WHOLE, 1);
+    assert_int_equal(slot_requests(&counts), 501);
+    slot_counts_add(&sum, &counts);
+    slot_counts_add(&sum, &counts);
+    assert_int_equal(slot_requests(&sum), 1002);
+    assert_int_equal(counts.ends[ENDED_CLIENT_GONE].count, 500 - (SLOT_ENDS - SLOT_ENDED_KINDS));
+    memset(&counts, 0xff, sizeof(counts)); /* a broken worker */
+    assert_int_equal(slot_in_flight(&counts), 0);
+    slot_counts_add(&sum, &counts);
+    assert_int_equal(slot_requests(&sum), 1002);
+    for (int i = 0; i < SLOT_ENDED_KINDS; i++)
+        assert_int_equal(slot_ended_of(slot_ended_name((enum slot_ended)i)), i);
+    assert_int_equal(slot_ended_of(NULL), ENDED_WHOLE);
+    assert_int_equal(slot_ended_of("something new"), ENDED_OTHER);
+}
+
+static void test_calls(void **state)
+{
+    struct slot *one = scoreboard_slot(scoreboard, 0), *two = scoreboard_slot(scoreboard, 1);
+
+    (void)state;
+    set_proc(0, PROC_READY, 0, false);
+    set_proc(1, PROC_READY, 1, false);
+    one->call_count = two->call_count = 4;
+    for (int i = 0; i < 3; i++)
+        slot_call_begin(&one->calls[i], NOW);
+    expect_line("gcorn_calls_running 3");
+    expect_line("gcorn_calls_limit 8");
+    expect_line("gcorn_workers{state=\"busy\"} 1");
+    set_proc(0, PROC_RETIRING, 0, false);
+    expect_line("gcorn_calls_running 3");
+    expect_line("gcorn_calls_limit 7");
+}
+
 static void test_listeners_and_ends(void **state)
 {
     struct ledger_facts *f;
@@ -570,7 +647,7 @@ static void test_new_code_wins(void **state)
     metrics_init(slot);
     gcorn_metric_observe(gcorn_histogram("h", "H.", old_bounds, 1), 1);
     gcorn_metric_add(gcorn_counter("k{a=\"1\"}", "K."), 1);
-    assert_int_equal(ledger_bury(ledger, slot), 0);
+    assert_int_equal(bury(slot), 0);
     expect_line("h_count 1"); /* until there is another */
     metrics_init(slot);
     struct gcorn_metric *h = gcorn_histogram("h", "H.", new_bounds, 1);
@@ -582,7 +659,7 @@ static void test_new_code_wins(void **state)
     expect_line("# TYPE k gauge");
     expect_line("k{b=\"2\"} 7");
     assert_null(strstr(text.data, "k{a="));
-    assert_int_equal(ledger_bury(ledger, slot), 0);
+    assert_int_equal(bury(slot), 0);
     metrics_init(slot);
     gcorn_metric_observe(gcorn_histogram("h", "H.", new_bounds, 1), 2);
     expect_line("h_count 6"); /* not those of before */
@@ -707,6 +784,9 @@ int main(void)
         TEST(test_spoiled_memory_is_not_read_back),
         TEST(test_ready),
         TEST(test_times),
+        TEST(test_how_requests_ended),
+        TEST(test_many_ends),
+        TEST(test_calls),
         TEST(test_listeners_and_ends),
         TEST(test_families),
         TEST(test_new_code_wins),

@@ -78,7 +78,7 @@ static void test_samples_before_the_first(void **state)
     rates = measure(BIRTH_MS);
     assert_near(rates_requests_per_s(&rates), 0);
     assert_near(rates_cpu_percent(&rates), 0);
-    counts()->requests = 50;
+    counts()->by_status[100] = 50;
     rates = measure(BIRTH_MS + 500);
     assert_near(rates_requests_per_s(&rates), 100);
 }
@@ -89,13 +89,13 @@ static void test_samples_window(void **state)
     struct rates rates;
 
     (void)state;
-    counts()->requests = 10;
+    counts()->by_status[100] = 10;
     take(BIRTH_MS + 1000);
     rates = measure(BIRTH_MS + 1000);
     assert_near(rates_requests_per_s(&rates), 10); /* since the birth */
-    counts()->requests = 30;
+    counts()->by_status[100] = 30;
     take(BIRTH_MS + 2000);
-    counts()->requests = 40;
+    counts()->by_status[100] = 40;
     rates = measure(BIRTH_MS + 2500);
     assert_int_equal(rates.ms, 1500);
     assert_near(rates_requests_per_s(&rates), 20);
@@ -123,12 +123,12 @@ static void test_samples_of_another_process(void **state)
 
     (void)state;
     procs[0].pid = 1;
-    counts()->requests = 1000;
+    counts()->by_status[100] = 1000;
     take(BIRTH_MS + 1000);
     take(BIRTH_MS + 2000);
     procs[0].pid = getpid();
     procs[0].started_ms = BIRTH_MS + 2500;
-    counts()->requests = 5;
+    counts()->by_status[100] = 5;
     rates = measure(BIRTH_MS + 3000);
     assert_near(rates_requests_per_s(&rates), 10);
     take(BIRTH_MS + 3500);
@@ -161,6 +161,8 @@ static void test_samples_of_a_liar(void **state)
 
     (void)state;
     memset(counts(), 0xff, sizeof(*counts()));
+    for (size_t i = 0; i < ARRAY_LEN(counts()->by_status); i++)
+        counts()->by_status[i] = ((uint64_t)1 << 53) - 1; /* more is no count at all */
     rates = measure(BIRTH_MS + 1000);
     rates_add(&all, &rates);
     rates_add(&all, &rates);
