@@ -79,7 +79,8 @@ def test_reload_to_a_flooding_template_fails(gcorn, app, tmp_path):
     install(tmp_path / "app.so", app("loud", "-pthread", "-DIN_TEMPLATE"))
     server.kill(signal.SIGHUP)
     server.wait_log("Reload failed: the template process flooded its socket with messages")
-    assert server.worker_pids == before and server.get("/version").status == 200
+    wait_for(lambda: server.worker_pids == before, "the end of the template and its children")
+    assert server.get("/version").status == 200
     assert server.stop() == 0
 
 
@@ -104,11 +105,17 @@ def test_orphans_without_end_do_not_hold_the_master(gcorn, loud):
 def fill_status_pipe(pid):
     """With what comes while the master is away, a heartbeat a second: there is room for 16."""
     for name in os.listdir(f"/proc/{pid}/fd"):
-        info = Path(f"/proc/{pid}/fdinfo/{name}").read_text()
+        try:
+            info = Path(f"/proc/{pid}/fdinfo/{name}").read_text()
+            link = os.readlink(f"/proc/{pid}/fd/{name}")
+        except FileNotFoundError:
+            continue  # closed since it was listed: it still starts
         flags = int(re.search(r"flags:\s*(\d+)", info).group(1), 8)
         is_packets = flags & (os.O_ACCMODE | os.O_DIRECT) == os.O_WRONLY | os.O_DIRECT
-        if is_packets and os.readlink(f"/proc/{pid}/fd/{name}").startswith("pipe:"):
+        if is_packets and link.startswith("pipe:"):
             break
+    else:
+        raise AssertionError("the worker has no status pipe")
     fd = os.open(f"/proc/{pid}/fd/{name}", os.O_WRONLY | os.O_NONBLOCK)
     fcntl.fcntl(fd, fcntl.F_SETFL, os.O_DIRECT | os.O_NONBLOCK)
     with pytest.raises(BlockingIOError):
@@ -141,7 +148,7 @@ def test_wish_to_leave_of_a_deaf_worker_outlasts_a_full_pipe(gcorn, app):
     fill_status_pipe(worker)
     assert server.get("/deaf").status == 200
     waiting = server.connect().send("GET /echo?a HTTP/1.1\r\nHost: test\r\n\r\n")
-    server.wait_log("accept: .*listening socket")
+    server.wait_log("Listening socket .*: the application has closed it")
     server.kill(signal.SIGCONT)
     server.wait_log(rf"Worker \(pid:{worker}\) is to be replaced: it cannot accept")
     assert waiting.response().body == b"a"
