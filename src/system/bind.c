@@ -189,8 +189,23 @@ static in_port_t port_of(const struct sockaddr_storage *ss)
     return ((const struct sockaddr_in *)ss)->sin_port;
 }
 
-bool bind_addresses_overlap(const struct sockaddr_storage *a, const struct sockaddr_storage *b,
-                            bool v6_only)
+/* An address of IPv4 in IPv6's form (RFC 4291 2.5.5.2) in its own; any other as it is. */
+static struct sockaddr_storage unmapped(const struct sockaddr_storage *ss)
+{
+    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)ss)->sin6_addr;
+    struct sockaddr_storage plain = {0};
+    struct sockaddr_in *in4 = (struct sockaddr_in *)&plain;
+
+    if (ss->ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(v6))
+        return *ss;
+    in4->sin_family = AF_INET;
+    in4->sin_port = port_of(ss);
+    memcpy(&in4->sin_addr, v6->s6_addr + 12, sizeof(in4->sin_addr));
+    return plain;
+}
+
+static bool overlap(const struct sockaddr_storage *a, const struct sockaddr_storage *b,
+                    bool v6_only)
 {
     if (port_of(a) != port_of(b) || port_of(a) == 0) /* the kernel gives each another port */
         return false;
@@ -205,14 +220,25 @@ bool bind_addresses_overlap(const struct sockaddr_storage *a, const struct socka
                               &((const struct sockaddr_in6 *)b)->sin6_addr);
 }
 
-/* The literal address of a text. False: it has none. */
+bool bind_addresses_overlap(const struct sockaddr_storage *a, const struct sockaddr_storage *b,
+                            bool v6_only)
+{
+    const struct sockaddr_storage plain_a = unmapped(a), plain_b = unmapped(b);
+
+    return overlap(&plain_a, &plain_b, v6_only);
+}
+
+/* The literal address of a text, of IPv4 in its own form. False: it has none. */
 static bool address_of(const char *text, struct sockaddr_storage *ss)
 {
     struct bind_address a;
     struct error ignored;
     socklen_t len;
 
-    return bind_parse(&a, text, &ignored) == 0 && a.kind == BIND_TCP && bind_literal(&a, ss, &len);
+    if (bind_parse(&a, text, &ignored) < 0 || a.kind != BIND_TCP || !bind_literal(&a, ss, &len))
+        return false;
+    *ss = unmapped(ss);
+    return true;
 }
 
 bool bind_is_any6(const char *text)

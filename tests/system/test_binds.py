@@ -28,7 +28,8 @@ def ask(host, port):
         return client.get().status
 
 
-@pytest.mark.parametrize("binds", ["0.0.0.0:{0},[::]:{0}", "[::]:{0},0.0.0.0:{0}", ":{0},[0::0]:{0}"])
+@pytest.mark.parametrize("binds", ["0.0.0.0:{0},[::]:{0}", "[::]:{0},0.0.0.0:{0}", ":{0},[0::0]:{0}",
+                                   "[::ffff:0.0.0.0]:{0},[::]:{0}"])
 def test_both_wildcard_addresses_are_served(gcorn, binds):
     port = free_port()
     server = gcorn("hello", bind=binds.format(port))
@@ -75,7 +76,8 @@ def test_reload_to_the_ipv6_wildcard_alone_keeps_no_half(gcorn, tmp_path):
 
 @pytest.mark.parametrize("one, other", [
     ("127.0.0.1:{0}", "0.0.0.0:{0}"), ("127.0.0.1:{0}", "[::]:{0}"), ("[::1]:{0}", "[::]:{0}"),
-    ("0.0.0.0:{0}", "127.0.0.2:{0}")])
+    ("0.0.0.0:{0}", "127.0.0.2:{0}"), ("127.0.0.1:{0}", "[::ffff:127.0.0.1]:{0}"),
+    ("[::ffff:127.0.0.1]:{0}", "0.0.0.0:{0}")])
 def test_addresses_that_overlap_are_named_together(tmp_path, one, other):
     port = free_port()
     one, other = one.format(port), other.format(port)

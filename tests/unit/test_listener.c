@@ -539,13 +539,22 @@ static void test_texts_overlap(void **state)
         const char *one, *other;
         bool overlap; /* where [::] takes IPv4 too */
     } rows[] = {
-        {"0.0.0.0:80", "127.0.0.1:80", true},    {"0.0.0.0:80", "127.0.0.1:81", false},
-        {"127.0.0.1:80", "127.0.0.2:80", false}, {"0.0.0.0:0", "127.0.0.1:0", false},
-        {"[::]:80", "[::1]:80", true},           {"[::1]:80", "[::2]:80", false},
-        {"[::]:80", "127.0.0.1:80", true},       {"[::1]:80", "127.0.0.1:80", false},
-        {"[::1]:80", "0.0.0.0:80", false},       {":80", "[::ffff:1.2.3.4]:80", false},
-        {"localhost:80", "127.0.0.1:80", false}, {"unix:a", "0.0.0.0:80", false},
-        {"fd://3", "0.0.0.0:80", false},         {":", "0.0.0.0:80", false},
+        {"0.0.0.0:80", "127.0.0.1:80", true},
+        {"0.0.0.0:80", "127.0.0.1:81", false},
+        {"127.0.0.1:80", "127.0.0.2:80", false},
+        {"0.0.0.0:0", "127.0.0.1:0", false},
+        {"[::]:80", "[::1]:80", true},
+        {"[::1]:80", "[::2]:80", false},
+        {"[::]:80", "127.0.0.1:80", true},
+        {"[::1]:80", "127.0.0.1:80", false},
+        {"[::1]:80", "0.0.0.0:80", false},
+        {":80", "[::ffff:1.2.3.4]:80", true},
+        {"1.2.3.4:80", "[::ffff:1.2.3.4]:80", true},
+        {"1.2.3.5:80", "[::ffff:1.2.3.4]:80", false},
+        {"localhost:80", "127.0.0.1:80", false},
+        {"unix:a", "0.0.0.0:80", false},
+        {"fd://3", "0.0.0.0:80", false},
+        {":", "0.0.0.0:80", false},
     };
 
     (void)state;
@@ -562,6 +571,9 @@ static void test_texts_overlap(void **state)
     assert_false(bind_texts_overlap(pair[0], pair[1], pair, 3));
     assert_int_equal(bind_is_v6_only(pair[2], pair, 3), bind_is_v6_only(pair[2], NULL, 0));
     assert_false(bind_is_v6_only(pair[1], pair, 3));
+    static const char *const mapped[] = {"[::]:80", "[::ffff:0.0.0.0]:80"};
+    assert_true(bind_is_v6_only(mapped[0], mapped, 2));
+    assert_false(bind_texts_overlap(mapped[0], mapped[1], mapped, 2));
 }
 
 int main(void)
