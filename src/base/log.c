@@ -387,6 +387,14 @@ static size_t format_json(char *line, size_t size, const struct record *r)
     return len;
 }
 
+/* The application may have closed the log's own descriptor with all that it found open. */
+static int write_line(const char *line, size_t len)
+{
+    int result = log_write(sink.fd, line, len);
+
+    return result < 0 && errno == EBADF ? log_write(STDERR_FILENO, line, len) : result;
+}
+
 /* 0, or -1: lost, for want of a reader. A log that cannot be written has nowhere to say so. */
 static int write_record(const struct record *r)
 {
@@ -399,7 +407,7 @@ static int write_record(const struct record *r)
         n += format_json(line + n, sizeof(line) - n, r);
     else
         n += format_text(line + n, sizeof(line) - n, r);
-    return log_write(sink.fd, line, n) < 0 && errno == EAGAIN ? -1 : 0;
+    return write_line(line, n) < 0 && errno == EAGAIN ? -1 : 0;
 }
 
 static void tell_lost(void)

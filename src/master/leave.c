@@ -43,12 +43,21 @@ static void remove_sockets(struct master *m)
     listener_stop(&m->heir.control);
 }
 
+static void __attribute__((noreturn)) leave_child(const char *why)
+{
+    if (!self.is_leaving) { /* the log line takes memory */
+        self.is_leaving = true;
+        log_critical("%s; this process ends", why);
+    }
+    abort();
+}
+
 static void __attribute__((noreturn)) leave(const char *why)
 {
     static const char plain[] = "gcorn: out of memory; exiting with status 1\n";
 
-    if (getpid() != self.pid)
-        abort();
+    if (getpid() != self.pid) /* a worker: its handler of SIGABRT answers its clients */
+        leave_child(why);
     if (self.is_leaving) {                                /* the log line takes memory */
         (void)!write(log_fd(), plain, sizeof(plain) - 1); /* there is no other place to say so */
         _exit(EXIT_FAILED);

@@ -149,12 +149,19 @@ run_template(const struct spawner *s, struct worker_args args, struct generation
 {
     struct template_order order;
     struct app app = {0};
+    struct fd_mark mark;
     struct error err;
 
     args.role = "template";
     enter(s, &args, g, output_fd);
     guard_siblings(s, NULL);
-    if (worker_preload(&args, &app, &err) < 0)
+    fd_mark(orders_fd, &mark);
+    int loaded = worker_preload(&args, &app, &err);
+    if (!fd_is(orders_fd, &mark)) /* the master cannot be told */
+        fatal("Template (pid:%d): the application has closed descriptors of the server, or has put "
+              "other files in their place",
+              (int)getpid());
+    if (loaded < 0)
         template_refuse(orders_fd, err.text);
     template_bear(orders_fd, &order, g->error_fd, g->access_fd);
     args.role = "worker";

@@ -215,6 +215,15 @@ static bool has_socket(struct acceptor *a)
     return false;
 }
 
+bool accept_has_sockets(const struct worker *w)
+{
+    bool has_all = true;
+
+    for (size_t i = 0; i < w->args->listener_count; i++)
+        has_all = has_all && fd_is(w->acceptors[i].listener->fd, &w->acceptors[i].mark);
+    return has_all;
+}
+
 void accept_check(struct worker *w)
 {
     for (size_t i = 0; i < w->args->listener_count; i++)

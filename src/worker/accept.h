@@ -33,6 +33,9 @@ void accept_init(struct worker *w);
  * may ever tell. */
 void accept_check(struct worker *w);
 
+/* Are they all still open, before any has been given up? */
+bool accept_has_sockets(const struct worker *w);
+
 /* Starts or stops the acceptors, whichever the worker's state asks for: after room came or went. */
 void accept_update(struct worker *w);
 

@@ -242,6 +242,14 @@ static int lowest_free_fd(void)
     return fd;
 }
 
+bool forked_has_loop(void)
+{
+    struct epoll_event event;
+    bool has_epoll = self.epoll_fd < 0 || epoll_wait(self.epoll_fd, &event, 1, 0) >= 0;
+
+    return has_epoll && (self.event_fd < 0 || fcntl(self.event_fd, F_GETFD) >= 0);
+}
+
 static void on_first(struct ev_loop *loop, struct ev_async *async, int revents)
 {
     (void)loop;

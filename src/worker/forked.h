@@ -35,6 +35,10 @@ void forked_init(struct worker *w);
  * err. */
 struct ev_loop *forked_new_loop(struct error *err);
 
+/* Are those descriptors still the loop's? The application may have closed them. libev's next turn
+ * would end in an assertion. */
+bool forked_has_loop(void);
+
 /* The server itself forks, in a process with an application: children of this thread keep
  * everything while it is on. For both sides to end. */
 void forked_by_server(bool on);

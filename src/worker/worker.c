@@ -353,6 +353,9 @@ void worker_note_answer(struct worker *w, struct gcorn_environ *env, uint64_t du
     accesslines_add(&w->access_lines, env, duration_ns);
 }
 
+static const char descriptors_lost[] = "the application has closed descriptors of the server, or "
+                                       "has put other files in their place";
+
 /* ---- booting ----------------------------------------------------------------------------- */
 
 static void __attribute__((noreturn)) boot_failed(const struct worker *w, const char *why)
@@ -567,15 +570,37 @@ static int become(const struct worker_args *args, struct error *err)
     return 0;
 }
 
+static struct fd_mark *mark_sockets(const struct worker_args *args)
+{
+    struct fd_mark *marks = xcalloc(args->listener_count, sizeof(*marks));
+
+    for (size_t i = 0; i < args->listener_count; i++)
+        fd_mark(args->listeners[i]->fd, &marks[i]);
+    return marks;
+}
+
+static bool has_sockets(const struct worker_args *args, const struct fd_mark *marks)
+{
+    bool has_all = true;
+
+    for (size_t i = 0; i < args->listener_count; i++)
+        has_all = has_all && fd_is(args->listeners[i]->fd, &marks[i]);
+    return has_all;
+}
+
 int worker_preload(const struct worker_args *args, struct app *app, struct error *err)
 {
     if (become(args, err) < 0)
         return -1;
     log_info("Preloading the application with pid: %d", (int)getpid());
     forked_watch(args);
+    struct fd_mark *marks = mark_sockets(args);
     int result = app_load(app, args->image, args->symbol, err);
     forked_check();
     owned_fill_standard(); /* a constructor may have closed them */
+    if (result == 0 && !has_sockets(args, marks))
+        result = error_set(err, EXIT_APP, "%s", descriptors_lost);
+    free(marks);
     return result;
 }
 
@@ -658,6 +683,16 @@ static void check_canary(struct worker *w)
     (void)snprintf(why, sizeof(why), "reload_check_path %.180s was answered %d",
                    w->args->check_path, status);
     boot_failed(w, why);
+}
+
+/* An application that closes every descriptor that it does not know, as programs do that become
+ * daemons, has closed the server's. */
+static void check_descriptors(struct worker *w)
+{
+    if (!orders_check(w)) /* the master cannot be told */
+        fatal("Worker (pid:%d) failed to boot: %s", (int)w->pid, descriptors_lost);
+    if (!forked_has_loop() || !accept_has_sockets(w))
+        boot_failed(w, descriptors_lost);
 }
 
 /* This process's worker from now on. */
@@ -767,6 +802,7 @@ void worker_run(const struct worker_args *args)
     forked_init(w);
     load_app(w);
     check_canary(w);
+    check_descriptors(w);
     crash_init(w);
     if (w->http.multithread)
         w->pool = pool_new(w, config_threads(w->config));

@@ -76,3 +76,15 @@ def test_an_application_with_its_own_sigchld_boots(gcorn, app, flag, flags):
     assert server.get("/close").status == 200
     wait_for(lambda: server.worker_pids - before, "a replacement")
     server.wait_workers(2)
+
+
+@pytest.mark.parametrize("path", ["/all", "/close", "/file", "/channel"])
+@pytest.mark.parametrize("flag, flags", [("-DIN_INIT", ()), ("-DIN_LOAD", ()), ("-DIN_INIT", ["--preload"]),
+                                         ("-DIN_LOAD", ["--preload"])],
+                         ids=["init", "load", "preloaded-init", "preloaded-load"])
+def test_a_boot_that_closes_descriptors_says_so(gcorn, app, flag, flags, path):
+    server = gcorn(f"""{app('thief', f'{flag}="{path}"')}:handler""", *flags, ready=0)
+    assert server.wait_exit() == 3
+    server.wait_log(r"\[CRITICAL\] .*the application has closed descriptors of the server, or has put "
+                    "other files in their place")
+    assert "Assertion" not in server.log() and "signal 6" not in server.log()

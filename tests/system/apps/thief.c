@@ -7,6 +7,7 @@
  *   /channel                                 pipes and socket pairs replaced by /dev/null
  *   /all                                     every descriptor above 2 closed
  *
+ * -DIN_INIT="/path": does so in gcorn_on_worker_init; -DIN_LOAD: in a constructor.
  * -DIGNORES: the constructor ignores SIGCHLD. -DREAPS: it reaps every child in a handler.
  */
 #include <fcntl.h>
@@ -100,6 +101,21 @@ static void rob_all(const char *path)
             rob(fd, path);
     }
 }
+
+#ifdef IN_INIT
+GCORN_EXPORT int gcorn_on_worker_init(void)
+{
+    rob_all(IN_INIT);
+    return 0;
+}
+#endif
+
+#ifdef IN_LOAD
+__attribute__((constructor)) static void load(void)
+{
+    rob_all(IN_LOAD);
+}
+#endif
 
 GCORN_EXPORT
 struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response *start_response)
