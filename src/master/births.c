@@ -13,11 +13,15 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "master/boots.h"
+#include "master/explain.h"
 #include "master/output.h"
 #include "master/procs.h"
+#include "master/report.h"
 #include "master/state.h"
 #include "master/template.h"
 #include "system/process.h"
+
+enum { EXPLAIN_MS = 3000 }; /* for the stacks of a hung template to be taken */
 
 static bool is_unborn(const struct worker_proc *w, const struct template *t)
 {
@@ -60,6 +64,7 @@ static void hear_of_one(struct master *m, struct template *t, const struct templ
     } else if (!w) { /* given up meanwhile */
         (void)kill(news->pid, SIGKILL);
     } else {
+        t->has_borne = true;
         w->template = NULL;
         w->pid = news->pid;
         (void)process_private_memory(t->pid, &w->inherited_size); /* failed: it is dead, and 0 */
@@ -96,11 +101,38 @@ static unsigned count_unborn(const struct master *m, const struct template *t)
     return count;
 }
 
+static const char *step_of(const struct template *t)
+{
+    return t->has_borne ? "" : ", while it loaded the application";
+}
+
+/* Its stacks are taken: the signal has its course. */
+static void let_go(struct master *m, struct generation *g)
+{
+    (void)m;
+    (void)kill(g->template->pid, SIGCONT);
+}
+
+static void report_crash_once(struct master *m, struct generation *g,
+                              const struct template_fault *fault)
+{
+    struct template *t = g->template;
+
+    if (t->has_crashed)
+        return;
+    t->has_crashed = true;
+    output_take(t->output);
+    report_template_crash(t, fault, step_of(t));
+    explain_template(m, g, LOG_LEVEL_ERROR, let_go);
+}
+
 static void take(struct master *m, struct generation *g, const struct template_news *news)
 {
     struct template *t = g->template;
 
-    if (news->serial != 0) {
+    if (news->is_crash) {
+        report_crash_once(m, g, &news->fault);
+    } else if (news->serial != 0) {
         hear_of_one(m, t, news);
     } else if (!t->has_failed) {
         t->has_failed = true;
@@ -194,11 +226,11 @@ bool births_reaped(struct master *m, pid_t pid, int status)
     if (t->speech.is_over)
         (void)snprintf(why, sizeof(why), "the template process flooded its socket with messages");
     else if (WIFSIGNALED(status))
-        (void)snprintf(why, sizeof(why), "the template process died of signal %d (%s)",
-                       WTERMSIG(status), strsignal(WTERMSIG(status)));
+        (void)snprintf(why, sizeof(why), "the template process died of signal %d (%s)%s",
+                       WTERMSIG(status), strsignal(WTERMSIG(status)), step_of(t));
     else
-        (void)snprintf(why, sizeof(why), "the template process exited with code %d",
-                       WEXITSTATUS(status));
+        (void)snprintf(why, sizeof(why), "the template process exited with code %d%s",
+                       WEXITSTATUS(status), step_of(t));
     bool is_foreign = !t->has_failed && !t->speech.is_over;
     if (is_foreign && !m->plan.stopping)
         log_errorx("Template (pid:%d): %s", (int)pid, why);
@@ -209,6 +241,32 @@ bool births_reaped(struct master *m, pid_t pid, int status)
         drop(m, g);
     generation_unref(g, true);
     m->spawn_not_before_ms = 0; /* an order may have failed for no other reason than this */
+    return true;
+}
+
+static void set_deadlines(struct master *m, const struct template *t, uint64_t deadline_ms)
+{
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        if (is_unborn(&m->plan.procs[i], t))
+            m->plan.procs[i].deadline_ms = deadline_ms;
+    }
+}
+
+static void explained_late(struct master *m, struct generation *g)
+{
+    set_deadlines(m, g->template, 0);
+}
+
+bool births_explain_late(struct master *m, struct generation *g, uint64_t now)
+{
+    struct template *t = g->template;
+
+    if (!t || t->is_late || t->has_crashed)
+        return false;
+    log_errorx("Template (pid:%d) is not ready within boot_timeout%s", (int)t->pid, step_of(t));
+    t->is_late = true;
+    set_deadlines(m, t, now + EXPLAIN_MS);
+    explain_template(m, g, LOG_LEVEL_ERROR, explained_late);
     return true;
 }
 

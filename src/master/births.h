@@ -8,6 +8,7 @@
 #define GCORN_MASTER_BIRTHS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct generation;
@@ -23,6 +24,10 @@ void births_hear(struct master *m);
 /* A child was reaped: was it a template? Then its unborn do not boot, and the next worker that is
  * wanted starts another one. */
 bool births_reaped(struct master *m, pid_t pid, int status);
+
+/* The deadline of one of g's unborn has come: the template hangs. Reports it, and takes its stacks.
+ * True: the unborn have a new deadline. False: that has been done. */
+bool births_explain_late(struct master *m, struct generation *g, uint64_t now);
 
 /* g wants no more workers: ends its template, if it has one, and forgets the unborn. */
 void births_end(struct master *m, struct generation *g);

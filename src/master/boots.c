@@ -16,6 +16,7 @@
 #include "master/births.h"
 #include "master/procs.h"
 #include "master/reload.h"
+#include "master/report.h"
 #include "master/spawn.h"
 #include "master/state.h"
 
@@ -92,6 +93,27 @@ void boots_killed(struct master *m, struct worker_proc *w, const char *why)
         plan_note_kill(&m->plan.backoffs[w->number], now);
     if (now >= m->boot_by_ms && is_awaited(m, w->generation))
         boots_failed(m, w, why);
+}
+
+void boots_died(struct master *m, struct worker_proc *w, int status)
+{
+    char step[BOOT_STEP_SIZE];
+    struct error err;
+
+    report_boot_step(master_slot(m, w), step);
+    if (WIFSIGNALED(status))
+        (void)error_set(&err, EXIT_APP, "it died of signal %d (%s) before it was ready%s",
+                        WTERMSIG(status), strsignal(WTERMSIG(status)), step);
+    else
+        (void)error_set(&err, EXIT_APP, "it exited with code %d before it was ready%s",
+                        WEXITSTATUS(status), step);
+    if (boots_is_kill(status) && !w->crashed) {
+        w->is_oom = report_death(w, master_slot(m, w), status, &m->oom);
+        boots_killed(m, w, err.text);
+    } else {
+        boots_failed(m, w, err.text);
+        proc_note_death(m, w);
+    }
 }
 
 void boots_not_started(struct master *m, const char *why)

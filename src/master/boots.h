@@ -33,6 +33,9 @@ bool boots_is_kill(int status);
 /* So it was with this worker (or its template) before it was READY; why says so. */
 void boots_killed(struct master *m, struct worker_proc *w, const char *why);
 
+/* The worker has ended while it booted, with this wait status, and has not said why. */
+void boots_died(struct master *m, struct worker_proc *w, int status);
+
 /* A process could not be started, because of why: logs it, and sets the time of the next try. */
 void boots_not_started(struct master *m, const char *why);
 

@@ -13,6 +13,7 @@
 #include "master/procs.h"
 #include "master/report.h"
 #include "master/state.h"
+#include "master/template.h"
 #include "system/stacks.h"
 
 enum {
@@ -27,14 +28,12 @@ static void take_stacks(const void *arg, struct strbuf *out)
     (void)stacks_write(arg, out); /* what goes wrong is in the text */
 }
 
-int explain_start(struct master *m, const struct worker_proc *w, unsigned time_s, helper_done *done,
-                  void *data)
+/* Of a process of g's application. */
+static int start(struct master *m, pid_t pid, const struct generation *g, unsigned time_s,
+                 helper_done *done, void *data)
 {
-    const struct generation *g = w->settings;
-    const struct stacks_target target = {.pid = w->pid,
-                                         .image = &g->image,
-                                         .privileges = &g->privileges,
-                                         .text_max = HELPER_TEXT_MAX};
+    const struct stacks_target target = {
+        .pid = pid, .image = &g->image, .privileges = &g->privileges, .text_max = HELPER_TEXT_MAX};
     struct helper_job job = {
         .work = take_stacks, .arg = &target, .time_s = time_s, .done = done, .data = data};
 
@@ -43,11 +42,20 @@ int explain_start(struct master *m, const struct worker_proc *w, unsigned time_s
     return helper_start(&m->helpers, &job);
 }
 
+int explain_start(struct master *m, const struct worker_proc *w, unsigned time_s, helper_done *done,
+                  void *data)
+{
+    return start(m, w->pid, w->settings, time_s, done, data);
+}
+
+/* Of a worker, or of its generation's template. */
 struct explanation {
     struct master *master;
     pid_t pid;
+    struct generation *settings; /* a template's; NULL: it is a worker's */
     enum log_level level;
     void (*then)(struct master *m, struct worker_proc *w);
+    void (*then_template)(struct master *m, struct generation *g);
     bool is_started, has_id;
     char id[SLOT_GIVEN_ID_SIZE]; /* of the request that is to blame */
     struct explanation *next;    /* of all, the oldest first */
@@ -58,6 +66,11 @@ static const char *id_of(const struct explanation *e)
     return e->has_id ? e->id : NULL;
 }
 
+static const char *name_of(const struct explanation *e)
+{
+    return e->settings ? "Template" : "Worker";
+}
+
 static void log_lines(const struct explanation *e, const char *text)
 {
     int lines = 0;
@@ -66,19 +79,39 @@ static void log_lines(const struct explanation *e, const char *text)
         int len = (int)strcspn(text, "\n");
 
         if (len > 0)
-            log_about(e->level, id_of(e), "Worker (pid:%d) | %.*s", (int)e->pid, len, text);
+            log_about(e->level, id_of(e), "%s (pid:%d) | %.*s", name_of(e), (int)e->pid, len, text);
         text += len;
         text += *text == '\n';
     }
     if (*text != '\0')
-        log_about(e->level, id_of(e), "Worker (pid:%d) | ... (gcornctl dump shows all)",
+        log_about(e->level, id_of(e), "%s (pid:%d) | ... (gcornctl dump shows all)", name_of(e),
                   (int)e->pid);
 }
 
 static void give_up(const struct explanation *e, int error)
 {
-    log_about(e->level, id_of(e), "Worker (pid:%d): its stacks cannot be taken: %s", (int)e->pid,
-              strerror(error));
+    log_about(e->level, id_of(e), "%s (pid:%d): its stacks cannot be taken: %s", name_of(e),
+              (int)e->pid, strerror(error));
+}
+
+/* The generation whose process it is, while that lives; else NULL. */
+static const struct generation *owner(const struct explanation *e)
+{
+    const struct worker_proc *w = e->settings ? NULL : proc_find(e->master, e->pid);
+
+    if (!e->settings)
+        return w ? w->settings : NULL;
+    return e->settings->template && e->settings->template->pid == e->pid ? e->settings : NULL;
+}
+
+static void call_then(const struct explanation *e)
+{
+    if (!owner(e))
+        return;
+    if (e->then_template)
+        e->then_template(e->master, e->settings);
+    if (e->then)
+        e->then(e->master, proc_find(e->master, e->pid));
 }
 
 static void on_text(void *data, const char *text, size_t len, int status);
@@ -90,6 +123,7 @@ static void forget(struct explanation *e)
     while (*link != e)
         link = &(*link)->next;
     *link = e->next;
+    generation_unref(e->settings, true);
     free(e);
 }
 
@@ -97,18 +131,16 @@ static void forget(struct explanation *e)
  * process has not waited for its turn, it is over. */
 static bool try_start(struct explanation *e)
 {
-    struct master *m = e->master;
-    struct worker_proc *w = proc_find(m, e->pid);
+    const struct generation *g = owner(e);
 
-    if (w && explain_start(m, w, TIME_S, on_text, e) == 0) {
+    if (g && start(e->master, e->pid, g, TIME_S, on_text, e) == 0) {
         e->is_started = true;
         return true;
     }
-    if (w && errno == EBUSY)
+    if (g && errno == EBUSY)
         return false;
-    give_up(e, w ? errno : ESRCH);
-    if (w && e->then)
-        e->then(m, w);
+    give_up(e, g ? errno : ESRCH);
+    call_then(e);
     forget(e);
     return true;
 }
@@ -127,30 +159,48 @@ static void on_text(void *data, const char *text, size_t len, int status)
 {
     struct explanation *e = data, *waiting;
     struct master *m = e->master;
-    struct worker_proc *w = proc_find(m, e->pid);
 
     (void)len;
     log_lines(e, text);
     if (status != 0)
-        log_about(e->level, id_of(e), "Worker (pid:%d) | (the rest is missing)", (int)e->pid);
-    if (w && e->then)
-        e->then(m, w);
+        log_about(e->level, id_of(e), "%s (pid:%d) | (the rest is missing)", name_of(e),
+                  (int)e->pid);
+    call_then(e);
     forget(e);
     while ((waiting = first_waiting(m)) && try_start(waiting))
         continue;
 }
 
-void explain_begin(struct master *m, struct worker_proc *w, const struct slot_call *call,
-                   enum log_level level, void (*then)(struct master *m, struct worker_proc *w))
+static void begin(const struct explanation *what)
 {
-    struct explanation *e = xcalloc(1, sizeof(*e)), **end = &m->explanations;
+    struct explanation *e = xcalloc(1, sizeof(*e)), **end = &what->master->explanations;
 
-    *e = (struct explanation){.master = m, .pid = w->pid, .level = level, .then = then};
-    e->has_id = report_request_id(call, e->id) != NULL;
+    *e = *what;
     while (*end)
         end = &(*end)->next;
     *end = e;
     (void)try_start(e); /* else it waits */
+}
+
+void explain_begin(struct master *m, struct worker_proc *w, const struct slot_call *call,
+                   enum log_level level, void (*then)(struct master *m, struct worker_proc *w))
+{
+    struct explanation e = {.master = m, .pid = w->pid, .level = level, .then = then};
+
+    e.has_id = report_request_id(call, e.id) != NULL;
+    begin(&e);
+}
+
+void explain_template(struct master *m, struct generation *g, enum log_level level,
+                      void (*then)(struct master *m, struct generation *g))
+{
+    const struct explanation e = {.master = m,
+                                  .pid = g->template->pid,
+                                  .settings = generation_ref(g),
+                                  .level = level,
+                                  .then_template = then};
+
+    begin(&e);
 }
 
 void explain_release(struct master *m)

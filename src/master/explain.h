@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * explain - the stacks of a worker in the error log, for a crash, a call that took too long, or one
- * that is slow (slow_request). A helper takes them from outside while the worker stands still.
+ * explain - the stacks of a worker in the error log, for a crash, a call or a boot that took too
+ * long, or a call that is slow (slow_request). A helper takes them from outside while the worker
+ * stands still.
  */
 #ifndef GCORN_MASTER_EXPLAIN_H
 #define GCORN_MASTER_EXPLAIN_H
@@ -9,6 +10,7 @@
 #include "base/log.h"
 #include "master/helper.h"
 
+struct generation;
 struct master;
 struct slot_call;
 struct worker_proc;
@@ -22,6 +24,10 @@ int explain_start(struct master *m, const struct worker_proc *w, unsigned time_s
  * when none can be started the log says so, and `then` is called at once. */
 void explain_begin(struct master *m, struct worker_proc *w, const struct slot_call *call,
                    enum log_level level, void (*then)(struct master *m, struct worker_proc *w));
+
+/* The same of g's template, which is there. */
+void explain_template(struct master *m, struct generation *g, enum log_level level,
+                      void (*then)(struct master *m, struct generation *g));
 
 /* Forgets all that are under way; their helpers must be gone. */
 void explain_release(struct master *m);

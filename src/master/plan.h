@@ -40,22 +40,24 @@ struct worker_proc {
                           * has the same */
     unsigned generation; /* of settings and application */
     uint64_t deadline_ms;
-    uint64_t started_ms; /* forked */
-    uint64_t ready_ms;   /* said READY; 0 while it has not */
-    uint64_t heard_ms;   /* last heartbeat */
-    bool failed_boot;    /* said why it cannot boot */
-    bool crashed;        /* dies of a signal or exit(); its death has been noted */
-    bool reported;       /* the log says all about its end */
-    bool timed_out;      /* was condemned for a call that took too long */
-    bool is_oom;         /* the kernel killed it, out of memory */
-    bool spared;         /* and has threads that may finish theirs, until its deadline */
-    bool explained;      /* and its stacks are in the log, or are given up */
-    bool aborted;        /* and sent SIGABRT */
-    bool traced;         /* it would be condemned, but a debugger holds it; said once */
-    uint64_t slow_ms;    /* of its calls, slow_request has told of those that began by then */
-    bool recycle;        /* has served enough: to be replaced as if its generation were old */
-    bool told_to_drain;  /* its channel holds, or held, an order to accept no more connections */
-    bool hurried;        /* retiring, and told to keep nobody waiting for its idle connections */
+    uint64_t started_ms;  /* forked */
+    uint64_t ready_ms;    /* said READY; 0 while it has not */
+    uint64_t heard_ms;    /* last heartbeat */
+    bool failed_boot;     /* said why it cannot boot */
+    bool crashed;         /* dies of a signal or exit(); its death has been noted */
+    uint64_t crash_by_ms; /* and has so long for what it does before the signal ends it */
+    bool reported;        /* the log says all about its end */
+    bool timed_out;       /* was condemned for a call that took too long */
+    bool is_oom;          /* the kernel killed it, out of memory */
+    bool spared;          /* and has threads that may finish theirs, until its deadline */
+    bool is_late;         /* it boots, and has not been ready in time: its stacks are being taken */
+    bool explained;       /* and its stacks are in the log, or are given up */
+    bool aborted;         /* and sent SIGABRT */
+    bool traced;          /* it would be condemned, but a debugger holds it; said once */
+    uint64_t slow_ms;     /* of its calls, slow_request has told of those that began by then */
+    bool recycle;         /* has served enough: to be replaced as if its generation were old */
+    bool told_to_drain;   /* its channel holds, or held, an order to accept no more connections */
+    bool hurried;         /* retiring, and told to keep nobody waiting for its idle connections */
 
     /* What carrying out takes; no decision looks at it. */
     enum worker_end end; /* why it was told to, for the ledger */

@@ -19,6 +19,7 @@
 #include "master/births.h"
 #include "master/books.h"
 #include "master/boots.h"
+#include "master/crashes.h"
 #include "master/explain.h"
 #include "master/output.h"
 #include "master/reload.h"
@@ -30,8 +31,8 @@
 enum {
     KILL_GRACE_MS = 2000, /* from SIGABRT to SIGKILL */
     EXPLAIN_MS = 3000,    /* for the stacks of a hung worker to be taken */
+    TRACED_MS = 1000,     /* so often the master looks whether a debugger still holds a worker */
     REAP_MAX = 64,        /* children that are reaped in a pass of the loop */
-    CRASH_MS = 10000, /* a crashed worker answers its clients, is explained, and dumps its core */
 };
 
 /* What the log calls it. */
@@ -250,6 +251,43 @@ void procs_judge(struct master *m, uint64_t now)
     }
 }
 
+static void explained_late(struct master *m, struct worker_proc *w)
+{
+    (void)m;
+    w->explained = true;
+    if (w->phase == PROC_BOOTING)
+        w->deadline_ms = 0;
+}
+
+/* A boot that hangs is explained as a call that does. True: that is under way, or a debugger holds
+ * the worker. */
+static bool is_explained_late(struct master *m, struct worker_proc *w, uint64_t now)
+{
+    char step[BOOT_STEP_SIZE];
+
+    if (w->is_late)
+        return false;
+    if (is_traced(m, w)) {
+        w->deadline_ms = now + TRACED_MS;
+        return true;
+    }
+    report_boot_step(master_slot(m, w), step);
+    log_errorx("%s (pid:%d) is not ready within boot_timeout%s", name_of(m, w), (int)w->pid, step);
+    w->is_late = true;
+    w->deadline_ms = now + EXPLAIN_MS;
+    explain_begin(m, w, NULL, LOG_LEVEL_ERROR, explained_late);
+    return true;
+}
+
+static void fail_late_boot(struct master *m, struct worker_proc *w)
+{
+    char step[BOOT_STEP_SIZE], why[BOOT_STEP_SIZE + 64];
+
+    report_boot_step(master_slot(m, w), step);
+    (void)snprintf(why, sizeof(why), "it was not ready within boot_timeout%s", step);
+    boots_failed(m, w, why);
+}
+
 void procs_kill_late(struct master *m, uint64_t now)
 {
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
@@ -267,14 +305,20 @@ void procs_kill_late(struct master *m, uint64_t now)
         if (w->template) {
             struct generation *g = w->settings;
 
+            if (births_explain_late(m, g, now))
+                continue;
             (void)generation_ref(g);
             proc_unborn_failed(m, w, "it was not ready within boot_timeout");
             births_end(m, g); /* the application is stuck in it */
             generation_unref(g, true);
             continue;
         }
+        if (w->crashed && crash_goes_on(m, w, now))
+            continue;
+        if (w->phase == PROC_BOOTING && !w->crashed && is_explained_late(m, w, now))
+            continue;
         if (w->phase == PROC_BOOTING)
-            boots_failed(m, w, "it was not ready within boot_timeout");
+            fail_late_boot(m, w);
         else if (w->phase == PROC_RETIRING && !m->quick)
             log_errorx("%s (pid:%d) did not finish within graceful_timeout: killed", name_of(m, w),
                        (int)w->pid);
@@ -357,8 +401,7 @@ static void worker_ready(struct master *m, struct worker_proc *w)
         reload_commit(m);
 }
 
-/* For how soon its number is tried again. */
-static void note_death(struct master *m, const struct worker_proc *w)
+void proc_note_death(struct master *m, const struct worker_proc *w)
 {
     uint64_t now = now_ms();
 
@@ -375,7 +418,7 @@ void proc_unborn_failed(struct master *m, struct worker_proc *w, const char *why
         boots_failed(m, w, why);
     if (w->phase == PROC_EMPTY || w->template != t) /* a reload that fails ends its template */
         return;
-    note_death(m, w);
+    proc_note_death(m, w);
     proc_forget(m, w);
 }
 
@@ -389,45 +432,6 @@ void proc_unborn_killed(struct master *m, struct worker_proc *w, const char *why
         boots_killed(m, w, why);
     if (w->phase != PROC_EMPTY && w->template == t)
         proc_forget(m, w);
-}
-
-/* A signal or exit() ends it. Its place is filled while it still answers its clients. */
-static void worker_dying(struct master *m, struct worker_proc *w)
-{
-    bool is_spared = w->phase == PROC_KILLING && w->spared && !w->aborted;
-
-    if (w->phase != PROC_READY && w->phase != PROC_RETIRING && !is_spared)
-        return; /* we have sent the signal, or it is not even READY: its end says all */
-    w->spared = w->timed_out = false;
-    note_death(m, w);
-    w->crashed = true;
-    w->phase = PROC_KILLING;
-    w->deadline_ms = now_ms() + CRASH_MS;
-}
-
-static void report_crash_once(struct master *m, struct worker_proc *w)
-{
-    if (w->reported)
-        return;
-    output_take(w->output); /* its last words come first */
-    report_crash(w, master_slot(m, w));
-    w->reported = true;
-}
-
-static void let_go(struct master *m, struct worker_proc *w)
-{
-    (void)m;
-    (void)proc_order(w, DOWN_GO, 0);
-}
-
-static void worker_crashed(struct master *m, struct worker_proc *w)
-{
-    if (!w->crashed || w->reported) {
-        let_go(m, w);
-        return;
-    }
-    report_crash_once(m, w);
-    explain_begin(m, w, report_crashed_call(master_slot(m, w)), LOG_LEVEL_CRITICAL, let_go);
 }
 
 static enum worker_end why_asked_to_leave(const char *why)
@@ -444,7 +448,7 @@ static void asked_to_leave(struct master *m, struct worker_proc *w, const char *
     enum worker_end end = why_asked_to_leave(why);
 
     if (end == END_CRASH && w->phase == PROC_READY && !w->recycle)
-        note_death(m, w);
+        proc_note_death(m, w);
     recycle(m, w, end, why);
 }
 
@@ -455,8 +459,8 @@ static void obey(struct master *m, struct worker_proc *w, const struct up_messag
     case UP_HEARTBEAT: w->heard_ms = now_ms(); break;
     case UP_BOOTFAIL: boots_failed(m, w, message->text); break;
     case UP_RECYCLE: asked_to_leave(m, w, message->text); break;
-    case UP_DYING: worker_dying(m, w); break;
-    case UP_CRASHED: worker_crashed(m, w); break;
+    case UP_DYING: crash_begun(m, w); break;
+    case UP_CRASHED: crash_answered(m, w); break;
     }
 }
 
@@ -544,26 +548,6 @@ static void run_child_exit(struct master *m, const struct worker_proc *w, int st
     hooks_run(&m->hooks, "child_exit", config_of(m)->child_exit, facts);
 }
 
-/* It has ended while it booted, without a word. */
-static void died_in_boot(struct master *m, struct worker_proc *w, int status)
-{
-    struct error err;
-
-    if (WIFSIGNALED(status))
-        (void)error_set(&err, EXIT_APP, "it died of signal %d (%s) before it was ready",
-                        WTERMSIG(status), strsignal(WTERMSIG(status)));
-    else
-        (void)error_set(&err, EXIT_APP, "it exited with code %d before it was ready",
-                        WEXITSTATUS(status));
-    if (boots_is_kill(status)) {
-        w->is_oom = report_death(w, master_slot(m, w), status, &m->oom);
-        boots_killed(m, w, err.text);
-    } else {
-        boots_failed(m, w, err.text);
-        note_death(m, w);
-    }
-}
-
 static void worker_died(struct master *m, struct worker_proc *w, int status)
 {
     const char *ignored;
@@ -572,14 +556,14 @@ static void worker_died(struct master *m, struct worker_proc *w, int status)
                         &ignored); /* its last words, its application's too */
     output_end(w->output);
     w->output = NULL;
+    if (w->crashed)
+        crash_report(m, w); /* it may not have come to say that it had answered */
     if (w->phase == PROC_BOOTING && !w->failed_boot) {
-        died_in_boot(m, w, status);
-    } else if (w->crashed) {
-        report_crash_once(m, w); /* it did not come to say that it had answered */
-    } else {
+        boots_died(m, w, status);
+    } else if (!w->crashed) {
         if (!w->failed_boot && !w->reported)
             w->is_oom = report_death(w, master_slot(m, w), status, &m->oom);
-        note_death(m, w);
+        proc_note_death(m, w);
     }
     write_last_lines(m, w);
     report_last_request(w, master_slot(m, w));

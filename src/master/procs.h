@@ -31,6 +31,9 @@ void proc_unborn_failed(struct master *m, struct worker_proc *w, const char *why
 /* The same where its template was killed from outside: another one is started at once. */
 void proc_unborn_killed(struct master *m, struct worker_proc *w, const char *why);
 
+/* It has died by itself, or is about to: for how soon its number is tried again. */
+void proc_note_death(struct master *m, const struct worker_proc *w);
+
 /* Its process is gone, or never was: its place is empty. */
 void proc_forget(struct master *m, struct worker_proc *w);
 

@@ -17,6 +17,7 @@
 #include "base/util.h"
 #include "http/accesslog.h"
 #include "master/generation.h"
+#include "master/template.h"
 #include "system/oom.h"
 #include "system/process.h"
 #include "system/scoreboard.h"
@@ -142,6 +143,28 @@ const struct slot_call *report_crashed_call(const struct slot *s)
     return call_of(s, *(const volatile int32_t *)&s->crash.call); /* once: checked, then used */
 }
 
+void report_boot_step(const struct slot *s, char step[BOOT_STEP_SIZE])
+{
+    const struct slot_call *call = &s->calls[0];
+    char target[sizeof(call->target)];
+
+    step[0] = '\0';
+    switch (atomic_load(&s->boot_step)) {
+    case BOOT_LOAD:
+        (void)snprintf(step, BOOT_STEP_SIZE,
+                       ", while its application was loaded (in a constructor?)");
+        break;
+    case BOOT_INIT: (void)snprintf(step, BOOT_STEP_SIZE, ", in gcorn_on_worker_init"); break;
+    case BOOT_CHECK:
+        (void)slot_get_text(call->target, sizeof(call->target), target, sizeof(target));
+        target[strcspn(target, "?")] = '\0'; /* queries carry secrets */
+        (void)snprintf(step, BOOT_STEP_SIZE, ", in the request of reload_check_path (GET %s)",
+                       target);
+        break;
+    default: break;
+    }
+}
+
 /* What ran, for how long, and the how-many-eth it was. */
 static void add_call(struct strbuf *out, const struct slot *s, const struct slot_crash *c,
                      bool redact)
@@ -149,7 +172,13 @@ static void add_call(struct strbuf *out, const struct slot *s, const struct slot
     const struct slot_call *call = call_of(s, c->call);
     uint64_t since = call ? slot_call_started_ms(call) : 0;
     uint64_t ms = c->at_ms > since ? c->at_ms - since : 0;
+    char step[BOOT_STEP_SIZE];
 
+    report_boot_step(s, step);
+    if (step[0] != '\0') {
+        strbuf_addf(out, " Before it was ready%s", step);
+        return;
+    }
     if (!call) {
         strbuf_addstr(out, " In a thread that runs no request");
         return;
@@ -172,6 +201,11 @@ static const char *signal_name(int number)
     return name ? name : "?";
 }
 
+enum log_level report_crash_level(const struct worker_proc *w)
+{
+    return w->phase == PROC_BOOTING ? LOG_LEVEL_ERROR : LOG_LEVEL_CRITICAL;
+}
+
 void report_crash(const struct worker_proc *w, const struct slot *s)
 {
     struct slot_crash c = s->crash; /* a copy: read once */
@@ -189,7 +223,24 @@ void report_crash(const struct worker_proc *w, const struct slot *s)
     add_client(&text, &c);
     if (c.tid != w->pid)
         strbuf_addf(&text, "; in thread %d", c.tid);
-    log_about(LOG_LEVEL_CRITICAL, report_request_id(call_of(s, c.call), id), "%s", text.data);
+    log_about(report_crash_level(w), report_request_id(call_of(s, c.call), id), "%s", text.data);
+    strbuf_release(&text);
+}
+
+void report_template_crash(const struct template *t, const struct template_fault *fault,
+                           const char *step)
+{
+    const struct slot_crash c = {.signal = fault->signal,
+                                 .code = fault->code,
+                                 .sender = fault->sender,
+                                 .address = fault->address};
+    struct strbuf text = {0};
+
+    strbuf_addf(&text, "Template (pid:%d) was sent SIG%s!", (int)t->pid, signal_name(c.signal));
+    add_fault(&text, &c, t->pid);
+    strbuf_addf(&text, "%s%s", step[0] != '\0' ? " Before it was ready" : " As it forks workers",
+                step);
+    log_errorx("%s", text.data);
     strbuf_release(&text);
 }
 
@@ -279,7 +330,7 @@ bool report_death(const struct worker_proc *w, const struct slot *s, int status,
 static void describe_end(const struct worker_proc *w, const struct slot *s,
                          struct access_request *q)
 {
-    bool spoke = atomic_load(&s->crash.stage) == CRASH_ANSWERED;
+    bool spoke = atomic_load(&s->crash.stage) >= CRASH_ANSWERED;
 
     if (spoke && s->crash.client == CRASH_CLIENT_ANSWERED)
         q->status = (int)s->crash.client_status;

@@ -11,11 +11,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/log.h"
 #include "master/plan.h"
 #include "system/scoreboard.h"
 
 struct oom;
 struct strbuf;
+struct template;
+struct template_fault;
 
 /* The worker is to be killed, for this. ms: how long its call has lasted. */
 void report_condemned(const struct worker_proc *w, const struct slot_call *call,
@@ -24,8 +27,19 @@ void report_condemned(const struct worker_proc *w, const struct slot_call *call,
 /* A call has lasted longer than slow_request. */
 void report_slow(const struct worker_proc *w, const struct slot_call *call, uint64_t ms);
 
-/* It has crashed, and told its clients so; it still lives. */
+/* Where in its boot a worker is: ", in gcorn_on_worker_init"; "" when no code of the application
+ * runs. */
+enum { BOOT_STEP_SIZE = 800 };
+void report_boot_step(const struct slot *s, char step[BOOT_STEP_SIZE]);
+
+/* It has crashed, and told its clients so; it still lives. In its boot that is an error: the
+ * critical line is the one that says what follows for the server. */
 void report_crash(const struct worker_proc *w, const struct slot *s);
+enum log_level report_crash_level(const struct worker_proc *w);
+
+/* The same of a template; step is where it was, as report_boot_step has it. */
+void report_template_crash(const struct template *t, const struct template_fault *fault,
+                           const char *step);
 
 /* It has ended with this status of waitpid(2). oom is asked about a SIGKILL that gcorn did not
  * send. True when the kernel was out of memory. */

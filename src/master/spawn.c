@@ -155,6 +155,10 @@ run_template(const struct spawner *s, struct worker_args args, struct generation
     args.role = "template";
     enter(s, &args, g, output_fd);
     guard_siblings(s, NULL);
+    if (worker_prepare(&args, &err) < 0)
+        template_refuse(orders_fd, err.text);
+    if (args.config->crash_handler)
+        template_catch_crash(orders_fd);
     fd_mark(orders_fd, &mark);
     int loaded = worker_preload(&args, &app, &err);
     if (!fd_is(orders_fd, &mark)) /* the master cannot be told */

@@ -13,15 +13,22 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/owned.h"
 #include "base/util.h"
 #include "master/output.h"
 #include "system/packet.h"
+#include "worker/crash.h"
 #include "worker/forked.h"
 
-enum { ORDER_FDS = 5 };
+enum {
+    ORDER_FDS = 5,
+    STACKS_S = 7, /* for the master to take the stacks */
+};
+
+#define SERIAL_CRASH UINT64_MAX /* the text is a struct template_fault */
 
 struct order_wire {
     uint64_t serial;
@@ -98,6 +105,61 @@ static void refuse(int fd, uint64_t serial, const char *why)
     (void)packet_send(fd, &wire, offsetof(struct news_wire, why) + len, NULL, 0); /* or a deadline
                                                                                     tells */
 }
+
+/* ---- a crash ----------------------------------------------------------------------------- */
+
+/* What a signal's handler must reach. */
+static struct {
+    int fd;
+    pid_t pid;
+} self;
+
+static void tell_crash(const siginfo_t *info)
+{
+    const struct template_fault fault = {
+        .signal = info->si_signo,
+        .code = info->si_code,
+        .sender = info->si_code <= 0 ? info->si_pid : 0,
+        .address = info->si_code > 0 && info->si_code != SI_KERNEL ? (uintptr_t)info->si_addr : 0};
+    const struct timespec left = {.tv_sec = STACKS_S};
+    uint64_t until_ms = now_ms() + STACKS_S * 1000;
+    struct news_wire wire = {.serial = SERIAL_CRASH};
+    sigset_t go;
+
+    memcpy(wire.why, &fault, sizeof(fault));
+    if (packet_send(self.fd, &wire, offsetof(struct news_wire, why) + sizeof(fault), NULL, 0) < 0)
+        return;
+    (void)sigemptyset(&go);
+    (void)sigaddset(&go, SIGCONT);
+    while (sigtimedwait(&go, NULL, &left) < 0 && errno == EINTR && now_ms() < until_ms)
+        continue; /* all signals are blocked here: whoever takes the stacks interrupts it */
+}
+
+/* Also in workers and in children of the application, which have the handler by fork. */
+static void on_fatal(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (getpid() == self.pid)
+        tell_crash(info);
+    (void)signal(number, SIG_DFL);
+    if (info->si_code <= 0) /* it was sent, so nothing raises it again */
+        (void)raise(number);
+}
+
+void template_catch_crash(int fd)
+{
+    static const int numbers[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGSYS, SIGTRAP, SIGABRT};
+    struct sigaction action = {.sa_sigaction = on_fatal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+    self.fd = fd;
+    self.pid = getpid();
+    (void)sigfillset(&action.sa_mask);
+    crash_init_thread();
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        (void)sigaction(numbers[i], &action, NULL); /* the numbers are valid */
+}
+
+/* ---- orders, carried out ------------------------------------------------------------------ */
 
 /* The next order. False when the master is gone. */
 static bool take_order(int fd, struct template_order *o)
@@ -249,6 +311,13 @@ int template_recv(const struct template *t, struct template_news *news)
     if (packet.len < head || packet.is_cut || packet.sender <= 0)
         return -1;
     *news = (struct template_news){.serial = wire.serial, .pid = packet.sender};
+    if (wire.serial == SERIAL_CRASH) {
+        if (packet.sender != t->pid || packet.len != head + sizeof(news->fault))
+            return -1;
+        news->is_crash = true;
+        memcpy(&news->fault, wire.why, sizeof(news->fault));
+        return 1;
+    }
     memcpy(news->why, wire.why, packet.len - head);
     return 1;
 }

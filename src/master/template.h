@@ -34,6 +34,9 @@ struct template
     struct output *output; /* what the application prints while it is loaded; NULL: not captured */
     uint64_t last_serial;
     struct speech speech;
+    bool has_borne;   /* a worker: so the application is loaded */
+    bool has_crashed; /* it has said so */
+    bool is_late;     /* boot_timeout is over, and its stacks are being taken */
     bool has_failed;  /* it has said why the application does not load */
     bool was_doubted; /* the log says that a process of it posed as a worker */
 };
@@ -47,8 +50,17 @@ struct template_order {
     int output_fd, error_fd, access_fd;
 };
 
+/* A fatal signal in a template: the members of siginfo_t. */
+struct template_fault {
+    int32_t signal, code, sender;
+    uint32_t unused;
+    uint64_t address;
+};
+
 /* What a template or its newborn says. */
 struct template_news {
+    bool is_crash; /* of the template, and fault is all there is */
+    struct template_fault fault;
     uint64_t serial;           /* 0: the application does not load */
     pid_t pid;                 /* of the newborn */
     char why[UP_TEXT_MAX + 1]; /* nobody is born; "": somebody is */
@@ -62,6 +74,10 @@ int template_send(const struct template *t, const struct template_order *order);
 
 /* Master: 1 with news, 0 none now, -1 none will come, or what came is none. */
 int template_recv(const struct template *t, struct template_news *news);
+
+/* In the template, before it loads the application: a fatal signal is told to the master, which
+ * takes the stacks; it has its course when the master sends SIGCONT, or after some seconds. */
+void template_catch_crash(int fd);
 
 /* In the template: says why, and ends. */
 void template_refuse(int fd, const char *why) __attribute__((noreturn));

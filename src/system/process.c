@@ -408,20 +408,34 @@ int process_limit_memory(uint64_t more)
     return setrlimit(RLIMIT_AS, &limit);
 }
 
-pid_t process_tracer(pid_t pid)
+/* A number of /proc/PID/status, by its key and colon; 0 when it is not there. */
+static int status_number(pid_t pid, const char *key)
 {
     char path[40], line[128];
-    int tracer = 0;
+    size_t len = strlen(key);
+    int number = 0;
 
     (void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
     FILE *file = fopen(path, "re");
     while (file && fgets(line, sizeof(line), file)) {
-        if (sscanf(line, "TracerPid: %d", &tracer) == 1)
+        if (strncmp(line, key, len) == 0) {
+            number = atoi(line + len);
             break;
+        }
     }
     if (file)
         (void)fclose(file);
-    return (pid_t)tracer;
+    return number;
+}
+
+pid_t process_tracer(pid_t pid)
+{
+    return (pid_t)status_number(pid, "TracerPid:");
+}
+
+bool process_dumps_core(pid_t pid)
+{
+    return status_number(pid, "CoreDumping:") != 0;
 }
 
 /* Its clock is finer than the ticks of /proc/PID/stat, and asked with less ado. */

@@ -103,4 +103,7 @@ pid_t process_tracer(pid_t pid);
  * one allows; never lowers it. *got is what holds now. 0, or -1 with errno. */
 int process_raise_nofile(rlim_t wanted, rlim_t *got);
 
+/* Does the kernel write a core of this process, which SIGKILL would end? Linux 4.15; else false. */
+bool process_dumps_core(pid_t pid);
+
 #endif

@@ -108,6 +108,16 @@ enum slot_crash_stage {
     CRASH_NONE,
     CRASH_BEGUN,    /* the facts are there; clients are being answered */
     CRASH_ANSWERED, /* they have been: only the client_* and others_* fields came after the facts */
+    CRASH_RETURNED, /* all is done, and the signal has its course: a handler of the application's, or
+                       the end, perhaps with a core */
+};
+
+/* What of the application runs while a worker boots. */
+enum slot_boot_step {
+    BOOT_OTHER, /* nothing */
+    BOOT_LOAD,  /* its constructors */
+    BOOT_INIT,  /* gcorn_on_worker_init */
+    BOOT_CHECK, /* the request of reload_check_path */
 };
 
 /* What the client of the request that ran was told. */
@@ -160,6 +170,7 @@ struct slot {
     uint32_t generation;
     uint32_t number; /* of the worker, 0 to workers - 1: gcorn_slot() */
     uint32_t state;  /* enum slot_state */
+    _Atomic uint32_t boot_step; /* enum slot_boot_step */
 
     _Atomic uint64_t loop_ms; /* last sign of life between calls, or SLOT_LOOP_OVER */
 

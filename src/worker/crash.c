@@ -46,9 +46,10 @@ static struct {
     bool said_stolen, said_blocked;
     siginfo_t held; /* of worker->held_signal */
     _Atomic bool expects_exit;
-    _Atomic pid_t dying;     /* the thread that sees to it; 0: none */
-    _Atomic unsigned parked; /* threads that stand still for it */
-    _Atomic bool hurries;    /* the loop's thread has not come to an end in time */
+    _Atomic pid_t dying;           /* the thread that sees to it; 0: none */
+    _Atomic unsigned parked;       /* threads that stand still for it */
+    _Atomic bool hurries;          /* the loop's thread has not come to an end in time */
+    volatile sig_atomic_t is_over; /* all is done, and the signal has its course */
 } self;
 
 /* ---- the facts --------------------------------------------------------------------------- */
@@ -227,6 +228,8 @@ static void die(bool is_timeout)
         !self.slot->calls[call].answers)
         crash->answered--;
     atomic_store_explicit(&crash->stage, CRASH_BEGUN, memory_order_release);
+    self.worker->draining = true;
+    accept_close(self.worker); /* whatever becomes of this process, it takes no more clients */
     /* a replacement can start now; when the pipe is full, our death will tell */
     (void)channel_send_up(self.channel.up_write, UP_DYING, NULL);
     lastwords_say(crashed, is_timeout);
@@ -238,7 +241,17 @@ static void die(bool is_timeout)
     lastwords_log(crashed, is_timeout);
 }
 
-/* Who had the signal before has it again. */
+/* Who had the signal before has it again. The application may recover: then each of its calls ends
+ * in crash_end_recovered, and the loop does. */
+static void let_recover(void)
+{
+    self.is_over = 1;
+    for (unsigned i = 0; i < slot_call_count(self.slot); i++)
+        atomic_store(&self.slot->calls[i].until_ms, 1); /* worker_call_end looks closer */
+    ev_break(self.worker->loop, EVBREAK_ALL);           /* it stores a number */
+    atomic_store_explicit(&self.slot->crash.stage, CRASH_RETURNED, memory_order_release);
+}
+
 static void give_back(int signal_number)
 {
     for (size_t i = 0; i < ARRAY_LEN(fatal_signals); i++) {
@@ -306,6 +319,7 @@ static void on_fatal(int signal_number, siginfo_t *info, void *context)
                 self.abort_hook();
             _exit(EXIT_FAILED); /* also a child that the hook has forked */
         }
+        let_recover();
     }
     give_back(signal_number);
     errno = saved_errno;
@@ -357,22 +371,58 @@ void crash_spare_fatal(sigset_t *blocked)
         (void)sigdelset(blocked, fatal_signals[i]);
 }
 
-void crash_init(struct worker *w)
+static bool is_ours(const struct sigaction *action)
+{
+    return (action->sa_flags & SA_SIGINFO) && action->sa_sigaction == on_fatal;
+}
+
+static void catch_signals(void)
 {
     struct sigaction action = {.sa_sigaction = on_fatal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    struct sigaction now;
 
+    (void)sigfillset(&action.sa_mask);
+    for (size_t i = 0; i < ARRAY_LEN(fatal_signals); i++) {
+        (void)sigaction(fatal_signals[i], &action, &now); /* the numbers are valid */
+        if (!is_ours(&now))
+            self.before[i] = now;
+    }
+}
+
+/* The latest to be registered is called first: functions of the application may not come back. */
+static void catch_end(void)
+{
+    if (self.worker->config->crash_handler)
+        catch_signals();
+    (void)on_exit(on_exit_called, NULL); /* else it is reported as _exit is */
+}
+
+void crash_init(struct worker *w)
+{
     self.worker = w;
     self.slot = w->slot;
     self.channel = w->args->channel;
-    self.abort_hook = w->app.on_worker_abort;
     self.pid = getpid();
     self.master_pid = w->args->master_pid;
     lastwords_init(w);
-    (void)sigfillset(&action.sa_mask);
     set_alt_stack();
-    for (size_t i = 0; i < ARRAY_LEN(fatal_signals); i++)
-        (void)sigaction(fatal_signals[i], &action, &self.before[i]); /* the numbers are valid */
-    (void)on_exit(on_exit_called, NULL); /* else it is reported as _exit is */
+    catch_end();
+}
+
+void crash_go_in_front(void)
+{
+    self.abort_hook = self.worker->app.on_worker_abort;
+    catch_end();
+}
+
+void crash_end_recovered(void)
+{
+    if (!self.is_over || getpid() != self.pid)
+        return;
+    log_errorx("Worker (pid:%d): its application has recovered from a crash after its clients were "
+               "answered; it ends",
+               (int)self.pid);
+    _exit(EXIT_FAILED);
 }
 
 void crash_check(void)
@@ -382,7 +432,7 @@ void crash_check(void)
     bool is_blocked = false;
 
     (void)sigemptyset(&fatal);
-    if (pthread_sigmask(SIG_BLOCK, NULL, &blocked) != 0)
+    if (!self.worker->config->crash_handler || pthread_sigmask(SIG_BLOCK, NULL, &blocked) != 0)
         return;
     for (size_t i = 0; i < ARRAY_LEN(fatal_signals); i++) {
         (void)sigaddset(&fatal, fatal_signals[i]);
@@ -395,8 +445,7 @@ void crash_check(void)
                       "answered and explained");
         self.said_blocked = true;
     }
-    bool is_stolen = sigaction(SIGSEGV, NULL, &now) == 0 &&
-                     (!(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != on_fatal);
+    bool is_stolen = sigaction(SIGSEGV, NULL, &now) == 0 && !is_ours(&now);
     if (is_stolen && !self.said_stolen) {
         log_warnx("The application has its own handler of SIGSEGV now: clients of a crash are not "
                   "answered. Install it in gcorn_on_worker_init, and it runs behind gcorn's");

@@ -199,6 +199,7 @@ static void begin_other(struct conn *c)
 static void finish(struct conn *c)
 {
     (void)close(c->fd);
+    c->fd = -1; /* the number may soon be a file of an application that recovers */
     last_of(c)->step = LAST_DONE;
 }
 

@@ -106,6 +106,7 @@ static void run_call(struct pool_thread *t, struct conn *c)
         break;
     case CALL_END: worker_end_environ(w, env); break;
     }
+    crash_end_recovered();
     forked_check();
     atomic_store(&t->serving, NULL);
     slot_call_end(t->shown);

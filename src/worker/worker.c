@@ -139,6 +139,7 @@ uint64_t worker_call_end(struct worker *w)
     atomic_store_explicit(&w->slot->loop_ms, now / 1000000, memory_order_relaxed);
     slot_call_end(call);
     if (atomic_load_explicit(&call->until_ms, memory_order_relaxed) != 0) {
+        crash_end_recovered();
         forked_check(); /* it is set in a child that the call has forked: see set_traps */
         atomic_store_explicit(&call->until_ms, 0, memory_order_relaxed);
     }
@@ -552,7 +553,7 @@ static void set_environment(const struct config *cfg)
 }
 
 /* What a worker is to the system. One that was preloaded is most of it already. */
-static int become(const struct worker_args *args, struct error *err)
+int worker_prepare(const struct worker_args *args, struct error *err)
 {
     const char *name = args->config->proc_name ? args->config->proc_name : args->config->wsgi_app;
 
@@ -590,8 +591,6 @@ static bool has_sockets(const struct worker_args *args, const struct fd_mark *ma
 
 int worker_preload(const struct worker_args *args, struct app *app, struct error *err)
 {
-    if (become(args, err) < 0)
-        return -1;
     log_info("Preloading the application with pid: %d", (int)getpid());
     forked_watch(args);
     struct fd_mark *marks = mark_sockets(args);
@@ -613,6 +612,7 @@ static void load_app(struct worker *w)
         return;
     }
     int result = 0;
+    atomic_store(&w->slot->boot_step, BOOT_LOAD);
     if (w->args->preloaded) {
         w->app = *w->args->preloaded;
         app_forked(w->args->image);
@@ -622,6 +622,7 @@ static void load_app(struct worker *w)
     forked_check();
     if (result < 0)
         boot_failed(w, err.text);
+    atomic_store(&w->slot->boot_step, BOOT_INIT);
     if (w->app.on_worker_init)
         result = w->app.on_worker_init();
     forked_check();
@@ -676,6 +677,7 @@ static void check_canary(struct worker *w)
 
     if (!w->args->check_path)
         return;
+    atomic_store(&w->slot->boot_step, BOOT_CHECK);
     worker_look_at_clock(w);
     int status = ask_app(w, w->args->check_path);
     if (status >= 200 && status < 400)
@@ -783,7 +785,7 @@ void worker_run(const struct worker_args *args)
     struct worker *w = new_worker(args);
     struct error err;
 
-    if (become(args, &err) < 0)
+    if (worker_prepare(args, &err) < 0)
         boot_failed(w, err.text);
     log_info("Booting %s with pid: %d", args->role, (int)w->pid);
     w->loop = forked_new_loop(&err);
@@ -800,10 +802,12 @@ void worker_run(const struct worker_args *args)
     init_watchers(w);
     worker_look_at_clock(w);
     forked_init(w);
+    crash_init(w);
     load_app(w);
+    crash_go_in_front();
     check_canary(w);
     check_descriptors(w);
-    crash_init(w);
+    atomic_store(&w->slot->boot_step, BOOT_OTHER);
     if (w->http.multithread)
         w->pool = pool_new(w, config_threads(w->config));
     start_watchers(w);
@@ -812,6 +816,7 @@ void worker_run(const struct worker_args *args)
     tell_ready(w);
     pages_let_go();
     (void)ev_run(w->loop, 0);
+    crash_end_recovered();
     worker_leave(w);
 }
 

@@ -148,9 +148,13 @@ const char *worker_upload_dir(const struct config *cfg);
 /* Never returns. The process is the master's child, fresh from fork, signals blocked. */
 void worker_run(const struct worker_args *args) __attribute__((noreturn));
 
-/* For workers that are forked later, with app in their args.preloaded: makes this process what they
- * are to be, and loads the application. Of args it takes what is the same for all of them. 0, or -1
- * with err: then it must exit. */
+/* Makes this process what a worker is to the system: user, signals, environment. 0, or -1 with
+ * err: then it must exit. */
+int worker_prepare(const struct worker_args *args, struct error *err);
+
+/* For workers that are forked later, with app in their args.preloaded: loads the application, after
+ * worker_prepare. Of args it takes what is the same for all of them. 0, or -1 with err: then it
+ * must exit. */
 int worker_preload(const struct worker_args *args, struct app *app, struct error *err);
 
 /* A worker in the process of whoever asks, with no sockets, no master and no signals of its own:

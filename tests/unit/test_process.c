@@ -707,9 +707,18 @@ static void test_pidfile_spares_other_files(void **state)
     assert_string_equal(err.text, "pid file /nonexistent/pid: No such file or directory");
 }
 
+static void test_process_dumps_no_core(void **state)
+{
+    (void)state;
+    assert_false(process_dumps_core(getpid()));
+    assert_false(process_dumps_core(INT32_MAX)); /* there is no such process */
+    assert_int_equal(process_tracer(getpid()), 0);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_process_dumps_no_core),
         cmocka_unit_test(test_title),
         cmocka_unit_test(test_title_names_the_process),
         cmocka_unit_test(test_signals_across_fork),

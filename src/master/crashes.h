@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * crashes - workers that die of a signal or of exit(), from the first sign to the end. They answer
+ * their clients themselves (worker/crash.h), wait for their stacks to be taken, and then end,
+ * unless a handler of their application takes the signal: such a worker is killed.
+ */
+#ifndef GCORN_MASTER_CRASHES_H
+#define GCORN_MASTER_CRASHES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct master;
+struct worker_proc;
+
+/* UP_DYING: its place may be filled while it answers its clients. */
+void crash_begun(struct master *m, struct worker_proc *w);
+
+/* UP_CRASHED: its clients are answered; reports it, and takes its stacks. */
+void crash_answered(struct master *m, struct worker_proc *w);
+
+/* The report alone, once: of one that has died before it was answered. */
+void crash_report(struct master *m, struct worker_proc *w);
+
+/* The deadline of a crashed worker has come. True: it has a new one, because the kernel writes its
+ * core, or its own last work is not done. */
+bool crash_goes_on(struct master *m, struct worker_proc *w, uint64_t now);
+
+#endif
