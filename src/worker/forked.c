@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -33,7 +35,8 @@
 static struct {
     const struct worker_args *args;
     struct worker *worker;  /* NULL: the template */
-    int epoll_fd, event_fd; /* the loop's, as far as they are known; else -1 */
+    int epoll_fd, event_fd; /* the loop's; -1: not known */
+    ino_t loop_inode;       /* of both: see unmark_if_changed */
     int body_fd; /* of the request that the forking thread serves; valid while the lock is held */
     struct ev_async first; /* makes the loop have its descriptor for wake-ups */
     _Atomic bool has_forked;
@@ -66,18 +69,13 @@ static void on_loop_failed(const char *message)
     forked_end();
 }
 
-/* The loop's descriptors, if they are what they were: libev makes a new set now and then, and the
- * number may be the application's by now. */
-static void unmark_unless(int fd, const char *what)
+/* libev makes a new epoll set now and then, and the number may be the application's by now. All
+ * that is made of no file has the same inode, which those of an application rarely are. */
+static void unmark_if_changed(int fd)
 {
-    char link[32], target[64];
+    struct stat st;
 
-    if (fd < 0)
-        return;
-    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(link, target, sizeof(target) - 1);
-    target[n > 0 ? n : 0] = '\0';
-    if (strcmp(target, what) != 0)
+    if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_ino != self.loop_inode))
         owned_remove(fd);
 }
 
@@ -99,8 +97,8 @@ static void on_child(void)
         return;
     }
     self.is_child = true;
-    unmark_unless(self.epoll_fd, "anon_inode:[eventpoll]");
-    unmark_unless(self.event_fd, "anon_inode:[eventfd]");
+    unmark_if_changed(self.epoll_fd);
+    unmark_if_changed(self.event_fd);
     owned_close_all(self.body_fd);
     owned_unlock();
     if (self.args->scoreboard)
@@ -233,10 +231,14 @@ void forked_init(struct worker *w)
     self.worker = w;
 }
 
-static int lowest_free_fd(void)
+/* The number that the next descriptor will have; -1: unknown. Its inode is the loop's, too. */
+static int next_fd(void)
 {
-    int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int fd = eventfd(0, EFD_CLOEXEC);
+    struct stat st;
 
+    if (fd >= 0 && fstat(fd, &st) == 0)
+        self.loop_inode = st.st_ino;
     if (fd >= 0)
         (void)close(fd);
     return fd;
@@ -260,11 +262,11 @@ static void on_first(struct ev_loop *loop, struct ev_async *async, int revents)
 /* libev does not say which descriptors it has: they are the lowest that are free. */
 struct ev_loop *forked_new_loop(struct error *err)
 {
-    self.epoll_fd = lowest_free_fd();
+    self.epoll_fd = next_fd();
     struct ev_loop *loop = loop_new(err);
     if (!loop)
         return NULL;
-    self.event_fd = lowest_free_fd();
+    self.event_fd = next_fd();
     ev_async_init(&self.first, on_first);
     ev_async_start(loop, &self.first);
     return loop_try(loop, err) < 0 ? NULL : loop;

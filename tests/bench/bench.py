@@ -332,7 +332,7 @@ def measure_fair(build, out):
 
 def choose(words):
     parts = [part for word in words for part in word.split(",") if part]
-    everything = [*LOADS, *PARTS, "fair", "slow", "accesslog"]
+    everything = [*LOADS, *PARTS, "fair", "slow", "forks", "accesslog"]
     unknown = [part for part in parts if part not in everything]
     if unknown:
         raise SystemExit(f"bench: no part is called {', '.join(unknown)}; there are: "
@@ -369,7 +369,7 @@ def main():
         print_process(there, out)
         if "fair" in parts:
             measure_fair(build, out)
-        for name in ("slow", "accesslog"):
+        for name in ("slow", "forks", "accesslog"):
             if name in parts and name not in missing:
                 run_script(name, build)
         print_verdicts(loads, out)
