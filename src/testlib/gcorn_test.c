@@ -12,8 +12,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "base/ascii.h"
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "http/environ.h"
@@ -202,7 +202,7 @@ static bool run_due(void)
 static bool has_field(const char *head, const char *name)
 {
     for (const char *line = strchr(head, '\n'); line; line = strchr(line + 1, '\n')) {
-        if (strncasecmp(line + 1, name, strlen(name)) == 0)
+        if (ascii_same_n(line + 1, name, strlen(name)))
             return true;
     }
     return false;
