@@ -53,7 +53,7 @@ struct status_rates {
 
 /* What runs, and for how long. */
 struct status_call {
-    char method[16];
+    char method[40];  /* as of struct slot_call */
     char target[512]; /* without the query, which may hold secrets */
     uint64_t ms;
 };

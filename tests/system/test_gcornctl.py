@@ -110,6 +110,13 @@ def test_status_while_a_worker_hangs(server):
     held.let_go()
 
 
+def test_status_shows_the_longest_method(server):
+    method = "UPDATEREDIRECTREF".ljust(32, "X")
+    held = Held(server, method=method)
+    assert method in [w["request"]["method"] for w in status_of(server.dir)["workers"] if w["request"]]
+    held.let_go()
+
+
 def test_status_in_words(server):
     held = Held(server)
     out = done(server.dir, "-s", "ctl", "status")

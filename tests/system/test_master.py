@@ -25,10 +25,10 @@ ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change t
 class Held:
     """A request that runs until it is let go: apps/probe.c's /hold."""
 
-    def __init__(self, server, name="held"):
+    def __init__(self, server, name="held", method="GET"):
         self.go = server.dir / f"{name}.go"
         self.client = server.connect()
-        self.client.send(f"GET /hold?name={name} HTTP/1.1\r\nHost: t\r\n\r\n")
+        self.client.send(f"{method} /hold?name={name} HTTP/1.1\r\nHost: t\r\n\r\n")
         wait_for((server.dir / f"{name}.running").exists, "the request to run")
 
     def let_go(self):
