@@ -10,7 +10,7 @@
 
 const char *__asan_default_options(void)
 {
-    return ENDS_IN_SIGNALS;
+    return ENDS_IN_SIGNALS ":detect_stack_use_after_return=1";
 }
 
 const char *__ubsan_default_options(void)

@@ -186,6 +186,7 @@ static void *open_part(const struct image *image, size_t i, struct error *err)
     const struct image_part *part = &image->parts[i];
     struct strbuf message = {0};
 
+    free(loaded_as[i]); /* of an application loaded before this one: only tests do that */
     loaded_as[i] = loader_name(image, i);
     void *dl = dlopen(loaded_as[i] ? loaded_as[i] : part->path, RTLD_NOW | RTLD_LOCAL);
     if (dl)

@@ -66,6 +66,13 @@ struct exchange {
     struct alarm alarm;                   /* when its application wants to be asked again */
 };
 
+/* The first unsent byte of out; NULL where out has no memory, to which C adds nothing, not even 0.
+ */
+static inline char *exchange_unsent(const struct exchange *x)
+{
+    return x->out.data ? x->out.data + x->out_sent : NULL;
+}
+
 struct conn {
     struct timer timer; /* first: a timer is its connection */
     struct ev_io io;

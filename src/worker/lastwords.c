@@ -214,13 +214,15 @@ static void mark_sent(struct conn *c, const struct iovec *iov, size_t n)
         parts[i] = n < iov[i].iov_len ? n : iov[i].iov_len;
         n -= parts[i];
     }
-    if (c->x) {
+    if (c->x)
         c->x->out_sent += parts[0];
+    if (c->x && parts[1] > 0) { /* else there may be no piece */
         c->x->piece += parts[1];
         c->x->piece_len -= parts[1];
     }
     for (size_t i = 0; i < 2; i++) {
-        last->text[i] += parts[2 + i];
+        if (parts[2 + i] > 0)
+            last->text[i] += parts[2 + i];
         last->left[i] -= parts[2 + i];
     }
 }
@@ -233,7 +235,7 @@ static int send_rest(struct conn *c)
     const struct last_words *last = last_of(c);
 
     for (;;) {
-        struct iovec iov[4] = {{x->out.data + x->out_sent, x->out.len - x->out_sent},
+        struct iovec iov[4] = {{exchange_unsent(x), x->out.len - x->out_sent},
                                {(void *)(uintptr_t)x->piece, x->piece_len},
                                {(void *)(uintptr_t)last->text[0], last->left[0]},
                                {(void *)(uintptr_t)last->text[1], last->left[1]}};

@@ -52,7 +52,7 @@ void out_return(struct conn *c)
 static ssize_t __attribute__((noinline)) send_with_piece(struct conn *c)
 {
     size_t len = c->x->piece_len < SEND_TURN ? c->x->piece_len : SEND_TURN;
-    struct iovec iov[2] = {{c->x->out.data + c->x->out_sent, c->x->out.len - c->x->out_sent},
+    struct iovec iov[2] = {{exchange_unsent(c->x), c->x->out.len - c->x->out_sent},
                            {(void *)(uintptr_t)c->x->piece, len}};
     const struct msghdr message = {.msg_iov = iov, .msg_iovlen = 2};
     ssize_t n = -1;
@@ -80,8 +80,10 @@ static void mark_sent(struct conn *c, size_t n)
     size_t of_out = n < left ? n : left;
 
     c->x->out_sent += of_out;
-    c->x->piece += n - of_out;
-    c->x->piece_len -= n - of_out;
+    if (n > of_out) { /* else there may be no piece */
+        c->x->piece += n - of_out;
+        c->x->piece_len -= n - of_out;
+    }
     worker_of(c)->slot->counts.bytes_out += n;
 }
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Sanitizers: what their code in an application means to a plain gcorn, and what becomes of their
 reports in a gcorn that is built with them."""
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from server import SANITIZED, example, run
+from server import BUILD, REPO, SANITIZED, clean_environment, example, run
 from tools import missing
 
 PLAIN_ONLY = pytest.mark.skipif(SANITIZED, reason="this gcorn is built with the sanitizers")
@@ -99,6 +101,75 @@ def test_a_report_ends_in_a_signal_that_is_handled(gcorn):
     assert int(line[1]) in pids
     server.wait_workers(2, other_than={int(line[1])})
     assert server.get("/").status == 200
+
+
+@SANITIZED_ONLY
+def test_use_after_return_is_found_by_default(app, gcorn):
+    server = gcorn(f"{app('stale', '-fsanitize=address', '-O0')}:handler")
+    server.expects_report = True
+    assert server.get("/").status == 500
+    server.wait_log(r"ERROR: AddressSanitizer: stack-use-after-return")
+    server.wait_log(r"#0 0x\w+ in handler .*stale\.c:\d+")
+
+
+@pytest.fixture(scope="module")
+def sanitized(request):
+    """The directory of a build with the sanitizers by this compiler, which is kept: gcc's is the one
+    that is tested here, where it is sanitized."""
+    compiler = request.param
+    if SANITIZED:
+        return BUILD
+    directory = f"build/sanitize-by-{compiler}"
+    subprocess.run(["make", "-s", "SANITIZE=address,undefined", "CFLAGS=-O1 -g", f"CC={compiler}",
+                    f"B={directory}", f"{directory}/gcorn", f"{directory}/gcornctl",
+                    f"{directory}/examples/faulty.so", f"{directory}/examples/clock.so"], cwd=REPO,
+                   check=True, stdout=subprocess.DEVNULL, env=clean_environment())
+    return REPO / directory
+
+
+BOTH = pytest.mark.parametrize("sanitized", ["gcc"] if SANITIZED else [
+    pytest.param("clang", marks=pytest.mark.needs("clang"))], indirect=True)
+
+
+@BOTH
+@pytest.mark.parametrize("options", [[], ["-k", "gthread", "--threads", "2"], ["--preload"]],
+                         ids=["sync", "gthread", "preload"])
+def test_a_life_without_a_report(gcorn, sanitized, options):  # pylint: disable=redefined-outer-name
+    """Start, serve, crash, reload, dump, stop: gcorn does nothing that either sanitizer minds."""
+    server = gcorn(f"{sanitized}/examples/faulty.so:handler", "--workers", "2", "--control-socket",
+                   "ctl", "--access-logfile", "access",
+                   "--crash-dir", ".", *options, program=sanitized / "gcorn")
+
+    def ctl(*words):
+        done = subprocess.run([sanitized / "gcornctl", "-s", "ctl", *words], cwd=server.dir, text=True,
+                              capture_output=True, check=False, env=clean_environment(), timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with server.connect() as client:
+        for _ in range(3):
+            assert client.get("/").status == 200
+        assert client.get("/", method="HEAD").status == 200
+    with server.connect() as client:
+        client.send("POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    "3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: t\r\n\r\n")
+        assert [client.response().status for _ in range(2)] == [200, 200]
+    with server.connect() as client:
+        assert client.send("GET / HTTP/9\r\n\r\n").response().status == 400
+    assert server.get("/null").status == 500
+    for path in ("/segv", "/abort", "/exit", "/crash-midstream?framing=counted"):
+        mark = server.mark()
+        with server.connect() as client:
+            client.send(f"GET {path} HTTP/1.1\r\nHost: t\r\n\r\n")
+            if "midstream" not in path:  # of which a client sees a cut
+                assert client.response().status == 500
+        server.wait_log(f"into GET {path.split('?')[0]}", mark)
+        server.wait_workers(2)
+    assert json.loads(ctl("--json", "reload"))["ok"]
+    assert "stack of" in ctl("dump") or "built without libdw" in ctl("dump")
+    assert "serving" in ctl("status") and server.get("/").status == 200
+    assert server.stop() == 0
+    assert not re.search("Sanitizer|runtime error", server.log()), server.log()
 
 
 @SANITIZED_ONLY
