@@ -8,8 +8,8 @@
  * One line is one write(2) of at most LOG_LINE_MAX bytes, so lines of several processes never mix.
  * Control bytes in a message are escaped: nobody forges a line. errno is kept. A log whose reader
  * has stalled loses lines instead of holding the process; how many is the first thing it is told
- * when it reads again. A terminal is waited for, but at most 100 ms in each second; one that is full
- * may take a line in pieces, and one of another process in between.
+ * when it reads again. A terminal is waited for, but at most 100 ms in each second; one that is
+ * full may take a line in pieces, and one of another process in between.
  */
 #ifndef GCORN_BASE_LOG_H
 #define GCORN_BASE_LOG_H

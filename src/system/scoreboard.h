@@ -108,8 +108,8 @@ enum slot_crash_stage {
     CRASH_NONE,
     CRASH_BEGUN,    /* the facts are there; clients are being answered */
     CRASH_ANSWERED, /* they have been: only the client_* and others_* fields came after the facts */
-    CRASH_RETURNED, /* all is done, and the signal has its course: a handler of the application's, or
-                       the end, perhaps with a core */
+    CRASH_RETURNED, /* all is done, and the signal has its course: a handler of the application's,
+                       or the end, perhaps with a core */
 };
 
 /* What of the application runs while a worker boots. */
@@ -168,8 +168,8 @@ struct slot_call {
 struct slot {
     int32_t pid;
     uint32_t generation;
-    uint32_t number; /* of the worker, 0 to workers - 1: gcorn_slot() */
-    uint32_t state;  /* enum slot_state */
+    uint32_t number;            /* of the worker, 0 to workers - 1: gcorn_slot() */
+    uint32_t state;             /* enum slot_state */
     _Atomic uint32_t boot_step; /* enum slot_boot_step */
 
     _Atomic uint64_t loop_ms; /* last sign of life between calls, or SLOT_LOOP_OVER */

@@ -14,17 +14,17 @@
 
 struct worker;
 
-/* Catches fatal signals and exit() from now on: before the application is loaded. With crash_handler
- * off, exit() alone. */
+/* Catches fatal signals and exit() from now on: before the application is loaded. With
+ * crash_handler off, exit() alone. */
 void crash_init(struct worker *w);
 
 /* The application is loaded, and has had its gcorn_on_worker_init: handlers that it has installed
  * get a signal after the server's. */
 void crash_go_in_front(void);
 
-/* Ends a worker that has been reported as crashed, and whose application has recovered: by siglongjmp
- * in a handler of its own, say. Its clients have had their answers, and its place is filled. To be
- * called whenever the application returns. */
+/* Ends a worker that has been reported as crashed, and whose application has recovered: by
+ * siglongjmp in a handler of its own, say. Its clients have had their answers, and its place is
+ * filled. To be called whenever the application returns. */
 void crash_end_recovered(void);
 
 /* A further thread that calls the application: it can crash for want of stack, too. */
