@@ -5,6 +5,7 @@
  */
 #include "master/births.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,10 +86,11 @@ static void none_boots(struct master *m, const struct template *t, const char *w
 }
 
 /* Its application's code holds its socket. Its unborn fail when it is reaped. */
-static void kill_flooding(struct template *t)
+static void kill_misbehaving(struct template *t, const char *misdeed)
 {
-    log_critical("Template (pid:%d): it floods its socket with messages; killing it", (int)t->pid);
+    log_critical("Template (pid:%d): it %s; killing it", (int)t->pid, misdeed);
     t->speech.is_over = true;
+    t->misdeed = misdeed;
     (void)kill(t->pid, SIGKILL);
 }
 
@@ -153,11 +155,13 @@ static void hear(struct master *m, struct generation *g)
         if (speech_count(&g->template->speech, now_ms())) {
             take(m, g, &news);
         } else {
-            kill_flooding(g->template);
+            kill_misbehaving(g->template, "flooded its socket with messages");
             got = -1;
             break;
         }
     }
+    if (g->template && !g->template->speech.is_over && got < 0 && errno == EPROTO)
+        kill_misbehaving(g->template, "sent a malformed message");
     if (g->template && got < 0)
         ev_io_stop(m->loop, &g->template->io); /* its end will be reaped */
     generation_unref(g, true);
@@ -223,15 +227,15 @@ bool births_reaped(struct master *m, pid_t pid, int status)
             return false;
     }
     struct template *t = g->template;
-    if (t->speech.is_over)
-        (void)snprintf(why, sizeof(why), "the template process flooded its socket with messages");
+    if (t->misdeed)
+        (void)snprintf(why, sizeof(why), "the template process %s", t->misdeed);
     else if (WIFSIGNALED(status))
         (void)snprintf(why, sizeof(why), "the template process died of signal %d (%s)%s",
                        WTERMSIG(status), strsignal(WTERMSIG(status)), step_of(t));
     else
         (void)snprintf(why, sizeof(why), "the template process exited with code %d%s",
                        WEXITSTATUS(status), step_of(t));
-    bool is_foreign = !t->has_failed && !t->speech.is_over;
+    bool is_foreign = !t->has_failed && !t->misdeed;
     if (is_foreign && !m->plan.stopping)
         log_errorx("Template (pid:%d): %s", (int)pid, why);
     (void)generation_ref(g);

@@ -308,6 +308,7 @@ int template_recv(const struct template *t, struct template_news *news)
         return got;
     packet_close_fds(&packet); /* nobody was asked for any */
     size_t head = offsetof(struct news_wire, why);
+    errno = EPROTO;
     if (packet.len < head || packet.is_cut || packet.sender <= 0)
         return -1;
     *news = (struct template_news){.serial = wire.serial, .pid = packet.sender};

@@ -34,11 +34,12 @@ struct template
     struct output *output; /* what the application prints while it is loaded; NULL: not captured */
     uint64_t last_serial;
     struct speech speech;
-    bool has_borne;   /* a worker: so the application is loaded */
-    bool has_crashed; /* it has said so */
-    bool is_late;     /* boot_timeout is over, and its stacks are being taken */
-    bool has_failed;  /* it has said why the application does not load */
-    bool was_doubted; /* the log says that a process of it posed as a worker */
+    const char *misdeed; /* what it was killed for; NULL: it was not */
+    bool has_borne;      /* a worker: so the application is loaded */
+    bool has_crashed;    /* it has said so */
+    bool is_late;        /* boot_timeout is over, and its stacks are being taken */
+    bool has_failed;     /* it has said why the application does not load */
+    bool was_doubted;    /* the log says that a process of it posed as a worker */
 };
 
 /* A worker to be borne. Descriptors that there are none of are -1. */
@@ -72,7 +73,8 @@ int template_socket(int fds[2]);
 /* Master: 0, or -1 with errno. The order's descriptors remain the caller's. */
 int template_send(const struct template *t, const struct template_order *order);
 
-/* Master: 1 with news, 0 none now, -1 none will come, or what came is none. */
+/* Master: 1 with news, 0 none now, -1 with errno: EPROTO, what came is no news; else no more will
+ * come. */
 int template_recv(const struct template *t, struct template_news *news);
 
 /* In the template, before it loads the application: a fatal signal is told to the master, which

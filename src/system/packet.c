@@ -87,7 +87,7 @@ int packet_recv(int fd, void *data, size_t size, struct packet *p)
     p->len = (size_t)n;
     p->is_cut = (msg.msg_flags & MSG_TRUNC) != 0;
     p->fds_lost = (msg.msg_flags & MSG_CTRUNC) != 0;
-    if (n == 0 && p->fd_count == 0) {
+    if (n == 0 && p->fd_count == 0 && p->sender == 0) { /* else it is an empty message */
         errno = EPIPE;
         return -1;
     }

@@ -66,8 +66,17 @@ def test_flooding_workers_do_not_hold_up_a_stop(gcorn, loud):
 
 def test_flooding_template_is_killed(gcorn, app):
     server = gcorn(f"{app('loud', '-pthread', '-DIN_TEMPLATE')}:handler", "--preload", ready=0)
-    server.wait_log(r"\[CRITICAL\] Template \(pid:\d+\): it floods its socket with messages; killing")
+    server.wait_log(r"\[CRITICAL\] Template \(pid:\d+\): it flooded its socket with messages; killing")
     server.wait_log(r"\[CRITICAL\] Worker failed to boot: the template process flooded its socket")
+    assert server.wait_exit() == 3
+    assert len(re.findall(r"\[(?:ERROR|CRITICAL)\] Template", server.log())) == 1
+
+
+@pytest.mark.parametrize("size", [0, 3, 4000])
+def test_template_that_sends_no_message_is_killed(gcorn, app, size):
+    server = gcorn(f"{app('loud', '-pthread', f'-DMALFORMED={size}')}:handler", "--preload", ready=0)
+    server.wait_log(r"\[CRITICAL\] Template \(pid:\d+\): it sent a malformed message; killing it")
+    server.wait_log(r"\[CRITICAL\] Worker failed to boot: the template process sent a malformed message")
     assert server.wait_exit() == 3
     assert len(re.findall(r"\[(?:ERROR|CRITICAL)\] Template", server.log())) == 1
 

@@ -6,6 +6,7 @@
  *   /flood?type=N   64 threads write messages of this type for ever
  *   /say?type=N     one message
  *
+ * With -DMALFORMED=N the constructor sends N bytes to every socket that may be the template's.
  * With -DIN_TEMPLATE the constructor leaves 16 children behind, each of which writes news for ever
  * to every socket that may be the template's; with -DORPHANS /orphans makes processes without end
  * that end at once, the master's to reap.
@@ -79,6 +80,21 @@ __attribute__((constructor)) static void leave_children(void)
             tell_news();
     }
     sleep(1); /* the master hears them first */
+}
+#endif
+
+#ifdef MALFORMED
+__attribute__((constructor)) static void send_malformed(void)
+{
+    static const char bytes[MALFORMED + 1];
+
+    for (int fd = 3; fd < 64; fd++) {
+        int type;
+        socklen_t len = sizeof(type);
+
+        if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_SEQPACKET)
+            (void)send(fd, bytes, MALFORMED, MSG_NOSIGNAL);
+    }
 }
 #endif
 
