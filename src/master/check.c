@@ -232,6 +232,7 @@ static void check_warnings(struct check *c)
     check_directory(c, "errorlog", c->config->errorlog);
     check_directory(c, "accesslog", c->config->accesslog);
     check_directory(c, "pidfile", c->config->pidfile);
+    check_directory(c, "control_socket", c->config->control_socket);
     advice_on_settings(c->config, &c->warnings);
     advice_on_surroundings(c->config, &surroundings, &c->warnings);
     if (spawn_check_uploads(c->config, &c->privileges, &err) < 0)

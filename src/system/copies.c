@@ -175,8 +175,15 @@ int copies_make(struct copies *c, const char *name, char **path)
 
 int copies_finish(const char *path, int *fd)
 {
-    int reader = fchmod(*fd, 0444) < 0 ? -1 : open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC; /* no FIFO holds the master */
+    struct stat written, read;
+    int reader = fchmod(*fd, 0444) < 0 || fstat(*fd, &written) < 0 ? -1 : open(path, flags);
 
+    if (reader >= 0 && (fstat(reader, &read) < 0 || read.st_dev != written.st_dev ||
+                        read.st_ino != written.st_ino)) {
+        fd_close(&reader);
+        errno = EEXIST; /* who may write to the directory has put another file there */
+    }
     fd_close(fd);
     *fd = reader;
     return reader < 0 ? -1 : 0;

@@ -143,16 +143,28 @@ static int step(struct walk *w, const char *name)
     return 0;
 }
 
+/* Is the name that was opened the file's only one? It counts as a second name, too, when it has
+ * gone meanwhile: the user may have taken it away, so that the count is 1. */
+static bool has_one_name(const struct walk *w, const char *name, int fd)
+{
+    struct stat before, named, after;
+
+    return fstat(fd, &before) == 0 && before.st_nlink == 1 &&
+           fstatat(w->dir_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+           named.st_dev == before.st_dev && named.st_ino == before.st_ino &&
+           fstat(fd, &after) == 0 && after.st_nlink == 1;
+}
+
 /* A second name of a file that only others may open: the user needs no right to it to make one
  * where fs.protected_hardlinks is off. */
-static int check_names(const struct walk *w, int fd)
+static int check_names(const struct walk *w, const char *name, int fd)
 {
     struct stat dir, st;
 
     if (fstat(w->dir_fd, &dir) < 0 || fstat(fd, &st) < 0)
         return -1;
-    if (!S_ISREG(st.st_mode) || st.st_nlink < 2 || st.st_uid == w->workers->uid ||
-        !may_write(w->workers, &dir))
+    if (!S_ISREG(st.st_mode) || st.st_uid == w->workers->uid || !may_write(w->workers, &dir) ||
+        has_one_name(w, name, fd))
         return 0;
     errno = EMLINK;
     return -1;
@@ -173,7 +185,7 @@ static int open_last(struct walk *w, const char *name, int flags, mode_t mode)
     int nofollow = is_kernels_link(w->dir_fd) ? 0 : O_NOFOLLOW;
     int fd = openat(w->dir_fd, name, flags | nofollow | O_CLOEXEC, mode);
 
-    if (fd >= 0 && check_names(w, fd) < 0)
+    if (fd >= 0 && check_names(w, name, fd) < 0)
         fd_close(&fd); /* keeps errno */
     return fd;
 }
@@ -198,11 +210,12 @@ int safe_open(const char *path, int flags, mode_t mode, const struct privileges 
 
     if (workers->uid == geteuid() || workers->uid == 0)
         return open(path, flags | O_CLOEXEC, mode);
-    if (path[0] == '\0' || strlen(path) >= sizeof(w.rest)) {
-        errno = path[0] == '\0' ? ENOENT : ENAMETOOLONG;
+    size_t len = strlen(path);
+    if (len == 0 || len >= sizeof(w.rest) || (path[len - 1] == '/' && !(flags & O_DIRECTORY))) {
+        errno = len == 0 ? ENOENT : len >= sizeof(w.rest) ? ENAMETOOLONG : EISDIR;
         return -1;
     }
-    memcpy(w.rest, path, strlen(path) + 1);
+    memcpy(w.rest, path, len + 1);
     w.dir_fd = open(path[0] == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     int fd = w.dir_fd < 0 ? -1 : walk(&w, flags, mode);
     fd_close(&w.dir_fd); /* keeps errno */

@@ -169,6 +169,17 @@ static int bind_beside(int fd, const char *path, char temp[PATH_MAX])
     return result;
 }
 
+/* Remembers the file that was just made. It gets another owner, so it is none that somebody has put
+ * in its place since: such as a second name (hard link) of a file of root's. 0, or -1 with errno.
+ */
+static int note_made(const char *temp, struct stat *made)
+{
+    if (lstat(temp, made) < 0)
+        return -1;
+    errno = EEXIST;
+    return S_ISSOCK(made->st_mode) && made->st_nlink == 1 && made->st_uid == geteuid() ? 0 : -1;
+}
+
 /* ---- taking the wanted one --------------------------------------------------------------- */
 
 /* 0, or -1 with errno. */
@@ -240,8 +251,8 @@ int socketfile_listen(int fd, const char *path, int backlog, uid_t uid, gid_t gi
     *why = NULL;
     int result = bind_beside(fd, path, temp);
     if (result == 0) {
-        if (lstat(temp, made) < 0 || listen(fd, backlog) < 0 || give(temp, made, uid, gid) < 0 ||
-            take_name(temp, path, made, why) < 0) {
+        if (note_made(temp, made) < 0 || listen(fd, backlog) < 0 ||
+            give(temp, made, uid, gid) < 0 || take_name(temp, path, made, why) < 0) {
             int saved_errno = errno;
 
             result = -1;

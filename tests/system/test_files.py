@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from server import GCORN, PATIENCE, Process, all_processes, clean_environment, run, wait_for
+from server import GCORN, PATIENCE, SANITIZED, Process, all_processes, clean_environment, run, wait_for
 from test_master import ROOT_ONLY, public_dir  # noqa: F401  pylint: disable=unused-import
 
 NOBODY = 65534
@@ -111,6 +111,38 @@ def test_a_link_placed_later_fails_reopening(public_dir, shared, gcorn, key, nam
     assert server.get("/ids").text.startswith(f"{NOBODY} ")
     assert (public_dir / "secret").read_text() == ""
     server.stop()
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's runtime is to be loaded first")
+@ROOT_ONLY
+@pytest.mark.parametrize("key", SETTINGS)
+def test_a_hard_link_that_is_gone_again_fails_a_start(public_dir, shared, app, key):  # noqa: F811
+    secret = public_dir / "secret"
+    env = {"LD_PRELOAD": str(app("swap", "-ldl")), "SWAP": str(secret), "SWAP_OPEN": "file"}
+    done = run("--bind", "127.0.0.1:0", "--user", "nobody", SETTINGS[key], shared / "file",
+               public_dir / "app.so", cwd=public_dir, env=env)
+    assert done.returncode == 1
+    assert f"{shared}/file: it is a second name (hard link) of a file" in done.stderr
+    assert secret.read_bytes() == b""
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's runtime is to be loaded first")
+@ROOT_ONLY
+def test_a_file_in_the_place_of_a_socket_keeps_its_owner(public_dir, shared, app):  # noqa: F811
+    secret = public_dir / "secret"
+    env = {"LD_PRELOAD": str(app("swap", "-ldl")), "SWAP": str(secret), "SWAP_BIND": "1"}
+    done = run("--bind", f"unix:{shared}/socket", "--user", "nobody", public_dir / "app.so",
+               cwd=public_dir, env=env)
+    assert done.returncode == 4
+    assert f"cannot bind unix:{shared}/socket" in done.stderr
+    assert secret.stat().st_uid == 0
+
+
+@ROOT_ONLY
+def test_check_config_says_who_may_replace_the_control_socket(public_dir, shared):  # noqa: F811
+    done = run("--check-config", "--bind", "127.0.0.1:0", "--user", "nobody", "--control-socket",
+               "shared/control", public_dir / "app.so", cwd=public_dir)
+    assert f"shared/control: the user of the workers ({NOBODY}) may write in {shared}:" in done.stderr
 
 
 @ROOT_ONLY

@@ -43,6 +43,27 @@ static char *make_file(struct copies *c, const char *name)
     return path;
 }
 
+/* Who may write to the directory may put something else where the copy was written. */
+static void test_file_that_is_replaced(void **state)
+{
+    struct copies c;
+    struct error err;
+    char *path;
+
+    (void)state;
+    assert_int_equal(copies_open(&c, temp_dir, 5, &err), 0);
+    int fd = copies_make(&c, "app.so", &path);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0644), 0);
+    (void)alarm(10); /* opening it must not wait for a writer */
+    assert_int_equal(copies_finish(path, &fd), -1);
+    (void)alarm(0);
+    assert_int_equal(errno, EEXIST);
+    assert_int_equal(fd, -1);
+    free(path);
+    copies_close(&c);
+}
+
 static void test_copies_files(void **state)
 {
     struct copies c;
@@ -179,6 +200,7 @@ static void test_copies_no_directory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_file_that_is_replaced),
         cmocka_unit_test(test_copies_files),
         cmocka_unit_test(test_copies_of_a_child_stay),
         cmocka_unit_test(test_copies_left_are_removed),

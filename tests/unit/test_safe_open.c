@@ -184,6 +184,8 @@ static void test_paths_that_lead_nowhere(void **state)
     assert_int_equal(try(name), ENAMETOOLONG);
     assert_int_equal(try("root/plain"), 0);
     assert_int_equal(try("root/plain/file"), ENOTDIR);
+    assert_int_equal(try("root/made/"), EISDIR); /* as open(2), which makes none */
+    assert_int_equal(access("root/made", F_OK), -1);
     assert_int_equal(mkfifo("root/fifo", 0600), 0);
     assert_int_equal(try("root/fifo"), ENXIO); /* it does not wait */
     free(longest);
