@@ -49,6 +49,8 @@ static void block_free(struct arena_block *block)
 
 static void block_push(struct arena *a, size_t size)
 {
+    if (a->is_fixed)
+        abort();
     struct arena_block *block = xmalloc(sizeof(*block) + size);
 
     block->older = a->block;
@@ -62,6 +64,16 @@ static void block_push(struct arena *a, size_t size)
 void arena_init(struct arena *a)
 {
     *a = (struct arena){0};
+}
+
+void arena_init_fixed(struct arena *a, void *memory, size_t size)
+{
+    struct arena_block *block = memory;
+
+    block->older = NULL;
+    block->size = size - sizeof(*block);
+    *a = (struct arena){
+        .block = block, .next = block->data, .end = block->data + block->size, .is_fixed = true};
 }
 
 void arena_release(struct arena *a)

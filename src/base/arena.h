@@ -10,6 +10,7 @@
 #define GCORN_BASE_ARENA_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct arena_block;
@@ -18,9 +19,15 @@ struct arena {
     struct arena_block *block; /* the one being filled, the newest; older ones hang behind it */
     char *next;                /* first free byte of it */
     char *end;
+    bool is_fixed; /* it does not grow */
 };
 
 void arena_init(struct arena *a);
+
+/* One of this memory alone, which is aligned for any object: it calls no malloc. What does not fit
+ * aborts. Neither reset nor released: it is left. */
+void arena_init_fixed(struct arena *a, void *memory, size_t size);
+
 void arena_reset(struct arena *a);   /* frees all blocks but the first, ordinary-sized one */
 void arena_release(struct arena *a); /* frees everything */
 

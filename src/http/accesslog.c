@@ -18,7 +18,6 @@
 #include <string.h>
 
 #include "base/ascii.h"
-#include "base/strbuf.h"
 #include "base/util.h"
 #include "http/environ.h"
 #include "http/logline.h"
@@ -184,10 +183,12 @@ static void put_span(struct logline *l, struct span s)
 }
 
 /* The user of Basic credentials (RFC 7617): base64 up to the colon. */
-static void put_user(struct logline *l, const char *credentials)
+static void put_user(struct logline *l, struct gcorn_environ *env)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    struct strbuf user = {0};
+    const char *credentials = environ_field(env, "authorization");
+    char *user = credentials ? arena_alloc(&env->arena, strlen(credentials)) : NULL;
+    size_t len = 0;
     unsigned bits = 0, value = 0;
 
     if (credentials && ascii_same_n(credentials, "Basic ", 6)) {
@@ -204,11 +205,10 @@ static void put_user(struct logline *l, const char *credentials)
             char c = (char)(value >> bits & 0xff);
             if (c == ':')
                 break;
-            strbuf_addch(&user, c);
+            user[len++] = c;
         }
     }
-    put_span(l, (struct span){user.len > 0 ? user.data : NULL, user.len});
-    strbuf_release(&user);
+    put_span(l, (struct span){len > 0 ? user : NULL, len});
 }
 
 static void put_answer_field(struct logline *l, const struct response *r, const char *name)
@@ -239,7 +239,7 @@ static void put_atom_of_request(struct logline *l, struct gcorn_environ *env, ch
 
     switch (atom) {
     case 'h': put_text(l, environ_remote_addr(env)); break;
-    case 'u': put_user(l, environ_field(env, "authorization")); break;
+    case 'u': put_user(l, env); break;
     case 'r': put_span(l, r->line); break;
     case 'm': put_text(l, r->method); break;
     case 'U': put_span(l, r->path); break;

@@ -10,16 +10,22 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/arena.h"
 #include "base/ascii.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "http/accesslog.h"
+#include "http/environ.h"
 #include "system/scoreboard.h"
 
-enum { SAY_EVERY_MS = 10000 };
+enum {
+    SAY_EVERY_MS = 10000,
+    MEMORY_SIZE = 4 * 1024 * 1024, /* of a line's values, each at most a request's head */
+};
 _Static_assert((size_t)SLOT_LOG_SIZE >= (size_t)ACCESSLOG_LINE_MAX, "every line fits");
 
 int accesslines_init(struct accesslines *a, struct slot *slot, const char *format, int fd,
@@ -29,6 +35,11 @@ int accesslines_init(struct accesslines *a, struct slot *slot, const char *forma
     if (fd < 0)
         return 0;
     a->is_file = log_is_file(fd);
+    a->memory = mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (a->memory == MAP_FAILED)
+        return error_set(err, EXIT_FAILED, "cannot map memory for the access log: %s",
+                         ascii_error(errno));
     a->format = accesslog_new(format, err);
     return a->format ? 0 : -1;
 }
@@ -76,7 +87,7 @@ void accesslines_write(struct accesslines *a)
         a->lost += lines;
     }
     set_len(a, 0);
-    if (a->lost > 0 && now_ms() >= a->say_at_ms)
+    if (a->lost > 0 && now_ms() >= a->say_at_ms && !a->is_last)
         say_lost(a);
 }
 
@@ -87,6 +98,18 @@ void accesslines_end(struct accesslines *a)
         say_lost(a);
 }
 
+/* What the line's values take is not of the heap, which may be broken, or locked. */
+static size_t make_last(const struct accesslines *a, struct gcorn_environ *env,
+                        const struct access_facts *facts, char *line)
+{
+    struct arena own = env->arena;
+
+    arena_init_fixed(&env->arena, a->memory, MEMORY_SIZE);
+    size_t len = accesslog_line(a->format, env, facts, line);
+    env->arena = own;
+    return len;
+}
+
 /* The length of the line that was added. */
 static size_t add_line(struct accesslines *a, struct gcorn_environ *env, uint64_t duration_ns)
 {
@@ -95,7 +118,8 @@ static size_t add_line(struct accesslines *a, struct gcorn_environ *env, uint64_
                                        .pid = a->pid,
                                        .worker = a->worker};
     char line[ACCESSLOG_LINE_MAX];
-    size_t len = accesslog_line(a->format, env, &facts, line);
+    size_t len =
+        a->is_last ? make_last(a, env, &facts, line) : accesslog_line(a->format, env, &facts, line);
 
     if (a->len + len > SLOT_LOG_SIZE)
         accesslines_write(a);
@@ -115,6 +139,11 @@ void accesslines_add_early(struct accesslines *a, struct gcorn_environ *env, uin
 {
     if (a->format && a->early_len == 0)
         a->early_len = add_line(a, env, duration_ns);
+}
+
+void accesslines_last(struct accesslines *a)
+{
+    a->is_last = true;
 }
 
 void accesslines_take_back(struct accesslines *a)

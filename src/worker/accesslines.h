@@ -30,6 +30,8 @@ struct accesslines {
     uint64_t lost;      /* lines; not yet said */
     int lost_errno;     /* why the last of them was */
     uint64_t say_at_ms; /* not before */
+    bool is_last;       /* the worker is dying */
+    void *memory;       /* for its last lines; nothing until it is written to */
 };
 
 /* Everything is borrowed; the slot has its number. fd -1: there is no access log, and nothing else
@@ -54,5 +56,9 @@ void accesslines_write(struct accesslines *a);
 
 /* The last write: what is lost and not yet said is said. */
 void accesslines_end(struct accesslines *a);
+
+/* From now on the worker is dying: lines are made without malloc, in memory of their own, and lines
+ * that are lost are counted, not logged. Async-signal-safe, as accesslines_add is then. */
+void accesslines_last(struct accesslines *a);
 
 #endif

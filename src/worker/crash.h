@@ -4,8 +4,8 @@
  *
  * From the signal handler every client is answered (lastwords.h). Then the worker stands still for
  * the master to take its stacks, its access log is written, and the signal takes its course. The
- * heap may be broken: all but the access log works without it. It acts in the worker itself, never
- * in a child that the application forked.
+ * heap may be broken, or locked: none of it calls malloc, and only the access log reads it. It acts
+ * in the worker itself, never in a child that the application forked.
  */
 #ifndef GCORN_WORKER_CRASH_H
 #define GCORN_WORKER_CRASH_H

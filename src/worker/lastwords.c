@@ -462,6 +462,7 @@ void lastwords_log(const struct conn *crashed, bool is_timeout)
     const char *ended = is_timeout ? "timeout" : "crash";
     int status = is_timeout ? 504 : 500;
 
+    accesslines_last(&self.worker->access_lines);
     accesslines_take_back(&self.worker->access_lines); /* its answer is one of those below */
     if (crashed && crashed->env)
         log_answer(crashed, ended, status);

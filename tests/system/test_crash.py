@@ -3,13 +3,14 @@ nothing, and the log says what happened."""
 import contextlib
 import json
 import os
+import re
 import signal
 import threading
 from pathlib import Path
 
 import pytest
 
-from server import Process, can_bind, example, run, wait_for
+from server import SANITIZED, Process, can_bind, example, run, wait_for
 
 # What ends a worker that can still speak, and how the log calls it.
 FAULTS = [
@@ -402,6 +403,27 @@ def test_a_worker_whose_listening_socket_is_closed_is_replaced(gcorn, app):
     server.wait_log("Listening socket .*: the application has closed it")
     server.wait_workers(1, other_than=before)
     assert "graceful_timeout" not in server.log()
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer has a malloc of its own")
+@pytest.mark.parametrize("path, status", [("/segv", 500), ("/hang", 504)])
+@pytest.mark.parametrize("form, line", [
+    ("%(u)s %(s)s %({X-List}i)s %({HTTP_X_LIST}e)s %({QUERY_STRING}e)s", "me {} a{{3000}}, b"),
+    ("json", '.*"status":{},.*"user_agent":"c, d"')])
+def test_a_dying_worker_calls_no_malloc(gcorn, app, path, status, form, line):
+    server = gcorn(f"{app('nomalloc', '-D_GNU_SOURCE')}:handler", "--access-logfile", "access.log",
+                   "--access-logformat", form, "-t", "1s",
+                   env={"LD_PRELOAD": str(app("nomalloc", "-DPRELOADED", "-D_GNU_SOURCE"))})
+    before = server.worker_pids
+    fields = f"X-List: {3000 * 'a'}\r\nX-List: {3000 * 'b'}\r\nUser-Agent: c\r\nUser-Agent: d\r\n"
+    fields += "Authorization: Basic bWU6cGFzcw==\r\n"
+    other = server.connect().send("GET /behind HTTP/1.1\r\nHost: test\r\nX-List: e\r\n")
+    assert server.get(f"{path}?q=1", fields=fields).status == status
+    server.wait_workers(1, other_than=before)
+    log = (server.dir / "access.log").read_text().splitlines()
+    assert re.match(line.format(status), log[0]), log
+    assert "forbidden" not in server.log()
+    other.close()
 
 
 def test_a_signal_from_outside_is_named_so(gcorn):

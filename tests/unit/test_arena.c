@@ -110,12 +110,29 @@ static void test_arena_texts(void **state)
     arena_release(&a);
 }
 
+static void test_arena_fixed(void **state)
+{
+    static _Alignas(max_align_t) char memory[4096];
+    struct arena a;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) { /* used again by a second init */
+        arena_init_fixed(&a, memory, sizeof(memory));
+        char *first = arena_strdup(&a, "text");
+        char *second = arena_alloc(&a, 1000);
+
+        assert_true(first > memory && second > first);
+        assert_true(second + 1000 <= memory + sizeof(memory));
+        assert_string_equal(first, "text");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_arena_nothing), cmocka_unit_test(test_arena_pieces),
-        cmocka_unit_test(test_arena_many),    cmocka_unit_test(test_arena_reset),
-        cmocka_unit_test(test_arena_texts),
+        cmocka_unit_test(test_arena_fixed),  cmocka_unit_test(test_arena_nothing),
+        cmocka_unit_test(test_arena_pieces), cmocka_unit_test(test_arena_many),
+        cmocka_unit_test(test_arena_reset),  cmocka_unit_test(test_arena_texts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
