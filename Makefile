@@ -478,7 +478,7 @@ $(B)/bench/peer_h2o $(B)/bench/peer_kore.so: BENCH_CFLAGS += -Wno-unused-paramet
 # An application may set a locale: these functions of the C library then speak another language, or
 # know other letters (base/ascii.h is for what they would do). And localtime_r has a lock.
 LOCALE_ROOMS := base http worker
-LOCALE_CALLS := (wcs|str)(f?time|ptime)|str(n?casecmp|casestr|coll|xfrm|signal)|(__xpg_)?strerror(_[rl])?|perror|psignal|psiginfo|(v)?warnx?|verrx?|errx?|error|(__)?str(to|tof)(d|f|ld)|atof|to(upper|lower)|__ctype_(b|tolower|toupper)_loc|is(alnum|alpha|blank|cntrl|digit|graph|lower|print|punct|space|upper|xdigit)|(local|gm|mk)time(_r)?|timelocal|(a?sc|c)time(_r)?|setlocale|uselocale|localeconv|nl_langinfo|fnmatch|regcomp|(mb|wc)s?r?to(wc|mb)s?|mblen|isw.*|tow.*
+LOCALE_CALLS := (wcs|str)(f?time|ptime)|str(n?casecmp|casestr|coll|xfrm|signal)|(__xpg_)?strerror(_r)?|perror|psignal|psiginfo|(v)?warnx?|verrx?|errx?|error|(__)?str(to|tof)(d|f|ld)|atof|to(upper|lower)|__ctype_(b|tolower|toupper)_loc|is(alnum|alpha|blank|cntrl|digit|graph|lower|print|punct|space|upper|xdigit)|(local|gm|mk)time(_r)?|timelocal|(a?sc|c)time(_r)?|setlocale|uselocale|localeconv|nl_langinfo|fnmatch|regcomp|(mb|wc)s?r?to(wc|mb)s?|mblen|isw.*|tow.*
 
 .PHONY: check-locale
 check-locale: $(foreach room,$(LOCALE_ROOMS),$(filter $(B)/$(room)/%,$(OBJS)))
