@@ -122,11 +122,16 @@ class Process:
 
     @property
     def links(self):
-        """What its descriptors are. One that is closed while they are listed is left out."""
-        found = []
-        for entry in Path(f"/proc/{self.pid}/fd").iterdir():
+        """What its descriptors are. One that is closed while they are listed is left out; a process
+        that ends has none."""
+        found, directory = [], f"/proc/{self.pid}/fd"
+        try:
+            names = os.listdir(directory)
+        except FileNotFoundError:
+            names = []
+        for name in names:
             try:
-                found.append(os.readlink(entry))
+                found.append(os.readlink(f"{directory}/{name}"))
             except OSError:
                 pass
         return found
