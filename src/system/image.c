@@ -247,7 +247,7 @@ static int check_header(const struct elf *e, const char *path, struct error *err
 static int check_whole(struct elf *e, const char *path, struct error *err)
 {
     const ElfW(Ehdr) *h = e->header;
-    bool whole = h->e_phentsize == sizeof(ElfW(Phdr)) &&
+    bool whole = h->e_phentsize == sizeof(ElfW(Phdr)) && h->e_phoff % _Alignof(ElfW(Phdr)) == 0 &&
                  is_inside(e, h->e_phoff, (uint64_t)h->e_phnum * sizeof(ElfW(Phdr))) &&
                  is_inside(e, h->e_shoff, (uint64_t)h->e_shnum * h->e_shentsize);
 
@@ -266,7 +266,7 @@ static void find_dynamic(struct elf *e)
     for (size_t i = 0; i < e->header->e_phnum; i++) {
         const ElfW(Phdr) *s = &e->segments[i];
 
-        if (s->p_type == PT_DYNAMIC) {
+        if (s->p_type == PT_DYNAMIC && s->p_offset % _Alignof(ElfW(Dyn)) == 0) {
             e->dynamic = (const ElfW(Dyn) *)(const void *)(e->data + s->p_offset);
             e->dynamic_count = s->p_filesz / sizeof(ElfW(Dyn));
         }
@@ -345,8 +345,8 @@ static void read_build_id(const struct elf *e, char *out, size_t size)
             ElfW(Nhdr) note;
 
             memcpy(&note, p, sizeof(note));
-            size_t name = (note.n_namesz + 3u) & ~(size_t)3,
-                   desc = (note.n_descsz + 3u) & ~(size_t)3;
+            size_t name = ((size_t)note.n_namesz + 3) & ~(size_t)3,
+                   desc = ((size_t)note.n_descsz + 3) & ~(size_t)3;
             if (name + desc > (size_t)(end - p) - sizeof(note))
                 break;
             if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 &&

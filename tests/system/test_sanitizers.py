@@ -172,6 +172,30 @@ def test_a_life_without_a_report(gcorn, sanitized, options):  # pylint: disable=
     assert not re.search("Sanitizer|runtime error", server.log()), server.log()
 
 
+@BOTH
+@pytest.mark.parametrize("threads", [[], ["--threads", "2"]], ids=["sync", "gthread"])
+def test_no_bytes_are_no_fault(gcorn, app, sanitized, threads):  # pylint: disable=redefined-outer-name
+    """NULL with length 0 from the application; fields, bodies and queries of a client that are empty."""
+    server = gcorn(f"{app('nothing')}:handler", "--access-logfile", "access", "--access-logformat",
+                   "json", "--forwarded-allow-ips", "*", *threads, program=sanitized / "gcorn")
+    requests = ["GET {} HTTP/1.1\r\nHost: t\r\n\r\n", "GET {}? HTTP/1.1\r\nHost:\r\n\r\n",
+                "POST {} HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n",
+                "POST {} HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                "GET {}?&=&a= HTTP/1.1\r\nHost: t\r\nCookie:\r\nCookie:\r\nX:\r\nX:\r\n"
+                "X-Forwarded-For:\r\nX-Forwarded-Proto:\r\nX-Request-ID:\r\nAuthorization:\r\n"
+                "User-Agent:\r\nReferer:\r\nExpect:\r\nConnection:\r\nTE:\r\nUpgrade:\r\n\r\n",
+                "HEAD {} HTTP/1.1\r\nHost: t\r\n\r\n", "GET {} HTTP/1.0\r\n\r\n"]
+    for path in ("/bytes", "/text", "/buffer", "/buffer-some", "/iter", "/iter-some", "/"):
+        for request in requests:
+            with server.connect() as client:
+                client.send(request.format(path))
+                answer = client.response(request.split()[0])
+                assert answer.status in (200, 400), (request, answer)
+                assert answer.status == 400 or answer.text in ("", "some")
+    assert server.stop() == 0
+    assert not re.search("Sanitizer|runtime error", server.log()), server.log()
+
+
 @SANITIZED_ONLY
 def test_a_plain_fault_comes_to_gcorn_and_not_to_the_sanitizer(gcorn):
     server = gcorn("faulty")

@@ -5,6 +5,7 @@
  */
 #include <stdarg.h>
 #include <stddef.h>
+#include <link.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
@@ -196,6 +197,24 @@ static void test_app_not_elf(void **state)
     whole[4] ^= 3; /* EI_CLASS */
     write_file("bits.so", whole, len);
     load_fails("bits.so", "bits.so is built for another machine", "ELF machine");
+    whole[4] ^= 3;
+    ElfW(Ehdr) *header = (ElfW(Ehdr) *)(void *)whole;
+    header->e_phoff++;
+    write_file("odd.so", whole, len);
+    load_fails("odd.so", "odd.so", "not whole");
+    header->e_phoff--;
+    /* a build-id that says that it is longer than the file, by a length that wraps */
+    static const char note[] = "\4\0\0\0\24\0\0\0\3\0\0\0GNU";
+    char *at = memmem(whole, len, note, sizeof(note));
+    if (at) {
+        struct error err = {0};
+        struct app app;
+
+        memset(at + 4, 0xff, 4);
+        write_file("long.so", whole, len);
+        assert_int_equal(load(&app, "long.so", &err), 0);
+        assert_string_equal(images[image_count - 1].build_id, "");
+    }
     free(whole);
 }
 
