@@ -244,6 +244,7 @@ def test_without_memfd_create_an_upgrade_works(gcorn, app):
 
 
 @ROOT_ONLY
+@pytest.mark.skipif(SANITIZED, reason="LeakSanitizer needs /proc")
 @pytest.mark.needs("unshare")
 @pytest.mark.parametrize("flags", [(), ("--preload",)], ids=["direct", "preloaded"])
 def test_without_proc_the_file_is_loaded(gcorn, app, tmp_path, flags):
