@@ -29,7 +29,7 @@ enum {
     STACKS_MS = 7000, /* for the master to take the stacks: many may crash at once */
     DEADLINE_S = 9,   /* for all of it: less than the master gives it, CRASH_MS in procs.c */
     PARK_MS = 20,     /* for the worker's other threads to come to a stand */
-    REST_MS = 100,    /* for the loop's thread to come to the end of what it does */
+    REST_MS = 250,    /* for the loop's thread to come to the end of what it does */
     NO_CALL = -1,
 };
 
