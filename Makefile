@@ -482,7 +482,7 @@ LOCALE_CALLS := (wcs|str)(f?time|ptime)|str(n?casecmp|casestr|coll|xfrm|signal)|
 
 .PHONY: check-locale
 check-locale: $(foreach room,$(LOCALE_ROOMS),$(filter $(B)/$(room)/%,$(OBJS)))
-	@found=$$(nm -u -A $^ | grep -E ' U ($(LOCALE_CALLS))(@.*)?$$'); [ -z "$$found" ] || \
+	@found=$$(nm -u -A --quiet $^ | grep -E ' U ($(LOCALE_CALLS))(@.*)?$$'); [ -z "$$found" ] || \
 	    { echo "$$found"; echo "lint: what a locale changes is not for the server's text: see base/ascii.h"; exit 1; }
 	@found=$$(grep -nE '"[^"]*%[-+ #0-9.*]*[lL]?[aefgAEFG][^"]*"' $(LOCALE_ROOMS:%=src/%/*.c)); [ -z "$$found" ] || \
 	    { echo "$$found"; echo "lint: a locale changes the point of a decimal"; exit 1; }
