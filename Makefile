@@ -86,7 +86,9 @@ HARDEN_LD := --coverage
 else ifdef SANITIZE
 B := build/sanitize-$(subst $(comma),-,$(SANITIZE))
 HARDEN := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
-HARDEN_LD := -fsanitize=$(SANITIZE)
+# clang leaves out what C++ applications need of the sanitizers, unless told
+HARDEN_LD := -fsanitize=$(SANITIZE) $(if $(shell command -v $(CXX)),\
+             $(addsuffix $(if ,) -lstdc++,$(call has,-fsanitize-link-c++-runtime)))
 else
 B := build
 # Of -fcf-protection only the shadow stack: Linux has no indirect branch tracking for programs, and
@@ -102,7 +104,8 @@ endif
 export PWD := $(CURDIR)
 DEBUG_INFO := -ffile-prefix-map='$(CURDIR)'=. $(call has,-Wa$(comma)--debug-prefix-map=$(CURDIR)=.)
 # clang writes no address ranges unasked, without which libdw before 0.189 finds no line.
-DEBUG_INFO += $(call has,-gdwarf-aranges)
+ARANGES := $(call has,-gdwarf-aranges)
+DEBUG_INFO += $(ARANGES)
 
 # gcorn itself is optimised as one piece, so that the path of a request may be cut into rooms and
 # small functions at no cost (an eighth of its instructions). The objects are good for linking
@@ -261,7 +264,7 @@ EXAMPLE_CFLAGS = -g -O2 -Wall -Wextra -Wpedantic -Wshadow $(if $(DEV),-Werror) -
 $(B)/examples/%.so: examples/%/*.c include/gcorn.h Makefile
 	@mkdir -p $(@D)
 	$(call say,SO)
-	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(EXAMPLE_CFLAGS) -o $@ $(filter %.c,$^) $(call example_flags,$*)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(EXAMPLE_CFLAGS) $(ARANGES) -o $@ $(filter %.c,$^) $(call example_flags,$*)
 
 $(B)/examples/%.so: examples/%/*.cc include/gcorn.h Makefile
 	@mkdir -p $(@D)

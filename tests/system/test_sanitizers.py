@@ -122,7 +122,8 @@ def sanitized(request):
     directory = f"build/sanitize-by-{compiler}"
     subprocess.run(["make", "-s", "SANITIZE=address,undefined", "CFLAGS=-O1 -g", f"CC={compiler}",
                     f"B={directory}", f"{directory}/gcorn", f"{directory}/gcornctl",
-                    f"{directory}/examples/faulty.so", f"{directory}/examples/clock.so"], cwd=REPO,
+                    "CXX=" + {"gcc": "g++", "clang": "clang++"}[compiler],
+                    f"{directory}/examples/faulty.so", f"{directory}/examples/cxx.so"], cwd=REPO,
                    check=True, stdout=subprocess.DEVNULL, env=clean_environment())
     return REPO / directory
 
@@ -170,6 +171,12 @@ def test_a_life_without_a_report(gcorn, sanitized, options):  # pylint: disable=
     assert "serving" in ctl("status") and server.get("/").status == 200
     assert server.stop() == 0
     assert not re.search("Sanitizer|runtime error", server.log()), server.log()
+
+
+@BOTH
+def test_a_sanitized_cxx_application_loads(gcorn, sanitized):  # pylint: disable=redefined-outer-name
+    server = gcorn(f"{sanitized}/examples/cxx.so:handler", program=sanitized / "gcorn")
+    assert server.get("/").status == 200
 
 
 @BOTH
