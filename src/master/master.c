@@ -100,6 +100,7 @@ void master_stop(struct master *m, bool quick, int status)
  * client there is none to announce it to. */
 static void stop_gracefully(struct master *m)
 {
+    procs_hear_booting(m); /* else a stop would kill one that serves clients */
     uint64_t delay = master_has_clients(m) ? config_of(m)->drain_delay_ms : 0;
 
     if (delay == 0 || m->stop_at_ms != NO_DEADLINE || m->plan.stopping || upgrade_has_heir(m)) {

@@ -334,6 +334,14 @@ static void kill_booting(struct master *m, struct worker_proc *w, enum worker_en
     kill_proc(m, w, SIGKILL, NO_DEADLINE);
 }
 
+void procs_hear_booting(struct master *m)
+{
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        if (m->plan.procs[i].phase == PROC_BOOTING)
+            proc_hear(m, &m->plan.procs[i]);
+    }
+}
+
 /* A worker that boots holds the sockets and accepts nothing: clients would wait at it, and be cut
  * off when its time is over. Where another serves what waits by now, or nothing waits, it is not
  * needed. */

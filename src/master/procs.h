@@ -46,6 +46,9 @@ void procs_reap(struct master *m);
 void procs_kill_late(struct master *m, uint64_t now);
 void procs_judge(struct master *m, uint64_t now);
 void procs_kill_booting(struct master *m);
+
+/* Reads what the booting workers have said: one whose READY is still in its pipe serves clients. */
+void procs_hear_booting(struct master *m);
 void procs_kill_canary(struct master *m);
 
 /* Has those replaced that have grown past max_memory. */

@@ -318,7 +318,9 @@ def clean_environment(extra=None):
     env = {key: value for key, value in os.environ.items()
            if not key.startswith("GCORN_")
            and key not in ("WEB_CONCURRENCY", "PORT", "FORWARDED_ALLOW_IPS", "RUNTIME_DIRECTORY",
-                           "NOTIFY_SOCKET", "PWD")}
+                           "NOTIFY_SOCKET", "PWD",
+                           # of the make that runs the tests: one that a test runs is not its child
+                           "MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     env.update(extra or {})
     return env
 

@@ -126,6 +126,23 @@ def test_a_stop_refuses_new_clients_at_once(gcorn, table):
     assert server.wait_exit() == 0
 
 
+@pytest.mark.parametrize("more", [(), ("--preload",)])
+def test_stop_finishes_a_worker_whose_ready_is_unread(gcorn, app, more):
+    """The master does not run while its worker boots and serves its first client."""
+    server = gcorn(f"{app('hooks', '-DSLOW')}:handler", *more, ready=0, bind="unix:sock")
+    server.address = str(server.dir / "sock")
+    server.wait_log("Booting worker")
+    server.kill(signal.SIGSTOP)
+    wait_for(lambda: any(p.is_ready_worker for p in server.workers), "the worker")
+    client = server.connect()
+    assert client.get("/").status == 200
+    server.kill(signal.SIGTERM)
+    server.kill(signal.SIGCONT)
+    server.wait_log("Handling signal: term")
+    assert client.get("/").closes
+    assert server.wait_exit() == 0
+
+
 def test_a_stop_while_the_template_is_stuck(gcorn, app):
     """Nobody is born yet: nobody is silent, or too late."""
     server = gcorn(f"{app('hooks', '-DSTUCK')}:handler", "--preload", "--workers", "2",
