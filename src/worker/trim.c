@@ -74,12 +74,25 @@ static void trim_exchanges(struct worker *w)
     give_back(w->exchanges, used * sizeof(*w->exchanges), w->max_conns * sizeof(*w->exchanges));
 }
 
+static bool was_burst(const struct worker *w)
+{
+    return w->peak_conns >= BURST_MIN && w->open_conns <= w->peak_conns / 2;
+}
+
+/* The last connections of a burst may have been open when its memory was given back, and they are
+ * at the table's end. */
+static bool has_free_end(const struct worker *w)
+{
+    return w->table_used >= BURST_MIN && w->open_conns <= w->table_used / 2 &&
+           is_unused(&w->conns[w->table_used - 1]);
+}
+
 void trim_when_quiet(struct worker *w)
 {
     bool is_quiet = w->request_count == w->beat_requests;
 
     w->beat_requests = w->request_count;
-    if (!is_quiet || w->peak_conns < BURST_MIN || w->open_conns > w->peak_conns / 2)
+    if (!is_quiet || (!was_burst(w) && !has_free_end(w)))
         return;
     w->peak_conns = w->open_conns;
     trim_conns(w);

@@ -420,7 +420,7 @@ def test_a_dying_worker_calls_no_malloc(gcorn, app, path, status, form, line):
     other = server.connect().send("GET /behind HTTP/1.1\r\nHost: test\r\nX-List: e\r\n")
     assert server.get(f"{path}?q=1", fields=fields).status == status
     server.wait_workers(1, other_than=before)
-    log = (server.dir / "access.log").read_text().splitlines()
+    log = wait_for(lambda: (server.dir / "access.log").read_text().splitlines(), "its line")
     assert re.match(line.format(status), log[0]), log
     assert "forbidden" not in server.log()
     other.close()

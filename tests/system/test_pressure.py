@@ -171,7 +171,9 @@ def private_kb(pid):
 
 
 @pytest.mark.skipif(bool(os.environ.get("SANITIZE")), reason="the sanitizer keeps freed memory")
-def test_a_burst_of_connections_leaves_no_memory_behind(gcorn, raised_files):
+@pytest.mark.parametrize("stay_longer", [0, 50])
+def test_a_burst_of_connections_leaves_no_memory_behind(gcorn, raised_files, stay_longer):
+    """Also when the last of them, at the end of the table, outlast the worker's next heartbeats."""
     server = gcorn("hello", "--worker-connections", "3000")
     worker = next(iter(server.worker_pids))
     stays = server.connect()
@@ -182,7 +184,11 @@ def test_a_burst_of_connections_leaves_no_memory_behind(gcorn, raised_files):
         assert client.get().status == 200
     # what a connection needs, and how many there are, is seen before it is given back
     assert private_kb(worker) > before + len(clients) * 200 // 1024
-    for client in clients:
+    for client in clients[:len(clients) - stay_longer]:
+        client.close()
+    if stay_longer:
+        pace(2.5)
+    for client in clients[len(clients) - stay_longer:]:
         client.close()
     wait_for(lambda: private_kb(worker) < before + 200, "the worker to give memory back")
     # whose place in the table was kept is served as before, and so are new ones
