@@ -236,6 +236,7 @@ def test_queued_requests_of_a_killed_worker_are_counted(start):
     for _ in range(5):
         server.connect().send("GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
     wait_for(lambda: metrics(server)["gcorn_requests_in_flight"] == 5, "all five")
+    wait_for(lambda: metrics(server)["gcorn_calls_running"] == 2, "two calls")
     os.kill(*worker_pids(server), signal.SIGKILL)
     now = wait_for(lambda: total(metrics(server)) == 5 and metrics(server), "them to be counted")
     assert total(now, code=0, ended="killed") == 5 and now["gcorn_request_seconds_count"] == 2
