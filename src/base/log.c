@@ -166,8 +166,8 @@ int log_standard_fd(const char *path, int std_fd)
     return -1;
 }
 
-/* Another description of the terminal, so that O_NONBLOCK is nobody else's. -1: it is not allowed,
- * or no terminal. */
+/* Another description of the terminal, so that no other process shares its O_NONBLOCK. -1: it is
+ * not allowed, or no terminal. */
 static int open_terminal(int std_fd)
 {
     char path[32];
@@ -236,7 +236,8 @@ size_t log_append(int fd, const char *lines, size_t len)
 }
 
 /* Waits until a terminal takes more, and no longer in all than TERMINAL_WAIT_MS in each second: one
- * that scrolls slowly loses nothing, and one that is stopped holds nobody. False: it does not. */
+ * that scrolls slowly loses nothing, and one that is stopped holds up no worker. False: it does
+ * not. */
 static bool wait_for_terminal(int fd)
 {
     struct pollfd room = {.fd = fd, .events = POLLOUT};
@@ -286,7 +287,7 @@ static bool is_nonblocking(int fd)
  * hit every process that has it (trap T42). RWF_NOWAIT is the flag for one write, where kernel and
  * descriptor know it: for pipes and sockets, since Linux 6.4. Else poll says that a pipe has room
  * for PIPE_BUF bytes; what siblings write in between can at worst make one write wait. A terminal
- * says so only while nobody else writes to it. */
+ * says so only while no other process writes to it. */
 int log_write(int fd, const void *lines, size_t len)
 {
     const struct iovec iov = {(void *)(uintptr_t)lines, len};

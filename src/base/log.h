@@ -82,7 +82,7 @@ int log_standard_dup(int std_fd);
 /* How a log file is opened for appending: without waiting for the reader of a FIFO (ENXIO). */
 enum { LOG_FILE_FLAGS = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY };
 
-/* Makes what was opened so block again, but for a FIFO: its reader holds nobody. */
+/* Makes what was opened so block again, but for a FIFO: its reader holds up no writer. */
 void log_file_opened(int fd);
 
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

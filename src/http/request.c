@@ -247,8 +247,8 @@ static int check_target(struct request *r, int method)
 
 static const llhttp_settings_t no_callbacks; /* its state says it all */
 
-/* A request line that is none. Its first word tells two protocols that a client or a proxy may be
- * set to by mistake. */
+/* A line that is not a request line. Its first word tells two protocols that a client or a proxy
+ * may be set to by mistake. */
 static int __attribute__((noinline)) refuse_line(struct request *r, int status, const char *reason)
 {
     static const char http2[] = "PRI * HTTP/2.0", proxy[] = "PROXY ";

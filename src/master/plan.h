@@ -57,7 +57,7 @@ struct worker_proc {
     uint64_t slow_ms;     /* of its calls, slow_request has told of those that began by then */
     bool recycle;         /* has served enough: to be replaced as if its generation were old */
     bool told_to_drain;   /* its channel holds, or held, an order to accept no more connections */
-    bool hurried;         /* retiring, and told to keep nobody waiting for its idle connections */
+    bool hurried;         /* retiring, and told to close its idle connections soon */
 
     /* What carrying out takes; no decision looks at it. */
     enum worker_end end; /* why it was told to, for the ledger */

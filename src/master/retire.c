@@ -13,7 +13,7 @@
 
 enum { QUIT_MS = 2000 }; /* a quick stop is over by then */
 
-/* Does this process listen on an address that nobody else serves any more? */
+/* Does this process listen on an address that no other process serves any more? */
 static bool leaves_a_queue(const struct master *m, const struct worker_proc *w)
 {
     const struct generation *g = w->settings;
@@ -36,7 +36,7 @@ static enum worker_end why_retired(const struct plan *p, const struct worker_pro
 
 /* Tells a process to finish. A worker that is replaced keeps its idle connections until their next
  * request, for nearly all of its grace; one that stops with the server only for a moment. When the
- * workers are gone the admin process has nothing more to tell, and keeps nobody waiting. */
+ * workers are gone the admin process has nothing more to tell, and ends at once. */
 void proc_retire(struct master *m, struct worker_proc *w)
 {
     const struct config *cfg = &w->settings->config;

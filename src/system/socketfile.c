@@ -105,7 +105,7 @@ static int clear_stale(const char *path, const char **why)
     return unlink(path) < 0 && errno != ENOENT ? -1 : 0;
 }
 
-/* ---- the name that nobody knows ---------------------------------------------------------- */
+/* ---- the name that no client knows ------------------------------------------------------- */
 
 static uint32_t random_number(void)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * socketfile - the file of a listening unix socket. A socket's name appears with bind(2), and until
- * listen(2) whoever connects is refused; and until chown(2) the clients that it is meant for are.
- * So the socket is bound to a name that nobody knows, beside the wanted one, and takes that one by
- * rename(2) when it listens.
+ * listen(2) a client that connects is refused; and until chown(2) the clients that it is meant for
+ * are. So the socket is bound to a name that no client knows, beside the wanted one, and takes that
+ * one by rename(2) when it listens.
  */
 #ifndef GCORN_SYSTEM_SOCKETFILE_H
 #define GCORN_SYSTEM_SOCKETFILE_H

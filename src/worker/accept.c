@@ -44,7 +44,7 @@ enum accepted {
     ACCEPTED_FAILED, /* for want of descriptors, say: tried again after a pause */
 };
 
-/* For /readyz: since when nobody new can be served here, whatever else the worker does. */
+/* For /readyz: since when no new client can be served here, whatever else the worker does. */
 static void note_full(struct worker *w, bool is_full)
 {
     _Atomic uint64_t *since_ms = &w->slot->full_since_ms;

@@ -722,7 +722,7 @@ struct worker *worker_new_alone(const struct worker_args *args)
 
     orders_disregard(SIGPIPE);
     set_environment(w->config);
-    w->loop = loop_new(&ignored); /* for gcorn_loop(); nobody turns it */
+    w->loop = loop_new(&ignored); /* for gcorn_loop(); it is never run */
     if (!w->loop)
         return NULL;
     init_http(w);
