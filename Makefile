@@ -153,7 +153,7 @@ else
 JANSSON_NOTE := @echo "  without jansson (libjansson-dev) gcornctl has only --json"
 endif
 
-# Only the stacks of workers (system/stacks.c) need libdw.
+# Only the stacks of workers (system/trace/stacks.c) need libdw.
 ifeq ($(shell $(PKG_CONFIG) --exists libdw 2>/dev/null && echo yes),yes)
 DW_CFLAGS := -DHAVE_LIBDW $(shell $(PKG_CONFIG) --cflags libdw)
 DW_LIBS := $(shell $(PKG_CONFIG) --libs libdw)
@@ -171,8 +171,8 @@ EXPORT := -Wl,--export-dynamic-symbol='gcorn_*'
 LIBS := $(LLHTTP_LIBS) $(YAML_LIBS) $(EV_LIBS) $(DW_LIBS) -ldl -pthread
 
 ROOMS := base settings system http worker master
-SRCS := $(filter-out $(if $(SANITIZE),,src/system/sanitizer.c),\
-          $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c)))
+SRCS := $(filter-out $(if $(SANITIZE),,src/system/code/sanitizer.c),\
+          $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c src/$(room)/*/*.c)))
 OBJS := $(SRCS:src/%.c=$(B)/%.o)
 
 # What an example needs beside gcorn.h: pkg-config's names. Where that is not there, it is left out.
@@ -246,7 +246,7 @@ musl:
 	@$(MAKE) objects CC=$(MUSL_CC) B=build/musl LTO= SANITIZE= COVERAGE= CFLAGS='-O1 -g' CPPFLAGS='-idirafter build/musl/headers'
 
 $(CTL_OBJS): CPPFLAGS += $(JANSSON_CFLAGS)
-$(B)/system/stacks.o $(B)/tests/test_stacks: CPPFLAGS += $(DW_CFLAGS)
+$(B)/system/trace/stacks.o $(B)/tests/test_stacks: CPPFLAGS += $(DW_CFLAGS)
 
 $(B)/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
@@ -347,7 +347,7 @@ fuzz-run: $(FUZZERS:%=$(B)/fuzz/%)
 # How much of http/ the corpus reaches.
 coverage:
 	@find build/coverage -name '*.gcda' -delete 2>/dev/null; $(MAKE) COVERAGE=1 check-corpus
-	@for f in src/http/*.c; do gcov -n -o build/coverage/http $$f 2>/dev/null | grep -A1 "File '$$f'"; done | \
+	@for f in src/http/*.c src/http/*/*.c; do gcov -n -o build/coverage/$$(dirname $${f#src/}) $$f 2>/dev/null | grep -A1 "File '$$f'"; done | \
 	    awk -F"[':% ]+" '/^File/ {file = $$2} /^Lines/ {printf "%6.1f %% of %4d lines  %s\n", $$3, $$5, file; \
 	    lines += $$5; run += $$3 * $$5 / 100} END {printf "%6.1f %% of %4d lines\n", 100 * run / lines, lines}'
 
@@ -357,7 +357,7 @@ $(B)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/feed.c $(OBJS) $(LLHTTP_OBJS)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -Itests/fuzz -o $@ $^ $(LIBS)
 
 # Every header compiles alone.
-HEADERS := $(wildcard src/*/*.h) include/gcorn.h include/gcorn_test.h
+HEADERS := $(wildcard src/*/*.h src/*/*/*.h) include/gcorn.h include/gcorn_test.h
 check-headers: $(HEADERS:%=$(B)/headers/%.ok)
 $(B)/headers/%.ok: % Makefile
 	@mkdir -p $(@D)
@@ -487,12 +487,12 @@ LOCALE_CALLS := (wcs|str)(f?time|ptime)|str(n?casecmp|casestr|coll|xfrm|signal)|
 check-locale: $(foreach room,$(LOCALE_ROOMS),$(filter $(B)/$(room)/%,$(OBJS)))
 	@found=$$(nm -u -A --quiet $^ | grep -E ' U ($(LOCALE_CALLS))(@.*)?$$'); [ -z "$$found" ] || \
 	    { echo "$$found"; echo "lint: what a locale changes is not for the server's text: see base/ascii.h"; exit 1; }
-	@found=$$(grep -nE '"[^"]*%[-+ #0-9.*]*[lL]?[aefgAEFG][^"]*"' $(LOCALE_ROOMS:%=src/%/*.c)); [ -z "$$found" ] || \
+	@found=$$(grep -nE '"[^"]*%[-+ #0-9.*]*[lL]?[aefgAEFG][^"]*"' $(wildcard $(foreach room,$(LOCALE_ROOMS),src/$(room)/*.c src/$(room)/*/*.c))); [ -z "$$found" ] || \
 	    { echo "$$found"; echo "lint: a locale changes the point of a decimal"; exit 1; }
 
 # clang-format in place of arguments about layout; cppcheck and clang's warnings where installed.
 lint: check-locale
-	@clang-format --dry-run -Werror $(wildcard src/*/*.[ch] src/*.c include/*.h tests/unit/*.[ch] tests/examples/*.c examples/*/*.c)
+	@clang-format --dry-run -Werror $(wildcard src/*/*.[ch] src/*/*/*.[ch] src/*.c include/*.h tests/unit/*.[ch] tests/examples/*.c examples/*/*.c)
 	@if command -v clang >/dev/null; then for f in $(SRCS) src/main.c $(CTL_SRCS); do \
 	    clang $(filter-out -fno-sanitize-recover=all $(LTO),$(ALL_CFLAGS)) -Werror -fsyntax-only $$f || exit 1; done; fi
 	@if command -v cppcheck >/dev/null; then cppcheck -q --std=c11 --error-exitcode=1 \

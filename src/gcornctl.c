@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * gcornctl - asks a running gcorn by its control socket (master/control.h): finds the socket, sends
- * one line, shows the answer. With jansson it shows a table; without it only the JSON itself.
+ * gcornctl - asks a running gcorn by its control socket (master/operator/control.h): finds the
+ * socket, sends one line, shows the answer. With jansson it shows a table; without it only the JSON
+ * itself.
  *
  *   ctl/ask.c    the question and the waiting for its answer
  *   ctl/show.c   the answer in words
@@ -25,7 +26,7 @@
 #include "ctl/show.h"
 #include "ctl/top.h"
 #include "settings/config.h"
-#include "settings/config_cli.h"
+#include "settings/cli.h"
 #include "settings/text.h"
 
 extern char **environ;

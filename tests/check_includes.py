@@ -16,12 +16,14 @@ FORBIDDEN = {("system", "settings"), ("http", "settings"), ("http", "system"),
              ("ctl", "system"), ("ctl", "http"), ("ctl", "worker"), ("ctl", "master"),
              ("testlib", "settings"), ("testlib", "system"), ("testlib", "worker"),
              ("testlib", "master"), ("testlib", "ctl")}
-ONLY = {"yaml.h": ["src/settings/config_yaml.c"], "llhttp.h": ["src/http/request.c"],
-        "jansson.h": ["src/ctl/show.c"], "elfutils/libdwfl.h": ["src/system/stacks.c"]}
+ONLY = {"yaml.h": ["src/settings/yaml.c"], "llhttp.h": ["src/http/request/request.c"],
+        "jansson.h": ["src/ctl/show.c"], "elfutils/libdwfl.h": ["src/system/trace/stacks.c"]}
 NOT_IN_HTTP = ["ev.h", "sys/socket.h", "sys/epoll.h", "netinet/in.h"]
 ONLY_MASTER = re.compile(r"\b(?:fork|waitpid|kill)\(")
-# daemonising is a fork too, and it is the system room's; who traces threads waits for their stops
-FORKS = {"src/system/process.c", "src/system/threads.c"}
+# Programs, and what include/gcorn.h declares.
+HEADERLESS = {"src/main.c", "src/gcornctl.c", "src/worker/call/api.c"}
+# Becoming a daemon is a fork too; a process that traces threads waits for their stops.
+FORKS = {"src/system/process/process.c", "src/system/trace/ptrace.c"}
 
 
 def breaches(path):
@@ -51,7 +53,7 @@ def main():
     found = [line for path in files for line in breaches(path)]
     for path in files:
         headers = [path.with_suffix(".h"), pathlib.Path("include", path.stem + ".h")]
-        if path.suffix == ".c" and path.name not in ("main.c", "gcornctl.c") and not any(h.exists() for h in headers):
+        if path.suffix == ".c" and path.as_posix() not in HEADERLESS and not any(h.exists() for h in headers):
             found.append(f"{path.as_posix()} has no header of its own")
     print("\n".join(found) if found else f"includes: {len(files)} files in order")
     sys.exit(bool(found))

@@ -4,7 +4,7 @@
  *
  * A child that the application forks has copies of all of them, and a connection is closed only
  * when its last copy is. So a worker marks what it opens, and such a child closes what is marked
- * (worker/forked.h). Between a mark and its descriptor no fork may come: a connection that was
+ * (worker/call/forked.h). Between a mark and its descriptor no fork may come: a connection that was
  * accepted and not marked yet would stay open in the child, and a number that is closed and still
  * marked may by then be a descriptor of the application. Hence a lock, which forks take too.
  *

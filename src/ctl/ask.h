@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ask - one question to the master over its control socket (master/control.h): a connection, a
- * line, an answer that ends with the connection.
+ * ask - one question to the master over its control socket (master/operator/control.h): a
+ * connection, a line, an answer that ends with the connection.
  */
 #ifndef GCORN_CTL_ASK_H
 #define GCORN_CTL_ASK_H

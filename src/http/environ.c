@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
-#include "http/syntax.h"
+#include "http/request/syntax.h"
 
 const char gcorn_abi_1 = 1;
 

@@ -18,8 +18,8 @@
 
 #include "base/arena.h"
 #include "gcorn.h"
-#include "http/request.h"
-#include "http/response.h"
+#include "http/request/request.h"
+#include "http/answer/response.h"
 
 /* What all requests of a worker share. */
 struct http_context {

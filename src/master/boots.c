@@ -13,10 +13,10 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "master/births.h"
+#include "master/preload/preload.h"
 #include "master/procs.h"
 #include "master/reload.h"
-#include "master/report.h"
+#include "master/postmortem/report.h"
 #include "master/spawn.h"
 #include "master/state.h"
 

@@ -8,12 +8,12 @@
 
 #include "base/log.h"
 #include "base/util.h"
-#include "master/explain.h"
-#include "master/output.h"
+#include "master/postmortem/stack_log.h"
+#include "master/postmortem/output.h"
 #include "master/procs.h"
-#include "master/report.h"
+#include "master/postmortem/report.h"
 #include "master/state.h"
-#include "system/process.h"
+#include "system/process/process.h"
 
 enum {
     CRASH_MS = 10000, /* it answers its clients, is explained, and writes what it keeps */

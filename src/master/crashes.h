@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * crashes - workers that die of a signal or of exit(), from the first sign to the end. They answer
- * their clients themselves (worker/crash.h), wait for their stacks to be taken, and then end,
+ * their clients themselves (worker/crash/crash.h), wait for their stacks to be taken, and then end,
  * unless a handler of their application takes the signal: such a worker is killed.
  */
 #ifndef GCORN_MASTER_CRASHES_H

@@ -16,13 +16,13 @@
 
 #include "base/log.h"
 #include "base/util.h"
-#include "http/accesslog.h"
-#include "system/bind.h"
-#include "system/handover.h"
-#include "system/process.h"
-#include "system/safe_open.h"
-#include "system/writable.h"
-#include "worker/app.h"
+#include "http/access_log.h"
+#include "system/net/bind_address.h"
+#include "system/ipc/handover.h"
+#include "system/process/process.h"
+#include "system/file/safe_open.h"
+#include "system/file/writable.h"
+#include "worker/call/app.h"
 
 enum { ADMIN_BACKLOG = 128 };
 

@@ -15,9 +15,9 @@
 #include "base/error.h"
 #include "base/syslog.h"
 #include "settings/config.h"
-#include "system/image.h"
-#include "system/listener.h"
-#include "system/privileges.h"
+#include "system/code/image.h"
+#include "system/net/listener.h"
+#include "system/process/privileges.h"
 
 /* A socket is shared by all generations that listen on its address. */
 struct shared_listener {
@@ -42,7 +42,7 @@ struct generation {
     int error_fd;                    /* above 2, also for standard error */
     int access_fd;                   /* the same, or -1: there is no access log */
     struct syslog syslog;
-    struct template *template; /* births.c's; NULL: none runs */
+    struct template *template; /* preload.c's; NULL: none runs */
     bool is_proven;            /* a worker of it has been ready */
 };
 

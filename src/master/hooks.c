@@ -20,8 +20,8 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "system/notify.h"
-#include "system/process.h"
+#include "system/process/sd_notify.h"
+#include "system/process/process.h"
 
 static struct hook *find(struct hooks *h, pid_t pid)
 {

@@ -12,9 +12,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "master/ledger.h"
-#include "master/speech.h"
-#include "system/channel.h"
+#include "master/telemetry/stats.h"
+#include "master/message_limits.h"
+#include "system/ipc/channel.h"
 
 struct generation;
 struct master;

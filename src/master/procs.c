@@ -16,17 +16,17 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
-#include "master/births.h"
-#include "master/books.h"
+#include "master/preload/preload.h"
+#include "master/telemetry/stats_update.h"
 #include "master/boots.h"
 #include "master/crashes.h"
-#include "master/explain.h"
-#include "master/output.h"
+#include "master/postmortem/stack_log.h"
+#include "master/postmortem/output.h"
 #include "master/reload.h"
-#include "master/report.h"
+#include "master/postmortem/report.h"
 #include "master/spawn.h"
 #include "master/state.h"
-#include "system/process.h"
+#include "system/process/process.h"
 
 enum {
     KILL_GRACE_MS = 2000, /* from SIGABRT to SIGKILL */

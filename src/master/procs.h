@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "system/channel.h"
+#include "system/ipc/channel.h"
 
 struct master;
 struct worker_proc;
@@ -25,7 +25,7 @@ void proc_hear(struct master *m, struct worker_proc *w);
  * one that another program has started (output_adopt); -1: none, or w has it. */
 void proc_watch(struct master *m, struct worker_proc *w, int output_fd);
 
-/* One that is not born yet (births.h) never will be, and why: it is forgotten. */
+/* One that is not born yet (preload.h) never will be, and why: it is forgotten. */
 void proc_unborn_failed(struct master *m, struct worker_proc *w, const char *why);
 
 /* The same where its template was killed from outside: another one is started at once. */

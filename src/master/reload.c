@@ -15,13 +15,13 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
-#include "master/advice.h"
-#include "master/births.h"
-#include "master/books.h"
+#include "master/check/advice.h"
+#include "master/preload/preload.h"
+#include "master/telemetry/stats_update.h"
 #include "master/boots.h"
 #include "master/procs.h"
 #include "master/state.h"
-#include "system/process.h"
+#include "system/process/process.h"
 
 enum {
     TICK_MS = 1000,    /* workers are judged this often at least */

@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "master/reload.h"
 #include "master/state.h"
-#include "master/template.h"
+#include "master/preload/template.h"
 
 static int error_log(const struct generation *g)
 {

@@ -7,14 +7,14 @@
 
 #include <ev.h>
 
-#include "master/control.h"
+#include "master/operator/control.h"
 #include "master/generation.h"
-#include "master/heir.h"
-#include "master/helper.h"
+#include "master/upgrade/successor.h"
+#include "master/postmortem/helper.h"
 #include "master/plan.h"
-#include "master/upgrade.h"
-#include "system/pidfile.h"
-#include "system/scoreboard.h"
+#include "master/upgrade/upgrade.h"
+#include "system/file/pidfile.h"
+#include "system/ipc/scoreboard.h"
 
 /* What of the master's a worker is made with, and what the child lets go of. */
 struct spawner {

@@ -16,9 +16,9 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "settings/config.h"
-#include "settings/config_cli.h"
-#include "system/cores.h"
-#include "system/process.h"
+#include "settings/cli.h"
+#include "system/host/cores.h"
+#include "system/process/process.h"
 
 extern char **environ;
 

@@ -7,7 +7,7 @@
 
 #include <sys/types.h>
 
-#include "master/passed.h"
+#include "master/upgrade/socket_activation.h"
 
 struct config;
 struct error;

@@ -7,23 +7,23 @@
  *   procs.c    the worker processes: orders to them, judging them, their lives and deaths
  *   retire.c   telling them to finish, and knowing when they accept no more connections
  *   boots.c    when one does not come to serve
- *   spawn.c    forking one; template.c and births.c, having one forked by a template process
+ *   spawn.c    forking one; template.c and preload.c, having one forked by a template process
  *   reload.c   a reload, from HUP to its outcome; generation.c, what one set of settings opens;
  *              start.c, what it starts from
- *   upgrade.c  being replaced by a new program; heir.c, being that one
+ *   upgrade.c  being replaced by a new program; successor.c, being that one
  *
  * what becomes of a worker that misbehaves:
  *
  *   report.c   what the log says of it
- *   explain.c  its stacks in the log; dump.c, for who asks; helper.c, the process that takes them
+ *   stack_log.c  its stacks in the log; dump.c, for who asks; helper.c, the process that takes them
  *   output.c   what it prints
  *
  * and what others are told:
  *
- *   control.c  operators, through the control socket; status.c, what they read; samples.c, its
- * rates books.c    the admin process, through ledger.c; snapshot.c and prometheus.c are on its side
- *   systemd.c  the service manager; passed.c, the sockets that it passes
- *   hooks.c    commands of the settings
+ *   control.c  operators, through the control socket; status.c, what they read; rates.c, its
+ * rates stats_update.c    the admin process, through stats.c; snapshot.c and prometheus.c are on
+ * its side systemd.c  the service manager; socket_activation.c, the sockets that it passes hooks.c
+ * commands of the settings
  */
 #ifndef GCORN_MASTER_STATE_H
 #define GCORN_MASTER_STATE_H
@@ -32,22 +32,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "master/control.h"
-#include "master/dump.h"
+#include "master/operator/control.h"
+#include "master/postmortem/dump.h"
 #include "master/generation.h"
-#include "master/heir.h"
-#include "master/helper.h"
+#include "master/upgrade/successor.h"
+#include "master/postmortem/helper.h"
 #include "master/hooks.h"
-#include "master/ledger.h"
+#include "master/telemetry/stats.h"
 #include "master/plan.h"
-#include "master/samples.h"
+#include "master/operator/rates.h"
 #include "master/start.h"
-#include "master/status.h"
-#include "master/systemd.h"
-#include "master/upgrade.h"
-#include "system/oom.h"
-#include "system/pidfile.h"
-#include "system/scoreboard.h"
+#include "master/operator/status.h"
+#include "master/upgrade/systemd.h"
+#include "master/upgrade/upgrade.h"
+#include "system/host/oom.h"
+#include "system/file/pidfile.h"
+#include "system/ipc/scoreboard.h"
 
 struct master {
     const struct start *start;

@@ -3,7 +3,7 @@
  * config - the settings: one struct with a field for each row of settings.def, the table of those
  * rows, and the one setter that every source (file, environment, command line) ends in.
  *
- * Life: config_load (config_cli.h) builds a whole, checked struct config, which is const from then
+ * Life: config_load (cli.h) builds a whole, checked struct config, which is const from then
  * on; config_release ends it. A reload loads a second one and swaps it in when all is well: nothing
  * in the struct points into the struct, so it may be copied by assignment.
  */
@@ -58,7 +58,7 @@ enum config_source {
     SOURCE_ENVIRONMENT, /* GCORN_<KEY> */
     SOURCE_CMD_ARGS,    /* GCORN_CMD_ARGS */
     SOURCE_COMMAND_LINE,
-    SOURCE_PASSED, /* sockets of the service manager (master/passed.h) */
+    SOURCE_PASSED, /* sockets of the service manager (master/upgrade/socket_activation.h) */
 };
 
 struct config_origin {

@@ -6,7 +6,7 @@
  *                 turn the loop until drained, leave
  *
  * and what the loop serves: acceptors (accept.c), connections (conn.c), one sweep for all their
- * timers, orders (orders.c), a heartbeat.
+ * timers, orders (commands.c), a heartbeat.
  *
  * The clock is read at the start of a callback and after each call, never more often.
  */
@@ -26,16 +26,16 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/util.h"
-#include "system/loop.h"
-#include "system/notify.h"
-#include "system/oom.h"
-#include "system/pages.h"
-#include "system/process.h"
-#include "system/sanitizer.h"
-#include "worker/crash.h"
-#include "worker/forked.h"
-#include "worker/metrics.h"
-#include "worker/orders.h"
+#include "system/process/loop.h"
+#include "system/process/sd_notify.h"
+#include "system/host/oom.h"
+#include "system/process/pages.h"
+#include "system/process/process.h"
+#include "system/code/sanitizer.h"
+#include "worker/crash/crash.h"
+#include "worker/call/forked.h"
+#include "worker/call/app_metrics.h"
+#include "worker/commands.h"
 #include "worker/replay.h"
 #include "worker/trim.h"
 
@@ -165,7 +165,7 @@ void worker_set_timer(struct worker *w, struct conn *c, enum timer_kind kind)
     if (c->timer.deadline_ms < w->sweep_at_ms)
         arm_sweep(w, c->timer.deadline_ms);
     if (!w->accepting && kind != TIMER_WRITE)
-        accept_update(w); /* it can make room (room.h) */
+        accept_update(w); /* it can make room (admission.h) */
 }
 
 static void on_sweep(struct ev_loop *loop, struct ev_timer *timer, int revents)

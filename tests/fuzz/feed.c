@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
-#include "http/accesslog.h"
+#include "http/access_log.h"
 #include "http/environ.h"
 
 static const char *const chunks[] = {"one", "two", "", "three"};

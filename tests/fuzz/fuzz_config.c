@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/strbuf.h"
 #include "settings/config.h"
-#include "settings/config_yaml.h"
+#include "settings/yaml.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

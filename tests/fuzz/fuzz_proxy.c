@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "http/proxy.h"
+#include "http/request/proxy_protocol.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

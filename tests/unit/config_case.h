@@ -16,7 +16,7 @@
 #include "base/error.h"
 #include "base/strbuf.h"
 #include "settings/config.h"
-#include "settings/config_yaml.h"
+#include "settings/yaml.h"
 
 static inline void assert_equal_configs(const struct config *a, const struct config *b)
 {

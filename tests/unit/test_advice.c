@@ -13,10 +13,10 @@
 #include "base/error.h"
 #include "base/strbuf.h"
 #include "base/util.h"
-#include "master/advice.h"
+#include "master/check/advice.h"
 #include "master/plan.h"
 #include "settings/config.h"
-#include "settings/config_cli.h"
+#include "settings/cli.h"
 
 #define MIB ((uint64_t)1 << 20)
 

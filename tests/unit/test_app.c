@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "system/image.h"
-#include "worker/app.h"
+#include "system/code/image.h"
+#include "worker/call/app.h"
 
 static char dir[64], home[4096];
 

@@ -25,8 +25,8 @@
 
 #include "base/error.h"
 #include "base/util.h"
-#include "system/channel.h"
-#include "system/scoreboard.h"
+#include "system/ipc/channel.h"
+#include "system/ipc/scoreboard.h"
 
 static int open_channel(void **state)
 {

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "http/chunk.h"
+#include "http/request/chunk.h"
 
 enum { EXT_MAX = 4096 };
 

@@ -21,8 +21,8 @@
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "settings/config.h"
-#include "settings/config_cli.h"
-#include "settings/config_yaml.h"
+#include "settings/cli.h"
+#include "settings/yaml.h"
 #include "settings/text.h"
 #include "config_case.h"
 

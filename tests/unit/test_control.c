@@ -21,12 +21,12 @@
 
 #include "base/error.h"
 #include "base/util.h"
-#include "master/control.h"
+#include "master/operator/control.h"
 #include "master/plan.h"
-#include "master/samples.h"
-#include "master/status.h"
+#include "master/operator/rates.h"
+#include "master/operator/status.h"
 #include "settings/config.h"
-#include "system/scoreboard.h"
+#include "system/ipc/scoreboard.h"
 
 /* ---- a master ---------------------------------------------------------------------------------
  */

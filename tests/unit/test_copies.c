@@ -19,7 +19,7 @@
 
 #include "base/error.h"
 #include "base/util.h"
-#include "system/copies.h"
+#include "system/code/copies.h"
 #include "temp_dir.h"
 
 static bool is_there(const char *path)

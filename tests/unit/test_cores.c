@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "system/cgroup.h"
-#include "system/cores.h"
+#include "system/host/cgroup.h"
+#include "system/host/cores.h"
 
 static void expect(const char *root, int affinity, int cores, const char *how)
 {

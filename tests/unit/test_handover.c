@@ -20,8 +20,8 @@
 
 #include "base/error.h"
 #include "base/util.h"
-#include "system/handover.h"
-#include "system/listener.h"
+#include "system/ipc/handover.h"
+#include "system/net/listener.h"
 
 enum { VERSION_OFFSET = 8, KIND_OFFSET = 16, FD_COUNT_OFFSET = 36, HEADER_SIZE = 48 };
 

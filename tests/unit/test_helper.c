@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "master/helper.h"
+#include "master/postmortem/helper.h"
 
 static struct helpers helpers;
 static struct ev_loop *loop;

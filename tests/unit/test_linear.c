@@ -16,7 +16,7 @@
 #include <time.h>
 
 #include "base/strbuf.h"
-#include "http/request.h"
+#include "http/request/request.h"
 
 enum { SHORT_LEN = 100 * 1000, FACTOR = 4, FACTOR_MAX = 9, RUNS = 5 };
 

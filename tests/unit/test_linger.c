@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "worker/linger.h"
+#include "worker/conn/linger.h"
 
 enum { NOW = 1000000, RATE = 256, PIECE = 65536 };
 

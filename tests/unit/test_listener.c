@@ -22,8 +22,8 @@
 
 #include "base/error.h"
 #include "base/util.h"
-#include "system/bind.h"
-#include "system/listener.h"
+#include "system/net/bind_address.h"
+#include "system/net/listener.h"
 
 static char dir[64];
 

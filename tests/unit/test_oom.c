@@ -4,7 +4,7 @@
  */
 #include "made_up_root.h"
 
-#include "system/oom.h"
+#include "system/host/oom.h"
 
 enum { START_MS = 1000000, VICTIM = 4711 };
 

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "system/pages.h"
+#include "system/process/pages.h"
 
 /* Read-only, and of pages of its own. */
 static const _Alignas(65536) char constants[65536] = "as compiled";

@@ -29,9 +29,9 @@
 
 #include "base/error.h"
 #include "base/util.h"
-#include "system/pidfile.h"
-#include "system/privileges.h"
-#include "system/process.h"
+#include "system/file/pidfile.h"
+#include "system/process/privileges.h"
+#include "system/process/process.h"
 
 /* In a child, where cmocka's assertions would run the rest of the tests a second time. */
 #define CHECK(condition)                                                                           \

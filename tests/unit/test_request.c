@@ -19,8 +19,8 @@
 
 #include "base/strbuf.h"
 #include "base/util.h"
-#include "http/request.h"
-#include "http/syntax.h"
+#include "http/request/request.h"
+#include "http/request/syntax.h"
 
 enum { MORE = -1, DONE = 0 };
 

@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "system/privileges.h"
-#include "system/safe_open.h"
+#include "system/process/privileges.h"
+#include "system/file/safe_open.h"
 
 enum { WORKER = 4000000, GROUP = 4000001, TEAM = 4000002, DEPLOYER = 4000009 };
 

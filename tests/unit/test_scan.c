@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "http/scan.h"
+#include "http/request/scan.h"
 
 static const struct scan_limits limits = {
     .line_max = 100, .field_max = 100, .fields_max = 10, .head_max = 1000};

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "system/shared.h"
+#include "system/ipc/shared.h"
 
 enum { SIZE = 3 * 4096 };
 

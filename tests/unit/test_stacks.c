@@ -26,7 +26,7 @@
 
 #include "base/strbuf.h"
 #include "base/util.h"
-#include "system/stacks.h"
+#include "system/trace/stacks.h"
 
 #ifdef HAVE_LIBDW
 enum { HAS_STACKS = 1 };

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "http/syntax.h"
+#include "http/request/syntax.h"
 
 /* RFC 9110 5.6.2, written out once more. */
 static void test_syntax_tchar(void **state)

@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-#include "worker/timers.h"
+#include "worker/loop/timers.h"
 
 enum { COUNT = 40 };
 

@@ -15,7 +15,7 @@
 
 #include <gcorn.h>
 
-#include "system/scoreboard.h"
+#include "system/ipc/scoreboard.h"
 
 enum { PARTS_MAX = 16 };
 

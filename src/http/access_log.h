@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * accesslog - one line about one answer, in gunicorn's format language (%(h)s, %({referer}i)s, ...)
+ * or in one of three ready-made forms: combined, json, logfmt. The format is taken apart once; a
+ * line is then a walk over its pieces.
+ */
+#ifndef GCORN_HTTP_ACCESS_LOG_H
+#define GCORN_HTTP_ACCESS_LOG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct gcorn_environ;
+struct accesslog;
+
+enum { ACCESSLOG_LINE_MAX = 4096 }; /* PIPE_BUF: what a pipe takes whole */
+
+/* What the environ does not know. */
+struct access_facts {
+    uint64_t wall_ms;     /* when the answer ended, since 1970 */
+    uint64_t duration_us; /* from the head's arrival to the answer's last byte */
+    int pid;
+    unsigned worker; /* its number */
+};
+
+/* NULL with err filled in (EXIT_USAGE) when the format is not one. */
+struct accesslog *accesslog_new(const char *format, struct error *err);
+void accesslog_free(struct accesslog *log);
+
+/* Writes one line with its newline to out, which has ACCESSLOG_LINE_MAX bytes of room; its length.
+ * Nothing that comes from the client or the application gets into it unescaped: a line is printable
+ * ASCII, a quote or backslash in it is the format's. A line that would be longer is cut, a JSON or
+ * logfmt one inside its values. */
+size_t accesslog_line(struct accesslog *log, struct gcorn_environ *env,
+                      const struct access_facts *facts, char *out);
+
+/* A request of which this is all that is known, because its worker is dead. All are texts, "" where
+ * there is none. */
+struct access_request {
+    const char *method;
+    const char *target;
+    const char *peer;
+    const char *request_id;
+    int status;
+    const char *ended;
+};
+
+/* The same as accesslog_line of such a request. */
+size_t accesslog_line_of(struct accesslog *log, const struct access_request *q,
+                         const struct access_facts *facts, char *out);
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See log_line.h. Nearly all text is plain, so plain runs are copied and checked by the word, eight
+ * bytes at a time; what is not plain may take longer.
+ */
+#include "http/log_line.h"
+
+#include <assert.h>
+
+#include "base/json.h"
+
+static const char hex[] = "0123456789abcdef";
+
+enum { ESCAPE_MAX = 12 }; /* a pair of surrogates */
+
+static bool is_plain(char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+#define EACH_BYTE(n) (UINT64_C(0x0101010101010101) * (n))
+/* The top bit of each byte of w that is zero; above one, others may show too. */
+#define ZERO_BYTES(w) (((w)-EACH_BYTE(1)) & ~(w))
+
+/* Are all eight bytes plain? */
+static bool word_is_plain(uint64_t w)
+{
+    uint64_t below_blank = (w - EACH_BYTE(0x20)) & ~w;
+    uint64_t special = ZERO_BYTES(w ^ EACH_BYTE('"')) | ZERO_BYTES(w ^ EACH_BYTE('\\')) |
+                       ZERO_BYTES(w ^ EACH_BYTE(0x7f));
+
+    return ((w | below_blank | special) & EACH_BYTE(0x80)) == 0;
+}
+
+/* Copies what is plain at the start of text, at most len bytes, of which out has room for all; how
+ * many. */
+static inline size_t copy_plain(char *out, const char *text, size_t len)
+{
+    size_t i = 0;
+    uint64_t w;
+
+    for (; i + sizeof(w) <= len; i += sizeof(w)) {
+        memcpy(&w, text + i, sizeof(w));
+        if (!word_is_plain(w))
+            break;
+        memcpy(out + i, &w, sizeof(w));
+    }
+    if (i > 0 && len - i < sizeof(w)) { /* the rest as part of a word, some of it a second time */
+        memcpy(&w, text + len - sizeof(w), sizeof(w));
+        if (word_is_plain(w)) {
+            memcpy(out + len - sizeof(w), &w, sizeof(w));
+            return len;
+        }
+    }
+    for (; i < len && is_plain(text[i]); i++)
+        out[i] = text[i];
+    return i;
+}
+
+void logline_put_cut(struct logline *l, const char *text)
+{
+    size_t room = (size_t)(l->end - l->p);
+
+    memcpy(l->p, text, room);
+    l->p += room;
+    l->cut = true;
+}
+
+/* ---- numbers ----------------------------------------------------------------------------- */
+
+void logline_put_digits(struct logline *l, uint64_t n, size_t width)
+{
+    char digits[20];
+
+    assert(width <= sizeof(digits));
+    for (size_t i = width; i > 0; n /= 10)
+        digits[--i] = (char)('0' + n % 10);
+    logline_put(l, digits, width);
+}
+
+void logline_put_u64(struct logline *l, uint64_t n)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    logline_put(l, digits + at, sizeof(digits) - at);
+}
+
+/* ---- text -------------------------------------------------------------------------------- */
+
+void logline_put_escaped(struct logline *l, const char *text, size_t len)
+{
+    for (;;) {
+        size_t room = (size_t)(l->end - l->p);
+        size_t n = copy_plain(l->p, text, len < room ? len : room);
+
+        l->p += n;
+        text += n;
+        len -= n;
+        if (len == 0)
+            return;
+        if (n == room) {
+            l->cut = true;
+            return;
+        }
+        const unsigned char c = (unsigned char)*text++;
+        logline_put(l, (char[]){'\\', 'x', hex[c >> 4], hex[c & 15]}, 4);
+        len--;
+    }
+}
+
+static size_t write_u(char *out, uint32_t unit)
+{
+    const char escape[6] = {
+        '\\', 'u', hex[unit >> 12 & 15], hex[unit >> 8 & 15], hex[unit >> 4 & 15], hex[unit & 15]};
+
+    memcpy(out, escape, sizeof(escape));
+    return sizeof(escape);
+}
+
+/* JSON's escape of the character that text begins with (RFC 8259 7); how long it is, and in *used
+ * how long the character. */
+static size_t escape_char(char out[ESCAPE_MAX], const char *text, size_t len, size_t *used)
+{
+    uint32_t code;
+
+    *used = utf8_decode(text, len, &code);
+    if (*used == 0) {
+        *used = 1;
+        return write_u(out, (unsigned char)*text);
+    }
+    if (code == '"' || code == '\\') {
+        out[0] = '\\';
+        out[1] = (char)code;
+        return 2;
+    }
+    if (code < 0x10000)
+        return write_u(out, code);
+    code -= 0x10000;
+    size_t n = write_u(out, 0xd800 | code >> 10);
+    return n + write_u(out + n, 0xdc00 | (code & 0x3ff));
+}
+
+/* The rest of a quoted text, which begins with something to be escaped, or does not fit before
+ * end. */
+static void put_rest(struct logline *l, const char *end, const char *text, size_t len)
+{
+    while (len > 0) {
+        char escape[ESCAPE_MAX];
+        size_t used, size = escape_char(escape, text, len, &used);
+
+        if (size > (size_t)(end - l->p)) {
+            l->cut = true;
+            return;
+        }
+        memcpy(l->p, escape, size);
+        l->p += size;
+        text += used;
+        len -= used;
+        size_t room = (size_t)(end - l->p);
+        size_t n = copy_plain(l->p, text, len < room ? len : room);
+        l->p += n;
+        text += n;
+        len -= n;
+    }
+}
+
+void logline_put_quoted(struct logline *l, const char *text, size_t len, size_t leave)
+{
+    assert((size_t)(l->end - l->p) >= leave + 2);
+    const char *end = l->end - leave - 1;
+    *l->p++ = '"';
+    size_t room = (size_t)(end - l->p);
+    size_t n = copy_plain(l->p, text, len < room ? len : room);
+    l->p += n;
+    if (n < len)
+        put_rest(l, end, text + n, len - n);
+    *l->p++ = '"';
+}
+
+void logline_put_value(struct logline *l, const char *text, size_t len, size_t leave)
+{
+    size_t room = (size_t)(l->end - l->p), n = 0;
+
+    assert(room >= leave + 2);
+    if (len <= room - leave)
+        n = copy_plain(l->p, text, len);
+    if (len == 0 || n < len || memchr(text, ' ', len) || memchr(text, '=', len))
+        logline_put_quoted(l, text, len, leave);
+    else
+        l->p += n;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * request - one HTTP/1.x request out of bytes (RFC 9112, RFC 9110).
+ *
+ * Bytes are fed as they come, in pieces of any size; what is decided never depends on how they were
+ * cut. The head is collected, scanned once (scan.h) and split into its fields. llhttp decides what
+ * frames the message: it parses the request line, the fields that say how long the body is, chunks
+ * and trailers; then come the rules that it does not know. The body goes into a spool. No
+ * descriptor, no loop, no clock.
+ *
+ *   feed --MORE--> feed --DONE--> the application
+ *             \----REFUSED-------> an error answer; not one further byte is parsed
+ */
+#ifndef GCORN_HTTP_REQUEST_REQUEST_H
+#define GCORN_HTTP_REQUEST_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/spool.h"
+#include "base/strbuf.h"
+#include "http/request/chunk.h"
+#include "http/request/forwarded.h"
+#include "http/request/scan.h"
+
+struct llhttp__internal_s;
+
+struct request_limits {
+    struct scan_limits head;
+    uint64_t body_max;                /* 0: unbounded; past it 413 */
+    bool takes_no_body;               /* any is refused 413, at the end of the head */
+    size_t chunk_ext_max;             /* bytes of chunk extensions in a body; past it 400 */
+    size_t body_mem_max;              /* of a body kept in memory */
+    const char *body_dir;             /* where larger ones are spooled */
+    struct spool_budget *body_budget; /* of those; NULL: unlimited */
+};
+
+enum request_state {
+    REQUEST_HEAD,     /* collecting the head */
+    REQUEST_COUNTED,  /* in a body with Content-Length */
+    REQUEST_CHUNKS,   /* in a chunked body */
+    REQUEST_TRAILERS, /* behind its last chunk */
+    REQUEST_DONE,     /* complete */
+    REQUEST_REFUSED,  /* see refusal */
+};
+
+/* The fields that gcorn itself must understand. */
+enum field_id {
+    FIELD_OTHER,
+    FIELD_HOST,
+    FIELD_CONTENT_LENGTH,
+    FIELD_CONTENT_TYPE,
+    FIELD_TRANSFER_ENCODING,
+    FIELD_CONNECTION,
+    FIELD_EXPECT,
+    FIELD_ID_COUNT,
+};
+
+/* Both point into the head, the value trimmed; neither is followed by a NUL. */
+struct field {
+    char *name;
+    char *value;
+    uint32_t name_len;
+    uint32_t value_len;
+    enum field_id id;
+};
+
+/* A piece of the head. */
+struct span {
+    char *p;
+    size_t len;
+};
+
+enum { KNOWN_HOST_MAX = 64, METHOD_MAX = 32 };
+
+/* What a client speaks that is refused because it does not speak HTTP/1. */
+enum foreign_protocol {
+    FOREIGN_UNKNOWN, /* or it is HTTP/1 */
+    FOREIGN_TLS,
+    FOREIGN_HTTP2,
+    FOREIGN_PROXY, /* the PROXY protocol's preface */
+    FOREIGN_COUNT,
+};
+
+struct request {
+    enum request_state state;
+    int refusal; /* the status to answer with */
+    const char *refusal_reason;
+
+    const struct request_limits *limits;
+    struct arena *arena;
+    char *head; /* the head's bytes, ours to write into once it is parsed */
+    size_t head_cap;
+    struct span line; /* the request line, once it came whole, and was judged; p NULL before */
+
+    /* Valid once the head is parsed, that is past REQUEST_HEAD unless refused in it. */
+    const char *method; /* a static string, or one in the arena; NULL before */
+    unsigned char method_len;
+    bool is_head; /* HEAD: the answer has no body. Valid from the method's last byte on */
+    unsigned char minor_version;
+    unsigned char foreign; /* enum foreign_protocol, of a refused request */
+    struct span target;    /* as it came */
+    bool target_is_plain;  /* without query, fragment and escapes */
+    struct span path;      /* of it, undecoded; escapes are valid */
+    struct span query;     /* of it, without '?' */
+    struct span authority; /* of an absolute target: it stands for Host (RFC 9112 3.2.2) */
+    struct field *fields;
+    size_t field_count;
+    uint16_t seen[FIELD_ID_COUNT]; /* how many of each */
+    bool keep_alive;               /* the client's wish, and else the version's default */
+    bool asks_close;               /* the client will send nothing more */
+    bool expects_continue;         /* waits for 100 before it sends the body */
+    bool chunked;
+
+    /* Set behind request_init where fields of proxies count (forwarded.h). */
+    const struct forwarded_rules *rules;
+    enum forwarded_trust trust;
+    uint32_t initials;           /* forwarded_initial of every field name */
+    struct forwarded *forwarded; /* what was found; NULL: nothing */
+
+    uint64_t body_left; /* of a counted body, or of the chunk being read with its CRLF */
+    struct llhttp__internal_s *body_parser; /* llhttp's state between chunks */
+
+    struct scan scan;
+    struct chunk_line chunk;
+    struct strbuf trailers; /* that came in pieces, until they are complete */
+    struct spool body;
+
+    /* The last valid Host; it outlives the request, for the next one mostly says the same. */
+    size_t known_host_len;
+    char known_host[KNOWN_HOST_MAX];
+};
+
+/* For a zeroed request, or anew for a released one. arena and limits are borrowed. */
+void request_init(struct request *r, const struct request_limits *limits, struct arena *arena);
+void request_release(struct request *r);
+
+/* Takes bytes until the request is complete or refused; returns how many it took. What is left
+ * belongs to the next request. Nothing may be fed after DONE or REFUSED. */
+size_t request_feed(struct request *r, const char *data, size_t len);
+
+/* Has a byte of it arrived? (Empty lines before a request line are none.) */
+static inline bool request_has_begun(const struct request *r)
+{
+    return r->state != REQUEST_HEAD || r->scan.len > 0;
+}
+
+/* The bytes of its body that the client has announced and that are not taken; 0: all are, or the
+ * length is not known (chunked, or refused before it was read). */
+static inline uint64_t request_announced(const struct request *r)
+{
+    return r->chunked ? 0 : r->body_left;
+}
+
+static inline bool request_in_body(const struct request *r)
+{
+    return r->state == REQUEST_COUNTED || r->state == REQUEST_CHUNKS ||
+           r->state == REQUEST_TRAILERS;
+}
+
+#endif

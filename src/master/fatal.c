@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See fatal.h. Nothing here allocates, but for a JSON log line: memory that was put by is given
+ * back for that, and if it does not do, a plain line takes its place.
+ */
+#include "master/fatal.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "master/state.h"
+#include "system/process/process.h"
+
+enum { RESERVE_SIZE = 64 * 1024 };
+
+/* What functions without context must reach. */
+static struct {
+    struct master *master; /* NULL: there is none yet */
+    pid_t pid;
+    void *reserve;
+    bool is_leaving;
+} self;
+
+static void remove_sockets(struct master *m)
+{
+    struct generation *g = m->current;
+
+    while (g) {
+        generation_stop_listening(g);
+        if (g->admin_listener)
+            listener_stop(g->admin_listener);
+        g = g->next != m->current ? g->next : NULL;
+    }
+    listener_stop(&m->control.listener);
+    listener_stop(&m->next_control);
+    listener_stop(&m->heir.control);
+}
+
+static void __attribute__((noreturn)) leave_child(const char *why)
+{
+    if (!self.is_leaving) { /* the log line takes memory */
+        self.is_leaving = true;
+        log_critical("%s; this process ends", why);
+    }
+    abort();
+}
+
+static void __attribute__((noreturn)) leave(const char *why)
+{
+    static const char plain[] = "gcorn: out of memory; exiting with status 1\n";
+
+    if (getpid() != self.pid) /* a worker: its handler of SIGABRT answers its clients */
+        leave_child(why);
+    if (self.is_leaving) {                                /* the log line takes memory */
+        (void)!write(log_fd(), plain, sizeof(plain) - 1); /* there is no other place to say so */
+        _exit(EXIT_FAILED);
+    }
+    self.is_leaving = true;
+    if (self.master) {
+        pidfile_close(&self.master->pidfile);
+        pidfile_close(&self.master->next_pidfile);
+        remove_sockets(self.master);
+    }
+    free(self.reserve);
+    log_critical("%s; exiting with status %d", why, EXIT_FAILED);
+    process_daemon_report(EXIT_FAILED);
+    _exit(EXIT_FAILED);
+}
+
+static void on_no_memory(size_t size)
+{
+    char why[80];
+
+    (void)snprintf(why, sizeof(why), "Out of memory (%zu bytes)", size);
+    leave(why);
+}
+
+static void *allocate_for_libev(void *p, long size) EV_NOEXCEPT
+{
+    if (size > 0)
+        return xrealloc(p, (size_t)size);
+    free(p);
+    return NULL;
+}
+
+static void on_libev_failure(const char *what) EV_NOEXCEPT
+{
+    char why[160];
+
+    (void)snprintf(why, sizeof(why), "%s: %s", what, strerror(errno));
+    leave(why);
+}
+
+void leave_prepare(struct master *m)
+{
+    self.master = m;
+    self.pid = getpid();
+    if (!self.reserve)
+        self.reserve = malloc(RESERVE_SIZE); /* NULL: then there is none */
+    if (self.reserve)
+        memset(self.reserve, 0, RESERVE_SIZE); /* so that the memory is there */
+    xmalloc_set_handler(on_no_memory);
+    ev_set_allocator(allocate_for_libev);
+    ev_set_syserr_cb(on_libev_failure);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * dump - the stacks of workers (system/trace/stacks.h), for who asks by the control socket. One
+ * worker after the other, each by a helper of its own, which gets that worker's user; the workers
+ * serve on. The members of the answer:
+ *
+ *   "dumps": [{"number": 0, "pid": 4711, "generation": 2, "text": "process 4711 ..."}]
+ */
+#ifndef GCORN_MASTER_POSTMORTEM_DUMP_H
+#define GCORN_MASTER_POSTMORTEM_DUMP_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/strbuf.h"
+
+struct master;
+
+enum { DUMPS_MAX = 4 }; /* at once: helpers are for other things too */
+
+/* One that is asked for; which processes it is of is decided when it begins. */
+struct dump_request {
+    uint64_t number; /* 0: free */
+    struct master *master;
+    pid_t *pids; /* owned */
+    size_t count;
+    size_t next;
+    struct strbuf members;
+};
+
+struct dumps {
+    uint64_t last;
+    struct dump_request list[DUMPS_MAX];
+};
+
+/* As control_ops.dump has it. */
+uint64_t dump_begin(struct master *m, pid_t pid, const char **why);
+
+/* Forgets all that are under way. */
+void dumps_release(struct dumps *dumps);
+
+#endif

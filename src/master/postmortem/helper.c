@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See helper.h. The child is a copy of the master that never returns into its code. It keeps none
+ * of its descriptors: a listening socket or the end of a worker's channel, held here, would outlive
+ * its owner.
+ */
+#include "master/postmortem/helper.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "system/process/process.h"
+
+/* ---- the child --------------------------------------------------------------------------- */
+
+/* What the signal handler must reach. The text's memory does not move: all of it is there from the
+ * beginning. */
+static struct {
+    struct strbuf text;
+    int fd;
+} own;
+
+static bool keeps(const struct helper_job *job, int fd)
+{
+    if (fd <= STDERR_FILENO || fd == log_fd() || fd == own.fd)
+        return true;
+    for (size_t i = 0; i < job->keep_count; i++) {
+        if (job->keeps[i] == fd)
+            return true;
+    }
+    return false;
+}
+
+static void close_others(const struct helper_job *job)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    struct dirent *entry;
+
+    if (!dir)
+        fatal("a helper cannot list its descriptors: %s", strerror(errno));
+    while ((entry = readdir(dir))) {
+        int fd = atoi(entry->d_name); /* "." and "..": 0, which stays */
+
+        if (fd != dirfd(dir) && !keeps(job, fd))
+            (void)close(fd);
+    }
+    (void)closedir(dir);
+}
+
+/* Its time is over, or the job has crashed: saves what there is, and dies of the signal. */
+static void on_end(int number)
+{
+    (void)write_all(own.fd, own.text.data, own.text.len); /* it is a write(2) in a loop */
+    (void)signal(number, SIG_DFL);
+    (void)raise(number);
+}
+
+static void catch_ends(void)
+{
+    static const int numbers[] = {SIGALRM, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    const struct sigaction action = {.sa_handler = on_end, .sa_flags = SA_NODEFER};
+
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        (void)sigaction(numbers[i], &action, NULL); /* cannot fail: the numbers are valid */
+}
+
+static void __attribute__((noreturn))
+run_child(const struct helper_job *job, int fd, pid_t master_pid)
+{
+    own.fd = fd;
+    (void)strbuf_grow(&own.text, HELPER_TEXT_MAX);
+    own.text.data[0] = '\0';
+    process_title_set("gcorn: helper");
+    close_others(job);
+    catch_ends();
+    (void)process_limit_memory(HELPER_MEMORY_MAX); /* fails without /proc, and so does the job */
+    (void)alarm(job->time_s);
+    process_die_with_parent(master_pid);
+    job->work(job->arg, &own.text);
+    _exit(write_all(fd, own.text.data, own.text.len) < 0); /* the master is gone */
+}
+
+/* ---- the master -------------------------------------------------------------------------- */
+
+enum { READS_AT_END = 32 }; /* more than a pipe holds */
+
+void helpers_init(struct helpers *h, struct ev_loop *loop)
+{
+    *h = (struct helpers){.loop = loop};
+    for (size_t i = 0; i < HELPERS_MAX; i++)
+        h->list[i].fd = -1;
+}
+
+static void stop_reading(struct ev_loop *loop, struct helper *one)
+{
+    if (one->fd < 0)
+        return;
+    ev_io_stop(loop, &one->io);
+    fd_close(&one->fd);
+}
+
+/* Reads once. False: there is nothing more now, or ever. */
+static bool read_some(struct ev_loop *loop, struct helper *one)
+{
+    char bytes[65536];
+    ssize_t n = one->fd >= 0 ? read(one->fd, bytes, sizeof(bytes)) : 0;
+
+    if (n < 0 && errno == EINTR)
+        return true;
+    if (n < 0 && errno == EAGAIN)
+        return false;
+    if (n <= 0) {
+        stop_reading(loop, one);
+        return false;
+    }
+    size_t room = HELPER_TEXT_MAX - one->text.len; /* a job that has gone mad may write for ever */
+    strbuf_add(&one->text, bytes, (size_t)n < room ? (size_t)n : room);
+    return true;
+}
+
+static void on_text(struct ev_loop *loop, struct ev_io *io, int revents)
+{
+    (void)revents;
+    (void)read_some(loop, io->data);
+}
+
+/* It has become the workers' user, who may have stopped it, and what waits for it is to go on. */
+static void on_overdue(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    const struct helper *one = timer->data;
+
+    (void)loop;
+    (void)revents;
+    (void)kill(one->pid, SIGKILL); /* it is not reaped, so the pid is its own */
+}
+
+static struct helper *find(struct helpers *h, pid_t pid)
+{
+    for (size_t i = 0; i < HELPERS_MAX; i++) {
+        if (h->list[i].pid == pid)
+            return &h->list[i];
+    }
+    return NULL;
+}
+
+int helper_start(struct helpers *h, const struct helper_job *job)
+{
+    struct helper *one = find(h, 0);
+    pid_t master_pid = getpid();
+    sigset_t old;
+    int ends[2];
+
+    if (!one) {
+        errno = EBUSY;
+        return -1;
+    }
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -1;
+    (void)fd_set_nonblock(ends[0]); /* cannot fail: it was opened just now */
+    process_signals_block(&old);
+    pid_t pid = fork();
+    if (pid == 0) {
+        process_signals_reset();
+        run_child(job, ends[1], master_pid);
+    }
+    int fork_errno = errno;
+    process_signals_unblock(&old);
+    fd_close(&ends[1]);
+    if (pid < 0) {
+        fd_close(&ends[0]);
+        errno = fork_errno;
+        return -1;
+    }
+    *one = (struct helper){.pid = pid, .fd = ends[0], .done = job->done, .data = job->data};
+    ev_io_init(&one->io, on_text, one->fd, EV_READ);
+    ev_timer_init(&one->overdue, on_overdue, job->time_s + HELPER_GRACE_S, 0);
+    one->io.data = one->overdue.data = one;
+    ev_io_start(h->loop, &one->io);
+    ev_timer_start(h->loop, &one->overdue);
+    return 0;
+}
+
+bool helpers_reaped(struct helpers *h, pid_t pid, int status)
+{
+    struct helper *one = find(h, pid);
+
+    if (!one)
+        return false;
+    for (int i = 0; i < READS_AT_END && read_some(h->loop, one); i++) /* a pipe's worth */
+        continue;
+    stop_reading(h->loop, one);
+    ev_timer_stop(h->loop, &one->overdue);
+    struct helper ended = *one;
+    *one = (struct helper){.fd = -1}; /* free: the callback may start another */
+    size_t len = ended.text.len;
+    char *text = strbuf_detach(&ended.text);
+    ended.done(ended.data, text, len, status);
+    free(text);
+    return true;
+}
+
+bool helpers_have(const struct helpers *h, pid_t pid)
+{
+    for (size_t i = 0; i < HELPERS_MAX; i++) {
+        if (h->list[i].pid == pid)
+            return true;
+    }
+    return false;
+}
+
+bool helpers_busy(const struct helpers *h)
+{
+    for (size_t i = 0; i < HELPERS_MAX; i++) {
+        if (h->list[i].pid != 0)
+            return true;
+    }
+    return false;
+}
+
+void helpers_forget(struct helpers *h)
+{
+    for (size_t i = 0; i < HELPERS_MAX; i++)
+        fd_close(&h->list[i].fd);
+}
+
+void helpers_close(struct helpers *h)
+{
+    for (size_t i = 0; i < HELPERS_MAX; i++) {
+        struct helper *one = &h->list[i];
+
+        if (one->pid > 0)
+            (void)kill(one->pid, SIGKILL); /* it is not reaped, so the pid is its own */
+        stop_reading(h->loop, one);
+        ev_timer_stop(h->loop, &one->overdue);
+        strbuf_release(&one->text);
+        *one = (struct helper){.fd = -1};
+    }
+}

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See report.h.
+ */
+#include "master/postmortem/report.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "base/compat.h"
+#include "base/log.h"
+#include "base/strbuf.h"
+#include "base/util.h"
+#include "http/access_log.h"
+#include "master/generation.h"
+#include "master/preload/template.h"
+#include "system/host/oom.h"
+#include "system/process/process.h"
+#include "system/ipc/scoreboard.h"
+
+/* Appends what the call runs, or ran last: "GET /a of 127.0.0.1, request 00c0ffee12345678", or
+ * "no request". redact: without its query. */
+static void add_request(struct strbuf *out, const struct slot_call *call, bool redact)
+{
+    char method[sizeof(call->method)], target[sizeof(call->target)], peer[sizeof(call->peer)];
+    char id[SLOT_GIVEN_ID_SIZE];
+
+    if (slot_get_text(call->method, sizeof(call->method), method, sizeof(method)) == 0) {
+        strbuf_addstr(out, "no request");
+        return;
+    }
+    (void)slot_get_text(call->target, sizeof(call->target), target, sizeof(target));
+    (void)slot_get_text(call->peer, sizeof(call->peer), peer, sizeof(peer));
+    if (redact)
+        target[strcspn(target, "?")] = '\0'; /* queries carry secrets */
+    (void)slot_get_request_id(call, id, sizeof(id));
+    strbuf_addf(out, "%s %s of %s, request %s", method, target, *peer ? peer : "a unix peer", id);
+}
+
+const char *report_request_id(const struct slot_call *call, char id[SLOT_GIVEN_ID_SIZE])
+{
+    if (!call || *(const volatile char *)call->method == '\0')
+        return NULL;
+    (void)slot_get_request_id(call, id, SLOT_GIVEN_ID_SIZE);
+    return id;
+}
+
+void report_condemned(const struct worker_proc *w, const struct slot_call *call,
+                      enum verdict verdict, uint64_t ms)
+{
+    struct strbuf what = {0};
+    char id[SLOT_GIVEN_ID_SIZE];
+
+    add_request(&what, call, w->settings->config.crash_redact);
+    if (verdict == VERDICT_CALL_TOO_LONG)
+        log_about(LOG_LEVEL_CRITICAL, report_request_id(call, id),
+                  "WORKER TIMEOUT (pid:%d) after %llu.%llu s in %s", (int)w->pid,
+                  (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100, what.data);
+    else
+        log_about(LOG_LEVEL_CRITICAL, report_request_id(call, id),
+                  "WORKER SILENT (pid:%d): its loop is dead; last: %s", (int)w->pid, what.data);
+    strbuf_release(&what);
+}
+
+void report_slow(const struct worker_proc *w, const struct slot_call *call, uint64_t ms)
+{
+    struct strbuf what = {0};
+    char id[SLOT_GIVEN_ID_SIZE];
+
+    add_request(&what, call, w->settings->config.crash_redact);
+    log_about(LOG_LEVEL_WARNING, report_request_id(call, id),
+              "Slow request: worker (pid:%d) has spent %llu.%llu s so far in %s", (int)w->pid,
+              (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100, what.data);
+    strbuf_release(&what);
+}
+
+/* ---- a crash ----------------------------------------------------------------------------- */
+
+/* Where the fault was, for signals that have a place. */
+static void add_fault(struct strbuf *out, const struct slot_crash *c, pid_t pid)
+{
+    unsigned long long address = c->address;
+
+    if (c->code <= 0 && c->sender == pid)
+        strbuf_addstr(out, " Raised by itself;");
+    else if (c->code <= 0 && c->sender != 0)
+        strbuf_addf(out, " Sent by pid %d;", c->sender);
+    else if (c->signal == SIGSEGV && c->code == SEGV_MAPERR)
+        strbuf_addf(out, " Nothing is mapped at address 0x%llx;", address);
+    else if (c->signal == SIGSEGV && c->code == SEGV_ACCERR)
+        strbuf_addf(out, " No access to address 0x%llx;", address);
+    else if (c->signal == SIGSEGV && c->code == SI_KERNEL)
+        strbuf_addstr(out, " At an address that is none;");
+    else if (c->signal == SIGFPE && c->code == FPE_INTDIV)
+        strbuf_addf(out, " Division by zero at 0x%llx;", address);
+    else if (c->signal == SIGBUS || c->signal == SIGILL || c->signal == SIGFPE)
+        strbuf_addf(out, " At address 0x%llx;", address);
+}
+
+static void add_client(struct strbuf *out, const struct slot_crash *c)
+{
+    switch (c->client) {
+    case CRASH_CLIENT_ANSWERED:
+        strbuf_addf(out, "; the client was answered %u", c->client_status);
+        break;
+    case CRASH_CLIENT_CUT: strbuf_addstr(out, "; its answer was cut short"); break;
+    case CRASH_CLIENT_RESET:
+        strbuf_addstr(out, "; its connection was reset amid the answer");
+        break;
+    case CRASH_CLIENT_LOST:
+        strbuf_addf(out, "; the client did not take its %u", c->client_status);
+        break;
+    default: break;
+    }
+    if (c->others_answered > 0)
+        strbuf_addf(out, "; %u other connections were answered 503", c->others_answered);
+    if (c->others_cut > 0)
+        strbuf_addf(out, "; %u other answers were cut short", c->others_cut);
+}
+
+static void add_memory(struct strbuf *out, const struct worker_proc *w)
+{
+    uint64_t size;
+
+    if (process_private_memory(w->pid, &size) < 0)
+        return;
+    size -= w->inherited_size < size ? w->inherited_size : size;
+    strbuf_addf(out, "; memory %llu.%llu MiB", (unsigned long long)size >> 20,
+                (unsigned long long)(size >> 10) % 1024 * 10 / 1024);
+}
+
+static const struct slot_call *call_of(const struct slot *s, int32_t number)
+{
+    return number >= 0 && (unsigned)number < slot_call_count(s) ? &s->calls[number] : NULL;
+}
+
+const struct slot_call *report_crashed_call(const struct slot *s)
+{
+    return call_of(s, *(const volatile int32_t *)&s->crash.call); /* once: checked, then used */
+}
+
+void report_boot_step(const struct slot *s, char step[BOOT_STEP_SIZE])
+{
+    const struct slot_call *call = &s->calls[0];
+    char target[sizeof(call->target)];
+
+    step[0] = '\0';
+    switch (atomic_load(&s->boot_step)) {
+    case BOOT_LOAD:
+        (void)snprintf(step, BOOT_STEP_SIZE,
+                       ", while its application was loaded (in a constructor?)");
+        break;
+    case BOOT_INIT: (void)snprintf(step, BOOT_STEP_SIZE, ", in gcorn_on_worker_init"); break;
+    case BOOT_CHECK:
+        (void)slot_get_text(call->target, sizeof(call->target), target, sizeof(target));
+        target[strcspn(target, "?")] = '\0'; /* queries carry secrets */
+        (void)snprintf(step, BOOT_STEP_SIZE, ", in the request of reload_check_path (GET %s)",
+                       target);
+        break;
+    default: break;
+    }
+}
+
+/* What ran, for how long, and the how-many-eth it was. */
+static void add_call(struct strbuf *out, const struct slot *s, const struct slot_crash *c,
+                     bool redact)
+{
+    const struct slot_call *call = call_of(s, c->call);
+    uint64_t since = call ? slot_call_started_ms(call) : 0;
+    uint64_t ms = c->at_ms > since ? c->at_ms - since : 0;
+    char step[BOOT_STEP_SIZE];
+
+    report_boot_step(s, step);
+    if (step[0] != '\0') {
+        strbuf_addf(out, " Before it was ready%s", step);
+        return;
+    }
+    if (!call) {
+        strbuf_addstr(out, " In a thread that runs no request");
+        return;
+    }
+    if (since == 0) {
+        strbuf_addstr(out, " Between two calls; the last one was for ");
+        add_request(out, call, redact);
+        return;
+    }
+    strbuf_addf(out, " %llu.%03llu s into ", (unsigned long long)ms / 1000,
+                (unsigned long long)ms % 1000);
+    add_request(out, call, redact);
+    strbuf_addf(out, ", number %llu of this worker", (unsigned long long)c->answered + 1);
+}
+
+static const char *signal_name(int number)
+{
+    const char *name = number > 0 ? sigabbrev_np(number) : NULL;
+
+    return name ? name : "?";
+}
+
+enum log_level report_crash_level(const struct worker_proc *w)
+{
+    return w->phase == PROC_BOOTING ? LOG_LEVEL_ERROR : LOG_LEVEL_CRITICAL;
+}
+
+void report_crash(const struct worker_proc *w, const struct slot *s)
+{
+    struct slot_crash c = s->crash; /* a copy: read once */
+    struct strbuf text = {0};
+    char id[SLOT_GIVEN_ID_SIZE];
+
+    if (c.signal == 0)
+        strbuf_addf(&text, "Worker (pid:%d) exited with code %d: the application called exit().",
+                    (int)w->pid, c.code & 0xff);
+    else
+        strbuf_addf(&text, "Worker (pid:%d) was sent SIG%s!", (int)w->pid, signal_name(c.signal));
+    add_fault(&text, &c, w->pid);
+    add_call(&text, s, &c, w->settings->config.crash_redact);
+    add_memory(&text, w);
+    add_client(&text, &c);
+    if (c.tid != w->pid)
+        strbuf_addf(&text, "; in thread %d", c.tid);
+    log_about(report_crash_level(w), report_request_id(call_of(s, c.call), id), "%s", text.data);
+    strbuf_release(&text);
+}
+
+void report_template_crash(const struct template *t, const struct template_fault *fault,
+                           const char *step)
+{
+    const struct slot_crash c = {.signal = fault->signal,
+                                 .code = fault->code,
+                                 .sender = fault->sender,
+                                 .address = fault->address};
+    struct strbuf text = {0};
+
+    strbuf_addf(&text, "Template (pid:%d) was sent SIG%s!", (int)t->pid, signal_name(c.signal));
+    add_fault(&text, &c, t->pid);
+    strbuf_addf(&text, "%s%s", step[0] != '\0' ? " Before it was ready" : " As it forks workers",
+                step);
+    log_errorx("%s", text.data);
+    strbuf_release(&text);
+}
+
+/* A SIGKILL that gcorn has not sent. True when the kernel was out of memory. */
+static bool report_kill(const struct worker_proc *w, const char *during, const char *id,
+                        struct oom *oom)
+{
+    char how[4200];
+
+    enum oom_answer answer = oom_explains(oom, w->pid, now_ms(), how, sizeof(how));
+    switch (answer) {
+    case OOM_YES:
+        log_about(LOG_LEVEL_ERROR, id,
+                  "Worker (pid:%d) was killed by the kernel%s: out of memory (%s)", (int)w->pid,
+                  during, how);
+        break;
+    case OOM_NO:
+        log_about(LOG_LEVEL_ERROR, id,
+                  "Worker (pid:%d) was sent SIGKILL%s, not by gcorn; the kernel's out-of-memory "
+                  "killer says nothing of it",
+                  (int)w->pid, during);
+        break;
+    case OOM_UNKNOWN:
+        log_about(LOG_LEVEL_ERROR, id,
+                  "Worker (pid:%d) was sent SIGKILL%s, not by gcorn; whether memory was out cannot "
+                  "be told on this system",
+                  (int)w->pid, during);
+        break;
+    }
+    return answer == OOM_YES;
+}
+
+/* A condemned worker is gone: was its client told? */
+static void report_condemned_end(const struct worker_proc *w, const struct slot *s)
+{
+    struct slot_crash c = s->crash;
+    struct strbuf text = {0};
+    char id[SLOT_GIVEN_ID_SIZE];
+
+    if (c.client != CRASH_CLIENT_NONE)
+        add_client(&text, &c);
+    else if (slot_oldest_call(s)->answers && slot_call_runs(slot_oldest_call(s)))
+        strbuf_addstr(&text, "; its client could not be answered");
+    log_about(LOG_LEVEL_ERROR, report_request_id(slot_oldest_call(s), id),
+              "Worker (pid:%d) was killed%s", (int)w->pid, text.data ? text.data : "");
+    strbuf_release(&text);
+}
+
+bool report_death(const struct worker_proc *w, const struct slot *s, int status, struct oom *oom)
+{
+    struct strbuf what = {0};
+    char room[SLOT_GIVEN_ID_SIZE];
+    const char *id = NULL; /* the text names all, a member can name one */
+    bool is_oom = false;
+
+    if (w->timed_out && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STOPPED) {
+        log_warnx("Worker (pid:%d) has finished all its calls after all, and ended", (int)w->pid);
+        return false;
+    }
+    if (w->timed_out) {
+        report_condemned_end(w, s);
+        return false;
+    }
+    for (unsigned i = 0; i < slot_call_count(s); i++) {
+        if (!slot_call_runs(&s->calls[i]))
+            continue;
+        id = id ? id : report_request_id(&s->calls[i], room);
+        strbuf_addstr(&what, what.len > 0 ? " and " : " while it ran ");
+        add_request(&what, &s->calls[i], w->settings->config.crash_redact);
+    }
+    const char *during = what.data ? what.data : "";
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && w->phase != PROC_KILLING)
+        is_oom = report_kill(w, during, id, oom);
+    else if (WIFSIGNALED(status))
+        log_about(LOG_LEVEL_ERROR, id, "Worker (pid:%d) was sent SIG%s!%s", (int)w->pid,
+                  signal_name(WTERMSIG(status)), during);
+    else if (WEXITSTATUS(status) != 0 || w->phase == PROC_READY)
+        log_about(LOG_LEVEL_ERROR, id, "Worker (pid:%d) exited with code %d%s", (int)w->pid,
+                  WEXITSTATUS(status), during);
+    strbuf_release(&what);
+    return is_oom;
+}
+
+/* ---- the last request -------------------------------------------------------------------- */
+
+/* What its client was told, 0 if nothing, and why. */
+static void describe_end(const struct worker_proc *w, const struct slot *s,
+                         struct access_request *q)
+{
+    bool spoke = atomic_load(&s->crash.stage) >= CRASH_ANSWERED;
+
+    if (spoke && s->crash.client == CRASH_CLIENT_ANSWERED)
+        q->status = (int)s->crash.client_status;
+    q->ended = w->timed_out ? "timeout" : w->crashed ? "crash" : "killed";
+}
+
+static void write_line(const struct generation *g, const struct access_request *q,
+                       const struct access_facts *facts)
+{
+    char line[ACCESSLOG_LINE_MAX];
+    struct error err;
+    struct accesslog *log = accesslog_new(g->config.access_log_format, &err);
+
+    if (!log)
+        return; /* it was checked: a worker could not have booted */
+    size_t len = accesslog_line_of(log, q, facts, line);
+    if (log_write(g->access_fd, line, len) < 0)
+        log_warn("access log: the line of the request that a worker died in is lost");
+    accesslog_free(log);
+}
+
+static void write_last_line(const struct worker_proc *w, const struct slot *s,
+                            const struct slot_call *call)
+{
+    char method[sizeof(call->method)], target[sizeof(call->target)], peer[sizeof(call->peer)];
+    char id[SLOT_GIVEN_ID_SIZE];
+    struct access_request q = {.method = method, .target = target, .peer = peer, .request_id = id};
+    uint64_t since = slot_call_started_ms(call), now = now_ms();
+
+    (void)slot_get_text(call->method, sizeof(call->method), method, sizeof(method));
+    (void)slot_get_text(call->target, sizeof(call->target), target, sizeof(target));
+    (void)slot_get_text(call->peer, sizeof(call->peer), peer, sizeof(peer));
+    (void)slot_get_request_id(call, id, sizeof(id));
+    describe_end(w, s, &q);
+    const struct access_facts facts = {
+        .wall_ms = wall_ms(),
+        .duration_us = now > since ? (now - since) * 1000 : 0,
+        .pid = (int)w->pid,
+        .worker = w->number,
+    };
+    write_line(w->settings, &q, &facts);
+}
+
+void report_last_request(const struct worker_proc *w, const struct slot *s)
+{
+    const struct config *cfg = &w->settings->config;
+    char name[SLOT_FILE_NAME_SIZE];
+
+    for (unsigned i = 0; i < slot_call_count(s) && w->settings->access_fd >= 0; i++) {
+        if (s->calls[i].answers && slot_call_runs(&s->calls[i]))
+            write_last_line(w, s, &s->calls[i]);
+    }
+    const struct slot_call *crashed = report_crashed_call(s);
+    char id[SLOT_GIVEN_ID_SIZE];
+    if (!s->crash.saved || !cfg->crash_dir || !crashed)
+        return;
+    slot_file_name(s, crashed, name);
+    log_about(LOG_LEVEL_INFO, report_request_id(crashed, id),
+              "Worker (pid:%d): its request is kept: gcorn --replay %s/%s %s", (int)w->pid,
+              cfg->crash_dir, name, cfg->wsgi_app);
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See stack_log.h.
+ */
+#include "master/postmortem/stack_log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "master/postmortem/helper.h"
+#include "master/procs.h"
+#include "master/postmortem/report.h"
+#include "master/state.h"
+#include "master/preload/template.h"
+#include "system/trace/stacks.h"
+
+enum {
+    TIME_S = 5,      /* for a helper; it takes some milliseconds */
+    LINES_MAX = 300, /* of one explanation, in the log */
+};
+
+_Static_assert((int)IMAGE_PARTS_MAX <= (int)HELPER_KEEPS_MAX, "the helper reads the image's parts");
+
+static void take_stacks(const void *arg, struct strbuf *out)
+{
+    (void)stacks_write(arg, out); /* what goes wrong is in the text */
+}
+
+/* Of a process of g's application. */
+static int start(struct master *m, pid_t pid, const struct generation *g, unsigned time_s,
+                 helper_done *done, void *data)
+{
+    const struct stacks_target target = {
+        .pid = pid, .image = &g->image, .privileges = &g->privileges, .text_max = HELPER_TEXT_MAX};
+    struct helper_job job = {
+        .work = take_stacks, .arg = &target, .time_s = time_s, .done = done, .data = data};
+
+    for (size_t i = 0; i < g->image.count; i++)
+        job.keeps[job.keep_count++] = g->image.parts[i].fd;
+    return helper_start(&m->helpers, &job);
+}
+
+int explain_start(struct master *m, const struct worker_proc *w, unsigned time_s, helper_done *done,
+                  void *data)
+{
+    return start(m, w->pid, w->settings, time_s, done, data);
+}
+
+/* Of a worker, or of its generation's template. */
+struct explanation {
+    struct master *master;
+    pid_t pid;
+    struct generation *settings; /* a template's; NULL: it is a worker's */
+    enum log_level level;
+    void (*then)(struct master *m, struct worker_proc *w);
+    void (*then_template)(struct master *m, struct generation *g);
+    bool is_started, has_id;
+    char id[SLOT_GIVEN_ID_SIZE]; /* of the request that is to blame */
+    struct explanation *next;    /* of all, the oldest first */
+};
+
+static const char *id_of(const struct explanation *e)
+{
+    return e->has_id ? e->id : NULL;
+}
+
+static const char *name_of(const struct explanation *e)
+{
+    return e->settings ? "Template" : "Worker";
+}
+
+static void log_lines(const struct explanation *e, const char *text)
+{
+    int lines = 0;
+
+    while (*text != '\0' && lines++ < LINES_MAX) {
+        int len = (int)strcspn(text, "\n");
+
+        if (len > 0)
+            log_about(e->level, id_of(e), "%s (pid:%d) | %.*s", name_of(e), (int)e->pid, len, text);
+        text += len;
+        text += *text == '\n';
+    }
+    if (*text != '\0')
+        log_about(e->level, id_of(e), "%s (pid:%d) | ... (gcornctl dump shows all)", name_of(e),
+                  (int)e->pid);
+}
+
+static void give_up(const struct explanation *e, int error)
+{
+    log_about(e->level, id_of(e), "%s (pid:%d): its stacks cannot be taken: %s", name_of(e),
+              (int)e->pid, strerror(error));
+}
+
+/* The generation whose process it is, while that lives; else NULL. */
+static const struct generation *owner(const struct explanation *e)
+{
+    const struct worker_proc *w = e->settings ? NULL : proc_find(e->master, e->pid);
+
+    if (!e->settings)
+        return w ? w->settings : NULL;
+    return e->settings->template && e->settings->template->pid == e->pid ? e->settings : NULL;
+}
+
+static void call_then(const struct explanation *e)
+{
+    if (!owner(e))
+        return;
+    if (e->then_template)
+        e->then_template(e->master, e->settings);
+    if (e->then)
+        e->then(e->master, proc_find(e->master, e->pid));
+}
+
+static void on_text(void *data, const char *text, size_t len, int status);
+
+static void forget(struct explanation *e)
+{
+    struct explanation **link = &e->master->explanations;
+
+    while (*link != e)
+        link = &(*link)->next;
+    *link = e->next;
+    generation_unref(e->settings, true);
+    free(e);
+}
+
+/* Starts it. False: too many helpers run. When none can be started for another reason, or its
+ * process has not waited for its turn, it is over. */
+static bool try_start(struct explanation *e)
+{
+    const struct generation *g = owner(e);
+
+    if (g && start(e->master, e->pid, g, TIME_S, on_text, e) == 0) {
+        e->is_started = true;
+        return true;
+    }
+    if (g && errno == EBUSY)
+        return false;
+    give_up(e, g ? errno : ESRCH);
+    call_then(e);
+    forget(e);
+    return true;
+}
+
+/* The next that waits because too many helpers ran. */
+static struct explanation *first_waiting(const struct master *m)
+{
+    struct explanation *e = m->explanations;
+
+    while (e && e->is_started)
+        e = e->next;
+    return e;
+}
+
+static void on_text(void *data, const char *text, size_t len, int status)
+{
+    struct explanation *e = data, *waiting;
+    struct master *m = e->master;
+
+    (void)len;
+    log_lines(e, text);
+    if (status != 0)
+        log_about(e->level, id_of(e), "%s (pid:%d) | (the rest is missing)", name_of(e),
+                  (int)e->pid);
+    call_then(e);
+    forget(e);
+    while ((waiting = first_waiting(m)) && try_start(waiting))
+        continue;
+}
+
+static void begin(const struct explanation *what)
+{
+    struct explanation *e = xcalloc(1, sizeof(*e)), **end = &what->master->explanations;
+
+    *e = *what;
+    while (*end)
+        end = &(*end)->next;
+    *end = e;
+    (void)try_start(e); /* else it waits */
+}
+
+void explain_begin(struct master *m, struct worker_proc *w, const struct slot_call *call,
+                   enum log_level level, void (*then)(struct master *m, struct worker_proc *w))
+{
+    struct explanation e = {.master = m, .pid = w->pid, .level = level, .then = then};
+
+    e.has_id = report_request_id(call, e.id) != NULL;
+    begin(&e);
+}
+
+void explain_template(struct master *m, struct generation *g, enum log_level level,
+                      void (*then)(struct master *m, struct generation *g))
+{
+    const struct explanation e = {.master = m,
+                                  .pid = g->template->pid,
+                                  .settings = generation_ref(g),
+                                  .level = level,
+                                  .then_template = then};
+
+    begin(&e);
+}
+
+void explain_release(struct master *m)
+{
+    while (m->explanations)
+        forget(m->explanations);
+}

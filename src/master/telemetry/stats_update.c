@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See stats_update.h.
+ */
+#include "master/telemetry/stats_update.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "master/state.h"
+
+enum server_state books_state(const struct master *m)
+{
+    if (m->plan.stopping)
+        return SERVER_STOPPING;
+    if (m->stop_at_ms != NO_DEADLINE)
+        return SERVER_DRAINING;
+    if (!m->has_served)
+        return SERVER_STARTING;
+    return m->candidate || m->rolling ? SERVER_RELOADING : SERVER_SERVING;
+}
+
+void books_update(struct master *m)
+{
+    struct ledger_facts *facts = ledger_open(m->ledger);
+
+    facts->state = books_state(m);
+    facts->generation = m->current->id;
+    facts->workers_wanted = m->plan.workers;
+    (void)snprintf(facts->build_id, sizeof(facts->build_id), "%s", m->current->image.build_id);
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        const struct worker_proc *w = &m->plan.procs[i];
+
+        const struct ledger_proc proc = {.phase = w->phase,
+                                         .pid = (int32_t)w->pid,
+                                         .number = w->number,
+                                         .generation = w->generation,
+                                         .is_admin = plan_is_admin(&m->plan, w),
+                                         .started_ms = w->started_ms,
+                                         .ready_ms = w->ready_ms};
+
+        ledger_set_proc(m->ledger, i, &proc);
+    }
+    ledger_close(m->ledger);
+}
+
+void books_sample_listeners(struct master *m)
+{
+    struct listener_queue queues[LEDGER_LISTENERS];
+    bool is_known[LEDGER_LISTENERS];
+    const struct generation *g = m->current;
+    size_t count = g->listener_count < LEDGER_LISTENERS ? g->listener_count : LEDGER_LISTENERS;
+
+    if (!g->admin_listener)
+        return;
+    for (size_t i = 0; i < count; i++)
+        is_known[i] = listener_get_queue(g->listeners[i], &queues[i]) == 0;
+    struct ledger_facts *facts = ledger_open(m->ledger);
+    for (size_t i = 0; i < count; i++) {
+        struct ledger_listener *l = &facts->listeners[i];
+
+        (void)snprintf(l->name, sizeof(l->name), "%s", g->listeners[i]->name);
+        l->is_known = is_known[i];
+        l->queued = is_known[i] ? queues[i].length : 0;
+        l->limit = is_known[i] ? queues[i].limit : 0;
+    }
+    facts->listener_count = (uint32_t)count;
+    ledger_close(m->ledger);
+}
+
+static enum worker_end judge_end(const struct worker_proc *w, int status)
+{
+    bool by_us = w->phase == PROC_KILLING && !w->crashed;
+
+    if (w->is_oom)
+        return END_OOM;
+    if (w->failed_boot || (w->ready_ms == 0 && w->end == END_UNASKED))
+        return w->end == END_WITH_SERVER ? END_WITH_SERVER : END_BOOT;
+    if (w->crashed) /* it said so, and had some time to answer */
+        return WIFSIGNALED(status) ? END_CRASH : END_EXIT;
+    if (WIFSIGNALED(status) && !by_us)
+        return WTERMSIG(status) == SIGKILL ? END_KILLED
+               : w->end == END_KILLED      ? END_SIGTERM /* in its boot */
+                                           : END_CRASH;
+    if (w->end != END_UNASKED)
+        return w->end;
+    return by_us ? END_CRASH : END_EXIT; /* killed for what it said */
+}
+
+/* What its worker did not live to say of the requests that it had. Those that ran when it was ended
+ * are timed, from the beginning of their call; nothing is known of the others. */
+static void count_unfinished(const struct worker_proc *w, struct slot *s, int status)
+{
+    uint64_t left = slot_in_flight(&s->counts), now = now_ms();
+    bool is_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    enum slot_ended ended = is_killed ? ENDED_KILLED : ENDED_CRASH; /* as does _exit() */
+
+    for (unsigned i = 0; i < slot_call_count(s) && left > 0; i++) {
+        uint64_t since = slot_call_started_ms(&s->calls[i]);
+
+        if (since == 0 || !s->calls[i].answers)
+            continue;
+        slot_times_add(&s->counts.durations, now > since ? (now - since) * 1000 : 0);
+        slot_counts_end(&s->counts, 0, w->timed_out ? ENDED_TIMEOUT : ended, 1);
+        left--;
+    }
+    slot_counts_end(&s->counts, 0, ended, left);
+}
+
+void books_bury(struct master *m, const struct worker_proc *w, int status)
+{
+    if (plan_is_admin(&m->plan, w))
+        return;
+    struct slot *slot = master_slot(m, w);
+    struct ledger_facts *facts = ledger_open(m->ledger);
+    count_unfinished(w, slot, status);
+    unsigned lost = ledger_bury(m->ledger, slot);
+    facts->ends[judge_end(w, status)]++;
+    ledger_close(m->ledger);
+    if (lost > 0 && !m->metrics_are_lost) {
+        log_warnx("The application has made more than %d counters and histograms: those of workers "
+                  "that end are lost",
+                  LEDGER_METRICS);
+        m->metrics_are_lost = true;
+    }
+}
+
+void books_note_reload(struct master *m, bool ok)
+{
+    struct ledger_facts *facts = ledger_open(m->ledger);
+
+    if (ok)
+        facts->reloads_done++;
+    else
+        facts->reloads_failed++;
+    ledger_close(m->ledger);
+}

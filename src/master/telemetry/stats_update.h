@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * books - the master's bookkeeping in its ledger, from which the admin process reads.
+ */
+#ifndef GCORN_MASTER_TELEMETRY_STATS_UPDATE_H
+#define GCORN_MASTER_TELEMETRY_STATS_UPDATE_H
+
+#include "master/telemetry/stats.h"
+
+struct master;
+struct worker_proc;
+
+enum server_state books_state(const struct master *m);
+
+/* Enters what the master is and has now. */
+void books_update(struct master *m);
+
+/* Asks the kernel how long the sockets' queues are, if there is an admin process to tell. */
+void books_sample_listeners(struct master *m);
+
+/* A process has ended with this status; the log has said what there is to say. Counts the end, and
+ * what the worker had counted. */
+void books_bury(struct master *m, const struct worker_proc *w, int status);
+
+/* A reload is over. */
+void books_note_reload(struct master *m, bool ok);
+
+#endif

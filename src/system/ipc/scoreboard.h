@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * scoreboard - one slot of shared memory a worker, where the worker says what it does and counts
+ * what it has done. It survives the worker's death, so it names the request that killed it.
+ *
+ * A worker writes its own slot, unprivileged and perhaps broken: for every other process a slot is
+ * untrusted input. It reads numbers once, into variables of its own, and texts with slot_get_text,
+ * slot_state and slot_get_log, never through a pointer into the slot. All times are now_ms().
+ *
+ * Three kinds of pages: the header, which only the master writes; the hints, which every worker
+ * writes; the slots. In a worker all but the hints and its own slot is read-only, so a stray write
+ * ends the worker that makes it and not a sibling. Code that wants to harm siblings still can, so
+ * nothing here alone condemns a worker (plan_judge).
+ */
+#ifndef GCORN_SYSTEM_IPC_SCOREBOARD_H
+#define GCORN_SYSTEM_IPC_SCOREBOARD_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct error;
+struct scoreboard;
+
+enum {
+    SLOT_CALLS = 64, /* threads of one worker, at most */
+    SLOT_TIME_BUCKETS = 32,
+    SLOT_ENDS = 64,
+    SLOT_STATUS_MIN = 100,
+    SLOT_STATUS_MAX = 599,
+    SLOT_GIVEN_ID_SIZE = 132,
+    SLOT_LOG_SIZE = 4096, /* PIPE_BUF: what a pipe takes whole */
+    SLOT_METRICS = 64,
+    SLOT_METRIC_BOUNDS = 16,
+    SCOREBOARD_MAX_SLOTS = 16384,
+};
+
+#define SLOT_LOOP_OVER UINT64_MAX /* the worker leaves: gcorn_on_worker_exit and the like */
+
+enum slot_state {
+    SLOT_EMPTY,    /* no worker */
+    SLOT_BOOTING,  /* loads the application */
+    SLOT_IDLE,     /* serves; no application code runs */
+    SLOT_CALLING,  /* application code runs: see calls */
+    SLOT_DRAINING, /* finishes what it has, accepts nothing new */
+};
+
+/* How long something took, over many times. */
+struct slot_times {
+    uint64_t count[SLOT_TIME_BUCKETS]; /* by slot_time_bucket */
+    uint64_t sum_us;
+};
+
+/* How a request ended. */
+enum slot_ended {
+    ENDED_WHOLE, /* answered, to the last byte */
+    ENDED_CLIENT_GONE,
+    ENDED_WRITE_TIMEOUT,
+    ENDED_APPLICATION, /* its application broke the answer off */
+    ENDED_STOPPED,     /* the server stopped */
+    ENDED_TIMEOUT,     /* its worker was ended for a call that took too long */
+    ENDED_CRASH,       /* its worker ended by a fault or an exit() of the application */
+    ENDED_KILLED,      /* its worker was killed */
+    ENDED_OTHER,
+    SLOT_ENDED_KINDS,
+};
+
+/* Requests that did not end whole, of one kind and one status. */
+struct slot_end {
+    uint32_t status; /* 0: none was sent, or the table is full */
+    uint32_t ended;  /* enum slot_ended */
+    uint64_t count;
+};
+
+/* What only grows. When a worker has gone, its counts are added to those of all that went before
+ * it: a sum over the workers never falls. */
+struct slot_counts {
+    uint64_t begun; /* requests that are complete, or were refused, or cut */
+    uint64_t connections;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    uint64_t fair_closes;        /* connections let go by fair_close */
+    uint64_t shed;               /* requests answered 503 for queue_timeout */
+    uint64_t gone;               /* requests not run because the client had left */
+    uint64_t log_lines_lost;     /* of the access log: nobody read them */
+    struct slot_times durations; /* of the answered ones, from the head's arrival on */
+    struct slot_times queued;    /* before a call, since the request's last bytes came */
+    /* The last number to grow when a request ends: begun less all of these is in flight. */
+    uint64_t by_status[SLOT_STATUS_MAX - SLOT_STATUS_MIN + 1]; /* ENDED_WHOLE */
+    struct slot_end ends[SLOT_ENDS]; /* the first: of each kind, without status */
+};
+
+enum slot_metric_type { SLOT_COUNTER, SLOT_GAUGE, SLOT_HISTOGRAM };
+
+/* A number of the application's own: gcorn_counter and its like. Several threads may add. */
+struct slot_metric {
+    char name[128]; /* with its labels, as Prometheus writes them */
+    char help[120];
+    uint32_t type;
+    uint32_t bound_count;
+    _Atomic double value; /* a histogram's sum */
+    double bounds[SLOT_METRIC_BOUNDS];
+    _Atomic uint64_t buckets[SLOT_METRIC_BOUNDS + 1]; /* not cumulative; the last is for the rest */
+};
+
+enum slot_crash_stage {
+    CRASH_NONE,
+    CRASH_BEGUN,    /* the facts are there; clients are being answered */
+    CRASH_ANSWERED, /* they have been: only the client_* and others_* fields came after the facts */
+    CRASH_RETURNED, /* all is done, and the signal has its course: a handler of the application's,
+                       or the end, perhaps with a core */
+};
+
+/* What of the application runs while a worker boots. */
+enum slot_boot_step {
+    BOOT_OTHER, /* nothing */
+    BOOT_LOAD,  /* its constructors */
+    BOOT_INIT,  /* gcorn_on_worker_init */
+    BOOT_CHECK, /* the request of reload_check_path */
+};
+
+/* What the client of the request that ran was told. */
+enum slot_crash_client {
+    CRASH_CLIENT_NONE,     /* no request ran */
+    CRASH_CLIENT_ANSWERED, /* with client_status: no byte of its answer had left */
+    CRASH_CLIENT_CUT,      /* its answer ends early, and its framing shows that */
+    CRASH_CLIENT_RESET,    /* its answer would have looked whole, so the connection was reset */
+    CRASH_CLIENT_LOST,     /* nothing: it did not take it in time */
+};
+
+/* A worker's last words, from its signal handler: for the master, which explains them. */
+struct slot_crash {
+    _Atomic uint32_t stage; /* stored last, with release order */
+    int32_t signal;         /* 0: exit() was called */
+    int32_t code;           /* si_code; of exit() its status */
+    int32_t sender;         /* pid that sent the signal, if one did */
+    int32_t tid;            /* the thread's */
+    int32_t call;           /* which of the slot's calls it ran; -1: none of them */
+    uint32_t client;        /* enum slot_crash_client */
+    uint32_t client_status;
+    uint32_t others_answered; /* connections that were told 503 */
+    uint32_t others_cut;      /* connections whose answer could not be finished */
+    uint32_t saved;           /* the request is in crash_dir, in the file slot_file_name */
+    uint32_t stack_len;
+    uint64_t address; /* of the fault */
+    uint64_t ip, sp, fp;
+    uint64_t at_ms;
+    uint64_t answered;         /* requests of this worker before */
+    unsigned char stack[1536]; /* from sp on: where nobody may look from outside */
+};
+
+/* What one thread of a worker runs, or ran last. Texts end with a NUL, cut to fit. */
+struct slot_call {
+    _Atomic uint64_t started_ms; /* 0: no call runs */
+    _Atomic uint64_t check;      /* the complement of started_ms, which a stray write breaks */
+    _Atomic uint64_t until_ms;   /* it may last so long, whatever its timeout; 0: no longer */
+
+    uint64_t request_id; /* as made; in hex for people */
+    char method[40];     /* the longest is METHOD_MAX of http/request/request.h */
+    char target[512];
+    char peer[64];
+    char given_id[SLOT_GIVEN_ID_SIZE]; /* X-Request-ID of a trusted proxy, instead; "": none */
+    uint32_t target_len;               /* before it was cut */
+    uint32_t answers;                  /* the call is for an answer that is not over */
+};
+
+struct slot {
+    int32_t pid;
+    uint32_t generation;
+    uint32_t number;            /* of the worker, 0 to workers - 1: gcorn_slot() */
+    uint32_t state;             /* enum slot_state */
+    _Atomic uint32_t boot_step; /* enum slot_boot_step */
+
+    _Atomic uint64_t loop_ms; /* last sign of life between calls, or SLOT_LOOP_OVER */
+
+    _Atomic uint32_t log_len; /* stored last, with release order: a crash finds whole lines */
+    uint64_t connections_open;
+    uint64_t waiting; /* requests in flight that wait for the application to go on by itself */
+    struct slot_counts counts;
+
+    char log[SLOT_LOG_SIZE]; /* access-log lines that are not yet written */
+
+    uint32_t call_count; /* how many calls can run at once: 1, or the pool's threads */
+    struct slot_call calls[SLOT_CALLS];
+
+    _Atomic uint32_t metric_count; /* stored last, when the metric is whole */
+    struct slot_metric metrics[SLOT_METRICS];
+
+    struct slot_crash crash;
+
+    /* At its end, so that it is 0 in the slots of a worker that knows nothing of it. */
+    _Atomic uint64_t full_since_ms; /* no connection can be taken, and none gives way; 0: not so */
+};
+
+/* What the workers tell each other. Times are now_ms(); a broken worker can spoil them, which costs
+ * connections their keep-alive for a moment, and nothing else. */
+struct commons {
+    _Atomic uint64_t shared_until_ms; /* connections share a worker somewhere */
+    _Atomic uint64_t slow_until_ms;   /* and its calls are slow: see fair_close.h */
+};
+
+/* count zeroed slots, 1 to SCOREBOARD_MAX_SLOTS. NULL with err filled. */
+struct scoreboard *scoreboard_new(unsigned count, struct error *err);
+
+/* Unmaps and closes; NULL is allowed. */
+void scoreboard_free(struct scoreboard *sb);
+
+/* Can no process map it writable again? False on old kernels: see shared_new. */
+bool scoreboard_is_sealed(const struct scoreboard *sb);
+
+/* In a process that only reads: nothing in it can be written any more. Returns 0, or -1 with errno.
+ */
+int scoreboard_make_read_only(struct scoreboard *sb);
+
+/* In a worker: only the hints and its own slot can be written from now on; own NULL: nothing. May
+ * be called again, for another slot. Returns 0, or -1 with errno. */
+int scoreboard_guard(struct scoreboard *sb, const struct slot *own);
+
+/* In a child that the application has forked: see shared_forget. */
+int scoreboard_forget(struct scoreboard *sb);
+
+/* i must be below the count. */
+struct slot *scoreboard_slot(struct scoreboard *sb, unsigned i);
+struct commons *scoreboard_commons(struct scoreboard *sb);
+unsigned scoreboard_count(const struct scoreboard *sb);
+
+/* The slots from this one on have never been claimed: even to look at them would cost memory. */
+unsigned scoreboard_used(struct scoreboard *sb);
+
+/* The log's offset from UTC in seconds, as the master has set it (base/ascii.h, zone_set). */
+void scoreboard_set_zone(struct scoreboard *sb, int32_t offset_s);
+int32_t scoreboard_zone(struct scoreboard *sb);
+
+/* Master: a slot, all zero, for a worker that is about to start. */
+struct slot *scoreboard_claim(struct scoreboard *sb, unsigned i);
+
+/* All zero: SLOT_EMPTY. Only while no worker has it. */
+void slot_reset(struct slot *s);
+
+/* Worker: fills in a text field of its slot, as slot_set_text(call->method, sizeof(call->method),
+ * ...). Cuts, and ends with a NUL. */
+void slot_set_text(char *field, size_t field_size, const char *text, size_t len);
+
+/* Master: a text field, whatever it holds, as a string of at most size - 1 bytes; its length. Bytes
+ * are as the worker left them: the log escapes. */
+size_t slot_get_text(const char *field, size_t field_size, char *out, size_t size);
+
+/* Master: the state; SLOT_EMPTY when the slot holds no valid one. */
+enum slot_state slot_get_state(const struct slot *s);
+const char *slot_state_name(enum slot_state state);
+
+/* Master: copies the pending lines, at most size bytes of them; how many bytes. Whatever the slot
+ * holds, these are whole lines, without control characters but tabs. */
+size_t slot_get_log(const struct slot *s, char *out, size_t size);
+
+/* Worker: a call begins, which is described already; it is over. */
+static inline void slot_call_begin(struct slot_call *call, uint64_t started_ms)
+{
+    atomic_store_explicit(&call->check, ~started_ms, memory_order_relaxed);
+    atomic_store_explicit(&call->started_ms, started_ms, memory_order_release);
+}
+
+static inline void slot_call_end(struct slot_call *call)
+{
+    atomic_store_explicit(&call->started_ms, 0, memory_order_release);
+}
+
+/* When the call began that runs now; 0: none runs, or a stray write has broken the entry. Any
+ * process. */
+static inline uint64_t slot_call_started_ms(const struct slot_call *call)
+{
+    uint64_t started_ms = atomic_load(&call->started_ms);
+
+    return atomic_load(&call->check) == ~started_ms ? started_ms : 0;
+}
+
+/* Does it run now? Any process. */
+static inline bool slot_call_runs(const struct slot_call *call)
+{
+    return slot_call_started_ms(call) != 0;
+}
+
+/* Master: how many of the calls there may be, whatever the worker says: 1 to SLOT_CALLS. */
+unsigned slot_call_count(const struct slot *s);
+
+/* Master: how many of them run now. */
+unsigned slot_running_calls(const struct slot *s);
+
+/* Master: the call that has run for longest; the first one's place when none runs. */
+const struct slot_call *slot_oldest_call(const struct slot *s);
+
+/* Master: since when each of its threads has been in a call, the same one; 0: one of them is free.
+ */
+uint64_t slot_busy_since_ms(const struct slot *s);
+
+/* Master: the id of the call's request as text; its length. size at least SLOT_GIVEN_ID_SIZE. */
+size_t slot_get_request_id(const struct slot_call *call, char *out, size_t size);
+
+/* What the file of the call's request is called in crash_dir: "PID-REQUEST.http", by the id that
+ * was made for it. Async-signal-safe. */
+enum { SLOT_FILE_NAME_SIZE = 40 };
+void slot_file_name(const struct slot *s, const struct slot_call *call,
+                    char name[SLOT_FILE_NAME_SIZE]);
+
+/* Master: a number, read once while its worker may be counting on. */
+static inline uint64_t slot_get_number(const uint64_t *field)
+{
+    return __atomic_load_n(field, __ATOMIC_ACQUIRE);
+}
+
+/* Counts requests that ended in the same way; status 0: none was sent. Async-signal-safe. */
+void slot_counts_end(struct slot_counts *c, int status, enum slot_ended ended, uint64_t count);
+
+/* "client gone", as the access log has it; "" for ENDED_WHOLE. And back: ENDED_WHOLE for NULL,
+ * ENDED_OTHER for a word that is not known. */
+const char *slot_ended_name(enum slot_ended ended);
+enum slot_ended slot_ended_of(const char *name);
+
+/* Requests that have ended, however. Async-signal-safe. */
+uint64_t slot_requests(const struct slot_counts *c);
+
+/* Requests that are complete and not wholly answered; 0 when the counts make no sense. */
+uint64_t slot_in_flight(const struct slot_counts *c);
+
+/* Adds what one has counted to another, whatever a worker has made of it. */
+void slot_counts_add(struct slot_counts *to, const struct slot_counts *from);
+
+/* The bucket of a duration: bucket 0 is under 1 us, bucket i from 2^(i-1) to under 2^i us, the last
+ * one all that is longer. */
+static inline unsigned slot_time_bucket(uint64_t us)
+{
+    unsigned bits = us ? 64u - (unsigned)__builtin_clzll(us) : 0;
+
+    return bits < SLOT_TIME_BUCKETS ? bits : SLOT_TIME_BUCKETS - 1u;
+}
+
+/* Worker: plain stores into its own cache lines. */
+static inline void slot_times_add(struct slot_times *t, uint64_t us)
+{
+    t->count[slot_time_bucket(us)]++;
+    t->sum_us += us;
+}
+
+#endif

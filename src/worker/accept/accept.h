@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * accept - taking connections: one a wake-up, while there is room and no sibling should have it, or
+ * many where nobody else would take them; and, at the end, all that the kernel has already accepted
+ * on the server's behalf.
+ */
+#ifndef GCORN_WORKER_ACCEPT_ACCEPT_H
+#define GCORN_WORKER_ACCEPT_ACCEPT_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#include "base/util.h"
+#include "http/environ.h"
+
+struct listener;
+struct worker;
+
+struct acceptor {
+    struct ev_io io;
+    struct worker *worker;
+    struct fd_mark mark;             /* of its socket */
+    struct sockaddr_storage address; /* which it is bound to */
+    struct listener *listener;       /* its fd is -1 once this worker has let go of it */
+    struct http_local local;         /* what requests that come by it see */
+};
+
+/* Makes w->acceptors, idle. */
+void accept_init(struct worker *w);
+
+/* Gives up the sockets that the application has closed or replaced: once a second, as nothing else
+ * may ever tell. */
+void accept_check(struct worker *w);
+
+/* Are they all still open, before any has been given up? */
+bool accept_has_sockets(const struct worker *w);
+
+/* Starts or stops the acceptors, whichever the worker's state asks for: after room came or went. */
+void accept_update(struct worker *w);
+
+/* A connection has gone: it may be this worker's turn again. */
+void accept_note_gone(struct worker *w);
+
+/* No more connections. take_queue: those that wait in the kernel's queue are still taken, as room
+ * comes, because nobody else will (trap T25). Then the sockets are closed, so that the address is
+ * free and no queue is left that nobody serves. */
+void accept_end(struct worker *w, bool take_queue);
+
+/* Has accept_end come to its end? */
+bool accept_is_over(const struct worker *w);
+
+/* Does the loop watch each socket that it is to watch? The kernel may have refused (loop.h). */
+bool accept_is_watched(const struct worker *w);
+
+/* Closes the listening sockets at once. Async-signal-safe. */
+void accept_close(struct worker *w);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * app - an application out of a shared object: found, checked, loaded, its hooks looked up. Only a
+ * worker (or the child of --check-config) does this, never the master: constructors run at dlopen,
+ * and they may crash, call exit or start threads.
+ */
+#ifndef GCORN_WORKER_CALL_APP_H
+#define GCORN_WORKER_CALL_APP_H
+
+#include "base/error.h"
+#include "gcorn.h"
+
+/* Hooks are NULL where the application defines none. */
+struct app {
+    gcorn_app *handler;
+    int (*on_worker_init)(void);
+    void (*on_worker_exit)(void);
+    void (*on_worker_abort)(void);
+    void (*on_pre_request)(struct gcorn_environ *env);
+    void (*on_post_request)(struct gcorn_environ *env);
+};
+
+struct image;
+
+/* Takes "app.so:handler", or "app.so" (the symbol `handler`), apart: *path is the caller's to free
+ * and holds a slash, so that it is a file and not searched for; *symbol points into spec or is
+ * static. 0, or -1 with err (EXIT_APP). */
+int app_parse(const char *spec, char **path, const char **symbol, struct error *err);
+
+/* The same, and opens the object (image_open has the rest). */
+int app_open(const char *spec, struct image *image, const char **symbol, const char *copy_dir,
+             unsigned generation, struct error *err);
+
+/* Loads the application from its image (system/code/image.h), its libraries first. Runs
+ * constructors. 0, or -1 with one line in err (EXIT_APP). It is never unloaded: new code is a new
+ * process. */
+int app_load(struct app *app, const struct image *image, const char *symbol, struct error *err);
+
+/* In a process that was forked from the one that has loaded the application: the loader's names of
+ * its parts are this process's from now on. A debugger finds the files by them, also when the other
+ * process is gone. */
+void app_forked(const struct image *image);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See app_metrics.h. A metric is whole before the count makes it known, and never goes, so readers
+ * in other processes need no lock; makers of one process do. What a metric is lies in memory of the
+ * process's own; the slot has a copy, which another process may spoil, and the numbers.
+ */
+#include "worker/call/app_metrics.h"
+
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "gcorn.h"
+#include "system/ipc/metric_slots.h"
+#include "system/ipc/scoreboard.h"
+
+struct gcorn_metric {
+    struct slot_metric is;     /* name, kind and bounds */
+    struct slot_metric *shown; /* in the slot: its numbers count */
+};
+
+/* What gcorn.h's functions, which have no environ, must reach. */
+static struct {
+    struct slot *slot; /* NULL: there are no metrics */
+    struct gcorn_metric table[SLOT_METRICS];
+    uint32_t count;
+} self;
+static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
+
+void metrics_init(struct slot *slot)
+{
+    self.slot = slot;
+    self.count = 0;
+}
+
+static struct gcorn_metric *add_metric(const struct slot_metric *wanted)
+{
+    struct gcorn_metric *m = &self.table[self.count];
+    struct slot_metric *shown = &self.slot->metrics[self.count++];
+
+    *m = (struct gcorn_metric){.is = *wanted, .shown = shown};
+    *shown = *wanted;
+    atomic_store_explicit(&self.slot->metric_count, self.count, memory_order_release);
+    return m;
+}
+
+/* The one of this name, or a new one at the end; NULL with errno. */
+static struct gcorn_metric *find_or_add(const struct slot_metric *wanted)
+{
+    for (uint32_t i = 0; i < self.count; i++) {
+        struct gcorn_metric *m = &self.table[i];
+
+        bool has_name = strcmp(m->is.name, wanted->name) == 0;
+        if (has_name && metric_is_same(&m->is, wanted))
+            return m;
+        if (has_name || !metrics_go_together(&m->is, wanted)) {
+            errno = EINVAL;
+            return NULL;
+        }
+    }
+    if (self.count == SLOT_METRICS) {
+        errno = ENOSPC;
+        return NULL;
+    }
+    return add_metric(wanted);
+}
+
+static struct gcorn_metric *make(enum slot_metric_type type, const char *name, const char *help,
+                                 const double *bounds, size_t count)
+{
+    struct slot_metric wanted = {.type = type, .bound_count = (uint32_t)count};
+
+    if (!self.slot) {
+        errno = ENOTSUP;
+        return NULL;
+    }
+    if (!name || strlen(name) >= sizeof(wanted.name) || !metric_name_is_valid(name, type) ||
+        !metric_bounds_are_valid(bounds, count)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    slot_set_text(wanted.name, sizeof(wanted.name), name, strlen(name));
+    slot_set_text(wanted.help, sizeof(wanted.help), help ? help : "", help ? strlen(help) : 0);
+    if (count > 0)
+        memcpy(wanted.bounds, bounds, count * sizeof(bounds[0]));
+    (void)pthread_mutex_lock(&making);
+    struct gcorn_metric *m = find_or_add(&wanted);
+    (void)pthread_mutex_unlock(&making);
+    return m;
+}
+
+struct gcorn_metric *gcorn_counter(const char *name, const char *help)
+{
+    return make(SLOT_COUNTER, name, help, NULL, 0);
+}
+
+struct gcorn_metric *gcorn_gauge(const char *name, const char *help)
+{
+    return make(SLOT_GAUGE, name, help, NULL, 0);
+}
+
+struct gcorn_metric *gcorn_histogram(const char *name, const char *help, const double *bounds,
+                                     size_t count)
+{
+    return make(SLOT_HISTOGRAM, name, help, bounds, count);
+}
+
+/* A sum that is infinite or NaN would stay so for good, as it outlives the worker: such a step is
+ * left out. */
+static void add(_Atomic double *to, double amount)
+{
+    double before = atomic_load_explicit(to, memory_order_relaxed);
+
+    while (isfinite(before + amount) &&
+           !atomic_compare_exchange_weak_explicit(to, &before, before + amount,
+                                                  memory_order_relaxed, memory_order_relaxed))
+        continue;
+}
+
+void gcorn_metric_add(struct gcorn_metric *m, double amount)
+{
+    if (!m || m->is.type == SLOT_HISTOGRAM || (m->is.type == SLOT_COUNTER && amount < 0))
+        return;
+    add(&m->shown->value, amount);
+}
+
+void gcorn_metric_set(struct gcorn_metric *m, double value)
+{
+    if (m && m->is.type == SLOT_GAUGE)
+        atomic_store_explicit(&m->shown->value, value, memory_order_relaxed);
+}
+
+void gcorn_metric_observe(struct gcorn_metric *m, double value)
+{
+    uint32_t i = 0;
+
+    if (!m || m->is.type != SLOT_HISTOGRAM || !isfinite(value))
+        return;
+    while (i < m->is.bound_count && value > m->is.bounds[i])
+        i++;
+    atomic_fetch_add_explicit(&m->shown->buckets[i], 1, memory_order_relaxed);
+    add(&m->shown->value, value);
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See forked.h. What runs in the child between fork and the application's next instruction is
+ * async-signal-safe: other threads are gone, with whatever locks they held.
+ *
+ * A child of a thread of the pool, or of the application's own, cannot come back further than to
+ * run_thread. One of the loop's thread can come back to the loop, from a callback of the
+ * application's; the next callback of the server's finds that out (worker_look_at_clock), or libev
+ * itself, whose epoll descriptor is closed.
+ */
+#include "worker/call/forked.h"
+
+#include <dirent.h>
+#include <ev.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/owned.h"
+#include "base/syslog.h"
+#include "base/util.h"
+#include "system/process/loop.h"
+#include "worker/worker.h"
+
+static struct {
+    const struct worker_args *args;
+    struct worker *worker;  /* NULL: the template */
+    int epoll_fd, event_fd; /* the loop's; -1: not known */
+    ino_t loop_inode;       /* of both: see unmark_if_changed */
+    int body_fd; /* of the request that the forking thread serves; valid while the lock is held */
+    struct ev_async first; /* makes the loop have its descriptor for wake-ups */
+    _Atomic bool has_forked;
+    bool is_watching;
+    bool is_child;
+} self = {.epoll_fd = -1, .event_fd = -1, .body_fd = -1};
+
+static _Thread_local bool is_servers_fork;
+
+/* ---- the child --------------------------------------------------------------------------- */
+
+void forked_end(void)
+{
+    log_errorx("A child that the application forked (pid: %d) has returned to the server, which "
+               "ends it: such a child must end by _exit or exec",
+               (int)getpid());
+    _exit(EXIT_FAILED);
+}
+
+void forked_check(void)
+{
+    if (self.is_child)
+        forked_end();
+}
+
+/* epoll_wait on a descriptor that is closed. */
+static void on_loop_failed(const char *message)
+{
+    (void)message;
+    forked_end();
+}
+
+/* libev makes a new epoll set now and then, and the number may be the application's by now. All
+ * that is made of no file has the same inode, which those of an application rarely are. */
+static void unmark_if_changed(int fd)
+{
+    struct stat st;
+
+    if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_ino != self.loop_inode))
+        owned_remove(fd);
+}
+
+/* The end of a call is where a child of the loop's thread is found out: the branch for a call that
+ * may last longer is taken in any case. */
+static void set_traps(struct worker *w)
+{
+    atomic_store(&w->slot->calls[0].until_ms, UINT64_MAX);
+    w->pass_ns = 0;
+    ev_set_syserr_cb(on_loop_failed);
+}
+
+static void on_child(void)
+{
+    if (is_servers_fork)
+        return;
+    if (self.is_child) {
+        owned_unlock();
+        return;
+    }
+    self.is_child = true;
+    unmark_if_changed(self.epoll_fd);
+    unmark_if_changed(self.event_fd);
+    owned_close_all(self.body_fd);
+    owned_unlock();
+    if (self.args->scoreboard)
+        scoreboard_forget(self.args->scoreboard);
+    if (self.worker) {
+        worker_forget();
+        set_traps(self.worker);
+    }
+}
+
+/* ---- the parent -------------------------------------------------------------------------- */
+
+/* The connection whose request this thread serves; NULL: none's. */
+static const struct conn *own_conn(const struct worker *w)
+{
+    pid_t thread = (pid_t)syscall(SYS_gettid);
+
+    if (!w->pool)
+        return thread == w->pid && slot_call_runs(&w->slot->calls[0]) ? w->serving : NULL;
+    for (unsigned i = 0; i < pool_count(w->pool); i++) {
+        if (pool_thread_id(w->pool, i) == thread)
+            return pool_serving(w->pool, i);
+    }
+    return NULL;
+}
+
+static void on_prepare(void)
+{
+    if (is_servers_fork)
+        return;
+    owned_lock();
+    const struct conn *c = self.worker && !self.is_child ? own_conn(self.worker) : NULL;
+    self.body_fd = c && c->env ? c->env->request.body.fd : -1;
+    atomic_store(&self.has_forked, true);
+}
+
+static void on_parent(void)
+{
+    if (!is_servers_fork)
+        owned_unlock();
+}
+
+void forked_by_server(bool on)
+{
+    is_servers_fork = on;
+}
+
+void forked_forget_fd(int fd)
+{
+    if (self.epoll_fd >= 0 && atomic_load_explicit(&self.has_forked, memory_order_relaxed))
+        (void)epoll_ctl(self.epoll_fd, EPOLL_CTL_DEL, fd, NULL); /* ENOENT: never watched */
+}
+
+/* ---- init -------------------------------------------------------------------------------- */
+
+/* The application's own code, which its debuggers read by this descriptor. */
+static bool is_image(int fd)
+{
+    const struct image *image = self.args->image;
+
+    for (size_t i = 0; image && i < image->count; i++) {
+        if (image->parts[i].fd == fd)
+            return true;
+    }
+    return false;
+}
+
+static bool is_servers(int fd)
+{
+    int flags = fcntl(fd, F_GETFD);
+
+    /* what is not close-on-exec was given to gcorn for its application */
+    return fd > STDERR_FILENO && flags >= 0 && (flags & FD_CLOEXEC) && !is_image(fd);
+}
+
+/* Whatever is open before the application is there. Without /proc: what is marked one by one. */
+static void mark_all(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    struct dirent *entry;
+
+    if (!dir)
+        return;
+    while ((entry = readdir(dir))) {
+        int fd = atoi(entry->d_name); /* "." and "..": 0, which is not marked */
+
+        if (fd != dirfd(dir) && is_servers(fd))
+            owned_add(fd);
+    }
+    (void)closedir(dir);
+}
+
+/* A child has them, too. */
+static void keep_logs(const struct worker_args *args)
+{
+    const int logs[] = {log_fd(), args->access_fd, log_syslog() ? log_syslog()->fd : -1};
+
+    for (size_t i = 0; i < ARRAY_LEN(logs); i++) {
+        owned_remove(logs[i]);
+        owned_keep(logs[i]);
+    }
+}
+
+static void mark_sockets(const struct worker_args *args)
+{
+    for (size_t i = 0; i < args->listener_count; i++)
+        owned_add(args->listeners[i]->fd);
+    owned_add(args->channel.up_write);
+    owned_add(args->channel.down_worker);
+}
+
+void forked_watch(const struct worker_args *args)
+{
+    self.args = args;
+    if (!self.is_watching) {
+        /* failed, for want of memory: children are as they were forked */
+        self.is_watching = pthread_atfork(on_prepare, on_parent, on_child) == 0;
+        mark_all();
+        keep_logs(args);
+    }
+    mark_sockets(args);
+}
+
+void forked_init(struct worker *w)
+{
+    forked_watch(w->args);
+    owned_add(self.epoll_fd);
+    owned_add(self.event_fd);
+    owned_add(w->crash_dir_fd);
+    self.worker = w;
+}
+
+/* The number that the next descriptor will have; -1: unknown. Its inode is the loop's, too. */
+static int next_fd(void)
+{
+    int fd = eventfd(0, EFD_CLOEXEC);
+    struct stat st;
+
+    if (fd >= 0 && fstat(fd, &st) == 0)
+        self.loop_inode = st.st_ino;
+    if (fd >= 0)
+        (void)close(fd);
+    return fd;
+}
+
+bool forked_has_loop(void)
+{
+    struct epoll_event event;
+    bool has_epoll = self.epoll_fd < 0 || epoll_wait(self.epoll_fd, &event, 1, 0) >= 0;
+
+    return has_epoll && (self.event_fd < 0 || fcntl(self.event_fd, F_GETFD) >= 0);
+}
+
+static void on_first(struct ev_loop *loop, struct ev_async *async, int revents)
+{
+    (void)loop;
+    (void)async;
+    (void)revents;
+}
+
+/* libev does not say which descriptors it has: they are the lowest that are free. */
+struct ev_loop *forked_new_loop(struct error *err)
+{
+    self.epoll_fd = next_fd();
+    struct ev_loop *loop = loop_new(err);
+    if (!loop)
+        return NULL;
+    self.event_fd = next_fd();
+    ev_async_init(&self.first, on_first);
+    ev_async_start(loop, &self.first);
+    return loop_try(loop, err) < 0 ? NULL : loop;
+}

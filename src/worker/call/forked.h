@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * forked - a child that the application forks, in a worker or in the template: what it has of the
+ * server, and what becomes of it when it does not end by itself.
+ *
+ * It has the application's descriptors, 0 to 2 and the logs, and the body of the request that was
+ * being served. Everything else is closed in it the moment it is forked: clients' connections,
+ * listening sockets, the loop's descriptors, the channel to the master, bodies of other requests.
+ * Shared memory is replaced by private memory, at the same address, since metrics of the
+ * application point into it. gcorn.h's functions of a worker do nothing there.
+ *
+ * Such a child ends by _exit or exec. One that comes back instead, because its handler returns, is
+ * ended with a line in the log: it would serve the parent's requests a second time.
+ *
+ * Children by vfork, posix_spawn, system and popen execute a program at once: there the server's
+ * descriptors are close-on-exec.
+ */
+#ifndef GCORN_WORKER_CALL_FORKED_H
+#define GCORN_WORKER_CALL_FORKED_H
+
+#include <stdbool.h>
+
+struct error;
+struct ev_loop;
+struct worker;
+struct worker_args;
+
+/* In the template, before it loads the application: watches forks from now on. */
+void forked_watch(const struct worker_args *args);
+
+/* In a worker with its loop, before the application is loaded or, when it was preloaded, called. */
+void forked_init(struct worker *w);
+
+/* The worker's loop (loop.h), tried, with the descriptors of its own that it will have. NULL with
+ * err. */
+struct ev_loop *forked_new_loop(struct error *err);
+
+/* Are those descriptors still the loop's? The application may have closed them. libev's next turn
+ * would end in an assertion. */
+bool forked_has_loop(void);
+
+/* The server itself forks, in a process with an application: children of this thread keep
+ * everything while it is on. For both sides to end. */
+void forked_by_server(bool on);
+
+/* At each return of the application that is no call of a request (those end in worker_call_end):
+ * ends the process if it is a child that the application forked. */
+void forked_check(void);
+
+/* The same, of which it is known. Async-signal-safe but for its line in the log. */
+void forked_end(void) __attribute__((noreturn));
+
+/* Before a descriptor that the loop has watched is closed: takes it out of the kernel's set. It
+ * would stay there, and be told about, as long as a forked child or another process of the server
+ * has a copy of it, and libev would then make its set anew. */
+void forked_forget_fd(int fd);
+
+#endif

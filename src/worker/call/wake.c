@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See wake.h. Those that are woken hang in a list that any thread may push to and the loop takes
+ * whole, so there is no lock that a crashed or slow thread could hold. A connection is in it at
+ * most once; it leaves the mark that says so before its turn, so a wake that comes while its
+ * application runs brings another turn.
+ */
+#include "worker/call/wake.h"
+
+#include "base/util.h"
+#include "worker/worker.h"
+
+enum { PLACE_BITS = 20 }; /* worker_connections is at most 1000000 */
+
+_Static_assert(1000000 <= 1 << PLACE_BITS, "a ticket holds a connection's place");
+
+/* Has it called again soon. Any thread. */
+static void wake(struct worker *w, struct conn *c)
+{
+    struct conn *first;
+
+    if (atomic_exchange(&c->waiter.is_due, true))
+        return;
+    first = atomic_load(&w->waker.woken);
+    do {
+        c->waiter.next = first;
+    } while (!atomic_compare_exchange_weak(&w->waker.woken, &first, c));
+    ev_async_send(w->loop, &w->waker.turn);
+}
+
+/* In the order in which they were woken, behind those that are left over. */
+static void take_woken(struct waker *waker)
+{
+    struct conn *latest = atomic_exchange(&waker->woken, NULL), *first = NULL, **end = &waker->due;
+
+    while (latest) {
+        struct conn *next = latest->waiter.next;
+
+        latest->waiter.next = first;
+        first = latest;
+        latest = next;
+    }
+    while (*end)
+        end = &(*end)->waiter.next;
+    *end = first;
+}
+
+/* When many are due, others have their turn in between. */
+static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
+{
+    struct worker *w = async->data;
+
+    (void)revents;
+    worker_look_at_clock(w);
+    take_woken(&w->waker);
+    while (w->waker.due && !worker_pass_is_long(w)) {
+        struct conn *c = w->waker.due;
+
+        w->waker.due = c->waiter.next;
+        atomic_store(&c->waiter.is_due, false);
+        conn_wake(c);
+    }
+    if (w->waker.due)
+        ev_async_send(loop, async);
+}
+
+static void on_alarm(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    struct conn *c = timer->data;
+    struct worker *w = worker_of(c);
+
+    (void)loop;
+    (void)revents;
+    worker_look_at_clock(w);
+    if (w->now_ns / 1000000 < c->x->alarm.at_ms) {
+        wake_wait(c); /* the loop's clock is not as fine */
+        return;
+    }
+    c->x->alarm.at_ms = 0;
+    conn_wake(c);
+}
+
+void wake_wait(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+    struct alarm *alarm = &c->x->alarm;
+    uint64_t now = now_ms();
+
+    if (alarm->at_ms == 0)
+        return;
+    if (!alarm->timer) {
+        alarm->timer = arena_alloc(&c->env->arena, sizeof(*alarm->timer));
+        ev_init(alarm->timer, on_alarm);
+        alarm->timer->data = c;
+    }
+    ev_timer_stop(w->loop, alarm->timer);
+    ev_timer_set(alarm->timer, alarm->at_ms > now ? (double)(alarm->at_ms - now) / 1000 : 0, 0);
+    ev_timer_start(w->loop, alarm->timer);
+}
+
+void wake_stop(struct conn *c)
+{
+    if (c->x->alarm.timer)
+        ev_timer_stop(worker_of(c)->loop, c->x->alarm.timer);
+}
+
+void wake_all(struct worker *w)
+{
+    for (size_t i = 0; i < w->table_used; i++) {
+        if (w->conns[i].runs)
+            wake(w, &w->conns[i]);
+    }
+}
+
+void wake_init(struct worker *w)
+{
+    ev_async_init(&w->waker.turn, on_turn);
+    w->waker.turn.data = w;
+}
+
+/* ---- gcorn.h ----------------------------------------------------------------------------- */
+
+/* The last place, which no connection has, is for requests that are none of a client's. */
+uint64_t gcorn_ticket(struct gcorn_environ *env)
+{
+    static const uint64_t no_place = (1 << PLACE_BITS) - 1;
+    struct worker *w = worker_this();
+    struct conn *c = w ? conn_of(w, env) : NULL;
+
+    if (!c)
+        return (uint64_t)1 << PLACE_BITS | no_place;
+    uint64_t ticket = atomic_load_explicit(&c->waiter.ticket, memory_order_relaxed);
+    if (ticket == 0) {
+        ticket = (atomic_fetch_add(&w->waker.ticket_count, 1) + 1) << PLACE_BITS |
+                 (uint64_t)(c - w->conns);
+        atomic_store_explicit(&c->waiter.ticket, ticket, memory_order_release);
+    }
+    return ticket;
+}
+
+void gcorn_wake(uint64_t ticket)
+{
+    struct worker *w = worker_this();
+    size_t place = ticket & ((1 << PLACE_BITS) - 1);
+
+    if (w && ticket != 0 && place < w->max_conns &&
+        atomic_load_explicit(&w->conns[place].waiter.ticket, memory_order_acquire) == ticket)
+        wake(w, &w->conns[place]);
+}
+
+void gcorn_wake_at(struct gcorn_environ *env, uint64_t when)
+{
+    struct worker *w = worker_this();
+    struct conn *c = w ? conn_of(w, env) : NULL;
+
+    if (c)
+        c->x->alarm.at_ms = when > 0 ? when : 1;
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See commands.h. A signal's handler does no more than wake the loop, but for a worker whose master
+ * is dead: that one may hang in a call, and nobody is left to end it.
+ */
+#include "worker/commands.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "system/process/process.h"
+#include "worker/worker.h"
+
+enum {
+    DRAIN_AGAIN_MS = 100,  /* connections that became idle late are looked for so often */
+    ORPHAN_IDLE_MS = 1000, /* a worker without a master keeps idle connections no longer */
+};
+
+/* ---- finishing --------------------------------------------------------------------------- */
+
+static void on_drain(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    struct worker *w = timer->data;
+
+    (void)loop;
+    (void)revents;
+    worker_look_at_clock(w);
+    for (size_t i = 0; i < w->table_used; i++) {
+        if (w->conns[i].state != CONN_FREE)
+            (void)conn_let_go(&w->conns[i]);
+    }
+}
+
+/* Half of graceful_timeout is over: clients that only linger must not have the worker killed, which
+ * may serve others until then. */
+static void on_linger_over(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    struct worker *w = timer->data;
+    struct timer *lingers;
+
+    (void)loop;
+    (void)revents;
+    worker_look_at_clock(w);
+    while ((lingers = timers_first(&w->timers, TIMER_LINGER)) ||
+           (lingers = timers_first(&w->timers, TIMER_LINGER_WHOLE)))
+        conn_drop((struct conn *)(void *)lingers);
+}
+
+/* Finishes: takes nothing new, answers what is there, with Connection: close. Connections that are
+ * idle may still send a request for idle_ms; a later order can make that shorter. take_queue: what
+ * waits in the kernel's queue is served too, because nobody else will. */
+static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
+{
+    worker_look_at_clock(w);
+    if (!w->draining) {
+        w->draining = w->answers_close = true;
+        w->slot->state = SLOT_DRAINING;
+        accept_end(w, take_queue);
+        /* a reload is done when the master has seen the state; if this is lost, its tick sees it */
+        tell_alive(w);
+        wake_all(w); /* so that streams end */
+        ev_timer_set(&w->linger_over, w->config->graceful_timeout_ms / 2000.0,
+                     DRAIN_AGAIN_MS / 1000.0);
+        ev_timer_start(w->loop, &w->linger_over);
+    }
+    if (!ev_is_active(&w->drain) || ev_timer_remaining(w->loop, &w->drain) > idle_ms / 1000.0) {
+        ev_timer_stop(w->loop, &w->drain);
+        ev_timer_set(&w->drain, idle_ms / 1000.0, DRAIN_AGAIN_MS / 1000.0);
+        ev_timer_start(w->loop, &w->drain);
+    }
+    if (worker_is_drained(w))
+        ev_break(w->loop, EVBREAK_ALL);
+}
+
+/* ---- from the master --------------------------------------------------------------------- */
+
+/* Puts a log that the master has opened anew behind the number of the old one. */
+static void replace_log(const char *which, int new_fd, int fd)
+{
+    if (new_fd < 0)
+        return;
+    if (fd < 0 || dup3(new_fd, fd, O_CLOEXEC) < 0)
+        log_error("cannot reopen the %s log", which);
+    (void)close(new_fd); /* a second number of the same file */
+}
+
+static void reopen_logs(struct worker *w, const struct down_message *m)
+{
+    if (m->fds_lost)
+        log_warnx("a reopened log could not be taken over: too many open files");
+    accesslines_write(&w->access_lines);
+    replace_log("error", m->fds[0], log_fd());
+    replace_log("access", m->fds[1], w->access_lines.fd);
+    accesslines_reopened(&w->access_lines);
+}
+
+static void obey(struct worker *w, const struct down_message *m)
+{
+    switch (m->type) {
+    case DOWN_RETIRE: drain(w, m->ms, false); break;
+    case DOWN_STOP: drain(w, m->ms, true); break;
+    case DOWN_QUIT: worker_leave(w); break;
+    case DOWN_REOPEN: reopen_logs(w, m); break;
+    case DOWN_CLOSE: w->answers_close = true; break;
+    case DOWN_GO: break; /* for crash.c alone */
+    }
+}
+
+/* Nobody is left to end a worker that does not end by itself. */
+static void stop_orphan(struct worker *w)
+{
+    ev_io_stop(w->loop, &w->orders);
+    ev_timer_stop(w->loop, &w->heartbeat);
+    (void)alarm((unsigned)(w->config->graceful_timeout_ms / 1000 + 1));
+    drain(w,
+          w->config->keepalive_drain_ms < ORPHAN_IDLE_MS ? (uint32_t)w->config->keepalive_drain_ms
+                                                         : ORPHAN_IDLE_MS,
+          true);
+}
+
+void orders_hear(struct worker *w)
+{
+    struct down_message m;
+    int got = 0;
+
+    while (ev_is_active(&w->orders) &&
+           (got = channel_recv_down(w->args->channel.down_worker, &m)) > 0)
+        obey(w, &m);
+    if (got < 0) {
+        log_info("Parent changed, shutting down (pid: %d)", (int)w->pid);
+        stop_orphan(w);
+    }
+}
+
+bool orders_check(struct worker *w)
+{
+    const struct channel *c = &w->args->channel;
+
+    if (fd_is(c->down_worker, &w->orders_mark) && fd_is(c->up_write, &w->tell_mark))
+        return true;
+    if (ev_is_active(&w->orders)) {
+        log_errorx("Worker: the application has closed its channel to the master, or put another "
+                   "file in the place of a descriptor (%d, %d); this worker ends, and is replaced",
+                   c->down_worker, c->up_write);
+        stop_orphan(w);
+    }
+    return false;
+}
+
+static void on_orders(struct ev_loop *loop, struct ev_io *io, int revents)
+{
+    (void)loop;
+    (void)revents;
+    orders_hear(io->data);
+}
+
+/* ---- signals ----------------------------------------------------------------------------- */
+
+static void do_nothing(int signal_number)
+{
+    (void)signal_number;
+}
+
+void orders_disregard(int signal_number)
+{
+    const struct sigaction action = {.sa_handler = do_nothing, .sa_flags = SA_RESTART};
+
+    (void)sigaction(signal_number, &action, NULL); /* cannot fail: the numbers are valid */
+}
+
+/* Those that a terminal or `pkill gcorn` sends to everybody: orders come through the channel. And
+ * those of a log that nobody reads any more, or that is as long as a file may be. */
+static void disregard_masters(void)
+{
+    static const int masters[] = {SIGINT,  SIGQUIT, SIGHUP,   SIGUSR1, SIGUSR2,
+                                  SIGTTIN, SIGTTOU, SIGWINCH, SIGPIPE, SIGXFSZ};
+
+    for (size_t i = 0; i < ARRAY_LEN(masters); i++)
+        orders_disregard(masters[i]);
+}
+
+/* A terminal's signal, or pkill's, may come at any moment of a boot. */
+void orders_leave_signals_to_master(void)
+{
+    sigset_t mask;
+
+    process_signals_block(&mask);
+    process_signals_default();
+    disregard_masters();
+    (void)sigemptyset(&mask);
+    process_signals_unblock(&mask);
+}
+
+/* Children that the application forks are not the worker. */
+static bool is_own_process(int signal_number)
+{
+    const struct worker *w = worker_this();
+
+    if (w && getpid() == w->pid)
+        return true;
+    (void)signal(signal_number, SIG_DFL);
+    (void)raise(signal_number);
+    return false;
+}
+
+/* What the handler does, it does between two steps of the loop. False in the loop's own thread. */
+static bool is_passed_on_to_loop(int signal_number, pid_t pid)
+{
+    if (gettid() == pid)
+        return false;
+    (void)syscall(SYS_tgkill, pid, pid, signal_number);
+    return true;
+}
+
+/* From a person, who means this one worker, or from the kernel: the master is dead. The kernel may
+ * choose any thread. */
+static void on_term(int signal_number)
+{
+    struct worker *w = worker_this();
+    int saved_errno = errno;
+
+    if (is_own_process(signal_number) && !is_passed_on_to_loop(signal_number, w->pid)) {
+        if (getppid() != w->args->master_pid) {
+            /* also when a call hangs: the address must be free for a new master */
+            accept_close(w);
+            (void)alarm((unsigned)(w->config->graceful_timeout_ms / 1000 + 1));
+        }
+        ev_async_send(w->loop, &w->told_to_stop);
+    }
+    errno = saved_errno;
+}
+
+void orders_catch_term(void)
+{
+    const struct sigaction action = {.sa_handler = on_term, .sa_flags = SA_RESTART};
+
+    (void)sigaction(SIGTERM, &action, NULL);
+}
+
+/* By a person: this worker is to go. Its replacement first, so that nobody is refused meanwhile. */
+static void on_told_to_stop(struct ev_loop *loop, struct ev_async *async, int revents)
+{
+    struct worker *w = async->data;
+
+    (void)loop;
+    (void)revents;
+    if (getppid() == w->args->master_pid && tell_leave(w, "SIGTERM"))
+        return;
+    drain(w, (uint32_t)w->config->keepalive_drain_ms, false);
+}
+
+/* ---- init -------------------------------------------------------------------------------- */
+
+void orders_init(struct worker *w)
+{
+    fd_mark(w->args->channel.down_worker, &w->orders_mark);
+    fd_mark(w->args->channel.up_write, &w->tell_mark);
+    ev_io_init(&w->orders, on_orders, w->args->channel.down_worker, EV_READ);
+    ev_async_init(&w->told_to_stop, on_told_to_stop);
+    ev_init(&w->drain, on_drain);
+    ev_init(&w->linger_over, on_linger_over);
+    w->orders.data = w->told_to_stop.data = w->drain.data = w->linger_over.data = w;
+}
+
+void orders_start(struct worker *w)
+{
+    ev_io_start(w->loop, &w->orders);
+    ev_async_start(w->loop, &w->told_to_stop);
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See admission.h. One that is refused with 408 lingers, so it is the last of those that come first
+ * when the next try is made: room takes up to two steps.
+ */
+#include "worker/conn/admission.h"
+
+#include "base/log.h"
+#include "base/util.h"
+#include "worker/worker.h"
+
+enum {
+    ROOM_TRIES = 8,
+    SAID_EVERY_MS = 10000,
+};
+
+void room_body_begins(struct worker *w, struct conn *c)
+{
+    struct room *r = &w->room;
+
+    c->x->body_ms = worker_client_ms(w);
+    c->x->body_older = r->newest;
+    c->x->body_newer = NULL;
+    if (r->newest)
+        r->newest->x->body_newer = c;
+    else
+        r->oldest = c;
+    r->newest = c;
+}
+
+void room_body_ends(struct worker *w, struct conn *c)
+{
+    struct room *r = &w->room;
+
+    if (c->x->body_older)
+        c->x->body_older->x->body_newer = c->x->body_newer;
+    else
+        r->oldest = c->x->body_newer;
+    if (c->x->body_newer)
+        c->x->body_newer->x->body_older = c->x->body_older;
+    else
+        r->newest = c->x->body_older;
+}
+
+static struct conn *first_of(struct worker *w, enum timer_kind kind)
+{
+    return (struct conn *)(void *)timers_first(&w->timers, kind);
+}
+
+/* An answer of the admin process can be had again; a probe cannot wait. */
+static struct conn *slowest_reader(struct worker *w)
+{
+    return w->args->builtin ? first_of(w, TIMER_WRITE) : NULL;
+}
+
+bool room_is_possible(struct worker *w)
+{
+    return first_of(w, TIMER_LINGER) || first_of(w, TIMER_LINGER_WHOLE) ||
+           first_of(w, TIMER_KEEPALIVE) || first_of(w, TIMER_HEADER) || w->room.oldest ||
+           slowest_reader(w);
+}
+
+static struct conn *oldest_head(struct worker *w)
+{
+    struct conn *c = first_of(w, TIMER_HEADER);
+
+    if (!c)
+        return NULL;
+    uint64_t since_ms = c->timer.deadline_ms - w->timers.length_ms[TIMER_HEADER];
+    return worker_client_ms(w) >= since_ms + ROOM_AGE_MS ? c : NULL;
+}
+
+static struct conn *slowest_body(struct worker *w)
+{
+    uint64_t now_ms = worker_client_ms(w), least = UINT64_MAX;
+    struct conn *c = w->room.oldest, *slowest = NULL;
+
+    for (int i = 0; c && i < ROOM_BODIES; c = c->x->body_newer, i++) {
+        uint64_t took_ms = now_ms - c->x->body_ms;
+
+        if (took_ms < ROOM_AGE_MS) /* and so have those behind it just begun */
+            break;
+        uint64_t rate = c->env->request.body.len * 1000 / took_ms;
+        if (rate < least) {
+            least = rate;
+            slowest = c;
+        }
+    }
+    return slowest;
+}
+
+static struct conn *next_to_go(struct worker *w)
+{
+    struct conn *c;
+
+    if ((c = first_of(w, TIMER_LINGER_WHOLE)) || (c = first_of(w, TIMER_LINGER)) ||
+        (c = first_of(w, TIMER_KEEPALIVE)) || (c = oldest_head(w)))
+        return c;
+    c = slowest_body(w);
+    return c ? c : slowest_reader(w);
+}
+
+static void log_gave_way(struct room *r, const struct worker *w)
+{
+    uint64_t now = w->now_ns / 1000000;
+
+    r->gave_way++;
+    if (r->said_ms != 0 && now < r->said_ms + SAID_EVERY_MS)
+        return;
+    log_warnx(
+        "Worker full (pid: %d): %zu connections are open; answered %u unfinished requests 408 "
+        "to make room for new ones (logged at most every %d s)",
+        (int)w->pid, w->open_conns, r->gave_way, SAID_EVERY_MS / 1000);
+    r->said_ms = now;
+    r->gave_way = 0;
+}
+
+bool room_make(struct worker *w, size_t max_open)
+{
+    struct conn *c;
+
+    for (int tries = 0; tries < ROOM_TRIES && w->open_conns > max_open; tries++) {
+        c = next_to_go(w);
+        if (!c)
+            break;
+        if (conn_give_way(c))
+            log_gave_way(&w->room, w);
+    }
+    return w->open_conns <= max_open;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * room - which connection gives way to a new one when a worker holds worker_connections of them, or
+ * has no descriptor left. In this order:
+ *
+ *   1. one that lingers after its last answer, silent longest
+ *   2. the one that is idle longest
+ *   3. the oldest one whose request head is not complete
+ *   4. of the eight oldest whose request body is not complete, the slowest
+ *
+ *   5. in the admin process alone: the one whose client has taken nothing of its answer for longest
+ *
+ * Elsewhere a request that is complete never gives way. A client whose request has begun hears 408.
+ * So a client that opens many connections and sends next to nothing on them cannot keep others out.
+ */
+#ifndef GCORN_WORKER_CONN_ADMISSION_H
+#define GCORN_WORKER_CONN_ADMISSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct conn;
+struct worker;
+
+enum {
+    ROOM_AGE_MS = 20, /* a head or a body that has just begun does not give way */
+    ROOM_BODIES = 8,
+};
+
+struct room {
+    struct conn *oldest, *newest; /* in CONN_BODY, in the order in which their bodies began */
+    uint64_t said_ms;
+    unsigned gave_way; /* unfinished requests, since that was last logged */
+};
+
+/* A body begins, or has ended (or its connection). */
+void room_body_begins(struct worker *w, struct conn *c);
+void room_body_ends(struct worker *w, struct conn *c);
+
+/* Is there a connection that could give way, at once or when it is ROOM_AGE_MS old? */
+bool room_is_possible(struct worker *w);
+
+/* Asks connections to give way until at most max_open are open; a few at a time. True when they
+ * are. It reads each connection first: what completes a request by that is served. */
+bool room_make(struct worker *w, size_t max_open);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See queue_delay.h. The time is measured up to the call: what waits for a thread of the pool asks
+ * again there (call_pool.c).
+ */
+#include "worker/conn/queue_delay.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include "worker/worker.h"
+
+enum { QUEUE_LONG_NS = 10000000 }; /* who has waited so long may have waited for longer */
+
+/* How long ago the last bytes came, by the kernel's account (tcp(7), TCP_INFO), in milliseconds; -1
+ * for a unix socket. */
+static int64_t kernel_wait_ms(const struct conn *c)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+
+    if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+        return -1;
+    return info.tcpi_last_data_recv;
+}
+
+/* The same of one for which the loop's own account may not do. */
+static uint64_t __attribute__((noinline)) look_closer(struct conn *c, uint64_t waited_ns)
+{
+    struct worker *w = worker_of(c);
+    bool asks = waited_ns >= QUEUE_LONG_NS;
+
+    if (c->x->may_have_queued) {
+        /* It was there when it was first looked for, in the pass that accepted the connection;
+         * arrived_ns: since when it can have been. */
+        waited_ns = w->now_ns - c->x->arrived_ns;
+        asks = waited_ns >= QUEUE_LONG_NS || w->queue_ns >= QUEUE_LONG_NS ||
+               w->now_ns - w->queue_asked_ns > QUEUE_LONG_NS;
+        c->x->may_have_queued = false;
+    }
+    if (asks) {
+        int64_t ms = kernel_wait_ms(c);
+
+        if (ms >= 0)
+            waited_ns = (uint64_t)ms * 1000000;
+        w->queue_ns = waited_ns;
+        w->queue_asked_ns = w->now_ns;
+    }
+    return w->now_ns - waited_ns;
+}
+
+/* The loop knows how long it has not looked; but who waited to be accepted may have waited for
+ * longer. The kernel knows, and is asked where that can make a difference: a system call for each
+ * request would cost too much. */
+uint64_t arrival_ns(struct conn *c)
+{
+    const struct worker *w = worker_of(c);
+    uint64_t waited_ns = worker_waited_ns(w);
+
+    if (waited_ns < QUEUE_LONG_NS && !c->x->may_have_queued)
+        return w->now_ns - waited_ns;
+    return look_closer(c, waited_ns);
+}
+
+/* What has waited too long is not run: an overloaded server would otherwise work for those who have
+ * given up, and be late for the others too. */
+int arrival_too_late(const struct conn *c, uint64_t queued_ms)
+{
+    const struct config *cfg = worker_of(c)->config;
+
+    if (cfg->skip_gone_after_ms > 0 && queued_ms > cfg->skip_gone_after_ms && conn_client_gone(c))
+        return 499;
+    return cfg->queue_timeout_ms > 0 && queued_ms > cfg->queue_timeout_ms ? 503 : 0;
+}

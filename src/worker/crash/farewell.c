@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See farewell.h. Each connection has a step of its own on its way out, and all are looked at in
+ * turn until every one is done or the moment is over.
+ */
+#include "worker/crash/farewell.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/ascii.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "worker/worker.h"
+
+enum {
+    LINGER_MS = 50,        /* for clients to take their answers and to send what is on its way */
+    ROUND_NS = 500 * 1000, /* between two looks at all connections */
+};
+
+/* How far a connection is on its way out. */
+enum last_step {
+    LAST_DONE,
+    LAST_FLUSH,  /* its last bytes are being sent */
+    LAST_WATCH,  /* it has nothing; perhaps a request is on its way */
+    LAST_LINGER, /* our side is closed: reads on, so that nothing is reset */
+};
+
+struct last_words {
+    enum last_step step;
+    bool is_turned_away; /* its request is told 503 */
+    int status;          /* of the answer that they are */
+    bool ends;           /* the connection, behind them */
+    bool resets;         /* the connection, instead of ending it in an orderly way */
+    const char *text[2]; /* behind what was unsent */
+    size_t left[2];
+};
+
+/* Apart from the heap, which may be broken by the time that it is needed. */
+static struct {
+    struct worker *worker;
+    struct slot *slot;
+    struct conn *conns;
+    size_t max_conns;
+    struct last_words *last; /* one a connection; no memory until it is written */
+    enum slot_ended ended;   /* what cut requests are counted as */
+} self;
+
+void lastwords_init(struct worker *w)
+{
+    self.worker = w;
+    self.slot = w->slot;
+    self.conns = w->conns;
+    self.max_conns = w->max_conns;
+    self.last = mmap(NULL, w->max_conns * sizeof(*self.last), PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (self.last == MAP_FAILED)
+        fatal("cannot map a table of %zu connections: %s", w->max_conns, ascii_error(errno));
+}
+
+/* ---- one client -------------------------------------------------------------------------- */
+
+#define CANNED(status, text)                                                                       \
+    "HTTP/1.1 " status "\r\nServer: gcorn\r\nConnection: close\r\nContent-Type: text/plain; "      \
+    "charset=utf-8\r\n" text
+
+static const struct canned {
+    int status;
+    const char *head, *body;
+} canned[] = {
+    {500, CANNED("500 Internal Server Error", "Content-Length: 26\r\n\r\n"),
+     "500 Internal Server Error\n"},
+    /* no body: nobody knows whether it is asked by HEAD */
+    {503, CANNED("503 Service Unavailable", "Retry-After: 0\r\nContent-Length: 0\r\n\r\n"), ""},
+    {504, CANNED("504 Gateway Timeout", "Content-Length: 20\r\n\r\n"), "504 Gateway Timeout\n"},
+};
+
+enum { CANNED_500, CANNED_503, CANNED_504 };
+
+static struct last_words *last_of(const struct conn *c)
+{
+    return &self.last[c - self.conns];
+}
+
+/* What it has in flight: nothing where it is idle. */
+static struct exchange *exchange_of(const struct conn *c)
+{
+    static struct exchange nothing;
+
+    return c->x ? c->x : &nothing;
+}
+
+/* Its answer, behind what is unsent. */
+static void add_canned(struct conn *c, unsigned which)
+{
+    struct last_words *last = last_of(c);
+
+    last->status = canned[which].status;
+    last->text[0] = canned[which].head;
+    last->text[1] = exchange_of(c)->is_head ? "" : canned[which].body;
+    last->left[0] = strlen(last->text[0]);
+    last->left[1] = strlen(last->text[1]);
+    last->ends = true;
+    last->step = LAST_FLUSH;
+}
+
+/* Of an answer that has not begun: what was being put together for it. */
+static void take_back(struct conn *c)
+{
+    struct exchange *x = exchange_of(c);
+
+    if (x->out.len > x->whole_len)
+        x->out.len = x->whole_len;
+    x->piece_len = 0;
+}
+
+/* Its request ends here. One that has not been run has not been counted as begun. */
+static void count_end(const struct conn *c, int status, enum slot_ended ended)
+{
+    struct slot_counts *counts = &self.slot->counts;
+    const struct exchange *x = exchange_of(c);
+    uint64_t now = now_ns(), since = c->runs || c->env ? x->request_ns : x->arrived_ns;
+
+    if (!c->runs)
+        counts->begun++;
+    slot_times_add(&counts->durations, c->x && now > since ? (now - since) / 1000 : 0);
+    slot_counts_end(counts, status, ended, 1);
+}
+
+/* A request that was not run, or whose answer waits for the application. */
+static void turn_away(struct conn *c)
+{
+    if (c->runs)
+        take_back(c);
+    add_canned(c, CANNED_503);
+    count_end(c, 503, self.ended);
+    last_of(c)->is_turned_away = true;
+    self.slot->crash.others_answered++;
+}
+
+/* An answer that has begun and cannot go on. */
+static void cut(struct conn *c)
+{
+    struct last_words *last = last_of(c);
+
+    last->ends = true;
+    last->resets = exchange_of(c)->close_delimited;
+    last->step = LAST_FLUSH;
+}
+
+static void begin_crashed(struct conn *c, bool is_timeout)
+{
+    struct slot_crash *crash = &self.slot->crash;
+
+    if (exchange_of(c)->answer_begun) {
+        cut(c);
+        crash->client = exchange_of(c)->close_delimited ? CRASH_CLIENT_RESET : CRASH_CLIENT_CUT;
+        return;
+    }
+    take_back(c);
+    add_canned(c, is_timeout ? CANNED_504 : CANNED_500);
+    count_end(c, last_of(c)->status, self.ended);
+    crash->client = CRASH_CLIENT_LOST; /* until it is sent */
+    crash->client_status = (uint32_t)last_of(c)->status;
+}
+
+static bool has_unsent(const struct conn *c)
+{
+    const struct exchange *x = exchange_of(c);
+
+    return x->out_sent < x->out.len || x->piece_len > 0;
+}
+
+static void begin_other(struct conn *c)
+{
+    const struct exchange *x = exchange_of(c);
+
+    last_of(c)->step = LAST_WATCH;
+    if (c->state == CONN_LINGER) {
+        last_of(c)->step = LAST_LINGER;
+    } else if (c->runs && !x->answer_begun) {
+        turn_away(c); /* it waits for the application */
+    } else if (c->runs && x->more) {
+        cut(c);
+        self.slot->crash.others_cut++;
+    } else if (!c->runs && ((c->env && c->state != CONN_CALLING) || x->in.len > 0)) {
+        turn_away(c);
+    } else if (has_unsent(c)) {
+        last_of(c)->step = LAST_FLUSH;
+    }
+}
+
+static void finish(struct conn *c)
+{
+    (void)close(c->fd);
+    c->fd = -1; /* the number may soon be a file of an application that recovers */
+    last_of(c)->step = LAST_DONE;
+}
+
+/* Takes n bytes off the front of the four pieces that send_rest sends. */
+static void mark_sent(struct conn *c, const struct iovec *iov, size_t n)
+{
+    struct last_words *last = last_of(c);
+    size_t parts[4];
+
+    self.slot->counts.bytes_out += n;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        parts[i] = n < iov[i].iov_len ? n : iov[i].iov_len;
+        n -= parts[i];
+    }
+    if (c->x)
+        c->x->out_sent += parts[0];
+    if (c->x && parts[1] > 0) { /* else there may be no piece */
+        c->x->piece += parts[1];
+        c->x->piece_len -= parts[1];
+    }
+    for (size_t i = 0; i < 2; i++) {
+        if (parts[2 + i] > 0)
+            last->text[i] += parts[2 + i];
+        last->left[i] -= parts[2 + i];
+    }
+}
+
+/* Bytes of answers, in order: what was unsent, and the last words. 1: all gone, 0: the socket is
+ * full, -1: the client is. */
+static int send_rest(struct conn *c)
+{
+    const struct exchange *x = exchange_of(c);
+    const struct last_words *last = last_of(c);
+
+    for (;;) {
+        struct iovec iov[4] = {{exchange_unsent(x), x->out.len - x->out_sent},
+                               {(void *)(uintptr_t)x->piece, x->piece_len},
+                               {(void *)(uintptr_t)last->text[0], last->left[0]},
+                               {(void *)(uintptr_t)last->text[1], last->left[1]}};
+        const struct msghdr message = {.msg_iov = iov, .msg_iovlen = ARRAY_LEN(iov)};
+
+        if (iov[0].iov_len + iov[1].iov_len + iov[2].iov_len + iov[3].iov_len == 0)
+            return 1;
+        ssize_t n = sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n >= 0)
+            mark_sent(c, iov, (size_t)n);
+        else if (errno != EINTR)
+            return errno == EAGAIN ? 0 : -1;
+    }
+}
+
+static void reset(struct conn *c)
+{
+    const struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+    (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    finish(c);
+}
+
+static void flush(struct conn *c, const struct conn *crashed)
+{
+    struct last_words *last = last_of(c);
+    int sent = send_rest(c);
+
+    if (sent == 0)
+        return;
+    if (c == crashed && sent > 0 && self.slot->crash.client == CRASH_CLIENT_LOST)
+        self.slot->crash.client = CRASH_CLIENT_ANSWERED;
+    if (sent < 0)
+        finish(c);
+    else if (last->resets)
+        reset(c);
+    else if (!last->ends && !c->closing)
+        last->step = LAST_WATCH;
+    else if (shutdown(c->fd, SHUT_WR) < 0)
+        finish(c);
+    else
+        last->step = LAST_LINGER;
+}
+
+/* Reads what there is and throws it away. */
+static void take(struct conn *c)
+{
+    static char waste[16 * 1024];
+    ssize_t n;
+
+    while ((n = recv(c->fd, waste, sizeof(waste), MSG_DONTWAIT)) > 0) {
+        if (last_of(c)->step == LAST_WATCH)
+            turn_away(c);
+    }
+    if ((n == 0 || (errno != EAGAIN && errno != EINTR)) && last_of(c)->step != LAST_FLUSH)
+        finish(c);
+}
+
+/* ---- whose call it was ------------------------------------------------------------------- */
+
+static size_t table_used(void)
+{
+    size_t used = self.worker->table_used;
+
+    return used < self.max_conns ? used : self.max_conns;
+}
+
+/* Has the application said all that its answer begins with, and the answer is not there yet? */
+static bool is_being_made(const struct conn *c)
+{
+    return !self.worker->pool && !exchange_of(c)->answer_begun && !conn_is_waiting(c);
+}
+
+const struct conn *lastwords_served(unsigned call)
+{
+    const struct worker *w = self.worker;
+    const struct conn *c = w->pool ? pool_serving(w->pool, call) : w->serving;
+    bool is_one = c >= self.conns && c < self.conns + table_used();
+    bool is_in_call = slot_call_runs(&self.slot->calls[call]);
+
+    return is_one && c->runs && (is_in_call || is_being_made(c)) ? c : NULL;
+}
+
+static unsigned call_count(void)
+{
+    return self.worker->pool ? pool_count(self.worker->pool) : 1;
+}
+
+/* Is it among the calls for which the master ends the worker? (plan_judge) */
+static bool is_too_long(const struct conn *c)
+{
+    uint64_t now = now_ms(), timeout = self.worker->config->timeout_ms;
+
+    for (unsigned i = 0; i < call_count(); i++) {
+        const struct slot_call *call = &self.slot->calls[i];
+        uint64_t started = slot_call_started_ms(call);
+
+        if (lastwords_served(i) == c)
+            return timeout > 0 && now > started && now - started > timeout &&
+                   atomic_load(&call->until_ms) <= now;
+    }
+    return false;
+}
+
+/* ---- all of them ------------------------------------------------------------------------- */
+
+/* One more that takes too long. */
+static void time_out(struct conn *c)
+{
+    add_canned(c, CANNED_504);
+    count_end(c, 504, self.ended);
+}
+
+static void begin_all(const struct conn *crashed, bool is_timeout)
+{
+    for (size_t i = 0; i < table_used(); i++) {
+        struct conn *c = &self.conns[i];
+
+        if (c->state == CONN_FREE || c->fd < 0)
+            continue;
+        if (c->state == CONN_CALLING) { /* what is there is half made; nothing else is unsent */
+            c->x->out = (struct strbuf){0};
+            c->x->out_sent = c->x->piece_len = 0;
+            c->x->more = c->runs;
+        }
+        if (c == crashed)
+            begin_crashed(c, is_timeout);
+        else if (is_timeout && c->runs && !exchange_of(c)->answer_begun && is_too_long(c))
+            time_out(c);
+        else
+            begin_other(c);
+    }
+}
+
+/* One look at every connection. How many are not done. */
+static size_t serve_all(const struct conn *crashed)
+{
+    size_t left = 0;
+
+    for (size_t i = 0; i < table_used(); i++) {
+        struct conn *c = &self.conns[i];
+
+        if (last_of(c)->step == LAST_WATCH || last_of(c)->step == LAST_LINGER)
+            take(c);
+        if (last_of(c)->step == LAST_FLUSH)
+            flush(c, crashed);
+        left += last_of(c)->step != LAST_DONE;
+    }
+    return left;
+}
+
+/* Time is over. Who still has not taken a close-delimited answer must not think it whole. */
+static void abandon_all(void)
+{
+    for (size_t i = 0; i < table_used(); i++) {
+        struct conn *c = &self.conns[i];
+
+        if (last_of(c)->step == LAST_FLUSH && !last_of(c)->ends)
+            self.slot->crash.others_cut++;
+        if (last_of(c)->step == LAST_FLUSH &&
+            (last_of(c)->resets || (c->runs && exchange_of(c)->close_delimited)))
+            reset(c);
+        else if (last_of(c)->step == LAST_WATCH)
+            (void)shutdown(c->fd, SHUT_WR);
+    }
+}
+
+void lastwords_say(const struct conn *crashed, bool is_timeout)
+{
+    const struct timespec pause = {.tv_nsec = ROUND_NS};
+    uint64_t until_ns = now_ns() + LINGER_MS * UINT64_C(1000000);
+
+    self.ended = is_timeout ? ENDED_TIMEOUT : ENDED_CRASH;
+    begin_all(crashed, is_timeout);
+    while (serve_all(crashed) > 0 && now_ns() < until_ns)
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+    abandon_all();
+}
+
+/* ---- the access log ---------------------------------------------------------------------- */
+
+/* Its answer may be whole by now. */
+static void log_answer(const struct conn *c, const char *ended, int told)
+{
+    struct response *r = &c->env->response;
+    const struct exchange *x = exchange_of(c);
+
+    if (!x->answer_begun)
+        r->status = told;
+    r->ended = x->answer_begun && !x->more && !has_unsent(c) ? r->ended : ended;
+    if (x->answer_begun)
+        count_end(c, r->status, slot_ended_of(r->ended)); /* the others were when they were told */
+    accesslines_add(&self.worker->access_lines, c->env, now_ns() - exchange_of(c)->request_ns);
+}
+
+/* A request that was not run, of which often nothing is known. */
+static void log_turned_away(const struct conn *c, const char *ended)
+{
+    static struct gcorn_environ unread;
+    struct gcorn_environ *env = c->env;
+
+    if (!env) {
+        env = &unread;
+        environ_init(env, &self.worker->http, &c->peer.seen, 0);
+    }
+    env->response.status = 503;
+    env->response.ended = ended;
+    accesslines_add(&self.worker->access_lines, env,
+                    c->env ? now_ns() - exchange_of(c)->request_ns : 0);
+}
+
+/* Its line is written, so the master need not do that. */
+static void forget_answers(const struct conn *c)
+{
+    for (unsigned i = 0; i < call_count(); i++) {
+        if (!self.worker->pool || lastwords_served(i) == c)
+            self.slot->calls[i].answers = 0;
+    }
+}
+
+/* What it needs may be broken, so the one that crashed comes first. */
+void lastwords_log(const struct conn *crashed, bool is_timeout)
+{
+    const char *ended = is_timeout ? "timeout" : "crash";
+    int status = is_timeout ? 504 : 500;
+
+    accesslines_last(&self.worker->access_lines);
+    accesslines_take_back(&self.worker->access_lines); /* its answer is one of those below */
+    if (crashed && crashed->env)
+        log_answer(crashed, ended, status);
+    forget_answers(crashed);
+    for (size_t i = 0; i < table_used(); i++) {
+        const struct conn *c = &self.conns[i];
+
+        if (c->state == CONN_FREE || c == crashed)
+            continue;
+        if (c->runs && c->env) {
+            log_answer(c, ended, last_of(c)->status);
+            forget_answers(c);
+        } else if (last_of(c)->is_turned_away) {
+            log_turned_away(c, ended);
+        }
+    }
+}
