@@ -330,10 +330,19 @@ FUZZ_CC ?= clang
 $(B)/tests/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/feed.c tests/fuzz/replay.c $(OBJS) $(LLHTTP_OBJS)
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LTO_NOT) $(ALL_LDFLAGS) -Itests/fuzz -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LTO_NOT) $(ALL_LDFLAGS) -Itests/fuzz -o $@ $(filter-out %.h,$^) $(LIBS)
 
+$(FUZZERS:%=$(B)/tests/replay_%): $(wildcard tests/fuzz/*.h)
+
+# The outcome of each input, answers to the byte, is the recorded one: a change that is meant to alter
+# none proves it. `replay_request --print FILE` shows an outcome in full.
 check-corpus: $(FUZZERS:%=$(B)/tests/replay_%)
-	@for f in $(FUZZERS); do echo "== $$f"; $(B)/tests/replay_$$f tests/fuzz/corpus/$$f/* || exit 1; done
+	@for f in $(FUZZERS); do echo "== $$f"; \
+	    $(B)/tests/replay_$$f --check tests/fuzz/answers/$$f tests/fuzz/corpus/$$f/* || exit 1; done
+
+.PHONY: record-corpus
+record-corpus: $(FUZZERS:%=$(B)/tests/replay_%)
+	@for f in $(FUZZERS); do $(B)/tests/replay_$$f tests/fuzz/corpus/$$f/* > tests/fuzz/answers/$$f || exit 1; done
 
 fuzz:
 	@command -v $(FUZZ_CC) >/dev/null || { echo "fuzz: $(FUZZ_CC) is not installed (clang, libclang-rt-dev)"; exit 1; }
@@ -351,7 +360,7 @@ coverage:
 	    awk -F"[':% ]+" '/^File/ {file = $$2} /^Lines/ {printf "%6.1f %% of %4d lines  %s\n", $$3, $$5, file; \
 	    lines += $$5; run += $$3 * $$5 / 100} END {printf "%6.1f %% of %4d lines\n", 100 * run / lines, lines}'
 
-$(B)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/feed.c $(OBJS) $(LLHTTP_OBJS)
+$(B)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/feed.c tests/fuzz/entry.c $(OBJS) $(LLHTTP_OBJS)
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -Itests/fuzz -o $@ $^ $(LIBS)

@@ -90,6 +90,12 @@ static void begin(struct gcorn_environ *env, struct gcorn_start_response *start_
                       headers);
 }
 
+/* Outcomes do not depend on the version of gcorn. */
+static const char *shown_value(const char *key, const char *value)
+{
+    return strcmp(key, "SERVER_SOFTWARE") == 0 ? "gcorn" : value;
+}
+
 /* Echoes the environ and the body; the path chooses a kind of body. */
 static struct gcorn_body *echo(struct gcorn_environ *env,
                                struct gcorn_start_response *start_response)
@@ -119,7 +125,7 @@ static struct gcorn_body *echo(struct gcorn_environ *env,
         return NULL;
     struct gcorn_body *body = gcorn_body_buffer(env);
     for (size_t i = 0; (key = gcorn_each(env, i, &value)); i++)
-        (void)gcorn_writef(body, "%s=%s\n", key, value);
+        (void)gcorn_writef(body, "%s=%s\n", key, shown_value(key, value));
     (void)gcorn_write(body, input, len);
     return body;
 }
@@ -167,6 +173,47 @@ static struct feeder *feeder(void)
     return &f;
 }
 
+static void show_span(struct strbuf *out, const char *name, struct span s)
+{
+    strbuf_addf(out, "%s%s", name, s.p ? "=" : " absent");
+    strbuf_add(out, s.p ? s.p : "", s.len);
+    strbuf_addstr(out, "\n");
+}
+
+/* Before the application has run: all that the parser says of the request. */
+static void show_request(struct strbuf *out, const struct request *r)
+{
+    strbuf_addf(out, "\n-- %d %d %s\n", r->state, r->refusal,
+                r->refusal_reason ? r->refusal_reason : "");
+    strbuf_addf(out, "foreign=%d is_head=%d 1.%d announced=%llu body=%llu\n", r->foreign,
+                r->is_head, r->minor_version, (unsigned long long)request_announced(r),
+                (unsigned long long)r->body.len);
+    show_span(out, "line", r->line);
+    if (r->state != REQUEST_DONE)
+        return;
+    strbuf_addf(out, "keep_alive=%d asks_close=%d expects_continue=%d chunked=%d method=%s\n",
+                r->keep_alive, r->asks_close, r->expects_continue, r->chunked, r->method);
+    show_span(out, "target", r->target);
+    show_span(out, "path", r->path);
+    show_span(out, "query", r->query);
+    show_span(out, "authority", r->authority);
+    for (size_t i = 0; i < r->field_count; i++) {
+        const struct field *f = &r->fields[i];
+
+        strbuf_addf(out, "%d ", f->id);
+        strbuf_add(out, f->name, f->name_len);
+        show_span(out, "", (struct span){f->value, f->value_len});
+    }
+}
+
+static void show_environ(struct strbuf *out, struct gcorn_environ *env)
+{
+    const char *key, *value;
+
+    for (size_t i = 0; (key = gcorn_each(env, i, &value)); i++)
+        strbuf_addf(out, "%s=%s\n", key, shown_value(key, value));
+}
+
 /* The request is complete or refused: what came of it, as text. */
 static bool finish(struct feeder *f, struct strbuf *result)
 {
@@ -177,8 +224,7 @@ static bool finish(struct feeder *f, struct strbuf *result)
     size_t len;
     bool more, goes_on = r->state == REQUEST_DONE;
 
-    strbuf_addf(result, "\n-- %d %d %s\n", r->state, r->refusal,
-                r->refusal_reason ? r->refusal_reason : "");
+    show_request(result, r);
     if (goes_on)
         response_run(env, echo);
     else
@@ -192,6 +238,8 @@ static bool finish(struct feeder *f, struct strbuf *result)
 
         strbuf_add(result, line, accesslog_line(f->accesslogs[i], env, &facts, line));
     }
+    if (goes_on)
+        show_environ(result, env);
     goes_on = goes_on && r->keep_alive;
     environ_reset(env);
     environ_init(env, &f->context, &f->peer, 1);
@@ -251,7 +299,7 @@ static void compare(const struct strbuf *a, const struct strbuf *b, const char *
     abort();
 }
 
-void feed_all_ways(const char *prefix, const uint8_t *data, size_t len)
+void feed_all_ways(const char *prefix, const uint8_t *data, size_t len, struct strbuf *text)
 {
     struct strbuf stream = {0}, whole = {0}, other = {0};
     uint64_t seed = len;
@@ -266,6 +314,7 @@ void feed_all_ways(const char *prefix, const uint8_t *data, size_t len)
     strbuf_reset(&other);
     feed(stream.data, stream.len, cut_random, seed, &other);
     compare(&whole, &other, "cut at random");
+    strbuf_add(text, whole.data, whole.len);
     strbuf_release(&stream);
     strbuf_release(&whole);
     strbuf_release(&other);

@@ -10,10 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/strbuf.h"
+
 /* How the i-th piece is cut: at most how many bytes. */
 typedef size_t feed_cut(uint64_t *state);
 
-/* prefix (may be "") is fed before the data, and is part of the stream. */
-void feed_all_ways(const char *prefix, const uint8_t *data, size_t len);
+/* prefix (may be "") is fed before the data, and is part of the stream. Appends what came of it to
+ * text: of each request how it was parsed, the bytes of its answer, its environ and the lines of
+ * three access logs. */
+void feed_all_ways(const char *prefix, const uint8_t *data, size_t len, struct strbuf *text);
 
 #endif

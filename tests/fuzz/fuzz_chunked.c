@@ -3,11 +3,10 @@
  * fuzz_chunked - any bytes as a chunked body and what follows it.
  */
 #include "feed.h"
+#include "outcome.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+void fuzz_outcome(const uint8_t *data, size_t len, struct strbuf *text)
 {
-    feed_all_ways("POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", data, len);
-    return 0;
+    feed_all_ways("POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", data, len,
+                  text);
 }

@@ -8,13 +8,22 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/strbuf.h"
+#include "outcome.h"
 #include "settings/config.h"
 #include "settings/yaml.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+/* What the file says, as changes of the defaults: another setting changes no outcome. */
+static void show_changes(struct strbuf *text, const struct config *c)
+{
+    struct config defaults;
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+    config_init(&defaults);
+    strbuf_addstr(text, "taken\n");
+    (void)config_diff(&defaults, c, text);
+    config_release(&defaults);
+}
+
+void fuzz_outcome(const uint8_t *data, size_t len, struct strbuf *text)
 {
     struct config c, again;
     struct error err;
@@ -35,9 +44,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             abort();
         }
         config_release(&again);
+        show_changes(text, &c);
+    } else {
+        strbuf_addf(text, "refused: %s\n", err.text);
     }
     config_release(&c);
     strbuf_release(&changes);
     free(printed);
-    return 0;
 }

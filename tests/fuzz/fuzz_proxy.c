@@ -7,8 +7,7 @@
 #include <string.h>
 
 #include "http/request/proxy_protocol.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+#include "outcome.h"
 
 /* How many bytes the preface took. */
 static size_t feed(struct proxy_preface *p, const uint8_t *data, size_t len, size_t step)
@@ -26,7 +25,7 @@ static size_t feed(struct proxy_preface *p, const uint8_t *data, size_t len, siz
     return at;
 }
 
-static void compare(const uint8_t *data, size_t len, bool v1, bool v2)
+static void compare(const uint8_t *data, size_t len, bool v1, bool v2, struct strbuf *text)
 {
     struct proxy_preface whole, bytes;
 
@@ -35,8 +34,12 @@ static void compare(const uint8_t *data, size_t len, bool v1, bool v2)
     size_t used = feed(&whole, data, len, len), same = feed(&bytes, data, len, 1);
     if (whole.state != bytes.state)
         abort();
+    strbuf_addf(text, "%d%d: %d %zu %s\n", v1, v2, whole.state, used,
+                whole.state == PROXY_REFUSED && whole.reason ? whole.reason : "");
     if (whole.state != PROXY_DONE)
         return;
+    strbuf_addf(text, "%d %d [%s]:%s [%s]:%s\n", whole.client, whole.tls, whole.source_text,
+                whole.source_port, whole.target_text, whole.target_port);
     if (used != same || whole.client != bytes.client || whole.tls != bytes.tls ||
         strcmp(whole.source_text, bytes.source_text) != 0 ||
         strcmp(whole.source_port, bytes.source_port) != 0 ||
@@ -45,10 +48,9 @@ static void compare(const uint8_t *data, size_t len, bool v1, bool v2)
         abort();
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+void fuzz_outcome(const uint8_t *data, size_t len, struct strbuf *text)
 {
-    compare(data, len, true, true);
-    compare(data, len, true, false);
-    compare(data, len, false, true);
-    return 0;
+    compare(data, len, true, true, text);
+    compare(data, len, true, false, text);
+    compare(data, len, false, true, text);
 }

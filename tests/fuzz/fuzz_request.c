@@ -3,11 +3,9 @@
  * fuzz_request - any bytes as what a client sends on one connection.
  */
 #include "feed.h"
+#include "outcome.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+void fuzz_outcome(const uint8_t *data, size_t len, struct strbuf *text)
 {
-    feed_all_ways("", data, len);
-    return 0;
+    feed_all_ways("", data, len, text);
 }
