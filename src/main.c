@@ -74,7 +74,7 @@ int main(int argc, char **argv)
     char **args = process_title_init(argc, argv);
     start_init(&start, argc, args);
     if (start_load_config(&start, NULL, &config, &err) < 0) {
-        heir_report_failure(&handover, err.text);
+        successor_report_failure(&handover, err.text);
         handover_release(&handover);
         return report(&err);
     }

@@ -31,9 +31,9 @@ void boots_begin(struct master *m)
 
 static bool ends_start(struct master *m, const char *why)
 {
-    bool is_heirs_end = heir_ends_with(m, why);
+    bool is_successors_end = successor_ends_with(m, why);
 
-    return is_heirs_end || !m->has_served;
+    return is_successors_end || !m->has_served;
 }
 
 static void end_start(struct master *m, const char *what, const char *why, int status)
@@ -142,22 +142,22 @@ bool boots_start(struct master *m, unsigned number, unsigned generation)
     const struct spawner spawner = {
         .plan = &m->plan,
         .scoreboard = m->scoreboard,
-        .ledger = m->ledger,
+        .stats = m->stats,
         .loop = m->loop,
         .control = &m->control,
         .helpers = &m->helpers,
         .next_control = &m->next_control,
         .pidfile = &m->pidfile,
         .next_pidfile = &m->next_pidfile,
-        .passed = &m->start->passed,
+        .activation = &m->start->activation,
         .upgrade = &m->upgrade,
-        .heir = &m->heir,
+        .successor = &m->successor,
     };
     bool preloads = g->config.preload_app && number != plan_admin_number(&m->plan);
     bool needs_template = preloads && !g->template;
     int result = needs_template ? spawn_template(&spawner, g) : 0;
     if (result == 0 && needs_template)
-        births_watch(m, g);
+        preload_watch(m, g);
     if (result < 0 || spawn_worker(&spawner, place, number, g) < 0) {
         boots_not_started(m, strerror(errno));
         return false;
@@ -174,7 +174,7 @@ void boots_give_up(struct master *m, uint64_t now)
     if (m->candidate) {
         if (!plan_has_canary(&m->plan))
             reload_failed(m, m->spawn_why);
-    } else if (!m->has_served || heir_is_tried(&m->heir)) {
+    } else if (!m->has_served || successor_is_tried(&m->successor)) {
         if (!plan_has_workers(&m->plan) && ends_start(m, m->spawn_why))
             end_start(m, "Start failed", m->spawn_why, EXIT_FAILED);
     } else if (m->rolling) {

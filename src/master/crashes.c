@@ -62,7 +62,7 @@ void crash_answered(struct master *m, struct worker_proc *w)
         return;
     }
     crash_report(m, w);
-    explain_begin(m, w, report_crashed_call(master_slot(m, w)), report_crash_level(w), let_go);
+    stack_log_begin(m, w, report_crashed_call(master_slot(m, w)), report_crash_level(w), let_go);
 }
 
 bool crash_goes_on(struct master *m, struct worker_proc *w, uint64_t now)

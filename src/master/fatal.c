@@ -40,7 +40,7 @@ static void remove_sockets(struct master *m)
     }
     listener_stop(&m->control.listener);
     listener_stop(&m->next_control);
-    listener_stop(&m->heir.control);
+    listener_stop(&m->successor.control);
 }
 
 static void __attribute__((noreturn)) leave_child(const char *why)

@@ -103,7 +103,8 @@ static void stop_gracefully(struct master *m)
     procs_hear_booting(m); /* else a stop would kill one that serves clients */
     uint64_t delay = master_has_clients(m) ? config_of(m)->drain_delay_ms : 0;
 
-    if (delay == 0 || m->stop_at_ms != NO_DEADLINE || m->plan.stopping || upgrade_has_heir(m)) {
+    if (delay == 0 || m->stop_at_ms != NO_DEADLINE || m->plan.stopping ||
+        upgrade_has_successor(m)) {
         master_stop(m, false, EXIT_STOPPED);
         return;
     }
@@ -157,19 +158,19 @@ void master_reconcile(struct master *m)
     boots_give_up(m, now);
     if (m->rolling && plan_has_rolled(&m->plan) && !procs_may_accept(m, m->plan.generation))
         reload_note_done(m);
-    if (heir_proceed(m)) { /* and the processes are yet to be told */
+    if (successor_proceed(m)) { /* and the processes are yet to be told */
         master_reconcile(m);
         return;
     }
     if (m->plan.stopping) {
-        births_stop(m);
+        preload_stop(m);
         stop_listening(m);
     }
     upgrade_tell(m);
-    books_update(m);
+    stats_update(m);
     systemd_tell(m);
     if (m->plan.stopping && plan_alive(&m->plan) == 0 && !upgrade_is_pending(m) &&
-        !systemd_owes_heir(m, now_ms())) /* the tick comes back to it */
+        !systemd_owes_successor(m, now_ms())) /* the tick comes back to it */
         ev_break(m->loop, EVBREAK_ALL);
     arm_wake(m, now); /* by another clock a back-off that ends right now would be missed */
 }
@@ -236,14 +237,14 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
             proc_hear(m, &m->plan.procs[i]); /* timers come before pipes */
     }
     take_zone(m);
-    ledger_beat(m->ledger, now_ms());
+    stats_beat(m->stats, now_ms());
     procs_judge(m, now_ms());
     procs_weigh(m);
     oom_tick(&m->oom, now_ms());
     if (control_path(&m->control))
         samples_take(&m->samples, &m->plan, m->scoreboard, now_ms());
     tend_logs(m);
-    books_sample_listeners(m);
+    stats_update_listeners(m);
     systemd_tick(m, now_ms());
     master_reconcile(m);
 }
@@ -341,7 +342,7 @@ static void on_signal(struct ev_loop *loop, struct ev_signal *watcher, int reven
 /* Who asks is told of a stop as soon as it is certain. */
 static const char *state_name(const struct master *m)
 {
-    return master_is_stopping(m) ? "stopping" : server_state_name(books_state(m));
+    return master_is_stopping(m) ? "stopping" : server_state_name(stats_update_state(m));
 }
 
 static void asked_for_status(void *master, struct strbuf *answer)
@@ -481,10 +482,10 @@ static int init_tables(struct master *m, struct error *err)
 {
     m->scoreboard = scoreboard_new(plan_places((unsigned)config_of(m)->workers), err);
     unsigned slots = m->scoreboard ? scoreboard_count(m->scoreboard) : 0;
-    m->ledger = m->scoreboard ? ledger_new(slots, err) : NULL;
-    if (!m->ledger)
+    m->stats = m->scoreboard ? stats_new(slots, err) : NULL;
+    if (!m->stats)
         return -1;
-    if (!scoreboard_is_sealed(m->scoreboard) || !ledger_is_sealed(m->ledger))
+    if (!scoreboard_is_sealed(m->scoreboard) || !stats_is_sealed(m->stats))
         log_warnx("Shared memory cannot be sealed against writing: Linux is older than 5.1, or "
                   "memfd_create is forbidden; gcorn goes on without the seal");
     m->plan.proc_count = slots;
@@ -523,7 +524,7 @@ static bool is_told_to_stop(unsigned ms, struct error *err)
 
 static int listen_now(struct master *m, struct error *err)
 {
-    return generation_listen(m->current, m->heir.former, err);
+    return generation_listen(m->current, m->successor.predecessor, err);
 }
 
 static int open_control_now(struct master *m, struct error *err)
@@ -537,7 +538,7 @@ static int open_in_time(struct master *m, int (*open_now)(struct master *m, stru
                         struct error *err)
 {
     for (unsigned left = BIND_TRIES - 1; open_now(m, err) < 0; left--) {
-        if (errno != EADDRINUSE || left == 0 || m->heir.former)
+        if (errno != EADDRINUSE || left == 0 || m->successor.predecessor)
             return -1;
         log_errorx("%s; trying again in %d s (tries left: %u)", err->text, BIND_AGAIN_MS / 1000,
                    left);
@@ -561,7 +562,7 @@ static int try_watchers(struct master *m, struct error *err)
 
 static int open_all(struct master *m, struct config *config, struct error *err)
 {
-    m->current = generation_new(++m->last_generation, config, m->heir.former, err);
+    m->current = generation_new(++m->last_generation, config, m->successor.predecessor, err);
     if (!m->current)
         return -1;
     m->config_at_start = status_keep_config(config_of(m));
@@ -591,19 +592,19 @@ static void close_all(struct master *m)
 {
     if (m->loop) {
         helpers_close(&m->helpers);
-        explain_release(m);
+        stack_log_release(m);
         dumps_release(&m->dumps);
-        births_stop(m); /* no worker is left, unborn or not */
+        preload_stop(m); /* no worker is left, unborn or not */
         control_close(&m->control);
         ev_loop_destroy(m->loop);
     }
     upgrade_close(m);
     reload_drop(m);
     pidfile_close(&m->pidfile);
-    heir_close(&m->heir);
+    successor_close(&m->successor);
     generation_unref(m->current, true);
     scoreboard_free(m->scoreboard);
-    ledger_free(m->ledger);
+    stats_free(m->stats);
     samples_release(&m->samples);
     oom_release(&m->oom);
     status_free_config(m->config_at_start);
@@ -628,7 +629,7 @@ static void run(struct master *m)
     announce(m);
     reload_raise_limits(m, m->current);
     boots_begin(m);
-    heir_start(m);
+    successor_start(m);
     hooks_run(&m->hooks, "on_starting", config_of(m)->on_starting, NULL);
     (void)sigemptyset(&mine);
     process_signals_unblock(&mine);
@@ -653,13 +654,13 @@ master_run(const struct start *start, struct config *config, struct handover *fr
     m->started_ms = now_ms();
     systemd_init(&m->systemd);
     m->hooks.umask = start->umask;
-    int begun = heir_begin(m, from, &err);
+    int begun = successor_begin(m, from, &err);
     if (begun < 0)
         config_release(config);
     if (begun < 0 || open_all(m, config, &err) < 0) {
         if (err.status != EXIT_STOPPED)
             log_critical("%s", err.text);
-        heir_report_failure(&m->heir.from, err.text);
+        successor_report_failure(&m->successor.from, err.text);
         m->exit_status = (int)err.status;
         process_daemon_report(m->exit_status);
     } else {

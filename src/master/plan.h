@@ -60,7 +60,7 @@ struct worker_proc {
     bool hurried;         /* retiring, and told to close its idle connections soon */
 
     /* What carrying out takes; no decision looks at it. */
-    enum worker_end end; /* why it was told to, for the ledger */
+    enum worker_end end; /* why it was told to, for the stats */
     struct generation *settings;
     struct template *template; /* that is to bear it, and pid is 0; NULL once it is born */
     uint64_t serial;           /* of the order for that */

@@ -30,7 +30,7 @@
 
 enum {
     KILL_GRACE_MS = 2000, /* from SIGABRT to SIGKILL */
-    EXPLAIN_MS = 3000,    /* for the stacks of a hung worker to be taken */
+    STACKS_MS = 3000,     /* for the stacks of a hung worker to be taken */
     TRACED_MS = 1000,     /* so often the master looks whether a debugger still holds a worker */
     REAP_MAX = 64,        /* children that are reaped in a pass of the loop */
 };
@@ -163,15 +163,15 @@ static void condemn(struct master *m, struct worker_proc *w, const struct slot_c
     w->timed_out = true;
     w->end = verdict == VERDICT_CALL_TOO_LONG ? END_TIMEOUT : END_SILENT;
     w->phase = PROC_KILLING;
-    w->deadline_ms = now + EXPLAIN_MS;
+    w->deadline_ms = now + STACKS_MS;
     w->spared = verdict == VERDICT_CALL_TOO_LONG && has_more_to_finish(m, w);
     if (w->spared) {
         uint64_t grace = w->settings->config.graceful_timeout_ms;
 
-        w->deadline_ms = now + (grace > EXPLAIN_MS ? grace : EXPLAIN_MS);
+        w->deadline_ms = now + (grace > STACKS_MS ? grace : STACKS_MS);
         w->told_to_drain = proc_order(w, DOWN_RETIRE, 0);
     }
-    explain_begin(m, w, call, LOG_LEVEL_CRITICAL, explained);
+    stack_log_begin(m, w, call, LOG_LEVEL_CRITICAL, explained);
 }
 
 /* A worker in a debugger's hands is late for a reason. */
@@ -207,7 +207,7 @@ static void tell_slow(struct master *m, struct worker_proc *w, uint64_t now)
     if (told_ms == w->slow_ms)
         return;
     w->slow_ms = told_ms;
-    explain_begin(m, w, slow, LOG_LEVEL_WARNING, NULL);
+    stack_log_begin(m, w, slow, LOG_LEVEL_WARNING, NULL);
 }
 
 /* The call that is in the way, the oldest of them, and what is wrong with it. The clock is read
@@ -274,8 +274,8 @@ static bool is_explained_late(struct master *m, struct worker_proc *w, uint64_t 
     report_boot_step(master_slot(m, w), step);
     log_errorx("%s (pid:%d) is not ready within boot_timeout%s", name_of(m, w), (int)w->pid, step);
     w->is_late = true;
-    w->deadline_ms = now + EXPLAIN_MS;
-    explain_begin(m, w, NULL, LOG_LEVEL_ERROR, explained_late);
+    w->deadline_ms = now + STACKS_MS;
+    stack_log_begin(m, w, NULL, LOG_LEVEL_ERROR, explained_late);
     return true;
 }
 
@@ -305,11 +305,11 @@ void procs_kill_late(struct master *m, uint64_t now)
         if (w->template) {
             struct generation *g = w->settings;
 
-            if (births_explain_late(m, g, now))
+            if (preload_log_late(m, g, now))
                 continue;
             (void)generation_ref(g);
-            proc_unborn_failed(m, w, "it was not ready within boot_timeout");
-            births_end(m, g); /* the application is stuck in it */
+            proc_pending_failed(m, w, "it was not ready within boot_timeout");
+            preload_end(m, g); /* the application is stuck in it */
             generation_unref(g, true);
             continue;
         }
@@ -418,7 +418,7 @@ void proc_note_death(struct master *m, const struct worker_proc *w)
                         now);
 }
 
-void proc_unborn_failed(struct master *m, struct worker_proc *w, const char *why)
+void proc_pending_failed(struct master *m, struct worker_proc *w, const char *why)
 {
     const struct template *t = w->template;
 
@@ -430,7 +430,7 @@ void proc_unborn_failed(struct master *m, struct worker_proc *w, const char *why
     proc_forget(m, w);
 }
 
-void proc_unborn_killed(struct master *m, struct worker_proc *w, const char *why)
+void proc_pending_killed(struct master *m, struct worker_proc *w, const char *why)
 {
     const struct template *t = w->template;
 
@@ -501,7 +501,7 @@ void proc_hear(struct master *m, struct worker_proc *w)
     const char *why;
 
     if (w->template)
-        births_hear(m);
+        preload_read(m);
     if (w->phase == PROC_EMPTY || w->template || take_messages(m, w, SPEECH_PASS_MAX, &why) == 0)
         return;
     ev_io_stop(m->loop, &w->up);
@@ -576,7 +576,7 @@ static void worker_died(struct master *m, struct worker_proc *w, int status)
     write_last_lines(m, w);
     report_last_request(w, master_slot(m, w));
     ev_io_stop(m->loop, &w->up);
-    books_bury(m, w, status);
+    stats_update_exited(m, w, status);
     if (!plan_is_admin(&m->plan, w))
         run_child_exit(m, w, status);
     spawn_forget(w);
@@ -602,8 +602,8 @@ void procs_reap(struct master *m)
             ev_feed_signal(SIGCHLD);
             return;
         }
-        births_hear(m); /* it may have been born and died since */
-        if (waitpid(pid, &status, WNOHANG) != pid || births_reaped(m, pid, status))
+        preload_read(m); /* it may have been born and died since */
+        if (waitpid(pid, &status, WNOHANG) != pid || preload_reaped(m, pid, status))
             continue;
         if (helpers_reaped(&m->helpers, pid, status) || hooks_reaped(&m->hooks, pid, status) ||
             upgrade_reaped(m, pid, status))

@@ -26,10 +26,10 @@ void proc_hear(struct master *m, struct worker_proc *w);
 void proc_watch(struct master *m, struct worker_proc *w, int output_fd);
 
 /* One that is not born yet (preload.h) never will be, and why: it is forgotten. */
-void proc_unborn_failed(struct master *m, struct worker_proc *w, const char *why);
+void proc_pending_failed(struct master *m, struct worker_proc *w, const char *why);
 
 /* The same where its template was killed from outside: another one is started at once. */
-void proc_unborn_killed(struct master *m, struct worker_proc *w, const char *why);
+void proc_pending_killed(struct master *m, struct worker_proc *w, const char *why);
 
 /* It has died by itself, or is about to: for how soon its number is tried again. */
 void proc_note_death(struct master *m, const struct worker_proc *w);

@@ -31,7 +31,7 @@ enum {
 
 void reload_drop(struct master *m)
 {
-    births_end(m, m->candidate);
+    preload_end(m, m->candidate);
     generation_unref(m->candidate, true);
     m->candidate = NULL;
     m->plan.candidate = 0;
@@ -54,7 +54,7 @@ static void run_on_reload(struct master *m, const char *why)
 static void note_reload_failed(struct master *m, uint64_t first, uint64_t last, const char *why)
 {
     m->last_reload = (struct status_reload){.at = time(NULL), .generation = m->current->id};
-    books_note_reload(m, false);
+    stats_update_reload(m, false);
     (void)snprintf(m->last_reload.why, sizeof(m->last_reload.why), "%s", why);
     control_reload_failed(&m->control, first, last, why);
     run_on_reload(m, why);
@@ -65,7 +65,7 @@ void reload_note_done(struct master *m)
     m->rolling = false;
     m->last_reload =
         (struct status_reload){.at = time(NULL), .ok = true, .generation = m->current->id};
-    books_note_reload(m, true);
+    stats_update_reload(m, true);
     control_reload_done(&m->control, m->reload_committed, m->current->id);
     run_on_reload(m, NULL);
 }
@@ -117,12 +117,12 @@ int reload_open_control(struct master *m, const struct config *cfg, struct error
 {
     const char *now = control_path(&m->control), *path = cfg->control_socket;
 
-    if (!m->heir.is_promoted)
+    if (!m->successor.is_promoted)
         return 0; /* the old master serves it */
     m->control_changes = now && path ? !listener_has_file(&m->control.listener, path) : now != path;
-    if (m->control_changes && path && listener_has_file(&m->heir.control, path)) {
-        m->next_control = m->heir.control;
-        m->heir.control = (struct listener){.fd = -1};
+    if (m->control_changes && path && listener_has_file(&m->successor.control, path)) {
+        m->next_control = m->successor.control;
+        m->successor.control = (struct listener){.fd = -1};
         return 0;
     }
     if (!m->control_changes || !path || control_listen(&m->next_control, path, err) == 0)
@@ -135,7 +135,7 @@ int reload_open_control(struct master *m, const struct config *cfg, struct error
 
 int reload_open_pidfile(struct master *m, const struct generation *g, struct error *err)
 {
-    char *path = heir_pidfile(&m->heir, g->config.pidfile);
+    char *path = successor_pidfile(&m->successor, g->config.pidfile);
     int result = 0;
 
     m->pidfile_changes = path ? !pidfile_is(&m->pidfile, path) : m->pidfile.path != NULL;
@@ -333,7 +333,7 @@ void reload_commit(struct master *m)
         log_warnx("daemon: only a restart can change it");
     reload_log_listeners(m->current);
     strbuf_release(&changes);
-    births_end(m, old);
+    preload_end(m, old);
     generation_unref(old, true);
     reload_begin_due(m);
 }

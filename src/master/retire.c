@@ -41,7 +41,7 @@ void proc_retire(struct master *m, struct worker_proc *w)
 {
     const struct config *cfg = &w->settings->config;
     bool is_admin = plan_is_admin(&m->plan, w);
-    bool replaced = !m->plan.stopping || upgrade_has_heir(m) || !m->heir.is_promoted;
+    bool replaced = !m->plan.stopping || upgrade_has_successor(m) || !m->successor.is_promoted;
     bool quick = m->quick || (is_admin && m->plan.stopping);
     uint64_t grace = quick ? QUIT_MS : cfg->graceful_timeout_ms;
     uint64_t idle = replaced && !is_admin ? grace - grace / 8 : cfg->keepalive_drain_ms;

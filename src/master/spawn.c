@@ -54,9 +54,9 @@ static void forget_others(const struct spawner *s, struct generation *g,
     fd_close(&s->next_control->fd);
     pidfile_close(s->pidfile); /* a child's closing neither unlocks nor removes */
     pidfile_close(s->next_pidfile);
-    passed_forget(s->passed);
+    socket_activation_forget(s->activation);
     upgrade_forget(s->upgrade);
-    heir_forget(s->heir);
+    successor_forget(s->successor);
     ev_loop_destroy(s->loop);
     process_daemon_forget();
 }
@@ -73,10 +73,10 @@ static void enter(const struct spawner *s, struct worker_args *args, struct gene
     if (entered < 0)
         fatal("cannot change to the directory of generation %u: %s", g->id, strerror(errno));
     if (args->number == plan_admin_number(s->plan)) {
-        admin_prepare(args, g->admin_listener, s->ledger, s->scoreboard);
+        admin_prepare(args, g->admin_listener, s->stats, s->scoreboard);
         generation_forget_access_log(g);
     } else
-        ledger_free(s->ledger);
+        stats_free(s->stats);
     forget_others(s, g, args);
     if (output_fd >= 0 && output_redirect(output_fd) < 0)
         fatal("capture_output: %s", strerror(errno));
@@ -167,7 +167,7 @@ run_template(const struct spawner *s, struct worker_args args, struct generation
               (int)getpid());
     if (loaded < 0)
         template_refuse(orders_fd, err.text);
-    template_bear(orders_fd, &order, g->error_fd, g->access_fd);
+    template_fork_worker(orders_fd, &order, g->error_fd, g->access_fd);
     args.role = "worker";
     args.preloaded = &app;
     args.channel = order.channel;
@@ -266,7 +266,7 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
     struct worker_proc *w = &s->plan->procs[place];
     struct worker_args args = common_args(s, g);
     bool is_admin = number == plan_admin_number(s->plan);
-    bool is_canary = g->id == s->plan->candidate || heir_is_tried(s->heir);
+    bool is_canary = g->id == s->plan->candidate || successor_is_tried(s->successor);
     struct output *output = NULL;
     int output_fd = -1;
 

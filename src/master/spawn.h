@@ -20,15 +20,15 @@
 struct spawner {
     struct plan *plan;
     struct scoreboard *scoreboard;
-    struct ledger *ledger;
+    struct stats *stats;
     struct ev_loop *loop;
     struct control *control;
     struct helpers *helpers;
     struct listener *next_control;
     struct pidfile *pidfile, *next_pidfile;
-    const struct passed *passed;
+    const struct socket_activation *activation;
     struct upgrade *upgrade;
-    struct heir *heir;
+    struct successor *successor;
 };
 
 /* Forks g's template process (template.h): sets g->template. The child never returns. 0, or -1 with

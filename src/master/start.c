@@ -34,7 +34,7 @@ void start_init(struct start *s, int argc, char **argv)
     s->argv = argv;
     s->umask = umask(0); /* it cannot be asked for otherwise */
     (void)umask(s->umask);
-    passed_init(&s->passed);
+    socket_activation_init(&s->activation);
     s->program = process_program(argv[0] ? argv[0] : "");
     s->dir = is_here ? xstrdup(pwd) : cwd ? cwd : xstrdup(".");
 }
@@ -111,7 +111,7 @@ int start_load_config(const struct start *s, const struct config *before, struct
         config_release(config);
         return -1;
     }
-    if (passed_bind(&s->passed, config, err) < 0) {
+    if (socket_activation_bind(&s->activation, config, err) < 0) {
         config_release(config);
         return -1;
     }

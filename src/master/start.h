@@ -19,7 +19,7 @@ struct start {
     char *dir;     /* the working directory, by the name that the shell had for it: a link in it is
                       followed anew by each reload */
     mode_t umask;  /* what it was then */
-    struct passed passed; /* sockets that came with it */
+    struct socket_activation activation; /* sockets that came with it */
 };
 
 /* Remembers how; argv is borrowed for ever. */

@@ -76,15 +76,15 @@ struct master {
     struct systemd systemd;
 
     struct hooks hooks;
-    struct upgrade upgrade; /* to the program that replaces this one */
-    struct heir heir;       /* of the one that this one replaces */
+    struct upgrade upgrade;     /* to the program that replaces this one */
+    struct successor successor; /* of the one that this one replaces */
 
     struct helpers helpers;
-    struct explanation *explanations; /* under way, or waiting for a helper */
+    struct stack_log *stack_logs; /* under way, or waiting for a helper */
     struct dumps dumps;
 
     struct scoreboard *scoreboard;
-    struct ledger *ledger;
+    struct stats *stats;
     bool metrics_are_lost; /* and the log says so */
     struct oom oom;
     struct samples samples; /* of the workers, while somebody may ask */

@@ -22,7 +22,7 @@ def mappings(pid):
     found = []
     text = Path(f"/proc/{pid}/smaps").read_text()
     for part in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", text, flags=re.M):
-        head = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) .*memfd:gcorn-(scoreboard|ledger) ", part)
+        head = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) .*memfd:gcorn-(scoreboard|stats) ", part)
         if head:
             flags = re.search(r"^VmFlags: (.*)$", part, re.M)[1].split()
             found.append((head[4], head[3], int(head[2], 16) - int(head[1], 16), "mw" in flags))
@@ -30,7 +30,7 @@ def mappings(pid):
 
 
 def memfds(pid):
-    return [link for link in Process(pid).links if "gcorn-scoreboard" in link or "gcorn-ledger" in link]
+    return [link for link in Process(pid).links if "gcorn-scoreboard" in link or "gcorn-stats" in link]
 
 
 def admin_of(server):
@@ -48,7 +48,7 @@ def writable(pid):
 def test_admin_process_can_only_read(gcorn):
     server = gcorn("hello", "--admin-bind", "127.0.0.1:0", ready=2)
     found = mappings(admin_of(server))
-    assert {name for name, *_ in found} == {"scoreboard", "ledger"}
+    assert {name for name, *_ in found} == {"scoreboard", "stats"}
     assert all(mode == "r--s" and not may_write for _, mode, _, may_write in found), found
     assert memfds(admin_of(server)) == []
 

@@ -412,7 +412,7 @@ def test_reload_after_an_upgrade_that_fails(start, app, tmp_path):
     wait_for(lambda: server.get("/version").text == "two", "the reload that waited")
 
 
-def test_new_master_that_has_served_and_died_is_no_heir(start):
+def test_new_master_that_has_served_and_died_is_no_successor(start):
     """Both are news to the old one at the same time."""
     server = start()
     with subprocess.Popen([GCORNCTL, "-s", "ctl", "upgrade"], cwd=server.dir, text=True,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ledger, what is read out of it with the slots, and how that is shown: counts of workers that
+ * The stats, what is read out of them with the slots, and how that is shown: counts of workers that
  * go are there exactly once, a writer is noticed, readiness, the text for Prometheus.
  */
 #include <stdarg.h>
@@ -32,7 +32,7 @@
 
 enum { PLACES = 4, NOW = 100000, FRESH = 5000 };
 
-static struct ledger *ledger;
+static struct stats *stats;
 static struct scoreboard *scoreboard;
 static struct strbuf text;
 
@@ -41,15 +41,15 @@ static int setup(void **state)
     struct error err;
 
     (void)state;
-    ledger = ledger_new(PLACES, &err);
+    stats = stats_new(PLACES, &err);
     scoreboard = scoreboard_new(PLACES, &err);
-    return ledger && scoreboard ? 0 : -1;
+    return stats && scoreboard ? 0 : -1;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    ledger_free(ledger);
+    stats_free(stats);
     scoreboard_free(scoreboard);
     strbuf_release(&text);
     metrics_init(NULL);
@@ -58,25 +58,25 @@ static int teardown(void **state)
 
 static void set_proc(unsigned place, enum proc_phase phase, unsigned number, bool is_admin)
 {
-    const struct ledger_proc proc = {
+    const struct stats_proc proc = {
         .phase = phase, .pid = getpid(), .number = number, .is_admin = is_admin, .ready_ms = 1};
 
-    (void)ledger_open(ledger);
-    ledger_set_proc(ledger, place, &proc);
-    ledger_close(ledger);
+    (void)stats_open(stats);
+    stats_set_proc(stats, place, &proc);
+    stats_close(stats);
 }
 
 static void set_state(enum server_state state)
 {
-    ledger_open(ledger)->state = state;
-    ledger_close(ledger);
+    stats_open(stats)->state = state;
+    stats_close(stats);
 }
 
 static unsigned bury(struct slot *slot)
 {
-    (void)ledger_open(ledger);
-    unsigned lost = ledger_bury(ledger, slot);
-    ledger_close(ledger);
+    (void)stats_open(stats);
+    unsigned lost = stats_add_exited(stats, slot);
+    stats_close(stats);
     return lost;
 }
 
@@ -86,7 +86,7 @@ static const char *shown(void)
     struct snapshot s;
 
     strbuf_reset(&text);
-    assert_int_equal(snapshot_take(&s, ledger, scoreboard), 0);
+    assert_int_equal(snapshot_take(&s, stats, scoreboard), 0);
     prometheus_add(&text, &s);
     snapshot_release(&s);
     return text.data;
@@ -172,7 +172,7 @@ static void test_metrics_without_room(void **state)
     unsigned made = 0, lost = 0;
 
     (void)state;
-    for (int worker = 0; worker < LEDGER_METRICS / SLOT_METRICS + 1; worker++) {
+    for (int worker = 0; worker < STATS_METRICS / SLOT_METRICS + 1; worker++) {
         metrics_init(slot);
         for (int i = 0; i < SLOT_METRICS; i++) {
             char name[32];
@@ -183,7 +183,7 @@ static void test_metrics_without_room(void **state)
         lost += bury(slot);
     }
     assert_int_equal(lost, SLOT_METRICS);
-    assert_int_equal(ledger_facts(ledger)->metric_count, LEDGER_METRICS);
+    assert_int_equal(stats_facts(stats)->metric_count, STATS_METRICS);
 }
 
 /* ---- reading while it is written --------------------------------------------------------- */
@@ -194,19 +194,19 @@ static void test_writer_is_noticed(void **state)
     struct snapshot s;
 
     (void)state;
-    assert_true(ledger_begin(ledger, &sequence));
-    assert_true(ledger_is_same(ledger, sequence));
-    (void)ledger_open(ledger);
-    assert_false(ledger_is_same(ledger, sequence));
-    assert_int_equal(snapshot_take(&s, ledger, scoreboard), -1); /* it never ends: bounded */
-    ledger_close(ledger);
-    assert_false(ledger_is_same(ledger, sequence));
-    assert_true(ledger_begin(ledger, &sequence));
-    assert_int_equal(snapshot_take(&s, ledger, scoreboard), 0);
+    assert_true(stats_begin(stats, &sequence));
+    assert_true(stats_is_same(stats, sequence));
+    (void)stats_open(stats);
+    assert_false(stats_is_same(stats, sequence));
+    assert_int_equal(snapshot_take(&s, stats, scoreboard), -1); /* it never ends: bounded */
+    stats_close(stats);
+    assert_false(stats_is_same(stats, sequence));
+    assert_true(stats_begin(stats, &sequence));
+    assert_int_equal(snapshot_take(&s, stats, scoreboard), 0);
     snapshot_release(&s);
 }
 
-/* The master, for the two tests below: moves counts from slot to ledger as fast as it can. */
+/* The master, for the two tests below: moves counts from slot to stats as fast as it can. */
 enum { ROUNDS = 20000 };
 static _Atomic bool is_writing;
 
@@ -235,14 +235,14 @@ static void test_sums_never_fall(void **state)
     while (atomic_load(&is_writing)) {
         struct snapshot s;
 
-        if (snapshot_take(&s, ledger, scoreboard) < 0)
+        if (snapshot_take(&s, stats, scoreboard) < 0)
             continue; /* it writes all the time: every turn met it */
         assert_true(s.counts.connections >= last && s.counts.connections <= ROUNDS);
         last = s.counts.connections;
         snapshot_release(&s);
     }
     (void)pthread_join(writer, NULL);
-    assert_int_equal(ledger_facts(ledger)->gone.connections, ROUNDS);
+    assert_int_equal(stats_facts(stats)->gone.connections, ROUNDS);
 }
 
 /* ---- who may write ----------------------------------------------------------------------- */
@@ -266,14 +266,14 @@ static bool faults(void (*what)(void))
 
 static void make_read_only(void)
 {
-    if (ledger_make_read_only(ledger) < 0 || scoreboard_make_read_only(scoreboard) < 0)
+    if (stats_make_read_only(stats) < 0 || scoreboard_make_read_only(scoreboard) < 0)
         _exit(2);
 }
 
-static void write_ledger(void)
+static void write_stats(void)
 {
     make_read_only();
-    (void)ledger_open(ledger);
+    (void)stats_open(stats);
 }
 
 static void write_slot(void)
@@ -287,14 +287,14 @@ static void read_both(void)
     uint64_t sequence;
 
     make_read_only();
-    if (!ledger_begin(ledger, &sequence) || scoreboard_slot(scoreboard, 0)->pid != 0)
+    if (!stats_begin(stats, &sequence) || scoreboard_slot(scoreboard, 0)->pid != 0)
         _exit(3);
 }
 
 static void test_reader_cannot_write(void **state)
 {
     (void)state;
-    assert_true(faults(write_ledger));
+    assert_true(faults(write_stats));
     assert_true(faults(write_slot));
     assert_false(faults(read_both));
 }
@@ -342,7 +342,7 @@ static void map_again(void)
 static void test_memory_is_sealed(void **state)
 {
     (void)state;
-    if (!ledger_is_sealed(ledger) || !scoreboard_is_sealed(scoreboard))
+    if (!stats_is_sealed(stats) || !scoreboard_is_sealed(scoreboard))
         skip(); /* Linux before 5.1 */
     assert_false(faults(open_again));
     assert_false(faults(map_again));
@@ -425,7 +425,7 @@ static void test_spoiled_memory_is_not_read_back(void **state)
         }
         (void)fclose(maps);
         strbuf_reset(&text);
-        if (snapshot_take(&s, ledger, scoreboard) == 0) {
+        if (snapshot_take(&s, stats, scoreboard) == 0) {
             prometheus_add(&text, &s);
             (void)snapshot_is_ready(&s, 1, FRESH, NOW, &text);
             snapshot_release(&s);
@@ -435,7 +435,7 @@ static void test_spoiled_memory_is_not_read_back(void **state)
     }
     for (unsigned i = 0; i < PLACES; i++)
         set_proc(i, PROC_EMPTY, 0, false);
-    assert_int_equal(ledger_facts(ledger)->metric_count, 0);
+    assert_int_equal(stats_facts(stats)->metric_count, 0);
     expect_line("gcorn_connections_total 3");
 }
 
@@ -447,7 +447,7 @@ static const char *why_not(unsigned needed)
 
     strbuf_reset(&text);
     strbuf_addstr(&text, "");
-    assert_int_equal(snapshot_take(&s, ledger, scoreboard), 0);
+    assert_int_equal(snapshot_take(&s, stats, scoreboard), 0);
     bool is_ready = snapshot_is_ready(&s, needed, FRESH, NOW, &text);
     snapshot_release(&s);
     assert_true(is_ready == (text.len == 0));
@@ -590,17 +590,17 @@ static void test_calls(void **state)
 
 static void test_listeners_and_ends(void **state)
 {
-    struct ledger_facts *f;
+    struct stats_facts *f;
 
     (void)state;
-    f = ledger_open(ledger);
+    f = stats_open(stats);
     f->listener_count = 2;
-    f->listeners[0] = (struct ledger_listener){
+    f->listeners[0] = (struct stats_listener){
         .name = "unix:/a\"b\\c", .is_known = true, .queued = 4, .limit = 128};
-    f->listeners[1] = (struct ledger_listener){.name = "fd://3"};
+    f->listeners[1] = (struct stats_listener){.name = "fd://3"};
     f->ends[END_KILLED] = 2;
     f->reloads_failed = 1;
-    ledger_close(ledger);
+    stats_close(stats);
     expect_line("gcorn_listen_backlog{listener=\"unix:/a\\\"b\\\\c\"} 4");
     expect_line("gcorn_listen_backlog_limit{listener=\"unix:/a\\\"b\\\\c\"} 128");
     assert_null(strstr(shown(), "fd://3"));

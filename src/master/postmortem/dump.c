@@ -35,7 +35,7 @@ static void on_text(void *data, const char *text, size_t len, int status);
 
 static int start_next(struct dump_request *r, const struct worker_proc *w)
 {
-    return explain_start(r->master, w, TIME_S, on_text, r);
+    return stack_log_start_helper(r->master, w, TIME_S, on_text, r);
 }
 
 static void finish(struct dump_request *r)

@@ -42,14 +42,14 @@ static int start(struct master *m, pid_t pid, const struct generation *g, unsign
     return helper_start(&m->helpers, &job);
 }
 
-int explain_start(struct master *m, const struct worker_proc *w, unsigned time_s, helper_done *done,
-                  void *data)
+int stack_log_start_helper(struct master *m, const struct worker_proc *w, unsigned time_s,
+                           helper_done *done, void *data)
 {
     return start(m, w->pid, w->settings, time_s, done, data);
 }
 
 /* Of a worker, or of its generation's template. */
-struct explanation {
+struct stack_log {
     struct master *master;
     pid_t pid;
     struct generation *settings; /* a template's; NULL: it is a worker's */
@@ -58,20 +58,20 @@ struct explanation {
     void (*then_template)(struct master *m, struct generation *g);
     bool is_started, has_id;
     char id[SLOT_GIVEN_ID_SIZE]; /* of the request that is to blame */
-    struct explanation *next;    /* of all, the oldest first */
+    struct stack_log *next;      /* of all, the oldest first */
 };
 
-static const char *id_of(const struct explanation *e)
+static const char *id_of(const struct stack_log *e)
 {
     return e->has_id ? e->id : NULL;
 }
 
-static const char *name_of(const struct explanation *e)
+static const char *name_of(const struct stack_log *e)
 {
     return e->settings ? "Template" : "Worker";
 }
 
-static void log_lines(const struct explanation *e, const char *text)
+static void log_lines(const struct stack_log *e, const char *text)
 {
     int lines = 0;
 
@@ -88,14 +88,14 @@ static void log_lines(const struct explanation *e, const char *text)
                   (int)e->pid);
 }
 
-static void give_up(const struct explanation *e, int error)
+static void give_up(const struct stack_log *e, int error)
 {
     log_about(e->level, id_of(e), "%s (pid:%d): its stacks cannot be taken: %s", name_of(e),
               (int)e->pid, strerror(error));
 }
 
 /* The generation whose process it is, while that lives; else NULL. */
-static const struct generation *owner(const struct explanation *e)
+static const struct generation *owner(const struct stack_log *e)
 {
     const struct worker_proc *w = e->settings ? NULL : proc_find(e->master, e->pid);
 
@@ -104,7 +104,7 @@ static const struct generation *owner(const struct explanation *e)
     return e->settings->template && e->settings->template->pid == e->pid ? e->settings : NULL;
 }
 
-static void call_then(const struct explanation *e)
+static void call_then(const struct stack_log *e)
 {
     if (!owner(e))
         return;
@@ -116,9 +116,9 @@ static void call_then(const struct explanation *e)
 
 static void on_text(void *data, const char *text, size_t len, int status);
 
-static void forget(struct explanation *e)
+static void forget(struct stack_log *e)
 {
-    struct explanation **link = &e->master->explanations;
+    struct stack_log **link = &e->master->stack_logs;
 
     while (*link != e)
         link = &(*link)->next;
@@ -129,7 +129,7 @@ static void forget(struct explanation *e)
 
 /* Starts it. False: too many helpers run. When none can be started for another reason, or its
  * process has not waited for its turn, it is over. */
-static bool try_start(struct explanation *e)
+static bool try_start(struct stack_log *e)
 {
     const struct generation *g = owner(e);
 
@@ -146,9 +146,9 @@ static bool try_start(struct explanation *e)
 }
 
 /* The next that waits because too many helpers ran. */
-static struct explanation *first_waiting(const struct master *m)
+static struct stack_log *first_waiting(const struct master *m)
 {
-    struct explanation *e = m->explanations;
+    struct stack_log *e = m->stack_logs;
 
     while (e && e->is_started)
         e = e->next;
@@ -157,7 +157,7 @@ static struct explanation *first_waiting(const struct master *m)
 
 static void on_text(void *data, const char *text, size_t len, int status)
 {
-    struct explanation *e = data, *waiting;
+    struct stack_log *e = data, *waiting;
     struct master *m = e->master;
 
     (void)len;
@@ -171,9 +171,9 @@ static void on_text(void *data, const char *text, size_t len, int status)
         continue;
 }
 
-static void begin(const struct explanation *what)
+static void begin(const struct stack_log *what)
 {
-    struct explanation *e = xcalloc(1, sizeof(*e)), **end = &what->master->explanations;
+    struct stack_log *e = xcalloc(1, sizeof(*e)), **end = &what->master->stack_logs;
 
     *e = *what;
     while (*end)
@@ -182,29 +182,29 @@ static void begin(const struct explanation *what)
     (void)try_start(e); /* else it waits */
 }
 
-void explain_begin(struct master *m, struct worker_proc *w, const struct slot_call *call,
-                   enum log_level level, void (*then)(struct master *m, struct worker_proc *w))
+void stack_log_begin(struct master *m, struct worker_proc *w, const struct slot_call *call,
+                     enum log_level level, void (*then)(struct master *m, struct worker_proc *w))
 {
-    struct explanation e = {.master = m, .pid = w->pid, .level = level, .then = then};
+    struct stack_log e = {.master = m, .pid = w->pid, .level = level, .then = then};
 
     e.has_id = report_request_id(call, e.id) != NULL;
     begin(&e);
 }
 
-void explain_template(struct master *m, struct generation *g, enum log_level level,
-                      void (*then)(struct master *m, struct generation *g))
+void stack_log_begin_template(struct master *m, struct generation *g, enum log_level level,
+                              void (*then)(struct master *m, struct generation *g))
 {
-    const struct explanation e = {.master = m,
-                                  .pid = g->template->pid,
-                                  .settings = generation_ref(g),
-                                  .level = level,
-                                  .then_template = then};
+    const struct stack_log e = {.master = m,
+                                .pid = g->template->pid,
+                                .settings = generation_ref(g),
+                                .level = level,
+                                .then_template = then};
 
     begin(&e);
 }
 
-void explain_release(struct master *m)
+void stack_log_release(struct master *m)
 {
-    while (m->explanations)
-        forget(m->explanations);
+    while (m->stack_logs)
+        forget(m->stack_logs);
 }

@@ -22,19 +22,19 @@
 #include "master/preload/template.h"
 #include "system/process/process.h"
 
-enum { EXPLAIN_MS = 3000 }; /* for the stacks of a hung template to be taken */
+enum { STACKS_MS = 3000 }; /* for the stacks of a hung template to be taken */
 
-static bool is_unborn(const struct worker_proc *w, const struct template *t)
+static bool is_pending(const struct worker_proc *w, const struct template *t)
 {
     return w->phase != PROC_EMPTY && w->template == t;
 }
 
-static struct worker_proc *find_unborn(struct master *m, const struct template *t, uint64_t serial)
+static struct worker_proc *find_pending(struct master *m, const struct template *t, uint64_t serial)
 {
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
         struct worker_proc *w = &m->plan.procs[i];
 
-        if (is_unborn(w, t) && w->serial == serial)
+        if (is_pending(w, t) && w->serial == serial)
             return w;
     }
     return NULL;
@@ -49,7 +49,7 @@ static bool is_newborn(struct master *m, const struct template *t, pid_t pid)
 
 static void hear_of_one(struct master *m, struct template *t, const struct template_news *news)
 {
-    struct worker_proc *w = find_unborn(m, t, news->serial);
+    struct worker_proc *w = find_pending(m, t, news->serial);
 
     if (news->why[0] != '\0') {
         if (w) { /* it can fork no more for now, as the master at times */
@@ -65,7 +65,7 @@ static void hear_of_one(struct master *m, struct template *t, const struct templ
     } else if (!w) { /* given up meanwhile */
         (void)kill(news->pid, SIGKILL);
     } else {
-        t->has_borne = true;
+        t->has_forked = true;
         w->template = NULL;
         w->pid = news->pid;
         (void)process_private_memory(t->pid, &w->inherited_size); /* failed: it is dead, and 0 */
@@ -80,7 +80,7 @@ static void none_boots(struct master *m, const struct template *t, const char *w
                        void (*end)(struct master *m, struct worker_proc *w, const char *why))
 {
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        if (is_unborn(&m->plan.procs[i], t))
+        if (is_pending(&m->plan.procs[i], t))
             end(m, &m->plan.procs[i], why);
     }
 }
@@ -94,18 +94,18 @@ static void kill_misbehaving(struct template *t, const char *misdeed)
     (void)kill(t->pid, SIGKILL);
 }
 
-static unsigned count_unborn(const struct master *m, const struct template *t)
+static unsigned count_pending(const struct master *m, const struct template *t)
 {
     unsigned count = 0;
 
     for (unsigned i = 0; i < m->plan.proc_count; i++)
-        count += is_unborn(&m->plan.procs[i], t);
+        count += is_pending(&m->plan.procs[i], t);
     return count;
 }
 
 static const char *step_of(const struct template *t)
 {
-    return t->has_borne ? "" : ", while it loaded the application";
+    return t->has_forked ? "" : ", while it loaded the application";
 }
 
 /* Its stacks are taken: the signal has its course. */
@@ -125,7 +125,7 @@ static void report_crash_once(struct master *m, struct generation *g,
     t->has_crashed = true;
     output_take(t->output);
     report_template_crash(t, fault, step_of(t));
-    explain_template(m, g, LOG_LEVEL_ERROR, let_go);
+    stack_log_begin_template(m, g, LOG_LEVEL_ERROR, let_go);
 }
 
 static void take(struct master *m, struct generation *g, const struct template_news *news)
@@ -138,14 +138,14 @@ static void take(struct master *m, struct generation *g, const struct template_n
         hear_of_one(m, t, news);
     } else if (!t->has_failed) {
         t->has_failed = true;
-        none_boots(m, t, news->why, proc_unborn_failed);
+        none_boots(m, t, news->why, proc_pending_failed);
     }
 }
 
 /* A pass's worth: one for each that is to be born, and some more. */
 static void hear(struct master *m, struct generation *g)
 {
-    unsigned left = g->template ? count_unborn(m, g->template) + SPEECH_PASS_MAX : 0;
+    unsigned left = g->template ? count_pending(m, g->template) + SPEECH_PASS_MAX : 0;
     struct template_news news;
     int got = 0;
 
@@ -167,7 +167,7 @@ static void hear(struct master *m, struct generation *g)
     generation_unref(g, true);
 }
 
-void births_hear(struct master *m)
+void preload_read(struct master *m)
 {
     struct generation *g = m->current;
 
@@ -185,11 +185,11 @@ static void on_news(struct ev_loop *loop, struct ev_io *io, int revents)
 
     (void)loop;
     (void)revents;
-    births_hear(m);
+    preload_read(m);
     master_reconcile(m);
 }
 
-void births_watch(struct master *m, struct generation *g)
+void preload_watch(struct master *m, struct generation *g)
 {
     struct template *t = g->template;
 
@@ -207,7 +207,7 @@ static void drop(struct master *m, struct generation *g)
 
     g->template = NULL;
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        if (is_unborn(&m->plan.procs[i], t))
+        if (is_pending(&m->plan.procs[i], t))
             proc_forget(m, &m->plan.procs[i]);
     }
     ev_io_stop(m->loop, &t->io);
@@ -216,7 +216,7 @@ static void drop(struct master *m, struct generation *g)
     free(t);
 }
 
-bool births_reaped(struct master *m, pid_t pid, int status)
+bool preload_reaped(struct master *m, pid_t pid, int status)
 {
     struct generation *g = m->current;
     char why[160];
@@ -240,7 +240,7 @@ bool births_reaped(struct master *m, pid_t pid, int status)
         log_errorx("Template (pid:%d): %s", (int)pid, why);
     (void)generation_ref(g);
     none_boots(m, t, why,
-               is_foreign && boots_is_kill(status) ? proc_unborn_killed : proc_unborn_failed);
+               is_foreign && boots_is_kill(status) ? proc_pending_killed : proc_pending_failed);
     if (g->template == t)
         drop(m, g);
     generation_unref(g, true);
@@ -251,7 +251,7 @@ bool births_reaped(struct master *m, pid_t pid, int status)
 static void set_deadlines(struct master *m, const struct template *t, uint64_t deadline_ms)
 {
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        if (is_unborn(&m->plan.procs[i], t))
+        if (is_pending(&m->plan.procs[i], t))
             m->plan.procs[i].deadline_ms = deadline_ms;
     }
 }
@@ -261,7 +261,7 @@ static void explained_late(struct master *m, struct generation *g)
     set_deadlines(m, g->template, 0);
 }
 
-bool births_explain_late(struct master *m, struct generation *g, uint64_t now)
+bool preload_log_late(struct master *m, struct generation *g, uint64_t now)
 {
     struct template *t = g->template;
 
@@ -269,12 +269,12 @@ bool births_explain_late(struct master *m, struct generation *g, uint64_t now)
         return false;
     log_errorx("Template (pid:%d) is not ready within boot_timeout%s", (int)t->pid, step_of(t));
     t->is_late = true;
-    set_deadlines(m, t, now + EXPLAIN_MS);
-    explain_template(m, g, LOG_LEVEL_ERROR, explained_late);
+    set_deadlines(m, t, now + STACKS_MS);
+    stack_log_begin_template(m, g, LOG_LEVEL_ERROR, explained_late);
     return true;
 }
 
-void births_end(struct master *m, struct generation *g)
+void preload_end(struct master *m, struct generation *g)
 {
     if (!g || !g->template)
         return;
@@ -282,13 +282,13 @@ void births_end(struct master *m, struct generation *g)
     drop(m, g);
 }
 
-void births_stop(struct master *m)
+void preload_stop(struct master *m)
 {
     struct generation *g = m->current;
 
     do {
-        if (g->template && count_unborn(m, g->template) == 0)
-            births_end(m, g);
+        if (g->template && count_pending(m, g->template) == 0)
+            preload_end(m, g);
         g = g->next;
     } while (g != m->current);
 }

@@ -268,7 +268,7 @@ static void announce(int fd, uint64_t serial)
         _exit(EXIT_STOPPED); /* the master wants this template's children no more */
 }
 
-void template_bear(int fd, struct template_order *order, int error_number, int access_number)
+void template_fork_worker(int fd, struct template_order *order, int error_number, int access_number)
 {
     while (take_order(fd, order)) {
         take_log(&order->error_fd, error_number);

@@ -35,7 +35,7 @@ struct template
     uint64_t last_serial;
     struct speech speech;
     const char *misdeed; /* what it was killed for; NULL: it was not */
-    bool has_borne;      /* a worker: so the application is loaded */
+    bool has_forked;     /* a worker: so the application is loaded */
     bool has_crashed;    /* it has said so */
     bool is_late;        /* boot_timeout is over, and its stacks are being taken */
     bool has_failed;     /* it has said why the application does not load */
@@ -90,7 +90,8 @@ int template_reopen_logs(const struct template *t, int error_fd, int access_fd);
 /* In the template, application loaded: carries out orders, and ends with the master. Returns only
  * in a newborn worker, which has announced itself, with its order; fd is closed there. The log
  * files of an order have taken the numbers of the template's own. */
-void template_bear(int fd, struct template_order *order, int error_number, int access_number);
+void template_fork_worker(int fd, struct template_order *order, int error_number,
+                          int access_number);
 
 /* In another child of the master: closes what the master has of it. NULL is allowed. */
 void template_forget(struct template *t);

@@ -32,7 +32,7 @@ enum {
 static struct {
     struct config config;
     struct listener *listener;
-    const struct ledger *ledger;
+    const struct stats *stats;
     struct scoreboard *scoreboard;
     pid_t master_pid;
 } admin;
@@ -71,7 +71,7 @@ static struct gcorn_body *refuse_stuck(struct gcorn_environ *env,
 static struct gcorn_body *livez(struct gcorn_environ *env,
                                 struct gcorn_start_response *start_response)
 {
-    uint64_t now = now_ms(), beat_ms = ledger_beat_ms(admin.ledger);
+    uint64_t now = now_ms(), beat_ms = stats_beat_ms(admin.stats);
 
     if (getppid() != admin.master_pid)
         return answer(env, start_response, "503 Service Unavailable", "the master is gone\n");
@@ -100,7 +100,7 @@ static struct gcorn_body *readyz(struct gcorn_environ *env,
 
     if (getppid() != admin.master_pid)
         return livez(env, start_response);
-    if (snapshot_take(&s, admin.ledger, admin.scoreboard) < 0)
+    if (snapshot_take(&s, admin.stats, admin.scoreboard) < 0)
         return refuse_stuck(env, start_response);
     bool is_ready =
         snapshot_is_ready(&s, needed_workers(&s), admin.config.ready_fresh_ms, now_ms(), &why);
@@ -119,7 +119,7 @@ static struct gcorn_body *metrics(struct gcorn_environ *env,
     struct strbuf text = {0};
     struct snapshot s;
 
-    if (snapshot_take(&s, admin.ledger, admin.scoreboard) < 0)
+    if (snapshot_take(&s, admin.stats, admin.scoreboard) < 0)
         return refuse_stuck(env, start_response);
     snapshot_add_usage(&s);
     prometheus_add(&text, &s);
@@ -212,14 +212,14 @@ static void own_config(struct config *own, const struct config *given)
     own->keepalive_ms = 0; /* a connection, a request: none waits behind another */
 }
 
-void admin_prepare(struct worker_args *args, struct listener *listener, struct ledger *ledger,
+void admin_prepare(struct worker_args *args, struct listener *listener, struct stats *stats,
                    struct scoreboard *scoreboard)
 {
-    if (ledger_make_read_only(ledger) < 0 || scoreboard_make_read_only(scoreboard) < 0)
+    if (stats_make_read_only(stats) < 0 || scoreboard_make_read_only(scoreboard) < 0)
         fatal("admin process: cannot map the shared memory read-only: %s", strerror(errno));
     own_config(&admin.config, args->config);
     admin.listener = listener;
-    admin.ledger = ledger;
+    admin.stats = stats;
     admin.scoreboard = scoreboard;
     admin.master_pid = args->master_pid;
     args->role = "admin";

@@ -90,7 +90,7 @@ static void add_times(struct strbuf *out, const char *name, const char *help,
     strbuf_addf(out, "\n%s_count %" PRIu64 "\n", name, below);
 }
 
-static void add_server(struct strbuf *out, const struct ledger_facts *f)
+static void add_server(struct strbuf *out, const struct stats_facts *f)
 {
     add_family(out, "gcorn_build_info", "gauge", "What runs: the server and the application.");
     strbuf_addstr(out, "gcorn_build_info{version=\"" GCORN_VERSION "\",build_id=\"");
@@ -109,7 +109,7 @@ static void add_server(struct strbuf *out, const struct ledger_facts *f)
     add_labelled(out, "gcorn_reloads_total", "result", "failed", f->reloads_failed);
 }
 
-static void add_listeners(struct strbuf *out, const struct ledger_facts *f)
+static void add_listeners(struct strbuf *out, const struct stats_facts *f)
 {
     static const char queued[] = "gcorn_listen_backlog", limit[] = "gcorn_listen_backlog_limit";
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * See snapshot.h. A worker's counts move to the ledger while the ledger is being written, so what
+ * See snapshot.h. A worker's counts move to the stats while the stats are being written, so what
  * is read between two equal sequences has them once, in the one place or in the other.
  */
 #include "master/telemetry/snapshot.h"
@@ -15,7 +15,7 @@
 
 enum { TURNS = 100 };
 
-static void add_worker(struct snapshot *s, const struct ledger_proc *proc, const struct slot *slot)
+static void add_worker(struct snapshot *s, const struct stats_proc *proc, const struct slot *slot)
 {
     s->workers[s->worker_count++] = (struct snapshot_worker){
         .number = proc->number,
@@ -33,19 +33,19 @@ static void add_worker(struct snapshot *s, const struct ledger_proc *proc, const
     slot_counts_add(&s->counts, &slot->counts);
 }
 
-static bool is_worker(const struct ledger_proc *proc)
+static bool is_worker(const struct stats_proc *proc)
 {
     return proc->phase != PROC_EMPTY && !proc->is_admin;
 }
 
 /* Of the workers of the generation that counts, or of all others. */
-static void add_metrics(struct snapshot *s, const struct ledger *ledger,
+static void add_metrics(struct snapshot *s, const struct stats *stats,
                         struct scoreboard *scoreboard, bool of_current)
 {
-    for (unsigned i = 0; i < ledger_places(ledger); i++) {
-        struct ledger_proc proc;
+    for (unsigned i = 0; i < stats_places(stats); i++) {
+        struct stats_proc proc;
 
-        ledger_copy_proc(ledger, i, &proc);
+        stats_copy_proc(stats, i, &proc);
         if (is_worker(&proc) && (proc.generation == s->facts->generation) == of_current)
             (void)metrics_sum(s->metrics, &s->metric_count, SNAPSHOT_METRICS,
                               scoreboard_slot(scoreboard, i), METRICS_ALL);
@@ -54,42 +54,42 @@ static void add_metrics(struct snapshot *s, const struct ledger *ledger,
 
 /* The application that runs comes first: where a former one had other bounds or another kind for a
  * name, its sums must not stand in the way of what is counted now. */
-static void copy_metrics(struct snapshot *s, const struct ledger *ledger,
+static void copy_metrics(struct snapshot *s, const struct stats *stats,
                          struct scoreboard *scoreboard)
 {
     s->metric_count = 0;
-    add_metrics(s, ledger, scoreboard, true);
-    add_metrics(s, ledger, scoreboard, false);
+    add_metrics(s, stats, scoreboard, true);
+    add_metrics(s, stats, scoreboard, false);
     (void)metrics_sum_table(s->metrics, &s->metric_count, SNAPSHOT_METRICS, s->facts->metrics,
                             s->facts->metric_count);
 }
 
-static void copy_all(struct snapshot *s, const struct ledger *ledger, struct scoreboard *scoreboard)
+static void copy_all(struct snapshot *s, const struct stats *stats, struct scoreboard *scoreboard)
 {
-    ledger_copy_facts(ledger, s->facts);
+    stats_copy_facts(stats, s->facts);
     s->counts = (struct slot_counts){0};
     slot_counts_add(&s->counts, &s->facts->gone);
     s->worker_count = 0;
-    for (unsigned i = 0; i < ledger_places(ledger); i++) {
-        struct ledger_proc proc;
+    for (unsigned i = 0; i < stats_places(stats); i++) {
+        struct stats_proc proc;
 
-        ledger_copy_proc(ledger, i, &proc);
+        stats_copy_proc(stats, i, &proc);
         if (is_worker(&proc))
             add_worker(s, &proc, scoreboard_slot(scoreboard, i));
     }
-    copy_metrics(s, ledger, scoreboard);
+    copy_metrics(s, stats, scoreboard);
 }
 
-int snapshot_take(struct snapshot *s, const struct ledger *ledger, struct scoreboard *scoreboard)
+int snapshot_take(struct snapshot *s, const struct stats *stats, struct scoreboard *scoreboard)
 {
     uint64_t sequence;
 
     *s = (struct snapshot){.facts = xmalloc(sizeof(*s->facts)),
-                           .workers = xcalloc(ledger_places(ledger), sizeof(*s->workers)),
+                           .workers = xcalloc(stats_places(stats), sizeof(*s->workers)),
                            .metrics = xmalloc(SNAPSHOT_METRICS * sizeof(*s->metrics))};
-    for (int i = 0; i < TURNS && ledger_begin(ledger, &sequence); i++) {
-        copy_all(s, ledger, scoreboard);
-        if (ledger_is_same(ledger, sequence))
+    for (int i = 0; i < TURNS && stats_begin(stats, &sequence); i++) {
+        copy_all(s, stats, scoreboard);
+        if (stats_is_same(stats, sequence))
             return 0;
     }
     snapshot_release(s);

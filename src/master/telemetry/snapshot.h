@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * snapshot - the server at one moment, out of the ledger and the workers' slots: what /readyz
+ * snapshot - the server at one moment, out of the stats and the workers' slots: what /readyz
  * judges and /metrics shows. Slots are untrusted; what a worker says is copied, and bounded where
  * it is read.
  */
@@ -36,7 +36,7 @@ struct snapshot_worker {
 };
 
 struct snapshot {
-    struct ledger_facts *facts;
+    struct stats_facts *facts;
     struct snapshot_worker *workers; /* without the admin process */
     unsigned worker_count;
     struct slot_counts counts;   /* of all workers that there ever were */
@@ -46,7 +46,7 @@ struct snapshot {
 
 /* 0: *s is whole, for snapshot_release. -1: the master has stopped amid its bookkeeping; nothing to
  * release. */
-int snapshot_take(struct snapshot *s, const struct ledger *ledger, struct scoreboard *scoreboard);
+int snapshot_take(struct snapshot *s, const struct stats *stats, struct scoreboard *scoreboard);
 void snapshot_release(struct snapshot *s);
 
 /* What the workers use of the machine. */

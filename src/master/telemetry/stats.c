@@ -29,47 +29,47 @@ enum {
 struct copy {
     _Atomic uint64_t sequence; /* odd: it is being written */
     _Atomic uint64_t beat_ms;
-    struct ledger_facts facts;
-    struct ledger_proc procs[];
+    struct stats_facts facts;
+    struct stats_proc procs[];
 };
-_Static_assert(sizeof(struct ledger_facts) % 8 == 0 && sizeof(struct ledger_proc) % 8 == 0 &&
-                   offsetof(struct ledger_facts, metrics) % 8 == 0,
+_Static_assert(sizeof(struct stats_facts) % 8 == 0 && sizeof(struct stats_proc) % 8 == 0 &&
+                   offsetof(struct stats_facts, metrics) % 8 == 0,
                "they are copied by words");
 
-struct ledger {
+struct stats {
     unsigned places;
     struct shared memory;
-    uint64_t sequence;         /* the master's own, as are these: */
-    struct ledger_facts facts; /* what the copy was made of, or will be */
+    uint64_t sequence;        /* the master's own, as are these: */
+    struct stats_facts facts; /* what the copy was made of, or will be */
 };
 
-static struct copy *copy_of(const struct ledger *l)
+static struct copy *copy_of(const struct stats *l)
 {
     return (struct copy *)(void *)l->memory.map;
 }
 
 static size_t size_of(unsigned places)
 {
-    return sizeof(struct copy) + places * sizeof(struct ledger_proc);
+    return sizeof(struct copy) + places * sizeof(struct stats_proc);
 }
 
-struct ledger *ledger_new(unsigned places, struct error *err)
+struct stats *stats_new(unsigned places, struct error *err)
 {
-    struct ledger *l = xcalloc(1, sizeof(*l));
+    struct stats *l = xcalloc(1, sizeof(*l));
 
     l->places = places;
     l->facts.started_at = (int64_t)time(NULL);
-    if (shared_new(&l->memory, "gcorn-ledger", size_of(places)) < 0) {
-        (void)error_set(err, EXIT_FAILED, "cannot make the ledger of %u processes: %s", places,
+    if (shared_new(&l->memory, "gcorn-stats", size_of(places)) < 0) {
+        (void)error_set(err, EXIT_FAILED, "cannot make the stats of %u processes: %s", places,
                         strerror(errno));
         free(l);
         return NULL;
     }
-    ledger_beat(l, now_ms());
+    stats_beat(l, now_ms());
     return l;
 }
 
-void ledger_free(struct ledger *l)
+void stats_free(struct stats *l)
 {
     if (!l)
         return;
@@ -77,68 +77,68 @@ void ledger_free(struct ledger *l)
     free(l);
 }
 
-bool ledger_is_sealed(const struct ledger *l)
+bool stats_is_sealed(const struct stats *l)
 {
     return l->memory.is_sealed;
 }
 
-int ledger_make_read_only(struct ledger *l)
+int stats_make_read_only(struct stats *l)
 {
     return shared_make_read_only(&l->memory);
 }
 
 /* ---- writing ----------------------------------------------------------------------------- */
 
-struct ledger_facts *ledger_open(struct ledger *l)
+struct stats_facts *stats_open(struct stats *l)
 {
     atomic_store_explicit(&copy_of(l)->sequence, ++l->sequence, memory_order_relaxed);
     return &l->facts;
 }
 
-void ledger_set_proc(struct ledger *l, unsigned place, const struct ledger_proc *proc)
+void stats_set_proc(struct stats *l, unsigned place, const struct stats_proc *proc)
 {
     shared_store(&copy_of(l)->procs[place], proc, sizeof(*proc));
 }
 
 /* Everything, also what has not changed: so a copy that was spoiled is soon right again. */
-void ledger_close(struct ledger *l)
+void stats_close(struct stats *l)
 {
     size_t metrics = l->facts.metric_count * sizeof(l->facts.metrics[0]);
 
-    shared_store(&copy_of(l)->facts, &l->facts, offsetof(struct ledger_facts, metrics) + metrics);
+    shared_store(&copy_of(l)->facts, &l->facts, offsetof(struct stats_facts, metrics) + metrics);
     atomic_store_explicit(&copy_of(l)->sequence, ++l->sequence, memory_order_release);
 }
 
-unsigned ledger_bury(struct ledger *l, struct slot *slot)
+unsigned stats_add_exited(struct stats *l, struct slot *slot)
 {
-    struct ledger_facts *facts = &l->facts;
+    struct stats_facts *facts = &l->facts;
 
     assert(l->sequence % 2 == 1);
     slot_counts_add(&facts->gone, &slot->counts);
     unsigned lost =
-        metrics_sum(facts->metrics, &facts->metric_count, LEDGER_METRICS, slot, METRICS_THAT_GROW);
+        metrics_sum(facts->metrics, &facts->metric_count, STATS_METRICS, slot, METRICS_THAT_GROW);
     slot_reset(slot);
     return lost;
 }
 
-void ledger_beat(struct ledger *l, uint64_t now_ms)
+void stats_beat(struct stats *l, uint64_t now_ms)
 {
     atomic_store_explicit(&copy_of(l)->beat_ms, now_ms, memory_order_relaxed);
 }
 
-const struct ledger_facts *ledger_facts(const struct ledger *l)
+const struct stats_facts *stats_facts(const struct stats *l)
 {
     return &l->facts;
 }
 
-unsigned ledger_places(const struct ledger *l)
+unsigned stats_places(const struct stats *l)
 {
     return l->places;
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
-bool ledger_begin(const struct ledger *l, uint64_t *sequence)
+bool stats_begin(const struct stats *l, uint64_t *sequence)
 {
     const struct timespec turn = {.tv_nsec = TURN_NS};
 
@@ -151,12 +151,12 @@ bool ledger_begin(const struct ledger *l, uint64_t *sequence)
     return false;
 }
 
-bool ledger_is_same(const struct ledger *l, uint64_t sequence)
+bool stats_is_same(const struct stats *l, uint64_t sequence)
 {
     return atomic_load_explicit(&copy_of(l)->sequence, memory_order_relaxed) == sequence;
 }
 
-uint64_t ledger_beat_ms(const struct ledger *l)
+uint64_t stats_beat_ms(const struct stats *l)
 {
     return atomic_load_explicit(&copy_of(l)->beat_ms, memory_order_relaxed);
 }
@@ -171,20 +171,20 @@ static uint32_t at_most(uint32_t count, uint32_t most)
     return count < most ? count : most;
 }
 
-void ledger_copy_facts(const struct ledger *l, struct ledger_facts *facts)
+void stats_copy_facts(const struct stats *l, struct stats_facts *facts)
 {
-    const struct ledger_facts *from = &copy_of(l)->facts;
+    const struct stats_facts *from = &copy_of(l)->facts;
 
-    shared_load(facts, from, offsetof(struct ledger_facts, metrics));
-    facts->metric_count = at_most(facts->metric_count, LEDGER_METRICS);
-    facts->listener_count = at_most(facts->listener_count, LEDGER_LISTENERS);
+    shared_load(facts, from, offsetof(struct stats_facts, metrics));
+    facts->metric_count = at_most(facts->metric_count, STATS_METRICS);
+    facts->listener_count = at_most(facts->listener_count, STATS_LISTENERS);
     shared_load(facts->metrics, from->metrics, facts->metric_count * sizeof(facts->metrics[0]));
     end_text(facts->build_id, sizeof(facts->build_id));
     for (uint32_t i = 0; i < facts->listener_count; i++)
         end_text(facts->listeners[i].name, sizeof(facts->listeners[i].name));
 }
 
-void ledger_copy_proc(const struct ledger *l, unsigned place, struct ledger_proc *proc)
+void stats_copy_proc(const struct stats *l, unsigned place, struct stats_proc *proc)
 {
     shared_load(proc, &copy_of(l)->procs[place], sizeof(*proc));
 }

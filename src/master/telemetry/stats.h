@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * ledger - what only the master knows, in shared memory, for the admin process: the server's state,
+ * stats - what only the master knows, in shared memory, for the admin process: the server's state,
  * its processes, its sockets' queues, and the counts of the workers that have gone.
  *
  * The master alone writes: it keeps the facts in memory of its own and copies them out, and reads
@@ -9,10 +9,10 @@
  * again after it: what a reader has copied while the sequence stayed the same, and even, is whole.
  *
  *   master                                       admin process
- *   facts = ledger_open(l);                      do {
- *   ... change *facts, ledger_set_proc ...           if (!ledger_begin(l, &sequence)) fail
- *   ledger_close(l);                                 ledger_copy_facts, ledger_copy_proc ...
- *                                                } while (!ledger_is_same(l, sequence));
+ *   facts = stats_open(l);                      do {
+ *   ... change *facts, stats_set_proc ...           if (!stats_begin(l, &sequence)) fail
+ *   stats_close(l);                                 stats_copy_facts, stats_copy_proc ...
+ *                                                } while (!stats_is_same(l, sequence));
  */
 #ifndef GCORN_MASTER_TELEMETRY_STATS_H
 #define GCORN_MASTER_TELEMETRY_STATS_H
@@ -23,7 +23,7 @@
 #include "system/ipc/scoreboard.h"
 
 struct error;
-struct ledger;
+struct stats;
 
 enum server_state {
     SERVER_STARTING, /* no worker has been READY yet */
@@ -54,9 +54,9 @@ enum worker_end {
 };
 enum { END_FIRST_RESTART = END_BOOT }; /* from here on: another is started for it */
 
-enum { LEDGER_LISTENERS = 64, LEDGER_METRICS = 256 };
+enum { STATS_LISTENERS = 64, STATS_METRICS = 256 };
 
-struct ledger_listener {
+struct stats_listener {
     char name[128];
     uint32_t is_known; /* the kernel tells */
     uint32_t queued;
@@ -64,7 +64,7 @@ struct ledger_listener {
 };
 
 /* A process, in the scoreboard's slot of the same place. */
-struct ledger_proc {
+struct stats_proc {
     uint32_t phase; /* enum proc_phase */
     int32_t pid;
     uint32_t number;
@@ -74,7 +74,7 @@ struct ledger_proc {
     uint64_t ready_ms; /* 0: has not said READY */
 };
 
-struct ledger_facts {
+struct stats_facts {
     uint32_t state; /* enum server_state */
     uint32_t generation;
     uint32_t workers_wanted;
@@ -84,59 +84,59 @@ struct ledger_facts {
     uint64_t reloads_done;
     uint64_t reloads_failed;
     uint32_t listener_count;
-    struct ledger_listener listeners[LEDGER_LISTENERS];
+    struct stats_listener listeners[STATS_LISTENERS];
 
     /* Of the workers that have gone; with those of the living: of all there ever were. */
     struct slot_counts gone;
     uint32_t metric_count;
-    struct slot_metric metrics[LEDGER_METRICS];
+    struct slot_metric metrics[STATS_METRICS];
 };
 
 /* For so many processes. NULL with err filled. */
-struct ledger *ledger_new(unsigned places, struct error *err);
+struct stats *stats_new(unsigned places, struct error *err);
 
 /* Unmaps it, in this process; NULL is allowed. */
-void ledger_free(struct ledger *l);
+void stats_free(struct stats *l);
 
 /* Can no process map it writable again? False on old kernels: see shared_new. */
-bool ledger_is_sealed(const struct ledger *l);
+bool stats_is_sealed(const struct stats *l);
 
 /* In the admin process: nothing in it can be written any more. Returns 0, or -1 with errno. */
-int ledger_make_read_only(struct ledger *l);
+int stats_make_read_only(struct stats *l);
 
 /* ---- the master ---- */
 
 /* Writing; brief, and not nested. The facts are the master's own; closing copies them out. */
-struct ledger_facts *ledger_open(struct ledger *l);
-void ledger_set_proc(struct ledger *l, unsigned place, const struct ledger_proc *proc);
-void ledger_close(struct ledger *l);
+struct stats_facts *stats_open(struct stats *l);
+void stats_set_proc(struct stats *l, unsigned place, const struct stats_proc *proc);
+void stats_close(struct stats *l);
 
 /* Between opening and closing: a worker has gone. Its counts are added to those of the gone, and
- * its slot is empty, in one step: a sum over the ledger and the slots neither falls nor counts
+ * its slot is empty, in one step: a sum over the stats and the slots neither falls nor counts
  * anything twice. Returns how many of the application's metrics found no room. */
-unsigned ledger_bury(struct ledger *l, struct slot *slot);
+unsigned stats_add_exited(struct stats *l, struct slot *slot);
 
 /* The master's loop turns: to be said once a second. */
-void ledger_beat(struct ledger *l, uint64_t now_ms);
+void stats_beat(struct stats *l, uint64_t now_ms);
 
 /* The master's own facts. */
-const struct ledger_facts *ledger_facts(const struct ledger *l);
+const struct stats_facts *stats_facts(const struct stats *l);
 
 /* ---- the admin process ---- */
 
 /* False when the master has been writing for so long that it has stopped there. */
-bool ledger_begin(const struct ledger *l, uint64_t *sequence);
-bool ledger_is_same(const struct ledger *l, uint64_t sequence);
+bool stats_begin(const struct stats *l, uint64_t *sequence);
+bool stats_is_same(const struct stats *l, uint64_t sequence);
 
 /* Between the two: copies. Counts and texts of facts are in bounds, whatever the memory holds. */
-void ledger_copy_facts(const struct ledger *l, struct ledger_facts *facts);
-void ledger_copy_proc(const struct ledger *l, unsigned place, struct ledger_proc *proc);
+void stats_copy_facts(const struct stats *l, struct stats_facts *facts);
+void stats_copy_proc(const struct stats *l, unsigned place, struct stats_proc *proc);
 
 /* When the master last said that its loop turns. */
-uint64_t ledger_beat_ms(const struct ledger *l);
+uint64_t stats_beat_ms(const struct stats *l);
 
 /* Both: how many processes have a place. */
-unsigned ledger_places(const struct ledger *l);
+unsigned stats_places(const struct stats *l);
 
 const char *server_state_name(enum server_state state);
 const char *worker_end_name(enum worker_end end);

@@ -13,7 +13,7 @@
 #include "base/util.h"
 #include "master/state.h"
 
-enum server_state books_state(const struct master *m)
+enum server_state stats_update_state(const struct master *m)
 {
     if (m->plan.stopping)
         return SERVER_STOPPING;
@@ -24,44 +24,44 @@ enum server_state books_state(const struct master *m)
     return m->candidate || m->rolling ? SERVER_RELOADING : SERVER_SERVING;
 }
 
-void books_update(struct master *m)
+void stats_update(struct master *m)
 {
-    struct ledger_facts *facts = ledger_open(m->ledger);
+    struct stats_facts *facts = stats_open(m->stats);
 
-    facts->state = books_state(m);
+    facts->state = stats_update_state(m);
     facts->generation = m->current->id;
     facts->workers_wanted = m->plan.workers;
     (void)snprintf(facts->build_id, sizeof(facts->build_id), "%s", m->current->image.build_id);
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
         const struct worker_proc *w = &m->plan.procs[i];
 
-        const struct ledger_proc proc = {.phase = w->phase,
-                                         .pid = (int32_t)w->pid,
-                                         .number = w->number,
-                                         .generation = w->generation,
-                                         .is_admin = plan_is_admin(&m->plan, w),
-                                         .started_ms = w->started_ms,
-                                         .ready_ms = w->ready_ms};
+        const struct stats_proc proc = {.phase = w->phase,
+                                        .pid = (int32_t)w->pid,
+                                        .number = w->number,
+                                        .generation = w->generation,
+                                        .is_admin = plan_is_admin(&m->plan, w),
+                                        .started_ms = w->started_ms,
+                                        .ready_ms = w->ready_ms};
 
-        ledger_set_proc(m->ledger, i, &proc);
+        stats_set_proc(m->stats, i, &proc);
     }
-    ledger_close(m->ledger);
+    stats_close(m->stats);
 }
 
-void books_sample_listeners(struct master *m)
+void stats_update_listeners(struct master *m)
 {
-    struct listener_queue queues[LEDGER_LISTENERS];
-    bool is_known[LEDGER_LISTENERS];
+    struct listener_queue queues[STATS_LISTENERS];
+    bool is_known[STATS_LISTENERS];
     const struct generation *g = m->current;
-    size_t count = g->listener_count < LEDGER_LISTENERS ? g->listener_count : LEDGER_LISTENERS;
+    size_t count = g->listener_count < STATS_LISTENERS ? g->listener_count : STATS_LISTENERS;
 
     if (!g->admin_listener)
         return;
     for (size_t i = 0; i < count; i++)
         is_known[i] = listener_get_queue(g->listeners[i], &queues[i]) == 0;
-    struct ledger_facts *facts = ledger_open(m->ledger);
+    struct stats_facts *facts = stats_open(m->stats);
     for (size_t i = 0; i < count; i++) {
-        struct ledger_listener *l = &facts->listeners[i];
+        struct stats_listener *l = &facts->listeners[i];
 
         (void)snprintf(l->name, sizeof(l->name), "%s", g->listeners[i]->name);
         l->is_known = is_known[i];
@@ -69,7 +69,7 @@ void books_sample_listeners(struct master *m)
         l->limit = is_known[i] ? queues[i].limit : 0;
     }
     facts->listener_count = (uint32_t)count;
-    ledger_close(m->ledger);
+    stats_close(m->stats);
 }
 
 static enum worker_end judge_end(const struct worker_proc *w, int status)
@@ -111,31 +111,31 @@ static void count_unfinished(const struct worker_proc *w, struct slot *s, int st
     slot_counts_end(&s->counts, 0, ended, left);
 }
 
-void books_bury(struct master *m, const struct worker_proc *w, int status)
+void stats_update_exited(struct master *m, const struct worker_proc *w, int status)
 {
     if (plan_is_admin(&m->plan, w))
         return;
     struct slot *slot = master_slot(m, w);
-    struct ledger_facts *facts = ledger_open(m->ledger);
+    struct stats_facts *facts = stats_open(m->stats);
     count_unfinished(w, slot, status);
-    unsigned lost = ledger_bury(m->ledger, slot);
+    unsigned lost = stats_add_exited(m->stats, slot);
     facts->ends[judge_end(w, status)]++;
-    ledger_close(m->ledger);
+    stats_close(m->stats);
     if (lost > 0 && !m->metrics_are_lost) {
         log_warnx("The application has made more than %d counters and histograms: those of workers "
                   "that end are lost",
-                  LEDGER_METRICS);
+                  STATS_METRICS);
         m->metrics_are_lost = true;
     }
 }
 
-void books_note_reload(struct master *m, bool ok)
+void stats_update_reload(struct master *m, bool ok)
 {
-    struct ledger_facts *facts = ledger_open(m->ledger);
+    struct stats_facts *facts = stats_open(m->stats);
 
     if (ok)
         facts->reloads_done++;
     else
         facts->reloads_failed++;
-    ledger_close(m->ledger);
+    stats_close(m->stats);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * books - the master's bookkeeping in its ledger, from which the admin process reads.
+ * stats_update - keeps the statistics that the master shares, from which the admin process reads.
  */
 #ifndef GCORN_MASTER_TELEMETRY_STATS_UPDATE_H
 #define GCORN_MASTER_TELEMETRY_STATS_UPDATE_H
@@ -10,19 +10,19 @@
 struct master;
 struct worker_proc;
 
-enum server_state books_state(const struct master *m);
+enum server_state stats_update_state(const struct master *m);
 
 /* Enters what the master is and has now. */
-void books_update(struct master *m);
+void stats_update(struct master *m);
 
 /* Asks the kernel how long the sockets' queues are, if there is an admin process to tell. */
-void books_sample_listeners(struct master *m);
+void stats_update_listeners(struct master *m);
 
 /* A process has ended with this status; the log has said what there is to say. Counts the end, and
  * what the worker had counted. */
-void books_bury(struct master *m, const struct worker_proc *w, int status);
+void stats_update_exited(struct master *m, const struct worker_proc *w, int status);
 
 /* A reload is over. */
-void books_note_reload(struct master *m, bool ok);
+void stats_update_reload(struct master *m, bool ok);
 
 #endif

@@ -37,12 +37,12 @@ static char *take_name(const char **rest)
     return name;
 }
 
-void passed_init(struct passed *p)
+void socket_activation_init(struct socket_activation *p)
 {
     const char *listed = getenv("LISTEN_FDNAMES"), *names = listed ? listed : "";
     int64_t pid, count;
 
-    *p = (struct passed){0};
+    *p = (struct socket_activation){0};
     if (!read_number("LISTEN_PID", INT32_MAX, &pid) || pid != getpid() ||
         !read_number("LISTEN_FDS", UINT16_MAX, &count))
         return;
@@ -85,7 +85,8 @@ static void texts_add_fd(struct texts *t, unsigned i)
 }
 
 /* A name may stand for several sockets: systemd gives all of one unit the same. */
-static int add_named(struct texts *t, const struct passed *p, const char *text, struct error *err)
+static int add_named(struct texts *t, const struct socket_activation *p, const char *text,
+                     struct error *err)
 {
     const char *name = text + strlen(fd_scheme);
     size_t before = t->count;
@@ -105,8 +106,8 @@ static int add_named(struct texts *t, const struct passed *p, const char *text, 
     return -1;
 }
 
-static int add_asked_for(struct texts *t, const struct passed *p, const struct config_list *bind,
-                         struct error *err)
+static int add_asked_for(struct texts *t, const struct socket_activation *p,
+                         const struct config_list *bind, struct error *err)
 {
     int64_t ignored;
 
@@ -134,7 +135,8 @@ static int set_bind(struct config *config, const struct texts *t,
     return 0;
 }
 
-int passed_bind(const struct passed *p, struct config *config, struct error *err)
+int socket_activation_bind(const struct socket_activation *p, struct config *config,
+                           struct error *err)
 {
     struct config_origin origin = {SOURCE_PASSED, "environment LISTEN_FDS"};
     struct texts texts = {0};
@@ -157,7 +159,7 @@ int passed_bind(const struct passed *p, struct config *config, struct error *err
     return result;
 }
 
-void passed_forget(const struct passed *p)
+void socket_activation_forget(const struct socket_activation *p)
 {
     for (unsigned i = 0; i < p->count; i++) {
         int fd = PASSED_FIRST_FD + (int)i, flags = fcntl(fd, F_GETFD);

@@ -14,19 +14,20 @@ struct error;
 
 enum { PASSED_FIRST_FD = 3 };
 
-struct passed {
+struct socket_activation {
     unsigned count; /* 0: none */
     char **names;   /* one each; "unknown" for those that have none */
 };
 
 /* Reads the variables; before this process's pid changes. */
-void passed_init(struct passed *p);
+void socket_activation_init(struct socket_activation *p);
 
 /* Puts the numbers of passed sockets into config's bind, as above. 0, or -1 with err (EXIT_USAGE):
  * bind has a name that was not passed. */
-int passed_bind(const struct passed *p, struct config *config, struct error *err);
+int socket_activation_bind(const struct socket_activation *p, struct config *config,
+                           struct error *err);
 
 /* In a child: closes those that nobody took (listener_open makes close-on-exec what it takes). */
-void passed_forget(const struct passed *p);
+void socket_activation_forget(const struct socket_activation *p);
 
 #endif

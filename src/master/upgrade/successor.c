@@ -34,41 +34,41 @@ static void report(const struct handover *from, enum upgrade_word word, const ch
         (void)send(from->report_fd, packet, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-void heir_report_failure(const struct handover *from, const char *why)
+void successor_report_failure(const struct handover *from, const char *why)
 {
     report(from, UPGRADE_FAILS, why);
 }
 
 /* ---- beginning --------------------------------------------------------------------------- */
 
-static int take_control(struct heir *heir, struct error *err)
+static int take_control(struct successor *successor, struct error *err)
 {
-    for (size_t i = 0; i < heir->from.socket_count; i++) {
-        struct handover_socket *s = &heir->from.sockets[i];
+    for (size_t i = 0; i < successor->from.socket_count; i++) {
+        struct handover_socket *s = &successor->from.sockets[i];
 
         if (s->use != HANDOVER_CONTROL)
             continue;
-        if (handover_take_socket(s, &heir->control, err) < 0)
+        if (handover_take_socket(s, &successor->control, err) < 0)
             return -1;
-        heir->control.lent = !heir->is_promoted;
+        successor->control.lent = !successor->is_promoted;
     }
     return 0;
 }
 
-int heir_begin(struct master *m, struct handover *from, struct error *err)
+int successor_begin(struct master *m, struct handover *from, struct error *err)
 {
-    struct heir *heir = &m->heir;
+    struct successor *successor = &m->successor;
     struct config config;
 
-    heir->from = *from;
-    heir->control.fd = -1;
-    heir->is_promoted = !from->is_received;
+    successor->from = *from;
+    successor->control.fd = -1;
+    successor->is_promoted = !from->is_received;
     if (!from->is_received)
         return 0;
     if (start_load_config(m->start, NULL, &config, err) < 0)
         return -1;
-    heir->former = generation_inherit(from->generation, &config, &heir->from, err);
-    if (!heir->former || take_control(heir, err) < 0)
+    successor->predecessor = generation_inherit(from->generation, &config, &successor->from, err);
+    if (!successor->predecessor || take_control(successor, err) < 0)
         return -1;
     m->last_generation = from->generation;
     return 0;
@@ -76,48 +76,48 @@ int heir_begin(struct master *m, struct handover *from, struct error *err)
 
 /* ---- becoming the only one --------------------------------------------------------------- */
 
-static void let_go_of_former(struct heir *heir)
+static void release_predecessor(struct successor *successor)
 {
-    generation_unref(heir->former, true);
-    heir->former = NULL;
+    generation_unref(successor->predecessor, true);
+    successor->predecessor = NULL;
 }
 
 static void promote(struct master *m)
 {
-    struct heir *heir = &m->heir;
+    struct successor *successor = &m->successor;
 
-    heir->is_promoted = heir->files_are_due = true;
-    heir->control.lent = false;
+    successor->is_promoted = successor->files_are_due = true;
+    successor->control.lent = false;
     generation_lend_listeners(m->current, false);
     generation_apply_backlog(m->current); /* until now the old master's counted */
-    let_go_of_former(heir);
+    release_predecessor(successor);
 }
 
 /* What the old master cannot yet have let go of, or a reload has in its hands, is tried again. */
 static void take_files(struct master *m)
 {
-    struct heir *heir = &m->heir;
+    struct successor *successor = &m->successor;
     struct error err;
 
-    if (!heir->files_are_due || m->candidate || m->plan.stopping)
+    if (!successor->files_are_due || m->candidate || m->plan.stopping)
         return;
     if (reload_open_pidfile(m, m->current, &err) < 0 ||
         reload_open_control(m, config_of(m), &err) < 0) {
-        if (!heir->files_failed)
+        if (!successor->files_failed)
             log_warnx("Upgrade: %s", err.text);
-        heir->files_failed = true;
+        successor->files_failed = true;
         pidfile_close(&m->next_pidfile);
         return;
     }
     reload_apply_files(m);
-    listener_close(&heir->control, true); /* if other settings have left it over */
-    heir->files_are_due = false;
+    listener_close(&successor->control, true); /* if other settings have left it over */
+    successor->files_are_due = false;
 }
 
 static void on_old_master(struct ev_loop *loop, struct ev_io *io, int revents)
 {
     struct master *m = io->data;
-    struct handover *from = &m->heir.from;
+    struct handover *from = &m->successor.from;
     char word;
     ssize_t n = recv(from->report_fd, &word, 1, MSG_DONTWAIT);
 
@@ -134,71 +134,71 @@ static void on_old_master(struct ev_loop *loop, struct ev_io *io, int revents)
     master_reconcile(m);
 }
 
-void heir_start(struct master *m)
+void successor_start(struct master *m)
 {
-    struct heir *heir = &m->heir;
+    struct successor *successor = &m->successor;
 
-    if (heir->from.report_fd < 0)
+    if (successor->from.report_fd < 0)
         return;
-    ev_io_init(&heir->io, on_old_master, heir->from.report_fd, EV_READ);
-    heir->io.data = m;
-    ev_io_start(m->loop, &heir->io);
+    ev_io_init(&successor->io, on_old_master, successor->from.report_fd, EV_READ);
+    successor->io.data = m;
+    ev_io_start(m->loop, &successor->io);
 }
 
 /* ---- the first workers ------------------------------------------------------------------- */
 
 static void all_serve(struct master *m)
 {
-    struct heir *heir = &m->heir;
+    struct successor *successor = &m->successor;
 
-    heir->has_reported = true;
-    report(&heir->from, UPGRADE_SERVES, "");
+    successor->has_reported = true;
+    report(&successor->from, UPGRADE_SERVES, "");
 }
 
-bool heir_proceed(struct master *m)
+bool successor_proceed(struct master *m)
 {
-    struct heir *heir = &m->heir;
+    struct successor *successor = &m->successor;
     bool was_stopping = m->plan.stopping;
 
-    if (!heir->from.is_received)
+    if (!successor->from.is_received)
         return false;
-    if (!heir->has_reported && !was_stopping && plan_has_rolled(&m->plan))
+    if (!successor->has_reported && !was_stopping && plan_has_rolled(&m->plan))
         all_serve(m);
     take_files(m);
     return m->plan.stopping != was_stopping;
 }
 
-bool heir_ends_with(struct master *m, const char *why)
+bool successor_ends_with(struct master *m, const char *why)
 {
-    struct heir *heir = &m->heir;
+    struct successor *successor = &m->successor;
 
-    if (!heir_is_tried(heir))
+    if (!successor_is_tried(successor))
         return false;
-    heir_report_failure(&heir->from, why);
-    heir->has_reported = true;
-    return !heir->is_promoted;
+    successor_report_failure(&successor->from, why);
+    successor->has_reported = true;
+    return !successor->is_promoted;
 }
 
 /* ---- the rest ---------------------------------------------------------------------------- */
 
-char *heir_pidfile(const struct heir *heir, const char *path)
+char *successor_pidfile(const struct successor *successor, const char *path)
 {
     if (!path)
         return NULL;
-    return heir->is_promoted ? xstrdup(path) : xasprintf("%s.2", path);
+    return successor->is_promoted ? xstrdup(path) : xasprintf("%s.2", path);
 }
 
-void heir_forget(struct heir *heir)
+void successor_forget(struct successor *successor)
 {
-    fd_close(&heir->from.report_fd);
-    fd_close(&heir->control.fd);
-    handover_close_rest(&heir->from);
+    fd_close(&successor->from.report_fd);
+    fd_close(&successor->control.fd);
+    handover_close_rest(&successor->from);
 }
 
-void heir_close(struct heir *heir)
+void successor_close(struct successor *successor)
 {
-    generation_unref(heir->former, true);
-    heir->former = NULL;
-    listener_close(&heir->control, true);
-    handover_release(&heir->from);
+    generation_unref(successor->predecessor, true);
+    successor->predecessor = NULL;
+    listener_close(&successor->control, true);
+    handover_release(&successor->from);
 }

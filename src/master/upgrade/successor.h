@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * heir - a master that begins with what another left it (system/ipc/handover.h); upgrade.h is the
- * other one's part. The inherited sockets become a generation of their own, the former one: the
+ * successor - a master that begins with what another left it (system/ipc/handover.h); upgrade.h is the
+ * other one's part. The inherited sockets become a generation of their own, the predecessor: the
  * first own generation comes after it as after a reload.
  *
  * Until it is promoted, this master has PIDFILE.2 and no control socket, and its first workers
@@ -20,46 +20,46 @@ struct error;
 struct generation;
 struct master;
 
-struct heir {
+struct successor {
     struct handover from; /* what is not taken out of it yet; not received: an ordinary start */
     bool is_promoted;     /* no other master has a say */
     bool files_are_due;   /* promoted, and its files are not the usual ones yet */
     bool files_failed;    /* once, and the log says so */
     bool has_reported;    /* that its workers serve, or that they will not */
-    struct generation *former; /* while it is kept for its sockets' sake */
-    struct listener control;   /* the other's, until it is ours */
-    struct ev_io io;           /* the old master says something, or has ended */
+    struct generation *predecessor; /* while it is kept for its sockets' sake */
+    struct listener control;        /* the other's, until it is ours */
+    struct ev_io io;                /* the old master says something, or has ended */
 };
 
 /* Before anything is opened; takes *from. 0, or -1 with err. */
-int heir_begin(struct master *m, struct handover *from, struct error *err);
+int successor_begin(struct master *m, struct handover *from, struct error *err);
 
 /* When the master is about to run. */
-void heir_start(struct master *m);
+void successor_start(struct master *m);
 
 /* Says that all workers serve, when they do; puts the files in order, when that is due. True: it is
  * now decided that this master stops. */
-bool heir_proceed(struct master *m);
+bool successor_proceed(struct master *m);
 
 /* A worker did not boot: does that end this master? */
-bool heir_ends_with(struct master *m, const char *why);
+bool successor_ends_with(struct master *m, const char *why);
 
 /* May a worker yet decide that nothing comes of this master? */
-static inline bool heir_is_tried(const struct heir *heir)
+static inline bool successor_is_tried(const struct successor *successor)
 {
-    return heir->from.is_received && !heir->has_reported;
+    return successor->from.is_received && !successor->has_reported;
 }
 
 /* The pid file that is right for now, to be freed; NULL: none. */
-char *heir_pidfile(const struct heir *heir, const char *path);
+char *successor_pidfile(const struct successor *successor, const char *path);
 
 /* Tells the old master why nothing comes of it, if there is one to be told. */
-void heir_report_failure(const struct handover *from, const char *why);
+void successor_report_failure(const struct handover *from, const char *why);
 
 /* In a child: lets go of what is the master's. */
-void heir_forget(struct heir *heir);
+void successor_forget(struct successor *successor);
 
 /* At the end. */
-void heir_close(struct heir *heir);
+void successor_close(struct successor *successor);
 
 #endif

@@ -21,9 +21,9 @@
 #include "master/state.h"
 
 enum {
-    HEIR_WAIT_MS = 5000,    /* a manager that reads nothing for so long does not care */
-    EXTEND_MS = 15000,      /* by so much, every tick: which may be late on a busy machine */
-    PINGS_PER_WATCHDOG = 4, /* sd_watchdog_enabled(3) recommends two */
+    SUCCESSOR_WAIT_MS = 5000, /* a manager that reads nothing for so long does not care */
+    EXTEND_MS = 15000,        /* by so much, every tick: which may be late on a busy machine */
+    PINGS_PER_WATCHDOG = 4,   /* sd_watchdog_enabled(3) recommends two */
 };
 
 void systemd_init(struct systemd *s)
@@ -102,50 +102,52 @@ static int tell_reload(struct systemd *s, const struct master *m, enum server_st
 /* While two masters serve, the old one speaks; when it has handed over, the new one. */
 static bool is_wanted(const struct master *m)
 {
-    return notify_is_wanted(&m->systemd.notify) && m->heir.is_promoted && m->systemd.heir == 0;
+    return notify_is_wanted(&m->systemd.notify) && m->successor.is_promoted &&
+           m->systemd.successor == 0;
 }
 
 /* Its queue may be full. Whatever else is wrong will not be better. */
-static void tell_of_heir(struct systemd *s)
+static void tell_of_successor(struct systemd *s)
 {
     char message[40];
 
-    if (s->heir == 0 || s->heir_is_told_of)
+    if (s->successor == 0 || s->successor_is_told)
         return;
-    (void)snprintf(message, sizeof(message), "MAINPID=%d", (int)s->heir);
+    (void)snprintf(message, sizeof(message), "MAINPID=%d", (int)s->successor);
     int result = notify_send(&s->notify, message);
     if (result < 0 && errno == EAGAIN)
         return;
     if (result < 0)
         log_warn("NOTIFY_SOCKET: MAINPID could not be told");
-    s->heir_is_told_of = true;
+    s->successor_is_told = true;
 }
 
-void systemd_hand_over(struct master *m, pid_t heir)
+void systemd_hand_over(struct master *m, pid_t successor)
 {
     struct systemd *s = &m->systemd;
 
     if (!is_wanted(m))
         return;
-    s->heir = heir;
-    s->heir_since_ms = now_ms();
-    tell_of_heir(s);
+    s->successor = successor;
+    s->successor_since_ms = now_ms();
+    tell_of_successor(s);
 }
 
-bool systemd_owes_heir(const struct master *m, uint64_t now)
+bool systemd_owes_successor(const struct master *m, uint64_t now)
 {
     const struct systemd *s = &m->systemd;
 
-    return s->heir != 0 && !s->heir_is_told_of && now - s->heir_since_ms < HEIR_WAIT_MS;
+    return s->successor != 0 && !s->successor_is_told &&
+           now - s->successor_since_ms < SUCCESSOR_WAIT_MS;
 }
 
 void systemd_tell(struct master *m)
 {
     struct systemd *s = &m->systemd;
-    enum server_state state = books_state(m);
+    enum server_state state = stats_update_state(m);
     char status[SYSTEMD_STATUS_MAX];
 
-    tell_of_heir(s);
+    tell_of_successor(s);
     if (!is_wanted(m))
         return;
     describe(m, state, status, sizeof(status));
@@ -173,7 +175,7 @@ void systemd_tick(struct master *m, uint64_t now)
         now - s->alive_at_ms >= s->notify.watchdog_ms / PINGS_PER_WATCHDOG &&
         notify_send(&s->notify, "WATCHDOG=1") == 0)
         s->alive_at_ms = now;
-    if (books_state(m) == SERVER_SERVING)
+    if (stats_update_state(m) == SERVER_SERVING)
         return;
     (void)snprintf(message, sizeof(message), "EXTEND_TIMEOUT_USEC=%d", EXTEND_MS * 1000);
     (void)notify_send(&s->notify, message); /* the next tick comes in time */

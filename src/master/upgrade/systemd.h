@@ -33,9 +33,9 @@ struct systemd {
     uint64_t reloads_begun;
     char status[SYSTEMD_STATUS_MAX];
     uint64_t alive_at_ms; /* the last WATCHDOG=1 */
-    pid_t heir;           /* the process that speaks from now on; 0: this one */
-    bool heir_is_told_of;
-    uint64_t heir_since_ms;
+    pid_t successor;      /* the process that speaks from now on; 0: this one */
+    bool successor_is_told;
+    uint64_t successor_since_ms;
 };
 
 void systemd_init(struct systemd *s);
@@ -44,11 +44,11 @@ void systemd_init(struct systemd *s);
 void systemd_tell(struct master *m);
 
 /* The service is another process now: says so, and nothing more. */
-void systemd_hand_over(struct master *m, pid_t heir);
+void systemd_hand_over(struct master *m, pid_t successor);
 
 /* Is that yet to be said, by systemd_tell, to a manager that is only busy? A service whose process
  * ends before its manager knows of another has failed. False after some seconds. */
-bool systemd_owes_heir(const struct master *m, uint64_t now);
+bool systemd_owes_successor(const struct master *m, uint64_t now);
 
 /* From the tick, which must come twice in systemd_watchdog_ms: that the loop turns, and goes on. */
 void systemd_tick(struct master *m, uint64_t now);

@@ -119,7 +119,7 @@ static void end_program(struct master *m, const char *why)
 
 /* ---- what the new program says ----------------------------------------------------------- */
 
-static void heir_serves(struct master *m)
+static void successor_serves(struct master *m)
 {
     struct upgrade *u = &m->upgrade;
 
@@ -163,7 +163,7 @@ static void on_word(struct ev_loop *loop, struct ev_io *io, int revents)
         return;
     }
     if (packet[0] == UPGRADE_SERVES && u->phase == UPGRADE_BOOTING && !has_left(u))
-        heir_serves(m);
+        successor_serves(m);
     else if (packet[0] == UPGRADE_FAILS && u->why[0] == '\0')
         (void)snprintf(u->why, sizeof(u->why), "%.*s", (int)n - 1, packet + 1);
     master_reconcile(m);
@@ -251,7 +251,7 @@ run_child(const struct master *m, const struct handover *h, int record_fd)
 {
     struct error err;
 
-    if (m->start->passed.count > 0)
+    if (m->start->activation.count > 0)
         readdress("LISTEN_PID");
     if (systemd_watchdog_ms(&m->systemd) > 0)
         readdress("WATCHDOG_PID");
@@ -303,9 +303,9 @@ static int check_allowed(const struct master *m, struct error *err)
         return error_set(err, EXIT_FAILED, "a reload is under way");
     if (m->upgrade.phase != UPGRADE_NONE)
         return error_set(err, EXIT_FAILED, "an upgrade is under way already");
-    if (!m->heir.is_promoted)
+    if (!m->successor.is_promoted)
         return error_set(err, EXIT_FAILED, "the old master (pid:%d) has not left yet",
-                         (int)m->heir.from.pid);
+                         (int)m->successor.from.pid);
     return 0;
 }
 
@@ -342,11 +342,12 @@ int upgrade_begin(struct master *m, bool hands_over, struct error *err)
 
 void upgrade_tell(struct master *m)
 {
-    if (m->plan.stopping && upgrade_has_heir(m) && !procs_may_accept(m, m->last_generation + 1))
+    if (m->plan.stopping && upgrade_has_successor(m) &&
+        !procs_may_accept(m, m->last_generation + 1))
         control_upgrade_done(&m->control, m->upgrade.pid);
 }
 
-bool upgrade_has_heir(const struct master *m)
+bool upgrade_has_successor(const struct master *m)
 {
     return m->upgrade.phase == UPGRADE_BESIDE;
 }
@@ -374,7 +375,7 @@ static void retire_admin(struct master *m)
 
 void upgrade_cancel(struct master *m)
 {
-    if (upgrade_has_heir(m))
+    if (upgrade_has_successor(m))
         return;
     if (m->upgrade.phase == UPGRADE_BOOTING)
         end_program(m, "the server is stopping");
@@ -386,7 +387,7 @@ void upgrade_leave(struct master *m)
     static const char word = UPGRADE_TAKE_OVER;
 
     upgrade_cancel(m);
-    if (!upgrade_has_heir(m))
+    if (!upgrade_has_successor(m))
         return;
     log_info("Upgrade: the new master (pid:%d) takes over, this one leaves", (int)m->upgrade.pid);
     retire_admin(m);
@@ -399,7 +400,7 @@ void upgrade_leave(struct master *m)
 
 void upgrade_retire_workers(struct master *m)
 {
-    if (!upgrade_has_heir(m) && !config_of(m)->daemon)
+    if (!upgrade_has_successor(m) && !config_of(m)->daemon)
         return; /* somebody has changed the size of a terminal */
     log_info("Workers are retired, the master stays: HUP brings them back, QUIT ends it");
     m->plan.workers = 0;

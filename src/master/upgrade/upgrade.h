@@ -55,13 +55,13 @@ void upgrade_init(struct master *m);
 int upgrade_begin(struct master *m, bool hands_over, struct error *err);
 
 /* Does another master serve the same sockets, and will when this one has gone? */
-bool upgrade_has_heir(const struct master *m);
+bool upgrade_has_successor(const struct master *m);
 
 /* This master is to stop, perhaps after drain_delay: nothing comes of an upgrade that has not come
- * to an heir by now, and who waits for it is told. */
+ * to a successor by now, and who waits for it is told. */
 void upgrade_cancel(struct master *m);
 
-/* Before this master stops: gives the heir what is to be the heir's, or cancels. */
+/* Before this master stops: gives the successor what is to be the successor's, or cancels. */
 void upgrade_leave(struct master *m);
 
 /* Does a new master boot beside this one? Its sockets are those of the settings that it has read,
