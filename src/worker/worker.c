@@ -7,8 +7,6 @@
  *
  * and what the loop serves: acceptors (accept.c), connections (conn.c), one sweep for all their
  * timers, orders (commands.c), a heartbeat.
- *
- * The clock is read at the start of a callback and after each call, never more often.
  */
 #include "worker/worker.h"
 
@@ -18,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -31,7 +28,6 @@
 #include "system/host/oom.h"
 #include "system/process/pages.h"
 #include "system/process/process.h"
-#include "system/code/sanitizer.h"
 #include "worker/crash/crash.h"
 #include "worker/call/forked.h"
 #include "worker/call/app_metrics.h"
@@ -40,318 +36,13 @@
 #include "worker/trim.h"
 
 enum {
-    PASS_LONG_MS = 10, /* after so long in calls, others have their turn */
     BODY_MEM_MAX = 64 * 1024,
     ALONE_MS = 10,
-    NO_SLEEP_NS = 1000000, /* between two passes of a loop that had work waiting */
 };
-
-/* For signal handlers and the functions of gcorn.h, which are given no worker. */
-static struct worker *the_worker;
-
-struct worker *worker_this(void)
-{
-    return the_worker;
-}
-
-void worker_forget(void)
-{
-    the_worker = NULL;
-}
-
-/* ---- time -------------------------------------------------------------------------------- */
-
-void worker_look_at_clock(struct worker *w)
-{
-    uint64_t last_ns = w->now_ns;
-
-    w->now_ns = now_ns();
-    if (w->pass_ns != 0)
-        return;
-    forked_check();
-    /* The loop did not sleep between two passes: what it found had come during the last one. */
-    w->is_busy = w->now_ns - last_ns < NO_SLEEP_NS;
-    w->waited_ns = w->is_busy ? w->last_pass_ns : 0;
-    w->pass_ns = w->now_ns;
-    http_context_set_date(&w->http, time(NULL));
-}
-
-uint64_t worker_waited_ns(const struct worker *w)
-{
-    return w->waited_ns + w->now_ns - w->pass_ns;
-}
-
-bool worker_pass_is_long(const struct worker *w)
-{
-    return w->now_ns - w->pass_ns > PASS_LONG_MS * UINT64_C(1000000);
-}
-
-static void note_request(struct slot_call *call, const struct gcorn_environ *env)
-{
-    const struct request *r = &env->request;
-
-    call->request_id = env->id;
-    call->target_len = (uint32_t)r->target.len;
-    slot_set_text(call->method, sizeof(call->method), r->method, r->method_len);
-    slot_set_text(call->target, sizeof(call->target), r->target.p, r->target.len);
-    const char *client = environ_remote_addr(env);
-    if (client == env->peer->remote_addr) /* of a fixed size: in a few moves */
-        memcpy(call->peer, client, sizeof(env->peer->remote_addr));
-    else
-        slot_set_text(call->peer, sizeof(call->peer), client, strlen(client));
-    const char *given = environ_given_id(env);
-    call->given_id[0] = '\0';
-    if (given)
-        slot_set_text(call->given_id, sizeof(call->given_id), given, strlen(given));
-}
-
-/* Part of worker_call_begin rather than called by it. */
-static inline void __attribute__((always_inline))
-show_call(struct slot_call *call, const struct conn *c, const struct gcorn_environ *env,
-          uint64_t started_ms)
-{
-    call->answers = c != NULL;
-    if (call->request_id != env->id)
-        note_request(call, env);
-    slot_call_begin(call, started_ms);
-}
-
-void worker_show_call(struct slot_call *call, const struct conn *c, const struct gcorn_environ *env,
-                      uint64_t started_ms)
-{
-    show_call(call, c, env, started_ms);
-}
-
-void worker_call_begin(struct worker *w, struct conn *c, const struct gcorn_environ *env)
-{
-    w->serving = c;
-    w->slot->state = SLOT_CALLING;
-    show_call(&w->slot->calls[0], c, env, w->now_ns / 1000000);
-}
-
-uint64_t worker_call_end(struct worker *w)
-{
-    struct slot_call *call = &w->slot->calls[0];
-    uint64_t now = now_ns(), took = now - w->now_ns;
-
-    w->now_ns = now;
-    w->calls_ns += took;
-    atomic_store_explicit(&w->slot->loop_ms, now / 1000000, memory_order_relaxed);
-    slot_call_end(call);
-    if (atomic_load_explicit(&call->until_ms, memory_order_relaxed) != 0) {
-        crash_end_recovered();
-        forked_check(); /* it is set in a child that the call has forked: see set_traps */
-        atomic_store_explicit(&call->until_ms, 0, memory_order_relaxed);
-    }
-    w->slot->state = w->draining ? SLOT_DRAINING : SLOT_IDLE;
-    return took;
-}
-
-static void arm_sweep(struct worker *w, uint64_t at_ms)
-{
-    uint64_t now = worker_client_ms(w);
-
-    ev_timer_stop(w->loop, &w->timer_sweep);
-    w->sweep_at_ms = at_ms;
-    if (at_ms == UINT64_MAX)
-        return;
-    ev_timer_set(&w->timer_sweep, at_ms > now ? (double)(at_ms - now) / 1000 : 0, 0);
-    ev_timer_start(w->loop, &w->timer_sweep);
-}
-
-void worker_set_timer(struct worker *w, struct conn *c, enum timer_kind kind)
-{
-    timer_set(&w->timers, &c->timer, kind, worker_client_ms(w));
-    if (c->timer.deadline_ms < w->sweep_at_ms)
-        arm_sweep(w, c->timer.deadline_ms);
-    if (!w->accepting && kind != TIMER_WRITE)
-        accept_update(w); /* it can make room (admission.h) */
-}
-
-static void on_sweep(struct ev_loop *loop, struct ev_timer *timer, int revents)
-{
-    struct worker *w = timer->data;
-    struct timer *late;
-
-    (void)loop;
-    (void)revents;
-    worker_look_at_clock(w);
-    while ((late = timers_late(&w->timers, worker_client_ms(w))))
-        conn_timed_out((struct conn *)(void *)late);
-    arm_sweep(w, timers_next_ms(&w->timers));
-}
-
-/* ---- what connections borrow ------------------------------------------------------------- */
-
-/* splitmix64: consecutive numbers into ones that look like nothing, so ids of workers with
- * different seeds do not meet. */
-static uint64_t next_request_id(struct worker *w)
-{
-    uint64_t z = w->http.id_seed + ++w->request_count * UINT64_C(0x9e3779b97f4a7c15);
-
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-
-struct gcorn_environ *worker_take_environ(struct worker *w, const struct http_peer *peer)
-{
-    struct gcorn_environ *env =
-        w->spare_count > 0 ? w->spare[--w->spare_count] : xcalloc(1, sizeof(*env));
-
-    environ_init(env, &w->http, peer, next_request_id(w));
-    return env;
-}
-
-bool worker_environ_has_code(const struct worker *w, const struct gcorn_environ *env)
-{
-    return (w->app.on_post_request && env->was_run) || environ_has_code(env);
-}
-
-void worker_count_environ(struct worker *w, const struct gcorn_environ *env)
-{
-    if (env->was_run && ++w->run_count == w->recycle_at)
-        (void)tell_leave(w, "max_requests");
-}
-
-void worker_end_environ(const struct worker *w, struct gcorn_environ *env)
-{
-    response_close(env);
-    if (w->app.on_post_request && env->was_run)
-        w->app.on_post_request(env);
-    environ_reset(env);
-}
-
-/* Not inlined, as the clock's locals would cost every request a stack check. */
-static void __attribute__((noinline)) end_in_call(struct worker *w, struct gcorn_environ *env)
-{
-    worker_call_begin(w, NULL, env);
-    worker_end_environ(w, env);
-    (void)worker_call_end(w);
-}
-
-void worker_give_environ(struct worker *w, struct gcorn_environ *env)
-{
-    worker_count_environ(w, env);
-    if (worker_environ_has_code(w, env))
-        end_in_call(w, env);
-    else
-        environ_reset(env);
-    worker_keep_environ(w, env);
-}
-
-void worker_keep_environ(struct worker *w, struct gcorn_environ *env)
-{
-    if (w->spare_count < WORKER_SPARE_ENVIRONS) {
-        w->spare[w->spare_count++] = env;
-    } else {
-        environ_release(env);
-        free(env);
-    }
-}
-
-struct conn *worker_take_conn(struct worker *w)
-{
-    struct conn *c = w->free_conns;
-
-    if (c)
-        w->free_conns = c->next;
-    else if (w->table_used < w->max_conns)
-        c = &w->conns[w->table_used++];
-    else
-        return NULL;
-    w->slot->connections_open = ++w->open_conns;
-    if (w->open_conns > w->peak_conns)
-        w->peak_conns = w->open_conns;
-    w->slot->counts.connections++;
-    return c;
-}
-
-void worker_give_conn(struct worker *w, struct conn *c)
-{
-    c->next = w->free_conns;
-    w->free_conns = c;
-    w->slot->connections_open = --w->open_conns;
-    accept_note_gone(w);
-    if (worker_is_drained(w))
-        ev_break(w->loop, EVBREAK_ALL);
-}
 
 bool worker_is_drained(const struct worker *w)
 {
     return w->draining && w->open_conns == 0 && accept_is_over(w);
-}
-
-void worker_queue_conn(struct worker *w, struct conn *c)
-{
-    c->next = NULL;
-    *w->queue_end = c;
-    w->queue_end = &c->next;
-    ev_prepare_start(w->loop, &w->queue_turn);
-    ev_idle_start(w->loop, &w->queue_waits);
-}
-
-static struct conn *take_queued(struct worker *w)
-{
-    struct conn *c = w->queue;
-
-    if (!(w->queue = c->next))
-        w->queue_end = &w->queue;
-    return c;
-}
-
-/* At the end of a pass: those that were queued when the turn began, as far as there is time. The
- * next turn begins with who had none. */
-static void on_queue_turn(struct ev_loop *loop, struct ev_prepare *turn, int revents)
-{
-    struct worker *w = turn->data;
-    struct conn *const *last = w->queue_end;
-    struct conn *c;
-
-    (void)revents;
-    do {
-        worker_look_at_clock(w);
-        c = take_queued(w);
-        conn_resume(c);
-    } while (&c->next != last && !worker_pass_is_long(w));
-    if (w->queue)
-        return;
-    ev_prepare_stop(loop, turn);
-    ev_idle_stop(loop, &w->queue_waits);
-}
-
-static void on_queue_waits(struct ev_loop *loop, struct ev_idle *idle, int revents)
-{
-    (void)loop;
-    (void)idle;
-    (void)revents;
-}
-
-/* ---- counts ------------------------------------------------------------------------------ */
-
-void worker_note_run(struct worker *w, uint64_t queued_ns)
-{
-    slot_times_add(&w->slot->counts.queued, queued_ns / 1000);
-}
-
-/* Apart, so that it costs whole answers nothing. */
-static void __attribute__((noinline))
-count_cut(struct slot_counts *counts, const struct gcorn_environ *env)
-{
-    slot_counts_end(counts, env->response.status, slot_ended_of(env->response.ended), 1);
-}
-
-void worker_note_answer(struct worker *w, struct gcorn_environ *env, uint64_t duration_ns)
-{
-    struct slot_counts *counts = &w->slot->counts;
-    int status = env->response.status;
-
-    slot_times_add(&counts->durations, duration_ns / 1000);
-    if (!env->response.ended && status >= SLOT_STATUS_MIN && status <= SLOT_STATUS_MAX)
-        counts->by_status[status - SLOT_STATUS_MIN]++;
-    else
-        count_cut(counts, env);
-    accesslines_add(&w->access_lines, env, duration_ns);
 }
 
 static const char descriptors_lost[] = "the application has closed descriptors of the server, or "
@@ -413,16 +104,6 @@ static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int reven
         tell_alive(w);
 }
 
-static void on_pass_begin(struct ev_loop *loop, struct ev_check *check, int revents)
-{
-    struct worker *w = check->data;
-
-    (void)loop;
-    (void)revents;
-    w->last_pass_ns = w->pass_ns != 0 ? w->now_ns - w->pass_ns : 0;
-    w->pass_ns = 0; /* the first callback takes the time */
-}
-
 static void on_pass_end(struct ev_loop *loop, struct ev_prepare *prepare, int revents)
 {
     struct worker *w = prepare->data;
@@ -475,45 +156,6 @@ static void init_recycling(struct worker *w)
                         w->http.id_seed % ((uint64_t)cfg->max_requests_jitter + 1);
 }
 
-static void init_timers(struct worker *w)
-{
-    const struct config *cfg = w->config;
-
-    w->timers = (struct timers){.length_ms = {[TIMER_HEADER] = cfg->header_timeout_ms,
-                                              [TIMER_BODY] = cfg->body_timeout_ms,
-                                              [TIMER_WRITE] = cfg->write_timeout_ms,
-                                              [TIMER_KEEPALIVE] = cfg->keepalive_ms,
-                                              [TIMER_LINGER] = LINGER_GAP_MS,
-                                              [TIMER_LINGER_WHOLE] = LINGER_WHOLE_MS}};
-    timers_init(&w->timers);
-    w->sweep_at_ms = UINT64_MAX;
-    ev_init(&w->timer_sweep, on_sweep);
-    w->timer_sweep.data = w;
-}
-
-/* A mapping of its own: only what is used takes memory, and it can be walked when the heap is
- * broken. */
-static void *map_table(size_t count, size_t size)
-{
-    void *table = mmap(NULL, count * size, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    if (table == MAP_FAILED)
-        fatal("cannot map a table of %zu connections: %s", count, ascii_error(errno));
-    if (__lsan_register_root_region)
-        __lsan_register_root_region(table, count * size);
-    return table;
-}
-
-static void init_conns(struct worker *w)
-{
-    w->max_conns = (size_t)w->config->worker_connections;
-    w->queue_end = &w->queue;
-    w->in = xmalloc(WORKER_IN_SIZE);
-    w->conns = map_table(w->max_conns, sizeof(*w->conns));
-    w->exchanges = map_table(w->max_conns, sizeof(*w->exchanges));
-}
-
 static void init_watchers(struct worker *w)
 {
     accept_init(w);
@@ -521,12 +163,8 @@ static void init_watchers(struct worker *w)
     ev_timer_init(&w->heartbeat, on_heartbeat, 1, 1);
     wake_init(w);
     ev_prepare_init(&w->pass_end, on_pass_end);
-    ev_check_init(&w->pass_begin, on_pass_begin);
-    ev_prepare_init(&w->queue_turn, on_queue_turn);
-    ev_idle_init(&w->queue_waits, on_queue_waits);
-    ev_set_priority(&w->pass_begin, EV_MAXPRI);
-    ev_set_priority(&w->queue_turn, EV_MAXPRI); /* before pass_end */
-    w->heartbeat.data = w->pass_end.data = w->pass_begin.data = w->queue_turn.data = w;
+    run_queue_init(w);
+    w->heartbeat.data = w->pass_end.data = w;
 }
 
 static void start_watchers(struct worker *w)
@@ -702,7 +340,7 @@ static struct worker *new_worker(const struct worker_args *args)
 {
     struct worker *w = xcalloc(1, sizeof(*w));
 
-    the_worker = w;
+    worker_set_this(w);
     w->pid = getpid();
     w->args = args;
     w->config = args->config;
@@ -797,8 +435,8 @@ void worker_run(const struct worker_args *args)
     open_crash_dir(w);
     init_http(w);
     init_recycling(w);
-    init_timers(w);
-    init_conns(w);
+    clock_init(w);
+    pools_init(w);
     init_watchers(w);
     worker_look_at_clock(w);
     forked_init(w);

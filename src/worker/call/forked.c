@@ -104,7 +104,7 @@ static void on_child(void)
     if (self.args->scoreboard)
         scoreboard_forget(self.args->scoreboard);
     if (self.worker) {
-        worker_forget();
+        worker_set_this(NULL);
         set_traps(self.worker);
     }
 }
