@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "base/wait_status.h"
 #include "master/preload/preload.h"
 #include "master/procs.h"
 #include "master/reload.h"
@@ -97,16 +98,12 @@ void boots_killed(struct master *m, struct worker_proc *w, const char *why)
 
 void boots_died(struct master *m, struct worker_proc *w, int status)
 {
-    char step[BOOT_STEP_SIZE];
+    char step[BOOT_STEP_SIZE], end[WAIT_STATUS_TEXT_SIZE];
     struct error err;
 
     report_boot_step(master_slot(m, w), step);
-    if (WIFSIGNALED(status))
-        (void)error_set(&err, EXIT_APP, "it died of signal %d (%s) before it was ready%s",
-                        WTERMSIG(status), strsignal(WTERMSIG(status)), step);
-    else
-        (void)error_set(&err, EXIT_APP, "it exited with code %d before it was ready%s",
-                        WEXITSTATUS(status), step);
+    (void)error_set(&err, EXIT_APP, "it %s before it was ready%s", wait_status_text(status, end),
+                    step);
     if (boots_is_kill(status) && !w->crashed) {
         w->is_oom = report_death(w, master_slot(m, w), status, &m->oom);
         boots_killed(m, w, err.text);

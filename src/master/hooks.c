@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "base/wait_status.h"
 #include "system/process/sd_notify.h"
 #include "system/process/process.h"
 
@@ -123,11 +124,9 @@ void hooks_run(struct hooks *h, const char *event, const char *command, const ch
 /* Did it fail? Then text says how. */
 static bool has_failed(int status, char *text, size_t size)
 {
-    if (WIFSIGNALED(status))
-        (void)snprintf(text, size, "its command died of signal %d (%s)", WTERMSIG(status),
-                       strsignal(WTERMSIG(status)));
-    else
-        (void)snprintf(text, size, "its command ended with status %d", WEXITSTATUS(status));
+    char end[WAIT_STATUS_TEXT_SIZE];
+
+    (void)snprintf(text, size, "its command %s", wait_status_text(status, end));
     return status != 0;
 }
 

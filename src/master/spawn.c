@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/spool.h"
 #include "base/util.h"
+#include "base/wait_status.h"
 #include "master/telemetry/admin.h"
 #include "master/postmortem/output.h"
 #include "master/upgrade/socket_activation.h"
@@ -389,11 +390,13 @@ static void __attribute__((noreturn)) trial_child(const struct trial *trial, int
 /* What a child's end says about it, for people. */
 static void describe_end(int status, struct error *err)
 {
+    char end[WAIT_STATUS_TEXT_SIZE];
+
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
         (void)error_set(err, EXIT_APP, "the application was not loaded within boot_timeout");
     else if (WIFSIGNALED(status))
-        (void)error_set(err, EXIT_APP, "loading the application ended in signal %d (%s)",
-                        WTERMSIG(status), strsignal(WTERMSIG(status)));
+        (void)error_set(err, EXIT_APP, "the process that loaded the application %s",
+                        wait_status_text(status, end));
     else
         (void)error_set(err, EXIT_APP, "the application called exit(%d) while it was loaded",
                         WEXITSTATUS(status));

@@ -188,7 +188,7 @@ def test_lines_of_a_worker_that_dies_in_a_call(gcorn, tmp_path, end):
         for client, target in zip(clients, ("/null", end, "/null")):
             client.send(request(target))
         answered.append(f"/sleep {held.response().status}")
-        server.wait_log(r"was sent SIG|exited with code", count=round_number + 1)
+        server.wait_log(r"was (?:sent|killed by) SIG|exited with code", count=round_number + 1)
         for client, target in zip(clients, ("/null", end, "/null")):
             status = answer_of(client)
             answered += [f"{target} {status}"] if status else []

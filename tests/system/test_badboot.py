@@ -29,7 +29,7 @@ def test_a_crash_in_boot_is_explained(gcorn, app, where, words):
     assert exit_status(server) == 3
     pid = server.wait_log(rf"Worker \(pid:(\d+)\) was sent SIGSEGV! Nothing is mapped at address 0x40; "
                           rf"Before it was ready, {words}").group(1)
-    server.wait_log(rf"it died of signal 11 \(Segmentation fault\) before it was ready, {words}")
+    server.wait_log(rf"it was killed by SIGSEGV \(Segmentation fault\) before it was ready, {words}")
     assert_has_stacks(server, "Worker", pid)
 
 

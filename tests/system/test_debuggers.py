@@ -68,7 +68,7 @@ def test_gdb_on_a_worker_whose_template_is_gone_shows_lines(gcorn, forker):
     server = gcorn(f"{forker}:handler", "-t", "300", "--preload")
     template, = server.templates
     os.kill(template.pid, signal.SIGKILL)
-    server.wait_log(r"the template process died of signal 9")
+    server.wait_log(r"the template process was killed by SIGKILL")
     client, worker = spinning(server)
     text = gdb(worker.pid, "bt")
     (server.dir / "go").touch()

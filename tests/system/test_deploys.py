@@ -83,7 +83,7 @@ def test_a_canary_that_crashes_when_asked_calls_the_reload_off(gcorn, app, tmp_p
     server = gcorn("app.so:handler")
     install(tmp_path / "app.so", f"{os.environ['GCORN_BUILD']}/examples/faulty.so")
     server.kill(signal.SIGHUP)
-    server.wait_log(r"Reload failed: it died of signal")
+    server.wait_log(r"Reload failed: it was killed by SIG")
     assert server.get("/version").text == "one"
 
 

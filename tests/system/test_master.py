@@ -512,7 +512,7 @@ def test_signals_to_the_whole_group_are_the_masters(gcorn):
     server = gcorn("hello", "--workers", "2")
     os.killpg(server.pid, signal.SIGINT)
     assert server.wait_exit() == 0
-    assert "was sent SIG" not in server.log()
+    assert not re.search("was (sent|killed by) SIG", server.log())
 
 
 @pytest.fixture
@@ -546,7 +546,7 @@ def test_the_keys_that_end_a_program_end_it(gcorn, terminal, key):
     server = gcorn("hello", "--workers", "2", preexec=terminal[2])
     os.write(terminal[0], key)
     assert server.wait_exit() == 0
-    assert "was sent" not in server.log()
+    assert not re.search("was (sent|killed)", server.log())
 
 
 def test_usr1_reopens_the_logs(gcorn, tmp_path):
@@ -606,7 +606,7 @@ def test_worker_killed_in_its_boot_is_replaced_at_once(gcorn, app, tmp_path, num
         canary = wait_for(lambda: [p for p in server.workers if not p.is_ready_worker
                                    and p.catches(signal.SIGHUP)], "the canary")[0].pid
         os.kill(canary, number)
-        server.wait_log(rf"Worker \(pid:{canary}\) was sent SIG(KILL|TERM)")
+        server.wait_log(rf"Worker \(pid:{canary}\) was (sent SIGKILL|killed by SIGTERM)")
     assert "Reload failed" not in server.log() and server.get("/pid").status == 200
 
 
@@ -622,7 +622,7 @@ def test_worker_that_is_killed_in_each_boot_ends_a_start(gcorn, app):
     """So it is out of memory: the start gives up when boot_timeout is over."""
     server = gcorn(f"{app('hooks', '-DKILLED')}:handler", "--boot-timeout", "1s", ready=0)
     assert server.wait_exit() == 3
-    server.wait_log("Worker failed to boot: it died of signal 9")
+    server.wait_log("Worker failed to boot: it was killed by SIGKILL")
 
 
 def test_a_worker_told_to_stop_by_a_person_is_replaced(gcorn):

@@ -80,7 +80,7 @@ def test_a_template_that_dies_is_restarted(gcorn, table):
     server = gcorn(table, "--preload")
     old, before = template_of(server), server.worker_pids
     os.kill(old.pid, signal.SIGKILL)
-    server.wait_log(rf"Template \(pid:{old.pid}\): the template process died of signal 9")
+    server.wait_log(rf"Template \(pid:{old.pid}\): the template process was killed by SIGKILL")
     assert server.worker_pids == before  # who is born does not need it
     server.kill(signal.SIGTTIN)
     server.wait_workers(2)
@@ -95,7 +95,7 @@ def test_a_template_that_dies_amid_a_birth_is_restarted(gcorn, app, tmp_path):
     server.kill(signal.SIGTTIN)
     server.wait_log("2 workers wanted")
     os.kill(first.pid, signal.SIGKILL)
-    server.wait_log("Worker 1 failed to boot: the template process died of signal 9")
+    server.wait_log("Worker 1 failed to boot: the template process was killed by SIGKILL")
     server.wait_workers(2)
     assert "pid:0" not in server.log()
 
@@ -156,7 +156,7 @@ def test_a_stop_while_the_template_is_stuck(gcorn, app):
 
 
 @pytest.mark.parametrize("name, flag, why", [
-    ("hooks", "-DCRASHES", r"the template process died of signal 11 \(Segmentation fault\)"),
+    ("hooks", "-DCRASHES", r"the template process was killed by SIGSEGV \(Segmentation fault\)"),
     ("hooks", "-DLEAVES", "the template process exited with code 0"),
     ("hooks", "-DREFUSES", "gcorn_on_worker_init of the application failed"),
     ("hooks", "-DSTUCK", "it was not ready within boot_timeout"),

@@ -352,7 +352,7 @@ def test_a_scribbled_slot_harms_nobody_else(gcorn, app, tmp_path):
                 assert admin.get(path).text.isascii()
     ctl(tmp_path, "dump")
     os.kill(mad, signal.SIGSEGV)
-    server.wait_log(rf"Worker \(pid:{mad}\) (was sent|died)")
+    server.wait_log(rf"Worker \(pid:{mad}\) was (sent|killed)")
     server.wait_workers(3, other_than=[mad])
     assert others < server.worker_pids, "a bystander was harmed"
     ctl(tmp_path, "reload")

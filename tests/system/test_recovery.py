@@ -94,6 +94,6 @@ def test_without_crash_handler_the_master_reports(gcorn):
     with server.connect() as client:
         with pytest.raises((AssertionError, ConnectionResetError)):
             client.get("/segv")
-    server.wait_log(rf"Worker \(pid:{worker.pid}\) was sent SIGSEGV! while it ran GET /segv of "
-                    "127.0.0.1")
+    server.wait_log(rf"Worker \(pid:{worker.pid}\) was killed by SIGSEGV \(Segmentation fault\) while it ran "
+                    "GET /segv of 127.0.0.1")
     assert server.get("/").status == 200

@@ -424,7 +424,7 @@ def test_new_master_that_has_served_and_died_is_no_successor(start):
         os.kill(new, signal.SIGKILL)
         wait_for(lambda: not Process(new).is_alive, "its end")
         server.kill(signal.SIGCONT)
-        assert "died of signal 9" in asking.communicate(timeout=PATIENCE)[1]
+        assert "was killed by SIGKILL" in asking.communicate(timeout=PATIENCE)[1]
     assert server.get("/version").text == "one"
     assert status(server)["pid"] == server.pid
 
@@ -448,8 +448,8 @@ BROKEN = {
     "missing": "cannot execute .*No such file",
     "not executable": "cannot execute .*Permission denied",
     "not a program\n": "cannot execute .*Exec format",
-    "#!/bin/sh\nexit 7\n": "ended with status 7",
-    "#!/bin/sh\nkill -SEGV $$\n": "died of signal 11",
+    "#!/bin/sh\nexit 7\n": "exited with code 7",
+    "#!/bin/sh\nkill -SEGV $$\n": "was killed by SIGSEGV",
     HANGS: "did not say within boot_timeout",
     "settings": "workers",
     "application": "app.so",
@@ -485,7 +485,7 @@ def test_pre_exec_decides(start, tmp_path):
     before, ran = server.worker_pids, []
     for _ in range(2):
         answer = upgrade(server)
-        assert answer == {"ok": False, "error": "pre_exec: its command ended with status 1"}
+        assert answer == {"ok": False, "error": "pre_exec: its command exited with code 1"}
         assert masters(server) == {server.pid} and server.worker_pids == before
         ran.append(f"pre_exec {status(server)['pid']} {tmp_path}/gcorn 0027\n")
     (tmp_path / "forbidden").unlink()
@@ -562,7 +562,7 @@ def test_new_program_that_is_killed_as_it_boots_changes_nothing(start, tmp_path)
     pid = int(server.wait_log(r"is started, pid (\d+)").group(1))
     server.wait_log("^waits")
     os.kill(pid, signal.SIGKILL)
-    server.wait_log("Upgrade failed: the new program died of signal 9")
+    server.wait_log("Upgrade failed: the new program was killed by SIGKILL")
     assert server.get("/version").text == "one" and server.worker_pids == before
 
 

@@ -11,10 +11,10 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "base/compat.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "base/wait_status.h"
 #include "master/postmortem/stack_log.h"
 #include "master/postmortem/helper.h"
 #include "master/procs.h"
@@ -72,11 +72,13 @@ static void go_on(struct dump_request *r)
 /* What a helper's end means for its text. */
 static void add_end(struct strbuf *text, int status)
 {
+    char end[WAIT_STATUS_TEXT_SIZE];
+
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
         strbuf_addf(text, "\n(this took longer than %d s: the rest is missing)\n", TIME_S);
     else if (WIFSIGNALED(status))
-        strbuf_addf(text, "\n(the rest is missing: what reads the stacks died of SIG%s)\n",
-                    sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?");
+        strbuf_addf(text, "\n(the rest is missing: the process that reads the stacks %s)\n",
+                    wait_status_text(status, end));
 }
 
 static void on_text(void *data, const char *text, size_t len, int status)

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
+#include "base/wait_status.h"
 #include "http/access_log.h"
 #include "master/generation.h"
 #include "master/preload/template.h"
@@ -292,7 +293,7 @@ static void report_condemned_end(const struct worker_proc *w, const struct slot 
 bool report_death(const struct worker_proc *w, const struct slot *s, int status, struct oom *oom)
 {
     struct strbuf what = {0};
-    char room[SLOT_GIVEN_ID_SIZE];
+    char room[SLOT_GIVEN_ID_SIZE], end[WAIT_STATUS_TEXT_SIZE];
     const char *id = NULL; /* the text names all, a member can name one */
     bool is_oom = false;
 
@@ -314,12 +315,9 @@ bool report_death(const struct worker_proc *w, const struct slot *s, int status,
     const char *during = what.data ? what.data : "";
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && w->phase != PROC_KILLING)
         is_oom = report_kill(w, during, id, oom);
-    else if (WIFSIGNALED(status))
-        log_about(LOG_LEVEL_ERROR, id, "Worker (pid:%d) was sent SIG%s!%s", (int)w->pid,
-                  signal_name(WTERMSIG(status)), during);
-    else if (WEXITSTATUS(status) != 0 || w->phase == PROC_READY)
-        log_about(LOG_LEVEL_ERROR, id, "Worker (pid:%d) exited with code %d%s", (int)w->pid,
-                  WEXITSTATUS(status), during);
+    else if (status != 0 || w->phase == PROC_READY)
+        log_about(LOG_LEVEL_ERROR, id, "Worker (pid:%d) %s%s", (int)w->pid,
+                  wait_status_text(status, end), during);
     strbuf_release(&what);
     return is_oom;
 }

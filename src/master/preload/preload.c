@@ -9,10 +9,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "base/log.h"
 #include "base/util.h"
+#include "base/wait_status.h"
 #include "master/boots.h"
 #include "master/postmortem/stack_log.h"
 #include "master/postmortem/output.h"
@@ -219,7 +219,7 @@ static void drop(struct master *m, struct generation *g)
 bool preload_reaped(struct master *m, pid_t pid, int status)
 {
     struct generation *g = m->current;
-    char why[160];
+    char why[200], end[WAIT_STATUS_TEXT_SIZE];
 
     while (!g->template || g->template->pid != pid) {
         g = g->next;
@@ -229,12 +229,9 @@ bool preload_reaped(struct master *m, pid_t pid, int status)
     struct template *t = g->template;
     if (t->misdeed)
         (void)snprintf(why, sizeof(why), "the template process %s", t->misdeed);
-    else if (WIFSIGNALED(status))
-        (void)snprintf(why, sizeof(why), "the template process died of signal %d (%s)%s",
-                       WTERMSIG(status), strsignal(WTERMSIG(status)), step_of(t));
     else
-        (void)snprintf(why, sizeof(why), "the template process exited with code %d%s",
-                       WEXITSTATUS(status), step_of(t));
+        (void)snprintf(why, sizeof(why), "the template process %s%s", wait_status_text(status, end),
+                       step_of(t));
     bool is_foreign = !t->has_failed && !t->misdeed;
     if (is_foreign && !m->plan.stopping)
         log_errorx("Template (pid:%d): %s", (int)pid, why);

@@ -11,12 +11,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "base/wait_status.h"
 #include "master/procs.h"
 #include "master/retire.h"
 #include "master/reload.h"
@@ -185,12 +185,10 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int revents)
 
 static void describe_status(int status, char *text, size_t size)
 {
-    if (WIFSIGNALED(status))
-        (void)snprintf(text, size, "the new program died of signal %d (%s)", WTERMSIG(status),
-                       strsignal(WTERMSIG(status)));
-    else
-        (void)snprintf(text, size, "the new program ended with status %d before it served",
-                       WEXITSTATUS(status));
+    char end[WAIT_STATUS_TEXT_SIZE];
+
+    (void)snprintf(text, size, "the new program %s before it served",
+                   wait_status_text(status, end));
 }
 
 /* This master serves alone again. */
