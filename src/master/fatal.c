@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "master/listeners.h"
 #include "master/state.h"
 #include "system/process/process.h"
 
@@ -30,13 +31,12 @@ static struct {
 
 static void remove_sockets(struct master *m)
 {
-    struct generation *g = m->current;
+    struct generation *g;
 
-    while (g) {
-        generation_stop_listening(g);
+    for_each_generation (g, m->current) {
+        listeners_stop(g);
         if (g->admin_listener)
             listener_stop(g->admin_listener);
-        g = g->next != m->current ? g->next : NULL;
     }
     listener_stop(&m->control.listener);
     listener_stop(&m->next_control);

@@ -9,6 +9,8 @@
  * The decisions are plan.c's. There is no waiting anywhere else: stopping and reloading are states,
  * with deadlines.
  */
+#include "master/listeners.h"
+#include "master/logs.h"
 #include "master/master.h"
 
 #include <ctype.h>
@@ -55,23 +57,20 @@ enum {
  * at once instead of waiting at a socket that nobody serves. */
 static void stop_listening(struct master *m)
 {
-    struct generation *g = m->current;
+    struct generation *g;
 
-    do {
-        generation_stop_listening(g);
-        g = g->next;
-    } while (g != m->current);
+    for_each_generation (g, m->current)
+        listeners_stop(g);
 }
 
 bool master_has_clients(const struct master *m)
 {
-    const struct generation *g = m->current;
+    const struct generation *g;
 
-    do {
-        if (generation_has_clients(g))
+    for_each_generation (g, m->current) {
+        if (listeners_have_clients(g))
             return true;
-        g = g->next;
-    } while (g != m->current);
+    }
     return m->has_served;
 }
 
@@ -210,12 +209,10 @@ static void on_awake(struct ev_loop *loop, struct ev_check *check, int revents)
 
 static void tend_logs(struct master *m)
 {
-    struct generation *each = m->current;
+    struct generation *g;
 
-    do {
-        generation_tend_log(each);
-        each = each->next;
-    } while (each != m->current);
+    for_each_generation (g, m->current)
+        logs_tend(g);
 }
 
 /* Summer time begins and ends while the server runs. Workers have it from the master: what their
@@ -524,7 +521,7 @@ static bool is_told_to_stop(unsigned ms, struct error *err)
 
 static int listen_now(struct master *m, struct error *err)
 {
-    return generation_listen(m->current, m->successor.predecessor, err);
+    return listeners_open(m->current, m->successor.predecessor, err);
 }
 
 static int open_control_now(struct master *m, struct error *err)
@@ -568,7 +565,7 @@ static int open_all(struct master *m, struct config *config, struct error *err)
     m->config_at_start = status_keep_config(config_of(m));
     if (reload_open_pidfile(m, m->current, err) < 0 || open_in_time(m, listen_now, err) < 0)
         return -1;
-    generation_use_log(m->current); /* for what goes wrong from here on */
+    logs_use(m->current); /* for what goes wrong from here on */
     if (init_tables(m, err) < 0 || open_in_time(m, open_control_now, err) < 0)
         return -1;
     reload_apply(m);
@@ -582,7 +579,7 @@ static void announce(const struct master *m)
     const struct setting *workers = config_find("workers");
 
     log_info("Starting gcorn " GCORN_VERSION);
-    reload_log_listeners(m->current);
+    listeners_log(m->current);
     log_info("Using worker: %s", config_threads(cfg) > 0 ? "gthread" : "sync");
     log_info("Workers: %d (%s)", cfg->workers, config_origin(cfg, workers)->text);
     check_log_warnings(cfg);

@@ -16,6 +16,8 @@
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "master/check/advice.h"
+#include "master/listeners.h"
+#include "master/logs.h"
 #include "master/preload/preload.h"
 #include "master/telemetry/stats_update.h"
 #include "master/boots.h"
@@ -156,7 +158,7 @@ static struct generation *load_generation(struct master *m, struct error *err)
         return NULL;
     }
     struct generation *g = generation_new(++m->last_generation, &config, m->current, err);
-    if (g && (reload_open_pidfile(m, g, err) < 0 || generation_listen(g, m->current, err) < 0 ||
+    if (g && (reload_open_pidfile(m, g, err) < 0 || listeners_open(g, m->current, err) < 0 ||
               reload_open_control(m, &g->config, err) < 0)) {
         generation_unref(g, true);
         return NULL;
@@ -236,14 +238,6 @@ void reload_supersede(struct master *m, uint64_t now)
     begin(m);
 }
 
-void reload_log_listeners(const struct generation *g)
-{
-    for (size_t i = 0; i < g->listener_count; i++)
-        log_info("Listening at: %s (%d)", g->listeners[i]->name, (int)getpid());
-    if (g->admin_listener)
-        log_info("Admin process at: %s", g->admin_listener->name);
-}
-
 static void apply_control(struct master *m)
 {
     if (m->control_changes)
@@ -272,8 +266,8 @@ void reload_apply(struct master *m)
 {
     const struct config *cfg = config_of(m);
 
-    generation_use_log(m->current);
-    generation_tend_log(m->current);
+    logs_use(m->current);
+    logs_tend(m->current);
     m->plan.workers = (unsigned)cfg->workers;
     m->plan.generation = m->current->id;
     m->plan.has_admin = m->current->admin_listener != NULL;
@@ -285,15 +279,14 @@ void reload_apply(struct master *m)
 void reload_set_tick(struct master *m)
 {
     uint64_t tick = TICK_MS, watchdog = systemd_watchdog_ms(&m->systemd) / TICKS_PER_TIMEOUT;
-    const struct generation *g = m->current;
+    const struct generation *g;
 
-    do {
+    for_each_generation (g, m->current) {
         uint64_t quarter = g->config.timeout_ms / TICKS_PER_TIMEOUT;
 
         if (g->config.timeout_ms > 0 && quarter < tick)
             tick = quarter > TICK_MIN_MS ? quarter : TICK_MIN_MS;
-        g = g->next;
-    } while (g != m->current);
+    }
     if (watchdog > 0 && watchdog < tick)
         tick = watchdog > TICK_MIN_MS ? watchdog : TICK_MIN_MS;
     ev_timer_stop(m->loop, &m->tick);
@@ -321,7 +314,7 @@ void reload_commit(struct master *m)
     reload_enter_current(m);
     reload_apply(m);
     reload_set_tick(m);
-    generation_apply_backlog(m->current);
+    listeners_apply_backlog(m->current);
     memset(m->plan.backoffs, 0, (m->plan.proc_count + 1) * sizeof(*m->plan.backoffs));
     log_info("Reloaded: generation %u -> %u, %s", old->id, m->current->id,
              count > 0 ? changes.data : "no setting changed");
@@ -331,7 +324,7 @@ void reload_commit(struct master *m)
         log_info("Application: build-id %s -> %s", build_id(old), build_id(m->current));
     if (old->config.daemon != config_of(m)->daemon)
         log_warnx("daemon: only a restart can change it");
-    reload_log_listeners(m->current);
+    listeners_log(m->current);
     strbuf_release(&changes);
     preload_end(m, old);
     generation_unref(old, true);

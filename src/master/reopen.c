@@ -6,49 +6,34 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "master/logs.h"
 #include "master/reload.h"
 #include "master/state.h"
 #include "master/preload/template.h"
 
 static int error_log(const struct generation *g)
 {
-    return generation_log_to_send(g->config.errorlog, g->error_fd);
+    return logs_fd_to_send(g->config.errorlog, g->error_fd);
 }
 
 static int access_log(const struct generation *g)
 {
-    return generation_log_to_send(g->config.accesslog, g->access_fd);
+    return logs_fd_to_send(g->config.accesslog, g->access_fd);
 }
 
 static void tell_templates(const struct master *m)
 {
-    const struct generation *g = m->current;
+    const struct generation *g;
 
-    do {
+    for_each_generation (g, m->current) {
         if (g->template && template_reopen_logs(g->template, error_log(g), access_log(g)) < 0)
             log_error("cannot tell the template (pid:%d) to reopen its logs",
                       (int)g->template->pid);
-        g = g->next;
-    } while (g != m->current);
+    }
 }
 
-int reopen_logs(struct master *m, struct error *err)
+static void tell_workers(const struct master *m)
 {
-    struct generation *each = m->current;
-    struct error one;
-    int result = 0;
-
-    do {
-        if (generation_reopen_logs(each, &one) < 0) {
-            log_errorx("%s", one.text);
-            if (result == 0)
-                *err = one;
-            result = -1;
-        }
-        each = each->next;
-    } while (each != m->current);
-    reload_enter_current(m);
-    tell_templates(m);
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
         const struct worker_proc *w = &m->plan.procs[i];
         const struct generation *g = w->settings;
@@ -61,5 +46,24 @@ int reopen_logs(struct master *m, struct error *err)
         if (channel_send_down(w->channel.down_master, &order) < 0)
             log_error("cannot tell worker %d to reopen its logs", (int)w->pid);
     }
+}
+
+int reopen_logs(struct master *m, struct error *err)
+{
+    struct generation *g;
+    struct error one;
+    int result = 0;
+
+    for_each_generation (g, m->current) {
+        if (logs_reopen(g, &one) < 0) {
+            log_errorx("%s", one.text);
+            if (result == 0)
+                *err = one;
+            result = -1;
+        }
+    }
+    reload_enter_current(m);
+    tell_templates(m);
+    tell_workers(m);
     return result;
 }

@@ -5,6 +5,7 @@
  * only when each old process has either closed its listening sockets, which its slot shows, or is
  * certain to hear the order before it accepts again (hears_before_accepting).
  */
+#include "master/listeners.h"
 #include "master/retire.h"
 
 #include "base/util.h"
@@ -21,7 +22,7 @@ static bool leaves_a_queue(const struct master *m, const struct worker_proc *w)
     if (plan_is_admin(&m->plan, w))
         return g->admin_listener != m->current->admin_listener;
     for (size_t i = 0; i < g->listener_count; i++) {
-        if (!generation_has_listener(m->current, g->listeners[i]))
+        if (!listeners_contain(m->current, g->listeners[i]))
             return true;
     }
     return false;

@@ -19,6 +19,8 @@
 #include "base/spool.h"
 #include "base/util.h"
 #include "base/wait_status.h"
+#include "master/listeners.h"
+#include "master/logs.h"
 #include "master/telemetry/admin.h"
 #include "master/postmortem/output.h"
 #include "master/upgrade/socket_activation.h"
@@ -42,10 +44,10 @@ static void forget_others(const struct spawner *s, struct generation *g,
         channel_close(&w->channel);
         output_forget(w->output);
     }
-    generation_forget_listeners(g, args->listeners, args->listener_count);
+    listeners_forget(g, args->listeners, args->listener_count);
     for (struct generation *other = g->next; other != g; other = other->next) {
         generation_forget(other);
-        generation_forget_listeners(other, args->listeners, args->listener_count);
+        listeners_forget(other, args->listeners, args->listener_count);
     }
     template_forget(g->template);
     for (struct generation *other = g->next; other != g; other = other->next)
@@ -69,13 +71,13 @@ static void enter(const struct spawner *s, struct worker_args *args, struct gene
 {
     int entered = generation_enter(g);
 
-    generation_use_log(g);
+    logs_use(g);
     log_after_fork();
     if (entered < 0)
         fatal("cannot change to the directory of generation %u: %s", g->id, strerror(errno));
     if (args->number == plan_admin_number(s->plan)) {
         admin_prepare(args, g->admin_listener, s->stats, s->scoreboard);
-        generation_forget_access_log(g);
+        logs_forget_access(g);
     } else
         stats_free(s->stats);
     forget_others(s, g, args);
@@ -231,8 +233,8 @@ static int order_worker(const struct generation *g, const struct worker_args *ar
         .is_proven = args->is_proven,
         .channel = args->channel,
         .output_fd = output_fd,
-        .error_fd = generation_log_to_send(g->config.errorlog, g->error_fd),
-        .access_fd = generation_log_to_send(g->config.accesslog, g->access_fd),
+        .error_fd = logs_fd_to_send(g->config.errorlog, g->error_fd),
+        .access_fd = logs_fd_to_send(g->config.accesslog, g->access_fd),
     };
 
     return template_send(g->template, &order);

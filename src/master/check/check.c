@@ -18,6 +18,7 @@
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "master/check/advice.h"
+#include "master/logs.h"
 #include "master/operator/control.h"
 #include "master/generation.h"
 #include "master/spawn.h"
@@ -167,7 +168,7 @@ static int check_copy_dir(const struct config *config, struct error *err)
 static int check_errors(struct check *c, struct error *err)
 {
     if (generation_check(c->config, &c->privileges, err) < 0 ||
-        generation_check_logs(c->config, &c->privileges, err) < 0 ||
+        logs_check(c->config, &c->privileges, err) < 0 ||
         check_copy_dir(c->config, err) < 0 ||
         spawn_check_crash_dir(c->config, &c->privileges, err) < 0 ||
         spawn_check_app(c->config, &c->privileges, err) < 0)

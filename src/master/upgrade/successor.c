@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "master/listeners.h"
 #include "master/procs.h"
 #include "master/reload.h"
 #include "master/state.h"
@@ -88,8 +89,8 @@ static void promote(struct master *m)
 
     successor->is_promoted = successor->files_are_due = true;
     successor->control.lent = false;
-    generation_lend_listeners(m->current, false);
-    generation_apply_backlog(m->current); /* until now the old master's counted */
+    listeners_lend(m->current, false);
+    listeners_apply_backlog(m->current); /* until now the old master's counted */
     release_predecessor(successor);
 }
 

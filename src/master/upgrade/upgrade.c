@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "base/wait_status.h"
+#include "master/listeners.h"
 #include "master/procs.h"
 #include "master/retire.h"
 #include "master/reload.h"
@@ -126,7 +127,7 @@ static void successor_serves(struct master *m)
     ev_timer_stop(m->loop, &u->timer);
     log_info("Upgrade: the new master (pid:%d) serves beside this one", (int)u->pid);
     u->phase = UPGRADE_BESIDE;
-    generation_lend_listeners(m->current, true);
+    listeners_lend(m->current, true);
     if (!u->hands_over) {
         reload_begin_due(m);
         return;
@@ -194,7 +195,7 @@ static void describe_status(int status, char *text, size_t size)
 /* This master serves alone again. */
 static void resume(struct master *m)
 {
-    generation_lend_listeners(m->current, false);
+    listeners_lend(m->current, false);
     control_upgrade_failed(&m->control, "the new master ended while this one was leaving");
     if (m->plan.stopping)
         return;
