@@ -269,7 +269,7 @@ static enum accepted accept_one(struct acceptor *a)
     }
     int fd = accept_next(w, a->io.fd, &address);
     if (fd >= 0) {
-        conn_open(w, fd, &a->local, &address);
+        conn_open(w, wire_plain(fd), &a->local, &address);
         w->waited_ns = 0; /* those behind it came later: perhaps just now (queue_delay.c) */
         accept_update(w);
         return ACCEPTED_ONE;

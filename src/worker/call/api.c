@@ -41,7 +41,7 @@ bool gcorn_client_gone(struct gcorn_environ *env)
     const struct worker *w = worker_this();
     const struct conn *c = w ? conn_of(w, env) : NULL;
 
-    return c && conn_client_gone(c);
+    return c && wire_peer_gone(&c->wire);
 }
 
 /* Only of the call that runs: it is forgotten when that ends. */

@@ -20,12 +20,8 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/log.h"
-#include "base/owned.h"
 #include "base/util.h"
 #include "worker/conn/queue_delay.h"
 #include "worker/call/forked.h"
@@ -46,15 +42,29 @@ enum flushed { FLUSHED_ALL, FLUSHED_SOME, FLUSHED_FAILED };
 
 /* ---- state ------------------------------------------------------------------------------- */
 
+/* What a connection waits for in each state. */
+static const struct {
+    int events;
+    enum timer_kind timer;
+} waits[] = {
+    [CONN_FREE] = {0, TIMER_NONE},         [CONN_IDLE] = {EV_READ, TIMER_KEEPALIVE},
+    [CONN_HEAD] = {EV_READ, TIMER_HEADER}, [CONN_BODY] = {EV_READ, TIMER_BODY},
+    [CONN_QUEUED] = {0, TIMER_NONE},       [CONN_WRITE] = {EV_WRITE, TIMER_WRITE},
+    [CONN_WAIT] = {EV_READ, TIMER_NONE},   [CONN_DEAF] = {0, TIMER_NONE},
+    [CONN_CALLING] = {0, TIMER_NONE},      [CONN_LINGER] = {EV_READ, TIMER_LINGER},
+};
+
+/* `events`: what the connection waits for; its wire may need others for that. */
 static void watch(struct conn *c, int events)
 {
     struct ev_loop *loop = worker_of(c)->loop;
 
-    if (ev_is_active(&c->io) && (c->io.events & (EV_READ | EV_WRITE)) == events)
+    if (ev_is_active(&c->io) && (c->io.events & (EV_READ | EV_WRITE)) == events &&
+        !c->wire.wants_write)
         return;
     ev_io_stop(loop, &c->io);
     if (events != 0) {
-        ev_io_set(&c->io, c->fd, events);
+        ev_io_set(&c->io, c->wire.fd, wire_wants(&c->wire, events));
         ev_io_start(loop, &c->io);
     }
 }
@@ -77,17 +87,6 @@ static void __attribute__((noinline)) leave_list(struct conn *c, enum conn_state
  * progress. */
 static void conn_set_state(struct conn *c, enum conn_state state)
 {
-    static const struct {
-        int events;
-        enum timer_kind timer;
-    } waits[] = {
-        [CONN_FREE] = {0, TIMER_NONE},         [CONN_IDLE] = {EV_READ, TIMER_KEEPALIVE},
-        [CONN_HEAD] = {EV_READ, TIMER_HEADER}, [CONN_BODY] = {EV_READ, TIMER_BODY},
-        [CONN_QUEUED] = {0, TIMER_NONE},       [CONN_WRITE] = {EV_WRITE, TIMER_WRITE},
-        [CONN_WAIT] = {EV_READ, TIMER_NONE},   [CONN_DEAF] = {0, TIMER_NONE},
-        [CONN_CALLING] = {0, TIMER_NONE},      [CONN_LINGER] = {EV_READ, TIMER_LINGER},
-    };
-
     if (state == CONN_HEAD && c->state == CONN_HEAD && !c->has_answered)
         return;
     if (c->state >= CONN_BODY && c->state <= CONN_DEAF)
@@ -177,8 +176,8 @@ void conn_drop(struct conn *c)
     struct worker *w = worker_of(c);
 
     conn_set_state(c, CONN_FREE);
-    forked_forget_fd(c->fd);
-    owned_close(&c->fd);
+    forked_forget_fd(c->wire.fd);
+    wire_close(&c->wire);
     if (conn_has_begun(c)) {
         if (!is_answering(c))
             worker_note_begun(w);
@@ -196,11 +195,11 @@ void conn_drop(struct conn *c)
  * sent nothing behind that, only our side is closed, and the client's bytes are read (linger.h). */
 static void conn_finish(struct conn *c)
 {
-    bool is_done = c->peer_ended && c->x->in.len == 0;
+    bool is_done = c->wire.peer_ended && c->x->in.len == 0;
 
     linger_begin(&c->lingering, c->x->in.len, worker_client_ms(worker_of(c)));
     strbuf_release(&c->x->in);
-    if (is_done || shutdown(c->fd, SHUT_WR) < 0) {
+    if (is_done || wire_shutdown(&c->wire) < 0) {
         conn_drop(c);
         return;
     }
@@ -211,7 +210,7 @@ static void conn_finish(struct conn *c)
 static void conn_linger(struct conn *c)
 {
     struct worker *w = worker_of(c);
-    ssize_t n = read(c->fd, w->in, WORKER_IN_SIZE);
+    ssize_t n = wire_read(&c->wire, w->in, WORKER_IN_SIZE);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -232,11 +231,8 @@ static void conn_linger(struct conn *c)
  * orderly way: it would look whole. */
 static void conn_abort(struct conn *c)
 {
-    const struct linger reset = {.l_onoff = 1, .l_linger = 0};
-
     c->env->response.ended = "application";
-    /* a unix socket has no reset; closing is all that there is */
-    (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    wire_reset(&c->wire);
     conn_drop(c);
 }
 
@@ -258,7 +254,7 @@ static enum flushed end_answer(struct conn *c)
      * body (2.2) */
     if (!env->request.keep_alive && env->request.state == REQUEST_DONE &&
         env->request.body.len == 0)
-        c->peer_ended = true;
+        c->wire.peer_ended = true;
     worker_note_answer(w, env, w->now_ns - c->x->request_ns);
     return end_request(c);
 }
@@ -321,7 +317,7 @@ static enum flushed wait_turn(struct conn *c)
 static enum flushed wait_woken(struct conn *c)
 {
     out_return(c);
-    conn_set_state(c, c->x->in.len < WAIT_IN_MAX && !c->peer_ended ? CONN_WAIT : CONN_DEAF);
+    conn_set_state(c, c->x->in.len < WAIT_IN_MAX && !c->wire.peer_ended ? CONN_WAIT : CONN_DEAF);
     return FLUSHED_SOME;
 }
 
@@ -433,13 +429,6 @@ static bool must_close(const struct conn *c)
     return true;
 }
 
-bool conn_client_gone(const struct conn *c)
-{
-    struct pollfd one = {.fd = c->fd, .events = POLLRDHUP};
-
-    return c->fd < 0 || poll(&one, 1, 0) > 0;
-}
-
 static void turn_away(struct conn *c, int status)
 {
     struct slot_counts *counts = &worker_of(c)->slot->counts;
@@ -549,7 +538,7 @@ static void conn_settle(struct conn *c)
         conn_finish(c);
         return;
     }
-    if (c->x->in.len > 0) {
+    if (c->x->in.len > 0 || c->wire.has_pending) {
         conn_set_state(c, CONN_QUEUED);
         worker_queue_conn(worker_of(c), c);
     } else if (!c->env) {
@@ -615,7 +604,6 @@ static void conn_work(struct conn *c, const char *data, size_t len)
  * refused, for a client that only half closed is still listening. */
 static void conn_peer_ended(struct conn *c)
 {
-    c->peer_ended = true;
     if (is_awaiting_request(c)) {
         conn_drop(c);
         return;
@@ -646,10 +634,24 @@ conn_read_preface(struct conn *c, const char *data, size_t len)
         conn_settle(c);
 }
 
+/* The wire had no bytes. It may wait for other events than before, or have been asked for bytes that
+ * it held and that were none of HTTP. */
+static void __attribute__((noinline)) conn_read_nothing(struct conn *c)
+{
+    if (c->x)
+        c->x->may_have_queued = false; /* what comes from now on has not */
+    if (wire_is_plain(&c->wire))
+        return;
+    if (c->state == CONN_QUEUED)
+        conn_settle(c);
+    else
+        watch(c, waits[c->state].events);
+}
+
 static void conn_read(struct conn *c)
 {
     struct worker *w = worker_of(c);
-    ssize_t n = read(c->fd, w->in, WORKER_IN_SIZE);
+    ssize_t n = wire_read(&c->wire, w->in, WORKER_IN_SIZE);
 
     if (n > 0) {
         if (!c->x)
@@ -665,15 +667,20 @@ static void conn_read(struct conn *c)
         conn_peer_ended(c);
     } else if (errno != EAGAIN && errno != EINTR) {
         conn_drop(c);
-    } else if (c->x) {
-        c->x->may_have_queued = false; /* what comes from now on has not */
+    } else {
+        conn_read_nothing(c);
     }
 }
 
+/* Bytes that were left behind a request; or those that the wire has read and still holds. */
 static void conn_work_unparsed(struct conn *c)
 {
     struct strbuf in = c->x->in;
 
+    if (in.len == 0 && c->wire.has_pending) {
+        conn_read(c);
+        return;
+    }
     c->x->in = (struct strbuf){0};
     conn_work(c, in.data ? in.data : "", in.len);
     strbuf_release(&in);
@@ -742,7 +749,7 @@ static void next_called(struct conn *c)
 static void end_called(struct conn *c)
 {
     conn_forget_request(c);
-    if (c->fd < 0)
+    if (c->wire.fd < 0)
         conn_free(c);
     else
         conn_work_unparsed(c);
@@ -782,7 +789,7 @@ static void conn_hear_waiting(struct conn *c)
 {
     struct worker *w = worker_of(c);
     size_t room = c->x->in.len < WAIT_IN_MAX ? WAIT_IN_MAX - c->x->in.len : 0;
-    ssize_t n = room > 0 ? read(c->fd, w->in, room) : 0;
+    ssize_t n = room > 0 ? wire_read(&c->wire, w->in, room) : 0;
 
     if (n > 0) {
         keep_unparsed(c, w->in, (size_t)n);
@@ -790,7 +797,6 @@ static void conn_hear_waiting(struct conn *c)
     } else if (room == 0) {
         conn_set_state(c, CONN_DEAF);
     } else if (n == 0 && w->config->skip_gone_after_ms == 0) {
-        c->peer_ended = true;
         conn_set_state(c, CONN_DEAF);
     } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
         conn_drop(c);
@@ -813,7 +819,8 @@ static void on_io(struct ev_loop *loop, struct ev_io *io, int revents)
     }
 }
 
-void conn_open(struct worker *w, int fd, const struct http_local *local, const void *address)
+void conn_open(struct worker *w, struct wire wire, const struct http_local *local,
+               const void *address)
 {
     struct conn *c = worker_take_conn(w);
 
@@ -821,8 +828,8 @@ void conn_open(struct worker *w, int fd, const struct http_local *local, const v
     timer_init(&c->timer);
     ev_init(&c->io, on_io);
     c->io.data = w;
-    c->fd = fd;
-    c->closing = c->peer_ended = c->runs = c->has_answered = false;
+    c->wire = wire;
+    c->closing = c->runs = c->has_answered = false;
     c->env = NULL;
     c->lingering.announced = 0;
     c->serial = w->slot->counts.connections;

@@ -22,6 +22,7 @@
 #include "worker/call/call_pool.h"
 #include "worker/loop/timers.h"
 #include "worker/call/wake.h"
+#include "worker/wire/wire.h"
 
 struct worker;
 
@@ -78,10 +79,9 @@ struct conn {
     struct ev_io io;
     struct conn *next; /* in the free list, in the queue, or in one of the pool's */
     uint64_t serial;   /* the how-many-eth of the worker: never reused, unlike its place */
-    int fd;
+    struct wire wire;
     enum conn_state state;
     bool closing;      /* no further request is taken */
-    bool peer_ended;   /* the client has sent its last byte */
     bool runs;         /* env's request has been given to the application */
     bool has_answered; /* a request, since it last waited for the rest of one */
 
@@ -98,8 +98,9 @@ static inline struct worker *worker_of(const struct conn *c)
     return c->io.data;
 }
 
-/* Takes over an accepted, non-blocking socket. */
-void conn_open(struct worker *w, int fd, const struct http_local *local, const void *address);
+/* Takes over the wire of a connection that was accepted; there is room for it. */
+void conn_open(struct worker *w, struct wire wire, const struct http_local *local,
+               const void *address);
 
 /* The timer's deadline has come. */
 void conn_timed_out(struct conn *c);
@@ -127,9 +128,6 @@ static inline bool conn_has_begun(const struct conn *c)
 
 /* The connection whose request it is; NULL when it is none of a client's. */
 struct conn *conn_of(const struct worker *w, const struct gcorn_environ *env);
-
-/* Has the client closed the connection, or its side of it, which looks the same? */
-bool conn_client_gone(const struct conn *c);
 
 /* Takes up what was left when the connection was queued: its answer, or bytes of requests. */
 void conn_resume(struct conn *c);

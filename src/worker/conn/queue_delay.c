@@ -5,27 +5,11 @@
  */
 #include "worker/conn/queue_delay.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 #include "worker/worker.h"
 
 enum { QUEUE_LONG_NS = 10000000 }; /* who has waited so long may have waited for longer */
 
-/* How long ago the last bytes came, by the kernel's account (tcp(7), TCP_INFO), in milliseconds; -1
- * for a unix socket. */
-static int64_t kernel_wait_ms(const struct conn *c)
-{
-    struct tcp_info info;
-    socklen_t len = sizeof(info);
-
-    if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
-        return -1;
-    return info.tcpi_last_data_recv;
-}
-
-/* The same of one for which the loop's own account may not do. */
+/* When the bytes came for which the loop's own account may not do. */
 static uint64_t __attribute__((noinline)) look_closer(struct conn *c, uint64_t waited_ns)
 {
     struct worker *w = worker_of(c);
@@ -40,7 +24,7 @@ static uint64_t __attribute__((noinline)) look_closer(struct conn *c, uint64_t w
         c->x->may_have_queued = false;
     }
     if (asks) {
-        int64_t ms = kernel_wait_ms(c);
+        int64_t ms = wire_queue_delay_ms(&c->wire);
 
         if (ms >= 0)
             waited_ns = (uint64_t)ms * 1000000;
@@ -69,7 +53,8 @@ int arrival_too_late(const struct conn *c, uint64_t queued_ms)
 {
     const struct config *cfg = worker_of(c)->config;
 
-    if (cfg->skip_gone_after_ms > 0 && queued_ms > cfg->skip_gone_after_ms && conn_client_gone(c))
+    if (cfg->skip_gone_after_ms > 0 && queued_ms > cfg->skip_gone_after_ms &&
+        wire_peer_gone(&c->wire))
         return 499;
     return cfg->queue_timeout_ms > 0 && queued_ms > cfg->queue_timeout_ms ? 503 : 0;
 }

@@ -6,10 +6,6 @@
 #include "worker/conn/send.h"
 
 #include <errno.h>
-#include <sys/sendfile.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "worker/crash/crash.h"
@@ -18,7 +14,6 @@
 enum {
     OUT_KEEP_MAX = 256 * 1024, /* a larger buffer is not kept for the next connection */
     SEND_TURN = 1024 * 1024,   /* bytes of a file or a large piece, then others have a turn */
-    FILE_READ_SIZE = 32 * 1024,
 };
 
 void out_borrow(struct conn *c)
@@ -54,24 +49,23 @@ static ssize_t __attribute__((noinline)) send_with_piece(struct conn *c)
     size_t len = c->x->piece_len < SEND_TURN ? c->x->piece_len : SEND_TURN;
     struct iovec iov[2] = {{exchange_unsent(c->x), c->x->out.len - c->x->out_sent},
                            {(void *)(uintptr_t)c->x->piece, len}};
-    const struct msghdr message = {.msg_iov = iov, .msg_iovlen = 2};
     ssize_t n = -1;
 
     errno = EAGAIN;
     if (c->x->turn_sent < SEND_TURN)
-        n = sendmsg(c->fd, &message, MSG_NOSIGNAL);
+        n = wire_send_pieces(&c->wire, iov, 2);
     c->x->turn_sent = n < 0 ? 0 : c->x->turn_sent + (uint32_t)n;
     return n;
 }
 
 static ssize_t send_some(struct conn *c)
 {
-    int with_file = c->x->more && c->env->response.file.left > 0 ? MSG_MORE : 0;
+    bool is_file_next = c->x->more && c->env->response.file.left > 0;
 
     if (c->x->piece_len > 0)
         return send_with_piece(c);
-    return send(c->fd, c->x->out.data + c->x->out_sent, c->x->out.len - c->x->out_sent,
-                MSG_NOSIGNAL | with_file);
+    return wire_send(&c->wire, c->x->out.data + c->x->out_sent, c->x->out.len - c->x->out_sent,
+                     is_file_next);
 }
 
 static void mark_sent(struct conn *c, size_t n)
@@ -125,38 +119,12 @@ enum out_sent out_send(struct conn *c)
 
 /* ---- a file ------------------------------------------------------------------------------ */
 
-static ssize_t read_and_send(int socket_fd, const struct response *r, size_t len)
-{
-    char bytes[FILE_READ_SIZE];
-    ssize_t n = pread(r->file.fd, bytes, len < sizeof(bytes) ? len : sizeof(bytes), r->file.offset);
-
-    if (n < 0 && errno != EINTR)
-        errno = EIO;
-    return n > 0 ? send(socket_fd, bytes, (size_t)n, MSG_NOSIGNAL) : n;
-}
-
-/* By the kernel alone where it can. Leaves r->file as it is but for `reads`. How many; 0 when the
- * file has no more; -1 with errno: EAGAIN and EINTR, EIO for the file, any other for the socket. A
- * slow client holds no buffer: what the socket does not take is read again later. */
-static ssize_t send_file_bytes(int socket_fd, struct response *r, size_t len, bool by_kernel)
-{
-    off_t offset = r->file.offset;
-
-    if (by_kernel && !r->file.reads) {
-        ssize_t n = sendfile(socket_fd, r->file.fd, &offset, len);
-
-        if (n >= 0 || errno == EAGAIN || errno == EINTR)
-            return n;
-        r->file.reads = true; /* if it is the socket that has failed, it will again */
-    }
-    return read_and_send(socket_fd, r, len);
-}
-
 enum out_sent out_send_file(struct conn *c)
 {
     struct worker *w = worker_of(c);
     struct response *r = &c->env->response;
 
+    r->file.reads = r->file.reads || !w->config->sendfile;
     for (size_t turn = SEND_TURN; r->file.left > 0;) {
         size_t len = r->file.left < turn ? (size_t)r->file.left : turn;
         bool ends = len == r->file.left && r->body_len == r->body_max;
@@ -165,7 +133,7 @@ enum out_sent out_send_file(struct conn *c)
             return OUT_TURN;
         if (ends)
             accesslines_add_early(&w->access_lines, c->env, w->now_ns - c->x->request_ns);
-        ssize_t n = send_file_bytes(c->fd, r, len, w->config->sendfile);
+        ssize_t n = wire_send_file(&c->wire, r->file.fd, r->file.offset, len, &r->file.reads);
         if (ends && n != (ssize_t)len)
             accesslines_take_back(&w->access_lines);
         if (n > 0) {

@@ -9,14 +9,12 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/ascii.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "worker/wire/last.h"
 #include "worker/worker.h"
 
 enum {
@@ -196,10 +194,9 @@ static void begin_other(struct conn *c)
     }
 }
 
-static void finish(struct conn *c)
+static void finish(struct conn *c, bool resets)
 {
-    (void)close(c->fd);
-    c->fd = -1; /* the number may soon be a file of an application that recovers */
+    wire_last_close(&c->wire, resets);
     last_of(c)->step = LAST_DONE;
 }
 
@@ -239,24 +236,15 @@ static int send_rest(struct conn *c)
                                {(void *)(uintptr_t)x->piece, x->piece_len},
                                {(void *)(uintptr_t)last->text[0], last->left[0]},
                                {(void *)(uintptr_t)last->text[1], last->left[1]}};
-        const struct msghdr message = {.msg_iov = iov, .msg_iovlen = ARRAY_LEN(iov)};
 
         if (iov[0].iov_len + iov[1].iov_len + iov[2].iov_len + iov[3].iov_len == 0)
             return 1;
-        ssize_t n = sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = wire_last_send(&c->wire, iov, ARRAY_LEN(iov));
         if (n >= 0)
             mark_sent(c, iov, (size_t)n);
         else if (errno != EINTR)
             return errno == EAGAIN ? 0 : -1;
     }
-}
-
-static void reset(struct conn *c)
-{
-    const struct linger now = {.l_onoff = 1, .l_linger = 0};
-
-    (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-    finish(c);
 }
 
 static void flush(struct conn *c, const struct conn *crashed)
@@ -268,14 +256,12 @@ static void flush(struct conn *c, const struct conn *crashed)
         return;
     if (c == crashed && sent > 0 && self.slot->crash.client == CRASH_CLIENT_LOST)
         self.slot->crash.client = CRASH_CLIENT_ANSWERED;
-    if (sent < 0)
-        finish(c);
-    else if (last->resets)
-        reset(c);
+    if (sent < 0 || last->resets)
+        finish(c, last->resets);
     else if (!last->ends && !c->closing)
         last->step = LAST_WATCH;
-    else if (shutdown(c->fd, SHUT_WR) < 0)
-        finish(c);
+    else if (wire_last_shutdown(&c->wire) < 0)
+        finish(c, false);
     else
         last->step = LAST_LINGER;
 }
@@ -286,12 +272,12 @@ static void take(struct conn *c)
     static char waste[16 * 1024];
     ssize_t n;
 
-    while ((n = recv(c->fd, waste, sizeof(waste), MSG_DONTWAIT)) > 0) {
+    while ((n = wire_last_read(&c->wire, waste, sizeof(waste))) > 0) {
         if (last_of(c)->step == LAST_WATCH)
             turn_away(c);
     }
     if ((n == 0 || (errno != EAGAIN && errno != EINTR)) && last_of(c)->step != LAST_FLUSH)
-        finish(c);
+        finish(c, false);
 }
 
 /* ---- whose call it was ------------------------------------------------------------------- */
@@ -354,7 +340,7 @@ static void begin_all(const struct conn *crashed, bool is_timeout)
     for (size_t i = 0; i < table_used(); i++) {
         struct conn *c = &self.conns[i];
 
-        if (c->state == CONN_FREE || c->fd < 0)
+        if (c->state == CONN_FREE || c->wire.fd < 0)
             continue;
         if (c->state == CONN_CALLING) { /* what is there is half made; nothing else is unsent */
             c->x->out = (struct strbuf){0};
@@ -397,9 +383,9 @@ static void abandon_all(void)
             self.slot->crash.others_cut++;
         if (last_of(c)->step == LAST_FLUSH &&
             (last_of(c)->resets || (c->runs && exchange_of(c)->close_delimited)))
-            reset(c);
+            finish(c, true);
         else if (last_of(c)->step == LAST_WATCH)
-            (void)shutdown(c->fd, SHUT_WR);
+            (void)wire_last_shutdown(&c->wire);
     }
 }
 
