@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Fixtures of the system tests; the harness itself is server.py."""
+"""Fixtures of the system tests; the harness itself is in harness/."""
+import os
+import socket
 import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from server import GCORN, REPO, Server, default_signals  # noqa: E402  pylint: disable=wrong-import-position
-from tools import tool  # noqa: E402  pylint: disable=wrong-import-position
+from harness import (APPS, GCORN, REPO, Manager, Nginx, Refuser, Server, default_signals, install,
+                     tool)
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "needs(program, ...): skipped without them, failed in CI (tools.py)")
+    config.addinivalue_line("markers", "needs(program, ...): skipped without them, failed in CI (tool())")
     default_signals()
     if not Path(GCORN).exists():
         raise pytest.UsageError(f"{GCORN} is not there: run make check-system")
@@ -66,7 +66,7 @@ def app(tmp_path_factory):
     def compile_app(name, *flags, compiler="cc"):
         key = (name, *flags)
         if key not in made:
-            source = next((Path(__file__).parent / "apps").glob(f"{name}.c*"))
+            source = next(APPS.glob(f"{name}.c*"))
             path = tmp_path_factory.mktemp("apps") / f"{name}.so"
             subprocess.run([compiler, "-shared", "-fPIC", "-g", "-O1", "-Wall", "-Wextra",
                             "-Werror", f"-I{REPO}/include", "-o", path, source, *flags],
@@ -81,3 +81,66 @@ def app(tmp_path_factory):
 def probe(app):  # pylint: disable=redefined-outer-name
     """apps/probe.c, as app.so:handler."""
     return f"{app('probe')}:handler"
+
+
+@pytest.fixture
+def public_dir(app):
+    """A directory that any user can enter, with app.so in it."""
+    with tempfile.TemporaryDirectory(prefix="gcorn-test-") as name:
+        os.chmod(name, 0o755)
+        install(Path(name) / "app.so", app("probe"))
+        os.chmod(Path(name) / "app.so", 0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def nginx(tmp_path):
+    """Starts nginx in front of addresses: nginx(server.address, fields=..., body=...)."""
+    started = []
+
+    def start(upstream, **options):
+        started.append(Nginx(tmp_path / f"nginx{len(started)}", upstream, **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture
+def manager(tmp_path):
+    """The service manager at the other end of NOTIFY_SOCKET."""
+    made = Manager(str(tmp_path / "notify"))
+    yield made
+    made.socket.close()
+
+
+@pytest.fixture
+def listening():
+    """Makes listening sockets, as systemd has them."""
+    made = []
+
+    def listen():
+        one = socket.socket()
+        made.append(one)
+        one.bind(("127.0.0.1", 0))
+        one.listen(128)
+        return one
+
+    yield listen
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def refuser(app, tmp_path):
+    """Makes chosen system calls of servers fail that are started with env=refuser.env."""
+    return Refuser(tmp_path, app("refuse", "-ldl", "-Wno-nonnull-compare"))
+
+
+@pytest.fixture
+def waits(gcorn, app):
+    """apps/waits.c, served."""
+    def start(*args, **options):
+        return gcorn(f"{app('waits', '-pthread')}:handler", *args, **options)
+    return start

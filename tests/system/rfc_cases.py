@@ -24,6 +24,7 @@ an expectation other than 100-continue is 417; CONNECT is 501; chunked bodies lo
 """
 from dataclasses import dataclass
 
+
 # Sections that ask nothing of an origin server, and why.
 NOT_APPLICABLE = {
     "9112 3.2.3": "authority-form is for CONNECT: see the rows of 9110 9.3.6",

@@ -11,8 +11,8 @@ import signal
 
 import pytest
 
-from server import PATIENCE, SANITIZED, SLOWER, pace, wait_for
-from test_master import Held
+from harness import PATIENCE, SANITIZED, SLOWER, Held, pace, request, wait_for
+
 
 # How many requests of hostile bytes: 100000 has been passed, too.
 HOSTILE_REQUESTS = int(os.environ.get("HOSTILE_REQUESTS", "5000"))
@@ -20,10 +20,6 @@ MEMBERS = {"time": str, "remote_addr": str, "request_id": str, "pid": int, "work
            "status": int, "bytes": int, "duration_us": int}
 MAYBE = {"protocol", "method", "path", "query", "referer", "user_agent"}
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
-
-
-def request(target, fields=""):
-    return f"GET {target} HTTP/1.1\r\nHost: t\r\n{fields}\r\n"
 
 
 def check_line(line):
@@ -143,7 +139,7 @@ def test_what_is_refused_has_a_line(gcorn, tmp_path, status, sent, known):
 def test_who_had_left_has_a_line(gcorn, probe, tmp_path):
     server = gcorn(probe, "--access-logfile", "access", "--access-logformat", "json")
     held = Held(server)
-    server.connect().send(request("/hold?name=gone")).close()
+    server.ask("/hold?name=gone").close()
     pace(0.3)
     assert held.let_go().status == 200
     first, second = (check_line(line) for line in wait_lines(tmp_path / "access", 2))

@@ -4,58 +4,14 @@ import os
 import re
 import signal
 import socket
-import struct
 import subprocess
 import threading
 import time
 
 import pytest
 
-from server import PATIENCE, SLOWER, Client, Process, wait_for
-
-from tools import find
-
-def admin_of(server):
-    """Where the newest admin process answers."""
-    name = re.findall(r"Admin process at: (\S+)$", server.log(), re.M)[-1]
-    if name.startswith("unix:"):
-        return str(server.dir / name[5:])
-    host, port = re.fullmatch(r"http://(.*):(\d+)", name).groups()
-    return host, int(port)
-
-
-def ask(server, path, host="localhost", **options):
-    with Client(admin_of(server)) as client:
-        return client.get(path, host=host, **options)
-
-
-def samples_of(text):
-    """{sample with its labels: number}; anything that is not the format is a failure."""
-    samples, types = {}, {}
-    assert text.endswith("\n")
-    for line in text.splitlines():
-        comment = re.fullmatch(r"# (HELP|TYPE) ([a-zA-Z_:][a-zA-Z0-9_:]*) (.*)", line)
-        if comment:
-            if comment[1] == "TYPE":
-                assert comment[2] not in types, f"{comment[2]} has two types"
-                types[comment[2]] = comment[3]
-                family = comment[2]
-            continue
-        found = re.fullmatch(r'([a-zA-Z_:][a-zA-Z0-9_:]*)((?:\{[a-z_]+="[^"]*"(?:,[a-z_]+="[^"]*")*\})?)'
-                             r" (\S+)", line)
-        assert found, f"line {line!r}"
-        name = re.sub("_(bucket|sum|count)$", "", found[1]) if types[family] == "histogram" else found[1]
-        assert name == family, f"{line!r} stands in the family {family}"
-        assert found[1] + found[2] not in samples, f"{line!r} is there twice"
-        samples[found[1] + found[2]] = float(found[3])
-    return samples
-
-
-def metrics(server):
-    answer = ask(server, "/metrics")
-    assert answer.status == 200
-    assert answer.header("Content-Type") == "text/plain; version=0.0.4; charset=utf-8"
-    return samples_of(answer.text)
+from harness import (PATIENCE, SLOWER, WORKER_CLASSES, Client, Process, admin_address, ask_admin,
+                     find, metrics, request, reset, wait_for)
 
 
 def answers(samples):
@@ -75,28 +31,28 @@ def worker_pids(server):
 def start(gcorn):
     def start_with_admin(app="hello", *args, workers=2, bind="127.0.0.1:0", **options):
         server = gcorn(app, "-w", workers, "--admin-bind", bind, *args, ready=workers + 1, **options)
-        wait_for(lambda: ask(server, "/readyz").status == 200, "the master to know")
+        wait_for(lambda: ask_admin(server, "/readyz").status == 200, "the master to know")
         return server
     return start_with_admin
 
 
 def test_endpoints(start):
     server = start()
-    assert ask(server, "/livez").text == "alive\n"
-    ready = ask(server, "/readyz")
+    assert ask_admin(server, "/livez").text == "alive\n"
+    ready = ask_admin(server, "/readyz")
     assert (ready.status, ready.text) == (200, "ready\n")
-    assert ask(server, "/livez?x=1").status == 200
-    assert ask(server, "/").status == 404
+    assert ask_admin(server, "/livez?x=1").status == 200
+    assert ask_admin(server, "/").status == 404
     for method in ("POST", "DELETE"):
-        refused = ask(server, "/metrics", method=method, fields="Content-Length: 0\r\n")
+        refused = ask_admin(server, "/metrics", method=method, fields="Content-Length: 0\r\n")
         assert (refused.status, refused.header("Allow")) == (405, "GET, HEAD")
-    head = ask(server, "/readyz", method="HEAD")
+    head = ask_admin(server, "/readyz", method="HEAD")
     assert (head.status, head.header("Content-Length")) == (200, "6")
 
 
 def test_on_a_unix_socket(start, tmp_path):
     server = start(bind="unix:admin.sock")
-    assert ask(server, "/livez").status == 200
+    assert ask_admin(server, "/livez").status == 200
     assert server.stop() == 0
     assert not (tmp_path / "admin.sock").exists()
 
@@ -123,7 +79,7 @@ def test_it_is_no_worker(start, tmp_path):
                    "--max-requests", "3", "--env", "SECRET=1")
     pid = admin_pid(server)
     for _ in range(10):
-        assert ask(server, "/metrics").status == 200
+        assert ask_admin(server, "/metrics").status == 200
     assert admin_pid(server) == pid
     assert (tmp_path / "access").read_text() == ""
     maps = open(f"/proc/{pid}/maps").read()
@@ -140,7 +96,7 @@ def test_it_is_no_worker(start, tmp_path):
         listening = {x[9] for x in lines if x[3] == "0A" and int(x[1].split(":")[1], 16) == port}
         links = Process(of).links
         return {i for i in listening if f"socket:[{i}]" in links}
-    port = admin_of(server)[1]
+    port = admin_address(server)[1]
     assert inodes(pid, port) and not inodes(pid, server.port)
     for worker in worker_pids(server):
         assert inodes(worker, server.port) and not inodes(worker, port)
@@ -175,17 +131,9 @@ def total(samples, **labels):
                and all(label in re.findall(r'[a-z]+="[^"]*"', key) for label in wanted))
 
 
-def reset(client):
-    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()
-
-
-KINDS = {"sync": (), "gthread": ("-k", "gthread", "--threads", "2")}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_request_is_counted_once_however_it_ends(start, kind):
-    server = start("faulty", "--timeout", "1s", "--header-timeout", "1s", *KINDS[kind], workers=1)
+@WORKER_CLASSES
+def test_request_is_counted_once_however_it_ends(start, worker_class):
+    server = start("faulty", "--timeout", "1s", "--header-timeout", "1s", *worker_class, workers=1)
     began = 0
 
     def ends(what, replaces=False, **labels):
@@ -234,7 +182,7 @@ def test_queued_requests_of_a_killed_worker_are_counted(start):
     """Two run, and are timed; of the three that wait for a thread it is only known that they were."""
     server = start("faulty", "--timeout", "0", "-k", "gthread", "--threads", "2", workers=1)
     for _ in range(5):
-        server.connect().send("GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.ask("/hang")
     wait_for(lambda: metrics(server)["gcorn_requests_in_flight"] == 5, "all five")
     wait_for(lambda: metrics(server)["gcorn_calls_running"] == 2, "two calls")
     os.kill(*worker_pids(server), signal.SIGKILL)
@@ -242,10 +190,10 @@ def test_queued_requests_of_a_killed_worker_are_counted(start):
     assert total(now, code=0, ended="killed") == 5 and now["gcorn_request_seconds_count"] == 2
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_requests_cut_by_a_reload_are_counted(start, kind):
-    server = start("faulty", "--timeout", "0", "--graceful-timeout", "500ms", *KINDS[kind], workers=1)
-    server.connect().send("GET /sleep?ms=60000 HTTP/1.1\r\nHost: x\r\n\r\n")
+@WORKER_CLASSES
+def test_requests_cut_by_a_reload_are_counted(start, worker_class):
+    server = start("faulty", "--timeout", "0", "--graceful-timeout", "500ms", *worker_class, workers=1)
+    server.ask("/sleep?ms=60000")
     wait_for(lambda: metrics(server)["gcorn_calls_running"] == 1, "the call")
     server.kill(signal.SIGHUP)
     now = wait_for(lambda: total(metrics(server)) == 1 and metrics(server), "it to be counted")
@@ -257,7 +205,7 @@ def test_running_calls_and_their_limit_are_shown(start):
     now = metrics(server)
     assert (now["gcorn_calls_running"], now["gcorn_calls_limit"]) == (0, 8)
     for _ in range(3):
-        server.connect().send("GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.ask("/hang")
     now = wait_for(lambda: metrics(server)["gcorn_calls_running"] == 3 and metrics(server), "the calls")
     assert now["gcorn_calls_limit"] == 8
     assert now['gcorn_workers{state="busy"}'] >= 1
@@ -267,7 +215,7 @@ def test_running_calls_and_their_limit_are_shown(start):
 def test_full_worker_shows_the_backlog_of_tcp_sockets(start, tmp_path):
     """The worker hangs, so it accepts no connection. A unix socket's queue is not known."""
     server = start("faulty", "-b", "unix:app.sock", "--timeout", "0", workers=1)
-    server.connect((tmp_path / "app.sock").as_posix()).send("GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+    server.connect((tmp_path / "app.sock").as_posix()).send(request("/hang"))
     wait_for(lambda: metrics(server)['gcorn_workers{state="busy"}'], "the call")
     tcp = ("127.0.0.1", int(re.search(r"Listening at: http://127.0.0.1:(\d+)", server.log())[1]))
     for _ in range(3):
@@ -285,7 +233,7 @@ def test_promtool(start, app, tmp_path):
     server = start(f"{app('metered')}:handler")
     for _ in range(4):
         server.get()
-    text = ask(server, "/metrics").text
+    text = ask_admin(server, "/metrics").text
     result = subprocess.run([promtool, "check", "metrics"], input=text, text=True, capture_output=True,
                             check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
@@ -312,33 +260,33 @@ def test_while_all_workers_are_held(start, path):
     server = start("faulty", "--timeout", "0", "--ready-fresh", "2s", "--graceful-timeout", "1s",
                    workers=5)
     for count in range(1, 6):
-        server.connect().send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.ask(path)
         wait_for(lambda: metrics(server)['gcorn_workers{state="busy"}'] >= count, "the call")
     times = []
     for _ in range(20):
         begin = time.monotonic()
-        assert ask(server, "/metrics").status == 200
+        assert ask_admin(server, "/metrics").status == 200
         times.append(time.monotonic() - begin)
     assert min(times) < 0.25 * SLOWER, times
-    wait_for(lambda: ask(server, "/readyz").status == 503, "the workers to be stale")
-    assert ask(server, "/readyz").text == "0 of 5 workers can serve, and 1 should\n"
-    assert ask(server, "/livez").status == 200
+    wait_for(lambda: ask_admin(server, "/readyz").status == 503, "the workers to be stale")
+    assert ask_admin(server, "/readyz").text == "0 of 5 workers can serve, and 1 should\n"
+    assert ask_admin(server, "/livez").status == 200
     server.kill(signal.SIGINT)
 
 
 def test_silent_clients_keep_no_probe_waiting(start):
     server = start("hello", "--header-timeout", "10m")
-    silent = [server.connect(admin_of(server)) for _ in range(200)]
+    silent = [server.connect(admin_address(server)) for _ in range(200)]
     for client in silent[:100]:
         client.send("GET /livez HTTP/1.1\r\nX:")
-    assert ask(server, "/livez").status == 200
+    assert ask_admin(server, "/livez").status == 200
 
 
 def probe_times(server, count=20):
     times = []
     for _ in range(count):
         begin = time.monotonic()
-        assert ask(server, "/livez").status == 200
+        assert ask_admin(server, "/livez").status == 200
         times.append(time.monotonic() - begin)
     return sorted(times)
 
@@ -359,11 +307,11 @@ def test_probe_is_answered_beside_stuck_clients(start, app, request_text, bind):
     for _ in range(300):
         raw = socket.socket(socket.AF_UNIX if bind.startswith("unix") else socket.AF_INET)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-        raw.connect(admin_of(server))
+        raw.connect(admin_address(server))
         raw.sendall(request_text.encode())
         stuck.append(raw)
         if len(stuck) % 60 == 0:
-            assert ask(server, "/livez").status == 200
+            assert ask_admin(server, "/livez").status == 200
     times = probe_times(server)
     assert times[10] < 0.1 * SLOWER, times
     for raw in stuck:
@@ -373,7 +321,7 @@ def test_probe_is_answered_beside_stuck_clients(start, app, request_text, bind):
 def test_request_body_is_refused_unread(start):
     server = start()
     for field in ("Content-Length: 1", "Content-Length: 1000000", "Transfer-Encoding: chunked"):
-        client = server.connect(admin_of(server))
+        client = server.connect(admin_address(server))
         client.send(f"POST /livez HTTP/1.1\r\nHost: localhost\r\n{field}\r\n\r\n")
         answer = client.response()
         assert (answer.status, answer.closes) == (413, True)
@@ -381,7 +329,7 @@ def test_request_body_is_refused_unread(start):
 
 def test_pipelined_request_is_not_answered(start):
     server = start()
-    client = server.connect(admin_of(server))
+    client = server.connect(admin_address(server))
     client.send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3)
     answer = client.response()
     assert (answer.status, answer.closes) == (200, True)
@@ -392,8 +340,8 @@ def test_pipelined_request_is_not_answered(start):
                                   "LOCALHOST:1", "probes.example", "Probes.Example:9090", "b.example"])
 def test_known_host_is_answered(start, host):
     server = start("hello", "--admin-hosts", "probes.example, b.example")
-    assert ask(server, "/livez", host=host).status == 200
-    assert ask(server, "/metrics", host="evil.example", version="1.0").status == 421
+    assert ask_admin(server, "/livez", host=host).status == 200
+    assert ask_admin(server, "/metrics", host="evil.example", version="1.0").status == 421
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:9090", "localhost.evil.example", "127.0.0.1.evil.example",
@@ -402,44 +350,44 @@ def test_foreign_host_is_refused(start, host):
     """DNS rebinding: a page whose name resolves to the admin address."""
     server = start("hello", "--admin-hosts", "probes.example")
     for path in ("/livez", "/readyz", "/metrics", "/"):
-        answer = ask(server, path, host=host)
+        answer = ask_admin(server, path, host=host)
         assert answer.status in (400, 421) and "gcorn_" not in answer.text
-    client = server.connect(admin_of(server)).send("GET /livez HTTP/1.0\r\n\r\n")
+    client = server.connect(admin_address(server)).send("GET /livez HTTP/1.0\r\n\r\n")
     assert client.response().status == 200  # a probe without Host
 
 
 def test_hung_master_is_not_alive(start):
     server = start()
-    assert ask(server, "/livez").status == 200
+    assert ask_admin(server, "/livez").status == 200
     server.kill(signal.SIGSTOP)
     begin = time.monotonic()
-    wait_for(lambda: ask(server, "/livez").status == 503, "the silence to be noticed", 12 * SLOWER)
+    wait_for(lambda: ask_admin(server, "/livez").status == 503, "the silence to be noticed", 12 * SLOWER)
     assert time.monotonic() - begin < 10 * SLOWER
-    assert re.fullmatch(r"the master hangs: no sign of life for \d+ s\n", ask(server, "/livez").text)
+    assert re.fullmatch(r"the master hangs: no sign of life for \d+ s\n", ask_admin(server, "/livez").text)
     server.kill(signal.SIGCONT)
-    wait_for(lambda: ask(server, "/livez").status == 200, "it to go on")
+    wait_for(lambda: ask_admin(server, "/livez").status == 200, "it to go on")
 
 
 def test_not_ready_before_and_after(gcorn, app):
     """503 while no worker is there yet, and from the TERM on; the admin process leaves last."""
     server = gcorn(f"{app('hooks', '-DSTUCK')}:handler", "-w", "1", "--admin-bind", "127.0.0.1:0", ready=0)
     server.wait_log("Booting admin")
-    assert "starting: no worker has been ready yet" in ask(server, "/readyz").text
-    assert ask(server, "/livez").status == 200
+    assert "starting: no worker has been ready yet" in ask_admin(server, "/readyz").text
+    assert ask_admin(server, "/livez").status == 200
     server.kill(signal.SIGINT)
     assert server.wait_exit() == 0
 
 
 def test_draining(start, probe, tmp_path):
     server = start(probe, "--drain-delay", "1h")
-    held = server.connect().send("GET /hold?name=one HTTP/1.1\r\nHost: x\r\n\r\n")
+    held = server.ask("/hold?name=one")
     wait_for((tmp_path / "one.running").exists, "the call")
     server.kill(signal.SIGTERM)
-    wait_for(lambda: ask(server, "/readyz").status == 503, "the drain")
-    assert ask(server, "/readyz").text == "draining\n"
+    wait_for(lambda: ask_admin(server, "/readyz").status == 503, "the drain")
+    assert ask_admin(server, "/readyz").text == "draining\n"
     server.kill(signal.SIGTERM)
-    wait_for(lambda: ask(server, "/readyz").text.startswith("stopping\n"), "the stop")
-    assert ask(server, "/livez").status == 200
+    wait_for(lambda: ask_admin(server, "/readyz").text.startswith("stopping\n"), "the stop")
+    assert ask_admin(server, "/livez").status == 200
     (tmp_path / "one.go").touch()
     assert held.response().status == 200
     assert server.wait_exit() == 0
@@ -447,23 +395,23 @@ def test_draining(start, probe, tmp_path):
 
 def test_ready_workers(start):
     server = start("hello", "--ready-workers", "2", "--ready-fresh", "2s")
-    wait_for(lambda: ask(server, "/readyz").status == 200, "both")
+    wait_for(lambda: ask_admin(server, "/readyz").status == 200, "both")
     victim = sorted(worker_pids(server))[0]
     os.kill(victim, signal.SIGSTOP)
-    wait_for(lambda: ask(server, "/readyz").status == 503, "the silence to be noticed")
+    wait_for(lambda: ask_admin(server, "/readyz").status == 503, "the silence to be noticed")
     os.kill(victim, signal.SIGCONT)
-    wait_for(lambda: ask(server, "/readyz").status == 200, "it to be back")
+    wait_for(lambda: ask_admin(server, "/readyz").status == 200, "it to be back")
 
 
 def test_a_worker_whose_loop_is_over_cannot_serve(start, app, tmp_path):
     """It is in its last hook, and nobody has told it to leave."""
     server = start(f"{app('threaded')}:handler", workers=1)
     (tmp_path / "exit.hold").touch()
-    server.connect().send("GET /leave HTTP/1.1\r\nHost: test\r\n\r\n")
+    server.ask("/leave")
     wait_for((tmp_path / "exit.running").exists, "the hook")
-    assert ask(server, "/readyz").text == "0 of 1 workers can serve, and 1 should\n"
+    assert ask_admin(server, "/readyz").text == "0 of 1 workers can serve, and 1 should\n"
     (tmp_path / "exit.hold").unlink()
-    wait_for(lambda: ask(server, "/readyz").status == 200, "its replacement")
+    wait_for(lambda: ask_admin(server, "/readyz").status == 200, "its replacement")
 
 
 def test_workers_that_nobody_wants_are_not_missed(start):
@@ -471,10 +419,10 @@ def test_workers_that_nobody_wants_are_not_missed(start):
     server.kill(signal.SIGTTOU)
     wait_for(lambda: len(worker_pids(server)) == 1, "the second one's end")
     # the master may not have come to its books when the worker has already gone
-    wait_for(lambda: ask(server, "/readyz").text == "ready\n", "the server to be ready with one")
+    wait_for(lambda: ask_admin(server, "/readyz").text == "ready\n", "the server to be ready with one")
     os.kill(sorted(worker_pids(server))[0], signal.SIGSTOP)
-    wait_for(lambda: ask(server, "/readyz").status == 503, "the silence to be noticed")
-    assert ask(server, "/readyz").text.endswith("0 of 1 workers can serve, and 1 should\n")
+    wait_for(lambda: ask_admin(server, "/readyz").status == 503, "the silence to be noticed")
+    assert ask_admin(server, "/readyz").text.endswith("0 of 1 workers can serve, and 1 should\n")
     os.kill(sorted(worker_pids(server))[0], signal.SIGCONT)
 
 
@@ -483,7 +431,7 @@ def test_it_is_supervised(start):
     first = admin_pid(server)
     os.kill(first, signal.SIGKILL)
     wait_for(lambda: admin_pid(server) not in (None, first), "another")
-    wait_for(lambda: ask(server, "/readyz").status == 200, "it to answer")
+    wait_for(lambda: ask_admin(server, "/readyz").status == 200, "it to answer")
     now = metrics(server)
     assert now['gcorn_worker_restarts_total{reason="killed"}'] == 0  # it is no worker
 
@@ -492,10 +440,10 @@ def test_reload_moves_it(start, tmp_path):
     settings = tmp_path / "gunicorn-c.yaml"
     settings.write_text("workers: 2\n")
     server = start(workers=2)
-    first, address = admin_pid(server), admin_of(server)
+    first, address = admin_pid(server), admin_address(server)
     server.kill(signal.SIGHUP)
     wait_for(lambda: metrics(server)['gcorn_reloads_total{result="ok"}'] == 1, "the reload")
-    assert admin_of(server) == address
+    assert admin_address(server) == address
     wait_for(lambda: admin_pid(server) not in (None, first), "the new one alone")
     now = metrics(server)
     assert now["gcorn_generation"] == 2
@@ -503,7 +451,7 @@ def test_reload_moves_it(start, tmp_path):
     settings.write_text("workers: [\n")
     server.kill(signal.SIGHUP)
     wait_for(lambda: metrics(server)['gcorn_reloads_total{result="failed"}'] == 1, "the failure")
-    assert ask(server, "/readyz").status == 200
+    assert ask_admin(server, "/readyz").status == 200
 
 
 def test_each_reason_for_a_replacement_is_counted(start):
@@ -520,7 +468,7 @@ def test_each_reason_for_a_replacement_is_counted(start):
                  "the next worker")
 
     def send(path):
-        server.connect().send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.ask(path)
 
     happens("crash", lambda: send("/segv"))
     happens("exit", lambda: send("/_exit"))

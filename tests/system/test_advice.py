@@ -13,10 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from server import GCORN, PATIENCE, clean_environment, example, run
-
-ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
-NOBODY = 65534
+from harness import GCORN, NOBODY, PATIENCE, ROOT_ONLY, clean_environment, example, run
 
 
 def check(directory, *args, app="hello", **options):

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from server import SANITIZED, wait_for
+from harness import PRELOAD_OR_NOT, SANITIZED, wait_for
 
 pytestmark = pytest.mark.skipif(SANITIZED, reason="a sanitizer has the signals")
 
@@ -52,7 +52,7 @@ def test_a_hang_in_boot_is_explained(gcorn, app, where, words):
     assert_has_stacks(server, "Worker", pid)
 
 
-@pytest.mark.parametrize("flags", [(), ("--preload",)], ids=["direct", "preloaded"])
+@PRELOAD_OR_NOT
 @pytest.mark.parametrize("kind, words", [
     ("CRASHES", r"Worker \(pid:(\d+)\) was sent SIGSEGV! .* Before it was ready, "),
     ("HANGS", r"Worker \(pid:(\d+)\) is not ready within boot_timeout, ")])

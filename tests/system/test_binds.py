@@ -5,10 +5,7 @@ import socket
 
 import pytest
 
-from server import Client, run
-from test_master import write_config
-from test_reviewed import free_port, hup
-from test_upgrade import upgrade
+from harness import Client, free_port, hup, run, upgrade, write_config
 
 
 def has_ipv6():

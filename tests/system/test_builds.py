@@ -7,8 +7,7 @@ import subprocess
 
 import pytest
 
-from server import GCORN, PATIENCE, REPO, SANITIZED, clean_environment
-from tools import tool
+from harness import GCORN, PATIENCE, REPO, SANITIZED, clean_environment, tool
 
 MADE = ["build/gcorn", "build/gcornctl", "build/libgcorn-test.a"]
 HARDENING = ["-fstack-protector-strong", "-fstack-clash-protection", "-fcf-protection=return",

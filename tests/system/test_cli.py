@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from server import REPO, example, run
+from harness import REPO, example, run
+
 
 # KEY: value   # origin
 LINE = re.compile(r"^(\w+): (.*?)\s+# (.*)$")

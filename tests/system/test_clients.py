@@ -3,8 +3,7 @@ import http.client
 import socket
 import subprocess
 
-from server import PATIENCE
-from tools import tool
+from harness import PATIENCE, tool
 
 
 def client(name, *args, **options):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from server import SANITIZED, Process, can_bind, example, run, wait_for
+from harness import SANITIZED, example, request, run, wait_for
+
 
 # What ends a worker that can still speak, and how the log calls it.
 FAULTS = [
@@ -19,10 +20,6 @@ FAULTS = [
     ("/exit", r"exited with code 0: the application called exit\(\)\."),
     ("/overflow", r"was sent SIG(ABRT|SEGV)!"),
 ]
-
-
-def request(target, method="GET"):
-    return f"{method} {target} HTTP/1.1\r\nHost: t\r\n\r\n"
 
 
 def ends(client):

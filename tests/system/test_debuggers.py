@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from server import GCORN, SANITIZED, Client, Process, clean_environment, run, wait_for
-from test_master import ROOT_ONLY, install, public_dir  # noqa: F401  pylint: disable=unused-import
+from harness import (GCORN, PRELOAD_OR_NOT, ROOT_ONLY, SANITIZED, Client, Process,
+                     clean_environment, install, run, wait_for)
 
 PATIENCE = 60  # seconds; a tool reads the symbols of every library
 SLOW_WHEN_SANITIZED = pytest.mark.skipif(SANITIZED, reason="the tools are slow on such programs")
@@ -38,7 +38,7 @@ def gdb(pid, *commands):
 
 def spinning(server):
     """A client whose request turns in spin(), and the worker."""
-    client = server.connect().send("GET /spin HTTP/1.1\r\nHost: test\r\n\r\n")
+    client = server.ask("/spin")
     worker, = server.workers
     cpu_s = worker.cpu_s
     wait_for(lambda: Process(worker.pid).cpu_s > cpu_s + 0.1, "the worker to spin")
@@ -52,7 +52,7 @@ def assert_has_symbols(text):
 
 @SLOW_WHEN_SANITIZED
 @pytest.mark.needs("gdb")
-@pytest.mark.parametrize("flags", [(), ("--preload",)], ids=["direct", "preloaded"])
+@PRELOAD_OR_NOT
 def test_gdb_on_a_worker_shows_functions_and_lines(gcorn, forker, flags):
     server = gcorn(f"{forker}:handler", "-t", "300", *flags)
     client, worker = spinning(server)
@@ -78,7 +78,7 @@ def test_gdb_on_a_worker_whose_template_is_gone_shows_lines(gcorn, forker):
 
 @SLOW_WHEN_SANITIZED
 @pytest.mark.needs("gdb")
-@pytest.mark.parametrize("flags", [(), ("--preload",)], ids=["direct", "preloaded"])
+@PRELOAD_OR_NOT
 def test_gdb_follows_a_child_of_the_application(gcorn, forker, flags):
     server = gcorn(f"{forker}:handler", "-t", "300", *flags)
     worker, = server.workers
@@ -97,7 +97,7 @@ def test_gdb_follows_a_child_of_the_application(gcorn, forker, flags):
 
 @SLOW_WHEN_SANITIZED
 @pytest.mark.needs("perf")
-@pytest.mark.parametrize("flags", [(), ("--preload",)], ids=["direct", "preloaded"])
+@PRELOAD_OR_NOT
 def test_perf_with_app_copy_dir_shows_functions(gcorn, forker, tmp_path, flags):
     (tmp_path / "copies").mkdir()
     server = gcorn(f"{forker}:handler", "-t", "300", "--app-copy-dir", "copies", *flags)
@@ -186,7 +186,7 @@ def test_a_missing_copy_dir_is_named(app, tmp_path, flags):
 
 
 @ROOT_ONLY
-def test_the_workers_user_reads_the_copies(public_dir, gcorn, app):  # noqa: F811
+def test_the_workers_user_reads_the_copies(public_dir, gcorn, app):
     (public_dir / "copies").mkdir(mode=0o755)
     install(public_dir / "app.so", app("table"))
     server = gcorn("app.so:handler", "--app-copy-dir", "copies", "--user", "nobody",
@@ -246,7 +246,7 @@ def test_without_memfd_create_an_upgrade_works(gcorn, app):
 @ROOT_ONLY
 @pytest.mark.skipif(SANITIZED, reason="LeakSanitizer needs /proc")
 @pytest.mark.needs("unshare")
-@pytest.mark.parametrize("flags", [(), ("--preload",)], ids=["direct", "preloaded"])
+@PRELOAD_OR_NOT
 def test_without_proc_the_file_is_loaded(gcorn, app, tmp_path, flags):
     install(tmp_path / "app.so", app("table"))
     hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]

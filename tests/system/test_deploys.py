@@ -9,10 +9,8 @@ import sys
 
 import pytest
 
-from server import GCORN, PATIENCE, REPO, can_bind, example, wait_for
-from test_master import Held, install, pid_of, write_config
-
-APPS = f"{REPO}/tests/system/apps"
+from harness import (APPS, GCORN, PATIENCE, REPO, Held, can_bind, example, install, pid_of,
+                     wait_for, write_config)
 
 
 # ---- recycling ----------------------------------------------------------------------------------

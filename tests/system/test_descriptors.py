@@ -3,10 +3,7 @@
 worker is replaced, and clients are served on."""
 import pytest
 
-from server import Process, wait_for
-
-CLASSES = pytest.mark.parametrize("worker_class", [(), ("-k", "gthread", "--threads", "2")],
-                                  ids=["sync", "gthread"])
+from harness import PRELOAD_OR_NOT, WORKER_CLASSES, Process, wait_for
 
 
 @pytest.fixture
@@ -14,7 +11,7 @@ def thief(app):
     return f"{app('thief')}:handler"
 
 
-@CLASSES
+@WORKER_CLASSES
 @pytest.mark.parametrize("how", ["close", "tcp", "udp", "listening", "file"])
 def test_a_worker_without_its_listening_socket_is_replaced(gcorn, thief, how, worker_class):
     server = gcorn(thief, *worker_class)
@@ -56,17 +53,17 @@ def test_a_worker_without_its_channel_ends(gcorn, thief):
     assert int(server.get("/").text) not in before
 
 
-@CLASSES
+@WORKER_CLASSES
 def test_a_worker_without_any_descriptor_is_replaced(gcorn, thief, worker_class):
     server = gcorn(thief, *worker_class)
     before = server.worker_pids
-    server.connect().send("GET /all HTTP/1.1\r\nHost: test\r\n\r\n")
+    server.ask("/all")
     server.wait_workers(1, other_than=before)
     assert int(server.get("/").text) not in before
 
 
 @pytest.mark.parametrize("flag", ["-DIGNORES", "-DREAPS"])
-@pytest.mark.parametrize("flags", [(), ("--preload",)], ids=["direct", "preloaded"])
+@PRELOAD_OR_NOT
 def test_an_application_with_its_own_sigchld_boots(gcorn, app, flag, flags):
     server = gcorn(f"{app('thief', flag)}:handler", "--workers", "2", *flags)
     pid = int(server.get("/").text)

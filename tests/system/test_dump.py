@@ -12,12 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from server import PATIENCE, Process, children, wait_for
-from test_gcornctl import ctl, done, start_ctl
-from test_master import ROOT_ONLY, install
-from tools import missing
-
-APPS = Path(__file__).parent / "apps"
+from harness import (APPS, PATIENCE, ROOT_ONLY, Process, children, ctl, ctl_output, install,
+                     missing, request, start_ctl, wait_for)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +29,7 @@ def server(gcorn, stuck, tmp_path):
 
 
 def dumps_of(directory, *args):
-    answer = json.loads(done(directory, "-s", "ctl", "--json", "dump", *args))
+    answer = json.loads(ctl_output(directory, "-s", "ctl", "--json", "dump", *args))
     assert answer["ok"] is True
     return answer["dumps"]
 
@@ -58,7 +54,7 @@ class Stuck:
     def __init__(self, server, path, shows):
         self.server = server
         self.client = server.connect()
-        self.client.send(f"GET {path} HTTP/1.1\r\nHost: t\r\n\r\n")
+        self.client.send(request(path))
         self.pid, self.text = wait_for(lambda: self._find(shows), f"{shows} in a dump")
 
     def _find(self, shows):
@@ -200,9 +196,9 @@ def test_private_libraries_and_replaced_files(gcorn, tmp_path):
 
 def test_dump_in_words(server):
     pid = min(server.worker_pids)
-    out = done(server.dir, "-s", "ctl", "dump", pid)
+    out = ctl_output(server.dir, "-s", "ctl", "dump", pid)
     assert re.match(rf'worker [01], generation 1\nprocess {pid} "gcorn", 3 threads\nthread ', out)
-    assert len(re.findall("^worker ", done(server.dir, "-s", "ctl", "dump"), re.M)) == 2
+    assert len(re.findall("^worker ", ctl_output(server.dir, "-s", "ctl", "dump"), re.M)) == 2
 
 
 @pytest.mark.parametrize("word, error", [

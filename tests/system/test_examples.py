@@ -12,9 +12,7 @@ import zlib
 
 import pytest
 
-from server import BUILD, REPO, SANITIZED, SLOWER, Process, best_of
-from test_master import ROOT_ONLY
-from tools import missing, tool
+from harness import BUILD, REPO, ROOT_ONLY, SANITIZED, SLOWER, Process, best_of, missing, tool
 
 EXAMPLES = sorted(path.parent.name for pattern in ("*/*.c", "*/*.cc")
                   for path in (REPO / "examples").glob(pattern))
@@ -74,7 +72,7 @@ def next_event(client):
 def test_clock_ticks_for_each_client(served, args):
     server = served("clock", *args)
     assert "EventSource" in server.get("/").text
-    clients = [server.connect().send("GET /events HTTP/1.1\r\nHost: test\r\n\r\n") for _ in range(20)]
+    clients = [server.ask("/events") for _ in range(20)]
     first = [next_event(client) for client in clients]
     assert server.get("/").status == 200
     second = [next_event(client) for client in clients]
@@ -94,7 +92,7 @@ def test_clock_holds_five_thousand_streams_beside_ordinary_requests(served):
     empty_kib = int(worker.status("VmRSS").split()[0])
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 6000) if hard > 0 else 6000, hard))
     try:
-        clients = [server.connect().send("GET /events HTTP/1.1\r\nHost: test\r\n\r\n")
+        clients = [server.ask("/events")
                    for _ in range(5000)]
         for client in clients:
             next_event(client)
@@ -114,7 +112,7 @@ def test_clock_holds_five_thousand_streams_beside_ordinary_requests(served):
 
 def test_clock_ends_when_it_is_told(served):
     server = served("clock")
-    client = server.connect().send("GET /events HTTP/1.1\r\nHost: test\r\n\r\n")
+    client = server.ask("/events")
     next_event(client)
     server.process.terminate()
     assert client.rest().endswith(b"0\r\n\r\n")
@@ -300,7 +298,7 @@ def test_upstream_asks_in_many_threads_at_once(served, gcorn):
     def seconds():
         began = time.monotonic()
         for client in clients:
-            client.send("GET /sleep?ms=500 HTTP/1.1\r\nHost: test\r\n\r\n")
+            client.send(request("/sleep?ms=500"))
         for client in clients:
             answer = client.response()
             assert (answer.status, answer.text) == (200, "slept 500 ms\n")
@@ -321,9 +319,9 @@ def test_upstream_that_is_not_there(served):
 
 def test_chat_wakes_who_waits(served):
     server = served("chat")
-    waiting = [server.connect().send("GET /?after=0 HTTP/1.1\r\nHost: test\r\n\r\n")
+    waiting = [server.ask("/?after=0")
                for _ in range(5)]
-    gone = server.connect().send("GET /?after=0 HTTP/1.1\r\nHost: test\r\n\r\n")
+    gone = server.ask("/?after=0")
     assert waiting[-1].is_silent_for(0.05)
     gone.close()
     assert request(server, "POST", "/", b"hello").status == 201
@@ -338,7 +336,7 @@ def test_chat_wakes_who_waits(served):
 
 def test_chat_lets_go_when_it_stops(served):
     server = served("chat")
-    client = server.connect().send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+    client = server.ask("/")
     assert client.is_silent_for(0.05)
     server.process.terminate()
     assert client.response().status == 204
@@ -348,7 +346,7 @@ def test_chat_lets_go_when_it_stops(served):
 def test_chat_goes_on_after_a_restart(served):
     """Who was further than the new worker is, hears all that it has."""
     server = served("chat")
-    client = server.connect().send("GET /?after=1000 HTTP/1.1\r\nHost: test\r\n\r\n")
+    client = server.ask("/?after=1000")
     assert client.is_silent_for(0.05)
     request(server, "POST", "/", b"hello")
     assert client.response().text == "1 hello\n"
@@ -445,7 +443,7 @@ def test_cxx(served):
     assert server.get("/countdown?from=3").text == "3\n2\n1\n"
     assert server.get("/countdown?from=x").status == 400
     assert server.get("/countdown?from=-1").text == ""
-    client = server.connect().send("GET /countdown?from=15 HTTP/1.1\r\nHost: test\r\n\r\n")
+    client = server.ask("/countdown?from=15")
     assert client.rest().endswith(b"15\n\r\n3\r\n14\n\r\n")  # and cut there
     assert server.get("/countdown?from=13").status == 500
     assert server.get("/").status == 200

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from server import BUILD, REPO, pace
-from tools import missing
+from harness import BUILD, REPO, missing, pace, request
 
 FAULTY = Path(REPO) / "examples/faulty/faulty.c"
 
@@ -26,10 +25,6 @@ def line_of(text):
     """The number of the line of faulty.c that has this text."""
     lines = FAULTY.read_text().splitlines()
     return next(number for number, line in enumerate(lines, 1) if text in line)
-
-
-def request(target, method="GET"):
-    return f"{method} {target} HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n"
 
 
 # ---- crashes ------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from server import SANITIZED, wait_for
+from harness import SANITIZED, wait_for
 
 KILLED = ["/segv", "/own-thread-segv", "/steals-sigsegv"]
 
@@ -20,7 +20,7 @@ def the_worker(server):
 def test_a_fault_ends_the_worker_and_another_serves(gcorn, path):
     server = gcorn("faulty")
     old = the_worker(server)
-    server.connect().send(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")
+    server.ask(path)
     server.wait_workers(1, other_than={old})
     assert server.get("/").status == 200
 
@@ -36,7 +36,7 @@ def test_a_child_of_the_application_that_faults_takes_nobody_along(gcorn):
 def test_what_blocks_all_signals_needs_a_kill(gcorn):
     server = gcorn("faulty", "-t", "300")
     old = the_worker(server)
-    server.connect().send("GET /block-signals HTTP/1.1\r\nHost: test\r\n\r\n")
+    server.ask("/block-signals")
 
     def blocks(number):
         mask = server.workers[0].status("SigBlk") if server.workers else ""
@@ -76,7 +76,7 @@ def test_the_framing_must_fit_the_client(gcorn):
 @pytest.mark.skipif(SANITIZED, reason="the sanitizers report it: test_sanitizers.py")
 def test_a_use_after_free_may_go_unnoticed(gcorn):
     server = gcorn("faulty", "--workers", "2")
-    client = server.connect().send("GET /uaf HTTP/1.1\r\nHost: test\r\n\r\n")
+    client = server.ask("/uaf")
     try:
         assert client.socket.recv(4096)[:12] in (b"HTTP/1.1 200", b"HTTP/1.1 500", b"")
     except ConnectionResetError:

@@ -8,16 +8,15 @@ import subprocess
 
 import pytest
 
-from server import GCORN, PATIENCE, SANITIZED, Process, all_processes, clean_environment, run, wait_for
-from test_master import ROOT_ONLY, public_dir  # noqa: F401  pylint: disable=unused-import
+from harness import (GCORN, NOBODY, PATIENCE, ROOT_ONLY, SANITIZED, Process, all_processes,
+                     clean_environment, run, wait_for)
 
-NOBODY = 65534
 REFUSED = "symbolic link that is not followed: the user of the workers could have placed it"
 SETTINGS = {"errorlog": "--error-logfile", "accesslog": "--access-logfile", "pidfile": "--pid"}
 
 
 @pytest.fixture
-def shared(public_dir):  # noqa: F811  pylint: disable=redefined-outer-name
+def shared(public_dir):
     """A directory of the workers' user, in public_dir; beside it secret, of root's alone."""
     directory = public_dir / "shared"
     directory.mkdir()
@@ -47,7 +46,7 @@ def holders_of(server, path):
 @ROOT_ONLY
 @pytest.mark.parametrize("key", SETTINGS)
 @pytest.mark.parametrize("how", ["link", "dangling", "directory", "hard link", "chdir"])
-def test_a_link_that_a_worker_placed_fails_a_start(public_dir, shared, key, how):  # noqa: F811
+def test_a_link_that_a_worker_placed_fails_a_start(public_dir, shared, key, how):
     file, args = shared / "file", []
     if how == "link":
         place(file, public_dir / "secret")
@@ -73,7 +72,7 @@ def test_a_link_that_a_worker_placed_fails_a_start(public_dir, shared, key, how)
 
 
 @ROOT_ONLY
-def test_links_of_other_users_are_followed(public_dir, gcorn):  # noqa: F811
+def test_links_of_other_users_are_followed(public_dir, gcorn):
     """A release directory's, and one of root's in /var."""
     release = public_dir / "releases/1"
     release.mkdir(parents=True)
@@ -90,7 +89,7 @@ def test_links_of_other_users_are_followed(public_dir, gcorn):  # noqa: F811
 
 @ROOT_ONLY
 @pytest.mark.parametrize("key, name", [("errorlog", "error"), ("accesslog", "access")])
-def test_a_link_placed_later_fails_reopening(public_dir, shared, gcorn, key, name):  # noqa: F811
+def test_a_link_placed_later_fails_reopening(public_dir, shared, gcorn, key, name):
     server = gcorn("app.so:handler", "--user", "nobody", SETTINGS[key], shared / name, ready=0,
                    directory=public_dir)
     if key == "errorlog":
@@ -116,7 +115,7 @@ def test_a_link_placed_later_fails_reopening(public_dir, shared, gcorn, key, nam
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer's runtime is to be loaded first")
 @ROOT_ONLY
 @pytest.mark.parametrize("key", SETTINGS)
-def test_a_hard_link_that_is_gone_again_fails_a_start(public_dir, shared, app, key):  # noqa: F811
+def test_a_hard_link_that_is_gone_again_fails_a_start(public_dir, shared, app, key):
     secret = public_dir / "secret"
     env = {"LD_PRELOAD": str(app("swap", "-ldl")), "SWAP": str(secret), "SWAP_OPEN": "file"}
     done = run("--bind", "127.0.0.1:0", "--user", "nobody", SETTINGS[key], shared / "file",
@@ -128,7 +127,7 @@ def test_a_hard_link_that_is_gone_again_fails_a_start(public_dir, shared, app, k
 
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer's runtime is to be loaded first")
 @ROOT_ONLY
-def test_a_file_in_the_place_of_a_socket_keeps_its_owner(public_dir, shared, app):  # noqa: F811
+def test_a_file_in_the_place_of_a_socket_keeps_its_owner(public_dir, shared, app):
     secret = public_dir / "secret"
     env = {"LD_PRELOAD": str(app("swap", "-ldl")), "SWAP": str(secret), "SWAP_BIND": "1"}
     done = run("--bind", f"unix:{shared}/socket", "--user", "nobody", public_dir / "app.so",
@@ -139,14 +138,14 @@ def test_a_file_in_the_place_of_a_socket_keeps_its_owner(public_dir, shared, app
 
 
 @ROOT_ONLY
-def test_check_config_says_who_may_replace_the_control_socket(public_dir, shared):  # noqa: F811
+def test_check_config_says_who_may_replace_the_control_socket(public_dir, shared):
     done = run("--check-config", "--bind", "127.0.0.1:0", "--user", "nobody", "--control-socket",
                "shared/control", public_dir / "app.so", cwd=public_dir)
     assert f"shared/control: the user of the workers ({NOBODY}) may write in {shared}:" in done.stderr
 
 
 @ROOT_ONLY
-def test_check_config_says_who_may_replace_a_log(public_dir, shared):  # noqa: F811
+def test_check_config_says_who_may_replace_a_log(public_dir, shared):
     (public_dir / "roots").mkdir()
     args = ["--check-config", "--bind", "127.0.0.1:0", public_dir / "app.so"]
     files = [word for key, flag in SETTINGS.items() for word in (flag, f"shared/{key}")]
@@ -242,7 +241,7 @@ def test_standard_paths_of_a_socket(app, tmp_path, error, access, more):
 
 
 @ROOT_ONLY
-def test_standard_paths_of_another_users_pipe(public_dir):  # noqa: F811
+def test_standard_paths_of_another_users_pipe(public_dir):
     os.chmod(public_dir, 0o777)
     read_end, write_end = os.pipe()
     os.fchmod(write_end, 0o600)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from server import PATIENCE, SLOWER, Process, can_bind, wait_for
+from harness import PATIENCE, SLOWER, Process, can_bind, wait_for
 
 CLASSES = [[], ["--preload"], ["-k", "gthread", "--threads", "4"]]
 FORMS = ["sync", "preload", "gthread"]

@@ -20,46 +20,9 @@ from pathlib import Path
 
 import pytest
 
-from server import BUILD, PATIENCE, SLOWER, Process, clean_environment, run, wait_for
-from test_master import ROOT_ONLY, Held, install, write_config
-
-GCORNCTL = str(BUILD / "gcornctl")
-
-
-def start_ctl(directory, *args, env=None):
-    """gcornctl, without waiting for it."""
-    return subprocess.Popen([GCORNCTL, *map(str, args)], cwd=directory, text=True,
-                            env=clean_environment(env), stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def ctl(directory, *args, env=None):
-    """gcornctl run to its end: status, output, errors."""
-    with start_ctl(directory, *args, env=env) as process:
-        out, err = process.communicate(timeout=PATIENCE)
-    return process.returncode, out, err
-
-
-def done(directory, *args, env=None):
-    status, out, err = ctl(directory, *args, env=env)
-    assert (status, err) == (0, ""), f"{status}: {out}{err}"
-    return out
-
-
-def status_of(directory, name="ctl"):
-    return json.loads(done(directory, "-s", name, "--json", "status"))
-
-
-def ask(path, line):
-    """The raw protocol."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(PATIENCE)
-        client.connect(str(path))
-        client.sendall(line)
-        answer = b""
-        while data := client.recv(65536):
-            answer += data
-    return json.loads(answer)
+from harness import (BUILD, GCORNCTL, PATIENCE, ROOT_ONLY, SLOWER, Held, Process, ask_control,
+                     clean_environment, ctl, ctl_output, install, request, run, start_ctl,
+                     status_of, wait_for, write_config)
 
 
 @pytest.fixture
@@ -119,7 +82,7 @@ def test_status_shows_the_longest_method(server):
 
 def test_status_in_words(server):
     held = Held(server)
-    out = done(server.dir, "-s", "ctl", "status")
+    out = ctl_output(server.dir, "-s", "ctl", "status")
     assert re.search(rf"^gcorn +\S+, serving, pid {server.pid}, up ", out, re.M)
     assert re.search(r"^application +app.so:handler, generation 1, build-id [0-9a-f]{40}$", out, re.M)
     assert re.search(rf"^listening at http://127.0.0.1:{server.port}$", out, re.M)
@@ -140,7 +103,7 @@ def test_what_a_client_sent_is_shown_harmlessly(server):
     held.send(b"GET /hold\xff\xc2\x9b?name=x HTTP/1.1\r\nHost: t\r\n\r\n")
     held.close()
     client = server.connect()
-    client.send("GET /hold?name=held HTTP/1.1\r\nHost: t\r\n\r\n")
+    client.send(request("/hold?name=held"))
     wait_for((server.dir / "held.running").exists, "the request to run")
     for args in (["--json", "status"], ["status"], ["top", "--once"]):
         with subprocess.Popen([GCORNCTL, "-s", "ctl", *args], cwd=server.dir,
@@ -166,7 +129,7 @@ def test_reload_answers_when_all_workers_run_the_new_code(server, app):
     old = server.worker_pids
     before = status_of(server.dir)["build_id"]
     install(server.dir / "app.so", app("probe", '-DVERSION="two"'))
-    assert done(server.dir, "-s", "ctl", "reload") == "reloaded: generation 2 serves\n"
+    assert ctl_output(server.dir, "-s", "ctl", "reload") == "reloaded: generation 2 serves\n"
     status = status_of(server.dir)
     ready = [w for w in status["workers"] if w["phase"] == "ready"]
     assert [w["number"] for w in ready] == [0, 1]
@@ -176,7 +139,7 @@ def test_reload_answers_when_all_workers_run_the_new_code(server, app):
     assert status["last_reload"]["ok"] is True and status["last_reload"]["generation"] == 2
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", status["last_reload"]["at"])
     assert {server.get("/version").text for _ in range(10)} == {"two"}
-    assert json.loads(done(server.dir, "-s", "ctl", "--json", "reload")) == {
+    assert json.loads(ctl_output(server.dir, "-s", "ctl", "--json", "reload")) == {
         "ok": True, "generation": 3}
 
 
@@ -201,7 +164,7 @@ def test_reload_waits_until_old_workers_accept_no_more(gcorn, probe, tmp_path, t
 def test_reload_does_not_wait_for_running_calls(server):
     held = Held(server)
     before = server.worker_pids
-    done(server.dir, "-s", "ctl", "reload")
+    ctl_output(server.dir, "-s", "ctl", "reload")
     assert {server.get("/pid").text for _ in range(10)}.isdisjoint(map(str, before))
     assert held.let_go().status == 200
 
@@ -209,7 +172,7 @@ def test_reload_does_not_wait_for_running_calls(server):
 def test_reload_of_stopped_old_worker_ends_with_it(gcorn, probe, tmp_path):
     server = gcorn(probe, "--control-socket", "ctl", "--graceful-timeout", "1s")
     os.kill(min(server.worker_pids), signal.SIGSTOP)
-    done(tmp_path, "-s", "ctl", "reload")
+    ctl_output(tmp_path, "-s", "ctl", "reload")
     server.wait_log("did not finish within graceful_timeout")
 
 
@@ -229,7 +192,7 @@ def test_request_after_reload_meets_new_code_under_load(gcorn, probe, tmp_path, 
     try:
         for _ in range(5):
             before = set(map(str, server.worker_pids))
-            done(tmp_path, "-s", "ctl", "reload")
+            ctl_output(tmp_path, "-s", "ctl", "reload")
             assert before.isdisjoint(server.get("/pid").text for _ in range(20))
     finally:
         is_over.set()
@@ -251,7 +214,7 @@ def test_a_failing_reload_tells_why(server, app):
     last = status_of(server.dir)["last_reload"]
     assert last["ok"] is False and "gcorn_on_worker_init" in last["error"] and last["generation"] == 1
     assert re.search(r"^last reload +\S+, FAILED, generation 1 serves: .*gcorn_on_worker_init",
-                     done(server.dir, "-s", "ctl", "status"), re.M)
+                     ctl_output(server.dir, "-s", "ctl", "status"), re.M)
 
 
 def test_a_reload_with_broken_settings_tells_why(server):
@@ -259,7 +222,7 @@ def test_a_reload_with_broken_settings_tells_why(server):
     status, _, err = ctl(server.dir, "-s", "ctl", "reload")
     assert status == 1 and 'did you mean "workers"' in err
     (server.dir / "gunicorn-c.yaml").unlink()
-    done(server.dir, "-s", "ctl", "reload")
+    ctl_output(server.dir, "-s", "ctl", "reload")
 
 
 def test_each_reload_gets_its_own_outcome(gcorn, app, tmp_path):
@@ -300,7 +263,7 @@ def test_who_does_not_wait_for_the_reload_harms_nothing(server):
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(server.dir / "ctl"))
             client.sendall(b"reload\n")
-    done(server.dir, "-s", "ctl", "reload")
+    ctl_output(server.dir, "-s", "ctl", "reload")
     assert server.get().status == 200
 
 
@@ -309,7 +272,7 @@ def test_who_does_not_wait_for_the_reload_harms_nothing(server):
 
 def test_stop_lets_requests_finish(server):
     held = Held(server)
-    assert done(server.dir, "-s", "ctl", "stop") == "the server is stopping\n"
+    assert ctl_output(server.dir, "-s", "ctl", "stop") == "the server is stopping\n"
     wait_for(lambda: status_of(server.dir)["state"] == "stopping", "the state")
     status, _, err = ctl(server.dir, "-s", "ctl", "reload")
     assert status == 1 and "the server is stopping" in err
@@ -320,10 +283,10 @@ def test_stop_lets_requests_finish(server):
 
 def test_stop_observes_drain_delay(gcorn, tmp_path):
     server = gcorn("hello", "--control-socket", "ctl", "--drain-delay", "1h")
-    done(tmp_path, "-s", "ctl", "stop")
+    ctl_output(tmp_path, "-s", "ctl", "stop")
     assert status_of(tmp_path)["state"] == "stopping"
     assert server.get().closes
-    done(tmp_path, "-s", "ctl", "stop")  # as a second TERM
+    ctl_output(tmp_path, "-s", "ctl", "stop")  # as a second TERM
     assert server.wait_exit() == 0
 
 
@@ -366,7 +329,7 @@ def test_rates(server):
 
 def test_rates_of_a_spinning_worker(gcorn, tmp_path):
     server = gcorn("faulty", "--control-socket", "ctl", "--timeout", "0")
-    server.connect().send("GET /spin HTTP/1.1\r\nHost: t\r\n\r\n")
+    server.ask("/spin")
     wait_for(lambda: status_of(tmp_path)["workers"][0]["cpu_percent"] > 10, "its CPU time")
     worker = status_of(tmp_path)["workers"][0]
     assert worker["in_flight"] == 1 and worker["request"]["target"] == "/spin"
@@ -378,14 +341,14 @@ def test_top_while_all_workers_spin(gcorn, tmp_path):
 
     def all_spin():
         client = server.connect()
-        client.send("GET /spin HTTP/1.1\r\nHost: t\r\n\r\n")
+        client.send(request("/spin"))
         return all(w["state"] == "calling" for w in status_of(tmp_path)["workers"])
 
     wait_for(all_spin, "all workers to spin")
 
     def seconds():
         start = time.monotonic()
-        status = json.loads(done(tmp_path, "-s", "ctl", "top", "--once", "--json"))
+        status = json.loads(ctl_output(tmp_path, "-s", "ctl", "top", "--once", "--json"))
         assert len(status["workers"]) == 5
         return time.monotonic() - start
     # 7 ms on an idle machine of two cores, where 50 are promised
@@ -395,7 +358,7 @@ def test_top_while_all_workers_spin(gcorn, tmp_path):
 
 def test_top_once_in_words(server):
     held = Held(server)
-    out = done(server.dir, "-s", "ctl", "top", "--once")
+    out = ctl_output(server.dir, "-s", "ctl", "top", "--once")
     assert "\x1b" not in out
     assert re.search(rf"^gcorn +\S+, serving, pid {server.pid}, up ", out, re.M)
     assert re.search(r"^requests +[\d.]+/s, p50 \S+ ms, p99 \S+ ms, 1 in flight$", out, re.M)
@@ -407,7 +370,7 @@ def test_top_once_in_words(server):
     assert re.search(r"calling .* GET /hold for \d+ m?s$", out, re.M)
     held.let_go()
     assert ctl(server.dir, "-s", "ctl", "top")[1].startswith("gcorn ")  # no terminal: once
-    assert json.loads(done(server.dir, "-s", "ctl", "top", "--json"))["pid"] == server.pid
+    assert json.loads(ctl_output(server.dir, "-s", "ctl", "top", "--json"))["pid"] == server.pid
 
 
 # ---- workers, reopen, config --------------------------------------------------------------------
@@ -415,9 +378,9 @@ def test_top_once_in_words(server):
 
 def test_workers_changes_how_many_are_wanted(server):
     def change(*words):
-        return json.loads(done(server.dir, "-s", "ctl", "--json", "workers", *words))
+        return json.loads(ctl_output(server.dir, "-s", "ctl", "--json", "workers", *words))
 
-    assert done(server.dir, "-s", "ctl", "workers", "+1") == (
+    assert ctl_output(server.dir, "-s", "ctl", "workers", "+1") == (
         "workers wanted: 3, until a reload (the setting is 2)\n")
     server.wait_workers(3)
     assert change("-2") == {"ok": True, "workers_wanted": 1, "workers_setting": 2}
@@ -425,7 +388,7 @@ def test_workers_changes_how_many_are_wanted(server):
     assert change("set", "4")["workers_wanted"] == 4
     server.wait_workers(4)
     assert change("+0")["workers_wanted"] == 4
-    done(server.dir, "-s", "ctl", "reload")
+    ctl_output(server.dir, "-s", "ctl", "reload")
     assert status_of(server.dir)["workers_wanted"] == 2
     server.wait_workers(2)
 
@@ -445,7 +408,7 @@ def test_workers_that_cannot_be(server, words, why):
 
 def test_workers_of_a_stopping_server(server):
     held = Held(server)
-    done(server.dir, "-s", "ctl", "stop")
+    ctl_output(server.dir, "-s", "ctl", "stop")
     status, _, err = ctl(server.dir, "-s", "ctl", "workers", "+1")
     assert status == 1 and "the server is stopping" in err
     held.let_go()
@@ -457,7 +420,7 @@ def test_reopen(gcorn, tmp_path):
     server.get("/before")
     wait_for(lambda: "/before" in (tmp_path / "access").read_text(), "the line")
     (tmp_path / "access").rename(tmp_path / "access.1")
-    assert done(tmp_path, "-s", "ctl", "reopen") == "the log files are open anew\n"
+    assert ctl_output(tmp_path, "-s", "ctl", "reopen") == "the log files are open anew\n"
     assert (tmp_path / "access").read_text() == ""
     wait_for(lambda: server.get("/after") and "/after" in (tmp_path / "access").read_text(),
              "a line in the new file")
@@ -479,7 +442,7 @@ def test_config_says_where_a_setting_stands_and_what_it_was(gcorn, tmp_path):
     gcorn("hello", "--backlog", "99", bare=True)
 
     def rows():
-        out = done(tmp_path, "-s", "ctl", "--json", "config")
+        out = ctl_output(tmp_path, "-s", "ctl", "--json", "config")
         assert "hunter" not in out
         return {row["key"]: row for row in json.loads(out)["settings"]}
 
@@ -492,12 +455,12 @@ def test_config_says_where_a_setting_stands_and_what_it_was(gcorn, tmp_path):
     assert not any(row["is_changed"] for row in first.values())
     settings["timeout"] = "9s"
     write_config(tmp_path, raw_env="[PASSWORD=hunter3]", **settings)
-    done(tmp_path, "-s", "ctl", "reload")
+    ctl_output(tmp_path, "-s", "ctl", "reload")
     now = rows()
     assert (now["timeout"]["value"], now["timeout"]["was"]) == ("9s", "7s")
     assert {key for key, row in now.items() if row["is_changed"]} == {"timeout", "raw_env"}
     assert now["raw_env"]["was"] is None
-    out = done(tmp_path, "-s", "ctl", "config")
+    out = ctl_output(tmp_path, "-s", "ctl", "config")
     assert re.search(r"^timeout: 9s +# gunicorn-c.yaml:5; at the start 7s$", out, re.M)
     assert re.search(r"^# raw_env: not shown +# gunicorn-c.yaml:\d+; at the start another$", out, re.M)
     assert "hunter" not in out
@@ -515,14 +478,14 @@ def test_config_values_are_json_values(gcorn, tmp_path):
                  limit_request_line=5000, limit_request_body="1MiB")
     gcorn("hello", bare=True)
     values = {row["key"]: row["value"] for row in
-              json.loads(done(tmp_path, "-s", "ctl", "--json", "config"))["settings"]}
+              json.loads(ctl_output(tmp_path, "-s", "ctl", "--json", "config"))["settings"]}
     wanted = {"workers": 1, "bind": ["127.0.0.1:0"], "keepalive": 0, "timeout": "1500ms",
               "umask": "022", "worker_class": "gthread", "proc_name": 'no \\ "x"',
               "crash_redact": False, "forwarded_allow_ips": [], "limit_request_line": 5000,
               "proxy_allow_ips": ["10.0.0.1", "::1"], "limit_request_body": "1MiB",
               "accesslog": None, "sendfile": True, "raw_env": None}
     assert {key: values[key] for key in wanted} == wanted
-    (tmp_path / "shown.yaml").write_text(done(tmp_path, "-s", "ctl", "config"))
+    (tmp_path / "shown.yaml").write_text(ctl_output(tmp_path, "-s", "ctl", "config"))
     (tmp_path / "json.yaml").write_text("".join(
         f"{key}: {json.dumps(value)}\n" for key, value in values.items() if key != "raw_env"))
     made = [[line.split("#")[0].rstrip() for line in
@@ -932,7 +895,7 @@ def test_workers_do_not_hold_the_socket(gcorn, probe, tmp_path):
 
 def test_the_socket_is_kept_over_a_reload(server):
     inode = os.stat(server.dir / "ctl").st_ino
-    done(server.dir, "-s", "ctl", "reload")
+    ctl_output(server.dir, "-s", "ctl", "reload")
     assert os.stat(server.dir / "ctl").st_ino == inode
 
 
@@ -940,7 +903,7 @@ def test_a_reload_changes_the_socket(gcorn, tmp_path):
     write_config(tmp_path, workers=1, bind="127.0.0.1:0", control_socket="one")
     server = gcorn("hello", bare=True)
     write_config(tmp_path, workers=1, bind="127.0.0.1:0", control_socket="two")
-    assert done(tmp_path, "-s", "one", "reload") == "reloaded: generation 2 serves\n"
+    assert ctl_output(tmp_path, "-s", "one", "reload") == "reloaded: generation 2 serves\n"
     assert not (tmp_path / "one").exists()
     assert stat.S_IMODE(os.stat(tmp_path / "two").st_mode) == 0o600
     assert status_of(tmp_path, "two")["generation"] == 2
@@ -949,7 +912,7 @@ def test_a_reload_changes_the_socket(gcorn, tmp_path):
     assert status == 1 and "control_socket: cannot bind unix:/nonexistent/three" in err
     assert status_of(tmp_path, "two")["generation"] == 2
     write_config(tmp_path, workers=1, bind="127.0.0.1:0")
-    done(tmp_path, "-s", "two", "reload")
+    ctl_output(tmp_path, "-s", "two", "reload")
     assert not (tmp_path / "two").exists()
     write_config(tmp_path, workers=1, bind="127.0.0.1:0", control_socket="four")
     server.kill(signal.SIGHUP)
@@ -973,11 +936,11 @@ def test_runtime_directory(gcorn, tmp_path):
     env = {"RUNTIME_DIRECTORY": f"{tmp_path}/run:{tmp_path}/other"}
     server = gcorn("hello", env=env)
     assert stat.S_IMODE(os.stat(tmp_path / "run" / "gcorn.ctl").st_mode) == 0o600
-    assert json.loads(done(tmp_path, "--json", "status", env=env))["pid"] == server.pid
+    assert json.loads(ctl_output(tmp_path, "--json", "status", env=env))["pid"] == server.pid
     other = gcorn("hello", env=env)  # the second of the same directory goes without
     assert len(other.wait_log(r"\[WARNING\] control_socket: .*already in use.*", count=1).group()) > 0
     assert other.log().count("control_socket") == 1
-    assert json.loads(done(tmp_path, "--json", "status", env=env))["pid"] == server.pid
+    assert json.loads(ctl_output(tmp_path, "--json", "status", env=env))["pid"] == server.pid
     assert server.stop() == 0
     assert not list((tmp_path / "run").iterdir())
 
@@ -1025,16 +988,16 @@ def test_another_user_is_refused(gcorn):
 
 
 def test_the_protocol(server):
-    assert ask(server.dir / "ctl", b"status\n")["pid"] == server.pid
-    assert ask(server.dir / "ctl", b"stats\n") == {"ok": False,
+    assert ask_control(server.dir / "ctl", b"status\n")["pid"] == server.pid
+    assert ask_control(server.dir / "ctl", b"stats\n") == {"ok": False,
                                                    "error": "no such command: stats"}
-    assert ask(server.dir / "ctl", b"status all\n")["ok"] is False
-    assert ask(server.dir / "ctl", b"\n")["ok"] is False
+    assert ask_control(server.dir / "ctl", b"status all\n")["ok"] is False
+    assert ask_control(server.dir / "ctl", b"\n")["ok"] is False
     with pytest.raises((ConnectionError, json.JSONDecodeError)):
         # more than is read: the answer may be lost, as in any such quarrel
-        assert ask(server.dir / "ctl", b"x" * 100000)["ok"] is False
+        assert ask_control(server.dir / "ctl", b"x" * 100000)["ok"] is False
         raise ConnectionResetError
-    assert ask(server.dir / "ctl", b"status\n")["state"] == "serving"
+    assert ask_control(server.dir / "ctl", b"status\n")["state"] == "serving"
 
 
 def test_many_clients_at_once(server):
@@ -1116,9 +1079,9 @@ def test_an_answer_of_another_kind(tmp_path, command, answer, status):
 
 def test_help_and_version(tmp_path):
     for flag in ("-h", "--help"):
-        assert "usage: gcornctl" in done(tmp_path, flag)
+        assert "usage: gcornctl" in ctl_output(tmp_path, flag)
     for flag in ("-v", "--version"):
-        assert re.fullmatch(r"gcornctl \d+\.\d+\.\d+\n", done(tmp_path, flag))
+        assert re.fullmatch(r"gcornctl \d+\.\d+\.\d+\n", ctl_output(tmp_path, flag))
 
 
 @pytest.mark.parametrize("how", ["option", "variable", "file", "file and chdir"])
@@ -1136,4 +1099,4 @@ def test_where_the_socket_is_named(gcorn, tmp_path, how):
     server = gcorn("hello", *args, bare=True, env=env)
     assert (tmp_path / "sub" / "ctl").exists()
     words = ["-s", path] if how == "option" else []
-    assert json.loads(done(tmp_path, *words, "--json", "status", env=env))["pid"] == server.pid
+    assert json.loads(ctl_output(tmp_path, *words, "--json", "status", env=env))["pid"] == server.pid

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from server import BUILD, PATIENCE, SANITIZED, SLOWER, pace, run, wait_for
+from harness import BUILD, PATIENCE, SANITIZED, SLOWER, pace, request, run, wait_for
 
 
 @pytest.fixture
@@ -21,13 +21,9 @@ def threaded(gcorn, app):
     return start
 
 
-def ask(server, target, fields=""):
-    return server.connect().send(f"GET {target} HTTP/1.1\r\nHost: test\r\n{fields}\r\n")
-
-
 def hold(server, name, path="/hold"):
     """A connection whose call runs until let_go."""
-    client = ask(server, f"{path}?name={name}")
+    client = server.ask(f"{path}?name={name}")
     wait_for((server.dir / f"{name}.running").exists, f"{path} of {name} to run")
     return client
 
@@ -76,7 +72,7 @@ def test_the_count_is_bounded(tmp_path, count):
 
 def test_as_many_as_there_may_be(threaded):
     server = threaded(threads=64)
-    clients = [ask(server, "/meet?of=64") for _ in range(64)]
+    clients = [server.ask("/meet?of=64") for _ in range(64)]
     for client in clients:
         is_told(client, 200, "64")
 
@@ -86,7 +82,7 @@ def test_as_many_as_there_may_be(threaded):
 
 def test_calls_run_at_once(threaded):
     server = threaded()
-    clients = [ask(server, "/meet?of=3") for _ in range(3)]
+    clients = [server.ask("/meet?of=3") for _ in range(3)]
     for client in clients:
         is_told(client, 200, "3")
 
@@ -94,7 +90,7 @@ def test_calls_run_at_once(threaded):
 def test_what_finds_no_thread_waits_its_turn(threaded):
     server = threaded(threads=2)
     first, second = hold(server, "a"), hold(server, "b")
-    third, fourth = ask(server, "/pid"), ask(server, "/threads")
+    third, fourth = server.ask("/pid"), server.ask("/threads")
     let_go(server, "b")
     is_told(second, 200, "b")
     is_told(third, 200)
@@ -110,13 +106,13 @@ def test_who_is_new_is_taken_although_every_thread_is_busy_for_ever(gcorn, app):
     put together so many small segments that the whole machine stands still for seconds."""
     server = gcorn(f"{app('flood')}:handler", "--workers", "2", "--threads", "2")
     for _ in range(100):
-        ask(server, "/stream?piece=10&ms=1")
-    is_told(ask(server, "/"), 200)
+        server.ask("/stream?piece=10&ms=1")
+    is_told(server.ask("/"), 200)
 
 
 def test_pipelined_answers_keep_their_order(threaded):
     server = threaded()
-    client = ask(server, "/hold?name=a")
+    client = server.ask("/hold?name=a")
     client.send("GET /count?to=3 HTTP/1.1\r\nHost: test\r\n\r\n"
                 "POST /threads HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc"
                 "GET /nothing HTTP/1.0\r\n\r\n")
@@ -132,7 +128,7 @@ def test_pipelined_answers_keep_their_order(threaded):
 def test_slow_clients_hold_no_thread(threaded):
     server = threaded("--header-timeout", "60", threads=1)
     slow = [server.connect().send("GET /pid HTTP/1.1\r\nHo") for _ in range(20)]
-    readers = [ask(server, "/count?to=20000") for _ in range(2)]
+    readers = [server.ask("/count?to=20000") for _ in range(2)]
     assert server.get("/pid").status == 200
     for client in slow:
         is_told(client.send("st: test\r\n\r\n"), 200)
@@ -164,7 +160,7 @@ def test_a_body_is_closed_by_a_thread_and_the_connection_waits_for_it(threaded):
     server = threaded(threads=2)
     client = hold(server, "a", "/drops")
     is_told(client, 200, "")  # the answer is whole before
-    client.send("GET /pid HTTP/1.1\r\nHost: test\r\n\r\n")
+    client.send(request("/pid"))
     assert server.get("/pid").status == 200
     let_go(server, "a")
     is_told(client, 200)
@@ -177,7 +173,7 @@ def test_a_client_that_leaves_amid_a_call_is_forgotten(threaded):
             name = f"{path[1:]}{i}"
             hold(server, name, path).close()
             let_go(server, name)
-    clients = [ask(server, "/meet?of=2") for _ in range(2)]
+    clients = [server.ask("/meet?of=2") for _ in range(2)]
     for client in clients:
         is_told(client, 200, "2")
 
@@ -187,7 +183,7 @@ def test_who_waited_too_long_for_a_thread_is_not_run(threaded):
     late = server.connect()
     late.get("/pid")
     first = hold(server, "a")
-    late.send("GET /hold?name=late HTTP/1.1\r\nHost: test\r\n\r\n")
+    late.send(request("/hold?name=late"))
     assert late.is_silent_for(0.3 * SLOWER)
     let_go(server, "a")
     is_told(first, 200, "a")
@@ -203,7 +199,7 @@ def test_the_others_finish_before_a_hung_call_ends_the_worker(threaded):
     server = threaded("--timeout", f"{2 * SLOWER}", threads=3)
     [before] = server.worker_pids
     part = hold(server, "part", "/part")
-    hung = ask(server, "/meet?of=100")
+    hung = server.ask("/meet?of=100")
     wait_for(lambda: b"begun" in part.unread or part._more(), "the stream to begin")
     longer = hold(server, "extend", "/extend")
     server.wait_log(r"WORKER TIMEOUT \(pid:%d\)" % before)
@@ -220,7 +216,7 @@ def test_the_others_finish_before_a_hung_call_ends_the_worker(threaded):
 
 def test_the_wait_for_the_others_is_bounded(threaded):
     server = threaded("--timeout", "1", "--graceful-timeout", "2", threads=3)
-    hung = ask(server, "/meet?of=100")
+    hung = server.ask("/meet?of=100")
     endless = hold(server, "never", "/extend")
     is_told(hung, 504)
     # 504 where the worker is too slow to answer for itself, and the master does
@@ -229,7 +225,7 @@ def test_the_wait_for_the_others_is_bounded(threaded):
 
 def test_all_that_hang_are_answered_504(threaded):
     server = threaded("--timeout", "1", threads=2)
-    clients = [ask(server, "/meet?of=100") for _ in range(2)]
+    clients = [server.ask("/meet?of=100") for _ in range(2)]
     for client in clients:
         is_told(client, 504)
     assert server.get("/pid").status == 200
@@ -278,7 +274,7 @@ def test_a_crash_is_its_own_threads(threaded, how, told):
     held, part = hold(server, "a"), hold(server, "b", "/part")
     idle = server.connect()
     idle.get("/pid")
-    is_told(ask(server, f"/crash?how={how}"), 500)
+    is_told(server.ask(f"/crash?how={how}"), 500)
     is_told(held, 503)
     part._take_until(b"begun\n")
     with pytest.raises((AssertionError, ConnectionResetError)):
@@ -299,10 +295,10 @@ def test_a_crash_is_its_own_threads(threaded, how, told):
 def test_a_request_that_was_just_read_when_a_thread_crashes_is_answered(threaded, app):
     server = threaded(env={"LD_PRELOAD": str(app("slowread", "-D_GNU_SOURCE"))})
     client = server.connect()
-    is_told(client.send("GET /pid HTTP/1.1\r\nHost: test\r\n\r\n"), 200)
-    crashing = ask(server, "/crash?how=segv&name=read")
+    is_told(client.send(request("/pid")), 200)
+    crashing = server.ask("/crash?how=segv&name=read")
     wait_for((server.dir / "read.running").exists, "the call that is to crash")
-    client.send("GET /slow-read HTTP/1.1\r\nHost: test\r\n\r\n")
+    client.send(request("/slow-read"))
     is_told(client, 503)
     is_told(crashing, 500)
 
@@ -310,7 +306,7 @@ def test_a_request_that_was_just_read_when_a_thread_crashes_is_answered(threaded
 def test_a_crash_in_a_thread_of_the_application_is_no_requests(threaded):
     server = threaded()
     held = hold(server, "a")
-    is_told(ask(server, "/crash?how=other"), 503)
+    is_told(server.ask("/crash?how=other"), 503)
     is_told(held, 503)
     server.wait_log("In a thread that runs no request")
 
@@ -320,7 +316,7 @@ def test_a_crash_in_a_thread_of_the_application_is_no_requests(threaded):
 
 def test_a_stop_waits_for_calls(threaded):
     server = threaded(threads=2)
-    calls = [hold(server, "a"), hold(server, "b", "/part"), ask(server, "/hold?name=c")]
+    calls = [hold(server, "a"), hold(server, "b", "/part"), server.ask("/hold?name=c")]
     server.kill(signal.SIGTERM)
     for name in "abc":
         let_go(server, name)
@@ -338,7 +334,7 @@ def test_a_quick_stop_waits_for_nobody(threaded):
 
 def test_a_quick_stop_ends_what_it_can(gcorn, app):
     server = gcorn(f"{app('waits')}:handler", "--threads", "2")
-    client = ask(server, "/stream?name=a")
+    client = server.ask("/stream?name=a")
     wait_for(lambda: b"begun" in client.unread or client._more(), "the stream to begin")
     assert server.stop(signal.SIGINT) == 0
     assert (server.dir / "a.said").read_text() == "closed\ndeferred\n"

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from server import Process, wait_for
+from harness import Process, wait_for
 
 EVENTS = ["on_starting", "when_ready", "on_reload", "nworkers_changed", "child_exit", "on_exit"]
 

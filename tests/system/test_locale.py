@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from server import wait_for
-from test_admin import metrics
+from harness import metrics, wait_for
+
 
 # By name: the definition, its character set, and what the application sees of it.
 LOCALES = {

@@ -16,7 +16,7 @@ from datetime import datetime
 
 import pytest
 
-from server import PATIENCE, Process, example, run, wait_for
+from harness import PATIENCE, Process, example, metrics, request, run, wait_for
 
 TIME = r"\[\d\d/(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"
 
@@ -31,9 +31,9 @@ def logged(gcorn, tmp_path):
                        *(["--access-logformat", form] if form else []), *args)
 
         def send(*requests):
-            for request in requests:
+            for raw in requests:
                 with server.connect() as client:
-                    client.send(request).response("HEAD" if request[:4] in ("HEAD", b"HEAD")
+                    client.send(raw).response("HEAD" if raw[:4] in ("HEAD", b"HEAD")
                                                   else "GET")
             wait_for(lambda: access.read_bytes().count(b"\n") == len(requests), "the lines")
             return access.read_bytes().decode("ascii").splitlines()  # whatever came, it is ASCII
@@ -325,7 +325,7 @@ def test_a_full_disk_costs_lines_and_nothing_else(gcorn, tmp_path):
                    preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)))
     with server.connect() as client:
         for _ in range(20):
-            assert client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n").response().status == 200
+            assert client.send(request("/")).response().status == 200
     server.wait_log(r"access log: \d+ lines lost: File too large")
     assert os.stat(access).st_size > most - 1000
     with open(access, "rb+") as file:
@@ -333,12 +333,9 @@ def test_a_full_disk_costs_lines_and_nothing_else(gcorn, tmp_path):
         lines = file.read().splitlines()
     for line in lines:
         json.loads(line)
-    port = re.search(r"Admin process at: http://127.0.0.1:(\d+)", server.log()).group(1)
 
     def lost():
-        with server.connect(("127.0.0.1", int(port))) as admin:
-            metrics = admin.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").response().text
-        return int(re.search(r"^gcorn_access_log_lines_lost_total (\d+)$", metrics, re.M)[1])
+        return metrics(server)["gcorn_access_log_lines_lost_total"]
     # the last one is tried when its answer has left
     wait_for(lambda: len(lines) + lost() >= 20, "the last line to be lost")
     assert len(lines) + lost() == 20
@@ -447,7 +444,7 @@ def test_closed_output_sends_no_line_to_a_client(gcorn, talk, args, path):
     clients = [server.connect() for _ in range(4)]
     for client in clients:
         for loud in ("/log", "/warn", "/print?n=1", "/fd"):
-            client.send(f"GET {loud} HTTP/1.1\r\nHost: t\r\n\r\n")
+            client.send(request(loud))
             head = b"HTTP/1.1 200 OK\r\n"
             answer = client.response()
             assert answer.head.startswith(head) and answer.text == pid
@@ -543,7 +540,7 @@ def test_last_words_come_before_the_death(gcorn, talk):
     server = gcorn(talk, "--capture-output")
     pid = server.worker_pids.pop()
     with server.connect() as client:
-        client.send("GET /last HTTP/1.1\r\nHost: t\r\n\r\n")
+        client.send(request("/last"))
         server.wait_log(rf"\[{pid}\] \[OUTPUT\] last words\n(.*\n)*.*Worker \(pid:{pid}\) was sent "
                         "SIGABRT")
     server.wait_workers(1, other_than={pid})
@@ -589,7 +586,7 @@ def test_a_flood_of_output_holds_nobody(gcorn, talk, tmp_path):
     workers = {p.pid for p in server.wait_workers(2)}
     server.address = str(server.dir / "app.sock")
     with server.connect() as client:
-        client.send("GET /flood HTTP/1.1\r\nHost: t\r\n\r\n")
+        client.send(request("/flood"))
         # the flood is ended by timeout and its worker replaced, so the master has its wits
         wait_for(lambda: len(server.worker_pids & workers) == 1, "the timeout")
     server.wait_workers(2)

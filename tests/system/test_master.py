@@ -4,57 +4,18 @@ that dies, hangs or does not boot."""
 import fcntl
 import os
 import pty
-import re
-import shutil
 import signal
 import socket
 import struct
 import subprocess
-import tempfile
 import termios
 from pathlib import Path
 
 import pytest
 
-from server import (GCORN, PATIENCE, SLOWER, Client, Process, children, clean_environment, example,
-                    pace, run, wait_for)
-
-ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
-
-
-class Held:
-    """A request that runs until it is let go: apps/probe.c's /hold."""
-
-    def __init__(self, server, name="held", method="GET"):
-        self.go = server.dir / f"{name}.go"
-        self.client = server.connect()
-        self.client.send(f"{method} /hold?name={name} HTTP/1.1\r\nHost: t\r\n\r\n")
-        wait_for((server.dir / f"{name}.running").exists, "the request to run")
-
-    def let_go(self):
-        self.go.touch()
-        return self.client.response()
-
-
-def pid_of(server):
-    return int(server.get("/pid").text)
-
-
-def write_config(directory, **settings):
-    """gunicorn-c.yaml in a directory, as by an editor that renames."""
-    text = "".join(f"{key}: {value}\n" for key, value in settings.items())
-    (directory / "new.yaml").write_text(text)
-    os.rename(directory / "new.yaml", directory / "gunicorn-c.yaml")
-
-
-def install(path, app_file):
-    """Puts an application in place, the way it should be done: by rename."""
-    shutil.copy(app_file, f"{path}.new")
-    os.rename(f"{path}.new", path)
-
-
-def critical_lines(server):
-    return re.findall(r"\[CRITICAL\] (.*)", server.log())
+from harness import (GCORN, PATIENCE, ROOT_ONLY, SLOWER, Client, Held, Process, children,
+                     clean_environment, critical_lines, example, fails_to_start, install, pace,
+                     pid_of, request, run, wait_for, write_config)
 
 
 # ---- processes ----------------------------------------------------------------------------------
@@ -141,7 +102,7 @@ def test_term_serves_what_waits_in_the_backlog(gcorn, probe):
     held = Held(server)
     waiting = [server.connect() for _ in range(3)]
     for client in waiting:
-        client.send("GET /pid HTTP/1.1\r\nHost: t\r\n\r\n")
+        client.send(request("/pid"))
     server.kill(signal.SIGTERM)
     server.wait_log("Handling signal: term")
     held.let_go()
@@ -153,7 +114,7 @@ def test_term_serves_what_waits_in_the_backlog(gcorn, probe):
 def test_term_of_a_sleeping_application(gcorn):
     server = gcorn("faulty")
     client = server.connect()
-    client.send("GET /sleep?ms=200 HTTP/1.1\r\nHost: t\r\n\r\n")
+    client.send(request("/sleep?ms=200"))
     server.kill(signal.SIGTERM)
     assert client.response().text == "slept 200 ms\n"
     assert server.wait_exit() == 0
@@ -233,7 +194,7 @@ def test_term_in_the_first_boot_serves_clients_that_came(gcorn, app, bind):
     server.wait_log("Booting worker")
     server.wait_log(r"Listening at: .*\n")
     server._find_address()  # pylint: disable=protected-access
-    client = server.connect().send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+    client = server.ask("/")
     server.kill(signal.SIGTERM)
     assert client.response().text == "hooked"
     assert server.wait_exit() == 0
@@ -638,7 +599,7 @@ def test_an_exit_without_a_word_is_logged_and_the_worker_replaced(gcorn):
     server = gcorn("faulty", "--workers", "2")
     other = server.connect()
     client = server.connect()
-    client.send("GET /_exit?token=secret HTTP/1.1\r\nHost: t\r\n\r\n")
+    client.send(request("/_exit?token=secret"))
     with pytest.raises((AssertionError, ConnectionResetError)):
         client.response()
     line = server.wait_log(r"\[ERROR\] Worker \(pid:(\d+)\) exited with code 0 while it ran "
@@ -653,7 +614,7 @@ def test_many_crashes_in_a_row_do_not_end_the_service(gcorn):
     server = gcorn("faulty", "--workers", "2")
     for _ in range(6):
         with server.connect() as client:
-            client.send("GET /_exit HTTP/1.1\r\nHost: t\r\n\r\n")
+            client.send(request("/_exit"))
             with pytest.raises((AssertionError, ConnectionResetError)):
                 client.response()
     server.wait_workers(2)
@@ -687,7 +648,7 @@ def test_timeout_kills_a_call_that_takes_too_long(gcorn, path):
 def test_timeout_leaves_the_other_workers_alone(gcorn):
     server = gcorn("faulty", "-t", "1", "--workers", "2")
     before = server.worker_pids
-    server.connect().send("GET /hang HTTP/1.1\r\nHost: t\r\n\r\n")
+    server.ask("/hang")
     victim = int(server.wait_log(r"WORKER TIMEOUT \(pid:(\d+)\)").group(1))
     server.wait_workers(2, other_than={victim})
     assert before - {victim} <= server.worker_pids
@@ -707,15 +668,6 @@ def test_workers_leave_when_the_master_is_killed(gcorn, probe, state):
 
 
 # ---- what does not start ------------------------------------------------------------------------
-
-
-def fails_to_start(gcorn, app_text, status, why, *args, **options):
-    server = gcorn(app_text, *args, ready=0, **options)
-    assert server.wait_exit() == status
-    lines = critical_lines(server)
-    assert len(lines) == 1, lines
-    assert re.search(why, lines[0]), lines
-    return server
 
 
 def test_boot_missing_file(gcorn, tmp_path):
@@ -1051,16 +1003,6 @@ def test_the_port_is_free_at_once_after_a_stop(gcorn):
 # ---- the process's surroundings -----------------------------------------------------------------
 
 
-@pytest.fixture
-def public_dir(app):
-    """A directory that any user can enter, with app.so in it."""
-    with tempfile.TemporaryDirectory(prefix="gcorn-test-") as name:
-        os.chmod(name, 0o755)
-        install(Path(name) / "app.so", app("probe"))
-        os.chmod(Path(name) / "app.so", 0o755)
-        yield Path(name)
-
-
 @ROOT_ONLY
 def test_user_and_group(public_dir, gcorn):
     server = gcorn("app.so:handler", "--user", "nobody", "--group", "65534", directory=public_dir)
@@ -1159,9 +1101,9 @@ def test_a_request_that_is_not_run_has_no_hooks(gcorn, app, tmp_path, threads):
     server = gcorn(f"{app('hooks')}:handler", "--queue-timeout", "100ms", *threads)
     late = server.connect()
     late.get("/first")
-    held = server.connect().send("GET /hold HTTP/1.1\r\nHost: t\r\n\r\n")
+    held = server.ask("/hold")
     wait_for(lambda: "pre /hold" in hooks_called(tmp_path), "the call")
-    late.send("GET /late HTTP/1.1\r\nHost: t\r\n\r\n")
+    late.send(request("/late"))
     pace(0.3)
     (tmp_path / "go").touch()
     assert held.response().status == 200
@@ -1182,7 +1124,7 @@ def test_hooks_of_the_request_that_tries_a_reload(gcorn, app, tmp_path):
 def test_abort_hook(gcorn, app, tmp_path):
     server = gcorn(f"{app('hooks')}:handler", "-t", "1")
     pid = server.workers[0].pid
-    server.connect().send("GET /hang HTTP/1.1\r\nHost: t\r\n\r\n")
+    server.ask("/hang")
     server.wait_log("WORKER TIMEOUT")
     server.wait_workers(1, other_than={pid})
     # the replacement does not wait for the end of the condemned

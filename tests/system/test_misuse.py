@@ -5,12 +5,10 @@ import re
 
 import pytest
 
-from server import run, wait_for
-
-CLASSES = [(), ("-k", "gthread", "--threads", "2")]
+from harness import WORKER_CLASSES, run, wait_for
 
 
-@pytest.mark.parametrize("worker_class", CLASSES, ids=["sync", "gthread"])
+@WORKER_CLASSES
 @pytest.mark.parametrize("path, line", [
     ("/integer", r"handler returned 0x2a, which no gcorn_body_\* function has made"),
     ("/string", r"handler returned 0x[0-9a-f]+, which no gcorn_body_\* function has made"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server import SLOWER, wait_for
+from harness import SLOWER, wait_for
 
 LIMIT_MIB = 256
 NOT_OOM = (r"not by gcorn; (the kernel's out-of-memory killer says nothing of it"
@@ -88,7 +88,7 @@ def test_another_kill_soon_after_it_is_not(cgroup, gcorn):
 def test_what_gcorn_kills_itself_is_never_blamed_on_memory(gcorn):
     server = gcorn("faulty", "-t", "1")
     old = server.workers[0].pid
-    server.connect().send("GET /block-signals HTTP/1.1\r\nHost: test\r\n\r\n")
+    server.ask("/block-signals")
     server.wait_log("WORKER TIMEOUT")
     server.wait_workers(1, other_than={old})
     assert "out-of-memory" not in server.log() and "out of memory" not in server.log()

@@ -4,14 +4,9 @@ import re
 
 import pytest
 
-from server import SLOWER, pace, wait_for
-from test_master import Held
+from harness import SLOWER, Held, pace, request, wait_for
 
 LATE = ("--queue-timeout", "150ms")
-
-
-def request(target, fields=""):
-    return f"GET {target} HTTP/1.1\r\nHost: t\r\n{fields}\r\n"
 
 
 def status_of(server, path):
@@ -126,7 +121,7 @@ def test_a_request_behind_an_answer_that_waits_has_not_waited(gcorn, app):
 
 def leave_amid_the_queue(server, leave):
     held = Held(server)
-    client = server.connect().send(request("/hold?name=gone"))
+    client = server.ask("/hold?name=gone")
     leave(client)
     pace(0.3)
     (server.dir / "gone.go").touch()
@@ -159,7 +154,7 @@ def test_who_only_ends_its_side_is_run_where_that_is_asked_for(gcorn, probe):
 
 def test_who_ends_its_side_and_does_not_wait_is_run(gcorn, probe):
     server = gcorn(probe)
-    client = server.connect().send(request("/pid")).half_close()
+    client = server.ask("/pid").half_close()
     assert client.response().status == 200
 
 

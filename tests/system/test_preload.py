@@ -5,8 +5,7 @@ import signal
 
 import pytest
 
-from server import SANITIZED, SLOWER, Process, can_bind, wait_for
-from test_master import ROOT_ONLY, install, public_dir  # noqa: F401  pylint: disable=unused-import
+from harness import ROOT_ONLY, SANITIZED, SLOWER, Process, can_bind, install, wait_for
 
 
 @pytest.fixture
@@ -184,7 +183,7 @@ def test_what_does_not_boot(gcorn, app, tmp_path, name, flag, why):
 
 
 @ROOT_ONLY
-def test_the_template_is_the_workers_user(public_dir, gcorn):  # noqa: F811
+def test_the_template_is_the_workers_user(public_dir, gcorn):
     server = gcorn("app.so:handler", "--preload", "--user", "nobody", directory=public_dir)
     assert server.get("/ids").text == "65534 65534: 65534"
     for process in (template_of(server), server.workers[0]):

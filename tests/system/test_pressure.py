@@ -6,8 +6,7 @@ import socket
 
 import pytest
 
-from server import PATIENCE, pace, wait_for
-from test_master import Held, pid_of
+from harness import PATIENCE, Held, pace, pid_of, request, wait_for
 
 
 def test_a_stop_serves_the_queue_beyond_the_connection_cap(gcorn):
@@ -15,7 +14,7 @@ def test_a_stop_serves_the_queue_beyond_the_connection_cap(gcorn):
     clients = []
     for _ in range(6):
         client = server.connect()
-        client.send("GET /sleep?ms=100 HTTP/1.1\r\nHost: t\r\n\r\n")
+        client.send(request("/sleep?ms=100"))
         clients.append(client)
     server.kill(signal.SIGTERM)
     for client in clients:
@@ -134,8 +133,8 @@ def test_fair_close_needs_a_sibling(gcorn):
     server = gcorn("faulty", "--fair-close")
     slow, quick = server.connect(), server.connect()
     for _ in range(10):
-        slow.send("GET /sleep?ms=30 HTTP/1.1\r\nHost: t\r\n\r\n")
-        quick.send("GET /sleep?ms=1 HTTP/1.1\r\nHost: t\r\n\r\n")
+        slow.send(request("/sleep?ms=30"))
+        quick.send(request("/sleep?ms=1"))
         assert not slow.response().closes
         assert not quick.response().closes
 
@@ -147,7 +146,7 @@ def test_fair_close_lets_go_who_waited(gcorn):
         clients = [server.connect() for _ in range(6)]
         for _ in range(2):
             for client in clients:
-                client.send("GET /sleep?ms=20 HTTP/1.1\r\nHost: t\r\n\r\n")
+                client.send(request("/sleep?ms=20"))
             answers = [client.response() for client in clients]
             closed = sum(answer.closes for answer in answers)
             if closed:

@@ -11,17 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from server import (BUILD, GCORN, PATIENCE, REPO, SANITIZED, Client, Process, run, wait_for)
-from test_master import (ROOT_ONLY, install,
-                         public_dir)  # noqa: F401  pylint: disable=unused-import
+from harness import (GCORN, NOBODY, PATIENCE, REPO, ROOT_ONLY, SANITIZED, Client, Process,
+                     ctl_output, install, run, wait_for)
 
-NOBODY = 65534
 NET_BIND = 1 << 10
 NO_CAPABILITIES = {"CapInh": "0" * 16, "CapPrm": "0" * 16, "CapEff": "0" * 16, "CapAmb": "0" * 16}
 
 
 @pytest.fixture
-def rights_dir(public_dir, app):  # noqa: F811  pylint: disable=redefined-outer-name
+def rights_dir(public_dir, app):
     """A directory that any user can enter, with apps/rights.c as app.so in it."""
     install(public_dir / "app.so", app("rights"))
     return public_dir
@@ -40,13 +38,6 @@ def with_capability():
             "--inh-caps=+net_bind_service", "--ambient-caps=+net_bind_service"]
 
 
-def ctl(directory, *words):
-    done = subprocess.run([str(BUILD / "gcornctl"), "-s", "ctl", *words], cwd=directory, text=True,
-                          capture_output=True, check=False, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 # ---- what workers may do ------------------------------------------------------------------------
 
 
@@ -62,7 +53,7 @@ def test_they_can_where_it_is_allowed(gcorn):
 
 
 @ROOT_ONLY
-def test_the_admin_process_is_the_workers_user(public_dir, gcorn):  # noqa: F811
+def test_the_admin_process_is_the_workers_user(public_dir, gcorn):
     server = gcorn("app.so:handler", "--user", "nobody", "--admin-bind", "127.0.0.1:0", ready=2,
                    directory=public_dir)
     assert {p.status("Uid").split()[0] for p in server.workers} == {str(NOBODY)}
@@ -254,7 +245,7 @@ def test_stacks_open_no_file_by_a_workers_path(rights_dir, gcorn):
                    directory=rights_dir, env={"TMPDIR": str(shared), "SECRET": str(secret)})
     assert server.get("/map").text == "mapped"
     opened = watch_opens(secret)
-    text = ctl(rights_dir, "dump")
+    text = ctl_output(rights_dir, "-s", "ctl", "dump")
     assert "stack of thread" in text
     with pytest.raises(BlockingIOError):
         os.read(opened, 4096)
@@ -267,7 +258,7 @@ def test_stacks_open_no_file_by_a_workers_path(rights_dir, gcorn):
 
 
 @ROOT_ONLY
-def test_hup_binds_and_opens_what_only_root_may(public_dir, gcorn):  # noqa: F811
+def test_hup_binds_and_opens_what_only_root_may(public_dir, gcorn):
     private = public_dir / "private"
     private.mkdir(mode=0o700)
     settings = public_dir / "gunicorn-c.yaml"
@@ -286,7 +277,7 @@ def test_hup_binds_and_opens_what_only_root_may(public_dir, gcorn):  # noqa: F81
 
 @ROOT_ONLY
 @pytest.mark.parametrize("more", [(), ("--preload",), ("--threads", "2")])
-def test_workers_reopen_what_only_root_may_open(public_dir, gcorn, more):  # noqa: F811
+def test_workers_reopen_what_only_root_may_open(public_dir, gcorn, more):
     """As logrotate does it: renamed, then USR1. The master opens, and passes descriptors."""
     private = public_dir / "private"
     private.mkdir(mode=0o700)
@@ -322,7 +313,7 @@ def log_of(process, name):
 
 
 @ROOT_ONLY
-def test_a_unix_socket_is_the_workers_users(public_dir, gcorn):  # noqa: F811
+def test_a_unix_socket_is_the_workers_users(public_dir, gcorn):
     """As gunicorn's: with a umask that shuts others out, a proxy of that user or group gets in."""
     server = gcorn("app.so:handler", "--user", "daemon", "--group", "nogroup", "--umask", "007",
                    bind="unix:app.sock", directory=public_dir)
@@ -344,18 +335,18 @@ def test_a_scribbled_slot_harms_nobody_else(gcorn, app, tmp_path):
     mad = int(server.get("/own").text)
     others = server.worker_pids - {mad}
     for _ in range(5):
-        assert json.loads(ctl(tmp_path, "status", "--json"))["workers_wanted"] == 2
-        ctl(tmp_path, "status")
-        ctl(tmp_path, "top", "--once")
+        assert json.loads(ctl_output(tmp_path, "-s", "ctl", "status", "--json"))["workers_wanted"] == 2
+        ctl_output(tmp_path, "-s", "ctl", "status")
+        ctl_output(tmp_path, "-s", "ctl", "top", "--once")
         for path in ("/metrics", "/readyz"):
             with Client(str(tmp_path / "admin.sock")) as admin:
                 assert admin.get(path).text.isascii()
-    ctl(tmp_path, "dump")
+    ctl_output(tmp_path, "-s", "ctl", "dump")
     os.kill(mad, signal.SIGSEGV)
     server.wait_log(rf"Worker \(pid:{mad}\) was (sent|killed)")
     server.wait_workers(3, other_than=[mad])
     assert others < server.worker_pids, "a bystander was harmed"
-    ctl(tmp_path, "reload")
+    ctl_output(tmp_path, "-s", "ctl", "reload")
     server.wait_workers(3, other_than=[mad, *others])
     assert server.get().status == 200
     log = (tmp_path / "stderr").read_bytes()

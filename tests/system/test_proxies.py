@@ -8,8 +8,7 @@ import struct
 
 import pytest
 
-from server import PATIENCE, SLOWER, Client, run
-from test_proxy import nginx  # noqa: F401  pylint: disable=unused-import
+from harness import PATIENCE, SLOWER, Client, run
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 V1 = b"PROXY TCP4 203.0.113.9 198.51.100.2 56324 443\r\n"
@@ -412,7 +411,7 @@ def test_reload_changes_whom_it_trusts(gcorn, connect, tmp_path):
 
 @pytest.mark.needs("nginx")
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:app.sock"])
-def test_behind_nginx(gcorn, nginx, bind):  # noqa: F811  pylint: disable=redefined-outer-name
+def test_behind_nginx(gcorn, nginx, bind):
     server = gcorn("environ", "--forwarded-remote-addr", bind=bind)
     front = nginx(server.address, fields="proxy_set_header X-Forwarded-Proto https; "
                                          "proxy_set_header SCRIPT_NAME /app;")

@@ -3,113 +3,14 @@
 request, also not while gcorn reloads."""
 import os
 import signal
-import socket
 import subprocess
 import threading
 
 import pytest
 
-from server import SLOWER, Client, children, wait_for
+from harness import Client, wait_for
 
-from tools import find
 pytestmark = pytest.mark.needs("nginx")
-
-CONFIG = """\
-daemon off;
-worker_processes 1;
-pid {dir}/nginx.pid;
-error_log {dir}/error.log info;
-{user}
-events {{ worker_connections 256; }}
-http {{
-    access_log {dir}/access.log;
-    client_body_temp_path {dir}/body;
-    proxy_temp_path {dir}/proxy;
-    fastcgi_temp_path {dir}/fastcgi;
-    uwsgi_temp_path {dir}/uwsgi;
-    scgi_temp_path {dir}/scgi;
-    client_max_body_size {body};
-    keepalive_requests 100000;
-    upstream app {{
-        {servers}
-        keepalive 16;
-    }}
-    server {{
-        listen {listen};
-        location / {{
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header Host $host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            {fields}
-        }}
-    }}
-}}
-"""
-
-
-class Nginx:
-    """nginx in front of an address, or of several; its own socket is a unix one, so that its name is
-    known."""
-
-    def __init__(self, directory, upstream, fields="", body="8m"):
-        self.dir = directory
-        self.dir.mkdir()
-        self.address = str(directory / "front.sock")
-        servers = [f"unix:{one}" if isinstance(one, str) else "%s:%d" % one
-                   for one in (upstream if isinstance(upstream, list) else [upstream])]
-        user = "user root root;" if os.geteuid() == 0 else ""
-        (directory / "nginx.conf").write_text(CONFIG.format(
-            dir=directory, servers=" ".join(f"server {one};" for one in servers),
-            listen=f"unix:{self.address}", user=user, fields=fields, body=body))
-        with open(directory / "stderr", "wb") as err:
-            self.process = subprocess.Popen(  # pylint: disable=consider-using-with
-                [find("nginx"), "-p", str(directory), "-c", str(directory / "nginx.conf"),
-                 "-e", str(directory / "error.log")],
-                stdin=subprocess.DEVNULL, stdout=err, stderr=err, start_new_session=True)
-        wait_for(self._answers, "nginx")
-
-    def _answers(self):
-        assert self.process.poll() is None, self.errors()
-        try:
-            socket.socket(socket.AF_UNIX).connect(self.address)
-        except OSError:
-            return False
-        return children(self.process.pid)
-
-    def errors(self):
-        return "".join(path.read_text() for path in (self.dir / "stderr", self.dir / "error.log")
-                       if path.exists())
-
-    def complaints(self):
-        return [line for line in self.errors().splitlines()
-                if any(f"[{level}]" in line for level in ("warn", "error", "crit", "alert", "emerg"))]
-
-    def statuses(self):
-        return {line.split()[8] for line in (self.dir / "access.log").read_text().splitlines()}
-
-    def stop(self):
-        self.process.send_signal(signal.SIGQUIT)
-        try:
-            self.process.wait(3 * SLOWER)
-        except subprocess.TimeoutExpired:
-            self.process.terminate()
-            self.process.wait()
-
-
-@pytest.fixture
-def nginx(tmp_path):
-    started = []
-
-    def start(upstream, **options):
-        started.append(Nginx(tmp_path / f"nginx{len(started)}", upstream, **options))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.stop()
-
 
 @pytest.fixture(params=["tcp", "unix"])
 def bind(request):

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from server import PATIENCE, REPO, clean_environment, wait_for
+from harness import PATIENCE, REPO, clean_environment, wait_for
 
 README = (REPO / "README.md").read_text()
 

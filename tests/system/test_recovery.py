@@ -5,20 +5,16 @@ import signal
 
 import pytest
 
-from server import SANITIZED, Process, wait_for
+from harness import PRELOAD_OR_NOT, SANITIZED, WORKER_CLASSES, Process, wait_for
 
 pytestmark = pytest.mark.skipif(SANITIZED, reason="a sanitizer has the signals")
-
-CLASSES = pytest.mark.parametrize("worker_class", [(), ("-k", "gthread", "--threads", "2")],
-                                  ids=["sync", "gthread"])
-
 
 @pytest.fixture
 def recover(app):
     return f"{app('recover')}:handler"
 
 
-@CLASSES
+@WORKER_CLASSES
 @pytest.mark.parametrize("how, status", [("call", 500), ("thread", None), ("stays", 500)])
 def test_a_worker_that_recovers_serves_no_more(gcorn, recover, how, status, worker_class):
     server = gcorn(recover, *worker_class)
@@ -57,7 +53,7 @@ def test_a_worker_in_a_handler_of_its_own_is_killed_soon(gcorn, recover):
     wait_for(lambda: not Process(old).is_alive, "the old worker to end")
 
 
-@CLASSES
+@WORKER_CLASSES
 def test_requests_behind_a_recovered_one_are_not_run(gcorn, recover, worker_class):
     server = gcorn(recover, *worker_class)
     with server.connect() as client:
@@ -78,7 +74,7 @@ def without_handler(gcorn, app, *flags):
     return server, worker
 
 
-@pytest.mark.parametrize("flags", [(), ("--preload",)], ids=["direct", "preloaded"])
+@PRELOAD_OR_NOT
 def test_without_crash_handler_faults_are_the_applications(gcorn, recover, flags):
     server, worker = without_handler(gcorn, recover, *flags)
     assert server.get("/call").text == f"1 1 {worker.pid}"

@@ -10,13 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from server import GCORN, PATIENCE, SANITIZED, clean_environment, example, run
+from harness import GCORN, NOBODY, PATIENCE, ROOT_ONLY, SANITIZED, clean_environment, example, run
 
 BODY_MAX = 65536
-NOBODY = 65534
-ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
-
-
 @pytest.fixture
 def replay(tmp_path):
     """Runs the bytes of a request through an application."""

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What a review of the master found: each test failed before its fix."""
 import os
-import random
 import re
 import shutil
 import signal
@@ -12,24 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from server import (GCORN, Client, Process, best_of, can_bind, clean_environment, example, pace,
-                    run, wait_for)
-from test_master import (ROOT_ONLY, Held, install, pid_of,  # noqa: F401
-                         public_dir, write_config)  # pylint: disable=unused-import
-
-
-def hup(server, pattern=r"Reloaded: generation \d+ -> \d+", count=1):
-    mark = server.mark()
-    server.kill(signal.SIGHUP)
-    return server.wait_log(pattern, after=mark, count=count)
-
-
-def free_port():
-    """One that the kernel gives to nobody who asks for any: other tests ask for many."""
-    while True:
-        port = random.randrange(10000, 32768)
-        if can_bind(port):
-            return port
+from harness import (GCORN, ROOT_ONLY, Client, Held, Process, best_of, can_bind, clean_environment,
+                     example, free_port, hup, install, pace, pid_of, run, wait_for, write_config)
 
 
 # ---- what a worker has open ---------------------------------------------------------------------
@@ -353,7 +336,7 @@ def test_a_short_timeout_is_judged_finely(gcorn, app):
     def seconds():
         server.wait_workers(1)
         mark, began = server.mark(), time.monotonic()
-        server.connect().send("GET /hang HTTP/1.1\r\nHost: t\r\n\r\n")
+        server.ask("/hang")
         server.wait_log("WORKER TIMEOUT", after=mark)
         took = time.monotonic() - began
         server.wait_log("was killed", after=mark)
@@ -394,7 +377,7 @@ def test_an_fd_that_nobody_passed(tmp_path):
 
 
 @ROOT_ONLY
-def test_another_user_without_being_root(public_dir):  # noqa: F811
+def test_another_user_without_being_root(public_dir):
     shutil.copy(GCORN, public_dir / "gcorn")  # where that user can read it
     done = subprocess.run([public_dir / "gcorn", "-u", "root", "-b", "127.0.0.1:0",
                            "app.so:handler"], cwd=public_dir, env=clean_environment(),

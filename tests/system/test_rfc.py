@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 
+from harness import REPO, SLOWER, Client, Server
 from rfc_cases import CASES, NOT_APPLICABLE, SECTIONS, get
-from server import REPO, SLOWER, Client, Server
+
 
 # /made?... answers as it is told, everything else is the environ example's:
 #   status=200+OK  body=TEXT  parts=N (an iterator that yields "part" N times)  fail=K (it fails

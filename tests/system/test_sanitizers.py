@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from server import BUILD, REPO, SANITIZED, clean_environment, example, run
-from tools import missing
+from harness import (BUILD, PLAIN_ONLY, REPO, SANITIZED, SANITIZED_ONLY, clean_environment,
+                     example, missing, request, run)
 
-PLAIN_ONLY = pytest.mark.skipif(SANITIZED, reason="this gcorn is built with the sanitizers")
-SANITIZED_ONLY = pytest.mark.skipif(not SANITIZED, reason="this gcorn is built without sanitizers")
 COMPILERS = [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("gcc", "clang")]
 
 # ---- a plain gcorn -------------------------------------------------------------------------------
@@ -161,7 +159,7 @@ def test_a_life_without_a_report(gcorn, sanitized, options):  # pylint: disable=
     for path in ("/segv", "/abort", "/exit", "/crash-midstream?framing=counted"):
         mark = server.mark()
         with server.connect() as client:
-            client.send(f"GET {path} HTTP/1.1\r\nHost: t\r\n\r\n")
+            client.send(request(path))
             if "midstream" not in path:  # of which a client sees a cut
                 assert client.response().status == 500
         server.wait_log(f"into GET {path.split('?')[0]}", mark)
@@ -193,11 +191,11 @@ def test_no_bytes_are_no_fault(gcorn, app, sanitized, threads):  # pylint: disab
                 "User-Agent:\r\nReferer:\r\nExpect:\r\nConnection:\r\nTE:\r\nUpgrade:\r\n\r\n",
                 "HEAD {} HTTP/1.1\r\nHost: t\r\n\r\n", "GET {} HTTP/1.0\r\n\r\n"]
     for path in ("/bytes", "/text", "/buffer", "/buffer-some", "/iter", "/iter-some", "/"):
-        for request in requests:
+        for raw in requests:
             with server.connect() as client:
-                client.send(request.format(path))
-                answer = client.response(request.split()[0])
-                assert answer.status in (200, 400), (request, answer)
+                client.send(raw.format(path))
+                answer = client.response(raw.split()[0])
+                assert answer.status in (200, 400), (raw, answer)
                 assert answer.status == 400 or answer.text in ("", "some")
     assert server.stop() == 0
     assert not re.search("Sanitizer|runtime error", server.log()), server.log()

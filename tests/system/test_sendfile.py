@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from server import SLOWER, Process, wait_for
+from harness import SLOWER, Process, request, wait_for
 
 LEN = 5_000_000
 
@@ -63,13 +63,13 @@ def test_head_and_old_clients(files):
 
 def test_a_length_that_is_promised_is_kept(files):
     assert files.get("/file?name=data&promise=10").body == files.content[:10]
-    client = files.connect().send("GET /file?name=data&len=10&promise=20 HTTP/1.1\r\nHost: test\r\n\r\n")
+    client = files.connect().send(request("/file?name=data&len=10&promise=20"))
     rest = client.rest()
     assert rest.endswith(files.content[:10]) and b"Content-Length: 20" in rest
 
 
 def test_a_file_that_shrinks_breaks_the_connection(files):
-    client = files.connect().send("GET /shrink?name=data HTTP/1.1\r\nHost: test\r\n\r\n")
+    client = files.connect().send(request("/shrink?name=data"))
     rest = client.rest()
     assert f"Content-Length: {LEN}".encode() in rest
     assert rest.partition(b"\r\n\r\n")[2] == files.content[:LEN // 2]
@@ -103,7 +103,7 @@ def test_slow_readers_hold_nothing_up_and_little_memory(files):
     clients = []
     for _ in range(50):
         client = files.connect()
-        clients.append(client.send("GET /file?name=data HTTP/1.1\r\nHost: test\r\n\r\n"))
+        clients.append(client.send(request("/file?name=data")))
     for _ in range(20):
         assert files.get("/").status == 200
     assert int(Process(worker).status("RssAnon").split()[0]) - before < 50 * 16 * SLOWER * SLOWER
@@ -113,7 +113,7 @@ def test_slow_readers_hold_nothing_up_and_little_memory(files):
 
 def test_a_client_that_leaves_amid_a_file(files):
     before = descriptors(files)
-    client = files.connect().send("GET /file?name=data HTTP/1.1\r\nHost: test\r\n\r\n")
+    client = files.connect().send(request("/file?name=data"))
     client.socket.recv(1000)
     client.close()
     line = log_line(files, "/file").split()

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from server import PATIENCE, SLOWER, Client, Process, pace, wait_for
+from harness import PATIENCE, SLOWER, Client, pace, request, wait_for
 
 HELLO = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 
@@ -133,7 +133,7 @@ def test_a_body_larger_than_memory_keeps(gcorn):
 
 def test_environ_of_an_absolute_target(gcorn):
     client = gcorn("environ").connect()
-    client.send("GET http://other.example:81/abs?x=1 HTTP/1.1\r\nHost: test\r\n\r\n")
+    client.send(request("http://other.example:81/abs?x=1"))
     facts = lines_of(client.response())
     assert (facts["PATH"], facts["QUERY"], facts["HTTP_HOST"]) == (
         "/abs", "x=1", "other.example:81")
@@ -267,7 +267,7 @@ def test_a_request_byte_by_byte_while_others_are_served(gcorn):
 def test_a_client_that_does_not_read_holds_nobody(gcorn, probe):
     server = gcorn(probe)
     deaf = server.connect()
-    deaf.send("GET /big?kb=32768 HTTP/1.1\r\nHost: t\r\n\r\n")
+    deaf.send(request("/big?kb=32768"))
     other = server.connect()
     for _ in range(5):
         assert other.get("/pid").status == 200
@@ -296,7 +296,7 @@ def test_a_client_that_leaves_amid_its_answer_is_forgotten(gcorn, probe):
     worker = server.workers[0]
     before = worker.sockets
     client = server.connect()
-    client.send("GET /chunks?kb=100000 HTTP/1.1\r\nHost: t\r\n\r\n")
+    client.send(request("/chunks?kb=100000"))
     wait_for(lambda: worker.sockets == before + 1, "the connection")
     client.socket.recv(1000)
     client.close()
@@ -306,7 +306,7 @@ def test_a_client_that_leaves_amid_its_answer_is_forgotten(gcorn, probe):
 
 def test_a_half_closed_client_gets_its_answer(gcorn, probe):
     client = gcorn(probe).connect()
-    client.send("GET /big?kb=16384 HTTP/1.1\r\nHost: t\r\n\r\n").half_close()
+    client.send(request("/big?kb=16384")).half_close()
     assert len(client.response().body) == 16384 * 1024
     client.assert_closed()
 
@@ -443,9 +443,9 @@ def test_a_chunked_body_over_the_limit_is_413(gcorn):
 def test_the_worker_survives_all_refusals(gcorn):
     server = gcorn("hello")
     pids = server.worker_pids
-    for status, request in REFUSED.values():
+    for status, raw in REFUSED.values():
         with server.connect() as client:
-            assert client.send(request).response().status == status
+            assert client.send(raw).response().status == status
     assert server.get().status == 200
     assert server.worker_pids == pids
 
@@ -535,7 +535,7 @@ def test_write_timeout(gcorn, probe):
     worker = server.workers[0]
     before = worker.sockets
     client = server.connect()
-    client.send("GET /big?kb=32768 HTTP/1.1\r\nHost: t\r\n\r\n")
+    client.send(request("/big?kb=32768"))
     wait_for(lambda: worker.sockets == before + 1, "the connection")
     wait_for(lambda: worker.sockets == before, "the connection to be given up")
     with pytest.raises((AssertionError, ConnectionResetError)):
@@ -549,7 +549,7 @@ def test_a_slow_reader_is_not_timed_out(gcorn, probe):
     timeout_ms = 150 * SLOWER
     server = gcorn(probe, "--write-timeout", f"{timeout_ms}ms", bind="unix:app.sock")
     client = server.connect()
-    client.send("GET /big?kb=4096 HTTP/1.1\r\nHost: t\r\n\r\n")
+    client.send(request("/big?kb=4096"))
     started, parts = time.monotonic(), []
     while time.monotonic() < started + 2.5 * timeout_ms / 1000:
         parts.append(client.socket.recv(65536))

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from server import REPO, SLOWER, Client, Process, wait_for
-from test_privileges import ctl
+from harness import REPO, SLOWER, Client, Process, ctl_output, wait_for
 
 WILD_S = 30 if os.environ.get("GCORN_LONG") else 3
 PAGE = os.sysconf("SC_PAGESIZE")
@@ -77,8 +76,8 @@ def test_stray_write_ends_its_worker_alone(gcorn, app):
 
 
 def ask_all(server, directory):
-    assert json.loads(ctl(directory, "status", "--json"))["workers_wanted"] == 4
-    ctl(directory, "top", "--once")
+    assert json.loads(ctl_output(directory, "-s", "ctl", "status", "--json"))["workers_wanted"] == 4
+    ctl_output(directory, "-s", "ctl", "top", "--once")
     for path in ("/livez", "/readyz", "/metrics"):
         with Client(str(directory / "admin.sock")) as admin:
             assert admin.get(path).text.isascii()
@@ -108,6 +107,6 @@ def test_wild_writer_condemns_no_worker(gcorn, app, tmp_path, threads):
     # and what is true is still seen
     wait_for(lambda: b"gcorn_workers" in Client(str(tmp_path / "admin.sock")).get("/metrics").body
              and Client(str(tmp_path / "admin.sock")).get("/readyz").status == 200, "the truth")
-    server.connect().send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+    server.ask("/hold")
     server.wait_log("WORKER TIMEOUT")
     server.wait_log("was killed")

@@ -7,36 +7,9 @@ import signal
 
 import pytest
 
-from server import SANITIZED, wait_for
-from test_master import install, pid_of
-from test_systemd import manager  # noqa: F401  pylint: disable=unused-import
+from harness import SANITIZED, install, pid_of, request, wait_for
 
 pytestmark = pytest.mark.skipif(SANITIZED, reason="a sanitizer's runtime is to be loaded first")
-
-
-class Refuser:
-    """The calls that fail in servers which are started with its env."""
-
-    def __init__(self, directory, library):
-        self.file = directory / "refused"
-        self.env = {"LD_PRELOAD": str(library), "REFUSE": str(self.file)}
-
-    def refuse(self, **calls):
-        """refuse(fork=errno.EAGAIN): the master's; child_fork: its children's. None: no call."""
-        text = "".join(f" {name.replace('child_', 'child-')}={number}" for name, number in calls.items())
-        new = self.file.with_suffix(".new")
-        new.write_text(text)
-        new.rename(self.file)
-
-    def let_one_pass(self):
-        one = self.file.with_suffix(".pass")
-        one.touch()
-        wait_for(lambda: not one.exists(), "the call that is let through")
-
-
-@pytest.fixture
-def refuser(app, tmp_path):
-    return Refuser(tmp_path, app("refuse", "-ldl", "-Wno-nonnull-compare"))
 
 
 # ---- processes ----------------------------------------------------------------------------------
@@ -103,7 +76,7 @@ def test_dead_worker_is_replaced_before_a_reload_goes_on(gcorn, refuser, app, tm
     wait_for(lambda: server.get("/version").text == "two", "the reload")
 
 
-def test_reload_that_cannot_replace_all_ends(gcorn, refuser, manager):  # noqa: F811
+def test_reload_that_cannot_replace_all_ends(gcorn, refuser, manager):
     """The service manager hears of it, and is not asked for more time for ever."""
     server = gcorn("hello", "--workers", "2", "--boot-timeout", "2s",
                    env={**manager.env, **refuser.env})
@@ -176,7 +149,7 @@ def test_worker_without_memory_is_a_crash_and_replaced(gcorn, refuser, tmp_path)
     before = server.worker_pids
     refuser.refuse(child_malloc=errno.ENOMEM)
     client = server.connect()
-    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+    client.send(request("/"))
     server.wait_log("SIGABRT")
     refuser.refuse()
     wait_for(lambda: server.worker_pids - before, "another worker")

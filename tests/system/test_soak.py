@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from server import PATIENCE, SANITIZED, Process, wait_for
+from harness import PATIENCE, SANITIZED, Process, wait_for
 
 REQUESTS = int(os.environ.get("GCORN_SOAK") or 6000)
 WARM = max(REQUESTS // 10, 2000)  # until every buffer has been as large as it gets

@@ -8,27 +8,11 @@ import socket
 
 import pytest
 
-from server import SANITIZED, Client, wait_for
-from test_master import ROOT_ONLY, Held, fails_to_start, write_config
-from test_shortage import refuser  # noqa: F401  pylint: disable=unused-import
+from harness import (ROOT_ONLY, SANITIZED, Client, Held, Listening, fails_to_start, wait_for,
+                     write_config)
 
 NEEDS_REFUSER = pytest.mark.skipif(SANITIZED,
                                    reason="a sanitizer's runtime is to be loaded first")
-
-
-class Listening:
-    """Holds each listen() of a server, from the next one on."""
-
-    def __init__(self, refuser):  # pylint: disable=redefined-outer-name
-        self.hold, self.held = (refuser.file.with_suffix(end) for end in (".hold", ".held"))
-        self.hold.touch()
-
-    def wait(self):
-        wait_for(self.held.exists, "listen()")
-        self.held.unlink()
-
-    def let_go(self):
-        self.hold.unlink()
 
 
 def sockets_in(directory):
@@ -40,7 +24,7 @@ def sockets_in(directory):
 
 @NEEDS_REFUSER
 @pytest.mark.parametrize("bind, control", [("unix:app.sock", "ctl"), ("127.0.0.1:0", "ctl")])
-def test_unix_name_appears_when_the_socket_listens(gcorn, refuser, tmp_path, bind, control):  # noqa: F811
+def test_unix_name_appears_when_the_socket_listens(gcorn, refuser, tmp_path, bind, control):
     listening = Listening(refuser)
     server = gcorn("hello", "--control-socket", control, bind=bind, ready=0, env=refuser.env)
     listening.wait()
@@ -53,7 +37,7 @@ def test_unix_name_appears_when_the_socket_listens(gcorn, refuser, tmp_path, bin
 
 
 @NEEDS_REFUSER
-def test_unix_name_of_a_reload_appears_when_it_listens(gcorn, refuser, tmp_path):  # noqa: F811
+def test_unix_name_of_a_reload_appears_when_it_listens(gcorn, refuser, tmp_path):
     write_config(tmp_path, bind="unix:old.sock", workers=1)
     server = gcorn("hello", bare=True, env=refuser.env)
     write_config(tmp_path, bind="unix:new.sock", workers=1)
@@ -85,7 +69,7 @@ def test_unix_name_that_leaves_no_room_for_another(gcorn, tmp_path, length):
 
 @NEEDS_REFUSER
 @pytest.mark.parametrize("control", [False, True])
-def test_socket_that_cannot_listen_leaves_no_file(gcorn, refuser, tmp_path, control):  # noqa: F811
+def test_socket_that_cannot_listen_leaves_no_file(gcorn, refuser, tmp_path, control):
     refuser.refuse(listen=errno.ENOBUFS)
     if control:
         with socket.socket() as other:
@@ -102,7 +86,7 @@ def test_socket_that_cannot_listen_leaves_no_file(gcorn, refuser, tmp_path, cont
 
 @NEEDS_REFUSER
 @ROOT_ONLY
-def test_socket_that_cannot_be_given_away_leaves_no_file(gcorn, refuser, tmp_path):  # noqa: F811
+def test_socket_that_cannot_be_given_away_leaves_no_file(gcorn, refuser, tmp_path):
     refuser.refuse(fchownat=errno.EPERM)
     fails_to_start(gcorn, "hello", 4, "cannot bind unix:app.sock: Operation not permitted",
                    "--user", "nobody", bind="unix:app.sock", env=refuser.env)
@@ -179,7 +163,7 @@ def test_reload_does_not_wait_for_an_address(gcorn, tmp_path):
 @pytest.mark.parametrize("call, number", [("lock", errno.ENOLCK), ("fstat", errno.EIO),
                                           ("stat", errno.EIO), ("pread", errno.EIO),
                                           ("pwrite", errno.ENOSPC), ("ftruncate", errno.EIO)])
-def test_pid_file_that_cannot_be_made_is_removed(gcorn, refuser, tmp_path, call, number):  # noqa: F811
+def test_pid_file_that_cannot_be_made_is_removed(gcorn, refuser, tmp_path, call, number):
     """Nor does a stat() that fails for good keep the start in a loop."""
     refuser.refuse(**{call: number})
     fails_to_start(gcorn, "hello", 1, rf"pid file {tmp_path}/pid: {os.strerror(number)}",
@@ -188,7 +172,7 @@ def test_pid_file_that_cannot_be_made_is_removed(gcorn, refuser, tmp_path, call,
 
 
 @NEEDS_REFUSER
-def test_pid_file_that_a_reload_cannot_make_is_removed(gcorn, refuser, tmp_path):  # noqa: F811
+def test_pid_file_that_a_reload_cannot_make_is_removed(gcorn, refuser, tmp_path):
     write_config(tmp_path, bind="127.0.0.1:0", workers=1, pidfile="old.pid")
     server = gcorn("hello", bare=True, env=refuser.env)
     write_config(tmp_path, bind="127.0.0.1:0", workers=1, pidfile="new.pid")

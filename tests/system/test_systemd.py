@@ -6,68 +6,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 
 import pytest
 
-from server import BUILD, PATIENCE, REPO, Client, wait_for
-
-# Passes its first arguments, sockets by number, on as descriptors 3, 4, ...: NUMBERS NAMES COMMAND
-PASS = """
-import os, sys
-numbers = [int(n) for n in sys.argv[1].split(",")]
-for i, number in enumerate(numbers):
-    os.dup2(number, 100 + i)
-for i in range(len(numbers)):
-    os.dup2(100 + i, 3 + i)
-    os.close(100 + i)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(numbers)),
-                  LISTEN_FDNAMES=sys.argv[2])
-os.execv(sys.argv[3], sys.argv[3:])
-"""
-
-
-class Manager:
-    """The other end of NOTIFY_SOCKET. A message is a dict."""
-
-    def __init__(self, address):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(f"\0{address[1:]}" if address.startswith("@") else address)
-        self.socket.setblocking(False)
-        self.env = {"NOTIFY_SOCKET": address}
-        self.messages = []
-
-    def read(self):
-        while True:
-            try:
-                text = self.socket.recv(4096).decode()
-            except BlockingIOError:
-                return self.messages
-            self.messages.append(dict(line.split("=", 1) for line in text.split("\n")))
-
-    def wait(self, after=0, **wanted):
-        """The index behind the first message with these values, which are regular expressions."""
-        def found():
-            for i, message in enumerate(self.read()[after:], after):
-                if all(re.fullmatch(value, message.get(key, "")) for key, value in wanted.items()):
-                    return i + 1
-            return 0
-        try:
-            return wait_for(found, wanted)
-        except AssertionError as error:
-            raise AssertionError(f"{error} among {self.messages}") from None
-
-    def all(self, key):
-        return [message[key] for message in self.read() if key in message]
-
-
-@pytest.fixture
-def manager(tmp_path):
-    made = Manager(str(tmp_path / "notify"))
-    yield made
-    made.socket.close()
+from harness import BUILD, PATIENCE, REPO, Client, Manager, passing, wait_for
 
 
 # ---- what it is told ----------------------------------------------------------------------------
@@ -212,29 +156,6 @@ def test_workers_do_not_know_of_it(gcorn, manager, probe):
 
 
 # ---- sockets that it is passed ------------------------------------------------------------------
-
-
-@pytest.fixture
-def listening():
-    """Makes listening sockets, as systemd has them."""
-    made = []
-
-    def listen():
-        one = socket.socket()
-        made.append(one)
-        one.bind(("127.0.0.1", 0))
-        one.listen(128)
-        return one
-
-    yield listen
-    for one in made:
-        one.close()
-
-
-def passing(sockets, names=""):
-    numbers = [one.fileno() for one in sockets]
-    return {"wrapper": [sys.executable, "-c", PASS, ",".join(map(str, numbers)), names],
-            "pass_fds": numbers}
 
 
 def test_passed_sockets_replace_bind(gcorn, listening):

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from server import SLOWER, pace, wait_for
-from test_master import install
+from harness import SLOWER, install, pace, wait_for
 
 READY, HEARTBEAT, BOOTFAIL, DYING, CRASHED, RECYCLE = range(1, 7)  # enum up_type
 
@@ -28,7 +27,7 @@ def lines_of(server, pid):
 def ask(server, target):
     """One request, of a worker that may be killed before it answers. The worker."""
     worker, = server.worker_pids
-    server.connect().send(f"GET {target} HTTP/1.1\r\nHost: test\r\n\r\n")
+    server.ask(target)
     return worker
 
 
@@ -57,7 +56,7 @@ def test_flooding_workers_do_not_hold_up_a_stop(gcorn, loud):
     """They are replaced by others, which are made to flood as well."""
     server = gcorn(loud, "--workers", "4")
     for _ in range(8):
-        server.connect().send(f"GET /flood?type={HEARTBEAT} HTTP/1.1\r\nHost: test\r\n\r\n")
+        server.ask(f"/flood?type={HEARTBEAT}")
     server.wait_log("it floods its status pipe")
     begun = time.monotonic()
     assert server.stop() == 0
@@ -156,7 +155,7 @@ def test_wish_to_leave_of_a_deaf_worker_outlasts_a_full_pipe(gcorn, app):
     server.kill(signal.SIGSTOP)
     fill_status_pipe(worker)
     assert server.get("/deaf").status == 200
-    waiting = server.connect().send("GET /echo?a HTTP/1.1\r\nHost: test\r\n\r\n")
+    waiting = server.ask("/echo?a")
     server.wait_log("Listening socket .*: the application has closed it")
     server.kill(signal.SIGCONT)
     server.wait_log(rf"Worker \(pid:{worker}\) is to be replaced: it cannot accept")

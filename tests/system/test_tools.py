@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server import PATIENCE, SANITIZED
+from harness import PATIENCE, SANITIZED
 
 HERE = Path(__file__).resolve().parent
 
@@ -50,10 +50,10 @@ def test_a_missing_tool_skips_and_fails_in_ci(bare_path, name, tool):
         assert ("1 skipped" in said) == (status == 0), said
 
 
-def test_only_tools_py_looks_for_programs():
+def test_only_the_harness_looks_for_programs():
     looks = re.compile(r"shutil\.which|importorskip|[\"']which[\"']|[\"']/usr/s?bin/(?!python3)|"
                        r"skip.*not installed|libdw.*skip")
-    found = [f"{path.name}: {line.strip()}" for path in sorted(HERE.glob("*.py"))
+    found = [f"{path.name}: {line.strip()}" for path in sorted(HERE.rglob("*.py"))
              for line in path.read_text().splitlines()
-             if looks.search(line) and path.name not in ("tools.py", Path(__file__).name)]
+             if looks.search(line) and path.name not in ("environment.py", Path(__file__).name)]
     assert not found

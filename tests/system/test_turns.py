@@ -5,17 +5,13 @@ import time
 
 import pytest
 
-from server import SLOWER, best_of, wait_for
+from harness import SLOWER, best_of, wait_for
 
 
 @pytest.fixture
 def flood(gcorn, app):
     """apps/flood.c in one worker."""
     return gcorn(f"{app('flood')}:handler")
-
-
-def ask(server, target):
-    return server.connect().send(f"GET {target} HTTP/1.1\r\nHost: test\r\n\r\n")
 
 
 class Readers:
@@ -49,7 +45,7 @@ class Readers:
                                            ("/bytes?mib=2000", 64 << 20)])
 def test_no_answer_starves_another(flood, target, turns):
     """All of them are writable always: the kernel finds them in the same order again and again."""
-    with Readers([ask(flood, target) for _ in range(4)]) as readers:
+    with Readers([flood.ask(target) for _ in range(4)]) as readers:
         wait_for(lambda: all(readers.totals), "all to begin")
         before = list(readers.totals)
         wait_for(lambda: max(readers.got_since(before)) > turns, "what takes many turns")
@@ -59,7 +55,7 @@ def test_no_answer_starves_another(flood, target, turns):
 
 
 def test_who_is_new_is_served_beside_fast_readers(flood):
-    with Readers([ask(flood, target) for target in ("/stream?piece=10", "/bytes?mib=2000")] * 2):
+    with Readers([flood.ask(target) for target in ("/stream?piece=10", "/bytes?mib=2000")] * 2):
         for _ in range(10):
             assert flood.get("/").status == 200
 
@@ -70,7 +66,7 @@ def test_who_is_new_does_not_wait_behind_streams_that_begin(gcorn, app, workers)
     flood = gcorn(f"{app('flood')}:handler", "--workers", workers)
 
     def seconds():
-        streams = [ask(flood, "/stream?piece=10&ms=1") for _ in range(200)]
+        streams = [flood.ask("/stream?piece=10&ms=1") for _ in range(200)]
         began = time.monotonic()
         assert flood.get("/").status == 200
         took = time.monotonic() - began

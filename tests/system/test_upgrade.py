@@ -9,25 +9,12 @@ import socket
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
-from server import (BUILD, GCORN, PATIENCE, REPO, SLOWER, Client, Process, children, clean_environment, pace,
-                    wait_for)
-from test_master import Held, install, write_config
-from test_systemd import listening, manager, passing  # noqa: F401  pylint: disable=unused-import
-
-GCORNCTL = str(BUILD / "gcornctl")
-
-
-def may_unshare():
-    return os.geteuid() == 0 and subprocess.run(
-        ["unshare", "--pid", "--fork", "--mount-proc", "true"], stderr=subprocess.DEVNULL,
-        check=False).returncode == 0
-
-
-PROCESS_ONE = pytest.mark.skipif(not may_unshare(), reason="no pid namespace can be made here")
+from harness import (GCORN, GCORNCTL, PATIENCE, PROCESS_ONE, SLOWER, Client, Held, Process,
+                     children, clean_environment, install, pace, passing, status_of, upgrade,
+                     wait_for, write_config)
 
 
 @pytest.fixture
@@ -41,23 +28,6 @@ def start(gcorn, app, tmp_path):
         return gcorn("app.so:handler", "--workers", "2", "--pid", "pid", "--control-socket", "ctl",
                      *args, program=program, **options)
     return start_it
-
-
-def upgrade(server):
-    """gcornctl upgrade: (did it work, its answer)."""
-    done = subprocess.run([GCORNCTL, "-s", "ctl", "--json", "upgrade"], cwd=server.dir, text=True,
-                          env=clean_environment(), capture_output=True, timeout=3 * PATIENCE,
-                          check=False)
-    assert done.stdout, done.stderr
-    answer = json.loads(done.stdout)
-    assert done.returncode == (0 if answer["ok"] else 1)
-    return answer
-
-
-def status(server):
-    done = subprocess.run([GCORNCTL, "-s", "ctl", "--json", "status"], cwd=server.dir, text=True,
-                          env=clean_environment(), capture_output=True, timeout=PATIENCE, check=True)
-    return json.loads(done.stdout)
 
 
 def pid_in(path):
@@ -88,12 +58,12 @@ def test_workers_beyond_the_room_take_an_upgrade(gcorn, tmp_path):
     server.kill(signal.SIGHUP)
     server.wait_log(r"Reload failed: gunicorn-c\.yaml:1: workers: this master has room for 32, not for "
                     r"33; gcornctl upgrade, or USR2 and then TERM, makes room for more")
-    assert status(server)["workers_wanted"] == 1
+    assert status_of(server.dir)["workers_wanted"] == 1
     answer = upgrade(server)
     assert answer["ok"], answer
     assert server.wait_exit() == 0
     server.is_succeeded_by(answer["pid"])
-    assert status(server)["workers_wanted"] == 33 and server.get("/").status == 200
+    assert status_of(server.dir)["workers_wanted"] == 33 and server.get("/").status == 200
 
 
 # ---- USR2 ---------------------------------------------------------------------------------------
@@ -103,13 +73,13 @@ def test_usr2_and_quit_hand_over(start, tmp_path):
     server = start(bind="unix:sock")
     old, new = server.pid, usr2(server)
     assert (pid_in(tmp_path / "pid"), pid_in(tmp_path / "pid.2")) == (old, new)
-    assert status(server)["pid"] == old, "until it leaves, the old master answers"
+    assert status_of(server.dir)["pid"] == old, "until it leaves, the old master answers"
     with server.connect() as kept:
         assert kept.get("/version").text == "one"
         os.kill(old, signal.SIGTERM)
         wait_for(lambda: pid_in(tmp_path / "pid") == new, "the pid file to change hands")
         wait_for(lambda: not (tmp_path / "pid.2").exists(), "its former name to go")
-        assert status(server)["pid"] == new
+        assert status_of(server.dir)["pid"] == new
         assert kept.get("/version").text == "one", "an idle connection is not dropped"
     assert server.wait_exit() == 0
     server.is_succeeded_by(new)
@@ -131,7 +101,7 @@ def test_term_to_the_new_master_rolls_back(start, tmp_path):
     server.wait_workers(2)
     assert server.get("/version").text == "one"
     assert pid_in(tmp_path / "pid") == server.pid and not (tmp_path / "pid.2").exists()
-    assert status(server)["pid"] == server.pid
+    assert status_of(server.dir)["pid"] == server.pid
     server.stop()
     assert not (tmp_path / "sock").exists() and not (tmp_path / "pid").exists()
 
@@ -182,7 +152,7 @@ def test_killed_old_master_is_succeeded(start, tmp_path):
     wait_for(lambda: pid_in(tmp_path / "pid") == new, "the pid file to change hands")
     server.is_succeeded_by(new)
     wait_for(lambda: not (tmp_path / "pid.2").exists(), "its former name to go")
-    assert status(server)["pid"] == new
+    assert status_of(server.dir)["pid"] == new
     assert server.get("/version").text == "one"
 
 
@@ -268,7 +238,7 @@ def test_upgrade_runs_the_program_that_is_there_now(start, app, tmp_path):
     new = answer["pid"]
     assert answer["ok"] and new != old
     assert os.readlink(f"/proc/{new}/exe") == str(tmp_path / "gcorn"), "not the deleted one"
-    assert status(server)["pid"] == new
+    assert status_of(server.dir)["pid"] == new
     assert server.get("/version").text == "two"
     assert held.let_go().status == 200, "what ran in the old program is answered by it"
     assert server.wait_exit() == 0
@@ -279,7 +249,7 @@ def test_upgrade_runs_the_program_that_is_there_now(start, app, tmp_path):
 
 
 def test_service_manager_is_told_who_the_service_is_now(
-        start, manager, listening, app, tmp_path):  # noqa: F811  pylint: disable=redefined-outer-name
+        start, manager, listening, app, tmp_path):
     socket = listening()
     options = passing([socket], "web")
     watchdog = {"WATCHDOG_USEC": "400000"}
@@ -298,7 +268,7 @@ def test_service_manager_is_told_who_the_service_is_now(
 
 
 def test_busy_service_manager_is_told_when_it_reads(
-        start, manager):  # noqa: F811  pylint: disable=redefined-outer-name
+        start, manager):
     """It would take the end of the old master for the end of the service."""
     server = start(env=manager.env)
     manager.wait(STATUS="2 of 2 workers serve.*")
@@ -326,7 +296,7 @@ def test_backlog_is_what_the_settings_say_now(start, tmp_path):
     assert upgrade(server)["ok"]
     wait_for(lambda: limits() == ["6"], "the new backlog")
     assert server.wait_exit() == 0
-    server.is_succeeded_by(status(server)["pid"])
+    server.is_succeeded_by(status_of(server.dir)["pid"])
 
 
 def test_upgrade_waits_until_old_workers_accept_no_more(start):
@@ -384,7 +354,7 @@ def test_reload_waits_for_the_new_master(start, tmp_path):
             reloading.connect(str(tmp_path / "ctl"))
             reloading.sendall(b"reload\n")
             for _ in range(2):
-                status(server)  # asked later, in a later pass of its loop
+                status_of(server.dir)  # asked later, in a later pass of its loop
             (tmp_path / "boot.go").touch()
             assert b"passed on to the new master" in reloading.recv(4096)
         assert asking.wait(PATIENCE) == 0
@@ -394,7 +364,7 @@ def test_reload_waits_for_the_new_master(start, tmp_path):
     server.address = str(tmp_path / "after")
     assert server.get("/version").text == "one"
     wait_for(lambda: not (tmp_path / "before").exists(), "the former address to go")
-    wait_for(lambda: status(server)["pid"] == new, "the files to change hands")
+    wait_for(lambda: status_of(server.dir)["pid"] == new, "the files to change hands")
 
 
 def test_reload_after_an_upgrade_that_fails(start, app, tmp_path):
@@ -426,7 +396,7 @@ def test_new_master_that_has_served_and_died_is_no_successor(start):
         server.kill(signal.SIGCONT)
         assert "was killed by SIGKILL" in asking.communicate(timeout=PATIENCE)[1]
     assert server.get("/version").text == "one"
-    assert status(server)["pid"] == server.pid
+    assert status_of(server.dir)["pid"] == server.pid
 
 
 def broken_by(path, how, directory):
@@ -487,7 +457,7 @@ def test_pre_exec_decides(start, tmp_path):
         answer = upgrade(server)
         assert answer == {"ok": False, "error": "pre_exec: its command exited with code 1"}
         assert masters(server) == {server.pid} and server.worker_pids == before
-        ran.append(f"pre_exec {status(server)['pid']} {tmp_path}/gcorn 0027\n")
+        ran.append(f"pre_exec {status_of(server.dir)['pid']} {tmp_path}/gcorn 0027\n")
     (tmp_path / "forbidden").unlink()
     ran.append(ran[0])
     new = upgrade(server)["pid"]
@@ -577,7 +547,7 @@ def test_old_master_that_is_killed_as_the_new_one_boots_is_succeeded(start, app,
     server.is_succeeded_by(new)
     wait_for(lambda: pid_in(tmp_path / "pid") == new, "the pid file to change hands")
     server.wait_workers(2)
-    assert server.get("/").status == 200 and status(server)["pid"] == new
+    assert server.get("/").status == 200 and status_of(server.dir)["pid"] == new
 
 
 def test_all_names_may_change_with_an_upgrade(gcorn, app, tmp_path):

@@ -10,12 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from server import PATIENCE, SANITIZED, Process, pace, wait_for
-from test_admin import ask as ask_admin
-from test_proxy import nginx  # noqa: F401  pylint: disable=unused-import
-from test_waiting import waits  # noqa: F401  pylint: disable=unused-import
+from harness import MIB, PATIENCE, SANITIZED, Process, ask_admin, pace, request, wait_for
 
-MIB = 1 << 20
 FRAMINGS = ["counted", "chunked"]
 
 
@@ -132,7 +128,7 @@ def test_drain_does_not_outwait_refused_uploads(gcorn, order):
 @pytest.mark.parametrize("buffering", ["on", "off"])
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:app{}.sock"])
 def test_refused_uploads_keep_nginx_servers_in(
-        gcorn, nginx, bind, buffering):  # noqa: F811  pylint: disable=redefined-outer-name
+        gcorn, nginx, bind, buffering):
     """nginx allows more than its two servers do; it must not take their refusals for failures."""
     servers = [gcorn("environ", bind=bind.format(i)) for i in range(2)]
     front = nginx([server.address for server in servers], body="100m",
@@ -149,9 +145,6 @@ def test_refused_uploads_keep_nginx_servers_in(
 
 
 # ---- a full worker makes room ---------------------------------------------------------------------
-
-
-HELLO = "GET / HTTP/1.1\r\nHost: t\r\n\r\n"
 
 
 def begin_body(client, size, sent):
@@ -201,7 +194,7 @@ def test_slow_bodies_keep_nobody_out(gcorn, words):
     with Tricklers(server, 60) as slow:
         for _ in range(30):
             with server.connect() as client:
-                assert client.send(HELLO).response().status == 200
+                assert client.send(request()).response().status == 200
             pace(0.01)
     assert set(slow.statuses) <= {408, None}
     assert 408 in slow.statuses
@@ -214,7 +207,7 @@ def test_slow_heads_keep_nobody_out(gcorn):
     slow = [server.connect().send("GET / HTTP/1.1\r\nX: ") for _ in range(30)]
     for _ in range(10):
         with server.connect() as client:
-            assert client.send(HELLO).response().status == 200
+            assert client.send(request()).response().status == 200
     assert slow[0].response().status == 408
     slow[0].assert_closed()
 
@@ -222,7 +215,7 @@ def test_slow_heads_keep_nobody_out(gcorn):
 def test_silent_connections_keep_nobody_out(gcorn):
     server = gcorn("hello", "--worker-connections", "10")
     silent = [server.connect() for _ in range(30)]
-    assert server.connect().send(HELLO).response().status == 200
+    assert server.ask().response().status == 200
     silent[0].assert_closed()
 
 
@@ -230,7 +223,7 @@ def test_slowest_body_gives_way(gcorn):
     server = gcorn("environ", "--worker-connections", "3")
     sizes = [100_000, 10, 50_000]
     clients = [begin_body(server.connect(), 200_000, size) for size in sizes]
-    assert server.connect().send(HELLO).response().status == 200
+    assert server.ask().response().status == 200
     assert clients[1].response().status == 408
     for client, size in ((clients[0], sizes[0]), (clients[2], sizes[2])):
         assert client.send("b" * (200_000 - size)).response().status == 200
@@ -248,7 +241,7 @@ def test_body_that_has_just_begun_does_not_give_way(gcorn):
                                           "Expect: 100-continue\r\n\r\n")
             assert young.response().status == 100
             with server.connect() as late:
-                assert late.send(HELLO).response().status == 200
+                assert late.send(request()).response().status == 200
                 took = time.monotonic() - began
             if took < 0.02:
                 assert old.response().status == 408
@@ -271,7 +264,7 @@ def is_reset(client):
     return False
 
 
-def test_full_worker_makes_room_in_order(waits):  # noqa: F811  pylint: disable=redefined-outer-name
+def test_full_worker_makes_room_in_order(waits):
     """Requests that wait are complete: they never give way. When there are no others the worker is not
     ready, and whoever comes waits until one of them ends."""
     server = waits("--worker-connections", "4", "--limit-request-body", "1000", "--admin-bind",
@@ -304,7 +297,7 @@ def test_full_worker_makes_room_in_order(waits):  # noqa: F811  pylint: disable=
     assert ask_admin(server, "/readyz").text == (
         "0 of 1 workers can serve, and 1 should\n"
         "1 workers are full and can end no connection\n")
-    late = server.connect().send("GET /wake?name=0 HTTP/1.1\r\nHost: t\r\n\r\n")
+    late = server.ask("/wake?name=0")
     assert late.is_silent_for(0.1)
     streams[1].close()
     assert late.response().status == 200
@@ -314,9 +307,9 @@ def test_full_worker_makes_room_in_order(waits):  # noqa: F811  pylint: disable=
 
 def test_stop_serves_queue_behind_slow_bodies(gcorn):
     server = gcorn("faulty", "--worker-connections", "3", "--graceful-timeout", "30s")
-    busy = server.connect().send("GET /sleep?ms=300 HTTP/1.1\r\nHost: t\r\n\r\n")
+    busy = server.ask("/sleep?ms=300")
     slow = [begin_body(server.connect(), 1000, 10) for _ in range(6)]
-    waiting = [server.connect().send(HELLO) for _ in range(3)]
+    waiting = [server.ask() for _ in range(3)]
     server.kill(signal.SIGTERM)
     for client in (busy, *waiting):
         assert client.response().status == 200
@@ -331,13 +324,13 @@ def few_files(limit):
 
 
 def test_out_of_descriptors_neither_spins_nor_kills(
-        waits):  # noqa: F811  pylint: disable=redefined-outer-name
+        waits):
     """None of the connections can give way: each has a request that waits for its answer."""
     limit = 40
     server = waits(preexec=few_files(limit))
     worker = server.workers[0]
     streams = [server.connect().send(wait_request(i)) for i in range(limit)]
-    late = server.connect().send(HELLO)
+    late = server.ask()
     server.wait_log(r"\[ERROR\] accept .*Too many open files")
     cpu = Process(worker.pid).cpu_s
     assert late.is_silent_for(0.3)
@@ -355,7 +348,7 @@ def test_out_of_descriptors_the_oldest_make_room(gcorn):
     clients = [server.connect() for _ in range(limit)]
     assert clients[0].get().status == 200
     server.wait_log(r"\[ERROR\] accept .*Too many open files")
-    assert clients[-1].send(HELLO).response().status == 200
+    assert clients[-1].send(request()).response().status == 200
     clients[0].assert_closed()
     assert server.log().count("Too many open files") == 1
 

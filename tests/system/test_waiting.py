@@ -2,19 +2,10 @@
 """Answers that wait for their application (GCORN_AGAIN), and the end of a body in every ending."""
 import re
 import signal
-import socket
-import struct
 
 import pytest
 
-from server import SLOWER, THREADS, Process, wait_for
-
-@pytest.fixture
-def waits(gcorn, app):
-    """apps/waits.c, served."""
-    def start(*args, **options):
-        return gcorn(f"{app('waits', '-pthread')}:handler", *args, **options)
-    return start
+from harness import SLOWER, THREADS, Process, request, reset, wait_for
 
 
 def said(server, name):
@@ -26,10 +17,6 @@ def said(server, name):
 def wait_said(server, name, lines):
     wait_for(lambda: len(said(server, name)) >= len(lines), f"{lines} of {name}")
     assert said(server, name) == lines
-
-
-def ask(server, target, version="1.1", fields=""):
-    return server.connect().send(f"GET {target} HTTP/{version}\r\nHost: test\r\n{fields}\r\n")
 
 
 def wait_bytes(client, mark):
@@ -45,7 +32,7 @@ def wait_bytes(client, mark):
 
 def test_an_answer_is_woken_and_others_are_served_meanwhile(waits):
     server = waits()
-    client = ask(server, "/wait?name=a")
+    client = server.ask("/wait?name=a")
     for _ in range(3):
         assert server.get("/").status == 200
     assert client.is_silent_for(0.05)
@@ -58,7 +45,7 @@ def test_an_answer_is_woken_and_others_are_served_meanwhile(waits):
 
 def test_the_head_leaves_with_the_first_body_byte(waits):
     server = waits()
-    client = ask(server, "/wait?name=a&early=1")
+    client = server.ask("/wait?name=a&early=1")
     assert server.get("/").status == 200
     assert client.is_silent_for(0.05)
     server.get("/wake?name=a")
@@ -67,7 +54,7 @@ def test_the_head_leaves_with_the_first_body_byte(waits):
 
 def test_a_stream_goes_on_at_each_wake(waits):
     server = waits()
-    client = ask(server, "/stream?name=a")
+    client = server.ask("/stream?name=a")
     assert b"begun" in wait_bytes(client, b"begun\n\r\n")
     for _ in range(5):
         assert server.get("/wake?name=a").text == "yes"
@@ -77,7 +64,7 @@ def test_a_stream_goes_on_at_each_wake(waits):
 
 def test_many_wait_at_once(waits):
     server = waits()
-    clients = [ask(server, f"/wait?name=w{i}") for i in range(40)]
+    clients = [server.ask(f"/wait?name=w{i}") for i in range(40)]
     for i in reversed(range(40)):
         wait_for(lambda name=f"w{i}": server.get(f"/wake?name={name}").text == "yes", "its wait")
         assert clients[i].response().text == "woken\n"
@@ -87,9 +74,9 @@ def test_who_leaves_when_woken_keeps_nobody_waiting(waits):
     """A crowd is woken at once, and the first calls take long. Many behind them have left before
     their turn, and the memory of their connections is given back meanwhile."""
     server = waits()
-    slow = [ask(server, "/crowd?ms=400&rank=0") for _ in range(9)]
-    last = [ask(server, "/crowd?rank=2") for _ in range(4)]
-    leaving = [ask(server, "/crowd?rank=1") for _ in range(120)]
+    slow = [server.ask("/crowd?ms=400&rank=0") for _ in range(9)]
+    last = [server.ask("/crowd?rank=2") for _ in range(4)]
+    leaving = [server.ask("/crowd?rank=1") for _ in range(120)]
     assert server.get("/").status == 200  # all of the others have been read
     assert server.get("/shout").text == "shouted"
     for client in leaving:
@@ -133,7 +120,7 @@ def test_a_head_request_waits_for_the_start(waits):
 
 def test_old_clients_get_a_stream_that_ends_with_the_connection(waits):
     server = waits()
-    client = ask(server, "/wait?name=a", version="1.0")
+    client = server.ask("/wait?name=a", version="1.0")
     wait_for(lambda: server.get("/wake?name=a").text == "yes", "the wait")
     answer = client.response()
     assert answer.closes and answer.text == "woken\n"
@@ -142,16 +129,11 @@ def test_old_clients_get_a_stream_that_ends_with_the_connection(waits):
 # ---- the client leaves --------------------------------------------------------------------------
 
 
-def reset(client):
-    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()
-
-
 @pytest.mark.parametrize("path", ["/wait", "/stream"])
 @pytest.mark.parametrize("leave", [lambda c: c.close(), reset, lambda c: c.half_close()])
 def test_a_client_that_leaves_is_noticed_at_once(waits, path, leave):
     server = waits("--access-logfile", "access", "--access-logformat", "%(U)s %(s)s %({gcorn.ended}e)s")
-    client = ask(server, f"{path}?name=a")
+    client = server.ask(f"{path}?name=a")
     if path == "/stream":
         wait_bytes(client, b"begun\n\r\n")
     else:
@@ -165,7 +147,7 @@ def test_a_client_that_leaves_is_noticed_at_once(waits, path, leave):
 
 def test_clients_that_only_half_close_are_served_where_they_are_expected(waits):
     server = waits("--skip-gone-after", "0")
-    client = ask(server, "/wait?name=a").half_close()
+    client = server.ask("/wait?name=a").half_close()
     assert client.is_silent_for(0.05)
     assert server.get("/wake?name=a").text == "yes"
     assert client.response().text == "woken\n"
@@ -174,7 +156,7 @@ def test_clients_that_only_half_close_are_served_where_they_are_expected(waits):
 
 def test_what_is_pipelined_behind_a_wait_is_answered_in_order(waits):
     server = waits()
-    client = ask(server, "/wait?name=a")
+    client = server.ask("/wait?name=a")
     client.send("GET /wait?name=b HTTP/1.1\r\nHost: test\r\n\r\nGET / HTTP/1.1\r\nHost: test\r\n\r\n")
     assert client.is_silent_for(0.05)
     server.get("/wake?name=a")
@@ -191,7 +173,7 @@ def behind_unread(server):
     clients = {}
     for count in range(15, 45):
         clients[count] = server.connect().send("GET /fill HTTP/1.1\r\nHost: test\r\n\r\n" * count)
-        clients[count].send(f"GET /late?name=l{count} HTTP/1.1\r\nHost: test\r\n\r\n")
+        clients[count].send(request(f"/late?name=l{count}"))
     assert server.get("/").status == 200
     return clients
 
@@ -207,7 +189,7 @@ def test_who_waits_behind_answers_that_are_not_read_is_woken(waits):
 
 def test_a_client_cannot_make_a_waiting_answer_buffer_much(waits):
     server = waits()
-    client = ask(server, "/wait?name=a")
+    client = server.ask("/wait?name=a")
     request = b"GET / HTTP/1.1\r\nHost: test\r\nX-Fill: " + b"x" * 1000 + b"\r\n\r\n"
     client.socket.settimeout(1)
     sent = 0
@@ -227,7 +209,7 @@ def test_a_client_cannot_make_a_waiting_answer_buffer_much(waits):
 
 def test_a_handler_can_ask_whether_its_client_has_left(waits):
     server = waits()
-    client = ask(server, "/gone?name=a")
+    client = server.ask("/gone?name=a")
     wait_said(server, "a", ["waiting"])
     client.close()
     wait_said(server, "a", ["waiting", "gone"])
@@ -236,7 +218,7 @@ def test_a_handler_can_ask_whether_its_client_has_left(waits):
 def test_a_client_that_does_not_read_is_let_go(waits):
     """write_timeout is an ending like the others."""
     server = waits("--write-timeout", "300ms")
-    client = ask(server, "/flood?name=a")
+    client = server.ask("/flood?name=a")
     wait_said(server, "a", ["closed", "deferred"])
     assert server.get("/").status == 200
     client.close()
@@ -247,7 +229,7 @@ def test_a_client_that_does_not_read_is_let_go(waits):
 
 def test_streams_end_when_the_worker_drains(waits):
     server = waits()
-    clients = [ask(server, f"/stream?name=s{i}") for i in range(5)]
+    clients = [server.ask(f"/stream?name=s{i}") for i in range(5)]
     for client in clients:
         wait_bytes(client, b"begun\n\r\n")
     server.kill(signal.SIGTERM)
@@ -269,7 +251,7 @@ def test_streams_behind_answers_that_are_not_read_end_when_the_worker_drains(wai
 
 def test_streams_end_at_a_reload(waits):
     server = waits()
-    client = ask(server, "/stream?name=a")
+    client = server.ask("/stream?name=a")
     wait_bytes(client, b"begun\n\r\n")
     server.kill(signal.SIGHUP)
     assert wait_bytes(client, b"0\r\n\r\n") == b"0\r\n\r\n"
@@ -279,7 +261,7 @@ def test_streams_end_at_a_reload(waits):
 @pytest.mark.parametrize("path", ["/wait", "/endless"])
 def test_a_quick_stop_closes_bodies(waits, path):
     server = waits("--access-logfile", "access", "--access-logformat", "%(U)s %(s)s %({gcorn.ended}e)s")
-    client = ask(server, f"{path}?name=a")
+    client = server.ask(f"{path}?name=a")
     if path == "/endless":
         wait_bytes(client, b"begun\n\r\n")
     assert server.get("/").status == 200
@@ -296,7 +278,7 @@ def test_a_quick_stop_closes_bodies(waits, path):
 def test_waiting_never_counts_against_the_time_limits(waits):
     server = waits("--timeout", "1", "--write-timeout", "200ms", "--keep-alive", "200ms")
     worker, = server.workers
-    client = ask(server, "/stream?name=a")
+    client = server.ask("/stream?name=a")
     wait_bytes(client, b"begun\n\r\n")
     assert client.is_silent_for(2.5)
     assert server.get("/wake?name=a").text == "yes"
@@ -310,7 +292,7 @@ def test_a_call_can_ask_for_more_time(waits):
     assert server.get("/extend?ms=3600").text == "done"
     assert server.worker_pids == {worker.pid}
     mark = server.mark()
-    ask(server, "/busy")  # what one call asked for is not the next one's
+    server.ask("/busy")  # what one call asked for is not the next one's
     server.wait_log(r"(?i)timeout", after=mark)
     server.wait_workers(1, other_than={worker.pid})
 
@@ -318,7 +300,7 @@ def test_a_call_can_ask_for_more_time(waits):
 def test_calls_can_ask_for_as_much_time_as_there_is(waits):
     """Telling of a slow call takes the master's time before it judges the next worker's."""
     server = waits("--workers", "20", "--timeout", "1", "--slow-request", "1500ms")
-    for client in [ask(server, "/endure?ms=3000") for _ in range(20)]:
+    for client in [server.ask("/endure?ms=3000") for _ in range(20)]:
         assert client.response().text == "done"
 
 
@@ -326,9 +308,9 @@ def test_calls_can_ask_for_as_much_time_as_there_is(waits):
 def test_a_crash_answers_who_waits_and_cuts_who_has_begun(waits):
     server = waits("--timeout", "1")
     worker, = server.workers
-    waiting, stream = ask(server, "/wait?name=a"), ask(server, "/stream?name=b")
+    waiting, stream = server.ask("/wait?name=a"), server.ask("/stream?name=b")
     wait_bytes(stream, b"begun\n\r\n")
-    busy = ask(server, "/busy")
+    busy = server.ask("/busy")
     assert busy.response().status == 504
     assert waiting.response().status == 503
     assert stream.rest() == b""

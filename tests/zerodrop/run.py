@@ -30,7 +30,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "system"))
 
-from server import (BUILD, GCORN, REPO, SANITIZER_REPORT,  # noqa: E402
+from harness import (BUILD, GCORN, REPO, SANITIZER_REPORT,  # noqa: E402
                     Process, Stranger, all_processes, children, clean_environment,
                     default_signals, wait_for)
 
