@@ -18,7 +18,10 @@
 #include "master/start.h"
 #include "settings/cli.h"
 #include "system/ipc/handover.h"
+#include "system/process/daemon.h"
 #include "system/process/process.h"
+#include "system/process/signals.h"
+#include "system/process/title.h"
 #include "worker/replay.h"
 
 static int report(const struct error *err)
@@ -64,14 +67,14 @@ int main(int argc, char **argv)
     sigset_t inherited;
 
     /* the first thing of all: pid 1 has no default dispositions, so what comes too early is lost */
-    process_signals_block(&inherited);
+    signals_block(&inherited);
     leave_prepare(NULL);
     (void)process_stdin_null(); /* at worst stdin stays what it was */
     process_take_zone();
     log_set_fd(STDERR_FILENO); /* until a generation has its own */
     if (handover_receive(&handover, &err) < 0)
         return report(&err);
-    char **args = process_title_init(argc, argv);
+    char **args = title_init(argc, argv);
     start_init(&start, argc, args);
     if (start_load_config(&start, NULL, &config, &err) < 0) {
         successor_report_failure(&handover, err.text);
@@ -79,10 +82,10 @@ int main(int argc, char **argv)
         return report(&err);
     }
     if (config.action != CONFIG_RUN) {
-        process_signals_unblock(&inherited);
+        signals_restore(&inherited);
         return act(&config, &err);
     }
-    if (config.daemon && !handover.is_received && process_daemonize(&err) < 0)
+    if (config.daemon && !handover.is_received && daemon_start(&err) < 0)
         return report(&err);
     return master_run(&start, &config, &handover);
 }

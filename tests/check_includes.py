@@ -23,7 +23,7 @@ ONLY_MASTER = re.compile(r"\b(?:fork|waitpid|kill)\(")
 # Programs, and what include/gcorn.h declares.
 HEADERLESS = {"src/main.c", "src/gcornctl.c", "src/worker/call/api.c"}
 # Becoming a daemon is a fork too; a process that traces threads waits for their stops.
-FORKS = {"src/system/process/process.c", "src/system/trace/ptrace.c"}
+FORKS = {"src/system/process/daemon.c", "src/system/trace/ptrace.c"}
 
 
 def breaches(path):

@@ -34,6 +34,20 @@ void ascii_put_digits(char *out, uint64_t n, size_t width)
         out[--i] = (char)('0' + n % 10);
 }
 
+const char ascii_hex_digits[17] = "0123456789abcdef";
+
+void ascii_put_hex(char out[2], char byte)
+{
+    out[0] = ascii_hex_digits[(unsigned char)byte >> 4];
+    out[1] = ascii_hex_digits[(unsigned char)byte & 15];
+}
+
+void ascii_put_escape(char out[ASCII_ESCAPE_LEN], char byte)
+{
+    memcpy(out, "\\x", 2);
+    ascii_put_hex(out + 2, byte);
+}
+
 const char *ascii_error(int error_number)
 {
     const char *text = strerrordesc_np(error_number);

@@ -36,6 +36,23 @@ bool ascii_same_n(const char *a, const char *b, size_t len);
 /* Writes n in decimal, with leading zeros, as `width` digits: its last ones. No NUL. */
 void ascii_put_digits(char *out, uint64_t n, size_t width);
 
+/* "0123456789abcdef". */
+extern const char ascii_hex_digits[17];
+
+/* The value of a hexadecimal digit of either case; -1 for another character. */
+static inline int ascii_hex_value(char c)
+{
+    if (ascii_is_digit(c))
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Writes a byte as two hexadecimal digits; with \x in front of them. No NUL. */
+enum { ASCII_ESCAPE_LEN = 4 };
+void ascii_put_hex(char out[2], char byte);
+void ascii_put_escape(char out[ASCII_ESCAPE_LEN], char byte);
+
 /* What errno's value or a signal's number means, in English; never NULL. Signals have glibc's
  * words ("Segmentation fault"); a number that the C library does not know is "unknown". */
 const char *ascii_error(int error_number);

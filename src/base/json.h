@@ -6,7 +6,6 @@
 #define GCORN_BASE_JSON_H
 
 #include <stddef.h>
-#include <stdint.h>
 
 struct strbuf;
 
@@ -18,10 +17,6 @@ void json_add_bytes(struct strbuf *out, const char *text, size_t len);
 /* The same, cut before the character that would make it longer than max bytes with its quotes. max
  * is 2 at least. */
 void json_add_bytes_max(struct strbuf *out, const char *text, size_t len, size_t max);
-
-/* The length of the character (RFC 3629) that len > 0 bytes begin with, and its number; 0 when they
- * begin with none. */
-size_t utf8_decode(const char *text, size_t len, uint32_t *code);
 
 /* A string, or null for NULL. */
 void json_add_string(struct strbuf *out, const char *text);

@@ -24,6 +24,7 @@
 #include "base/json.h"
 #include "base/strbuf.h"
 #include "base/syslog.h"
+#include "base/utf8.h"
 #include "base/util.h"
 
 static struct {
@@ -322,32 +323,22 @@ size_t log_count_lines(const char *lines, size_t len)
 
 /* ---- a line ------------------------------------------------------------------------------ */
 
-/* Controls are also U+0080 to U+009F: one of them begins escape sequences, to some terminals. */
-static bool is_shown(uint32_t code)
-{
-    return code >= 0x20 && (code < 0x7f || code >= 0xa0);
-}
-
 /* Copies text with the bytes of controls and of what is no UTF-8 escaped, so that one message is
  * one line of text whatever it quotes. */
 static size_t escape(char *out, size_t size, const char *text, size_t len)
 {
-    static const char hex[] = "0123456789abcdef";
     size_t n = 0, used;
 
-    for (size_t i = 0; i < len && n + 4 < size; i += used) {
-        unsigned char c = (unsigned char)text[i];
+    for (size_t i = 0; i < len && n + ASCII_ESCAPE_LEN < size; i += used) {
         uint32_t code;
 
         used = utf8_decode(text + i, len - i, &code);
-        if (used > 0 && is_shown(code)) {
+        if (used > 0 && !utf8_is_control(code)) {
             memcpy(out + n, text + i, used);
             n += used;
         } else {
-            const char escaped[] = {'\\', 'x', hex[c >> 4], hex[c & 15]};
-
-            memcpy(out + n, escaped, sizeof(escaped));
-            n += sizeof(escaped);
+            ascii_put_escape(out + n, text[i]);
+            n += ASCII_ESCAPE_LEN;
             used = 1;
         }
     }

@@ -16,6 +16,7 @@
 #include "base/ascii.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "base/util.h"
 
 const char *syslog_path(const char *address, struct error *err)

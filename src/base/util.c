@@ -107,19 +107,6 @@ uint64_t wall_ms(void)
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-size_t utf8_whole(const char *text, size_t len)
-{
-    for (size_t back = 1; back <= 3 && back <= len; back++) {
-        unsigned char c = (unsigned char)text[len - back];
-
-        if (c >= 0xc0) /* a first byte */
-            return (c >= 0xf0 ? 4u : c >= 0xe0 ? 3u : 2u) > back ? len - back : len;
-        if (c < 0x80)
-            break;
-    }
-    return len;
-}
-
 int write_all(int fd, const void *data, size_t len)
 {
     const char *p = data;

@@ -37,9 +37,6 @@ uint64_t wall_ms(void);
  * 0, or -1 with errno; how much was written is then unknown. */
 int write_all(int fd, const void *data, size_t len);
 
-/* len, less the bytes of a UTF-8 character that it would cut in two. */
-size_t utf8_whole(const char *text, size_t len);
-
 /* Sets or clears FD_CLOEXEC; sets O_NONBLOCK. 0 or -1 with errno. */
 int fd_set_cloexec(int fd, bool on);
 int fd_set_nonblock(int fd);

@@ -7,9 +7,8 @@
 
 #include <assert.h>
 
-#include "base/json.h"
-
-static const char hex[] = "0123456789abcdef";
+#include "base/ascii.h"
+#include "base/utf8.h"
 
 enum { ESCAPE_MAX = 12 }; /* a pair of surrogates */
 
@@ -107,14 +106,16 @@ void logline_put_escaped(struct logline *l, const char *text, size_t len)
             l->cut = true;
             return;
         }
-        const unsigned char c = (unsigned char)*text++;
-        logline_put(l, (char[]){'\\', 'x', hex[c >> 4], hex[c & 15]}, 4);
+        char escape[ASCII_ESCAPE_LEN];
+        ascii_put_escape(escape, *text++);
+        logline_put(l, escape, sizeof(escape));
         len--;
     }
 }
 
 static size_t write_u(char *out, uint32_t unit)
 {
+    const char *hex = ascii_hex_digits;
     const char escape[6] = {
         '\\', 'u', hex[unit >> 12 & 15], hex[unit >> 8 & 15], hex[unit >> 4 & 15], hex[unit & 15]};
 

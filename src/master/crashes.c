@@ -13,7 +13,7 @@
 #include "master/procs.h"
 #include "master/postmortem/report.h"
 #include "master/state.h"
-#include "system/process/process.h"
+#include "system/process/procfs.h"
 
 enum {
     CRASH_MS = 10000, /* it answers its clients, is explained, and writes what it keeps */
@@ -69,7 +69,7 @@ bool crash_goes_on(struct master *m, struct worker_proc *w, uint64_t now)
 {
     bool has_returned = atomic_load(&master_slot(m, w)->crash.stage) == CRASH_RETURNED;
 
-    if (process_dumps_core(w->pid) || (!has_returned && now < w->crash_by_ms)) {
+    if (procfs_dumps_core(w->pid) || (!has_returned && now < w->crash_by_ms)) {
         w->deadline_ms = now + LOOK_MS;
         return true;
     }

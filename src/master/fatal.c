@@ -17,7 +17,7 @@
 #include "base/util.h"
 #include "master/listeners.h"
 #include "master/state.h"
-#include "system/process/process.h"
+#include "system/process/daemon.h"
 
 enum { RESERVE_SIZE = 64 * 1024 };
 
@@ -70,7 +70,7 @@ static void __attribute__((noreturn)) leave(const char *why)
     }
     free(self.reserve);
     log_critical("%s; exiting with status %d", why, EXIT_FAILED);
-    process_daemon_report(EXIT_FAILED);
+    daemon_report(EXIT_FAILED);
     _exit(EXIT_FAILED);
 }
 

@@ -22,7 +22,7 @@
 #include "base/util.h"
 #include "base/wait_status.h"
 #include "system/process/sd_notify.h"
-#include "system/process/process.h"
+#include "system/process/daemon.h"
 
 static struct hook *find(struct hooks *h, pid_t pid)
 {
@@ -74,7 +74,7 @@ static int spawn_shell(const struct hooks *h, pid_t *pid, const char *command,
     if (error != 0)
         return error;
     (void)posix_spawn_file_actions_init(&files); /* cannot fail: nothing is allocated */
-    if (process_daemon_starts())                 /* the command may outlive the start */
+    if (daemon_is_starting())                    /* the command may outlive the start */
         (void)posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
     (void)posix_spawnattr_setsigmask(&attributes, &none);
     (void)posix_spawnattr_setsigdefault(&attributes, &all);

@@ -41,7 +41,9 @@
 #include "master/retire.h"
 #include "master/state.h"
 #include "system/process/loop.h"
+#include "system/process/daemon.h"
 #include "system/process/process.h"
+#include "system/process/signals.h"
 #include "system/ipc/scoreboard.h"
 
 enum {
@@ -629,7 +631,7 @@ static void run(struct master *m)
     successor_start(m);
     hooks_run(&m->hooks, "on_starting", config_of(m)->on_starting, NULL);
     (void)sigemptyset(&mine);
-    process_signals_unblock(&mine);
+    signals_restore(&mine);
     procs_reap(m); /* pid 1 inherits what ended before it listened for SIGCHLD */
     master_reconcile(m);
     (void)ev_run(m->loop, 0);
@@ -659,10 +661,10 @@ master_run(const struct start *start, struct config *config, struct handover *fr
             log_critical("%s", err.text);
         successor_report_failure(&m->successor.from, err.text);
         m->exit_status = (int)err.status;
-        process_daemon_report(m->exit_status);
+        daemon_report(m->exit_status);
     } else {
         run(m);
-        process_daemon_report(m->exit_status);
+        daemon_report(m->exit_status);
         run_on_exit(m, m->exit_status);
     }
     int status = m->exit_status;

@@ -26,7 +26,8 @@
 #include "master/postmortem/report.h"
 #include "master/spawn.h"
 #include "master/state.h"
-#include "system/process/process.h"
+#include "system/process/daemon.h"
+#include "system/process/procfs.h"
 
 enum {
     KILL_GRACE_MS = 2000, /* from SIGABRT to SIGKILL */
@@ -177,7 +178,7 @@ static void condemn(struct master *m, struct worker_proc *w, const struct slot_c
 /* A worker in a debugger's hands is late for a reason. */
 static bool is_traced(struct master *m, struct worker_proc *w)
 {
-    pid_t tracer = process_tracer(w->pid);
+    pid_t tracer = procfs_tracer(w->pid);
 
     if (tracer == 0 || helpers_have(&m->helpers, tracer))
         return tracer != 0;
@@ -398,7 +399,7 @@ static void worker_ready(struct master *m, struct worker_proc *w)
         return;
     w->settings->is_proven = true;
     if (!m->has_served)
-        process_daemon_report(EXIT_STOPPED);
+        daemon_report(EXIT_STOPPED);
     if (!m->has_served)
         run_when_ready(m);
     m->has_served = true;
@@ -642,7 +643,7 @@ void procs_weigh(struct master *m)
         uint64_t max = is_weighed ? w->settings->config.max_memory : 0, size;
         char why[80];
 
-        if (max == 0 || w->recycle || process_private_memory(w->pid, &size) < 0 ||
+        if (max == 0 || w->recycle || procfs_private_memory(w->pid, &size) < 0 ||
             size <= max + w->inherited_size)
             continue;
         size -= w->inherited_size;

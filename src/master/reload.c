@@ -23,7 +23,8 @@
 #include "master/boots.h"
 #include "master/procs.h"
 #include "master/state.h"
-#include "system/process/process.h"
+#include "system/process/limits.h"
+#include "system/process/title.h"
 
 enum {
     TICK_MS = 1000,    /* workers are judged this often at least */
@@ -176,7 +177,7 @@ void reload_raise_limits(const struct master *m, const struct generation *g)
 
     if (getrlimit(RLIMIT_NOFILE, &before) < 0 || before.rlim_cur >= wanted)
         return;
-    (void)process_raise_nofile(wanted, &got); /* whether it did, got says */
+    (void)limits_raise_nofile(wanted, &got); /* whether it did, got says */
     if (advice_add_shortage(cfg, &need, got, &shortage))
         log_warnx("%s", shortage.data);
     else
@@ -271,7 +272,7 @@ void reload_apply(struct master *m)
     m->plan.workers = (unsigned)cfg->workers;
     m->plan.generation = m->current->id;
     m->plan.has_admin = m->current->admin_listener != NULL;
-    process_title_set("gcorn: master [%s]", cfg->proc_name ? cfg->proc_name : cfg->wsgi_app);
+    title_set("gcorn: master [%s]", cfg->proc_name ? cfg->proc_name : cfg->wsgi_app);
     reload_apply_files(m);
 }
 

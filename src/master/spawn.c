@@ -25,7 +25,8 @@
 #include "master/postmortem/output.h"
 #include "master/upgrade/socket_activation.h"
 #include "master/preload/template.h"
-#include "system/process/process.h"
+#include "system/process/daemon.h"
+#include "system/process/signals.h"
 #include "worker/call/app.h"
 #include "worker/replay.h"
 #include "worker/worker.h"
@@ -61,7 +62,7 @@ static void forget_others(const struct spawner *s, struct generation *g,
     upgrade_forget(s->upgrade);
     successor_forget(s->successor);
     ev_loop_destroy(s->loop);
-    process_daemon_forget();
+    daemon_forget();
 }
 
 /* In the child, first of all: what it has from the master is what generation g has. output_fd:
@@ -199,7 +200,7 @@ int spawn_template(const struct spawner *s, struct generation *g)
     }
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* cannot fail with a valid flag */
     (void)fflush(NULL);                              /* what stdio holds would be written twice */
-    process_signals_block(&old);
+    signals_block(&old);
     pid_t pid = fork();
     if (pid == 0) {
         fd_close(&fds[0]);
@@ -207,7 +208,7 @@ int spawn_template(const struct spawner *s, struct generation *g)
         run_template(s, args, g, fds[1], output_fd);
     }
     int fork_errno = errno;
-    process_signals_unblock(&old);
+    signals_restore(&old);
     fd_close(&fds[1]);
     fd_close(&output_fd);
     if (pid < 0) {
@@ -251,7 +252,7 @@ static pid_t start_worker(const struct spawner *s, struct worker_args *args, uns
     if (g->template && args->number != plan_admin_number(s->plan))
         return order_worker(g, args, place, output_fd);
     (void)fflush(NULL); /* what stdio holds would be written twice */
-    process_signals_block(&old);
+    signals_block(&old);
     pid_t pid = fork();
     if (pid == 0) {
         channel_keep_worker_end(&args->channel);
@@ -259,7 +260,7 @@ static pid_t start_worker(const struct spawner *s, struct worker_args *args, uns
         run_child(s, args, g, output_fd);
     }
     int fork_errno = errno;
-    process_signals_unblock(&old);
+    signals_restore(&old);
     errno = fork_errno;
     return pid;
 }
@@ -377,7 +378,7 @@ static void __attribute__((noreturn)) trial_child(const struct trial *trial, int
     const struct config *config = trial->config;
     struct error err = {.text = ""};
 
-    process_signals_reset();
+    signals_reset();
     (void)alarm((unsigned)((config->boot_timeout_ms + 999) / 1000)); /* its default ends us */
     (void)umask((mode_t)config->umask);
     for (size_t i = 0; i < config->raw_env.count; i++)

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/syslog.h"
+#include "base/utf8.h"
 #include "base/util.h"
 #include "settings/text.h"
 
@@ -296,7 +297,7 @@ static int set_string(struct config *c, const struct setting *s, const char *tex
 {
     if (!s->nullable && text[0] == '\0')
         return error_set(err, EXIT_USAGE, "must not be empty");
-    if (!text_is_utf8(text))
+    if (!utf8_is_valid(text))
         return error_set(err, EXIT_USAGE, "is not valid UTF-8");
     if (text[0] != '\0' && s->check && s->check(text, err) < 0)
         return -1;
@@ -351,7 +352,7 @@ static int add_item(struct config *c, const struct setting *s, const char *text,
 
     if (text[0] == '\0')
         return error_set(err, EXIT_USAGE, "must not be empty");
-    if (!text_is_utf8(text))
+    if (!utf8_is_valid(text))
         return error_set(err, EXIT_USAGE, "is not valid UTF-8");
     if (s->check && s->check(text, err) < 0)
         return -1;

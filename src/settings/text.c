@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "base/strbuf.h"
+#include "base/utf8.h"
 #include "base/util.h"
 
 /* ---- numbers ----------------------------------------------------------------------------- */
@@ -121,79 +122,49 @@ int text_parse_octal(const char *text, uint64_t *value)
 
 /* ---- characters -------------------------------------------------------------------------- */
 
-/* The code point at *text, which moves past it; -1 when it is not well-formed UTF-8. */
-static long utf8_next(const char **text)
-{
-    static const long least[] = {0, 0x80, 0x800, 0x10000};
-    const unsigned char *p = (const unsigned char *)*text;
-    int more = *p < 0x80 ? 0 : *p < 0xc2 ? -1 : *p < 0xe0 ? 1 : *p < 0xf0 ? 2 : *p < 0xf5 ? 3 : -1;
-
-    if (more < 0)
-        return -1;
-    long code = more == 0 ? *p : *p & (0x3f >> more);
-    for (int i = 1; i <= more; i++) {
-        if ((p[i] & 0xc0) != 0x80) /* also the ending NUL */
-            return -1;
-        code = code << 6 | (p[i] & 0x3f);
-    }
-    if (code < least[more] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
-        return -1;
-    *text += more + 1;
-    return code;
-}
-
-bool text_is_utf8(const char *text)
-{
-    while (*text) {
-        if (utf8_next(&text) < 0)
-            return false;
-    }
-    return true;
-}
-
 /* May it stand in a YAML file as it is? Controls, line breaks of Unicode and what libyaml refuses
  * may not. */
-static bool is_yaml_printable(long code)
+static bool is_yaml_printable(uint32_t code)
 {
-    if (code < 0xa0)
-        return code >= 0x20 && code < 0x7f;
-    return code != 0x2028 && code != 0x2029 && code != 0xfeff && code != 0xfffe && code != 0xffff;
+    return !utf8_is_control(code) && code != 0x2028 && code != 0x2029 && code != 0xfeff &&
+           code != 0xfffe && code != 0xffff;
 }
 
 void text_add_quoted(struct strbuf *out, const char *text)
 {
-    strbuf_addch(out, '"');
-    while (*text) {
-        const char *start = text;
-        long code = utf8_next(&text);
+    size_t len = strlen(text), used;
+    uint32_t code;
 
-        assert(code > 0);
+    strbuf_addch(out, '"');
+    for (; len > 0; text += used, len -= used) {
+        used = utf8_decode(text, len, &code);
+        assert(used > 0);
         if (code == '"' || code == '\\')
             strbuf_addf(out, "\\%c", (int)code);
         else if (is_yaml_printable(code))
-            strbuf_add(out, start, (size_t)(text - start));
+            strbuf_add(out, text, used);
         else if (code == '\n')
             strbuf_addstr(out, "\\n");
         else
-            strbuf_addf(out, "\\u%04lX", (unsigned long)code); /* none above U+FFFF gets here */
+            strbuf_addf(out, "\\u%04X", (unsigned)code); /* none above U+FFFF gets here */
     }
     strbuf_addch(out, '"');
 }
 
 void text_add_plain(struct strbuf *out, const char *text, size_t max)
 {
-    for (; *text && max > 0; max--) {
-        const char *start = text;
-        long code = utf8_next(&text);
+    size_t len = strlen(text), used;
+    uint32_t code;
 
-        if (code < 0)
-            text++;
-        if (code < 0 || !is_yaml_printable(code))
-            strbuf_addch(out, '?');
+    for (; len > 0 && max > 0; max--, text += used, len -= used) {
+        used = utf8_decode(text, len, &code);
+        if (used > 0 && is_yaml_printable(code))
+            strbuf_add(out, text, used);
         else
-            strbuf_add(out, start, (size_t)(text - start));
+            strbuf_addch(out, '?');
+        used = used > 0 ? used : 1;
     }
-    if (*text)
+    if (len > 0)
         strbuf_addstr(out, "...");
 }
 

@@ -24,8 +24,6 @@ void text_add_duration(struct strbuf *out, uint64_t ms);
 void text_add_size(struct strbuf *out, uint64_t size);
 void text_add_octal(struct strbuf *out, uint64_t value);
 
-bool text_is_utf8(const char *text);
-
 /* Appends a double-quoted YAML scalar; text is well-formed UTF-8. */
 void text_add_quoted(struct strbuf *out, const char *text);
 

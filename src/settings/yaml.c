@@ -16,6 +16,7 @@
 #include <yaml.h>
 
 #include "base/error.h"
+#include "base/small_file.h"
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "settings/config.h"
@@ -314,33 +315,13 @@ int config_yaml_parse(struct config *c, const char *name, const char *data, size
 
 /* ---- the file ---------------------------------------------------------------------------- */
 
-static int read_file(const char *path, struct strbuf *data)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n;
-
-    if (fd < 0)
-        return -1;
-    do {
-        n = read(fd, strbuf_grow(data, FILE_MAX_LEN / 16), FILE_MAX_LEN / 16);
-        if (n > 0)
-            data->len += (size_t)n;
-    } while (data->len <= FILE_MAX_LEN && (n > 0 || (n < 0 && errno == EINTR)));
-    fd_close(&fd);
-    if (data->len > FILE_MAX_LEN) {
-        errno = EFBIG;
-        return -1;
-    }
-    return n < 0 ? -1 : 0;
-}
-
 int config_yaml_load(struct config *c, const char *path, struct error *err)
 {
     struct strbuf data = {0};
     int result;
 
     c->config_file = arena_strdup(&c->arena, path);
-    if (read_file(path, &data) < 0)
+    if (small_file_read(path, FILE_MAX_LEN, &data) < 0)
         result = error_set(err, EXIT_USAGE, "%s: cannot be read: %s", path, strerror(errno));
     else
         result = config_yaml_parse(c, path, data.data, data.len, err);

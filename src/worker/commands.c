@@ -14,7 +14,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
-#include "system/process/process.h"
+#include "system/process/signals.h"
 #include "worker/worker.h"
 
 enum {
@@ -190,11 +190,11 @@ void orders_leave_signals_to_master(void)
 {
     sigset_t mask;
 
-    process_signals_block(&mask);
-    process_signals_default();
+    signals_block(&mask);
+    signals_default();
     disregard_masters();
     (void)sigemptyset(&mask);
-    process_signals_unblock(&mask);
+    signals_restore(&mask);
 }
 
 /* Children that the application forks are not the worker. */

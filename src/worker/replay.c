@@ -157,7 +157,7 @@ static void sink_add_hex(struct sink *s, uint64_t n)
     size_t at = sizeof(digits);
 
     do {
-        digits[--at] = "0123456789abcdef"[n & 15];
+        digits[--at] = ascii_hex_digits[n & 15];
         n >>= 4;
     } while (n > 0);
     sink_add(s, digits + at, sizeof(digits) - at);

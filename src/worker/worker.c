@@ -28,6 +28,7 @@
 #include "system/host/oom.h"
 #include "system/process/pages.h"
 #include "system/process/process.h"
+#include "system/process/title.h"
 #include "worker/crash/crash.h"
 #include "worker/call/forked.h"
 #include "worker/call/app_metrics.h"
@@ -195,7 +196,7 @@ int worker_prepare(const struct worker_args *args, struct error *err)
 {
     const char *name = args->config->proc_name ? args->config->proc_name : args->config->wsgi_app;
 
-    process_title_set("gcorn: %s [%s]", args->role, name);
+    title_set("gcorn: %s [%s]", args->role, name);
     if (!args->builtin && !args->preloaded)
         oom_volunteer();
     if (privileges_take(args->privileges, args->config->allow_setuid, err) < 0)

@@ -125,27 +125,12 @@ static void test_text_round_trips(void **state)
     strbuf_release(&out);
 }
 
-static void test_text_utf8(void **state)
-{
-    (void)state;
-    static const char *const bad[] = {
-        "\x80", "\xc0\x80", "\xc3",         "a\xe2\x82",        "\xed\xa0\x80", "\xf4\x90\x80\x80",
-        "\xf8", "\xff",     "\xe0\x80\x80", "\xf0\x80\x80\x80",
-    };
-
-    assert_true(text_is_utf8(""));
-    assert_true(text_is_utf8("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"));
-    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-        assert_false(text_is_utf8(bad[i]));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text_durations),
         cmocka_unit_test(test_text_sizes),
         cmocka_unit_test(test_text_round_trips),
-        cmocka_unit_test(test_text_utf8),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "base/util.h"
 
 static int ends[2];
@@ -325,17 +326,6 @@ static void test_log_lost(void **state)
     (void)close(full[1]);
 }
 
-static void test_utf8_whole(void **state)
-{
-    static const char cow[] = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\x84";
-    static const size_t want[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10};
-
-    (void)state;
-    for (size_t len = 0; len < sizeof(cow); len++)
-        assert_int_equal(utf8_whole(cow, len), want[len]);
-    assert_int_equal(utf8_whole("\xa9\xa9\xa9\xa9", 4), 4); /* not UTF-8: nothing to keep whole */
-}
-
 static void test_log_fatal(void **state)
 {
     int status;
@@ -397,7 +387,7 @@ int main(void)
         cmocka_unit_test(test_log_standard_fd), cmocka_unit_test(test_log_fatal),
         cmocka_unit_test(test_error),           cmocka_unit_test(test_log_json),
         cmocka_unit_test(test_log_json_long),   cmocka_unit_test(test_log_output),
-        cmocka_unit_test(test_log_lost),        cmocka_unit_test(test_utf8_whole),
+        cmocka_unit_test(test_log_lost),
     };
 
     return cmocka_run_group_tests(tests, make_pipe, NULL);

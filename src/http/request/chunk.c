@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "base/ascii.h"
 #include "http/request/syntax.h"
 
 void chunk_line_init(struct chunk_line *c)
@@ -40,7 +41,7 @@ static bool is_quoted_char(char c)
 
 static bool add_digit(struct chunk_line *c, char digit)
 {
-    int value = digit >= '0' && digit <= '9' ? digit - '0' : (digit | 0x20) - 'a' + 10;
+    int value = ascii_hex_value(digit);
 
     if (c->digits == 1 && c->hex[0] == '0') {
         c->digits = 0; /* zeros in front say nothing, but may not be endless */
@@ -51,11 +52,6 @@ static bool add_digit(struct chunk_line *c, char digit)
     c->hex[c->digits++] = digit;
     c->size = c->size << 4 | (uint64_t)value;
     return true;
-}
-
-static bool is_hex(char c)
-{
-    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
 }
 
 /* What may follow a complete element: the line's end, another extension, or blanks before one. */
@@ -117,7 +113,7 @@ static bool step(struct chunk_line *c, char byte)
 {
     switch (c->place) {
     case CHUNK_SIZE:
-        if (is_hex(byte))
+        if (ascii_hex_value(byte) >= 0)
             return add_digit(c, byte);
         return c->digits > 0 && after_element(c, byte);
     case CHUNK_BEFORE_SEMI: return byte != '\r' && after_element(c, byte);

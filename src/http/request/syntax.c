@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/ascii.h"
+
 /* T: a tchar; R: a character of a registered name (unreserved and sub-delims, RFC 3986 2.2, 2.3);
  * M: a mark in a target. */
 #define T SYNTAX_TCHAR
@@ -98,17 +100,9 @@ void syntax_trim(const char **p, size_t *len)
         (*len)--;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool is_escape(const char *p, size_t len)
 {
-    return len >= 3 && p[0] == '%' && hex_value(p[1]) >= 0 && hex_value(p[2]) >= 0;
+    return len >= 3 && p[0] == '%' && ascii_hex_value(p[1]) >= 0 && ascii_hex_value(p[2]) >= 0;
 }
 
 static inline bool is_reg_name_char(char c)
@@ -123,7 +117,7 @@ static bool is_future_address(const char *p, size_t len)
 
     if (len == 0 || (p[0] | 0x20) != 'v')
         return false;
-    while (i < len && hex_value(p[i]) >= 0)
+    while (i < len && ascii_hex_value(p[i]) >= 0)
         i++;
     if (i == 1 || i + 1 >= len || p[i] != '.')
         return false;
@@ -229,7 +223,7 @@ size_t syntax_unescape(char *out, const char *p, size_t len, bool plus)
 
     for (size_t i = 0; i < len; i++) {
         if (p[i] == '%' && is_escape(p + i, len - i)) {
-            out[n++] = (char)(hex_value(p[i + 1]) << 4 | hex_value(p[i + 2]));
+            out[n++] = (char)(ascii_hex_value(p[i + 1]) << 4 | ascii_hex_value(p[i + 2]));
             i += 2;
         } else {
             out[n++] = plus && p[i] == '+' ? ' ' : p[i];

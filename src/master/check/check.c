@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/small_file.h"
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "master/check/advice.h"
@@ -42,16 +43,6 @@ struct check {
     struct strbuf warnings; /* lines */
 };
 
-/* The first bytes of a small file as a string; "" when there is none. */
-static void read_start(const char *path, char *text, size_t size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : read(fd, text, size - 1);
-
-    fd_close(&fd);
-    text[n > 0 ? n : 0] = '\0';
-}
-
 /* ---- what would stop a start ------------------------------------------------------------- */
 
 static bool is_gcorn_master(pid_t pid)
@@ -60,7 +51,7 @@ static bool is_gcorn_master(pid_t pid)
     char path[40], text[sizeof(title)];
 
     (void)snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
-    read_start(path, text, sizeof(text));
+    (void)small_file_start(path, text, sizeof(text)); /* failed: "" */
     return pid > 0 && strcmp(text, title) == 0;
 }
 
@@ -186,7 +177,7 @@ static void survey(struct surroundings *s)
     *s = (struct surroundings){.open_files = RLIM_INFINITY};
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
         s->open_files = limit.rlim_max;
-    read_start("/proc/sys/net/core/somaxconn", text, sizeof(text));
+    (void)small_file_start("/proc/sys/net/core/somaxconn", text, sizeof(text)); /* failed: "" */
     text[strcspn(text, "\n")] = '\0';
     (void)parse_int(text, 1, INT32_MAX, &s->somaxconn); /* else it stays unknown */
     cgroup_read(&s->cgroup, "");

@@ -16,7 +16,7 @@
 #include "master/operator/rates.h"
 #include "settings/config.h"
 #include "system/net/listener.h"
-#include "system/process/process.h"
+#include "system/process/procfs.h"
 #include "system/ipc/scoreboard.h"
 
 /* ---- the workers ------------------------------------------------------------------------- */
@@ -111,7 +111,7 @@ void status_set_workers(struct status *s, const struct plan *plan, struct scoreb
         rates_add(&all, &rates);
         w->rates = rates_of(&rates);
         w->cpu_percent = rates_cpu_percent(&rates);
-        (void)process_resident_memory(proc->pid, &w->rss_bytes); /* it may have gone: 0 */
+        (void)procfs_resident_memory(proc->pid, &w->rss_bytes); /* it may have gone: 0 */
     }
     s->rates = rates_of(&all);
     qsort(s->workers, s->worker_count, sizeof(*s->workers), by_number);

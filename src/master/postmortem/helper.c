@@ -16,7 +16,10 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "system/process/limits.h"
 #include "system/process/process.h"
+#include "system/process/signals.h"
+#include "system/process/title.h"
 
 /* ---- the child --------------------------------------------------------------------------- */
 
@@ -77,10 +80,10 @@ run_child(const struct helper_job *job, int fd, pid_t master_pid)
     own.fd = fd;
     (void)strbuf_grow(&own.text, HELPER_TEXT_MAX);
     own.text.data[0] = '\0';
-    process_title_set("gcorn: helper");
+    title_set("gcorn: helper");
     close_others(job);
     catch_ends();
-    (void)process_limit_memory(HELPER_MEMORY_MAX); /* fails without /proc, and so does the job */
+    (void)limits_set_memory(HELPER_MEMORY_MAX); /* fails without /proc, and so does the job */
     (void)alarm(job->time_s);
     process_die_with_parent(master_pid);
     job->work(job->arg, &own.text);
@@ -164,14 +167,14 @@ int helper_start(struct helpers *h, const struct helper_job *job)
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -1;
     (void)fd_set_nonblock(ends[0]); /* cannot fail: it was opened just now */
-    process_signals_block(&old);
+    signals_block(&old);
     pid_t pid = fork();
     if (pid == 0) {
-        process_signals_reset();
+        signals_reset();
         run_child(job, ends[1], master_pid);
     }
     int fork_errno = errno;
-    process_signals_unblock(&old);
+    signals_restore(&old);
     fd_close(&ends[1]);
     if (pid < 0) {
         fd_close(&ends[0]);

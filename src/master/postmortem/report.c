@@ -20,7 +20,7 @@
 #include "master/generation.h"
 #include "master/preload/template.h"
 #include "system/host/oom.h"
-#include "system/process/process.h"
+#include "system/process/procfs.h"
 #include "system/ipc/scoreboard.h"
 
 /* Appends what the call runs, or ran last: "GET /a of 127.0.0.1, request 00c0ffee12345678", or
@@ -127,7 +127,7 @@ static void add_memory(struct strbuf *out, const struct worker_proc *w)
 {
     uint64_t size;
 
-    if (process_private_memory(w->pid, &size) < 0)
+    if (procfs_private_memory(w->pid, &size) < 0)
         return;
     size -= w->inherited_size < size ? w->inherited_size : size;
     strbuf_addf(out, "; memory %llu.%llu MiB", (unsigned long long)size >> 20,

@@ -21,6 +21,7 @@
 #include "master/state.h"
 #include "master/preload/template.h"
 #include "system/process/process.h"
+#include "system/process/procfs.h"
 
 enum { STACKS_MS = 3000 }; /* for the stacks of a hung template to be taken */
 
@@ -68,7 +69,7 @@ static void hear_of_one(struct master *m, struct template *t, const struct templ
         t->has_forked = true;
         w->template = NULL;
         w->pid = news->pid;
-        (void)process_private_memory(t->pid, &w->inherited_size); /* failed: it is dead, and 0 */
+        (void)procfs_private_memory(t->pid, &w->inherited_size); /* failed: it is dead, and 0 */
         ev_io_start(m->loop, &w->up);
         if (w->output)
             output_watch(w->output, m->loop, w->pid);

@@ -12,6 +12,7 @@
 #include "base/util.h"
 #include "system/ipc/metric_slots.h"
 #include "system/process/process.h"
+#include "system/process/procfs.h"
 
 enum { TURNS = 100 };
 
@@ -109,7 +110,7 @@ void snapshot_add_usage(struct snapshot *s)
     for (unsigned i = 0; i < s->worker_count; i++) {
         struct snapshot_worker *w = &s->workers[i];
 
-        if (process_resident_memory(w->pid, &w->rss_bytes) < 0)
+        if (procfs_resident_memory(w->pid, &w->rss_bytes) < 0)
             w->rss_bytes = 0;
         if (process_cpu_us(w->pid, &w->cpu_us) < 0)
             w->cpu_us = 0;

@@ -20,7 +20,6 @@
 #include "master/reload.h"
 #include "master/state.h"
 #include "master/upgrade/upgrade.h"
-#include "system/process/process.h"
 
 /* ---- telling the old master -------------------------------------------------------------- */
 

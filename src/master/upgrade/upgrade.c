@@ -24,7 +24,7 @@
 #include "master/retire.h"
 #include "master/state.h"
 #include "system/ipc/handover.h"
-#include "system/process/process.h"
+#include "system/process/signals.h"
 
 enum {
     SPARE_MS = 2000, /* beside boot_timeout: to load settings and open what they name */
@@ -254,7 +254,7 @@ run_child(const struct master *m, const struct handover *h, int record_fd)
         readdress("LISTEN_PID");
     if (systemd_watchdog_ms(&m->systemd) > 0)
         readdress("WATCHDOG_PID");
-    process_signals_reset(); /* what comes too early ends it, and nothing has happened */
+    signals_reset(); /* what comes too early ends it, and nothing has happened */
     if (run_pre_exec(m, &err) == 0) {
         execute(m, h, record_fd);
         (void)error_set(&err, EXIT_FAILED, "cannot execute %s: %s", m->start->program,
@@ -275,11 +275,11 @@ static int start_program(struct master *m, const int fds[2])
     int record_fd = described < 0 ? -1 : handover_write(&h);
     if (record_fd >= 0) {
         (void)fflush(NULL); /* what stdio holds would be written twice */
-        process_signals_block(&old);
+        signals_block(&old);
         pid = fork();
         if (pid == 0)
             run_child(m, &h, record_fd);
-        process_signals_unblock(&old);
+        signals_restore(&old);
     }
     int saved_errno = errno;
     fd_close(&record_fd);

@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -351,9 +352,9 @@ static void read_build_id(const struct elf *e, char *out, size_t size)
                 break;
             if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 &&
                 memcmp(p + sizeof(note), "GNU", 4) == 0) {
-                for (size_t j = 0; j < note.n_descsz && 2 * j + 2 < size; j++)
-                    (void)snprintf(out + 2 * j, 3, "%02x",
-                                   (unsigned char)p[sizeof(note) + name + j]);
+                for (size_t j = 0; j < note.n_descsz && 2 * j + 2 < size; j++, out += 2)
+                    ascii_put_hex(out, p[sizeof(note) + name + j]);
+                *out = '\0';
                 return;
             }
             p += sizeof(note) + name + desc;

@@ -14,22 +14,24 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/small_file.h"
+#include "base/strbuf.h"
 #include "base/util.h"
 
-enum { PATH_SIZE = 4096 + 256 };
+enum {
+    PATH_SIZE = 4096 + 256,
+    CGROUP_FILE_MAX = 64 * 1024, /* of /proc/self/cgroup: a line for each hierarchy of version 1 */
+};
 
-/* How many numbers a small file of the kernel begins with, 0 to 2; "max" is none. */
+/* Reads the numbers that a small file of the kernel begins with, and returns how many, 0 to 2: the
+ * word "max" is not a number. */
 static int read_numbers(const char *dir, const char *name, long long numbers[2])
 {
     char path[PATH_SIZE + 32], text[128];
 
     (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
-    FILE *f = fopen(path, "re");
-    if (!f)
+    if (small_file_start(path, text, sizeof(text)) < 0)
         return 0;
-    size_t n = fread(text, 1, sizeof(text) - 1, f);
-    text[n] = '\0';
-    (void)fclose(f); /* only read from */
     int count = sscanf(text, "%lld %lld", &numbers[0], &numbers[1]);
     return count > 0 ? count : 0;
 }
@@ -184,7 +186,6 @@ static void read_line(const char *root, char *line, const struct question *q)
         return;
     *cgroup++ = '\0';
     controllers++;
-    cgroup[strcspn(cgroup, "\n")] = '\0';
     if (controllers[0] == '\0') {
         (void)snprintf(mount, sizeof(mount), "%s/sys/fs/cgroup", root);
         walk_up(mount, cgroup, q->v2, q->to);
@@ -197,15 +198,15 @@ static void read_line(const char *root, char *line, const struct question *q)
 
 static void ask_all(const char *root, const struct question *q)
 {
-    char line[PATH_SIZE];
+    char path[PATH_SIZE], *line;
+    struct strbuf lines = {0};
 
-    (void)snprintf(line, sizeof(line), "%s/proc/self/cgroup", root);
-    FILE *f = fopen(line, "re");
-    if (!f)
-        return;
-    while (fgets(line, sizeof(line), f))
-        read_line(root, line, q);
-    (void)fclose(f); /* only read from */
+    (void)snprintf(path, sizeof(path), "%s/proc/self/cgroup", root);
+    if (small_file_read(path, CGROUP_FILE_MAX, &lines) == 0) {
+        for (char *rest = lines.data; rest && (line = strsep(&rest, "\n"));)
+            read_line(root, line, q);
+    }
+    strbuf_release(&lines);
 }
 
 void cgroup_read(struct cgroup_limits *limits, const char *root)

@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "base/json.h"
+#include "base/utf8.h"
 #include "base/util.h"
 #include "system/ipc/shared.h"
 

@@ -21,7 +21,7 @@
 
 #include "base/strbuf.h"
 #include "base/util.h"
-#include "system/process/process.h"
+#include "system/process/procfs.h"
 
 enum {
     ROUNDS_MAX = 8, /* of looking for threads that were started while others were stopped */
@@ -174,7 +174,7 @@ static int seize_in_turn(pid_t tid, uint64_t until_ms)
     while (ptrace(PTRACE_SEIZE, tid, NULL, NULL) < 0) {
         int error = errno;
 
-        if (error != EPERM || now_ms() >= until_ms || process_tracer(tid) == 0)
+        if (error != EPERM || now_ms() >= until_ms || procfs_tracer(tid) == 0)
             return error;
         (void)nanosleep(&pause, NULL);
     }
