@@ -21,7 +21,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "base/wait_status.h"
-#include "system/process/sd_notify.h"
+#include "system/ipc/sd_notify.h"
 #include "system/process/daemon.h"
 
 static struct hook *find(struct hooks *h, pid_t pid)
@@ -50,7 +50,7 @@ static char **environment(const char *const *facts, char *event, char *master)
         all[count++] = (char *)(uintptr_t)facts[i];
     }
     for (size_t i = 0; i < own; i++) {
-        if (!notify_owns_variable(environ[i]) &&
+        if (!sd_notify_owns_variable(environ[i]) &&
             strncmp(environ[i], HOOK_VARIABLE, strlen(HOOK_VARIABLE)) != 0)
             all[count++] = environ[i];
     }

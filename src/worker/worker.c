@@ -24,9 +24,9 @@
 #include "base/owned.h"
 #include "base/util.h"
 #include "system/process/loop.h"
-#include "system/process/sd_notify.h"
+#include "system/ipc/sd_notify.h"
 #include "system/host/oom.h"
-#include "system/process/pages.h"
+#include "system/code/pages.h"
 #include "system/process/process.h"
 #include "system/process/title.h"
 #include "worker/crash/crash.h"
@@ -186,7 +186,7 @@ static void start_watchers(struct worker *w)
 
 static void set_environment(const struct config *cfg)
 {
-    notify_clear_environment();
+    sd_notify_clear_environment();
     for (size_t i = 0; i < cfg->raw_env.count; i++)
         (void)putenv(xstrdup(cfg->raw_env.items[i])); /* checked: it has a '=' */
 }
@@ -453,7 +453,7 @@ void worker_run(const struct worker_args *args)
     w->slot->state = SLOT_IDLE;
     orders_catch_term(); /* last of all: who sees that it is caught may send anything */
     tell_ready(w);
-    pages_let_go();
+    pages_drop_clean();
     (void)ev_run(w->loop, 0);
     crash_end_recovered();
     worker_leave(w);

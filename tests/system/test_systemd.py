@@ -141,9 +141,9 @@ def test_a_manager_that_is_not_there_or_reads_nothing(gcorn, tmp_path):
     deaf.socket.close()
 
 
-def test_an_address_that_is_none_is_said(gcorn):
+def test_notify_socket_of_another_kind_is_logged(gcorn):
     server = gcorn("hello", env={"NOTIFY_SOCKET": "vsock:2:1234"})
-    server.wait_log(r"\[WARNING\] NOTIFY_SOCKET: 'vsock:2:1234' is no path and no @NAME")
+    server.wait_log(r"\[WARNING\] NOTIFY_SOCKET: 'vsock:2:1234' is neither a path nor @NAME")
 
 
 def test_workers_do_not_know_of_it(gcorn, manager, probe):

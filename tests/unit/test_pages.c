@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "system/process/pages.h"
+#include "system/code/pages.h"
 
 /* Read-only, and of pages of its own. */
 static const _Alignas(65536) char constants[65536] = "as compiled";
@@ -33,7 +33,7 @@ static unsigned long resident_pages(void)
 /* The compiler may not know what is there. */
 static const char *volatile text = constants;
 
-static void test_pages_let_go(void **state)
+static void test_pages_drop_clean(void **state)
 {
     unsigned sum = 0;
 
@@ -42,7 +42,7 @@ static void test_pages_let_go(void **state)
         sum += (unsigned char)text[i];
     assert_true(sum > 0);
     unsigned long before = resident_pages();
-    pages_let_go();
+    pages_drop_clean();
     assert_true(resident_pages() + sizeof(constants) / 4096 <= before);
     assert_string_equal(text, "as compiled");
 }
@@ -54,7 +54,7 @@ static void test_pages_keep_what_was_written(void **state)
     assert_int_equal(mprotect((void *)(uintptr_t)text, 65536, PROT_READ | PROT_WRITE), 0);
     memcpy((char *)(uintptr_t)text, "was patched", 11);
     assert_int_equal(mprotect((void *)(uintptr_t)text, 65536, PROT_READ), 0);
-    pages_let_go();
+    pages_drop_clean();
     assert_string_equal(text, "was patched");
 }
 
@@ -77,7 +77,7 @@ static void test_pages_clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pages_let_go),
+        cmocka_unit_test(test_pages_drop_clean),
         cmocka_unit_test(test_pages_keep_what_was_written),
         cmocka_unit_test(test_pages_clean),
     };

@@ -31,7 +31,7 @@ void systemd_init(struct systemd *s)
     struct error err;
 
     *s = (struct systemd){.state = SERVER_STARTING};
-    if (notify_init(&s->notify, &err) < 0)
+    if (sd_notify_init(&s->notify, &err) < 0)
         log_warnx("%s", err.text);
 }
 
@@ -73,7 +73,7 @@ static int send_state(struct systemd *s, const char *assignments, const char *st
     struct strbuf message = {0};
 
     strbuf_addf(&message, "%s%sSTATUS=%s", assignments, assignments[0] != '\0' ? "\n" : "", status);
-    int result = notify_send(&s->notify, message.data);
+    int result = sd_notify_send(&s->notify, message.data);
     if (result == 0)
         (void)snprintf(s->status, sizeof(s->status), "%s", status);
     strbuf_release(&message);
@@ -102,7 +102,7 @@ static int tell_reload(struct systemd *s, const struct master *m, enum server_st
 /* While two masters serve, the old one speaks; when it has handed over, the new one. */
 static bool is_wanted(const struct master *m)
 {
-    return notify_is_wanted(&m->systemd.notify) && m->successor.is_promoted &&
+    return sd_notify_is_wanted(&m->systemd.notify) && m->successor.is_promoted &&
            m->systemd.successor == 0;
 }
 
@@ -114,7 +114,7 @@ static void tell_of_successor(struct systemd *s)
     if (s->successor == 0 || s->successor_is_told)
         return;
     (void)snprintf(message, sizeof(message), "MAINPID=%d", (int)s->successor);
-    int result = notify_send(&s->notify, message);
+    int result = sd_notify_send(&s->notify, message);
     if (result < 0 && errno == EAGAIN)
         return;
     if (result < 0)
@@ -173,10 +173,10 @@ void systemd_tick(struct master *m, uint64_t now)
         return;
     if (s->notify.watchdog_ms > 0 &&
         now - s->alive_at_ms >= s->notify.watchdog_ms / PINGS_PER_WATCHDOG &&
-        notify_send(&s->notify, "WATCHDOG=1") == 0)
+        sd_notify_send(&s->notify, "WATCHDOG=1") == 0)
         s->alive_at_ms = now;
     if (stats_update_state(m) == SERVER_SERVING)
         return;
     (void)snprintf(message, sizeof(message), "EXTEND_TIMEOUT_USEC=%d", EXTEND_MS * 1000);
-    (void)notify_send(&s->notify, message); /* the next tick comes in time */
+    (void)sd_notify_send(&s->notify, message); /* the next tick comes in time */
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * systemd - what the service manager is told of the master's state, when NOTIFY_SOCKET asks for it
- * (system/process/sd_notify.h):
+ * (system/ipc/sd_notify.h):
  *
  *   READY=1      the first worker serves; a reload is over, whichever way it ended
  *   RELOADING=1  with MONOTONIC_USEC in the same datagram: a reload has begun
@@ -20,7 +20,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "system/process/sd_notify.h"
+#include "system/ipc/sd_notify.h"
 
 struct master;
 
@@ -28,7 +28,7 @@ enum { SYSTEMD_STATUS_MAX = 1200 };
 
 /* What it was told last. */
 struct systemd {
-    struct notify notify;
+    struct sd_notify notify;
     unsigned state; /* enum server_state */
     uint64_t reloads_begun;
     char status[SYSTEMD_STATUS_MAX];

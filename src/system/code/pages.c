@@ -2,7 +2,7 @@
  *
  * See pages.h.
  */
-#include "system/process/pages.h"
+#include "system/code/pages.h"
 
 #include <fcntl.h>
 #include <link.h>
@@ -13,7 +13,7 @@
 
 #include "base/util.h"
 
-/* In /proc/PID/pagemap: it is in memory, or in swap; and it is its file's, not a copy. */
+/* Bits of /proc/PID/pagemap: in memory, in swap, mapped from its file rather than copied. */
 static const uint64_t PAGE_IS_PRESENT = UINT64_C(1) << 63, PAGE_IS_SWAPPED = UINT64_C(1) << 62,
                       PAGE_IS_OF_FILE = UINT64_C(1) << 61;
 
@@ -27,8 +27,8 @@ struct pages {
     size_t size;
 };
 
-/* From the first page on: how many are clean. Another would be lost: a relocation wrote to it, or
- * somebody who patches code. */
+/* How many pages from the first one on are clean. One that is not would be lost: a relocation or a
+ * patch of the code wrote to it. */
 static size_t count_clean(const struct pages *pages, uintptr_t first, size_t count)
 {
     uint64_t flags[64];
@@ -48,8 +48,8 @@ static size_t count_clean(const struct pages *pages, uintptr_t first, size_t cou
     return clean;
 }
 
-/* The segments of one object that are only read and run. */
-static int let_go_of_object(struct dl_phdr_info *object, size_t size, void *arg)
+/* The segments of one object that cannot be written to. */
+static int drop_object(struct dl_phdr_info *object, size_t size, void *arg)
 {
     const struct pages *pages = arg;
 
@@ -67,13 +67,13 @@ static int let_go_of_object(struct dl_phdr_info *object, size_t size, void *arg)
     return 0;
 }
 
-void pages_let_go(void)
+void pages_drop_clean(void)
 {
     struct pages pages = {.map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC),
                           .size = (size_t)sysconf(_SC_PAGESIZE)};
 
     if (pages.map < 0)
         return;
-    (void)dl_iterate_phdr(let_go_of_object, &pages);
+    (void)dl_iterate_phdr(drop_object, &pages);
     fd_close(&pages.map);
 }

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * See sd_notify.h. The protocol is a dozen lines, so libsystemd is not needed. A socket is made for
- * each message, of which there are few: nothing is held that a fork would have to let go of, and a
- * manager that was restarted is found again.
+ * See sd_notify.h. The protocol is a dozen lines, so libsystemd is not needed. Each of the few
+ * messages has a socket of its own: children inherit none, and a restarted manager is found again.
  */
-#include "system/process/sd_notify.h"
+#include "system/ipc/sd_notify.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -22,7 +21,7 @@ static const char *variable(const char *name)
     return value && value[0] != '\0' ? value : NULL;
 }
 
-/* 0 unless the watchdog is this process's: a wrapper's is none of ours. */
+/* 0 unless the watchdog is for this process: it may be for a wrapper that started it. */
 static uint64_t read_watchdog_ms(void)
 {
     const char *pid_text = variable("WATCHDOG_PID"), *usec_text = variable("WATCHDOG_USEC");
@@ -35,18 +34,18 @@ static uint64_t read_watchdog_ms(void)
     return usec >= 1000 ? (uint64_t)usec / 1000 : 1;
 }
 
-int notify_init(struct notify *n, struct error *err)
+int sd_notify_init(struct sd_notify *n, struct error *err)
 {
     const char *name = variable("NOTIFY_SOCKET");
     size_t len = name ? strlen(name) : 0;
 
-    *n = (struct notify){.address = {.sun_family = AF_UNIX}};
+    *n = (struct sd_notify){.address = {.sun_family = AF_UNIX}};
     if (!name)
         return 0;
     if ((name[0] != '/' && name[0] != '@') || len < 2 || len > sizeof(n->address.sun_path))
         return error_set(err, EXIT_FAILED,
-                         "NOTIFY_SOCKET: '%s' is no path and no @NAME: the service manager is told "
-                         "nothing",
+                         "NOTIFY_SOCKET: '%s' is neither a path nor @NAME; the service manager "
+                         "is told nothing",
                          name);
     memcpy(n->address.sun_path, name, len);
     if (name[0] == '@')
@@ -56,7 +55,7 @@ int notify_init(struct notify *n, struct error *err)
     return 0;
 }
 
-int notify_send(const struct notify *n, const char *message)
+int sd_notify_send(const struct sd_notify *n, const char *message)
 {
     size_t len = strlen(message);
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -72,13 +71,13 @@ int notify_send(const struct notify *n, const char *message)
 static const char *const names[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
                                     "LISTEN_PID",    "LISTEN_FDS",    "LISTEN_FDNAMES"};
 
-void notify_clear_environment(void)
+void sd_notify_clear_environment(void)
 {
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         (void)unsetenv(names[i]); /* cannot fail: the names are valid */
 }
 
-bool notify_owns_variable(const char *assignment)
+bool sd_notify_owns_variable(const char *assignment)
 {
     size_t len = strcspn(assignment, "=");
 
