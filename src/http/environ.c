@@ -61,7 +61,7 @@ bool environ_has_code(const struct gcorn_environ *env)
 {
     const struct gcorn_body *body = env->response.bodies;
 
-    while (body && (body->kind != BODY_ITER || body->closed))
+    while (body && !body_runs_app(body))
         body = body->older;
     return body || env->deferred;
 }

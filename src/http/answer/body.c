@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * See body.h. A body lives in its request's arena and hangs in its list, so that each is closed
- * once, whatever became of it.
+ * once, whatever becomes of it. Bytes that are at hand are a body without operations, which costs
+ * the common answer no indirect call.
  */
 #include "http/answer/body.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
@@ -13,26 +15,32 @@
 
 #include "base/ascii.h"
 #include "base/log.h"
+#include "base/spool.h"
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "http/environ.h"
 
 enum { FILE_CHUNK = 64 * 1024 };
 
-static struct gcorn_body *body_new(struct gcorn_environ *env, enum body_kind kind)
+/* ---- every body -------------------------------------------------------------------------- */
+
+struct gcorn_body *body_new(struct gcorn_environ *env, const struct body_ops *ops, size_t size)
 {
-    struct gcorn_body *body = arena_alloc(&env->arena, sizeof(*body));
+    struct gcorn_body *body = arena_alloc(&env->arena, size);
 
     body->env = env;
-    body->kind = kind;
-    body->failed = body->ended = body->given = body->closed = false;
+    body->ops = ops;
+    body->chunk = NULL;
+    body->chunk_len = 0;
+    body->failed = body->ended = body->closed = false;
     body->older = env->response.bodies;
     env->response.bodies = body;
-    return body; /* what belongs to its kind is the caller's to set */
+    return body;
 }
 
-/* What a function was given cannot be a body: one line names the function, and the body fails when
- * it is asked for, so that the client gets 500. Not inlined, as it never runs in a good program. */
+/* What a function of gcorn.h was given cannot be a body: one line names the function, and the body
+ * fails when it is asked for, so that the client gets 500. Not inlined, as it never runs in a good
+ * program. */
 static struct gcorn_body *__attribute__((noinline, cold))
 fail_body(struct gcorn_body *body, const char *what)
 {
@@ -41,40 +49,154 @@ fail_body(struct gcorn_body *body, const char *what)
     return body;
 }
 
+static ssize_t take_chunk(struct gcorn_body *body, const void **chunk)
+{
+    *chunk = body->chunk;
+    body->chunk = NULL;
+    return (ssize_t)body->chunk_len;
+}
+
+ssize_t body_next(struct gcorn_body *body, const void **chunk)
+{
+    ssize_t n = 0;
+
+    *chunk = NULL;
+    if (body->ended || body->closed)
+        return body->ended && !body->failed ? 0 : -1;
+    if (body->chunk)
+        n = take_chunk(body, chunk);
+    else if (body->ops && body->ops->next)
+        n = body->ops->next(body, chunk);
+    if (n == 0 || n == -1) {
+        body->ended = true;
+        body->failed = n < 0;
+    }
+    return n;
+}
+
+ssize_t gcorn_body_next(struct gcorn_body *body, const void **chunk)
+{
+    if (body)
+        return body_next(body, chunk);
+    *chunk = NULL;
+    errno = EINVAL;
+    return -1;
+}
+
+void gcorn_body_close(struct gcorn_body *body)
+{
+    if (!body || body->closed)
+        return;
+    body->closed = true;
+    if (body->ops && body->ops->close)
+        body->ops->close(body);
+}
+
+int64_t body_len(const struct gcorn_body *body)
+{
+    int64_t at_hand = body->chunk ? (int64_t)body->chunk_len : 0;
+
+    if (!body->ops)
+        return at_hand;
+    return body->ops->len ? at_hand + body->ops->len(body) : -1;
+}
+
+int64_t gcorn_body_len(const struct gcorn_body *body)
+{
+    return body ? body_len(body) : -1;
+}
+
+bool body_take_file(struct gcorn_body *body, struct body_file *file)
+{
+    if (!body->ops || !body->ops->fd || body->closed)
+        return false;
+    assert(!body->chunk); /* it would have to come first */
+    *file = body->ops->fd(body);
+    return true;
+}
+
+/* ---- bytes ------------------------------------------------------------------------------- */
+
 struct gcorn_body *gcorn_body_bytes(struct gcorn_environ *env, const void *data, size_t len)
 {
-    struct gcorn_body *body = body_new(env, BODY_BYTES);
+    struct gcorn_body *body = body_new(env, NULL, sizeof(*body));
 
-    body->data = data;
-    body->len = len;
+    body->chunk = data;
+    body->chunk_len = len;
     return data || len == 0 ? body : fail_body(body, "gcorn_body_bytes: data is NULL");
 }
 
 /* ---- buffers ----------------------------------------------------------------------------- */
 
+struct buffer {
+    struct gcorn_body body;
+    struct spool spool;
+    bool given; /* handed over as the one chunk that it is */
+};
+
+static ssize_t buffer_next(struct gcorn_body *body, const void **chunk)
+{
+    struct buffer *b = (struct buffer *)body;
+    bool given = b->given;
+
+    b->given = true;
+    if (given)
+        return 0;
+    if (body->failed || !(*chunk = spool_map(&b->spool)))
+        return -1;
+    return (ssize_t)b->spool.len;
+}
+
+static void buffer_close(struct gcorn_body *body)
+{
+    spool_release(&((struct buffer *)body)->spool);
+}
+
+static int64_t buffer_len(const struct gcorn_body *body)
+{
+    const struct buffer *b = (const struct buffer *)body;
+
+    return b->given ? 0 : (int64_t)b->spool.len;
+}
+
+static const struct body_ops buffer_ops = {
+    .next = buffer_next, .close = buffer_close, .len = buffer_len};
+
 struct gcorn_body *gcorn_body_buffer(struct gcorn_environ *env)
 {
     const struct request_limits *limits = &env->context->limits;
-    struct gcorn_body *body = body_new(env, BODY_BUFFER);
+    struct buffer *b = (struct buffer *)body_new(env, &buffer_ops, sizeof(*b));
 
-    spool_init(&body->spool, limits->body_mem_max, limits->body_dir, NULL);
-    return body;
+    spool_init(&b->spool, limits->body_mem_max, limits->body_dir, NULL);
+    b->given = false;
+    return &b->body;
+}
+
+/* The buffer that may still be written to; NULL with EINVAL. */
+static struct buffer *open_buffer(struct gcorn_body *body)
+{
+    struct buffer *b = (struct buffer *)body;
+
+    if (body && body->ops == &buffer_ops && !body->closed && !b->given &&
+        body->env->response.body != body)
+        return b;
+    errno = EINVAL;
+    return NULL;
 }
 
 int gcorn_write(struct gcorn_body *body, const void *data, size_t len)
 {
-    if (!body || body->kind != BODY_BUFFER || body->closed || body->given ||
-        body->env->response.body == body) {
-        errno = EINVAL;
+    struct buffer *b = open_buffer(body);
+
+    if (!b)
         return -1;
-    }
     if (!data && len > 0) {
         if (!body->failed)
             (void)fail_body(body, "gcorn_write: data is NULL");
         errno = EINVAL;
         return -1;
     }
-    if (!body->failed && spool_append(&body->spool, data, len) == 0)
+    if (!body->failed && spool_append(&b->spool, data, len) == 0)
         return 0;
     if (!body->failed)
         log_request(LOG_LEVEL_ERROR, environ_request_id(body->env), "gcorn_write: %s",
@@ -98,6 +220,56 @@ int gcorn_writef(struct gcorn_body *body, const char *fmt, ...)
 
 /* ---- files ------------------------------------------------------------------------------- */
 
+struct file {
+    struct gcorn_body body;
+    struct body_file rest; /* what is still to come */
+    char *read;            /* where chunks are read to; NULL until one is */
+};
+
+/* A file that has become shorter has failed: its length has been promised. */
+static ssize_t file_next(struct gcorn_body *body, const void **chunk)
+{
+    struct file *f = (struct file *)body;
+    size_t size = f->rest.len < FILE_CHUNK ? (size_t)f->rest.len : FILE_CHUNK;
+    ssize_t n;
+
+    if (size == 0)
+        return 0;
+    if (!f->read)
+        f->read = arena_alloc(&body->env->arena, size);
+    do {
+        n = pread(f->rest.fd, f->read, size, f->rest.offset);
+    } while (n < 0 && errno == EINTR);
+    if (n <= 0)
+        return -1;
+    f->rest.offset += n;
+    f->rest.len -= n;
+    *chunk = f->read;
+    return n;
+}
+
+static void file_close(struct gcorn_body *body)
+{
+    fd_close(&((struct file *)body)->rest.fd);
+}
+
+static int64_t file_len(const struct gcorn_body *body)
+{
+    return ((const struct file *)body)->rest.len;
+}
+
+static struct body_file file_fd(struct gcorn_body *body)
+{
+    struct file *f = (struct file *)body;
+    struct body_file rest = f->rest;
+
+    f->rest.len = 0;
+    return rest;
+}
+
+static const struct body_ops file_ops = {
+    .next = file_next, .close = file_close, .len = file_len, .fd = file_fd};
+
 /* How many bytes there are to send, -1 with errno. */
 static int64_t file_part(int fd, int64_t offset, int64_t len)
 {
@@ -115,139 +287,54 @@ static int64_t file_part(int fd, int64_t offset, int64_t len)
 
 struct gcorn_body *gcorn_body_file(struct gcorn_environ *env, int fd, int64_t offset, int64_t len)
 {
-    int64_t left = file_part(fd, offset, len);
+    int64_t part = file_part(fd, offset, len);
 
-    if (left < 0) {
+    if (part < 0) {
         fd_close(&fd); /* keeps errno */
         return NULL;
     }
-    struct gcorn_body *body = body_new(env, BODY_FILE);
-    body->file.fd = fd;
-    body->file.offset = offset;
-    body->file.left = left;
-    body->file.read = NULL;
-    return body;
+    struct file *f = (struct file *)body_new(env, &file_ops, sizeof(*f));
+    f->rest = (struct body_file){fd, offset, part};
+    f->read = NULL;
+    return &f->body;
 }
 
-/* A file that has become shorter has failed: its length has been promised. */
-static ssize_t read_file(struct gcorn_body *body, const void **chunk)
+/* ---- iterators --------------------------------------------------------------------------- */
+
+struct iter {
+    struct gcorn_body body;
+    gcorn_next_fn *next;
+    gcorn_close_fn *close;
+    void *state;
+};
+
+static ssize_t iter_next(struct gcorn_body *body, const void **chunk)
 {
-    size_t size = body->file.left < FILE_CHUNK ? (size_t)body->file.left : FILE_CHUNK;
-    ssize_t n;
-
-    if (size == 0)
-        return 0;
-    if (!body->file.read)
-        body->file.read = arena_alloc(&body->env->arena, size);
-    do {
-        n = pread(body->file.fd, body->file.read, size, body->file.offset);
-    } while (n < 0 && errno == EINTR);
-    if (n <= 0)
-        return -1;
-    body->file.offset += n;
-    body->file.left -= n;
-    *chunk = body->file.read;
-    return n;
-}
-
-/* ---- iterating --------------------------------------------------------------------------- */
-
-struct gcorn_body *gcorn_body_iter(struct gcorn_environ *env, gcorn_next_fn *next,
-                                   gcorn_close_fn *close, void *state)
-{
-    struct gcorn_body *body = body_new(env, BODY_ITER);
-
-    body->next = next;
-    body->close = close;
-    body->state = state;
-    return next ? body : fail_body(body, "gcorn_body_iter: next is NULL");
-}
-
-static ssize_t next_of_buffer(struct gcorn_body *body, const void **chunk)
-{
-    if (body->failed || !(*chunk = spool_map(&body->spool)))
-        return -1;
-    return (ssize_t)body->spool.len;
-}
-
-static ssize_t next_of_iter(struct gcorn_body *body, const void **chunk)
-{
-    ssize_t n = body->next(body->env, body->state, chunk);
+    const struct iter *i = (const struct iter *)body;
+    ssize_t n = i->next(body->env, i->state, chunk);
 
     if (n == GCORN_AGAIN)
         return n;
     return n < 0 || (n > 0 && !*chunk) ? -1 : n;
 }
 
-static ssize_t next_chunk(struct gcorn_body *body, const void **chunk)
+static void iter_close(struct gcorn_body *body)
 {
-    bool given = body->given;
+    const struct iter *i = (const struct iter *)body;
 
-    switch (body->kind) {
-    case BODY_ITER: return next_of_iter(body, chunk);
-    case BODY_FILE: return read_file(body, chunk);
-    case BODY_BYTES:
-    case BODY_BUFFER: break;
-    }
-    body->given = true;
-    if (given)
-        return 0;
-    if (body->kind == BODY_BUFFER)
-        return next_of_buffer(body, chunk);
-    *chunk = body->data;
-    return (ssize_t)body->len;
+    if (i->close)
+        i->close(body->env, i->state);
 }
 
-ssize_t body_next(struct gcorn_body *body, const void **chunk)
-{
-    *chunk = NULL;
-    if (body->ended || body->closed)
-        return body->ended && !body->failed ? 0 : -1;
-    ssize_t n = next_chunk(body, chunk);
-    if (n == 0 || n == -1) {
-        body->ended = true;
-        body->failed = n < 0;
-    }
-    return n;
-}
+static const struct body_ops iter_ops = {.next = iter_next, .close = iter_close, .runs_app = true};
 
-ssize_t gcorn_body_next(struct gcorn_body *body, const void **chunk)
+struct gcorn_body *gcorn_body_iter(struct gcorn_environ *env, gcorn_next_fn *next,
+                                   gcorn_close_fn *close, void *state)
 {
-    if (body)
-        return body_next(body, chunk);
-    *chunk = NULL;
-    errno = EINVAL;
-    return -1;
-}
+    struct iter *i = (struct iter *)body_new(env, &iter_ops, sizeof(*i));
 
-void gcorn_body_close(struct gcorn_body *body)
-{
-    if (!body || body->closed)
-        return;
-    body->closed = true;
-    switch (body->kind) {
-    case BODY_BYTES: break;
-    case BODY_BUFFER: spool_release(&body->spool); break;
-    case BODY_FILE: fd_close(&body->file.fd); break;
-    case BODY_ITER:
-        if (body->close)
-            body->close(body->env, body->state);
-        break;
-    }
-}
-
-int64_t body_len(const struct gcorn_body *body)
-{
-    switch (body->kind) {
-    case BODY_BYTES: return body->given ? 0 : (int64_t)body->len;
-    case BODY_BUFFER: return body->given ? 0 : (int64_t)body->spool.len;
-    case BODY_FILE: return body->file.left;
-    case BODY_ITER: break;
-    }
-    return -1;
-}
-
-int64_t gcorn_body_len(const struct gcorn_body *body)
-{
-    return body ? body_len(body) : -1;
+    i->next = next;
+    i->close = close;
+    i->state = state;
+    return next ? &i->body : fail_body(&i->body, "gcorn_body_iter: next is NULL");
 }

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * body - what an application returns: bytes, a buffer that it wrote into, a part of a file, an
- * iterator. Whatever its kind, it is asked for chunk after chunk by gcorn_body_next: by the answer
- * that sends it, or by a middleware that iterates over it.
+ * answer - what an application returns (body), what it says of it (start), both as one answer
+ * (response), and the bytes of HTTP/1.1 that carry the answer (framing_h1).
+ *
+ * body - bytes, a buffer that the application writes into, a part of a file, an iterator. Whatever
+ * its kind, a body yields chunk after chunk to the answer that sends it, or to a middleware.
+ *
+ * A kind is a struct that begins with a struct gcorn_body, its operations, and the function of
+ * gcorn.h that makes one. Only body.c compares operations in order to learn the kind.
  */
 #ifndef GCORN_HTTP_ANSWER_BODY_H
 #define GCORN_HTTP_ANSWER_BODY_H
@@ -11,41 +16,54 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/spool.h"
 #include "gcorn.h"
 
-enum body_kind { BODY_BYTES, BODY_BUFFER, BODY_FILE, BODY_ITER };
+/* A part of a file. */
+struct body_file {
+    int fd; /* the body's */
+    int64_t offset;
+    int64_t len;
+};
+
+/* What a body does once the chunk that it began with is gone; each may be NULL. */
+struct body_ops {
+    /* The next chunk, as gcorn_next_fn; NULL: there is none. */
+    ssize_t (*next)(struct gcorn_body *body, const void **chunk);
+    /* Called once. It may run code of the application, if runs_app. */
+    void (*close)(struct gcorn_body *body);
+    /* The number of bytes that next will yield; NULL: it is not known. */
+    int64_t (*len)(const struct gcorn_body *body);
+    /* Hands over all that is still to come, for a caller who reads the file himself. */
+    struct body_file (*fd)(struct gcorn_body *body);
+    bool runs_app; /* next and close are functions of the application */
+};
 
 struct gcorn_body {
     struct gcorn_environ *env;
-    struct gcorn_body *older; /* all bodies of a request, so that each is closed */
-    enum body_kind kind;
-    bool failed; /* BODY_BUFFER: a write did not fit anywhere; or the last chunk was none */
+    const struct body_ops *ops; /* NULL: its chunk is all of it */
+    struct gcorn_body *older;   /* all bodies of a request, so that each is closed */
+    const char *chunk;          /* what it begins with, at hand; NULL: nothing, or it is given */
+    size_t chunk_len;
+    bool failed; /* the last chunk could not be made */
     bool ended;  /* the last chunk has been asked for, or the body has failed */
-    bool given;  /* BODY_BYTES, BODY_BUFFER: handed over as the one chunk that they are */
     bool closed;
-    union {
-        struct { /* BODY_BYTES */
-            const char *data;
-            size_t len;
-        };
-        struct spool spool; /* BODY_BUFFER */
-        struct {            /* BODY_FILE: what is still to come of it */
-            int fd;
-            int64_t offset;
-            int64_t left;
-            char *read; /* where chunks are read to; NULL until one is */
-        } file;
-        struct { /* BODY_ITER */
-            gcorn_next_fn *next;
-            gcorn_close_fn *close;
-            void *state;
-        };
-    };
 };
+
+/* A body in the request's arena, which hangs in its list; size is that of the kind's struct, whose
+ * other members are for the caller to set. */
+struct gcorn_body *body_new(struct gcorn_environ *env, const struct body_ops *ops, size_t size);
 
 /* gcorn_body_next and gcorn_body_len of a body that is there: what the server itself calls. */
 ssize_t body_next(struct gcorn_body *body, const void **chunk);
 int64_t body_len(const struct gcorn_body *body);
+
+/* Will its next chunk, or its close, run code of the application? */
+static inline bool body_runs_app(const struct gcorn_body *body)
+{
+    return body->ops && body->ops->runs_app && !body->closed;
+}
+
+/* Takes over what is still to come of a body whose bytes lie in a file. False: it is none. */
+bool body_take_file(struct gcorn_body *body, struct body_file *file);
 
 #endif

@@ -600,16 +600,16 @@ static void add_head(struct gcorn_environ *env, struct strbuf *out, size_t first
  * many bytes of a file, for a sender who takes them himself. */
 static ssize_t pull(struct gcorn_environ *env)
 {
-    struct gcorn_body *body = env->response.body;
+    struct response *r = &env->response;
+    struct body_file file;
 
-    if (body->kind == BODY_FILE && env->response.takes_files && !body->closed) {
-        ssize_t n = (ssize_t)body->file.left;
-
-        env->response.pulled = NULL;
-        body->file.left = 0;
-        return n;
+    if (r->takes_files && body_take_file(r->body, &file)) {
+        r->file.fd = file.fd;
+        r->file.offset = file.offset;
+        r->pulled = NULL;
+        return (ssize_t)file.len;
     }
-    return body_next(body, &env->response.pulled);
+    return body_next(r->body, &r->pulled);
 }
 
 /* Gets the first piece, whose making may still start the answer. NULL, or why there is none. */
@@ -650,16 +650,6 @@ static ssize_t open_response(struct gcorn_environ *env, struct strbuf *out)
 }
 
 /* ---- the body ---------------------------------------------------------------------------- */
-
-/* What is in a file is the sender's to fetch. */
-static void hand_out_file(struct gcorn_environ *env, size_t n)
-{
-    struct response *r = &env->response;
-
-    r->file.fd = r->body->file.fd;
-    r->file.offset = r->body->file.offset;
-    r->file.left = n;
-}
 
 static void add_piece(struct strbuf *out, const char *piece, size_t n, const char **data,
                       size_t *len)
@@ -737,7 +727,7 @@ static bool add_body(struct gcorn_environ *env, struct strbuf *out, size_t n, co
             n = clip_counted(env, n);
         more = !r->broken && r->body_len + n < r->body_max;
         if (n > 0 && !piece) {
-            hand_out_file(env, n);
+            r->file.left = n;
             more = true; /* until it has been sent */
         } else {
             add_piece(out, piece, n, data, len);

@@ -271,7 +271,7 @@ static void next_piece(struct conn *c)
 {
     struct worker *w = worker_of(c);
     struct gcorn_environ *env = c->env;
-    bool calls = env->response.body->kind == BODY_ITER;
+    bool calls = body_runs_app(env->response.body);
 
     if (calls)
         worker_call_begin(w, c, env);
@@ -287,7 +287,7 @@ static enum flushed ask_next(struct conn *c)
 {
     const struct gcorn_body *body = c->env->response.body;
 
-    if (worker_of(c)->pool && (!body || body->kind == BODY_ITER))
+    if (worker_of(c)->pool && (!body || body_runs_app(body)))
         return hand_over(c, body ? CALL_NEXT : CALL_HANDLER);
     next_piece(c);
     return FLUSHED_ALL;
