@@ -31,6 +31,15 @@ static inline void strbuf_set_end(struct strbuf *b, char *end)
     b->len = (size_t)(end - b->data);
 }
 
+/* Writes text to p, within room that strbuf_grow has made; returns where the next byte goes. */
+static inline char *strbuf_put(char *p, const char *text, size_t len)
+{
+    memcpy(p, text, len);
+    return p + len;
+}
+
+#define STRBUF_PUT_LITERAL(p, text) strbuf_put(p, text, sizeof(text) - 1)
+
 /* Empties it and keeps the memory. */
 static inline void strbuf_reset(struct strbuf *b)
 {

@@ -44,6 +44,7 @@ void environ_init(struct gcorn_environ *env, const struct http_context *context,
     env->request.rules = &context->forwarded;
     env->request.trust = peer->trust;
     response_init(&env->response);
+    framing_h1_init(&env->h1);
     env->response.start.state = env;
     env->context = context;
     env->peer = peer;

@@ -6,7 +6,7 @@
  *
  * struct gcorn_environ holds the request and its answer and owns the arena that both live in; it is
  * reset whole and used again. The gcorn_* functions of include/gcorn.h that take an environ live
- * here, in response.c (headers) and in body.c (bodies).
+ * here, in answer/start.c (headers) and in answer/body.c (bodies).
  */
 #ifndef GCORN_HTTP_ENVIRON_H
 #define GCORN_HTTP_ENVIRON_H
@@ -18,8 +18,9 @@
 
 #include "base/arena.h"
 #include "gcorn.h"
-#include "http/request/request.h"
+#include "http/answer/framing_h1.h"
 #include "http/answer/response.h"
+#include "http/request/request.h"
 
 /* What all requests of a worker share. */
 struct http_context {
@@ -73,6 +74,7 @@ struct environ_deferred {
 struct gcorn_environ {
     struct request request;
     struct response response;
+    struct framing_h1 h1;
     struct arena arena;
     const struct http_context *context;
     const struct http_peer *peer;

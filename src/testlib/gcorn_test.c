@@ -131,7 +131,7 @@ static void read_bytes(struct test *t)
         t->decoded = (size_t)(end + 4 - t->bytes.data);
         read_head(t, t->decoded);
     }
-    if (t->headers && t->env.response.framing == FRAMING_CHUNKED) {
+    if (t->headers && t->env.h1.framing == FRAMING_CHUNKED) {
         while (read_chunk(t))
             continue;
     } else if (t->headers) {
@@ -163,7 +163,7 @@ static void go_on(struct test *t)
     bool more;
 
     do {
-        more = response_next(&t->env, &t->bytes, &piece, &len);
+        more = framing_h1_next(&t->env, &t->bytes, &piece, &len);
         strbuf_add(&t->bytes, len > 0 ? piece : "", len);
     } while (more && !r->waits);
     t->public.waits = more;
@@ -261,7 +261,7 @@ struct gcorn_test *gcorn_test_request(gcorn_app *app, const char *head, const vo
         response_refuse(&t->env, t->env.request.refusal, t->env.request.refusal_reason);
     else
         response_refuse(&t->env, 400, "the connection ended within the request");
-    t->env.response.close = !t->env.request.keep_alive;
+    t->env.h1.close = !t->env.request.keep_alive;
     go_on(t);
     return &t->public;
 }

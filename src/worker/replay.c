@@ -363,7 +363,7 @@ static int write_answer(struct worker *w, struct gcorn_environ *env, struct erro
     int result = 0;
 
     do {
-        more = response_next(env, &out, &piece, &len);
+        more = framing_h1_next(env, &out, &piece, &len);
         if (result == 0 && (write_all(STDOUT_FILENO, out.data, out.len) < 0 ||
                             write_all(STDOUT_FILENO, piece, len) < 0))
             result = error_set(err, EXIT_FAILED, "cannot write the answer to standard output: %s",
@@ -384,7 +384,7 @@ static int run_request(struct worker *w, struct gcorn_environ *env, struct error
     if (w->app.on_pre_request)
         w->app.on_pre_request(env);
     response_run(env, w->app.handler);
-    env->response.close = true;
+    env->h1.close = true;
     int result = write_answer(w, env, err);
     (void)worker_call_end(w);
     return result;

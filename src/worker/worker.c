@@ -292,7 +292,7 @@ static int ask_app(struct worker *w, const char *path)
         if (w->app.on_pre_request)
             w->app.on_pre_request(env);
         response_run(env, w->app.handler);
-        while (response_next(env, &text, &piece, &len)) {
+        while (framing_h1_next(env, &text, &piece, &len)) {
             strbuf_reset(&text); /* nobody reads it */
             if (env->response.waits && env->response.started)
                 break; /* a stream: its status is known */

@@ -230,7 +230,7 @@ static bool finish(struct feeder *f, struct strbuf *result)
     else
         response_refuse(env, r->refusal, r->refusal_reason);
     do {
-        more = response_next(env, result, &piece, &len);
+        more = framing_h1_next(env, result, &piece, &len);
         strbuf_add(result, len ? piece : "", len);
     } while (more);
     for (size_t i = 0; i < ARRAY_LEN(f->accesslogs); i++) {

@@ -85,7 +85,7 @@ static inline void http_case_feed(struct http_case *c, const char *raw)
 /* All that leaves for one answer. */
 struct http_answer {
     struct strbuf bytes;
-    size_t calls;    /* of response_next */
+    size_t calls;    /* of framing_h1_next */
     size_t in_place; /* pieces that were handed out where they lie */
     bool broken;
     bool close;
@@ -105,7 +105,7 @@ static inline void http_case_collect(struct http_case *c, struct http_answer *a)
 
     *a = (struct http_answer){0};
     do {
-        more = response_next(&c->env, &a->bytes, &data, &len);
+        more = framing_h1_next(&c->env, &a->bytes, &data, &len);
         a->calls++;
         if (len > 0) {
             strbuf_add(&a->bytes, data, len);
@@ -114,7 +114,7 @@ static inline void http_case_collect(struct http_case *c, struct http_answer *a)
         assert_true(a->calls < 10000);
     } while (more);
     a->broken = c->env.response.broken;
-    a->close = c->env.response.close;
+    a->close = c->env.h1.close;
 }
 
 /* The whole life: request in, application run, answer out; the request still open. close is what
@@ -125,7 +125,7 @@ static inline void http_case_run(struct http_case *c, const char *raw, gcorn_app
     http_case_open(c);
     http_case_feed(c, raw);
     response_run(&c->env, app);
-    c->env.response.close = !c->env.request.keep_alive;
+    c->env.h1.close = !c->env.request.keep_alive;
     http_case_collect(c, a);
 }
 

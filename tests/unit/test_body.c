@@ -190,7 +190,7 @@ static int run(const char *request, gcorn_app *app, struct strbuf *out, bool *br
     http_case_feed(&c, request);
     response_run(&c.env, app);
     do {
-        more = response_next(&c.env, out, &data, &len);
+        more = framing_h1_next(&c.env, out, &data, &len);
         if (c.env.response.waits) {
             assert_true(more && len == 0);
             waits++;
@@ -415,7 +415,7 @@ static void asked_begin(struct asked *a, gcorn_app *app)
 
 static bool asked_next(struct asked *a)
 {
-    return response_next(&a->c.env, &a->out, &a->data, &a->len);
+    return framing_h1_next(&a->c.env, &a->out, &a->data, &a->len);
 }
 
 static void asked_end(struct asked *a)

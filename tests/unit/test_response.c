@@ -681,7 +681,7 @@ static void test_response_abandoned(void **state)
     http_case_feed(&c, GET);
     response_run(&c.env, handler);
     assert_true(environ_has_code(&c.env));
-    assert_true(response_next(&c.env, &out, &data, &len));
+    assert_true(framing_h1_next(&c.env, &out, &data, &len));
     assert_int_equal(app.closes, 0);
     http_case_close(&c);
     assert_int_equal(app.closes, 1);
@@ -870,7 +870,7 @@ static void test_response_large_in_place(void **state)
     http_case_open(&c);
     http_case_feed(&c, GET);
     response_run(&c.env, large_bytes);
-    assert_false(response_next(&c.env, &out, &data, &len));
+    assert_false(framing_h1_next(&c.env, &out, &data, &len));
     assert_ptr_equal(data, large[0]);
     assert_int_equal(len, sizeof(large[0]));
     assert_string_equal(out.data, OK "Content-Length: 40000\r\n\r\n");
@@ -905,11 +905,11 @@ static void test_response_large_then_waits(void **state)
     http_case_open(&c);
     http_case_feed(&c, GET);
     response_run(&c.env, large_wait);
-    assert_true(response_next(&c.env, &out, &data, &len));
+    assert_true(framing_h1_next(&c.env, &out, &data, &len));
     assert_ptr_equal(data, large[0]);
     strbuf_reset(&out);
     for (int i = 0; i < 3; i++) { /* once, however often it is asked */
-        assert_true(response_next(&c.env, &out, &data, &len));
+        assert_true(framing_h1_next(&c.env, &out, &data, &len));
         assert_true(c.env.response.waits);
         assert_int_equal(len, 0);
         assert_int_equal(out.len, 2);
@@ -932,7 +932,7 @@ static void test_response_refuse(void **state)
     (void)request_feed(&c.env.request, "GET\n", 4);
     assert_int_equal(c.env.request.state, REQUEST_REFUSED);
     response_refuse(&c.env, 400, "because");
-    c.env.response.close = true;
+    c.env.h1.close = true;
     http_case_collect(&c, &a);
     assert_string_equal(a.bytes.data, LINE("400 Bad Request") COMMON
                         "Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
@@ -1036,7 +1036,7 @@ static void answer_again(struct http_case *c, const char *request, time_t date,
     http_context_set_date(&c->context, date);
     http_case_feed(c, request);
     response_run(&c->env, handler);
-    c->env.response.close = !c->env.request.keep_alive;
+    c->env.h1.close = !c->env.request.keep_alive;
     http_case_collect(c, a);
     environ_reset(&c->env);
     environ_init(&c->env, &c->context, &c->peer, HTTP_CASE_ID);

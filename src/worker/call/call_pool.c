@@ -102,7 +102,7 @@ static void run_call(struct pool_thread *t, struct conn *c)
     switch (c->x->call.kind) {
     case CALL_HANDLER: run_handler(t, c); break;
     case CALL_NEXT:
-        c->x->more = response_next(env, &c->x->out, &c->x->piece, &c->x->piece_len);
+        c->x->more = framing_h1_next(env, &c->x->out, &c->x->piece, &c->x->piece_len);
         break;
     case CALL_END: worker_end_environ(w, env); break;
     }

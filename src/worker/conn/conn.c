@@ -248,7 +248,7 @@ static enum flushed end_answer(struct conn *c)
     c->has_answered = true;
     if (env->response.broken)
         env->response.ended = "application";
-    if (env->response.close || env->response.broken)
+    if (env->h1.close || env->response.broken)
         c->closing = true;
     /* by saying so, the client sends nothing more (RFC 9112 9.6); but old ones send a CRLF behind a
      * body (2.2) */
@@ -263,7 +263,7 @@ static enum flushed end_answer(struct conn *c)
 static void note_piece(struct conn *c)
 {
     c->x->answer_begun = c->env->response.phase != RESPONSE_OPEN;
-    c->x->close_delimited = c->env->response.framing == FRAMING_CLOSE;
+    c->x->close_delimited = c->env->h1.framing == FRAMING_CLOSE;
 }
 
 /* Asks for the answer's next piece: application code, where the body is an iterator. */
@@ -276,7 +276,7 @@ static void next_piece(struct conn *c)
     if (calls)
         worker_call_begin(w, c, env);
     c->x->whole_len = c->x->out.len;
-    c->x->more = response_next(env, &c->x->out, &c->x->piece, &c->x->piece_len);
+    c->x->more = framing_h1_next(env, &c->x->out, &c->x->piece, &c->x->piece_len);
     note_piece(c);
     if (calls)
         (void)worker_call_end(w);
@@ -348,7 +348,7 @@ static enum flushed conn_flush(struct conn *c)
         if (!is_answering(c))
             return FLUSHED_ALL;
         if (!c->x->more) {
-            if (c->env->response.broken && c->env->response.framing == FRAMING_CLOSE) {
+            if (c->env->response.broken && c->env->h1.framing == FRAMING_CLOSE) {
                 conn_abort(c);
                 return FLUSHED_FAILED;
             }
@@ -406,9 +406,9 @@ static void conn_refuse(struct conn *c, int status, const char *reason)
         log_not_kept(worker_of(c), reason);
     out_borrow(c);
     response_refuse(env, status, reason);
-    env->response.close = true;
+    env->h1.close = true;
     c->lingering.announced = request_announced(&env->request);
-    c->x->more = response_next(env, &c->x->out, &c->x->piece, &c->x->piece_len);
+    c->x->more = framing_h1_next(env, &c->x->out, &c->x->piece, &c->x->piece_len);
     assert(!c->x->more && c->x->piece_len == 0);
     note_piece(c);
     if (worker_of(c)->pool)
@@ -476,7 +476,7 @@ static void conn_answer(struct conn *c)
     fair_note_call(&w->fair, c->serial, w->last_call_ns / 1000000, w->now_ns / 1000000);
     if (w->last_call_ns > CALL_LONG_NS)
         orders_hear(w); /* told to stop meanwhile: then this answer says so */
-    env->response.close = must_close(c);
+    env->h1.close = must_close(c);
     env->response.takes_files = true;
     next_piece(c);
     if (!c->x->more && c->x->piece_len == 0 && !env->response.broken)
@@ -735,7 +735,7 @@ static void handler_called(struct conn *c)
     worker_note_run(w, c->x->call.taken_ns - c->x->arrived_ns);
     fair_note_wait(&w->fair, c->serial, waited_ms, w->now_ns / 1000000);
     fair_note_call(&w->fair, c->serial, 0, w->now_ns / 1000000); /* it held nobody up */
-    c->env->response.close = must_close(c);
+    c->env->h1.close = must_close(c);
     c->env->response.takes_files = true;
 }
 

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See framing_h1.h. The head is put together when the first piece of the body is at hand, and kept:
+ * the next answer with the same status, fields, length and Date copies it.
+ */
+#include "http/answer/framing_h1.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/ascii.h"
+#include "http/environ.h"
+
+/* A piece up to this length is copied behind the head, so that pipelined answers gather in one
+ * write; a longer one costs less where it lies. */
+enum { COPY_MAX = 16 * 1024 };
+
+/* ---- the head ---------------------------------------------------------------------------- */
+
+/* RFC 9112 6.1 and 6.3. */
+static void choose_framing(struct gcorn_environ *env)
+{
+    const struct response *r = &env->response;
+    struct framing_h1 *h1 = &env->h1;
+
+    if (!r->sends_body) {
+        h1->framing = FRAMING_NONE;
+    } else if (r->content_length >= 0) {
+        h1->framing = FRAMING_COUNTED;
+    } else if (env->request.minor_version > 0) {
+        h1->framing = FRAMING_CHUNKED;
+    } else {
+        h1->framing = FRAMING_CLOSE;
+        h1->close = true;
+    }
+}
+
+/* Date and Server that the application did not give, behind the end of the status line. */
+static char *put_common(const struct gcorn_environ *env, char *p)
+{
+    const struct http_context *c = env->context;
+    const struct start_cache *start = &env->response.start_cache;
+
+    if (!start->has_date && !start->has_server) {
+        memcpy(p, c->common_fields, sizeof(c->common_fields)); /* of a fixed size: in a few moves */
+        return p + c->common_fields_len;
+    }
+    const char *date = strstr(c->common_fields, "Date:");
+    size_t server_len = (size_t)(date - c->common_fields);
+    p = strbuf_put(p, c->common_fields, start->has_server ? 2 : server_len);
+    return start->has_date ? p : strbuf_put(p, date, c->common_fields_len - server_len);
+}
+
+static char *put_decimal(char *p, uint64_t n)
+{
+    size_t digits = 1;
+
+    for (uint64_t power = 10; digits < 20 && n >= power; power *= 10)
+        digits++;
+    for (size_t i = digits; i-- > 0; n /= 10)
+        p[i] = (char)('0' + n % 10);
+    return p + digits;
+}
+
+#define ADD_LITERAL(out, text) strbuf_add(out, text, sizeof(text) - 1)
+
+/* The id in the answer, unless the application has put a field of that name there. */
+static void render_request_id(struct gcorn_environ *env, struct strbuf *out)
+{
+    const struct response *r = &env->response;
+    const char *name = env->context->id_field, *end = r->fields + r->fields_len;
+    size_t len = strlen(name);
+
+    for (const char *p = r->fields; p && p < end;
+         p = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1) {
+        if (ascii_same_n(p, name, len) && p[len] == ':')
+            return;
+    }
+    strbuf_addstr(out, name);
+    ADD_LITERAL(out, ": ");
+    strbuf_addstr(out, environ_request_id(env));
+    ADD_LITERAL(out, "\r\n");
+}
+
+/* What of a head is not the application's: no more than this before its fields, and behind them. */
+enum { HEAD_OWN_MAX = 160 };
+
+static void render_head(struct gcorn_environ *env, struct strbuf *out)
+{
+    struct response *r = &env->response;
+    const struct start_cache *start = &r->start_cache;
+
+    char *p = strbuf_grow(out, HEAD_OWN_MAX + start->text.len + HEAD_OWN_MAX);
+    /* the version is the highest that the server speaks, whatever the client's (RFC 9110 2.5) */
+    p = STRBUF_PUT_LITERAL(p, "HTTP/1.1 ");
+    p = strbuf_put(p, start->text.data, start->status_len);
+    if (start->status_len == 3)
+        *p++ = ' ';
+    p = put_common(env, p);
+    if (env->h1.close)
+        p = STRBUF_PUT_LITERAL(p, "Connection: close\r\n");
+    else if (env->request.minor_version == 0)
+        p = STRBUF_PUT_LITERAL(p, "Connection: keep-alive\r\n");
+    if (env->context->id_field) {
+        strbuf_set_end(out, p);
+        render_request_id(env, out);
+        p = strbuf_grow(out, r->fields_len + HEAD_OWN_MAX);
+    }
+    p = strbuf_put(p, r->fields, r->fields_len);
+    if (env->h1.framing == FRAMING_CHUNKED) {
+        p = STRBUF_PUT_LITERAL(p, "Transfer-Encoding: chunked\r\n");
+    } else if (r->content_length >= 0) {
+        p = STRBUF_PUT_LITERAL(p, "Content-Length: ");
+        p = put_decimal(p, (uint64_t)r->content_length);
+        p = STRBUF_PUT_LITERAL(p, "\r\n");
+    }
+    p = STRBUF_PUT_LITERAL(p, "\r\n");
+    strbuf_set_end(out, p);
+}
+
+/* Does nothing but what the application said, the second and the framing make this head? */
+static bool head_is_ordinary(const struct gcorn_environ *env)
+{
+    return !env->h1.close && env->request.minor_version > 0 && !env->context->id_field;
+}
+
+static bool head_is_kept(const struct gcorn_environ *env)
+{
+    const struct h1_head *kept = &env->h1.kept;
+
+    return kept->serial == env->response.start_cache.serial && kept->date == env->context->date &&
+           kept->content_length == env->response.content_length && kept->framing == env->h1.framing;
+}
+
+static void keep_head(struct gcorn_environ *env, const char *head, size_t len)
+{
+    struct h1_head *kept = &env->h1.kept;
+
+    kept->serial = 0;
+    if (len > sizeof(kept->text))
+        return;
+    kept->serial = env->response.start_cache.serial;
+    kept->date = env->context->date;
+    kept->content_length = env->response.content_length;
+    kept->framing = env->h1.framing;
+    kept->len = len;
+    memcpy(kept->text, head, len);
+}
+
+/* Appends the head: a copy of the last one, where it is the same. */
+static void add_head(struct gcorn_environ *env, struct strbuf *out)
+{
+    size_t before = out->len;
+
+    choose_framing(env);
+    if (!head_is_ordinary(env)) {
+        render_head(env, out);
+    } else if (head_is_kept(env)) {
+        strbuf_add(out, env->h1.kept.text, env->h1.kept.len);
+    } else {
+        render_head(env, out);
+        keep_head(env, out->data + before, out->len - before);
+    }
+}
+
+/* ---- the body ---------------------------------------------------------------------------- */
+
+static void add_piece(struct strbuf *out, const struct response *r, const char **data, size_t *len)
+{
+    if (r->piece_len <= COPY_MAX) {
+        strbuf_add(out, r->piece, r->piece_len);
+    } else {
+        *data = r->piece;
+        *len = r->piece_len;
+    }
+}
+
+/* A piece that was sent from where it lies has the end of its chunk in the next bytes of out. */
+static void end_chunk(struct framing_h1 *h1, struct strbuf *out)
+{
+    if (h1->owes_crlf)
+        ADD_LITERAL(out, "\r\n");
+    h1->owes_crlf = false;
+}
+
+/* The piece as one chunk; without bytes it is the last one, which no trailer fields follow. */
+static void add_chunk(struct gcorn_environ *env, struct strbuf *out, const char **data, size_t *len)
+{
+    const struct response *r = &env->response;
+
+    assert(r->piece || r->piece_len == 0); /* a file's length is known, and so counted */
+    end_chunk(&env->h1, out);
+    if (r->piece_len == 0) {
+        ADD_LITERAL(out, "0\r\n\r\n");
+        return;
+    }
+    strbuf_addf(out, "%zx\r\n", r->piece_len);
+    add_piece(out, r, data, len);
+    if (*len == 0)
+        ADD_LITERAL(out, "\r\n");
+    else
+        env->h1.owes_crlf = true;
+}
+
+bool framing_h1_next(struct gcorn_environ *env, struct strbuf *out, const char **data, size_t *len)
+{
+    const struct response *r = &env->response;
+    bool has_head = r->phase != RESPONSE_OPEN;
+    bool more = response_next(env);
+
+    *len = 0;
+    if (r->waits) {
+        end_chunk(&env->h1, out); /* some clients take a chunk only when it is whole */
+        return true;
+    }
+    if (!has_head)
+        add_head(env, out);
+    if (env->h1.framing == FRAMING_CHUNKED && !r->broken)
+        add_chunk(env, out, data, len);
+    else if (r->piece_len > 0 && r->piece) /* else the bytes are in a file */
+        add_piece(out, r, data, len);
+    return more;
+}
