@@ -21,6 +21,7 @@
 #include "base/util.h"
 #include "http/request/request.h"
 #include "http/request/syntax.h"
+#include "request_list.h"
 
 enum { MORE = -1, DONE = 0 };
 
@@ -289,6 +290,183 @@ static void check_extent(const struct row *row, const char *want)
     strbuf_release(&longer);
 }
 
+/* ---- the same as a list of fields ------------------------------------------------------------ */
+
+static const struct http_local local = {"192.0.2.1", "80", "http"};
+static const struct http_peer peer = {.local = &local, .remote_addr = "192.0.2.7"};
+
+/* How many rows were compared, and how many of those make a request. */
+static size_t listed_rows, listed_requests;
+
+/* The outcome of the row, with the environ of a complete request, from bytes or from the list. */
+static void outcome_with_environ(const struct row *row, const struct listed *l, struct strbuf *out)
+{
+    const struct http_context context = {.limits = row->limits ? *row->limits : normal};
+    struct gcorn_environ env = {0};
+    size_t used = 0;
+
+    environ_init(&env, &context, &peer, 1);
+    if (l && request_from_fields(&env.request, &l->list) == 0)
+        used = l->head_len;
+    if (env.request.state < REQUEST_DONE)
+        used += request_feed(&env.request, row->raw + used, row->len - used);
+    describe(&env.request, used, out);
+    if (env.request.state == REQUEST_DONE)
+        add_environ(out, &env);
+    environ_reset(&env);
+    environ_release(&env);
+}
+
+static void compare_list(const struct row *row)
+{
+    static struct listed l;
+    struct strbuf by_bytes = {0}, by_list = {0};
+
+    if (!list_of(&l, row->raw, row->len))
+        return;
+    outcome_with_environ(row, NULL, &by_bytes);
+    outcome_with_environ(row, &l, &by_list);
+    if (strcmp(by_bytes.data, by_list.data) != 0)
+        fail_msg("%s\nas a list gives:\n%s\nin bytes it gives:\n%s", row->raw, by_list.data,
+                 by_bytes.data);
+    listed_rows++;
+    listed_requests += row->status == DONE;
+    strbuf_release(&by_bytes);
+    strbuf_release(&by_list);
+}
+
+#define TEXT(literal)                                                                              \
+    {                                                                                              \
+        (literal), sizeof(literal) - 1                                                             \
+    }
+
+/* What a list alone can say: scheme and authority, names and values with the bytes that end lines
+ * and names. */
+static void test_request_list_alone(void **state)
+{
+    static const struct request_pair host = {TEXT("host"), TEXT("H.example:80")},
+                                     other_host = {TEXT("Host"), TEXT("other")};
+    static const struct {
+        const char *says;
+        struct text scheme, authority;
+        struct request_pair field; /* name.p NULL: there is none */
+        int status;
+        const char *http_host;
+    } cases[] = {
+        {"authority is Host", TEXT("http"), TEXT("h.example:80"), .http_host = "h.example:80"},
+        {"scheme in capitals", TEXT("HTTP"), TEXT("h"), .http_host = "h"},
+        {"no scheme", {NULL, 0}, TEXT("h"), .http_host = "h"},
+        {"the same Host", TEXT("http"), TEXT("h.example:80"), host, .http_host = "H.example:80"},
+        {"another Host", TEXT("http"), TEXT("h.example:80"), other_host, 400, NULL},
+        {"a longer Host", TEXT("http"), TEXT("othe"), other_host, 400, NULL},
+        {"Host alone", TEXT("http"), {NULL, 0}, other_host, .http_host = "other"},
+        {"neither", TEXT("http"), {NULL, 0}, {{NULL, 0}, {NULL, 0}}, 400, NULL},
+        {"an empty authority", TEXT("http"), {"", 0}, other_host, 400, NULL},
+        {"a user in it", TEXT("http"), TEXT("u@h"), .status = 400},
+        {"an end of line in it", TEXT("http"), TEXT("h\r\nX: 1"), .status = 400},
+        {"another scheme", TEXT("ftp"), TEXT("h"), .status = 400},
+        {"an empty scheme", {"", 0}, TEXT("h"), .status = 400},
+        {"https without TLS", TEXT("https"), TEXT("h"), .status = 421},
+        {"CRLF in a value", {NULL, 0}, TEXT("h"), {TEXT("x"), TEXT("1\r\nY: 2")}, 400, NULL},
+        {"LF in a value", {NULL, 0}, TEXT("h"), {TEXT("x"), TEXT("1\nY: 2")}, 400, NULL},
+        {"CR at its end", {NULL, 0}, TEXT("h"), {TEXT("x"), TEXT("1\r")}, 400, NULL},
+        {"NUL in a value", {NULL, 0}, TEXT("h"), {TEXT("x"), TEXT("1\0")}, 400, NULL},
+        {"CRLF in a name", {NULL, 0}, TEXT("h"), {TEXT("x\r\ny"), TEXT("1")}, 400, NULL},
+        {"a colon in a name", {NULL, 0}, TEXT("h"), {TEXT("x:y"), TEXT("1")}, 400, NULL},
+        {"a pseudo-header", {NULL, 0}, TEXT("h"), {TEXT(":path"), TEXT("/")}, 400, NULL},
+        {"a blank in a name", {NULL, 0}, TEXT("h"), {TEXT("x y"), TEXT("1")}, 400, NULL},
+        {"no name", {NULL, 0}, TEXT("h"), {TEXT(""), TEXT("1")}, 400, NULL},
+    };
+    const struct forwarded_rules rules = {.initials = 0};
+    const struct http_context context = {.limits = normal, .forwarded = rules};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct gcorn_environ env = {0};
+        const struct request_list list = {.method = TEXT("GET"),
+                                          .target = TEXT("/p?q"),
+                                          .scheme = cases[i].scheme,
+                                          .authority = cases[i].authority,
+                                          .fields = &cases[i].field,
+                                          .count = cases[i].field.name.p != NULL};
+
+        environ_init(&env, &context, &peer, 1);
+        int result = request_from_fields(&env.request, &list);
+        if (env.request.refusal != cases[i].status || result != (cases[i].status ? -1 : 0))
+            fail_msg("%s: %d, %s", cases[i].says, env.request.refusal,
+                     env.request.refusal_reason ? env.request.refusal_reason : "taken");
+        if (result == 0) {
+            assert_int_equal(env.request.state, REQUEST_DONE);
+            assert_string_equal(gcorn_get(&env, "HTTP_HOST"), cases[i].http_host);
+            assert_string_equal(gcorn_get(&env, "RAW_URI"), "/p?q");
+            assert_string_equal(gcorn_get(&env, "SERVER_PROTOCOL"), "HTTP/1.1");
+        }
+        environ_reset(&env);
+        environ_release(&env);
+    }
+}
+
+/* A secure connection, or a trusted proxy that may name the scheme, can have received https. */
+static void test_request_list_https_is_taken(void **state)
+{
+    static const enum forwarded_trust trusts[] = {FORWARDED_SECURE, FORWARDED_ALL};
+    const struct http_context context = {.limits = normal};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(trusts); i++) {
+        const struct http_peer trusted = {.local = &local, .trust = trusts[i]};
+        struct gcorn_environ env = {0};
+        const struct request_list list = {.method = TEXT("GET"),
+                                          .target = TEXT("/"),
+                                          .scheme = TEXT("https"),
+                                          .authority = TEXT("h")};
+
+        environ_init(&env, &context, &trusted, 1);
+        assert_int_equal(request_from_fields(&env.request, &list), 0);
+        environ_reset(&env);
+        environ_release(&env);
+    }
+}
+
+/* A line in the method or the target begins no field and ends no line. */
+static void test_request_list_line_is_one(void **state)
+{
+    static const struct {
+        struct text method, target;
+        const char *reason;
+    } cases[] = {
+        {TEXT(""), TEXT("/"), scan_no_method},
+        {TEXT("GET /a"), TEXT("/b"), "the request line does not end in an HTTP version"},
+        {TEXT("GET"), TEXT("/a HTTP/1.1"), "the request line does not end in an HTTP version"},
+        {TEXT("GET"), TEXT("/ HTTP/1.1\r\nX: 1"), scan_bad_line},
+        {TEXT("GET / HTTP/1.1\r\nX:"), TEXT("1"), scan_bad_line},
+        {TEXT("GET"), TEXT(""),
+         "the request line is not method, target and version with single blanks"},
+        {TEXT("G\tT"), TEXT("/"), scan_no_method},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct run run;
+        const struct request_list list = {
+            .method = cases[i].method, .target = cases[i].target, .authority = TEXT("h")};
+
+        run_begin(&run, &normal);
+        assert_int_equal(request_from_fields(&run.request, &list), -1);
+        assert_int_equal(run.request.refusal, 400);
+        assert_string_equal(run.request.refusal_reason, cases[i].reason);
+        run_end(&run);
+    }
+}
+
+/* The last test, as those before it do the comparing. */
+static void test_request_list_is_compared(void **state)
+{
+    (void)state;
+    print_message("%zu rows as lists, %zu of them requests\n", listed_rows, listed_requests);
+    assert_true(listed_rows > 450 && listed_requests > 150);
+}
+
 static void try_row(const struct row *row)
 {
     const struct request_limits *limits = row->limits ? row->limits : &normal;
@@ -308,6 +486,7 @@ static void try_row(const struct row *row)
         compare_cut(row->raw, row->len, limits, RANDOM, 0, text.data);
     if (row->status == DONE)
         check_extent(row, text.data);
+    compare_list(row);
     strbuf_release(&text);
 }
 
@@ -1586,6 +1765,10 @@ int main(void)
         cmocka_unit_test(test_request_head_grows),
         cmocka_unit_test(test_request_has_begun),
         cmocka_unit_test(test_request_mutations),
+        cmocka_unit_test(test_request_list_alone),
+        cmocka_unit_test(test_request_list_https_is_taken),
+        cmocka_unit_test(test_request_list_line_is_one),
+        cmocka_unit_test(test_request_list_is_compared),
     };
 
     return cmocka_run_group_tests(tests, make_dir, remove_dir);

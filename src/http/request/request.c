@@ -22,21 +22,18 @@
 #include <string.h>
 
 #include "base/ascii.h"
-#include "base/util.h"
+#include "http/request/fields.h"
+#include "http/request/request_body.h"
 #include "http/request/syntax.h"
 
 enum { HEAD_FIRST_SIZE = 1024 };
 
-static void __attribute__((noinline)) refuse(struct request *r, int status, const char *reason)
+/* Not inlined, as it runs for few. */
+void __attribute__((noinline)) request_refuse(struct request *r, int status, const char *reason)
 {
     r->state = REQUEST_REFUSED;
     r->refusal = status;
     r->refusal_reason = reason;
-}
-
-static inline int refused(const struct request *r)
-{
-    return r->state == REQUEST_REFUSED ? -1 : 0;
 }
 
 void request_init(struct request *r, const struct request_limits *limits, struct arena *arena)
@@ -57,192 +54,6 @@ void request_release(struct request *r)
     spool_release(&r->body);
 }
 
-/* ---- rules for the head ------------------------------------------------------------------ */
-
-/* Connection is a list of tokens (RFC 9110 7.6.1); the version gives the default (RFC 9112 9.3). */
-static void read_connection(struct request *r, const struct field *f)
-{
-    const char *list = f->value, *token;
-    size_t len = f->value_len, token_len;
-
-    while (syntax_next_element(&list, &len, &token, &token_len)) {
-        if (token_len == 5 && syntax_is(token, 5, "close"))
-            r->asks_close = true;
-        else if (token_len == 10 && syntax_is(token, 10, "keep-alive"))
-            r->keep_alive = true;
-    }
-}
-
-/* Only chunked, only once, only in 1.1: how the body ends must not be open to interpretation
- * (RFC 9112 6.1, 6.3). */
-static void check_transfer_encoding(struct request *r, const struct field *f)
-{
-    const char *list = f->value, *coding;
-    size_t len = f->value_len, coding_len;
-    size_t codings = 0;
-    bool other = false, ends_chunked = false;
-
-    while (syntax_next_element(&list, &len, &coding, &coding_len)) {
-        codings++;
-        ends_chunked = coding_len == 7 && syntax_is(coding, 7, "chunked");
-        other |= !ends_chunked;
-    }
-    if (r->minor_version == 0)
-        refuse(r, 400, "Transfer-Encoding in an HTTP/1.0 request");
-    else if (r->seen[FIELD_CONTENT_LENGTH] > 0)
-        refuse(r, 400, "both Transfer-Encoding and Content-Length");
-    else if (codings == 0 || r->seen[FIELD_TRANSFER_ENCODING] > 1)
-        refuse(r, 400, "an empty or repeated Transfer-Encoding");
-    else if (!ends_chunked)
-        refuse(r, 400, "a Transfer-Encoding that does not end in chunked");
-    else if (other)
-        refuse(r, 501, "a transfer coding other than chunked");
-    else if (codings > 1)
-        refuse(r, 400, "chunked applied more than once");
-    else
-        r->chunked = true;
-}
-
-/* RFC 9110 10.1.1: a list in which one expectation exists; a 1.0 client cannot mean it. */
-static void check_expect(struct request *r, const struct field *f)
-{
-    const char *list = f->value, *expectation;
-    size_t len = f->value_len, expectation_len;
-
-    if (r->minor_version == 0)
-        return;
-    while (syntax_next_element(&list, &len, &expectation, &expectation_len)) {
-        if (expectation_len == 12 && syntax_is(expectation, 12, "100-continue"))
-            r->expects_continue = true;
-        else
-            refuse(r, 417, "an expectation other than 100-continue");
-    }
-}
-
-static bool host_is_valid(struct request *r, const struct field *f)
-{
-    if (f->value_len == r->known_host_len && memcmp(f->value, r->known_host, f->value_len) == 0)
-        return true; /* also an empty one */
-    if (!syntax_is_authority(f->value, f->value_len, true))
-        return false;
-    if (f->value_len <= sizeof(r->known_host)) {
-        memcpy(r->known_host, f->value, f->value_len);
-        r->known_host_len = f->value_len;
-    }
-    return true;
-}
-
-/* What one field says, or may not say. Transfer-Encoding has to wait until all are there. */
-static int check_field(struct request *r, const struct field *f)
-{
-    switch (f->id) {
-    case FIELD_HOST:
-        if (!host_is_valid(r, f))
-            refuse(r, 400, "an invalid Host");
-        break;
-    case FIELD_CONNECTION: read_connection(r, f); break;
-    case FIELD_EXPECT: check_expect(r, f); break;
-    default: break;
-    }
-    return refused(r);
-}
-
-static const struct field *first_of(const struct request *r, enum field_id id)
-{
-    const struct field *f = r->fields;
-
-    while (f->id != id)
-        f++;
-    return f;
-}
-
-/* What all of them say together. */
-static int check_fields(struct request *r)
-{
-    if (r->seen[FIELD_HOST] > 1)
-        refuse(r, 400, "more than one Host");
-    else if (r->seen[FIELD_CONTENT_LENGTH] > 1)
-        refuse(r, 400, "more than one Content-Length");
-    else if (r->seen[FIELD_CONTENT_TYPE] > 1)
-        refuse(r, 400, "more than one Content-Type");
-    else if (r->seen[FIELD_HOST] == 0 && r->minor_version > 0)
-        refuse(r, 400, "no Host");
-    else if (r->seen[FIELD_TRANSFER_ENCODING] > 0)
-        check_transfer_encoding(r, first_of(r, FIELD_TRANSFER_ENCODING));
-    if (r->asks_close)
-        r->keep_alive = false;
-    return refused(r);
-}
-
-/* Splits path?query; the target has no fragment (RFC 9112 3.2). */
-static void split_path(struct request *r, char *p, size_t len)
-{
-    if (r->target_is_plain) {
-        r->path = (struct span){p, len};
-        r->query = (struct span){p, 0};
-        return;
-    }
-    char *question = memchr(p, '?', len);
-    size_t path_len = question ? (size_t)(question - p) : len;
-
-    r->path = (struct span){p, path_len};
-    r->query = question ? (struct span){question + 1, len - path_len - 1} : (struct span){p, 0};
-    if (memchr(p, '#', len))
-        refuse(r, 400, "a fragment in the request target");
-    else if (!syntax_escapes_ok(p, path_len))
-        refuse(r, 400, "an invalid percent escape in the path");
-}
-
-/* http://authority/path?query. */
-static void check_absolute_target(struct request *r)
-{
-    static char root[] = "/";
-    char *p = r->target.p;
-    size_t len = r->target.len;
-    size_t scheme = len > 7 && syntax_is(p, 7, "http://")    ? 7
-                    : len > 8 && syntax_is(p, 8, "https://") ? 8
-                                                             : 0;
-
-    if (scheme == 0) {
-        refuse(r, 400, "a request target that is neither a path nor an http URI");
-        return;
-    }
-    size_t end = scheme;
-    while (end < len && p[end] != '/' && p[end] != '?' && p[end] != '#')
-        end++;
-    r->authority = (struct span){p + scheme, end - scheme};
-    if (!syntax_is_authority(p + scheme, end - scheme, false)) {
-        refuse(r, 400, "an invalid authority in the request target");
-        return;
-    }
-    /* RFC 9110 7.4: only a trusted proxy can have received it as https; here there is no TLS */
-    if (scheme == 8 && r->rules && !(r->trust & (FORWARDED_SCHEME | FORWARDED_SECURE))) {
-        refuse(r, 421, "an https URI over a connection that is not secure");
-        return;
-    }
-    split_path(r, p + end, len - end);
-    if (r->path.len == 0)
-        r->path = (struct span){root, 1};
-}
-
-/* The four forms of RFC 9112 3.2. */
-static int check_target(struct request *r, int method)
-{
-    if (method == HTTP_CONNECT) {
-        refuse(r, 501, "CONNECT asks for a tunnel, which an origin server does not give");
-    } else if (r->target.p[0] == '/') {
-        split_path(r, r->target.p, r->target.len);
-    } else if (r->target.len == 1 && r->target.p[0] == '*') {
-        r->path = r->target;
-        r->query = (struct span){r->target.p, 0};
-        if (method != HTTP_OPTIONS)
-            refuse(r, 400, "the request target * with a method other than OPTIONS");
-    } else {
-        check_absolute_target(r);
-    }
-    return refused(r);
-}
-
 /* ---- the head ---------------------------------------------------------------------------- */
 
 static const llhttp_settings_t no_callbacks; /* its state says it all */
@@ -258,7 +69,7 @@ static int __attribute__((noinline)) refuse_line(struct request *r, int status, 
         r->foreign = FOREIGN_HTTP2;
     else if (line->len >= sizeof(proxy) - 1 && memcmp(line->p, proxy, sizeof(proxy) - 1) == 0)
         r->foreign = FOREIGN_PROXY;
-    refuse(r, status, reason);
+    request_refuse(r, status, reason);
     return -1;
 }
 
@@ -299,13 +110,19 @@ static int check_request_line(struct request *r, size_t len)
 
 static int refuse_as_llhttp(struct request *r, const llhttp_t *parser)
 {
-    refuse(r, 400, llhttp_get_error_reason(parser));
+    request_refuse(r, 400, llhttp_get_error_reason(parser));
     return -1;
 }
 
 static int feed_llhttp(struct request *r, llhttp_t *parser, const char *data, size_t len)
 {
     return llhttp_execute(parser, data, len) == HPE_OK ? 0 : refuse_as_llhttp(r, parser);
+}
+
+static int refuse_connect(struct request *r)
+{
+    request_refuse(r, 501, "CONNECT asks for a tunnel, which an origin server does not give");
+    return -1;
 }
 
 /* llhttp has refused the request line, or would refuse what comes behind its method. A method is
@@ -318,7 +135,7 @@ static int __attribute__((noinline)) read_other_method(struct request *r, llhttp
     char *method;
 
     if (len > METHOD_MAX) {
-        refuse(r, 501, "a method of more than 32 bytes");
+        request_refuse(r, 501, "a method of more than 32 bytes");
         return -1;
     }
     method = arena_alloc(r->arena, len + 1);
@@ -326,12 +143,12 @@ static int __attribute__((noinline)) read_other_method(struct request *r, llhttp
     method[len] = '\0';
     r->method = method;
     if (strcmp(method, "CONNECT") == 0) /* with a target that no tunnel has */
-        return check_target(r, HTTP_CONNECT);
+        return refuse_connect(r);
     llhttp_init(parser, HTTP_REQUEST, &no_callbacks);
     if (feed_llhttp(r, parser, known, sizeof(known) - 1) < 0 ||
         feed_llhttp(r, parser, r->line.p + len, r->line.len + 2 - len) < 0)
         return -1;
-    return check_target(r, HTTP_POST);
+    return fields_check_target(r);
 }
 
 static int read_request_line(struct request *r, llhttp_t *parser)
@@ -343,29 +160,7 @@ static int read_request_line(struct request *r, llhttp_t *parser)
     if (llhttp_execute(parser, r->head, r->line.len + 2) != HPE_OK || parser->method == HTTP_PRI)
         return read_other_method(r, parser);
     r->method = llhttp_method_name((llhttp_method_t)parser->method);
-    return check_target(r, parser->method);
-}
-
-static void begin_body(struct request *r, const llhttp_t *parser)
-{
-    const uint64_t max = r->limits->body_max;
-
-    r->body_left = parser->content_length;
-    if (!r->chunked && r->body_left == 0) {
-        r->state = REQUEST_DONE;
-    } else if (r->limits->takes_no_body) {
-        refuse(r, 413, "no request body is taken here");
-    } else if (r->chunked) {
-        r->body_parser = arena_alloc(r->arena, sizeof(*parser));
-        *r->body_parser = *parser;
-        r->body_parser->data = r;
-        chunk_line_init(&r->chunk);
-        r->state = REQUEST_CHUNKS;
-    } else if (max > 0 && r->body_left > max) {
-        refuse(r, 413, "the body is larger than limit_request_body");
-    } else {
-        r->state = REQUEST_COUNTED;
-    }
+    return parser->method == HTTP_CONNECT ? refuse_connect(r) : fields_check_target(r);
 }
 
 /* Writes what is white space to RFC 9110, and what is nothing in a list (5.6.1.2), as the blanks
@@ -374,26 +169,6 @@ static void normalise_framing(enum field_id id, char *end)
 {
     while (end[-1] == ' ' || end[-1] == '\t' || (id == FIELD_TRANSFER_ENCODING && end[-1] == ','))
         *--end = ' ';
-}
-
-static enum field_id field_identify(const char *name, size_t len)
-{
-    static const struct {
-        char lower[20];
-        enum field_id id;
-    } known[] = {
-        [4] = {"host", FIELD_HOST},
-        [6] = {"expect", FIELD_EXPECT},
-        [10] = {"connection", FIELD_CONNECTION},
-        [12] = {"content-type", FIELD_CONTENT_TYPE},
-        [14] = {"content-length", FIELD_CONTENT_LENGTH},
-        [17] = {"transfer-encoding", FIELD_TRANSFER_ENCODING},
-    };
-
-    if (len >= ARRAY_LEN(known) || (name[0] | 0x20) != known[len].lower[0] ||
-        !syntax_is(name, len, known[len].lower))
-        return FIELD_OTHER;
-    return known[len].id;
 }
 
 /* field-line = field-name ":" OWS field-value OWS (RFC 9112 5). The CR that the scan has left at
@@ -408,7 +183,7 @@ static int read_fields(struct request *r, llhttp_t *parser)
         size_t name_len = syntax_token_end(line);
 
         if (name_len == 0 || line[name_len] != ':') {
-            refuse(r, 400, "a header field does not begin with a name and a colon");
+            request_refuse(r, 400, fields_no_name);
             return -1;
         }
         char *cr = r->head + scan_line_end(&r->scan, i, r->head, (size_t)(line - r->head));
@@ -430,25 +205,13 @@ static int read_fields(struct request *r, llhttp_t *parser)
             value_end--;
         f->value = value;
         f->value_len = (uint32_t)(value_end - value);
-        if (f->id != FIELD_OTHER && check_field(r, f) < 0)
+        if (f->id != FIELD_OTHER && fields_check_one(r, f) < 0)
             return -1;
         line = cr + 2;
     }
     r->field_count = (size_t)(f - r->fields);
     /* without such a field there is no body (RFC 9112 6.3), and nothing for llhttp to decide */
     return has_framing ? feed_llhttp(r, parser, line, 2) : 0;
-}
-
-/* The fields by which a proxy speaks, where there may be any. 0, or -1 when they are refused. */
-static int check_forwarded(struct request *r)
-{
-    if (!r->rules || !(r->initials & r->rules->initials))
-        return 0;
-    int status = forwarded_read(r, &r->refusal_reason);
-    if (status == 0)
-        return 0;
-    refuse(r, status, r->refusal_reason);
-    return -1;
 }
 
 static void __attribute__((noinline)) forget_line(struct request *r)
@@ -471,8 +234,8 @@ static void parse_head(struct request *r)
         return;
     if (r->scan.place != SCAN_END)
         forget_line(r);
-    else if (read_fields(r, &parser) == 0 && check_fields(r) == 0 && check_forwarded(r) == 0)
-        begin_body(r, &parser);
+    else if (read_fields(r, &parser) == 0 && fields_check_all(r) == 0)
+        request_body_begin(r, &parser);
 }
 
 /* Before the first byte of a head came one that no method begins with. */
@@ -533,7 +296,7 @@ collect_piece(struct request *r, const char *data, size_t len)
     if (status != 0 && r->scan.place == SCAN_BEFORE)
         name_first_byte(r, (unsigned char)data[used]);
     if (status != 0)
-        refuse(r, status, reason);
+        request_refuse(r, status, reason);
     else if (r->scan.place == SCAN_END)
         parse_head(r);
     return used;
@@ -555,134 +318,6 @@ static size_t collect_head(struct request *r, const char *data, size_t len)
     return whole;
 }
 
-/* ---- the body ---------------------------------------------------------------------------- */
-
-static void refuse_body(struct request *r)
-{
-    refuse(r, 507, errno == ENOBUFS ? "tmp_upload_max is reached" : ascii_error(errno));
-}
-
-static int add_to_body(struct request *r, const char *data, size_t len)
-{
-    if (spool_append(&r->body, data, len) == 0)
-        return 0;
-    refuse_body(r);
-    return -1;
-}
-
-static void end_body(struct request *r)
-{
-    if (spool_finish(&r->body) == 0)
-        r->state = REQUEST_DONE;
-    else
-        refuse_body(r);
-}
-
-static int on_body(llhttp_t *parser, const char *at, size_t len)
-{
-    return add_to_body(parser->data, at, len);
-}
-
-static int on_message_complete(llhttp_t *parser)
-{
-    end_body(parser->data);
-    return 0;
-}
-
-static const llhttp_settings_t body_settings = {
-    .on_body = on_body,
-    .on_message_complete = on_message_complete,
-};
-
-static void feed_parser(struct request *r, const char *data, size_t len)
-{
-    llhttp_t *parser = r->body_parser;
-
-    parser->settings = (void *)(uintptr_t)&body_settings; /* llhttp keeps its const settings so */
-    llhttp_errno_t error = llhttp_execute(parser, data, len);
-    if (error != HPE_OK && r->state != REQUEST_REFUSED)
-        refuse(r, 400, llhttp_get_error_reason(parser));
-}
-
-static size_t feed_counted(struct request *r, const char *data, size_t len)
-{
-    size_t n = len < r->body_left ? len : (size_t)r->body_left;
-
-    r->body_left -= n;
-    if (add_to_body(r, data, n) == 0 && r->body_left == 0)
-        end_body(r);
-    return n;
-}
-
-/* A size line is complete: hand llhttp the size alone. */
-static void begin_chunk(struct request *r)
-{
-    const uint64_t max = r->limits->body_max;
-    char line[CHUNK_DIGITS_MAX + 2];
-
-    if (r->chunk.size > UINT64_MAX - 2 - r->body.len ||
-        (max > 0 && r->body.len + r->chunk.size > max)) {
-        refuse(r, 413, "the body is larger than limit_request_body");
-        return;
-    }
-    memcpy(line, r->chunk.hex, r->chunk.digits);
-    memcpy(line + r->chunk.digits, "\r\n", 2);
-    feed_parser(r, line, (size_t)r->chunk.digits + 2);
-    r->body_left = r->chunk.size + 2;
-    if (r->chunk.size == 0 && r->state != REQUEST_REFUSED) {
-        r->state = REQUEST_TRAILERS;
-        scan_init(&r->scan, true);
-    }
-}
-
-static size_t __attribute__((noinline)) feed_chunks(struct request *r, const char *data, size_t len)
-{
-    const char *reason;
-    size_t n;
-
-    if (r->body_left > 0) {
-        n = len < r->body_left ? len : (size_t)r->body_left;
-        r->body_left -= n;
-        feed_parser(r, data, n);
-        if (r->body_left == 0)
-            chunk_line_next(&r->chunk);
-        return n;
-    }
-    int status = chunk_line_feed(&r->chunk, r->limits->chunk_ext_max, data, len, &n, &reason);
-    if (status != 0)
-        refuse(r, status, reason);
-    else if (r->chunk.place == CHUNK_LINE_END)
-        begin_chunk(r);
-    return n;
-}
-
-/* Trailers are checked like the head and then forgotten: merged into the environ they would let a
- * client add fields after every check (RFC 9110 6.5.1). llhttp gets them in one piece too: were it
- * asked sooner, what it refuses and what scan_head refuses would come in the order of the cuts. */
-static size_t __attribute__((noinline))
-feed_trailers(struct request *r, const char *data, size_t len)
-{
-    const char *reason;
-    size_t used;
-    int status = scan_head(&r->scan, &r->limits->head, data, len, &used, &reason);
-
-    if (status != 0) {
-        refuse(r, status, reason);
-        return used;
-    }
-    if (r->scan.place != SCAN_END || r->trailers.len > 0)
-        strbuf_add(&r->trailers, data, used);
-    if (r->scan.place != SCAN_END)
-        return used;
-    if (r->trailers.len > 0)
-        feed_parser(r, r->trailers.data, r->trailers.len);
-    else
-        feed_parser(r, data, used);
-    if (r->state == REQUEST_TRAILERS)
-        refuse(r, 400, "invalid trailers");
-    return used;
-}
-
 size_t request_feed(struct request *r, const char *data, size_t len)
 {
     size_t used = 0;
@@ -691,13 +326,10 @@ size_t request_feed(struct request *r, const char *data, size_t len)
         const char *p = data + used;
         size_t left = len - used;
 
-        switch (r->state) {
-        case REQUEST_HEAD: used += collect_head(r, p, left); break;
-        case REQUEST_COUNTED: used += feed_counted(r, p, left); break;
-        case REQUEST_CHUNKS: used += feed_chunks(r, p, left); break;
-        case REQUEST_TRAILERS: used += feed_trailers(r, p, left); break;
-        default: break;
-        }
+        if (r->state == REQUEST_HEAD)
+            used += collect_head(r, p, left);
+        else
+            used += request_body_feed(r, p, left);
     }
     return used;
 }

@@ -22,6 +22,7 @@
 #include "base/spool.h"
 #include "base/strbuf.h"
 #include "http/request/chunk.h"
+#include "http/request/fields.h"
 #include "http/request/forwarded.h"
 #include "http/request/scan.h"
 
@@ -44,33 +45,6 @@ enum request_state {
     REQUEST_TRAILERS, /* behind its last chunk */
     REQUEST_DONE,     /* complete */
     REQUEST_REFUSED,  /* see refusal */
-};
-
-/* The fields that gcorn itself must understand. */
-enum field_id {
-    FIELD_OTHER,
-    FIELD_HOST,
-    FIELD_CONTENT_LENGTH,
-    FIELD_CONTENT_TYPE,
-    FIELD_TRANSFER_ENCODING,
-    FIELD_CONNECTION,
-    FIELD_EXPECT,
-    FIELD_ID_COUNT,
-};
-
-/* Both point into the head, the value trimmed; neither is followed by a NUL. */
-struct field {
-    char *name;
-    char *value;
-    uint32_t name_len;
-    uint32_t value_len;
-    enum field_id id;
-};
-
-/* A piece of the head. */
-struct span {
-    char *p;
-    size_t len;
 };
 
 enum { KNOWN_HOST_MAX = 64, METHOD_MAX = 32 };
@@ -140,6 +114,14 @@ void request_release(struct request *r);
 /* Takes bytes until the request is complete or refused; returns how many it took. What is left
  * belongs to the next request. Nothing may be fed after DONE or REFUSED. */
 size_t request_feed(struct request *r, const char *data, size_t len);
+
+/* For the parts of the parser: the answer's status, and why; no byte more is parsed. */
+void request_refuse(struct request *r, int status, const char *reason);
+
+static inline bool request_is_refused(const struct request *r)
+{
+    return r->state == REQUEST_REFUSED;
+}
 
 /* Has a byte of it arrived? (Empty lines before a request line are none.) */
 static inline bool request_has_begun(const struct request *r)

@@ -24,6 +24,7 @@
 enum { SKIP_MAX = 16 };
 
 const char scan_no_method[] = "the request line does not begin with a method and a blank";
+const char scan_bad_line[] = "a line does not end in CRLF, or holds a control character";
 
 static inline bool is_control(char c)
 {
@@ -205,7 +206,7 @@ static int check_start(const struct scan *s, const struct scan_limits *limits, c
 
 static int bad_line_end(const char **reason)
 {
-    *reason = "a line does not end in CRLF, or holds a control character";
+    *reason = scan_bad_line;
     return 400;
 }
 

@@ -44,8 +44,9 @@ struct scan {
     size_t ends[SCAN_ENDS]; /* where the first of them end: the index of the CR in the head */
 };
 
-/* Why a head is refused that begins with a byte which no method begins with. */
-extern const char scan_no_method[];
+/* Why a head is refused that begins with a byte which no method begins with; and one with a line
+ * that does not end as it should, or holds a control byte. */
+extern const char scan_no_method[], scan_bad_line[];
 
 void scan_init(struct scan *s, bool trailers);
 
