@@ -7,6 +7,8 @@
  */
 #include "worker/call/wake.h"
 
+#include <assert.h>
+
 #include "base/util.h"
 #include "worker/worker.h"
 
@@ -93,7 +95,7 @@ void wake_wait(struct conn *c)
         ev_init(alarm->timer, on_alarm);
         alarm->timer->data = c;
     }
-    ev_timer_stop(w->loop, alarm->timer);
+    assert(!ev_is_active(alarm->timer)); /* what ends the wait stops it: wake_stop */
     ev_timer_set(alarm->timer, alarm->at_ms > now ? (double)(alarm->at_ms - now) / 1000 : 0, 0);
     ev_timer_start(w->loop, alarm->timer);
 }
