@@ -12,7 +12,8 @@ import zlib
 
 import pytest
 
-from harness import BUILD, REPO, ROOT_ONLY, SANITIZED, SLOWER, Process, best_of, missing, tool
+from harness import (BUILD, REPO, ROOT_ONLY, SANITIZED, SLOWER, Process, best_of, missing, request,
+                     tool)
 
 EXAMPLES = sorted(path.parent.name for pattern in ("*/*.c", "*/*.cc")
                   for path in (REPO / "examples").glob(pattern))
@@ -28,7 +29,7 @@ def served(gcorn):
     return start
 
 
-def request(server, method, target, body=b"", fields=""):
+def exchange(server, method, target, body=b"", fields=""):
     with server.connect() as client:
         client.send(f"{method} {target} HTTP/1.1\r\nHost: test\r\n{fields}"
                     f"Content-Length: {len(body)}\r\n\r\n")
@@ -147,7 +148,7 @@ def test_files_whole(files):
     moved = files.get("/sub")
     assert (moved.status, moved.header("Location")) == (301, "/sub/")
     assert files.get("/page.html", method="HEAD").header("Content-Length") == "10"
-    assert request(files, "POST", "/page.html").status == 405
+    assert exchange(files, "POST", "/page.html").status == 405
 
 
 @pytest.mark.parametrize("path", [
@@ -229,7 +230,7 @@ def test_upload(served, size, tmp_path):
     server = served("upload", "--env", f"UPLOAD_DIR={kept}")
     body = os.urandom(size)
     digest = hashlib.sha256(body).hexdigest()
-    answer = request(server, "PUT", "/any/name", body)
+    answer = exchange(server, "PUT", "/any/name", body)
     assert (answer.status, answer.text) == (201, f"{size} {digest}\n")
     assert [path.name for path in kept.iterdir()] == [digest]
     assert (kept / digest).read_bytes() == body
@@ -256,7 +257,7 @@ def test_upload_in_several_threads(served, tmp_path):
 
 def test_upload_into_nothing(served, tmp_path):
     server = served("upload", "--env", f"UPLOAD_DIR={tmp_path}/nothing")
-    assert request(server, "POST", "/", b"x").status == 500
+    assert exchange(server, "POST", "/", b"x").status == 500
     server.wait_log("cannot make a file in .*/nothing: No such file")
 
 
@@ -281,9 +282,9 @@ def test_upload_to_a_full_disk(served, tmp_path):
     kept = tmp_path / "kept"
     kept.mkdir()
     server = served("upload", "--env", f"UPLOAD_DIR={kept}", preexec=mount_small(kept))
-    assert request(server, "PUT", "/", b"x" * (1 << 20)).status == 507
+    assert exchange(server, "PUT", "/", b"x" * (1 << 20)).status == 507
     server.wait_log("cannot keep a body in .*/kept: No space left on device")
-    assert request(server, "PUT", "/", b"small").status == 201, "nothing is left of the other"
+    assert exchange(server, "PUT", "/", b"small").status == 201, "nothing is left of the other"
 
 
 # ---- upstream -----------------------------------------------------------------------------------
@@ -306,7 +307,7 @@ def test_upstream_asks_in_many_threads_at_once(served, gcorn):
         return time.monotonic() - began
     assert best_of(3, seconds) < 4 * 0.5 * SLOWER
     assert server.get("/nothing/here").status == 404
-    assert request(server, "POST", "/").status == 405
+    assert exchange(server, "POST", "/").status == 405
 
 
 def test_upstream_that_is_not_there(served):
@@ -324,14 +325,14 @@ def test_chat_wakes_who_waits(served):
     gone = server.ask("/?after=0")
     assert waiting[-1].is_silent_for(0.05)
     gone.close()
-    assert request(server, "POST", "/", b"hello").status == 201
+    assert exchange(server, "POST", "/", b"hello").status == 201
     for client in waiting:
         assert client.response().text == "1 hello\n"
-    request(server, "POST", "/", b"there")
+    exchange(server, "POST", "/", b"there")
     assert server.get("/?after=0").text == "1 hello\n2 there\n"
     assert server.get("/?after=1").text == "2 there\n"
-    assert request(server, "POST", "/", b"two\nlines").status == 422
-    assert request(server, "PUT", "/", b"x").status == 405
+    assert exchange(server, "POST", "/", b"two\nlines").status == 422
+    assert exchange(server, "PUT", "/", b"x").status == 405
 
 
 def test_chat_lets_go_when_it_stops(served):
@@ -348,7 +349,7 @@ def test_chat_goes_on_after_a_restart(served):
     server = served("chat")
     client = server.ask("/?after=1000")
     assert client.is_silent_for(0.05)
-    request(server, "POST", "/", b"hello")
+    exchange(server, "POST", "/", b"hello")
     assert client.response().text == "1 hello\n"
 
 
@@ -401,13 +402,13 @@ def test_middleware_asks_what_the_client_takes(served, accepted, encoding):
 def test_notes(served):
     server = served("notes", "--workers", "2")
     assert server.get("/notes").text == "[]"
-    made = request(server, "POST", "/notes", b'{"text": "buy milk"}')
+    made = exchange(server, "POST", "/notes", b'{"text": "buy milk"}')
     assert (made.status, json.loads(made.body)) == (201, {"id": 1, "text": "buy milk"})
-    several = request(server, "POST", "/notes", '[{"text": "a"}, {"text": "café"}]'.encode())
+    several = exchange(server, "POST", "/notes", '[{"text": "a"}, {"text": "café"}]'.encode())
     assert [note["id"] for note in json.loads(several.body)] == [2, 3]
     assert json.loads(server.get("/notes/3").body)["text"] == "café"
-    assert json.loads(request(server, "PUT", "/notes/2", b'{"text": "b"}').body)["text"] == "b"
-    assert request(server, "DELETE", "/notes/1").status == 200
+    assert json.loads(exchange(server, "PUT", "/notes/2", b'{"text": "b"}').body)["text"] == "b"
+    assert exchange(server, "DELETE", "/notes/1").status == 200
     assert [note["text"] for note in json.loads(server.get("/notes").body)] == ["b", "café"]
     assert server.get("/notes/2", method="HEAD").status == 200
 
@@ -415,14 +416,14 @@ def test_notes(served):
 def test_notes_that_are_wrong(served):
     server = served("notes")
     for body in (b"", b"{", b"{}", b'{"text": 1}', b'{"text": ""}', b'[{"text": "a"}, {}]', b"[1]"):
-        assert request(server, "POST", "/notes", body).status == 422, body
+        assert exchange(server, "POST", "/notes", body).status == 422, body
     assert server.get("/notes").text == "[]"  # nothing of a list that is partly wrong
     for path in ("/", "/notes/", "/notes/x", "/notes/1x", "/notes/7", "/other"):
         assert server.get(path).status == 404, path
-    assert request(server, "PUT", "/notes/7", b'{"text": "x"}').status == 404
-    refused = request(server, "DELETE", "/notes")
+    assert exchange(server, "PUT", "/notes/7", b'{"text": "x"}').status == 404
+    refused = exchange(server, "DELETE", "/notes")
     assert (refused.status, refused.header("Allow")) == (405, "GET, HEAD, POST")
-    assert request(server, "PATCH", "/notes/1").header("Allow") == "GET, HEAD, PUT, DELETE"
+    assert exchange(server, "PATCH", "/notes/1").header("Allow") == "GET, HEAD, PUT, DELETE"
 
 
 def test_notes_without_a_database_do_not_boot(served):

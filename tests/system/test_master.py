@@ -4,6 +4,7 @@ that dies, hangs or does not boot."""
 import fcntl
 import os
 import pty
+import re
 import signal
 import socket
 import struct

@@ -7,9 +7,7 @@ import signal
 
 import pytest
 
-from server import Process, children, wait_for
-from test_gcornctl import done, start_ctl, status_of
-from test_master import Held, install
+from harness import Held, Process, children, ctl_output, install, start_ctl, status_of, wait_for
 
 
 class Gate:
@@ -202,7 +200,7 @@ def test_reload_takes_back_what_ttin_asked_for(start):
     server = start()
     server.kill(signal.SIGTTIN)
     server.wait_workers(2)
-    done(server.dir, "-s", "ctl", "reload")
+    ctl_output(server.dir, "-s", "ctl", "reload")
     wait_for(lambda: len(server.workers) == 1, "one worker, as the settings say")
 
 
@@ -211,7 +209,7 @@ def test_workers_set_amid_a_roll_counts_at_once(start, gate):
     server.kill(signal.SIGHUP)
     server.wait_log("Reloaded: generation 1 -> 2")
     gate.close()
-    done(server.dir, "-s", "ctl", "workers", "set", "4")
+    ctl_output(server.dir, "-s", "ctl", "workers", "set", "4")
     wait_for(lambda: len(list(server.dir.glob("*.boots"))) >= 2, "the two more to boot")
     gate.open()
     wait_for(lambda: [w["phase"] for w in status_of(server.dir)["workers"]] == ["ready"] * 4,
@@ -229,7 +227,7 @@ def test_reload_amid_back_off_brings_all_workers(start, tmp_path):
     os.kill(min(server.worker_pids), signal.SIGKILL)
     server.wait_log("failed to boot", count=4)
     (tmp_path / "fails").unlink()
-    done(server.dir, "-s", "ctl", "reload")
+    ctl_output(server.dir, "-s", "ctl", "reload")
     ready = [w for w in status_of(server.dir)["workers"] if w["phase"] == "ready"]
     assert [w["generation"] for w in ready] == [2, 2]
 
@@ -250,7 +248,7 @@ def test_failed_reload_leaves_no_back_off_to_the_next(start, tmp_path):
         server.kill(signal.SIGHUP)
         server.wait_log("Reload failed", count=count)
     (tmp_path / "fails").unlink()
-    done(server.dir, "-s", "ctl", "reload")
+    ctl_output(server.dir, "-s", "ctl", "reload")
     assert {w["generation"] for w in status_of(server.dir)["workers"] if w["phase"] == "ready"} == {5}
 
 
@@ -263,7 +261,7 @@ def test_retired_worker_is_told_of_the_stop_too(start):
     kept = server.connect()
     kept.get()
     old = server.worker_pids
-    done(server.dir, "-s", "ctl", "reload")
+    ctl_output(server.dir, "-s", "ctl", "reload")
     assert old < server.worker_pids, "it waits for its idle connection"
     server.kill(signal.SIGTERM)
     kept.assert_closed()
@@ -289,7 +287,7 @@ def test_retiring_worker_that_is_killed_is_not_replaced(start, number):
     server = start()
     held = Held(server)
     old, = server.worker_pids
-    done(server.dir, "-s", "ctl", "reload")
+    ctl_output(server.dir, "-s", "ctl", "reload")
     new = server.worker_pids - {old}
     os.kill(old, signal.SIGKILL)
     wait_for(lambda: old not in server.worker_pids, "its end")
@@ -399,7 +397,7 @@ def test_exit_of_a_retiring_worker_is_no_death_to_slow_down(start):
     server = start()
     for round_ in range(6):
         held = Held(server, f"held{round_}")
-        done(server.dir, "-s", "ctl", "reload")
+        ctl_output(server.dir, "-s", "ctl", "reload")
         for pid in server.worker_pids:
             if status_of(server.dir)["workers"][0]["pid"] == pid:
                 os.kill(pid, signal.SIGKILL)

@@ -163,7 +163,8 @@ def test_a_stop_while_the_template_is_stuck(gcorn, app):
 ])
 def test_what_does_not_boot(gcorn, app, tmp_path, name, flag, why):
     broken = app(name, *([flag] if flag else []))
-    options = ["--preload", "--boot-timeout", f"{300 * SLOWER}ms"]
+    boot_timeout = f"{300 * SLOWER}ms" if flag == "-DSTUCK" else "10s"
+    options = ["--preload", "--boot-timeout", boot_timeout]
     first = gcorn(f"{broken}:handler", *options, "--workers", "2", ready=0)
     assert first.wait_exit() == 3
     first.wait_log(rf"\[CRITICAL\] .*failed to boot: .*({why})")
