@@ -26,7 +26,7 @@
 #include "ctl/show.h"
 #include "ctl/top.h"
 #include "settings/config.h"
-#include "settings/cli.h"
+#include "settings/config_load.h"
 #include "settings/text.h"
 
 extern char **environ;

@@ -16,13 +16,14 @@
 #include "master/fatal.h"
 #include "master/master.h"
 #include "master/start.h"
-#include "settings/cli.h"
 #include "system/ipc/handover.h"
 #include "system/process/daemon.h"
 #include "system/process/process.h"
 #include "system/process/signals.h"
 #include "system/process/title.h"
 #include "worker/replay.h"
+#include "settings/config_print.h"
+#include "settings/cli_help.h"
 
 static int report(const struct error *err)
 {
@@ -36,7 +37,7 @@ static int act(struct config *config, struct error *err)
     int status = EXIT_STOPPED;
 
     switch (config->action) {
-    case CONFIG_HELP: config_print_help(stdout); break;
+    case CONFIG_HELP: cli_help_print(stdout); break;
     case CONFIG_VERSION: (void)puts("gcorn " GCORN_VERSION); break;
     case CONFIG_SAMPLE: config_print_sample(stdout); break;
     case CONFIG_PRINT: config_print(config, stdout); break;

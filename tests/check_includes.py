@@ -16,7 +16,7 @@ FORBIDDEN = {("system", "settings"), ("http", "settings"), ("http", "system"),
              ("ctl", "system"), ("ctl", "http"), ("ctl", "worker"), ("ctl", "master"),
              ("testlib", "settings"), ("testlib", "system"), ("testlib", "worker"),
              ("testlib", "master"), ("testlib", "ctl")}
-ONLY = {"yaml.h": ["src/settings/yaml.c"], "llhttp.h": ["src/http/request/request.c", "src/http/request/request_body.c"],
+ONLY = {"yaml.h": ["src/settings/config_yaml.c"], "llhttp.h": ["src/http/request/request.c", "src/http/request/request_body.c"],
         "jansson.h": ["src/ctl/show.c"], "elfutils/libdwfl.h": ["src/system/trace/stacks.c"]}
 NOT_IN_HTTP = ["ev.h", "sys/socket.h", "sys/epoll.h", "netinet/in.h"]
 ONLY_MASTER = re.compile(r"\b(?:fork|waitpid|kill)\(")

@@ -14,6 +14,7 @@
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "settings/config.h"
+#include "settings/setting.h"
 #include "settings/text.h"
 
 enum { COMMENT_COLUMN = 40 }; /* as in gcorn --print-config */
@@ -412,7 +413,7 @@ static void add_item(struct strbuf *out, const json_t *value, bool is_word)
 static void add_value(struct strbuf *out, const json_t *setting, const char *member)
 {
     const char *key = json_string_value(json_object_get(setting, "key"));
-    const struct setting *s = key ? config_find(key) : NULL;
+    const struct setting *s = key ? setting_find(key) : NULL;
     const json_t *value = json_object_get(setting, member), *item;
     size_t i;
 

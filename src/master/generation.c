@@ -17,12 +17,13 @@
 #include "http/access_log.h"
 #include "master/listeners.h"
 #include "master/logs.h"
+#include "settings/setting.h"
 #include "system/file/safe_open.h"
 #include "worker/call/app.h"
 
 int generation_blame(const struct config *config, const char *key, struct error *err)
 {
-    const struct config_origin *origin = config_origin(config, config_find(key));
+    const struct config_origin *origin = config_origin(config, setting_find(key));
 
     return origin->source == SOURCE_DEFAULT ? -1 : error_prefix(err, "%s", origin->text);
 }

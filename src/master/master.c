@@ -40,6 +40,7 @@
 #include "master/reopen.h"
 #include "master/retire.h"
 #include "master/state.h"
+#include "settings/setting.h"
 #include "system/process/loop.h"
 #include "system/process/daemon.h"
 #include "system/process/process.h"
@@ -578,7 +579,7 @@ static int open_all(struct master *m, struct config *config, struct error *err)
 static void announce(const struct master *m)
 {
     const struct config *cfg = config_of(m);
-    const struct setting *workers = config_find("workers");
+    const struct setting *workers = setting_find("workers");
 
     log_info("Starting gcorn " GCORN_VERSION);
     listeners_log(m->current);

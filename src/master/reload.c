@@ -6,6 +6,7 @@
 #include "master/reload.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -23,6 +24,8 @@
 #include "master/boots.h"
 #include "master/procs.h"
 #include "master/state.h"
+#include "settings/config_print.h"
+#include "settings/setting.h"
 #include "system/process/limits.h"
 #include "system/process/title.h"
 
@@ -105,7 +108,7 @@ const char *reload_how_to_make_room(void)
 
 static int check_new(const struct master *m, const struct config *cfg, struct error *err)
 {
-    const struct config_origin *origin = config_origin(cfg, config_find("workers"));
+    const struct config_origin *origin = config_origin(cfg, setting_find("workers"));
     unsigned room = plan_most_workers(&m->plan);
 
     if ((unsigned)cfg->workers <= room)
@@ -130,7 +133,7 @@ int reload_open_control(struct master *m, const struct config *cfg, struct error
     }
     if (!m->control_changes || !path || control_listen(&m->next_control, path, err) == 0)
         return 0;
-    if (config_origin(cfg, config_find("control_socket"))->source != SOURCE_DEFAULT)
+    if (config_origin(cfg, setting_find("control_socket"))->source != SOURCE_DEFAULT)
         return -1;
     log_warnx("%s: gcornctl cannot be used", err->text);
     return 0;
@@ -304,7 +307,7 @@ void reload_commit(struct master *m)
 {
     struct generation *old = m->current;
     struct strbuf changes = {0};
-    size_t count = config_diff(&old->config, &m->candidate->config, &changes);
+    size_t count = config_print_diff(&old->config, &m->candidate->config, &changes);
 
     m->current = m->candidate;
     m->candidate = NULL;

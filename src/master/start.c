@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "settings/config.h"
-#include "settings/cli.h"
+#include "settings/config_load.h"
 #include "system/host/cores.h"
 #include "system/process/process.h"
 

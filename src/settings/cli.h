@@ -1,33 +1,50 @@
 /* SPDX-License-Identifier: MIT
  *
- * config_cli - the command line and the environment, and config_load, which joins all sources:
+ * cli - the command line, and GCORN_CMD_ARGS, which is read the same way.
  *
- *   defaults (WEB_CONCURRENCY and PORT among them)
- *   < the YAML file: -c FILE, GCORN_CONFIG, or gunicorn-c.yaml if there is one
- *   < GCORN_<KEY> variables < options in GCORN_CMD_ARGS < the command line
+ * The words of a source are read twice by the same code: first for what must be known before anything
+ * is set (the action, the file), which also finds misspelt options first; later to set the settings,
+ * when it is this source's turn.
  */
 #ifndef GCORN_SETTINGS_CLI_H
 #define GCORN_SETTINGS_CLI_H
 
-#include <stdio.h>
+#include <stdbool.h>
+#include <stddef.h>
 
-struct config;
+#include "settings/config.h"
+
 struct error;
-struct strbuf;
 
-/* Builds c from all sources, checked. 0, or -1 with one line in err (EXIT_USAGE) and nothing in c
- * to release. argv and env (NULL-ended) are only read. A file's relative name is meant from the
- * working directory of the moment: whoever has changed it goes back before loading again. From
- * CONFIG_SAMPLE on c->action is all that counts. */
-int config_load(struct config *c, int argc, char *const *argv, char *const *env, struct error *err);
+#define CLI_DEFAULT_FILE "gunicorn-c.yaml"
 
-/* Appends a line, "environment GCORN_WROKERS: no such setting, did you mean GCORN_WORKERS?", for
- * each variable of env that begins as ours do and is none. Only a warning: what begins so may be
- * the application's. What Kubernetes sets for a service called gcorn (GCORN_SERVICE_HOST,
- * GCORN_PORT_...) is known to be somebody else's. */
-void config_add_unknown_variables(char *const *env, struct strbuf *out);
+/* An option that is not a setting. */
+struct cli_command {
+    const char *flag;
+    char short_flag;
+    const char *metavar; /* of a file; NULL: takes no value */
+    enum config_action action;
+    const char *help;
+};
 
-/* --help. */
-void config_print_help(FILE *out);
+const struct cli_command *cli_commands(size_t *count);
+
+/* The words of one source. */
+struct cli {
+    struct config *c;
+    char *const *words; /* NULL-ended */
+    struct config_origin origin;
+    bool applies; /* the second time: set; else find only the action and the file */
+    bool has_app;
+    const char *file; /* of -c; NULL: none */
+};
+
+/* Reads all words. applies: sets the settings; else notes only the file, and the action in c. Returns
+ * 0, or -1 with err. */
+int cli_read(struct cli *cli, bool applies, struct error *err);
+
+/* Splits text into words as a shell does, quotes and backslashes included. Returns them NULL-ended in
+ * the arena; NULL with err. */
+char *const *cli_split(const char *text, struct arena *a, struct error *err);
 
 #endif

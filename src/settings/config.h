@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * config - the settings: one struct with a field for each row of settings.def, the table of those
- * rows, and the one setter that every source (file, environment, command line) ends in.
+ * config - the settings: one struct with a field for each row of settings.def, built from all
+ * sources by config_load.h. settings/ is where settings come from, and how they are shown.
  *
- * Life: config_load (cli.h) builds a whole, checked struct config, which is const from then
- * on; config_release ends it. A reload loads a second one and swaps it in when all is well: nothing
- * in the struct points into the struct, so it may be copied by assignment.
+ * A struct config is const once it is loaded. A reload loads a second one and replaces the first:
+ * nothing in the struct points into the struct, so it may be copied by assignment.
  */
 #ifndef GCORN_SETTINGS_CONFIG_H
 #define GCORN_SETTINGS_CONFIG_H
@@ -14,12 +13,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include <stdio.h>
 
 #include "base/arena.h"
 
 struct error;
-struct strbuf;
+struct setting;
 
 /* The values of the ENUM settings; loglevel's are enum log_level (base/log.h). */
 enum worker_class {
@@ -71,17 +69,6 @@ struct config_list {
     size_t count;
 };
 
-enum setting_type {
-    SETTING_INTEGER,
-    SETTING_BOOL,
-    SETTING_STRING,
-    SETTING_ENUM,
-    SETTING_DURATION, /* milliseconds; text 500ms, 30s, 2m, 1h; a plain number is seconds */
-    SETTING_SIZE,     /* bytes; text 64KiB or 64k, 16MiB, 1GiB; 10kB, 1MB, 1GB; a plain number */
-    SETTING_OCTAL,
-    SETTING_LIST, /* of strings */
-};
-
 #define FIELD_INTEGER  int
 #define FIELD_BOOL     bool
 #define FIELD_STRING   const char * /* NULL: none */
@@ -112,102 +99,27 @@ struct config {
 #undef FIELD_OCTAL
 #undef FIELD_LIST
 
-/* One row of the table. NULL, 0 and false: the setting does not have it. */
-struct setting {
-    enum setting_type type;
-    size_t offset;     /* of the field in struct config */
-    const char *key;   /* in YAML; upper-cased after GCORN_ in the environment */
-    const char *alias; /* a second key */
-    const char *flag;  /* without "--"; a BOOL also has "--no-"; key and alias are flags, too */
-    const char *flag_alias;
-    char short_flag;
-    bool nullable;     /* STRING: may be none, written null in YAML and "" elsewhere */
-    bool or_number;    /* STRING: in YAML a plain decimal number will do too, such as a user's id */
-    bool or_zero;      /* numbers: 0 is good too, although below min */
-    bool split_commas; /* LIST: one text may hold several items */
-    const char *bare;  /* ENUM: the value of the flag alone, which then needs none */
-    bool is_secret;    /* its value is kept out of the log */
-    const char *metavar;
-    const char *text;  /* the default; NULL: none, or an empty list */
-    uint64_t min, max; /* numbers: inclusive bounds of the value; LIST: of the item count */
-    const char *word;  /* INTEGER, OCTAL: the word that stands for word_value, */
-    int word_value;    /* which no number does */
-    const char *const *choices;                        /* ENUM: the names by value, NULL-ended */
-    int (*check)(const char *text, struct error *err); /* the form of a STRING, of a LIST's item */
-    const char *section;
-    const char *help; /* one paragraph */
-};
-
-/* The table, in the order in which everything is printed. */
-const struct setting *config_settings(size_t *count);
-
-/* The setting with this key or alias, or NULL. */
-const struct setting *config_find(const char *key);
-
-/* Is candidate near to name, and nearer than *best edits? Then *best is lowered. Start it at
- * SIZE_MAX. Case, '_' and '-' make no difference. */
-bool config_is_near(const char *name, const char *candidate, size_t *best);
-
-/* The setting whose key or flag is so near to this misspelt name, or NULL. */
-const struct setting *config_nearest(const char *name, size_t *best);
-
-/* Why gcorn does without a setting of gunicorn's, for people, or NULL. Case, '_' and '-' make no
- * difference. */
-const char *config_why_absent(const char *name);
-
-/* All defaults. */
+/* Sets all defaults. To be released. */
 void config_init(struct config *c);
 void config_release(struct config *c);
 
-/* The one setter: gives s the value that text says; a list gets it as a further item, or as its
- * only one when what it has is of an earlier source. text NULL is none. origin->text is kept, so it
- * is static or in c->arena. 0, or -1 with the reason in err (no place, no name) and c unchanged. */
-int config_set(struct config *c, const struct setting *s, const char *text,
-               const struct config_origin *origin, struct error *err);
-
-/* The same for a text that is the whole value: it is split at commas if the setting says so, and an
- * empty one is then an empty list if that may be. A list may keep the items before the one that is
- * refused. */
-int config_set_text(struct config *c, const struct setting *s, const char *text,
-                    const struct config_origin *origin, struct error *err);
-
-/* Makes a list empty. */
-void config_clear(struct config *c, const struct setting *s, const struct config_origin *origin);
-
+/* Where the value of s in c comes from, and the items of s, which is a LIST. Borrowed from c. */
 const struct config_origin *config_origin(const struct config *c, const struct setting *s);
 const struct config_list *config_list(const struct config *c, const struct setting *s);
 
-/* What no single setting can know: is all there that c->action needs? 0, or -1 with err. */
+/* Checks what no single setting can: does c have what its action needs? Returns 0, or -1 with
+ * err. */
 int config_check(const struct config *c, struct error *err);
 
-/* How many threads run the application in each worker; 0: the worker's own, the sync class. As
- * gunicorn does, more than one are enough to ask for the gthread class. */
+/* How many threads run the application in each worker; 0: the worker's own thread does (sync). As in
+ * gunicorn, threads above 1 choose the gthread class. */
 unsigned config_threads(const struct config *c);
 
-/* Replaces auto workers by 2 x cores + 1; no change when a number was given. For the origin `how`
- * says how many and why, as cores_available() does: "2 cores (cgroup quota 2 CPUs)"; NULL: only the
- * number. */
+/* Replaces workers "auto" by 2 x cores + 1; a given number stays. The origin then says how many
+ * cores and why, in the words of how: "2 cores (cgroup quota 2 CPUs)"; NULL: only their number. */
 void config_resolve_workers(struct config *c, int cores, const char *how);
 
-/* Replaces umask inherit by what the process was started with; no change when one was given. */
+/* Replaces umask "inherit" by the mask that the process was started with; a given one stays. */
 void config_resolve_umask(struct config *c, mode_t inherited);
-
-/* --print-config: every key as YAML, its origin as a comment. Read with -c it gives the same
- * values. */
-void config_print(const struct config *c, FILE *out);
-
-/* Appends the value as it stands there. */
-void config_add_value(struct strbuf *out, const struct config *c, const struct setting *s);
-
-/* --print-sample: the commented gunicorn-c.yaml. */
-void config_print_sample(FILE *out);
-
-/* Appends "workers 4 -> 8, timeout 30s -> 60s", and returns how many settings differ. A secret
- * one's values are left out: "raw_env changed". */
-size_t config_diff(const struct config *before, const struct config *after, struct strbuf *out);
-
-/* Prints text and a newline, broken into lines of at most 79 columns; every line but the first
- * begins with prefix, the first stands at column already. */
-void config_wrap(FILE *out, size_t column, const char *prefix, const char *text);
 
 #endif

@@ -10,7 +10,8 @@
 #include "base/error.h"
 #include "outcome.h"
 #include "settings/config.h"
-#include "settings/yaml.h"
+#include "settings/config_print.h"
+#include "settings/config_yaml.h"
 
 /* What the file says, as changes of the defaults: another setting changes no outcome. */
 static void show_changes(struct strbuf *text, const struct config *c)
@@ -19,7 +20,7 @@ static void show_changes(struct strbuf *text, const struct config *c)
 
     config_init(&defaults);
     strbuf_addstr(text, "taken\n");
-    (void)config_diff(&defaults, c, text);
+    (void)config_print_diff(&defaults, c, text);
     config_release(&defaults);
 }
 
@@ -39,7 +40,7 @@ void fuzz_outcome(const uint8_t *data, size_t len, struct strbuf *text)
         (void)fclose(out);
         config_init(&again);
         if (config_yaml_parse(&again, "printed", printed, printed_len, &err) < 0 ||
-            config_diff(&c, &again, &changes) != 0) {
+            config_print_diff(&c, &again, &changes) != 0) {
             fprintf(stderr, "%s\n%s\n%s\n", printed, err.text, changes.data);
             abort();
         }

@@ -16,13 +16,15 @@
 #include "base/error.h"
 #include "base/strbuf.h"
 #include "settings/config.h"
-#include "settings/yaml.h"
+#include "settings/config_print.h"
+#include "settings/config_yaml.h"
+#include "settings/setting.h"
 
 static inline void assert_equal_configs(const struct config *a, const struct config *b)
 {
     struct strbuf diff = {0};
 
-    if (config_diff(a, b, &diff) != 0)
+    if (config_print_diff(a, b, &diff) != 0)
         fail_msg("they differ: %s", diff.data);
     strbuf_release(&diff);
 }
@@ -39,7 +41,7 @@ static inline void parse_ok(struct config *c, const char *yaml)
 
 static inline const char *origin_of(const struct config *c, const char *key)
 {
-    return config_origin(c, config_find(key))->text;
+    return config_origin(c, setting_find(key))->text;
 }
 
 #endif

@@ -16,7 +16,10 @@
 #include "master/check/advice.h"
 #include "master/plan.h"
 #include "settings/config.h"
-#include "settings/cli.h"
+#include "settings/config_load.h"
+#include "settings/config_set.h"
+#include "settings/environment.h"
+#include "settings/setting.h"
 
 #define MIB ((uint64_t)1 << 20)
 
@@ -200,7 +203,7 @@ static void test_the_place_in_a_file(void **state)
 
     (void)state;
     config_init(&c);
-    assert_int_equal(config_set(&c, config_find("backlog"), "5", &origin, &err), 0);
+    assert_int_equal(config_set(&c, setting_find("backlog"), "5", &origin, &err), 0);
     advice_add(&out, &c, "backlog", "is %d", 5);
     advice_add(&out, &c, "timeout", "is %s", "fine");
     assert_string_equal(out.data, "site?.yaml:3: backlog: is 5\ntimeout: is fine\n");
@@ -275,7 +278,7 @@ static void test_unknown_variables(void **state)
     struct strbuf out = {0};
 
     (void)state;
-    config_add_unknown_variables(env, &out);
+    environment_add_unknown(env, &out);
     assert_string_equal(
         out.data, "environment GCORN_WROKERS: no such setting, did you mean GCORN_WORKERS?\n"
                   "environment GCORN_workers: no such setting, did you mean GCORN_WORKERS?\n"

@@ -20,9 +20,12 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
+#include "settings/cli_help.h"
 #include "settings/config.h"
-#include "settings/cli.h"
-#include "settings/yaml.h"
+#include "settings/config_load.h"
+#include "settings/config_print.h"
+#include "settings/config_set.h"
+#include "settings/setting.h"
 #include "settings/text.h"
 #include "config_case.h"
 
@@ -77,7 +80,7 @@ static int set(struct config *c, const char *key, const char *text, struct error
 {
     static const struct config_origin origin = {SOURCE_COMMAND_LINE, "test"};
 
-    return config_set_text(c, config_find(key), text, &origin, err);
+    return config_set_text(c, setting_find(key), text, &origin, err);
 }
 
 static void expect_refused(const char *key, const char *text, const char *reason)
@@ -112,7 +115,7 @@ static void test_table_names_unique(void **state)
     static const char *const commands[] = {
         "config", "replay", "check-config", "print-config", "print-sample", "version", "help"};
     size_t count;
-    const struct setting *table = config_settings(&count);
+    const struct setting *table = setting_table(&count);
 
     for (size_t i = 0; i < 4 * count; i++) {
         const struct setting *s = &table[i / 4];
@@ -145,7 +148,7 @@ static void test_table_rows_complete(void **state)
 {
     (void)state;
     size_t count;
-    const struct setting *table = config_settings(&count);
+    const struct setting *table = setting_table(&count);
 
     for (size_t i = 0; i < count; i++) {
         const struct setting *s = &table[i];
@@ -170,7 +173,7 @@ static void test_table_defaults_print_as_written(void **state)
 {
     (void)state;
     size_t count;
-    const struct setting *table = config_settings(&count);
+    const struct setting *table = setting_table(&count);
     char *sample = printed(config_print_sample);
 
     for (size_t i = 0; i < count; i++) {
@@ -412,7 +415,7 @@ static void test_cli_own_names_are_flags(void **state)
 {
     (void)state;
     size_t count;
-    const struct setting *table = config_settings(&count);
+    const struct setting *table = setting_table(&count);
 
     for (size_t i = 0; i < count; i++) {
         const struct setting *s = &table[i];
@@ -435,7 +438,7 @@ static void test_cli_own_names_are_flags(void **state)
         assert_equal_configs(&as_flag, &as_dashes);
         assert_string_equal(origin_of(&as_key, s->key), "command line");
         struct strbuf diff = {0};
-        assert_int_equal(config_diff(&plain, &as_key, &diff), 1);
+        assert_int_equal(config_print_diff(&plain, &as_key, &diff), 1);
         strbuf_release(&diff);
         config_release(&plain);
         config_release(&as_flag);
@@ -795,9 +798,9 @@ static void test_diff(void **state)
 
     load_ok(&before, ARGS("a", "-w4", "-eA=secret"), NO_ENV);
     load_ok(&after, ARGS("a", "-w8", "-p/run/x"), NO_ENV);
-    assert_int_equal(config_diff(&before, &before, &out), 0);
+    assert_int_equal(config_print_diff(&before, &before, &out), 0);
     assert_int_equal(out.len, 0);
-    assert_int_equal(config_diff(&before, &after, &out), 3);
+    assert_int_equal(config_print_diff(&before, &after, &out), 3);
     assert_string_equal(out.data, "workers 4 -> 8, pidfile null -> \"/run/x\", raw_env changed");
     strbuf_release(&out);
     config_release(&before);
@@ -841,11 +844,11 @@ static void test_sample_uncommented(void **state)
     size_t uncommented = 0, count;
     char *sample = printed(config_print_sample), *rest = sample, *line;
 
-    (void)config_settings(&count);
+    (void)setting_table(&count);
     while ((line = strsep(&rest, "\n"))) {
         size_t key_len = strncmp(line, "# ", 2) == 0 ? strcspn(line + 2, ": ") : 0;
         char *key = xasprintf("%.*s", (int)key_len, key_len ? line + 2 : "");
-        bool is_setting = key_len && line[2 + key_len] == ':' && config_find(key);
+        bool is_setting = key_len && line[2 + key_len] == ':' && setting_find(key);
 
         free(key);
         uncommented += is_setting;
@@ -866,8 +869,8 @@ static void test_help_has_every_flag(void **state)
 {
     (void)state;
     size_t count;
-    const struct setting *table = config_settings(&count);
-    char *help = printed(config_print_help);
+    const struct setting *table = setting_table(&count);
+    char *help = printed(cli_help_print);
 
     for (size_t i = 0; i < count; i++) {
         char *flag = xasprintf("-%s", table[i].flag ? table[i].flag : "");

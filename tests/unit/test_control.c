@@ -26,6 +26,8 @@
 #include "master/operator/rates.h"
 #include "master/operator/status.h"
 #include "settings/config.h"
+#include "settings/config_set.h"
+#include "settings/setting.h"
 #include "system/ipc/scoreboard.h"
 
 /* ---- a master ---------------------------------------------------------------------------------
@@ -781,10 +783,10 @@ static void test_status_config(void **state)
     (void)state;
     config_init(&before);
     config_init(&after);
-    assert_int_equal(config_set(&before, config_find("workers"), "2", &origin, &err), 0);
-    assert_int_equal(config_set(&after, config_find("workers"), "4", &origin, &err), 0);
-    assert_int_equal(config_set(&before, config_find("raw_env"), "KEY=one", &origin, &err), 0);
-    assert_int_equal(config_set(&after, config_find("raw_env"), "KEY=two", &origin, &err), 0);
+    assert_int_equal(config_set(&before, setting_find("workers"), "2", &origin, &err), 0);
+    assert_int_equal(config_set(&after, setting_find("workers"), "4", &origin, &err), 0);
+    assert_int_equal(config_set(&before, setting_find("raw_env"), "KEY=one", &origin, &err), 0);
+    assert_int_equal(config_set(&after, setting_find("raw_env"), "KEY=two", &origin, &err), 0);
     char **at_start = status_keep_config(&before);
     config_release(&before);
     status_add_config_json(&out, &after, at_start);

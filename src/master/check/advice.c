@@ -13,6 +13,7 @@
 #include "base/strbuf.h"
 #include "master/plan.h"
 #include "settings/config.h"
+#include "settings/setting.h"
 #include "settings/text.h"
 
 enum {
@@ -26,7 +27,7 @@ enum {
 
 void advice_add(struct strbuf *out, const struct config *c, const char *key, const char *fmt, ...)
 {
-    const struct config_origin *origin = config_origin(c, config_find(key));
+    const struct config_origin *origin = config_origin(c, setting_find(key));
     va_list ap;
 
     if (origin->source != SOURCE_DEFAULT) {
@@ -101,7 +102,7 @@ static void on_keepalive(const struct config *c, struct strbuf *out)
 /* The place is that of the one which was set. */
 static void on_graceful_timeout(const struct config *c, struct strbuf *out)
 {
-    bool is_set = config_origin(c, config_find("graceful_timeout"))->source != SOURCE_DEFAULT;
+    bool is_set = config_origin(c, setting_find("graceful_timeout"))->source != SOURCE_DEFAULT;
 
     /* a timeout of 0 has no end to wait for; a graceful_timeout of 0 is a choice: wait for nobody
      */
@@ -119,7 +120,7 @@ static void on_graceful_timeout(const struct config *c, struct strbuf *out)
 /* The place is that of the one which was set. */
 static void on_upload_max(const struct config *c, struct strbuf *out)
 {
-    bool is_set = config_origin(c, config_find("tmp_upload_max"))->source != SOURCE_DEFAULT;
+    bool is_set = config_origin(c, setting_find("tmp_upload_max"))->source != SOURCE_DEFAULT;
 
     if (c->tmp_upload_max == 0 ||
         (c->limit_request_body > 0 && c->limit_request_body <= c->tmp_upload_max))

@@ -7,6 +7,7 @@
 #include "master/check/check.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -24,7 +25,8 @@
 #include "master/generation.h"
 #include "master/spawn.h"
 #include "settings/config.h"
-#include "settings/cli.h"
+#include "settings/environment.h"
+#include "settings/setting.h"
 #include "system/host/cgroup.h"
 #include "system/code/copies.h"
 #include "system/net/listener.h"
@@ -103,7 +105,7 @@ static int check_pidfile(struct check *c, struct error *held, struct error *err)
 /* The one that nobody asked for may fail. */
 static int refuse_control(struct check *c, const struct error *err)
 {
-    if (config_origin(c->config, config_find("control_socket"))->source != SOURCE_DEFAULT)
+    if (config_origin(c->config, setting_find("control_socket"))->source != SOURCE_DEFAULT)
         return -1;
     strbuf_addf(&c->warnings, "%s: gcornctl cannot be used\n", err->text);
     return 0;
@@ -159,8 +161,7 @@ static int check_copy_dir(const struct config *config, struct error *err)
 static int check_errors(struct check *c, struct error *err)
 {
     if (generation_check(c->config, &c->privileges, err) < 0 ||
-        logs_check(c->config, &c->privileges, err) < 0 ||
-        check_copy_dir(c->config, err) < 0 ||
+        logs_check(c->config, &c->privileges, err) < 0 || check_copy_dir(c->config, err) < 0 ||
         spawn_check_crash_dir(c->config, &c->privileges, err) < 0 ||
         spawn_check_app(c->config, &c->privileges, err) < 0)
         return -1;
@@ -216,7 +217,7 @@ static void check_warnings(struct check *c)
     struct error err;
 
     survey(&surroundings);
-    config_add_unknown_variables(environ, &c->warnings);
+    environment_add_unknown(environ, &c->warnings);
     if (!c->holders.pidfile && !c->holders.control) /* whose server is the one that runs */
         strbuf_add(&c->warnings, c->in_use.data, c->in_use.len);
     check_fifo(c, "errorlog", c->config->errorlog);
@@ -274,7 +275,7 @@ void check_log_warnings(const struct config *config)
 {
     struct strbuf lines = {0};
 
-    config_add_unknown_variables(environ, &lines);
+    environment_add_unknown(environ, &lines);
     advice_on_daemon(config, &lines);
     for_each_line(&lines, log_warning, NULL);
     strbuf_release(&lines);

@@ -15,6 +15,8 @@
 #include "master/plan.h"
 #include "master/operator/rates.h"
 #include "settings/config.h"
+#include "settings/config_print.h"
+#include "settings/setting.h"
 #include "system/net/listener.h"
 #include "system/process/procfs.h"
 #include "system/ipc/scoreboard.h"
@@ -245,13 +247,13 @@ void status_add_json(struct strbuf *out, const struct status *s)
 char **status_keep_config(const struct config *c)
 {
     size_t count;
-    const struct setting *settings = config_settings(&count);
+    const struct setting *settings = setting_table(&count);
     char **values = xcalloc(count, sizeof(*values));
 
     for (size_t i = 0; i < count; i++) {
         struct strbuf value = {0};
 
-        config_add_value(&value, c, &settings[i]);
+        config_print_value(&value, c, &settings[i]);
         values[i] = strbuf_detach(&value);
     }
     return values;
@@ -261,13 +263,13 @@ void status_free_config(char **values)
 {
     size_t count;
 
-    (void)config_settings(&count);
+    (void)setting_table(&count);
     for (size_t i = 0; values && i < count; i++)
         free(values[i]);
     free(values);
 }
 
-/* A value as config_add_value writes it, as JSON: numbers, true and false, null, texts in quotes
+/* A value as config_print_value writes it, as JSON: numbers, true and false, null, texts in quotes
  * and lists of them are the same in both; what YAML writes as a bare word gets quotes. */
 static void add_value(struct strbuf *out, const char *key, const struct setting *s,
                       const char *value)
@@ -287,7 +289,7 @@ static void add_setting(struct strbuf *out, const struct config *c, const struct
 {
     struct strbuf value = {0};
 
-    config_add_value(&value, c, s);
+    config_print_value(&value, c, s);
     bool is_changed = strcmp(value.data, at_start) != 0;
     strbuf_addstr(out, "{\"key\": ");
     json_add_string(out, s->key);
@@ -309,7 +311,7 @@ static void add_setting(struct strbuf *out, const struct config *c, const struct
 void status_add_config_json(struct strbuf *out, const struct config *c, char *const *at_start)
 {
     size_t count;
-    const struct setting *settings = config_settings(&count);
+    const struct setting *settings = setting_table(&count);
 
     strbuf_addstr(out, "{\"ok\": true, \"settings\": [");
     for (size_t i = 0; i < count; i++) {

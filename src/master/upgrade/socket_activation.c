@@ -15,6 +15,8 @@
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "settings/config.h"
+#include "settings/config_set.h"
+#include "settings/setting.h"
 
 static const char fd_scheme[] = "fd://";
 
@@ -125,9 +127,9 @@ static int add_asked_for(struct texts *t, const struct socket_activation *p,
 static int set_bind(struct config *config, const struct texts *t,
                     const struct config_origin *origin, struct error *err)
 {
-    const struct setting *s = config_find("bind");
+    const struct setting *s = setting_find("bind");
 
-    config_clear(config, s, origin);
+    config_set_empty(config, s, origin);
     for (size_t i = 0; i < t->count; i++) {
         if (config_set(config, s, t->items[i], origin, err) < 0)
             return error_prefix(err, "%s: bind", origin->text);
@@ -145,7 +147,7 @@ int socket_activation_bind(const struct socket_activation *p, struct config *con
     if (p->count == 0)
         return 0;
     if (asks_for_some(&config->bind)) {
-        origin = *config_origin(config, config_find("bind"));
+        origin = *config_origin(config, setting_find("bind"));
         result = add_asked_for(&texts, p, &config->bind, err);
     } else {
         for (unsigned i = 0; i < p->count; i++)

@@ -18,7 +18,7 @@
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "settings/config.h"
-#include "settings/yaml.h"
+#include "settings/config_yaml.h"
 #include "config_case.h"
 
 /* The YAML text, as a.yaml, is refused with this error. */

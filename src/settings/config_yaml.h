@@ -6,8 +6,8 @@
  * or a number is refused where a setting takes a text, and so is the rest of YAML, all with their
  * place.
  */
-#ifndef GCORN_SETTINGS_YAML_H
-#define GCORN_SETTINGS_YAML_H
+#ifndef GCORN_SETTINGS_CONFIG_YAML_H
+#define GCORN_SETTINGS_CONFIG_YAML_H
 
 #include <stddef.h>
 

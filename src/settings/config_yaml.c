@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * See yaml.h. libyaml's events are taken one at a time; each read_ function is entered with
+ * See config_yaml.h. libyaml's events are taken one at a time; each read_ function is entered with
  * the first event of its piece as the current one and leaves with the first one after it. So depth
  * is bounded: what could nest is refused at its first event.
  */
-#include "settings/yaml.h"
+#include "settings/config_yaml.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +20,8 @@
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "settings/config.h"
+#include "settings/config_set.h"
+#include "settings/setting.h"
 #include "settings/text.h"
 
 enum {
@@ -91,8 +93,8 @@ static int advance(struct reader *r)
 static int refuse_unknown(struct reader *r, const char *key)
 {
     size_t best = SIZE_MAX;
-    const struct setting *nearest = config_nearest(key, &best);
-    const char *why_absent = config_why_absent(key);
+    const struct setting *nearest = setting_nearest(key, &best);
+    const char *why_absent = setting_why_absent(key);
     struct strbuf shown = {0};
 
     if (why_absent)
@@ -222,7 +224,7 @@ static int read_sequence(struct reader *r, const struct setting *s,
 {
     if (s->type != SETTING_LIST)
         return refuse(r, "%s: must be a single value, not a list", s->key);
-    config_clear(r->c, s, origin);
+    config_set_empty(r->c, s, origin);
     if (advance(r) < 0)
         return -1;
     while (r->event.type != YAML_SEQUENCE_END_EVENT) {
@@ -253,7 +255,7 @@ static int read_entry(struct reader *r)
         return -1;
 
     const char *key = (const char *)r->event.data.scalar.value;
-    const struct setting *s = config_find(key);
+    const struct setting *s = setting_find(key);
     if (!s)
         return refuse_unknown(r, key);
     const struct config_origin *before = config_origin(r->c, s);
