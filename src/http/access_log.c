@@ -20,6 +20,7 @@
 #include "base/ascii.h"
 #include "base/util.h"
 #include "http/environ.h"
+#include "http/environ_fields.h"
 #include "http/log_line.h"
 #include "http/request/syntax.h"
 

@@ -21,6 +21,7 @@
 #include "http/answer/framing_h1.h"
 #include "http/answer/response.h"
 #include "http/request/request.h"
+#include "http/variables.h"
 
 /* What all requests of a worker share. */
 struct http_context {
@@ -51,18 +52,6 @@ struct http_peer {
     char remote_addr[ADDRESS_TEXT_SIZE]; /* "" for a unix socket */
     char remote_port[PORT_TEXT_SIZE];
     enum forwarded_trust trust;
-};
-
-struct environ_var {
-    const char *key;
-    const char *value; /* NULL: removed */
-    struct environ_var *next;
-};
-
-struct environ_object {
-    const char *key;
-    void *value;
-    struct environ_object *next;
 };
 
 struct environ_deferred {
@@ -107,9 +96,6 @@ void environ_reset(struct gcorn_environ *env);
 /* Frees a reset environ's memory. */
 void environ_release(struct gcorn_environ *env);
 
-/* Makes an HTTP_* style key of a field name: upper case, '-' as '_'. out takes len + 1 bytes. */
-void environ_key(char *out, const char *name, size_t len);
-
 /* REMOTE_ADDR: the peer's address, or what a trusted proxy says is the client's. */
 const char *environ_remote_addr(const struct gcorn_environ *env);
 
@@ -118,8 +104,5 @@ const char *environ_request_id(struct gcorn_environ *env);
 
 /* The former alone; NULL when there is none. */
 const char *environ_given_id(const struct gcorn_environ *env);
-
-/* A field of the request by name (lower case), joined if repeated; NULL when absent. */
-const char *environ_field(struct gcorn_environ *env, const char *lower);
 
 #endif

@@ -3,6 +3,7 @@
  * What an application sees of a request: PEP 3333 and RFC 3875 variables, fields, the query, the
  * input, memory and deferred functions.
  */
+#include "http/environ_fields.h"
 #include "http_case.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What include/gcorn.h lets an application ask of its worker, and tell it. The rest of that header
- * is in http/environ.c, http/answer/response.c and http/answer/body.c (the request and its answer),
+ * is in http/environ.c, http/variables.c, http/answer/start.c and http/answer/body.c (the request and its answer),
  * in wake.c (answers that wait) and app_metrics.c (the application's own).
  *
  * There may be no worker: --check-config loads an application without one, and its constructors may
