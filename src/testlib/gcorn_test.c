@@ -17,6 +17,7 @@
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "http/environ.h"
+#include "http/exchange.h"
 
 struct test {
     struct gcorn_test public; /* first: a test is what its caller sees of it */
@@ -145,7 +146,7 @@ static void read_bytes(struct test *t)
 /* ---- running ------------------------------------------------------------------------------ */
 
 /* The request is over: what a worker does then. */
-static void end(struct test *t)
+static void end_request(struct test *t)
 {
     if (t->ended)
         return;
@@ -154,24 +155,27 @@ static void end(struct test *t)
     environ_reset(&t->env);
 }
 
-/* Asks for all that the application has. */
+static void add_bytes(void *state, const char *data, size_t len)
+{
+    strbuf_add(&((struct test *)state)->bytes, data, len);
+}
+
+/* What has come of the exchange. */
+static void show(struct test *t, enum exchange_end end)
+{
+    t->public.waits = end == EXCHANGE_WAITS;
+    t->public.broken = end == EXCHANGE_BROKEN;
+    t->public.complete = end == EXCHANGE_WHOLE;
+    read_bytes(t);
+    if (!t->public.waits)
+        end_request(t);
+}
+
 static void go_on(struct test *t)
 {
-    struct response *r = &t->env.response;
-    const char *piece;
-    size_t len;
-    bool more;
+    const struct exchange_sink sink = {.write = add_bytes, .state = t};
 
-    do {
-        more = framing_h1_next(&t->env, &t->bytes, &piece, &len);
-        strbuf_add(&t->bytes, len > 0 ? piece : "", len);
-    } while (more && !r->waits);
-    t->public.waits = more;
-    t->public.broken = r->broken;
-    t->public.complete = !more && !r->broken;
-    read_bytes(t);
-    if (!more)
-        end(t);
+    show(t, exchange_go_on(&t->env, &sink));
 }
 
 static bool take_wake(struct test *t)
@@ -244,6 +248,7 @@ struct gcorn_test *gcorn_test_request(gcorn_app *app, const char *head, const vo
                                       size_t len)
 {
     struct test *t = xcalloc(1, sizeof(*t));
+    const struct exchange_sink sink = {.write = add_bytes, .state = t};
 
     init();
     http_context_set_date(&self.context, time(NULL));
@@ -255,14 +260,8 @@ struct gcorn_test *gcorn_test_request(gcorn_app *app, const char *head, const vo
     self.tests = t;
     (void)pthread_mutex_unlock(&lock);
     feed(t, head, body, len);
-    if (t->env.request.state == REQUEST_DONE)
-        response_run(&t->env, app);
-    else if (t->env.request.state == REQUEST_REFUSED)
-        response_refuse(&t->env, t->env.request.refusal, t->env.request.refusal_reason);
-    else
-        response_refuse(&t->env, 400, "the connection ended within the request");
     t->env.h1.close = !t->env.request.keep_alive;
-    go_on(t);
+    show(t, exchange_run(&t->env, app, &sink));
     return &t->public;
 }
 
@@ -318,7 +317,7 @@ void gcorn_test_close(struct gcorn_test *test)
         t->client_gone = true;
         response_abandon(&t->env);
     }
-    end(t);
+    end_request(t);
     (void)pthread_mutex_lock(&lock);
     while (*at != t)
         at = &(*at)->next;

@@ -13,6 +13,7 @@
 #include "base/util.h"
 #include "http/access_log.h"
 #include "http/environ.h"
+#include "http/exchange.h"
 
 static const char *const chunks[] = {"one", "two", "", "three"};
 
@@ -214,25 +215,30 @@ static void show_environ(struct strbuf *out, struct gcorn_environ *env)
         strbuf_addf(out, "%s=%s\n", key, shown_value(key, value));
 }
 
+static void add_answer(void *state, const char *data, size_t len)
+{
+    strbuf_add(state, data, len);
+}
+
+/* Nothing wakes the application: it is asked again at once. */
+static bool wait_for_nothing(void *state, struct gcorn_environ *env)
+{
+    (void)state;
+    (void)env;
+    return true;
+}
+
 /* The request is complete or refused: what came of it, as text. */
 static bool finish(struct feeder *f, struct strbuf *result)
 {
     const struct access_facts facts = {0};
     struct gcorn_environ *env = &f->env;
     const struct request *r = &env->request;
-    const char *piece;
-    size_t len;
-    bool more, goes_on = r->state == REQUEST_DONE;
+    const struct exchange_sink sink = {add_answer, wait_for_nothing, result};
+    bool goes_on = r->state == REQUEST_DONE;
 
     show_request(result, r);
-    if (goes_on)
-        response_run(env, echo);
-    else
-        response_refuse(env, r->refusal, r->refusal_reason);
-    do {
-        more = framing_h1_next(env, result, &piece, &len);
-        strbuf_add(result, len ? piece : "", len);
-    } while (more);
+    (void)exchange_run(env, echo, &sink);
     for (size_t i = 0; i < ARRAY_LEN(f->accesslogs); i++) {
         char line[ACCESSLOG_LINE_MAX];
 

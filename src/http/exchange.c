@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See exchange.h.
+ */
+#include "http/exchange.h"
+
+#include <assert.h>
+
+#include "base/strbuf.h"
+#include "http/environ.h"
+
+static void write_piece(const struct exchange_sink *sink, const char *data, size_t len)
+{
+    if (len > 0 && sink->write)
+        sink->write(sink->state, data, len);
+}
+
+/* True while there is more, and it need not be waited for. */
+static bool next_piece(struct gcorn_environ *env, const struct exchange_sink *sink,
+                       struct strbuf *out, bool *more)
+{
+    const char *piece = NULL;
+    size_t len;
+
+    strbuf_reset(out);
+    *more = framing_h1_next(env, out, &piece, &len);
+    write_piece(sink, out->data, out->len);
+    write_piece(sink, piece, len);
+    if (*more && env->response.waits)
+        return sink->wait && sink->wait(sink->state, env);
+    return *more;
+}
+
+enum exchange_end exchange_go_on(struct gcorn_environ *env, const struct exchange_sink *sink)
+{
+    struct strbuf out = {0};
+    bool more;
+
+    assert(env->response.phase != RESPONSE_ENDED && !env->response.takes_files);
+    while (next_piece(env, sink, &out, &more))
+        continue;
+    strbuf_release(&out);
+    if (more)
+        return EXCHANGE_WAITS;
+    return env->response.broken ? EXCHANGE_BROKEN : EXCHANGE_WHOLE;
+}
+
+enum exchange_end exchange_run(struct gcorn_environ *env, gcorn_app *app,
+                               const struct exchange_sink *sink)
+{
+    const struct request *r = &env->request;
+
+    assert(env->response.phase == RESPONSE_OPEN);
+    if (r->state == REQUEST_DONE)
+        response_run(env, app);
+    else if (request_is_refused(r))
+        response_refuse(env, r->refusal, r->refusal_reason);
+    else
+        response_refuse(env, 400, "the connection ended within the request");
+    return exchange_go_on(env, sink);
+}
