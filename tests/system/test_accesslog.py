@@ -170,6 +170,23 @@ def answer_of(client):
         return None
 
 
+def sleep_until_seen(server, client):
+    """Makes the worker sleep in a call; again when the call was over before this process saw it."""
+    answered = []
+
+    def sleeps():
+        if any(worker.sleeps for worker in server.workers):
+            return True
+        if not client.is_silent_for(0):
+            answered.append(f"/sleep {client.response().status}")
+            client.send(request(f"/sleep?ms={100 * SLOWER}"))
+        return False
+
+    client.send(request(f"/sleep?ms={100 * SLOWER}"))
+    wait_for(sleeps, "the call")
+    return answered
+
+
 @pytest.mark.parametrize("end", ["/segv", "/_exit"])
 def test_lines_of_a_worker_that_dies_in_a_call(gcorn, tmp_path, end):
     """What it has answered in the same pass, whose lines are not yet written."""
@@ -179,8 +196,7 @@ def test_lines_of_a_worker_that_dies_in_a_call(gcorn, tmp_path, end):
         held, *clients = (server.connect() for _ in range(4))
         for client in clients:
             answered.append(f"/ {client.get('/').status}")
-        held.send(request(f"/sleep?ms={100 * SLOWER}"))
-        wait_for(lambda: any(worker.sleeps for worker in server.workers), "the call")
+        answered += sleep_until_seen(server, held)
         for client, target in zip(clients, ("/null", end, "/null")):
             client.send(request(target))
         answered.append(f"/sleep {held.response().status}")

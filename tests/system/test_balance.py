@@ -20,11 +20,17 @@ def pids_of(clients):
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:s"])
 @pytest.mark.parametrize("threads", [(), ("--threads", "2")])
 def test_connections_made_before_anybody_asks_are_spread(gcorn, probe, bind, threads):
-    """Nobody is busy while they come, so whoever runs could take them all."""
+    """All workers are idle while they come, so one of them could take them all. In one round of a
+    few: on a loaded machine a worker may not have the processor for a whole round."""
     server = gcorn(probe, "--workers", str(WORKERS), *threads, bind=bind)
-    held = pids_of([server.connect() for _ in range(CONNECTIONS)])
-    assert len(held) == WORKERS, held
-    assert max(held.values()) <= 2 * CONNECTIONS / WORKERS, held
+    for _ in range(4):
+        clients = [server.connect() for _ in range(CONNECTIONS)]
+        held = pids_of(clients)
+        if len(held) == WORKERS and max(held.values()) <= 2 * CONNECTIONS / WORKERS:
+            return
+        for client in clients:
+            client.close()
+    raise AssertionError(f"the last round: {held}")
 
 
 def test_a_new_worker_gets_what_comes(gcorn, probe):

@@ -7,7 +7,7 @@ from harness import PATIENCE, tool
 
 
 def client(name, *args, **options):
-    return subprocess.run([tool(name), *args], capture_output=True, text=True, timeout=3 * PATIENCE,
+    return subprocess.run([tool(name), *args], capture_output=True, text=True, timeout=12 * PATIENCE,
                           check=False, **options)
 
 
