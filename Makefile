@@ -281,7 +281,7 @@ check: check-includes check-headers check-unit check-corpus check-system check-c
 $(B)/tests/%: tests/unit/%.c $(OBJS) $(LLHTTP_OBJS)
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LTO_NOT) -O1 -Itests/unit $(ALL_LDFLAGS) -MMD -MP -o $@ $< $(OBJS) $(LLHTTP_OBJS) $(LIBS) -lcmocka
+	$(Q)$(CC) $(ALL_CFLAGS) $(LTO_NOT) -O1 -Itests/unit $(ALL_LDFLAGS) -MMD -MP -MF $@.d -o $@ $(filter %.c %.o,$^) $(LIBS) -lcmocka
 
 -include $(UNIT_TESTS:=.d)
 
@@ -334,6 +334,13 @@ $(B)/tests/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/feed.c tests/fuzz/replay.c $
 
 $(FUZZERS:%=$(B)/tests/replay_%): $(wildcard tests/fuzz/*.h)
 
+# What runs a worker without sockets, epoll and time: tests/fake/.
+FAKED := $(B)/tests/replay_conn $(B)/fuzz/conn $(B)/tests/test_conn
+$(FAKED): $(wildcard tests/fake/*.c tests/fake/*.h)
+$(FAKED): private LDFLAGS += -Wl,--wrap=now_ns,--wrap=now_ms,--wrap=time
+$(FAKED): private CPPFLAGS += -Itests/fake
+$(B)/fuzz/conn: private CPPFLAGS += -fsanitize-coverage-ignorelist=tests/fuzz/uncovered.txt
+
 # The outcome of each input, answers to the byte, is the recorded one: a change that is meant to alter
 # none proves it. `replay_request --print FILE` shows an outcome in full.
 check-corpus: $(FUZZERS:%=$(B)/tests/replay_%)
@@ -363,7 +370,7 @@ coverage:
 $(B)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/feed.c tests/fuzz/entry.c $(OBJS) $(LLHTTP_OBJS)
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -Itests/fuzz -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -Itests/fuzz -o $@ $(filter-out %.h,$^) $(LIBS)
 
 # Every header compiles alone.
 HEADERS := $(wildcard src/*/*.h src/*/*/*.h) include/gcorn.h include/gcorn_test.h

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See fake_worker.h.
+ */
+#include "fake_worker.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "worker/accept/accept.h"
+#include "worker/commands.h"
+
+enum { FILE_LEN = 300000, LONG_LEN = 40000, HUGE_LEN = 1200000, PASSES_MAX = 200, SLOW_MS = 20 };
+
+struct fake_app fake_app;
+
+static struct {
+    struct worker_args args;
+    struct slot slot;
+    struct commons commons;
+    struct channel channel;
+    struct worker *worker;
+    int file_fd, cut_fd;
+    char *bytes;
+    bool has_order;
+} self = {.file_fd = -1, .cut_fd = -1};
+
+/* ---- the application --------------------------------------------------------------------- */
+
+static void take_ticket(struct gcorn_environ *env)
+{
+    fake_app.tickets[fake_app.ticket_count++ % FAKE_TICKETS] = gcorn_ticket(env);
+}
+
+static ssize_t piece(const void **chunk, size_t len)
+{
+    *chunk = self.bytes;
+    return (ssize_t)len;
+}
+
+static ssize_t next_letter(struct gcorn_environ *env, void *state, const void **chunk)
+{
+    const char **letters = state;
+
+    fake_app.asked++;
+    switch (**letters ? *(*letters)++ : '\0') {
+    case 'p': return piece(chunk, 5);
+    case 'l': return piece(chunk, LONG_LEN);
+    case 'h': return piece(chunk, HUGE_LEN);
+    case 'a': take_ticket(env); return GCORN_AGAIN;
+    case 'w': gcorn_wake_at(env, gcorn_now() + 50); return GCORN_AGAIN;
+    case 'W': gcorn_wake_at(env, gcorn_now() + 50); return piece(chunk, 5);
+    case 'e': gcorn_extend_deadline(env, 60000); return piece(chunk, 5);
+    case 'k': gcorn_wake(gcorn_ticket(env)); return GCORN_AGAIN;
+    case 's': fake_loop_advance_ns(SLOW_MS * UINT64_C(1000000)); return piece(chunk, 5);
+    case 'g': return piece(chunk, gcorn_client_gone(env) ? 4 : 5);
+    case 'd': fake_order(self.worker, DOWN_RETIRE, 0); return piece(chunk, 5);
+    case 'x': return -1;
+    default: return 0;
+    }
+}
+
+static void close_letters(struct gcorn_environ *env, void *state)
+{
+    (void)env;
+    (void)state;
+    fake_app.closed++;
+}
+
+static struct gcorn_body *letters_body(struct gcorn_environ *env, const char *letters)
+{
+    const char **state = gcorn_alloc(env, sizeof(*state));
+
+    *state = gcorn_printf(env, "%s", letters);
+    fake_app.opened++;
+    return gcorn_body_iter(env, next_letter, close_letters, (void *)state);
+}
+
+static int new_file(void)
+{
+    int fd = memfd_create("fake", MFD_CLOEXEC);
+
+    for (size_t at = 0; at < FILE_LEN; at += LONG_LEN)
+        (void)!write(fd, self.bytes, at + LONG_LEN < FILE_LEN ? LONG_LEN : FILE_LEN - at);
+    return fd;
+}
+
+static struct gcorn_body *file_body(struct gcorn_environ *env, bool is_cut)
+{
+    if (self.file_fd < 0)
+        self.file_fd = new_file();
+    if (!is_cut)
+        return gcorn_body_file(env, fcntl(self.file_fd, F_DUPFD_CLOEXEC, 3), 0, -1);
+    fd_close(&self.cut_fd);
+    self.cut_fd = new_file();
+    return gcorn_body_file(env, fcntl(self.cut_fd, F_DUPFD_CLOEXEC, 3), 0, -1);
+}
+
+void fake_truncate_file(void)
+{
+    if (self.cut_fd >= 0)
+        (void)!ftruncate(self.cut_fd, 1000);
+}
+
+static struct gcorn_body *echo_body(struct gcorn_environ *env)
+{
+    size_t len;
+    const char *input = gcorn_input(env, &len);
+    struct gcorn_body *body = gcorn_body_buffer(env);
+
+    (void)gcorn_write(body, input, len);
+    return body;
+}
+
+static void count_deferred(void *arg)
+{
+    (void)arg;
+    fake_app.run++;
+}
+
+static struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response *start)
+{
+    const char *path = gcorn_get(env, "PATH_INFO"), *n = gcorn_query(env, "n");
+    struct gcorn_header *fields = gcorn_headers_add(env, NULL, "X-N", n ? n : "0");
+
+    if (strcmp(gcorn_get(env, "REQUEST_METHOD"), "HEAD") == 0)
+        fields = gcorn_headers_add(env, fields, "X-Head", "1");
+    gcorn_defer(env, count_deferred, NULL);
+    fake_app.deferred++;
+    (void)gcorn_start(start, "200 OK", fields);
+    switch (path[0] == '/' ? path[1] : '\0') {
+    case 'd': fake_order(self.worker, DOWN_RETIRE, 0);           /* fall through */
+    case 's': fake_loop_advance_ns(SLOW_MS * UINT64_C(1000000)); /* fall through */
+    case 'i': return letters_body(env, strlen(path) > 3 ? path + 3 : "");
+    case 'f': return file_body(env, false);
+    case 't': return file_body(env, true);
+    case 'b': return gcorn_body_bytes(env, self.bytes, FILE_LEN);
+    case 'e': return echo_body(env);
+    case 'n': return NULL;
+    default: return gcorn_body_text(env, "hello");
+    }
+}
+
+static void on_pre(struct gcorn_environ *env)
+{
+    (void)env;
+    fake_app.begun++;
+}
+
+static void on_post(struct gcorn_environ *env)
+{
+    (void)env;
+    fake_app.ended++;
+}
+
+/* ---- the worker -------------------------------------------------------------------------- */
+
+static int ready(int fd, int wanted)
+{
+    if (fd != self.channel.down_worker)
+        return fake_wire_ready(fd, wanted);
+    bool had_order = self.has_order;
+
+    self.has_order = false;
+    return had_order ? EV_READ : 0;
+}
+
+struct worker *fake_worker_new(const struct config *config)
+{
+    log_set_level(LOG_LEVEL_CRITICAL);
+    if (channel_open(&self.channel) < 0)
+        abort();
+    self.bytes = xcalloc(1, HUGE_LEN);
+    memset(self.bytes, 'b', HUGE_LEN);
+    fake_app = (struct fake_app){0};
+    self.slot = (struct slot){.pid = 0};
+    self.args = (struct worker_args){.role = "worker",
+                                     .config = config,
+                                     .channel = self.channel,
+                                     .slot = &self.slot,
+                                     .commons = &self.commons,
+                                     .access_fd = -1,
+                                     .symbol = "handler"};
+    fake_loop_ask(ready);
+    struct worker *w = self.worker = worker_new_alone(&self.args);
+    w->app = (struct app){.handler = handler, .on_pre_request = on_pre, .on_post_request = on_post};
+    clock_init(w);
+    pools_init(w);
+    accept_init(w);
+    orders_init(w);
+    wake_init(w);
+    run_queue_init(w);
+    orders_start(w);
+    ev_async_start(w->loop, &w->waker.turn);
+    ev_check_start(w->loop, &w->pass_begin);
+    accept_update(w);
+    fake_worker_reset(w);
+    return w;
+}
+
+void fake_worker_free(struct worker *w)
+{
+    for (size_t i = 0; i < w->spare_count; i++) {
+        environ_release(w->spare[i]);
+        free(w->spare[i]);
+    }
+    fake_loop_free(w->loop);
+    (void)munmap(w->conns, w->max_conns * sizeof(*w->conns));
+    (void)munmap(w->exchanges, w->max_conns * sizeof(*w->exchanges));
+    strbuf_release(&w->out);
+    free(w->acceptors);
+    free(w->in);
+    free(w);
+    worker_set_this(NULL);
+    channel_close(&self.channel);
+    free(self.bytes);
+    fd_close(&self.file_fd);
+    fd_close(&self.cut_fd);
+    fake_wire_release();
+}
+
+/* ---- the script -------------------------------------------------------------------------- */
+
+struct conn *fake_conn(struct worker *w, unsigned i)
+{
+    for (size_t at = 0; at < w->table_used; at++) {
+        struct conn *c = &w->conns[at];
+
+        if (c->state != CONN_FREE && fake_client_of(c->wire.fd) == &fake_clients[i])
+            return c;
+    }
+    return NULL;
+}
+
+struct conn *fake_connect(struct worker *w, unsigned i)
+{
+    static const struct http_local local = {"127.0.0.1", "80", "http"};
+    static const struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = 0x3930};
+
+    worker_look_at_clock(w);
+    if (w->draining || (w->open_conns >= w->max_conns && !room_make(w, w->max_conns - 1)))
+        return NULL;
+    conn_open(w, fake_wire_open(i), &local, &address);
+    return fake_conn(w, i);
+}
+
+static bool is_anything_ready(const struct worker *w)
+{
+    if (self.has_order || w->queue || ev_async_pending(&w->waker.turn) || w->waker.due ||
+        fake_loop_next_ms(w->loop) == 0)
+        return true;
+    for (size_t i = 0; i < w->table_used; i++) {
+        const struct conn *c = &w->conns[i];
+
+        if (ev_is_pending(&c->io) ||
+            (ev_is_active(&c->io) && fake_wire_ready(c->io.fd, c->io.events) != 0))
+            return true;
+    }
+    return false;
+}
+
+void fake_turn(struct worker *w)
+{
+    for (int i = 0; i < PASSES_MAX && is_anything_ready(w); i++)
+        fake_loop_pass(w->loop);
+}
+
+void fake_wait_ms(struct worker *w, uint64_t ms)
+{
+    uint64_t until_ms = fake_loop_now_ms() + ms, left;
+
+    fake_turn(w);
+    while ((left = until_ms - fake_loop_now_ms()) > 0 && left <= ms) {
+        uint64_t next = fake_loop_next_ms(w->loop);
+
+        fake_loop_advance_ns((next > 0 && next < left ? next
+                              : next == 0             ? 1
+                                                      : left) *
+                             UINT64_C(1000000));
+        fake_turn(w);
+    }
+}
+
+void fake_order(struct worker *w, enum down_type type, uint32_t ms)
+{
+    const struct down_message m = {.type = type, .ms = ms, .fds = {-1, -1}};
+    struct up_message heard;
+
+    (void)w;
+    while (channel_recv_up(self.channel.up_read, &heard) > 0)
+        continue;
+    self.has_order = channel_send_down(self.channel.down_master, &m) == 0;
+}
+
+/* ---- the end ----------------------------------------------------------------------------- */
+
+static void require(bool holds, const char *what)
+{
+    if (holds)
+        return;
+    (void)fprintf(stderr, "not idle: %s\n", what);
+    abort();
+}
+
+static void require_free_conns(const struct worker *w)
+{
+    size_t free_count = 0;
+
+    for (const struct conn *c = w->free_conns; c; c = c->next)
+        free_count++;
+    require(free_count == w->table_used, "a place in the table is neither free nor open");
+    for (size_t i = 0; i < w->table_used; i++) {
+        require(!ev_is_active(&w->conns[i].io), "a closed connection is watched");
+        require(w->conns[i].timer.kind == TIMER_NONE, "a closed connection has a timer");
+        require(!w->conns[i].env && !w->conns[i].x, "a closed connection has a request");
+    }
+    for (size_t i = 0; i < w->exchanges_used; i++)
+        require(!w->exchanges[i].is_lent, "an exchange is still lent");
+}
+
+static void require_app_told(void)
+{
+    require(fake_app.begun == fake_app.ended, "on_post_request did not follow each request");
+    require(fake_app.opened == fake_app.closed, "an iterator was not closed");
+    require(fake_app.deferred == fake_app.run, "a deferred function was not run");
+}
+
+void fake_assert_idle(struct worker *w)
+{
+    require(w->open_conns == 0 && w->slot->connections_open == 0, "connections are open");
+    require(w->waiting_count == 0 && w->slot->waiting == 0, "answers wait");
+    require(!w->queue, "connections are queued");
+    require(!w->room.oldest && !w->room.newest, "a body is still coming");
+    require(timers_next_ms(&w->timers) == UINT64_MAX, "a timer is set");
+    require(w->uploads.used == 0, "tmp_upload_max counts a body that is gone");
+    require(slot_in_flight(&w->slot->counts) == 0, "a request is in flight");
+    require(w->slot->counts.begun == slot_requests(&w->slot->counts), "requests and ends differ");
+    require_free_conns(w);
+    require_app_told();
+    for (unsigned i = 0; i < FAKE_CLIENTS; i++)
+        require(!fake_clients[i].is_open, "a wire is not closed");
+}
+
+static void reset_time(struct worker *w)
+{
+    fake_loop_reset_time();
+    w->now_ns = w->pass_ns = w->last_pass_ns = w->waited_ns = w->calls_ns = w->last_call_ns = 0;
+    w->queue_ns = w->queue_asked_ns = w->accept_said_ms = w->accept_failed_ns = 0;
+    w->upload_said_ms = w->room.said_ms = w->peers.refused_logged_ms = 0;
+    w->is_busy = false;
+    worker_look_at_clock(w);
+}
+
+void fake_worker_reset(struct worker *w)
+{
+    if (w->draining)
+        require(worker_is_drained(w), "a worker without connections has not drained");
+    ev_timer_stop(w->loop, &w->drain);
+    ev_timer_stop(w->loop, &w->linger_over);
+    w->draining = w->answers_close = false;
+    memset(w->conns, 0, w->table_used * sizeof(*w->conns));
+    memset(w->exchanges, 0, w->exchanges_used * sizeof(*w->exchanges));
+    w->free_conns = NULL;
+    w->free_exchanges = NULL;
+    w->table_used = w->exchanges_used = w->peak_conns = 0;
+    w->request_count = w->run_count = w->http.id_seed = 0;
+    w->fair.last_serial = 0;
+    self.commons = (struct commons){0};
+    self.slot = (struct slot){.call_count = 1};
+    self.has_order = false;
+    fake_app = (struct fake_app){0};
+    reset_time(w);
+    accept_update(w);
+}
