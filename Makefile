@@ -161,6 +161,10 @@ else
 DW_NOTE := @echo "  without libdw (libdw-dev) gcornctl dump shows no stacks"
 endif
 
+# What gcorn --version says of them. FORTIFY is known to the code itself.
+BUILD_OPTIONS := $(strip $(filter -O%,$(CFLAGS)) $(if $(LTO),-flto) -fPIE -pie \
+                 $(filter-out -U% -D_FORTIFY_SOURCE=%,$(HARDEN)) $(filter-out -lstdc++,$(HARDEN_LD)))
+
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude -Isrc -DGCORN_VERSION='"$(VERSION)"' \
              $(WARNINGS) -fno-common -fvisibility=hidden -fPIE $(HARDEN) $(DEBUG_INFO) \
              $(LLHTTP_CFLAGS) $(YAML_CFLAGS) $(LTO) $(CFLAGS) $(CPPFLAGS)
@@ -205,7 +209,7 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@echo "  $(1) $@")
 
 # Without warnings: each file has had its own, and what gcc sees in all at once is often not there.
-$(B)/gcorn: $(B)/main.o $(OBJS) $(LLHTTP_OBJS)
+$(B)/gcorn: $(B)/main.o $(B)/version.o $(OBJS) $(LLHTTP_OBJS)
 	$(call say,LD)
 	$(DW_NOTE)
 	$(Q)$(CC) $(filter-out $(WARNINGS),$(ALL_CFLAGS)) $(ALL_LDFLAGS) $(EXPORT) -o $@ $^ $(LIBS)
@@ -232,7 +236,7 @@ $(B)/libgcorn-test.a: $(TESTLIB_OBJS) $(LLHTTP_OBJS)
 	$(Q)rm -f $@ && $(AR) rcs $@ $(B)/testlib/all.o
 
 # Compiles without linking: make objects CC=aarch64-linux-gnu-gcc B=build/aarch64
-objects: $(B)/main.o $(OBJS) $(LLHTTP_OBJS) $(CTL_OBJS) $(B)/testlib/gcorn_test.o
+objects: $(B)/main.o $(B)/version.o $(OBJS) $(LLHTTP_OBJS) $(CTL_OBJS) $(B)/testlib/gcorn_test.o
 
 # The same with musl's headers, to which come those of libraries and of Linux, and none of glibc.
 # What glibc has and musl has not is in base/compat.h.
@@ -246,7 +250,9 @@ musl:
 	@$(MAKE) objects CC=$(MUSL_CC) B=build/musl LTO= SANITIZE= COVERAGE= CFLAGS='-O1 -g' CPPFLAGS='-idirafter build/musl/headers'
 
 $(CTL_OBJS): CPPFLAGS += $(JANSSON_CFLAGS)
-$(B)/system/trace/stacks.o $(B)/tests/test_stacks: CPPFLAGS += $(DW_CFLAGS)
+$(B)/system/trace/stacks.o $(B)/tests/test_stacks $(B)/version.o: CPPFLAGS += $(DW_CFLAGS)
+$(B)/version.o: CPPFLAGS += -DHAS_OWN_LLHTTP=$(if $(LLHTTP_OBJS),1,0)
+$(B)/base/build_info.o: CPPFLAGS += -DBUILD_OPTIONS='"$(BUILD_OPTIONS)"'
 
 $(B)/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
@@ -271,7 +277,7 @@ $(B)/examples/%.so: examples/%/*.cc include/gcorn.h Makefile
 	$(call say,SO)
 	$(Q)$(CXX) -std=c++17 $(EXAMPLE_CFLAGS) -o $@ $(filter %.cc,$^)
 
--include $(OBJS:.o=.d) $(B)/main.d $(CTL_OBJS:.o=.d) $(TESTLIB_OBJS:.o=.d)
+-include $(OBJS:.o=.d) $(B)/main.d $(B)/version.d $(CTL_OBJS:.o=.d) $(TESTLIB_OBJS:.o=.d)
 
 # ---- testing ---------------------------------------------------------------------------------
 
@@ -373,7 +379,7 @@ $(B)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/feed.c tests/fuzz/entry.c $(OBJS) $(
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -Itests/fuzz -o $@ $(filter-out %.h,$^) $(LIBS)
 
 # Every header compiles alone.
-HEADERS := $(wildcard src/*/*.h src/*/*/*.h) include/gcorn.h include/gcorn_test.h
+HEADERS := $(wildcard src/*.h src/*/*.h src/*/*/*.h) include/gcorn.h include/gcorn_test.h
 check-headers: $(HEADERS:%=$(B)/headers/%.ok)
 $(B)/headers/%.ok: % Makefile
 	@mkdir -p $(@D)
@@ -421,7 +427,7 @@ $(B)/man/gcornctl.1: NAME_LINE := ask a running gcorn, and tell it things
 $(B)/man/%.1: $(B)/%
 	@mkdir -p $(@D)
 	$(call say,MAN)
-	$(Q)$(HELP2MAN) -N -n '$(NAME_LINE)' -o $@ $<
+	$(Q)$(HELP2MAN) -N --version-string=$(VERSION) -n '$(NAME_LINE)' -o $@ $<
 
 $(B)/man/%.3: include/% src/man3.awk
 	@mkdir -p $(@D)

@@ -18,6 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef HAVE_JANSSON
+#include <jansson.h>
+#endif
+
+#include "base/build_info.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/strbuf.h"
@@ -282,6 +287,21 @@ static int finish(int status)
     return status;
 }
 
+static void print_version(void)
+{
+    struct strbuf text = {0};
+
+    strbuf_addstr(&text, "gcornctl " GCORN_VERSION "\n");
+#ifdef HAVE_JANSSON
+    strbuf_addstr(&text, "libraries: jansson " JANSSON_VERSION "\n");
+#else
+    strbuf_addstr(&text, "left out: jansson (the answers are shown with --json alone)\n");
+#endif
+    build_info_add(&text);
+    (void)fputs(text.data, stdout); /* finish asks ferror */
+    strbuf_release(&text);
+}
+
 /* 0, or -1 when there are too many. */
 static int add_word(struct options *o, char *word)
 {
@@ -306,7 +326,7 @@ static int take_option(struct options *o, int option)
             return 0;
         (void)fail(o, CTL_USAGE, "--timeout must be a duration such as 30s, not %s", optarg);
         return -1;
-    case 'v': (void)puts("gcornctl " GCORN_VERSION); exit(finish(CTL_DONE));
+    case 'v': print_version(); exit(finish(CTL_DONE));
     case 'h': (void)fputs(usage, stdout); exit(finish(CTL_DONE));
     default: return -1; /* getopt has said what is wrong */
     }

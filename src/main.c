@@ -21,6 +21,7 @@
 #include "system/process/process.h"
 #include "system/process/signals.h"
 #include "system/process/title.h"
+#include "version.h"
 #include "worker/replay.h"
 #include "settings/config_print.h"
 #include "settings/cli_help.h"
@@ -38,7 +39,7 @@ static int act(struct config *config, struct error *err)
 
     switch (config->action) {
     case CONFIG_HELP: cli_help_print(stdout); break;
-    case CONFIG_VERSION: (void)puts("gcorn " GCORN_VERSION); break;
+    case CONFIG_VERSION: version_print(); break;
     case CONFIG_SAMPLE: config_print_sample(stdout); break;
     case CONFIG_PRINT: config_print(config, stdout); break;
     case CONFIG_REPLAY:

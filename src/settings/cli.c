@@ -32,7 +32,7 @@ static const struct cli_command commands[] = {
      "Print every setting and where its value comes from, as YAML, and exit."},
     {"print-sample", 0, NULL, CONFIG_SAMPLE,
      "Print a commented " CLI_DEFAULT_FILE " with all defaults, and exit."},
-    {"version", 'v', NULL, CONFIG_VERSION, "Print the version and exit."},
+    {"version", 'v', NULL, CONFIG_VERSION, "Print the version of gcorn and of its libraries, and how it was built, and exit."},
     {"help", 'h', NULL, CONFIG_HELP, "Print this help and exit."},
 };
 

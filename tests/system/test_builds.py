@@ -89,6 +89,15 @@ def test_the_program_is_hardened():
     assert "__stack_chk_fail" in symbols and re.search(r"__\w+_chk@", symbols)
 
 
+def test_version_names_the_hardening():
+    options = subprocess.run([GCORN, "--version"], text=True, check=True,
+                             capture_output=True).stdout.splitlines()[-1].split()
+    command = compile_command()
+    wanted = [flag for flag in HARDENING if flag in command and "FORTIFY" not in flag]
+    assert wanted and [flag for flag in [*wanted, "-fPIE", "-pie", "-Wl,-z,relro,-z,now"] if flag not in options] == []
+    assert [flag for flag in options if re.fullmatch(r"-D_FORTIFY_SOURCE=[23]", flag)]
+
+
 @pytest.mark.needs("musl-gcc")
 def test_musl_and_old_glibc_compile():
     """All objects, with warnings as errors, against musl's headers."""

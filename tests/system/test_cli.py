@@ -48,7 +48,17 @@ def test_version(tmp_path):
     version = re.search(r"^VERSION := (\S+)$", (REPO / "Makefile").read_text(), re.M).group(1)
     for flag in ("-v", "--version"):
         done = run(flag, cwd=tmp_path)
-        assert (done.returncode, done.stdout, done.stderr) == (0, f"gcorn {version}\n", "")
+        assert (done.returncode, done.stderr) == (0, "")
+        lines = done.stdout.splitlines()
+        assert lines[:2] == [f"gcorn {version}", "ABI of gcorn.h: 1"]
+        assert re.fullmatch(r"libraries: libev \d+\.\d+, libyaml [\d.]+, llhttp \d+\.\d+\.\d+( \(compiled in\))?"
+                            r"(, libdw [\d.]+)?", lines[2])
+        assert any(line.startswith("left out: libdw") for line in lines) == ("libdw" not in lines[2])
+        compiler, options = lines[-2:]
+        assert re.fullmatch(r"compiler: .*(gcc|[Cc]lang) .* for \w+, running with .+", compiler)
+        assert options.startswith("options: -O") and "-pie" in options
+        assert all(f"-fsanitize={kind}" in options for kind in [os.environ.get("SANITIZE")] if kind)
+
 
 
 def test_help_mentions_every_setting(tmp_path):

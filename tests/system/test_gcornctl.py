@@ -1081,7 +1081,8 @@ def test_help_and_version(tmp_path):
     for flag in ("-h", "--help"):
         assert "usage: gcornctl" in ctl_output(tmp_path, flag)
     for flag in ("-v", "--version"):
-        assert re.fullmatch(r"gcornctl \d+\.\d+\.\d+\n", ctl_output(tmp_path, flag))
+        assert re.fullmatch(r"gcornctl \d+\.\d+\.\d+\n(libraries: jansson [\d.]+|left out: jansson .*)\n"
+                            r"compiler: .* for \w+, running with .+\noptions: -O.*\n", ctl_output(tmp_path, flag))
 
 
 @pytest.mark.parametrize("how", ["option", "variable", "file", "file and chdir"])

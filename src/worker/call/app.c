@@ -18,7 +18,6 @@
 #include "system/code/image.h"
 
 #define ABI_SYMBOL "gcorn_abi_" /* and the number */
-#define ABI_SPOKEN "1"
 
 /* The names by which this process's loader knows the parts of its application, in the same order;
  * NULL for one that was loaded from its file. */
@@ -52,7 +51,7 @@ static int explain_symbol(const char *object, const char *symbol, struct error *
             err, EXIT_APP,
             "%s speaks ABI %s of gcorn.h, this gcorn speaks ABI %s: compile it against "
             "the gcorn.h of gcorn %s",
-            object, symbol + strlen(ABI_SYMBOL), ABI_SPOKEN, GCORN_VERSION);
+            object, symbol + strlen(ABI_SYMBOL), APP_ABI, GCORN_VERSION);
     return error_set(err, EXIT_APP,
                      "%s needs %s, which neither gcorn nor a library it is linked with defines: "
                      "link it with that library, or compile it for this gcorn (%s)",

@@ -10,6 +10,9 @@
 #include "base/error.h"
 #include "gcorn.h"
 
+/* The number of the ABI of gcorn.h that this server speaks. */
+#define APP_ABI "1"
+
 /* Hooks are NULL where the application defines none. */
 struct app {
     gcorn_app *handler;
