@@ -64,6 +64,7 @@ int main(int argc, char **argv)
 {
     struct handover handover;
     static struct start start; /* static: leak checkers see that exit() leaves it in use */
+    struct sources sources = {0};
     struct config config;
     struct error err;
     sigset_t inherited;
@@ -78,7 +79,9 @@ int main(int argc, char **argv)
         return report(&err);
     char **args = title_init(argc, argv);
     start_init(&start, argc, args);
-    if (start_load_config(&start, NULL, &config, &err) < 0) {
+    int loaded = start_load_config(&start, NULL, &sources, &config, &err);
+    sources_release(&sources);
+    if (loaded < 0) {
         successor_report_failure(&handover, err.text);
         handover_release(&handover);
         return report(&err);

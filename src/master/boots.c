@@ -149,6 +149,7 @@ bool boots_start(struct master *m, unsigned number, unsigned generation)
         .activation = &m->start->activation,
         .upgrade = &m->upgrade,
         .successor = &m->successor,
+        .prepare = &m->prepare,
     };
     bool preloads = g->config.preload_app && number != plan_admin_number(&m->plan);
     bool needs_template = preloads && !g->template;

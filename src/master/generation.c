@@ -96,9 +96,7 @@ static void join_ring(struct generation *g, struct generation *before)
     g->next->prev = g->prev->next = g;
 }
 
-/* With nothing open. Takes config. */
-static struct generation *make_generation(unsigned id, struct config *config,
-                                          struct generation *before)
+struct generation *generation_make(unsigned id, struct config *config, struct generation *before)
 {
     struct generation *g = xcalloc(1, sizeof(*g));
 
@@ -109,30 +107,38 @@ static struct generation *make_generation(unsigned id, struct config *config,
     g->dir_fd = -1;
     g->error_fd = g->access_fd = -1;
     g->syslog.fd = -1;
-    (void)umask((mode_t)g->config.umask);
     return g;
+}
+
+int generation_open(struct generation *g, pid_t server, struct error *err)
+{
+    const struct copies_home home = {
+        .dir = g->config.app_copy_dir, .owner = server, .generation = g->id};
+
+    (void)umask((mode_t)g->config.umask);
+    if (generation_check(&g->config, &g->privileges, err) < 0 || open_dir(g, err) < 0 ||
+        logs_open(g, err) < 0)
+        return -1;
+    return app_open(g->config.wsgi_app, &g->image, &g->symbol, home.dir ? &home : NULL, err);
 }
 
 struct generation *generation_new(unsigned id, struct config *config, struct generation *before,
                                   struct error *err)
 {
-    struct generation *g = make_generation(id, config, before);
+    struct generation *g = generation_make(id, config, before);
 
-    if (generation_check(&g->config, &g->privileges, err) < 0 || open_dir(g, err) < 0 ||
-        logs_open(g, err) < 0 ||
-        app_open(g->config.wsgi_app, &g->image, &g->symbol, g->config.app_copy_dir, g->id, err) <
-            0) {
-        generation_unref(g, true);
-        return NULL;
-    }
-    return g;
+    if (generation_open(g, getpid(), err) == 0)
+        return g;
+    generation_unref(g, true);
+    return NULL;
 }
 
 struct generation *generation_inherit(unsigned id, struct config *config, struct handover *from,
                                       struct error *err)
 {
-    struct generation *g = make_generation(id, config, NULL);
+    struct generation *g = generation_make(id, config, NULL);
 
+    (void)umask((mode_t)g->config.umask);
     if (generation_check(&g->config, &g->privileges, err) < 0 || open_dir(g, err) < 0 ||
         logs_open(g, err) < 0 || listeners_inherit(g, from, err) < 0) {
         generation_unref(g, false);

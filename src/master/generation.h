@@ -53,9 +53,17 @@ int generation_blame(const struct config *config, const char *key, struct error 
  * (privileges_release, also on failure). 0, or -1 with err, which says where the setting stands. */
 int generation_check(const struct config *config, struct privileges *privileges, struct error *err);
 
-/* Opens all that config names but for the sockets, in the present directory, which becomes its own;
- * sets the umask. Takes config, also on failure. `before`: NULL, or one of those that there are.
- * NULL with err; nothing is open then. The caller has one reference. */
+/* One with nothing open. Takes config. `before`: NULL, or one of those that there are. The caller
+ * has one reference. */
+struct generation *generation_make(unsigned id, struct config *config, struct generation *before);
+
+/* Opens all that its settings name but for the sockets, in the present directory, which becomes its
+ * own; sets the umask. server: the process whose generation it will be. Reads disks, so it may
+ * block. 0, or -1 with err; generation_unref in either
+ * case. */
+int generation_open(struct generation *g, pid_t server, struct error *err);
+
+/* Both. NULL with err; nothing is open then. */
 struct generation *generation_new(unsigned id, struct config *config, struct generation *before,
                                   struct error *err);
 

@@ -117,31 +117,49 @@ static void listener_unref(struct listener *l, bool unlink_file)
     free(shared);
 }
 
-/* The one that is open already (NULL: none), or a new one, whose file is the workers' user's, as in
- * gunicorn; NULL with err. The caller has a reference. */
-static struct listener *share_listener(const struct generation *g, struct listener *l,
-                                       const char *text, int backlog, bool v6_only,
-                                       struct error *err)
+struct listener *listeners_ref(struct listener *l)
+{
+    struct shared_listener *shared = (struct shared_listener *)l;
+
+    assert(shared->refs > 0);
+    shared->refs++;
+    return l;
+}
+
+/* A new one, whose file is the workers' user's, as in gunicorn; NULL with err. The caller has a
+ * reference. */
+static struct listener *open_one(const struct generation *g, const char *text, int backlog,
+                                 bool v6_only, struct error *err)
 {
     const struct listener_options options = {
         .uid = g->privileges.uid, .gid = g->privileges.gid, .v6_only = v6_only};
+    struct shared_listener *shared = xcalloc(1, sizeof(*shared));
 
-    if (!l) {
-        struct shared_listener *shared = xcalloc(1, sizeof(*shared));
+    shared->refs = 1;
+    if (listener_open_for(&shared->listener, text, backlog, &options, err) == 0)
+        return &shared->listener;
+    if (errno == EADDRINUSE)
+        blame_own(g, text, err);
+    int saved_errno = errno;
+    free(shared);
+    errno = saved_errno;
+    return NULL;
+}
 
-        l = &shared->listener;
-        if (listener_open_for(l, text, backlog, &options, err) < 0) {
-            if (errno == EADDRINUSE)
-                blame_own(g, text, err);
-            int saved_errno = errno;
+struct listener *listeners_open_one(const struct generation *g, const char *text, struct error *err)
+{
+    return open_one(g, text, g->config.backlog, false, err);
+}
 
-            free(shared);
-            errno = saved_errno;
-            return NULL;
-        }
-    }
-    ((struct shared_listener *)l)->refs++;
-    return l;
+struct listener *listeners_adopt_one(struct handover_socket *s, struct error *err)
+{
+    struct shared_listener *shared = xcalloc(1, sizeof(*shared));
+
+    shared->refs = 1;
+    if (handover_take_socket(s, &shared->listener, err) == 0)
+        return &shared->listener;
+    free(shared);
+    return NULL;
 }
 
 static int open_for_workers(struct generation *g, const struct generation *before,
@@ -159,7 +177,8 @@ static int open_for_workers(struct generation *g, const struct generation *befor
             (void)error_set(err, EXIT_USAGE, "bind: %s is given twice", text);
             return generation_blame(&g->config, "bind", err);
         }
-        struct listener *l = share_listener(g, same, text, g->config.backlog, v6_only, err);
+        struct listener *l =
+            same ? listeners_ref(same) : open_one(g, text, g->config.backlog, v6_only, err);
 
         if (!l)
             return -1;
@@ -177,8 +196,8 @@ static int open_for_admin(struct generation *g, const struct generation *before,
 
     if (!text)
         return 0;
-    g->admin_listener =
-        share_listener(g, l && listener_same(l, text) ? l : NULL, text, ADMIN_BACKLOG, false, err);
+    g->admin_listener = l && listener_same(l, text) ? listeners_ref(l)
+                                                    : open_one(g, text, ADMIN_BACKLOG, false, err);
     return g->admin_listener ? 0 : error_prefix(err, "admin_bind");
 }
 
@@ -213,17 +232,14 @@ int listeners_inherit(struct generation *g, struct handover *from, struct error 
 
         if (s->use == HANDOVER_CONTROL || (is_admin && g->admin_listener))
             continue;
-        struct shared_listener *shared = xcalloc(1, sizeof(*shared));
-        if (handover_take_socket(s, &shared->listener, err) < 0) {
-            free(shared);
+        struct listener *l = listeners_adopt_one(s, err);
+        if (!l)
             return -1;
-        }
-        shared->refs = 1;
-        shared->listener.lent = true;
+        l->lent = true;
         if (is_admin)
-            g->admin_listener = &shared->listener;
+            g->admin_listener = l;
         else
-            g->listeners[g->listener_count++] = &shared->listener;
+            g->listeners[g->listener_count++] = l;
     }
     return 0;
 }

@@ -14,6 +14,7 @@ struct config;
 struct error;
 struct generation;
 struct handover;
+struct handover_socket;
 struct listener;
 
 /* Are bind and admin_bind addresses that one server can have at once? Opens and resolves nothing.
@@ -29,6 +30,15 @@ int listeners_open(struct generation *g, const struct generation *before, struct
 /* Takes the sockets that another master has left (handover.h): they are lent. 0, or -1 with err;
  * listeners_close in either case. */
 int listeners_inherit(struct generation *g, struct handover *from, struct error *err);
+
+/* For generations that are not opened by listeners_open (prepared.h): one socket more, to be put
+ * into g. listeners_ref is for one that another generation has; listeners_open_one opens text,
+ * which blocks unless it is fd://; listeners_adopt_one takes a socket that another process has
+ * opened. NULL with err. */
+struct listener *listeners_ref(struct listener *l);
+struct listener *listeners_open_one(const struct generation *g, const char *text,
+                                    struct error *err);
+struct listener *listeners_adopt_one(struct handover_socket *s, struct error *err);
 
 /* Gives the sockets back; the last generation that has one closes it. unlink_files: also the files
  * of unix sockets, because no process serves them any more. */

@@ -129,8 +129,8 @@ static void arm_wake(struct master *m, uint64_t now)
         at = m->spawn_not_before_ms;
     if (m->stop_at_ms < at)
         at = m->stop_at_ms;
-    if (reload_supersede_ms(m) < at)
-        at = reload_supersede_ms(m);
+    if (reload_wake_ms(m) < at)
+        at = reload_wake_ms(m);
     ev_timer_stop(m->loop, &m->wake);
     if (at == NO_DEADLINE)
         return;
@@ -148,7 +148,7 @@ void master_reconcile(struct master *m)
     procs_kill_late(m, now);
     if (now >= m->stop_at_ms)
         master_stop(m, false, EXIT_STOPPED);
-    reload_supersede(m, now);
+    reload_proceed(m, now);
     while ((place = plan_retire(&m->plan)) != PLAN_NONE)
         proc_retire(m, &m->plan.procs[place]);
     while ((place = plan_hurry(&m->plan)) != PLAN_NONE)
@@ -199,7 +199,8 @@ static void on_awake(struct ev_loop *loop, struct ev_check *check, int revents)
         return;
     m->judged_from_ms = now;
     m->boot_by_ms += late_ms;
-    m->candidate_ms += late_ms;
+    m->reload_step_ms += late_ms;
+    m->prepare_by_ms += late_ms;
     if (m->stop_at_ms != NO_DEADLINE)
         m->stop_at_ms += late_ms;
     for (unsigned i = 0; i < m->plan.proc_count; i++) {
@@ -499,6 +500,7 @@ static int init_tables(struct master *m, struct error *err)
     control_init(&m->control, m->loop, &control_ops, m);
     helpers_init(&m->helpers, m->loop);
     upgrade_init(m);
+    prepare_init(&m->prepare, m->loop, reload_prepare, m);
     return 0;
 }
 
@@ -592,6 +594,7 @@ static void close_all(struct master *m)
 {
     if (m->loop) {
         helpers_close(&m->helpers);
+        prepare_end(&m->prepare);
         stack_log_release(m);
         dumps_release(&m->dumps);
         preload_stop(m); /* no worker is left, unborn or not */
@@ -650,7 +653,7 @@ master_run(const struct start *start, struct config *config, struct handover *fr
     leave_prepare(m);
     m->start = start;
     m->stop_at_ms = NO_DEADLINE;
-    m->next_control.fd = m->upgrade.fd = -1;
+    m->next_control.fd = m->upgrade.fd = m->prepare.fd = -1;
     m->started_ms = now_ms();
     systemd_init(&m->systemd);
     m->hooks.umask = start->umask;

@@ -607,7 +607,7 @@ void procs_reap(struct master *m)
         if (waitpid(pid, &status, WNOHANG) != pid || preload_reaped(m, pid, status))
             continue;
         if (helpers_reaped(&m->helpers, pid, status) || hooks_reaped(&m->hooks, pid, status) ||
-            upgrade_reaped(m, pid, status))
+            prepare_reaped(&m->prepare, pid, status) || upgrade_reaped(m, pid, status))
             continue;
         for (unsigned i = 0; i < m->plan.proc_count; i++) {
             struct worker_proc *w = &m->plan.procs[i];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See reload.h. The order matters: what can fail comes first, and each step that the current
- * generation would notice (its directory, its control socket, its pid file) waits for the commit.
+ * See reload.h. The order matters: what can fail comes first, most of it in a process of its own, and
+ * each step that the current generation would notice (its directory, its control socket, its pid
+ * file) waits for the commit.
  */
 #include "master/reload.h"
 
@@ -37,6 +38,8 @@ enum {
 
 void reload_drop(struct master *m)
 {
+    if (m->prepare.state != PREPARE_NONE)
+        prepare_end(&m->prepare);
     preload_end(m, m->candidate);
     generation_unref(m->candidate, true);
     m->candidate = NULL;
@@ -84,8 +87,11 @@ void reload_begin_due(struct master *m)
     reload_begin(m);
 }
 
-void reload_failed(struct master *m, const char *why)
+void reload_failed(struct master *m, const char *text)
 {
+    char why[sizeof(m->prepare.err.text)];
+
+    (void)snprintf(why, sizeof(why), "%s", text); /* which may go with what is dropped */
     log_errorx("Reload failed: %s. Generation %u goes on unchanged", why, m->current->id);
     reload_drop(m);
     note_reload_failed(m, m->reload_first, m->reloads_begun, why);
@@ -151,24 +157,76 @@ int reload_open_pidfile(struct master *m, const struct generation *g, struct err
     return result;
 }
 
-static struct generation *load_generation(struct master *m, struct error *err)
-{
-    struct config config;
+/* ---- preparing, in a process of its own (prepare.h) --------------------------------------- */
 
-    if (start_load_config(m->start, config_of(m), &config, err) < 0)
-        return NULL;
-    if (check_new(m, &config, err) < 0) {
-        config_release(&config);
-        return NULL;
-    }
-    struct generation *g = generation_new(++m->last_generation, &config, m->current, err);
-    if (g && (reload_open_pidfile(m, g, err) < 0 || listeners_open(g, m->current, err) < 0 ||
-              reload_open_control(m, &g->config, err) < 0)) {
-        generation_unref(g, true);
-        return NULL;
-    }
-    return g;
+/* Would the pid file be taken? Locks are no child's to have, so the master takes it later. */
+static int try_pidfile(const struct master *m, const struct generation *g, struct error *err)
+{
+    char *path = successor_pidfile(&m->successor, g->config.pidfile);
+    pid_t holder;
+    bool is_held = false;
+    int result = 0;
+
+    if (path && !pidfile_is(&m->pidfile, path))
+        result = pidfile_probe(path, &g->privileges, &is_held, &holder, err);
+    free(path);
+    return is_held ? -1 : result;
 }
+
+static int try_control(struct master *m, const struct config *cfg, struct prepared_rest *rest,
+                       struct error *err)
+{
+    int inherited_fd = m->successor.control.fd;
+
+    if (reload_open_control(m, cfg, err) < 0)
+        return -1;
+    *rest = (struct prepared_rest){.control = m->next_control};
+    rest->control_is = !m->control_changes                  ? CONTROL_STAYS
+                       : m->next_control.fd < 0             ? CONTROL_ENDS
+                       : inherited_fd == m->next_control.fd ? CONTROL_OF_PREDECESSOR
+                                                            : CONTROL_IS_NEW;
+    return 0;
+}
+
+/* Removes what files there are already on failure. */
+static int open_rest(struct master *m, struct generation *g, const struct sources *sources, int fd,
+                     struct error *err)
+{
+    struct prepared_rest rest;
+
+    prepare_step(fd, "opening the logs and copying the application");
+    if (generation_open(g, getppid(), err) < 0 || try_pidfile(m, g, err) < 0)
+        return -1;
+    prepare_step(fd, "resolving and opening the addresses");
+    if (listeners_open(g, m->current, err) < 0 || try_control(m, &g->config, &rest, err) < 0)
+        return -1;
+    if (prepared_send_all(fd, sources, g, m->current, &rest) == 0)
+        return 0;
+    listener_close(&m->next_control, rest.control_is == CONTROL_IS_NEW);
+    return error_set(err, EXIT_FAILED, "cannot hand over what was prepared: %s", strerror(errno));
+}
+
+void reload_prepare(void *master, int fd)
+{
+    struct master *m = master;
+    struct sources sources = {0};
+    struct config config;
+    struct error err;
+
+    prepare_step(fd, "reading the settings");
+    if (start_load_config(m->start, config_of(m), &sources, &config, &err) < 0 ||
+        check_new(m, &config, &err) < 0) {
+        prepare_report_failure(fd, &err);
+        return;
+    }
+    struct generation *g = generation_make(m->last_generation + 1, &config, m->current);
+    if (open_rest(m, g, &sources, fd, &err) < 0) {
+        generation_unref(g, true);
+        prepare_report_failure(fd, &err);
+    }
+}
+
+/* ---- beginning --------------------------------------------------------------------------- */
 
 void reload_raise_limits(const struct master *m, const struct generation *g)
 {
@@ -190,33 +248,33 @@ void reload_raise_limits(const struct master *m, const struct generation *g)
     strbuf_release(&shortage);
 }
 
-/* New settings are read and opened and one worker is booted with them; only when that one is READY
- * do they count. */
+static void prepare(struct master *m)
+{
+    prepare_begin(&m->prepare);
+    if (m->prepare.state == PREPARE_WAITS)
+        log_errorx("Reload: %s; trying again in %d s", m->prepare.err.text,
+                   PREPARE_RETRY_MS / 1000);
+}
+
 static void begin(struct master *m)
 {
-    struct error err;
-
     log_info("Hang up: Master");
     m->reloads_begun++;
-    struct generation *g = load_generation(m, &err);
-    reload_enter_current(m);
-    if (!g) {
-        reload_failed(m, err.text);
-        return;
-    }
-    reload_raise_limits(m, g); /* its first worker is to have the room already */
-    m->candidate = g;
-    m->plan.candidate = g->id;
-    m->plan.canary = (struct backoff){0};
-    m->candidate_ms = now_ms();
-    boots_begin(m);
+    m->reload_step_ms = now_ms();
+    m->prepare_by_ms = m->reload_step_ms + config_of(m)->boot_timeout_ms;
+    prepare(m);
+}
+
+bool reload_is_trying(const struct master *m)
+{
+    return m->candidate || m->prepare.state != PREPARE_NONE;
 }
 
 void reload_begin(struct master *m)
 {
     if (master_is_stopping(m))
         return;
-    if (m->candidate || upgrade_holds_up_reload(m)) {
+    if (reload_is_trying(m) || upgrade_holds_up_reload(m)) {
         m->reload_again = true;
         return;
     }
@@ -224,23 +282,145 @@ void reload_begin(struct master *m)
     begin(m);
 }
 
-uint64_t reload_supersede_ms(const struct master *m)
+/* ---- the candidate ----------------------------------------------------------------------- */
+
+static void take_control(struct master *m, const struct prepared_rest *rest)
 {
-    return m->candidate && m->reload_again ? m->candidate_ms + RELOAD_PATIENCE_MS : NO_DEADLINE;
+    m->control_changes = rest->control_is != CONTROL_STAYS;
+    if (rest->control_is == CONTROL_IS_NEW)
+        m->next_control = rest->control;
+    if (rest->control_is == CONTROL_OF_PREDECESSOR) {
+        m->next_control = m->successor.control;
+        m->successor.control = (struct listener){.fd = -1};
+    }
 }
 
-void reload_supersede(struct master *m, uint64_t now)
+/* The pid file, by a name that is meant from the directory of g. */
+static int take_pidfile(struct master *m, const struct generation *g, struct error *err)
 {
-    if (now < reload_supersede_ms(m) || master_is_stopping(m))
+    int result = generation_enter(g) < 0
+                     ? error_set(err, EXIT_FAILED, "cannot change to the directory %s: %s",
+                                 g->config.dir, strerror(errno))
+                     : reload_open_pidfile(m, g, err);
+
+    reload_enter_current(m);
+    return result;
+}
+
+/* What was prepared becomes the candidate. 0, or -1 with err. */
+static int take_candidate(struct master *m, struct error *err)
+{
+    struct prepared_rest rest;
+    bool logs_reopened = m->prepare.logs_reopened;
+    struct generation *g =
+        prepared_open(&m->prepare.record, m->start, m->last_generation + 1, m->current, &rest, err);
+
+    if (!g)
+        return -1;
+    m->last_generation = g->id;
+    if (take_pidfile(m, g, err) < 0) {
+        listener_close(&rest.control, true);
+        generation_unref(g, true);
+        return -1;
+    }
+    take_control(m, &rest);
+    m->candidate = g;
+    m->plan.candidate = g->id;
+    m->plan.canary = (struct backoff){0};
+    if (logs_reopened && logs_reopen(g, err) < 0)
+        log_errorx("%s", err->text);
+    reload_enter_current(m);
+    return 0;
+}
+
+static void try_candidate(struct master *m)
+{
+    struct error err;
+    int taken = take_candidate(m, &err);
+
+    prepare_end(&m->prepare);
+    if (taken < 0) {
+        reload_failed(m, err.text);
         return;
-    log_info("Reload: generation %u has booted for %.1f s and serves no client; cancelling it for "
-             "the newer HUP",
-             m->candidate->id, (double)(now - m->candidate_ms) / 1000);
+    }
+    reload_raise_limits(m, m->candidate); /* its first worker is to have the room already */
+    m->reload_step_ms = now_ms();
+    boots_begin(m);
+}
+
+static void prepare_is_late(struct master *m)
+{
+    char why[160];
+
+    if (m->prepare.state == PREPARE_WAITS) {
+        reload_failed(m, m->prepare.err.text);
+        return;
+    }
+    (void)snprintf(why, sizeof(why), "it was not prepared within boot_timeout (%.1f s): %s",
+                   (double)config_of(m)->boot_timeout_ms / 1000, m->prepare.step);
+    reload_failed(m, why);
+}
+
+/* A candidate that has booted for RELOAD_PATIENCE_MS serves no client yet. */
+static uint64_t supersede_ms(const struct master *m)
+{
+    return reload_is_trying(m) && m->reload_again ? m->reload_step_ms + RELOAD_PATIENCE_MS
+                                                  : NO_DEADLINE;
+}
+
+static void supersede(struct master *m, uint64_t now)
+{
+    double time_s = (double)(now - m->reload_step_ms) / 1000;
+
+    if (m->candidate)
+        log_info("Reload: generation %u has booted for %.1f s and serves no client; cancelling it "
+                 "for the newer HUP",
+                 m->candidate->id, time_s);
+    else
+        log_info("Reload: generation %u has been prepared for %.1f s (%s); cancelling it for the "
+                 "newer HUP",
+                 m->last_generation + 1, time_s, m->prepare.step);
     procs_kill_canary(m);
     reload_drop(m);
     m->reload_again = false;
     begin(m);
 }
+
+static bool is_preparing(const struct master *m)
+{
+    return m->prepare.state == PREPARE_RUNS || m->prepare.state == PREPARE_WAITS;
+}
+
+uint64_t reload_wake_ms(const struct master *m)
+{
+    uint64_t at = supersede_ms(m);
+
+    if (is_preparing(m) && m->prepare_by_ms < at)
+        at = m->prepare_by_ms;
+    if (m->prepare.state == PREPARE_WAITS && m->prepare.retry_ms < at)
+        at = m->prepare.retry_ms;
+    return at;
+}
+
+void reload_proceed(struct master *m, uint64_t now)
+{
+    if (master_is_stopping(m)) {
+        prepare_end(&m->prepare);
+        return;
+    }
+    if (m->prepare.state == PREPARE_DONE)
+        try_candidate(m);
+    else if (m->prepare.state == PREPARE_FAILED)
+        reload_failed(m, m->prepare.err.text);
+    else if (is_preparing(m) && now >= m->prepare_by_ms)
+        prepare_is_late(m);
+    else if (now >= supersede_ms(m))
+        supersede(m, now);
+    else if (m->prepare.state == PREPARE_WAITS && now >= m->prepare.retry_ms)
+        prepare(m);
+}
+
+/* ---- what counts ------------------------------------------------------------------------- */
 
 static void apply_control(struct master *m)
 {

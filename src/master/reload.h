@@ -7,6 +7,7 @@
 #ifndef GCORN_MASTER_RELOAD_H
 #define GCORN_MASTER_RELOAD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct config;
@@ -18,12 +19,20 @@ struct master;
  * stops, nothing happens. */
 void reload_begin(struct master *m);
 
-/* A candidate that has booted for RELOAD_PATIENCE_MS serves no client yet, and is given up for a
- * newer HUP: does so if it is time, and tells when it will be (NO_DEADLINE: nothing waits). Clients
- * of the control socket that wait for the reload that is given up get the outcome of the next. */
+/* Is one being prepared, or its candidate tried? */
+bool reload_is_trying(const struct master *m);
+
+/* Does what is due by now: takes what was prepared, gives up a reload whose preparation is late, or,
+ * for a newer HUP, one that has prepared or booted for RELOAD_PATIENCE_MS and so serves no client
+ * yet. Clients of the control socket that wait for the one that is given up get the outcome of the
+ * next. A server that stops prepares nothing. reload_wake_ms: when something will be due
+ * (NO_DEADLINE: at no time). */
 enum { RELOAD_PATIENCE_MS = 2000 };
-void reload_supersede(struct master *m, uint64_t now);
-uint64_t reload_supersede_ms(const struct master *m);
+void reload_proceed(struct master *m, uint64_t now);
+uint64_t reload_wake_ms(const struct master *m);
+
+/* The work of the process that prepares one (prepare.h). */
+void reload_prepare(void *master, int fd);
 
 /* How an operator gets room for more workers than plan_most_workers, which a reload cannot change:
  * the end of a line that says so. Static. */

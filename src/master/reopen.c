@@ -63,6 +63,7 @@ int reopen_logs(struct master *m, struct error *err)
         }
     }
     reload_enter_current(m);
+    m->prepare.logs_reopened = true;
     tell_templates(m);
     tell_workers(m);
     return result;

@@ -60,6 +60,7 @@ static void forget_others(const struct spawner *s, struct generation *g,
     pidfile_close(s->next_pidfile);
     socket_activation_forget(s->activation);
     upgrade_forget(s->upgrade);
+    prepare_forget(s->prepare);
     successor_forget(s->successor);
     ev_loop_destroy(s->loop);
     daemon_forget();
@@ -336,7 +337,7 @@ static int try_app(const struct trial *trial, struct error *err)
     struct app app = {0};
     const char *symbol;
 
-    if (app_open(trial->config->wsgi_app, &image, &symbol, NULL, 0, err) < 0 ||
+    if (app_open(trial->config->wsgi_app, &image, &symbol, NULL, err) < 0 ||
         privileges_take(trial->privileges, trial->config->allow_setuid, err) < 0)
         return -1;
     return app_load(&app, &image, symbol, err);

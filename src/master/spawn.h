@@ -12,6 +12,7 @@
 #include "master/upgrade/successor.h"
 #include "master/postmortem/helper.h"
 #include "master/plan.h"
+#include "master/prepare.h"
 #include "master/upgrade/upgrade.h"
 #include "system/file/pidfile.h"
 #include "system/ipc/scoreboard.h"
@@ -28,6 +29,7 @@ struct spawner {
     struct pidfile *pidfile, *next_pidfile;
     const struct socket_activation *activation;
     struct upgrade *upgrade;
+    struct prepare *prepare;
     struct successor *successor;
 };
 

@@ -96,33 +96,46 @@ static int check_file(const struct start *s, const struct config *config,
                      before->config_file, s->dir);
 }
 
-int start_load_config(const struct start *s, const struct config *before, struct config *config,
-                      struct error *err)
+void sources_release(struct sources *from)
 {
-    char how[160];
+    strbuf_release(&from->file.bytes);
+}
 
-    if (start_enter(s) < 0)
-        return error_set(err, EXIT_FAILED,
-                         "cannot change back to the directory of the start, %s: %s", s->dir,
-                         strerror(errno));
-    if (config_load(config, s->argc, s->argv, environ, err) < 0)
+int start_load_again(const struct start *s, struct sources *from, struct config *config,
+                     struct error *err)
+{
+    if (config_load_file(config, &from->file, s->argc, s->argv, environ, err) < 0)
         return -1;
-    if (check_file(s, config, before, err) < 0) {
-        config_release(config);
-        return -1;
-    }
     if (socket_activation_bind(&s->activation, config, err) < 0) {
         config_release(config);
         return -1;
     }
-    config_resolve_workers(config, cores_available(how, sizeof(how)), how);
+    config_resolve_workers(config, from->cores, from->how_cores);
     config_resolve_umask(config, s->umask);
-    if (config->chdir && chdir(config->chdir) < 0) {
-        (void)error_set(err, EXIT_USAGE, "chdir: cannot change to %s: %s", config->chdir,
-                        strerror(errno));
-        config_release(config);
-        return -1;
-    }
     name_dir(s, config);
     return 0;
+}
+
+static int enter_dir(const struct config *config, struct error *err)
+{
+    if (!config->chdir || chdir(config->chdir) == 0)
+        return 0;
+    return error_set(err, EXIT_USAGE, "chdir: cannot change to %s: %s", config->chdir,
+                     strerror(errno));
+}
+
+int start_load_config(const struct start *s, const struct config *before, struct sources *from,
+                      struct config *config, struct error *err)
+{
+    if (start_enter(s) < 0)
+        return error_set(err, EXIT_FAILED,
+                         "cannot change back to the directory of the start, %s: %s", s->dir,
+                         strerror(errno));
+    from->cores = cores_available(from->how_cores, sizeof(from->how_cores));
+    if (start_load_again(s, from, config, err) < 0)
+        return -1;
+    if (check_file(s, config, before, err) == 0 && enter_dir(config, err) == 0)
+        return 0;
+    config_release(config);
+    return -1;
 }

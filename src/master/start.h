@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "master/upgrade/socket_activation.h"
+#include "settings/config_load.h"
 
 struct config;
 struct error;
@@ -30,10 +31,23 @@ void start_init(struct start *s, int argc, char **argv);
  * errno. */
 int start_enter(const struct start *s);
 
+/* What the settings are made of beside the command line and the environment, which stay the same:
+ * what start_load_config has read, and start_load_again starts from. Zeroed: nothing yet. */
+struct sources {
+    struct config_file file;
+    int cores;
+    char how_cores[160]; /* as of cores_available */
+};
+void sources_release(struct sources *from);
+
 /* Loads the settings (config_load) as at start, from the directory of the start (start_enter), and
- * then changes to the directory that they name. before: those that count so far; NULL: none do. 0,
- * or -1 with err. */
-int start_load_config(const struct start *s, const struct config *before, struct config *config,
-                      struct error *err);
+ * then changes to the directory that they name. before: those that count so far; NULL: none do.
+ * Fills in *from. 0, or -1 with err; sources_release in either case. */
+int start_load_config(const struct start *s, const struct config *before, struct sources *from,
+                      struct config *config, struct error *err);
+
+/* The same settings once more, without a look at any file: blocks nowhere. 0, or -1 with err. */
+int start_load_again(const struct start *s, struct sources *from, struct config *config,
+                     struct error *err);
 
 #endif

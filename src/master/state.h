@@ -40,6 +40,7 @@
 #include "master/hooks.h"
 #include "master/telemetry/stats.h"
 #include "master/plan.h"
+#include "master/prepare.h"
 #include "master/operator/rates.h"
 #include "master/start.h"
 #include "master/operator/status.h"
@@ -55,7 +56,9 @@ struct master {
     struct plan plan;
     struct generation *current;
     struct generation *candidate; /* being tried by a reload; NULL: none */
-    uint64_t candidate_ms;        /* since then */
+    struct prepare prepare;       /* of the generation that is to be one */
+    uint64_t prepare_by_ms;       /* its deadline */
+    uint64_t reload_step_ms;      /* since when a reload is prepared, or its candidate tried */
     unsigned last_generation;
     bool reload_again;   /* a HUP came while one was under way, or an upgrade */
     bool has_served;     /* a worker was READY once */

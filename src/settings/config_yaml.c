@@ -317,16 +317,9 @@ int config_yaml_parse(struct config *c, const char *name, const char *data, size
 
 /* ---- the file ---------------------------------------------------------------------------- */
 
-int config_yaml_load(struct config *c, const char *path, struct error *err)
+int config_yaml_read(const char *path, struct strbuf *data, struct error *err)
 {
-    struct strbuf data = {0};
-    int result;
-
-    c->config_file = arena_strdup(&c->arena, path);
-    if (small_file_read(path, FILE_MAX_LEN, &data) < 0)
-        result = error_set(err, EXIT_USAGE, "%s: cannot be read: %s", path, strerror(errno));
-    else
-        result = config_yaml_parse(c, path, data.data, data.len, err);
-    strbuf_release(&data);
-    return result;
+    if (small_file_read(path, FILE_MAX_LEN, data) == 0)
+        return 0;
+    return error_set(err, EXIT_USAGE, "%s: cannot be read: %s", path, strerror(errno));
 }

@@ -13,12 +13,14 @@
 
 struct config;
 struct error;
+struct strbuf;
 
-/* Reads the file into c and sets c->config_file. 0, or -1 with err ("file:line:column: reason");
- * c may then have taken some of the values and is only good for config_release. */
-int config_yaml_load(struct config *c, const char *path, struct error *err);
+/* Appends the bytes of the file to data. 0, or -1 with err (EXIT_USAGE). */
+int config_yaml_read(const char *path, struct strbuf *data, struct error *err);
 
-/* The same with the bytes of a file; name is for messages and origins. */
+/* Takes the settings from the bytes of a file; name is for messages and origins. 0, or -1 with err
+ * ("file:line:column: reason"); c may then have taken some of the values and is only good for
+ * config_release. */
 int config_yaml_parse(struct config *c, const char *name, const char *data, size_t len,
                       struct error *err);
 

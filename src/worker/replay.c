@@ -429,7 +429,7 @@ int replay_run(const struct config *config, struct error *err)
     if (privileges_resolve(&privileges, config->user, config->group, config->initgroups, err) < 0)
         goto out;
     fd = open_request(config->replay_file, &privileges, err);
-    if (fd < 0 || app_open(config->wsgi_app, &image, &symbol, NULL, 0, err) < 0 ||
+    if (fd < 0 || app_open(config->wsgi_app, &image, &symbol, NULL, err) < 0 ||
         privileges_take(&privileges, config->allow_setuid, err) < 0)
         goto out;
     result = run(config, &image, symbol, &fd, err);

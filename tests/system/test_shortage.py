@@ -66,6 +66,8 @@ def test_dead_worker_is_replaced_before_a_reload_goes_on(gcorn, refuser, app, tm
     old = pid_of(server)
     refuser.refuse(fork=errno.EAGAIN)
     server.kill(signal.SIGHUP)
+    server.wait_log("no process can be started: .*; trying again in 1 s")
+    refuser.let_one_pass()  # the process that prepares it
     server.wait_log("cannot start a worker")
     os.kill(old, signal.SIGKILL)
     server.wait_log("was sent SIGKILL")
@@ -78,11 +80,13 @@ def test_dead_worker_is_replaced_before_a_reload_goes_on(gcorn, refuser, app, tm
 
 def test_reload_that_cannot_replace_all_ends(gcorn, refuser, manager):
     """The service manager hears of it, and is not asked for more time for ever."""
-    server = gcorn("hello", "--workers", "2", "--boot-timeout", "2s",
+    server = gcorn("hello", "--workers", "2", "--boot-timeout", "4s",
                    env={**manager.env, **refuser.env})
     manager.wait(READY="1")
     refuser.refuse(fork=errno.EAGAIN)
     server.kill(signal.SIGHUP)
+    server.wait_log("no process can be started: .*; trying again in 1 s")
+    refuser.let_one_pass()  # the process that prepares it
     server.wait_log("cannot start a worker")
     refuser.let_one_pass()
     server.wait_log("Reloaded: generation 1 -> 2")

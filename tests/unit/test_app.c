@@ -66,7 +66,7 @@ static int load(struct app *app, const char *spec, struct error *err)
     memset(app, 0xff, sizeof(*app));
     if (app_parse(spec, &path, &symbol, err) < 0)
         return -1;
-    int result = image_open(image, path, NULL, 0, err);
+    int result = image_open(image, path, NULL, err);
     if (result == 0)
         result = app_load(app, image, symbol, err);
     free(path);

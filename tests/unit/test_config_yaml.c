@@ -146,7 +146,7 @@ static void test_yaml_form_refused(void **state)
 static void test_yaml_file_too_long(void **state)
 {
     (void)state;
-    struct config c;
+    struct strbuf data = {0};
     struct error err;
     char path[] = "/tmp/gcorn-config-XXXXXX";
     int fd = mkstemp(path);
@@ -157,11 +157,10 @@ static void test_yaml_file_too_long(void **state)
         assert_true(fputs("# 0123456789012345678901234567890123456789012345678901234567\n", f) >=
                     0);
     assert_int_equal(fclose(f), 0);
-    config_init(&c);
-    assert_int_equal(config_yaml_load(&c, path, &err), -1);
+    assert_int_equal(config_yaml_read(path, &data, &err), -1);
     assert_non_null(strstr(err.text, ": cannot be read: File too large"));
     assert_int_equal(unlink(path), 0);
-    config_release(&c);
+    strbuf_release(&data);
 }
 
 /* Each plain word for a text setting, and for an item of a list; what YAML takes it for. */

@@ -22,6 +22,13 @@
 #include "system/code/copies.h"
 #include "temp_dir.h"
 
+static int open_in(struct copies *c, const char *dir, unsigned generation, struct error *err)
+{
+    const struct copies_home home = {.dir = dir, .owner = getpid(), .generation = generation};
+
+    return copies_open(c, &home, err);
+}
+
 static bool is_there(const char *path)
 {
     struct stat st;
@@ -51,7 +58,7 @@ static void test_file_that_is_replaced(void **state)
     char *path;
 
     (void)state;
-    assert_int_equal(copies_open(&c, temp_dir, 5, &err), 0);
+    assert_int_equal(open_in(&c, temp_dir, 5, &err), 0);
     int fd = copies_make(&c, "app.so", &path);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkfifo(path, 0644), 0);
@@ -72,7 +79,7 @@ static void test_copies_files(void **state)
 
     (void)state;
     mode_t old = umask(077);
-    assert_int_equal(copies_open(&c, temp_dir, 3, &err), 0);
+    assert_int_equal(open_in(&c, temp_dir, 3, &err), 0);
     char *path = make_file(&c, "app.so"), *other = make_file(&c, "app.so");
     (void)umask(old);
     char *want = xasprintf("%s/%d-3/app.so", temp_dir, (int)getpid());
@@ -99,7 +106,7 @@ static void test_copies_of_a_child_stay(void **state)
     int status;
 
     (void)state;
-    assert_int_equal(copies_open(&c, temp_dir, 1, &err), 0);
+    assert_int_equal(open_in(&c, temp_dir, 1, &err), 0);
     char *path = make_file(&c, "app.so");
     pid_t pid = fork();
     if (pid == 0) {
@@ -123,7 +130,7 @@ static void leave(unsigned generation)
         struct copies c;
         struct error err;
 
-        if (copies_open(&c, temp_dir, generation, &err) == 0)
+        if (open_in(&c, temp_dir, generation, &err) == 0)
             free(make_file(&c, "app.so"));
         _exit(0);
     }
@@ -150,7 +157,7 @@ static void test_copies_left_are_removed(void **state)
     char link[200], file[200], dir[200];
 
     (void)state;
-    assert_int_equal(copies_open(&live, temp_dir, 1, &err), 0);
+    assert_int_equal(open_in(&live, temp_dir, 1, &err), 0);
     char *path = make_file(&live, "app.so");
     leave(7);
     leave(8);
@@ -161,7 +168,7 @@ static void test_copies_left_are_removed(void **state)
     assert_int_equal(symlink(live.path, link), 0);
     (void)close(open(file, O_CREAT | O_WRONLY, 0600));
     assert_int_equal(mkdir(dir, 0700), 0);
-    assert_int_equal(copies_open(&c, temp_dir, 2, &err), 0);
+    assert_int_equal(open_in(&c, temp_dir, 2, &err), 0);
     assert_int_equal(count_entries(), 5); /* live, c, link, file, dir */
     assert_true(is_there(path));
     copies_close(&c);
@@ -177,8 +184,8 @@ static void test_copies_of_the_same_name(void **state)
     struct error err;
 
     (void)state;
-    assert_int_equal(copies_open(&a, temp_dir, 1, &err), 0);
-    assert_int_equal(copies_open(&b, temp_dir, 1, &err), 0);
+    assert_int_equal(open_in(&a, temp_dir, 1, &err), 0);
+    assert_int_equal(open_in(&b, temp_dir, 1, &err), 0);
     assert_string_not_equal(a.path, b.path);
     copies_close(&a);
     assert_true(is_there(b.path));
@@ -191,7 +198,7 @@ static void test_copies_no_directory(void **state)
     struct error err;
 
     (void)state;
-    assert_int_equal(copies_open(&c, "/nonexistent", 1, &err), -1);
+    assert_int_equal(open_in(&c, "/nonexistent", 1, &err), -1);
     assert_string_equal(err.text, "app_copy_dir: cannot open the directory /nonexistent: "
                                   "No such file or directory");
     copies_close(&c);

@@ -148,11 +148,12 @@ static int check_sockets_and_files(struct check *c, struct error *err)
 
 static int check_copy_dir(const struct config *config, struct error *err)
 {
+    const struct copies_home home = {.dir = config->app_copy_dir, .owner = getpid()};
     struct copies copies;
 
     if (!config->app_copy_dir)
         return 0;
-    if (copies_open(&copies, config->app_copy_dir, 0, err) < 0)
+    if (copies_open(&copies, &home, err) < 0)
         return -1;
     copies_close(&copies);
     return 0;

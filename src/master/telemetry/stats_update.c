@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "master/reload.h"
 #include "master/state.h"
 
 enum server_state stats_update_state(const struct master *m)
@@ -21,7 +22,7 @@ enum server_state stats_update_state(const struct master *m)
         return SERVER_DRAINING;
     if (!m->has_served)
         return SERVER_STARTING;
-    return m->candidate || m->rolling ? SERVER_RELOADING : SERVER_SERVING;
+    return reload_is_trying(m) || m->rolling ? SERVER_RELOADING : SERVER_SERVING;
 }
 
 void stats_update(struct master *m)

@@ -58,6 +58,7 @@ static int take_control(struct successor *successor, struct error *err)
 int successor_begin(struct master *m, struct handover *from, struct error *err)
 {
     struct successor *successor = &m->successor;
+    struct sources sources = {0};
     struct config config;
 
     successor->from = *from;
@@ -65,7 +66,9 @@ int successor_begin(struct master *m, struct handover *from, struct error *err)
     successor->is_promoted = !from->is_received;
     if (!from->is_received)
         return 0;
-    if (start_load_config(m->start, NULL, &config, err) < 0)
+    int loaded = start_load_config(m->start, NULL, &sources, &config, err);
+    sources_release(&sources);
+    if (loaded < 0)
         return -1;
     successor->predecessor = generation_inherit(from->generation, &config, &successor->from, err);
     if (!successor->predecessor || take_control(successor, err) < 0)
@@ -99,7 +102,7 @@ static void take_files(struct master *m)
     struct successor *successor = &m->successor;
     struct error err;
 
-    if (!successor->files_are_due || m->candidate || m->plan.stopping)
+    if (!successor->files_are_due || reload_is_trying(m) || m->plan.stopping)
         return;
     if (reload_open_pidfile(m, m->current, &err) < 0 ||
         reload_open_control(m, config_of(m), &err) < 0) {

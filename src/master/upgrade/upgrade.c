@@ -298,7 +298,7 @@ static int check_allowed(const struct master *m, struct error *err)
                          "end with it: replace the container instead");
     if (master_is_stopping(m))
         return error_set(err, EXIT_FAILED, "the server is stopping");
-    if (m->candidate || m->rolling)
+    if (reload_is_trying(m) || m->rolling)
         return error_set(err, EXIT_FAILED, "a reload is under way");
     if (m->upgrade.phase != UPGRADE_NONE)
         return error_set(err, EXIT_FAILED, "an upgrade is under way already");

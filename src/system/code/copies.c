@@ -111,12 +111,12 @@ static int make_locked(int parent_fd, const char *name)
     return -1;
 }
 
-static int make(struct copies *c, int parent_fd, const char *dir, unsigned generation)
+static int make(struct copies *c, int parent_fd, const char *dir, const struct copies_home *home)
 {
     char name[64];
 
     for (unsigned i = 0; i < TRIES_MAX; i++) {
-        int len = snprintf(name, sizeof(name), "%d-%u", (int)c->maker, generation);
+        int len = snprintf(name, sizeof(name), "%d-%u", (int)home->owner, home->generation);
 
         if (i > 0)
             (void)snprintf(name + len, sizeof(name) - (size_t)len, "-%u", i);
@@ -131,22 +131,22 @@ static int make(struct copies *c, int parent_fd, const char *dir, unsigned gener
     return -1;
 }
 
-int copies_open(struct copies *c, const char *dir, unsigned generation, struct error *err)
+int copies_open(struct copies *c, const struct copies_home *home, struct error *err)
 {
-    char *real = realpath(dir, NULL);
+    char *real = realpath(home->dir, NULL);
     int parent_fd = real ? open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     int result = -1;
 
     *c = (struct copies){.fd = -1, .maker = getpid()};
     if (parent_fd < 0) {
-        (void)error_set(err, EXIT_FAILED, "app_copy_dir: cannot open the directory %s: %s", dir,
-                        strerror(errno));
+        (void)error_set(err, EXIT_FAILED, "app_copy_dir: cannot open the directory %s: %s",
+                        home->dir, strerror(errno));
     } else {
         remove_all_left(parent_fd);
-        result = make(c, parent_fd, real, generation);
+        result = make(c, parent_fd, real, home);
         if (result < 0)
             (void)error_set(err, EXIT_FAILED, "app_copy_dir: cannot make a directory in %s: %s",
-                            dir, strerror(errno));
+                            home->dir, strerror(errno));
     }
     fd_close(&parent_fd);
     free(real);

@@ -12,15 +12,22 @@
 
 struct error;
 
+/* Where copies are to lie. */
+struct copies_home {
+    const char *dir;
+    pid_t owner; /* the server's process, for the name */
+    unsigned generation;
+};
+
 struct copies {
     char *path; /* absolute; NULL: there is no such directory */
     int fd;     /* of it, which has the lock */
     pid_t maker;
 };
 
-/* Removes what servers that were killed have left in dir, and makes a directory there. 0, or -1
- * with err (EXIT_FAILED) and nothing made. */
-int copies_open(struct copies *c, const char *dir, unsigned generation, struct error *err);
+/* Removes what servers that were killed have left in home->dir, and makes a directory there. 0, or
+ * -1 with err (EXIT_FAILED) and nothing made. */
+int copies_open(struct copies *c, const struct copies_home *home, struct error *err);
 
 /* Makes a file for the copy of `name`, to be written and then given to copies_finish. Its
  * descriptor and, in *path, its absolute name, the caller's to free; or -1 with errno. */

@@ -519,11 +519,11 @@ out:
     return result;
 }
 
-int image_open(struct image *image, const char *path, const char *copy_dir, unsigned generation,
+int image_open(struct image *image, const char *path, const struct copies_home *home,
                struct error *err)
 {
     *image = (struct image){0};
-    if (copy_dir && copies_open(&image->copies, copy_dir, generation, err) < 0)
+    if (home && copies_open(&image->copies, home, err) < 0)
         return -1;
     if (add_part(image, path, NULL, err) == 0)
         return 0;

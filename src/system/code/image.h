@@ -44,11 +44,11 @@ struct image {
     char build_id[41];    /* the application's, in hex (cut after 20 bytes); "" when it has none */
 };
 
-/* Copies the object at path and its private libraries: into memory, or as files of this generation
- * into copy_dir unless that is NULL. A file that changes while it is copied is refused, because
- * another program is writing it. 0, or -1 with err (EXIT_APP; EXIT_FAILED for copy_dir) and nothing
+/* Copies the object at path and its private libraries: into memory, or as files into home unless
+ * that is NULL. A file that changes while it is copied is refused, because
+ * another program is writing it. 0, or -1 with err (EXIT_APP; EXIT_FAILED for home) and nothing
  * open. */
-int image_open(struct image *image, const char *path, const char *copy_dir, unsigned generation,
+int image_open(struct image *image, const char *path, const struct copies_home *home,
                struct error *err);
 
 /* Closes the copies, and in the process that has made them removes their files; what is mapped

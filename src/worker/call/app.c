@@ -251,14 +251,14 @@ int app_parse(const char *spec, char **path, const char **symbol, struct error *
     return 0;
 }
 
-int app_open(const char *spec, struct image *image, const char **symbol, const char *copy_dir,
-             unsigned generation, struct error *err)
+int app_open(const char *spec, struct image *image, const char **symbol,
+             const struct copies_home *home, struct error *err)
 {
     char *path = NULL;
 
     if (app_parse(spec, &path, symbol, err) < 0)
         return -1;
-    int result = image_open(image, path, copy_dir, generation, err);
+    int result = image_open(image, path, home, err);
     free(path);
     return result;
 }

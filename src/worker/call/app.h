@@ -23,6 +23,7 @@ struct app {
     void (*on_post_request)(struct gcorn_environ *env);
 };
 
+struct copies_home;
 struct image;
 
 /* Takes "app.so:handler", or "app.so" (the symbol `handler`), apart: *path is the caller's to free
@@ -31,8 +32,8 @@ struct image;
 int app_parse(const char *spec, char **path, const char **symbol, struct error *err);
 
 /* The same, and opens the object (image_open has the rest). */
-int app_open(const char *spec, struct image *image, const char **symbol, const char *copy_dir,
-             unsigned generation, struct error *err);
+int app_open(const char *spec, struct image *image, const char **symbol,
+             const struct copies_home *home, struct error *err);
 
 /* Loads the application from its image (system/code/image.h), its libraries first. Runs
  * constructors. 0, or -1 with one line in err (EXIT_APP). It is never unloaded: new code is a new

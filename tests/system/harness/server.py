@@ -95,7 +95,8 @@ class Server:
 
     @property
     def workers(self):
-        return [p for p in children(self.pid) if not p.title.startswith("gcorn: template")]
+        return [p for p in children(self.pid)
+                if not p.title.startswith(("gcorn: template", "gcorn: reload"))]
 
     @property
     def templates(self):
