@@ -18,6 +18,7 @@
 #include "base/util.h"
 #include "http/environ.h"
 #include "http/exchange.h"
+#include "http/host.h"
 
 struct test {
     struct gcorn_test public; /* first: a test is what its caller sees of it */
@@ -331,19 +332,19 @@ void gcorn_test_close(struct gcorn_test *test)
     free(t);
 }
 
-/* ---- what a worker does for applications -------------------------------------------------- */
+/* ---- the host ----------------------------------------------------------------------------- */
 
 static struct test *test_of(struct gcorn_environ *env)
 {
     return (struct test *)(void *)((char *)env - offsetof(struct test, env));
 }
 
-uint64_t gcorn_ticket(struct gcorn_environ *env)
+static uint64_t test_ticket(struct gcorn_environ *env)
 {
     return test_of(env)->ticket;
 }
 
-void gcorn_wake(uint64_t ticket)
+static void test_wake(uint64_t ticket)
 {
     (void)pthread_mutex_lock(&lock);
     for (struct test *t = self.tests; t; t = t->next)
@@ -353,81 +354,39 @@ void gcorn_wake(uint64_t ticket)
         ev_async_send(self.loop, &self.turn);
 }
 
-void gcorn_wake_at(struct gcorn_environ *env, uint64_t when)
+static void test_wake_at(struct gcorn_environ *env, uint64_t when)
 {
-    test_of(env)->wake_at_ms = when > 0 ? when : 1;
+    test_of(env)->wake_at_ms = when;
 }
 
-uint64_t gcorn_now(void)
+static uint64_t test_now(void)
 {
     return atomic_load(&self.now_ms);
 }
 
-bool gcorn_client_gone(struct gcorn_environ *env)
+static bool test_client_gone(struct gcorn_environ *env)
 {
     return test_of(env)->client_gone;
 }
 
-void gcorn_extend_deadline(struct gcorn_environ *env, unsigned ms)
-{
-    (void)env;
-    (void)ms;
-}
-
-unsigned gcorn_slot(void)
-{
-    return 0;
-}
-
-struct ev_loop *gcorn_loop(void)
+static struct ev_loop *test_loop(void)
 {
     init();
     return self.loop;
 }
 
-unsigned gcorn_threads(void)
-{
-    return 1;
-}
-
-bool gcorn_draining(void)
+static bool test_draining(void)
 {
     return atomic_load(&self.draining);
 }
 
-/* There is no /metrics to show them, and an application cannot tell: it takes NULL for a metric. */
-struct gcorn_metric *gcorn_counter(const char *name, const char *help)
-{
-    (void)name;
-    (void)help;
-    return NULL;
-}
-
-struct gcorn_metric *gcorn_gauge(const char *name, const char *help)
-{
-    return gcorn_counter(name, help);
-}
-
-struct gcorn_metric *gcorn_histogram(const char *name, const char *help, const double *bounds,
-                                     size_t count)
-{
-    (void)bounds;
-    (void)count;
-    return gcorn_counter(name, help);
-}
-
-void gcorn_metric_add(struct gcorn_metric *metric, double amount)
-{
-    (void)metric;
-    (void)amount;
-}
-
-void gcorn_metric_set(struct gcorn_metric *metric, double value)
-{
-    gcorn_metric_add(metric, value);
-}
-
-void gcorn_metric_observe(struct gcorn_metric *metric, double value)
-{
-    gcorn_metric_add(metric, value);
-}
+/* Without slots, threads, deadlines and metrics, for which http/host.c has answers. */
+const struct host host = {
+    .loop = test_loop,
+    .draining = test_draining,
+    .now = test_now,
+    .ticket = test_ticket,
+    .wake = test_wake,
+    .wake_at = test_wake_at,
+    .client_gone = test_client_gone,
+};

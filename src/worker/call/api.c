@@ -1,34 +1,35 @@
 /* SPDX-License-Identifier: MIT
  *
- * What include/gcorn.h lets an application ask of its worker, and tell it. The rest of that header
- * is in http/environ.c, http/variables.c, http/answer/start.c and http/answer/body.c (the request and its answer),
- * in wake.c (answers that wait) and app_metrics.c (the application's own).
+ * A worker as the host of an application (http/host.h): what include/gcorn.h lets the application
+ * ask of its worker, and tell it. Answers that wait are in wake.c, metrics in app_metrics.c.
  *
  * There may be no worker: --check-config loads an application without one, and its constructors may
- * call these.
+ * call these; nor does a child that the application forks have one.
  */
-#include "gcorn.h"
+#include "http/host.h"
 
 #include <stdatomic.h>
 
 #include "base/util.h"
+#include "worker/call/app_metrics.h"
+#include "worker/call/wake.h"
 #include "worker/worker.h"
 
-unsigned gcorn_slot(void)
+static unsigned host_slot(void)
 {
     const struct worker *w = worker_this();
 
     return w ? w->args->number : 0;
 }
 
-struct ev_loop *gcorn_loop(void)
+static struct ev_loop *host_loop(void)
 {
     const struct worker *w = worker_this();
 
     return w ? w->loop : NULL;
 }
 
-unsigned gcorn_threads(void)
+static unsigned host_threads(void)
 {
     const struct worker *w = worker_this();
     unsigned threads = w ? config_threads(w->config) : 0;
@@ -36,7 +37,7 @@ unsigned gcorn_threads(void)
     return threads > 0 ? threads : 1;
 }
 
-bool gcorn_client_gone(struct gcorn_environ *env)
+static bool host_client_gone(struct gcorn_environ *env)
 {
     const struct worker *w = worker_this();
     const struct conn *c = w ? conn_of(w, env) : NULL;
@@ -45,7 +46,7 @@ bool gcorn_client_gone(struct gcorn_environ *env)
 }
 
 /* Only of the call that runs: it is forgotten when that ends. */
-void gcorn_extend_deadline(struct gcorn_environ *env, unsigned ms)
+static void host_extend_deadline(struct gcorn_environ *env, unsigned ms)
 {
     struct worker *w = worker_this();
     const struct conn *c = w && w->pool ? conn_of(w, env) : NULL;
@@ -58,14 +59,27 @@ void gcorn_extend_deadline(struct gcorn_environ *env, unsigned ms)
         atomic_store(&call->until_ms, until_ms);
 }
 
-bool gcorn_draining(void)
+static bool host_draining(void)
 {
     const struct worker *w = worker_this();
 
     return w && w->draining;
 }
 
-uint64_t gcorn_now(void)
-{
-    return now_ms();
-}
+const struct host host = {
+    .slot = host_slot,
+    .loop = host_loop,
+    .threads = host_threads,
+    .draining = host_draining,
+    .ticket = wake_ticket,
+    .wake = wake_request,
+    .wake_at = wake_set_alarm,
+    .client_gone = host_client_gone,
+    .extend_deadline = host_extend_deadline,
+    .counter = metrics_counter,
+    .gauge = metrics_gauge,
+    .histogram = metrics_histogram,
+    .metric_add = metrics_add,
+    .metric_set = metrics_set,
+    .metric_observe = metrics_observe,
+};

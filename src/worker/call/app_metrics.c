@@ -91,18 +91,18 @@ static struct gcorn_metric *make(enum slot_metric_type type, const char *name, c
     return m;
 }
 
-struct gcorn_metric *gcorn_counter(const char *name, const char *help)
+struct gcorn_metric *metrics_counter(const char *name, const char *help)
 {
     return make(SLOT_COUNTER, name, help, NULL, 0);
 }
 
-struct gcorn_metric *gcorn_gauge(const char *name, const char *help)
+struct gcorn_metric *metrics_gauge(const char *name, const char *help)
 {
     return make(SLOT_GAUGE, name, help, NULL, 0);
 }
 
-struct gcorn_metric *gcorn_histogram(const char *name, const char *help, const double *bounds,
-                                     size_t count)
+struct gcorn_metric *metrics_histogram(const char *name, const char *help, const double *bounds,
+                                       size_t count)
 {
     return make(SLOT_HISTOGRAM, name, help, bounds, count);
 }
@@ -119,24 +119,24 @@ static void add(_Atomic double *to, double amount)
         continue;
 }
 
-void gcorn_metric_add(struct gcorn_metric *m, double amount)
+void metrics_add(struct gcorn_metric *m, double amount)
 {
-    if (!m || m->is.type == SLOT_HISTOGRAM || (m->is.type == SLOT_COUNTER && amount < 0))
+    if (m->is.type == SLOT_HISTOGRAM || (m->is.type == SLOT_COUNTER && amount < 0))
         return;
     add(&m->shown->value, amount);
 }
 
-void gcorn_metric_set(struct gcorn_metric *m, double value)
+void metrics_set(struct gcorn_metric *m, double value)
 {
-    if (m && m->is.type == SLOT_GAUGE)
+    if (m->is.type == SLOT_GAUGE)
         atomic_store_explicit(&m->shown->value, value, memory_order_relaxed);
 }
 
-void gcorn_metric_observe(struct gcorn_metric *m, double value)
+void metrics_observe(struct gcorn_metric *m, double value)
 {
     uint32_t i = 0;
 
-    if (!m || m->is.type != SLOT_HISTOGRAM || !isfinite(value))
+    if (m->is.type != SLOT_HISTOGRAM || !isfinite(value))
         return;
     while (i < m->is.bound_count && value > m->is.bounds[i])
         i++;

@@ -6,9 +6,21 @@
 #ifndef GCORN_WORKER_CALL_APP_METRICS_H
 #define GCORN_WORKER_CALL_APP_METRICS_H
 
+#include <stddef.h>
+
+struct gcorn_metric;
 struct slot;
 
 /* Metrics are made in this slot from now on. Without it (--check-config) there are none. */
 void metrics_init(struct slot *slot);
+
+/* gcorn_counter and its like (http/host.h). The metric of the last three is never NULL. */
+struct gcorn_metric *metrics_counter(const char *name, const char *help);
+struct gcorn_metric *metrics_gauge(const char *name, const char *help);
+struct gcorn_metric *metrics_histogram(const char *name, const char *help, const double *bounds,
+                                       size_t count);
+void metrics_add(struct gcorn_metric *m, double amount);
+void metrics_set(struct gcorn_metric *m, double value);
+void metrics_observe(struct gcorn_metric *m, double value);
 
 #endif

@@ -120,17 +120,15 @@ void wake_init(struct worker *w)
     w->waker.turn.data = w;
 }
 
-/* ---- gcorn.h ----------------------------------------------------------------------------- */
+/* ---- for http/host.h --------------------------------------------------------------------- */
 
-/* The last place, which no connection has, is for requests that are none of a client's. */
-uint64_t gcorn_ticket(struct gcorn_environ *env)
+uint64_t wake_ticket(struct gcorn_environ *env)
 {
-    static const uint64_t no_place = (1 << PLACE_BITS) - 1;
     struct worker *w = worker_this();
     struct conn *c = w ? conn_of(w, env) : NULL;
 
     if (!c)
-        return (uint64_t)1 << PLACE_BITS | no_place;
+        return 0;
     uint64_t ticket = atomic_load_explicit(&c->waiter.ticket, memory_order_relaxed);
     if (ticket == 0) {
         ticket = (atomic_fetch_add(&w->waker.ticket_count, 1) + 1) << PLACE_BITS |
@@ -140,21 +138,21 @@ uint64_t gcorn_ticket(struct gcorn_environ *env)
     return ticket;
 }
 
-void gcorn_wake(uint64_t ticket)
+void wake_request(uint64_t ticket)
 {
     struct worker *w = worker_this();
     size_t place = ticket & ((1 << PLACE_BITS) - 1);
 
-    if (w && ticket != 0 && place < w->max_conns &&
+    if (w && place < w->max_conns &&
         atomic_load_explicit(&w->conns[place].waiter.ticket, memory_order_acquire) == ticket)
         wake(w, &w->conns[place]);
 }
 
-void gcorn_wake_at(struct gcorn_environ *env, uint64_t when)
+void wake_set_alarm(struct gcorn_environ *env, uint64_t when)
 {
     struct worker *w = worker_this();
     struct conn *c = w ? conn_of(w, env) : NULL;
 
     if (c)
-        c->x->alarm.at_ms = when > 0 ? when : 1;
+        c->x->alarm.at_ms = when;
 }

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 struct conn;
+struct gcorn_environ;
 struct worker;
 
 /* Of each connection. A connection may be freed and taken anew while it is on its way to being
@@ -57,5 +58,11 @@ static inline void wake_forget(struct waiter *waiter, struct alarm *alarm)
 
 /* Every answer that waits: the worker begins to drain. */
 void wake_all(struct worker *w);
+
+/* gcorn_ticket, gcorn_wake and gcorn_wake_at of this process's worker (http/host.h). A request that
+ * is no client's has no ticket (0). */
+uint64_t wake_ticket(struct gcorn_environ *env);
+void wake_request(uint64_t ticket);
+void wake_set_alarm(struct gcorn_environ *env, uint64_t when);
 
 #endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See host.h.
+ */
+#include "http/host.h"
+
+#include <errno.h>
+
+#include "base/util.h"
+
+unsigned gcorn_slot(void)
+{
+    return host.slot ? host.slot() : 0;
+}
+
+struct ev_loop *gcorn_loop(void)
+{
+    return host.loop ? host.loop() : NULL;
+}
+
+unsigned gcorn_threads(void)
+{
+    return host.threads ? host.threads() : 1;
+}
+
+bool gcorn_draining(void)
+{
+    return host.draining && host.draining();
+}
+
+uint64_t gcorn_now(void)
+{
+    return host.now ? host.now() : now_ms();
+}
+
+/* ---- requests that wait ------------------------------------------------------------------ */
+
+static const uint64_t no_ticket = UINT64_MAX; /* of a request that nothing can wake */
+
+uint64_t gcorn_ticket(struct gcorn_environ *env)
+{
+    uint64_t ticket = host.ticket ? host.ticket(env) : 0;
+
+    return ticket != 0 ? ticket : no_ticket;
+}
+
+void gcorn_wake(uint64_t ticket)
+{
+    if (ticket != 0 && ticket != no_ticket && host.wake)
+        host.wake(ticket);
+}
+
+void gcorn_wake_at(struct gcorn_environ *env, uint64_t when)
+{
+    if (host.wake_at)
+        host.wake_at(env, when > 0 ? when : 1);
+}
+
+bool gcorn_client_gone(struct gcorn_environ *env)
+{
+    return host.client_gone && host.client_gone(env);
+}
+
+void gcorn_extend_deadline(struct gcorn_environ *env, unsigned ms)
+{
+    if (host.extend_deadline)
+        host.extend_deadline(env, ms);
+}
+
+/* ---- metrics ----------------------------------------------------------------------------- */
+
+struct gcorn_metric *gcorn_counter(const char *name, const char *help)
+{
+    if (host.counter)
+        return host.counter(name, help);
+    errno = ENOTSUP;
+    return NULL;
+}
+
+struct gcorn_metric *gcorn_gauge(const char *name, const char *help)
+{
+    if (host.gauge)
+        return host.gauge(name, help);
+    errno = ENOTSUP;
+    return NULL;
+}
+
+struct gcorn_metric *gcorn_histogram(const char *name, const char *help, const double *bounds,
+                                     size_t count)
+{
+    if (host.histogram)
+        return host.histogram(name, help, bounds, count);
+    errno = ENOTSUP;
+    return NULL;
+}
+
+void gcorn_metric_add(struct gcorn_metric *metric, double amount)
+{
+    if (metric)
+        host.metric_add(metric, amount);
+}
+
+void gcorn_metric_set(struct gcorn_metric *metric, double value)
+{
+    if (metric)
+        host.metric_set(metric, value);
+}
+
+void gcorn_metric_observe(struct gcorn_metric *metric, double value)
+{
+    if (metric)
+        host.metric_observe(metric, value);
+}

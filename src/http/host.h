@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * host - the process that runs an application: a worker, or a test with libgcorn-test. The functions
+ * of include/gcorn.h that are not about a request's content are written once, in host.c, and ask
+ * it. What a function does where a host has nothing to say (NULL) is said there, too.
+ */
+#ifndef GCORN_HTTP_HOST_H
+#define GCORN_HTTP_HOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gcorn.h"
+
+/* Each as the function of gcorn.h with its name; any thread of the application may call them, also
+ * before there is a worker (constructors of an application that --check-config loads). */
+struct host {
+    unsigned (*slot)(void);
+    struct ev_loop *(*loop)(void);
+    unsigned (*threads)(void);
+    bool (*draining)(void);
+    uint64_t (*now)(void);
+
+    uint64_t (*ticket)(struct gcorn_environ *env); /* 0: nothing can wake this request */
+    void (*wake)(uint64_t ticket);
+    void (*wake_at)(struct gcorn_environ *env, uint64_t when); /* when is never 0 */
+    bool (*client_gone)(struct gcorn_environ *env);
+    void (*extend_deadline)(struct gcorn_environ *env, unsigned ms);
+
+    struct gcorn_metric *(*counter)(const char *name, const char *help);
+    struct gcorn_metric *(*gauge)(const char *name, const char *help);
+    struct gcorn_metric *(*histogram)(const char *name, const char *help, const double *bounds,
+                                      size_t count);
+    /* The metric is never NULL. */
+    void (*metric_add)(struct gcorn_metric *metric, double amount);
+    void (*metric_set)(struct gcorn_metric *metric, double value);
+    void (*metric_observe)(struct gcorn_metric *metric, double value);
+};
+
+/* Defined by the host: worker/call/api.c, testlib/gcorn_test.c. */
+extern const struct host host;
+
+#endif
