@@ -119,6 +119,16 @@ static int feed_llhttp(struct request *r, llhttp_t *parser, const char *data, si
     return llhttp_execute(parser, data, len) == HPE_OK ? 0 : refuse_as_llhttp(r, parser);
 }
 
+/* The common target is a path and nothing else. */
+static inline int check_target(struct request *r)
+{
+    if (!r->target_is_plain || r->target.p[0] != '/')
+        return fields_check_target(r);
+    r->path = r->target;
+    r->query = (struct span){r->target.p, 0};
+    return 0;
+}
+
 static int refuse_connect(struct request *r)
 {
     request_refuse(r, 501, "CONNECT asks for a tunnel, which an origin server does not give");
@@ -160,7 +170,7 @@ static int read_request_line(struct request *r, llhttp_t *parser)
     if (llhttp_execute(parser, r->head, r->line.len + 2) != HPE_OK || parser->method == HTTP_PRI)
         return read_other_method(r, parser);
     r->method = llhttp_method_name((llhttp_method_t)parser->method);
-    return parser->method == HTTP_CONNECT ? refuse_connect(r) : fields_check_target(r);
+    return parser->method == HTTP_CONNECT ? refuse_connect(r) : check_target(r);
 }
 
 /* Writes what is white space to RFC 9110, and what is nothing in a list (5.6.1.2), as the blanks
