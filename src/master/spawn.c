@@ -114,7 +114,7 @@ static void claim_slot(const struct spawner *s, unsigned place, unsigned number,
 
     slot->state = SLOT_BOOTING;
     slot->generation = g->id;
-    slot->number = number;
+    slot->worker_number = number;
 }
 
 /* What all workers of g have in common. */
@@ -128,7 +128,7 @@ static struct worker_args common_args(const struct spawner *s, const struct gene
         .symbol = g->symbol,
         .listeners = g->listeners,
         .listener_count = g->listener_count,
-        .commons = scoreboard_commons(s->scoreboard),
+        .hints = scoreboard_hints(s->scoreboard),
         .scoreboard = s->scoreboard,
         .generation = g->id,
         .is_proven = g->is_proven,

@@ -31,7 +31,8 @@ _Static_assert((size_t)SLOT_LOG_SIZE >= (size_t)ACCESSLOG_LINE_MAX, "every line 
 int accesslines_init(struct accesslines *a, struct slot *slot, const char *format, int fd,
                      struct error *err)
 {
-    *a = (struct accesslines){.slot = slot, .fd = fd, .pid = (int)getpid(), .worker = slot->number};
+    *a = (struct accesslines){
+        .slot = slot, .fd = fd, .pid = (int)getpid(), .worker = slot->worker_number};
     if (fd < 0)
         return 0;
     a->is_file = log_is_file(fd);

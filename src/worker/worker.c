@@ -80,7 +80,7 @@ static void show_worker(const struct worker *w)
 {
     w->slot->pid = (int32_t)w->pid;
     w->slot->generation = w->args->generation;
-    w->slot->number = w->args->number;
+    w->slot->worker_number = w->args->number;
     w->slot->call_count = w->pool ? pool_count(w->pool) : 1;
     w->slot->connections_open = w->open_conns;
     w->slot->waiting = w->waiting_count;
@@ -348,7 +348,7 @@ static struct worker *new_worker(const struct worker_args *args)
     w->slot = args->slot;
     w->slot->call_count = 1;
     w->crash_dir_fd = -1;
-    w->fair.commons = args->commons;
+    w->fair.hints = args->hints;
     w->fair.enabled = w->config->fair_close && w->config->workers > 1; /* a sibling to go to */
     metrics_init(w->slot);
     return w;

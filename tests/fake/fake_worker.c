@@ -24,7 +24,7 @@ struct fake_app fake_app;
 static struct {
     struct worker_args args;
     struct slot slot;
-    struct commons commons;
+    struct shared_hints hints;
     struct channel channel;
     struct worker *worker;
     int file_fd, cut_fd;
@@ -185,7 +185,7 @@ struct worker *fake_worker_new(const struct config *config)
                                      .config = config,
                                      .channel = self.channel,
                                      .slot = &self.slot,
-                                     .commons = &self.commons,
+                                     .hints = &self.hints,
                                      .access_fd = -1,
                                      .symbol = "handler"};
     fake_loop_ask(ready);
@@ -372,7 +372,7 @@ void fake_worker_reset(struct worker *w)
     w->table_used = w->exchanges_used = w->peak_conns = 0;
     w->request_count = w->run_count = w->http.id_seed = 0;
     w->fair.last_serial = 0;
-    self.commons = (struct commons){0};
+    self.hints = (struct shared_hints){0};
     self.slot = (struct slot){.call_count = 1};
     self.has_order = false;
     fake_app = (struct fake_app){0};

@@ -24,7 +24,7 @@
 #define MIB ((uint64_t)1 << 20)
 
 /* A machine without limits. */
-static const struct surroundings roomy = {.open_files = UINT64_MAX, .somaxconn = 65535};
+static const struct host_limits roomy = {.open_files = UINT64_MAX, .somaxconn = 65535};
 
 /* The settings of a command line of up to 8 words, the later ones NULL. */
 static void load(struct config *c, const char *const words[8])
@@ -42,7 +42,7 @@ static void load(struct config *c, const char *const words[8])
 }
 
 /* The advice, in all: exactly one line with each of the parts, or none at all for none. */
-static void expect_on(const struct surroundings *s, const char *const words[8], const char *place,
+static void expect_on(const struct host_limits *s, const char *const words[8], const char *place,
                       const char *part, int line)
 {
     struct config c;
@@ -50,7 +50,7 @@ static void expect_on(const struct surroundings *s, const char *const words[8], 
 
     load(&c, words);
     advice_on_settings(&c, &out);
-    advice_on_surroundings(&c, s, &out);
+    advice_on_host_limits(&c, s, &out);
     const char *text = out.data ? out.data : "";
     bool fits = part ? strncmp(text, place, strlen(place)) == 0 && strstr(text, part) &&
                            strchr(text, '\n') == text + strlen(text) - 1
@@ -69,7 +69,7 @@ static void test_defaults_need_no_advice(void **state)
 {
     (void)state;
     SILENT(&roomy, NULL);
-    SILENT(&(const struct surroundings){.open_files = 4096}, NULL); /* somaxconn not known */
+    SILENT(&(const struct host_limits){.open_files = 4096}, NULL); /* somaxconn not known */
 }
 
 static void test_keepalive(void **state)
@@ -117,7 +117,7 @@ static void test_jitter_alone(void **state)
 
 static void test_descriptors(void **state)
 {
-    struct surroundings s = roomy;
+    struct host_limits s = roomy;
 
     (void)state;
     s.open_files = 1064;
@@ -143,7 +143,7 @@ static void test_places(void **state)
 
 static void test_backlog(void **state)
 {
-    struct surroundings s = roomy;
+    struct host_limits s = roomy;
 
     (void)state;
     s.somaxconn = 2048;
@@ -156,7 +156,7 @@ static void test_backlog(void **state)
 
 static void test_memory(void **state)
 {
-    struct surroundings s = roomy;
+    struct host_limits s = roomy;
 
     (void)state;
     s.cgroup.memory_size = 64 * MIB;
@@ -170,7 +170,7 @@ static void test_memory(void **state)
 
 static void test_processes(void **state)
 {
-    struct surroundings s = roomy;
+    struct host_limits s = roomy;
 
     (void)state;
     s.cgroup.processes = 12;
@@ -180,7 +180,7 @@ static void test_processes(void **state)
 
 static void test_cpus(void **state)
 {
-    struct surroundings s = roomy;
+    struct host_limits s = roomy;
 
     (void)state;
     s.cgroup.cpus = 1.5;

@@ -16,8 +16,8 @@ enum { NOW = 1000000, ONE = 1, TWO = 2 };
 
 static void test_fair_quick_calls_keep(void **state)
 {
-    struct commons commons = {0};
-    struct fair f = {.enabled = true, .commons = &commons};
+    struct shared_hints hints = {0};
+    struct fair f = {.enabled = true, .hints = &hints};
 
     (void)state;
     for (uint64_t i = 0; i < 100; i++)
@@ -27,8 +27,8 @@ static void test_fair_quick_calls_keep(void **state)
 
 static void test_fair_one_client_is_kept(void **state)
 {
-    struct commons commons = {0};
-    struct fair f = {.enabled = true, .commons = &commons};
+    struct shared_hints hints = {0};
+    struct fair f = {.enabled = true, .hints = &hints};
 
     (void)state;
     for (uint64_t i = 0; i < 100; i++)
@@ -39,8 +39,8 @@ static void test_fair_one_client_is_kept(void **state)
 
 static void test_fair_slow_call_among_several(void **state)
 {
-    struct commons commons = {0};
-    struct fair f = {.enabled = true, .commons = &commons};
+    struct shared_hints hints = {0};
+    struct fair f = {.enabled = true, .hints = &hints};
 
     (void)state;
     fair_note_call(&f, ONE, 1, NOW);
@@ -52,8 +52,8 @@ static void test_fair_slow_call_among_several(void **state)
 
 static void test_fair_forgets_the_others(void **state)
 {
-    struct commons commons = {0};
-    struct fair f = {.enabled = true, .commons = &commons};
+    struct shared_hints hints = {0};
+    struct fair f = {.enabled = true, .hints = &hints};
 
     (void)state;
     fair_note_call(&f, ONE, 1, NOW);
@@ -64,8 +64,8 @@ static void test_fair_forgets_the_others(void **state)
 
 static void test_fair_wait_behind_another(void **state)
 {
-    struct commons commons = {0};
-    struct fair f = {.enabled = true, .commons = &commons};
+    struct shared_hints hints = {0};
+    struct fair f = {.enabled = true, .hints = &hints};
 
     (void)state;
     fair_note_call(&f, ONE, 100, NOW);
@@ -77,8 +77,8 @@ static void test_fair_wait_behind_another(void **state)
 
 static void test_fair_disabled(void **state)
 {
-    struct commons commons = {0};
-    struct fair f = {.enabled = false, .commons = &commons};
+    struct shared_hints hints = {0};
+    struct fair f = {.enabled = false, .hints = &hints};
 
     (void)state;
     fair_note_call(&f, ONE, 1, NOW);
@@ -89,8 +89,8 @@ static void test_fair_disabled(void **state)
 
 static void test_fair_is_known_to_siblings(void **state)
 {
-    struct commons commons = {0};
-    struct fair f = {.enabled = true, .commons = &commons}, sibling = f;
+    struct shared_hints hints = {0};
+    struct fair f = {.enabled = true, .hints = &hints}, sibling = f;
 
     (void)state;
     fair_note_call(&f, ONE, 1, NOW);
@@ -101,8 +101,8 @@ static void test_fair_is_known_to_siblings(void **state)
 /* What a broken worker leaves there costs no connection its keep-alive for ever. */
 static void test_fair_stray_write_does_not_last(void **state)
 {
-    struct commons commons = {.shared_until_ms = UINT64_MAX, .slow_until_ms = UINT64_MAX};
-    struct fair f = {.enabled = true, .commons = &commons};
+    struct shared_hints hints = {.shared_until_ms = UINT64_MAX, .slow_until_ms = UINT64_MAX};
+    struct fair f = {.enabled = true, .hints = &hints};
 
     (void)state;
     assert_false(fair_lets_go(&f, NOW));

@@ -359,7 +359,7 @@ static void write_own(void)
     guard(PLACES);
     guard(1);
     memset(scoreboard_slot(scoreboard, 1), 1, sizeof(struct slot));
-    atomic_store(&scoreboard_commons(scoreboard)->slow_until_ms, 1);
+    atomic_store(&scoreboard_hints(scoreboard)->slow_until_ms, 1);
 }
 
 static void write_before(void)
@@ -390,7 +390,7 @@ static void write_header(void)
 static void write_hints_of_template(void)
 {
     guard(PLACES);
-    atomic_store(&scoreboard_commons(scoreboard)->slow_until_ms, 1);
+    atomic_store(&scoreboard_hints(scoreboard)->slow_until_ms, 1);
 }
 
 static void test_worker_writes_its_own_slot_alone(void **state)

@@ -43,7 +43,7 @@ void __lsan_unregister_root_region(const void *p, size_t size) __attribute__((we
 
 struct worker_case {
     struct config config;
-    struct commons commons;
+    struct shared_hints hints;
     struct channel channel;
     struct worker_args args;
     struct slot *slot; /* shared with children of the test */
@@ -76,7 +76,7 @@ static inline void worker_case_start(struct worker_case *t, gcorn_app *handler, 
                                    .symbol = "handler",
                                    .channel = t->channel,
                                    .slot = t->slot,
-                                   .commons = &t->commons,
+                                   .hints = &t->hints,
                                    .number = 3,
                                    .generation = 7,
                                    .access_fd = -1,

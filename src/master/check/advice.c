@@ -164,7 +164,7 @@ void advice_on_settings(const struct config *c, struct strbuf *out)
                    "has no effect without max_requests: set that too");
 }
 
-/* ---- surroundings ------------------------------------------------------------------------ */
+/* ---- limits of the host ------------------------------------------------------------------------ */
 
 static void on_open_files(const struct config *c, uint64_t limit, struct strbuf *out)
 {
@@ -222,8 +222,7 @@ static void on_cpus(const struct config *c, double cpus, struct strbuf *out)
                    c->workers, cpus, 2 * cores + 1);
 }
 
-void advice_on_surroundings(const struct config *c, const struct surroundings *s,
-                            struct strbuf *out)
+void advice_on_host_limits(const struct config *c, const struct host_limits *s, struct strbuf *out)
 {
     on_open_files(c, s->open_files, out);
     if (s->somaxconn > 0 && s->somaxconn < c->backlog)

@@ -35,7 +35,7 @@ const char *advice_add_shortage(const struct config *c, const struct descriptors
                                 uint64_t limit, struct strbuf *out);
 
 /* What the machine allows. */
-struct surroundings {
+struct host_limits {
     uint64_t open_files; /* the hard limit */
     int64_t somaxconn;   /* net.core.somaxconn; 0: not known */
     struct cgroup_limits cgroup;
@@ -48,8 +48,7 @@ void advice_on_daemon(const struct config *c, struct strbuf *out);
 void advice_on_settings(const struct config *c, struct strbuf *out);
 
 /* Settings that do not fit the machine. */
-void advice_on_surroundings(const struct config *c, const struct surroundings *s,
-                            struct strbuf *out);
+void advice_on_host_limits(const struct config *c, const struct host_limits *s, struct strbuf *out);
 
 /* Appends a line on one setting, with the place where it stands unless it has its default. */
 void advice_add(struct strbuf *out, const struct config *c, const char *key, const char *fmt, ...)

@@ -171,12 +171,12 @@ static int check_errors(struct check *c, struct error *err)
 
 /* ---- what would go wrong later ----------------------------------------------------------- */
 
-static void survey(struct surroundings *s)
+static void survey(struct host_limits *s)
 {
     struct rlimit limit;
     char text[24];
 
-    *s = (struct surroundings){.open_files = RLIM_INFINITY};
+    *s = (struct host_limits){.open_files = RLIM_INFINITY};
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
         s->open_files = limit.rlim_max;
     (void)small_file_start("/proc/sys/net/core/somaxconn", text, sizeof(text)); /* failed: "" */
@@ -214,10 +214,10 @@ static void check_directory(struct check *c, const char *key, const char *path)
 
 static void check_warnings(struct check *c)
 {
-    struct surroundings surroundings;
+    struct host_limits limits;
     struct error err;
 
-    survey(&surroundings);
+    survey(&limits);
     environment_add_unknown(environ, &c->warnings);
     if (!c->holders.pidfile && !c->holders.control) /* whose server is the one that runs */
         strbuf_add(&c->warnings, c->in_use.data, c->in_use.len);
@@ -228,7 +228,7 @@ static void check_warnings(struct check *c)
     check_directory(c, "pidfile", c->config->pidfile);
     check_directory(c, "control_socket", c->config->control_socket);
     advice_on_settings(c->config, &c->warnings);
-    advice_on_surroundings(c->config, &surroundings, &c->warnings);
+    advice_on_host_limits(c->config, &limits, &c->warnings);
     if (spawn_check_uploads(c->config, &c->privileges, &err) < 0)
         advice_add(&c->warnings, c->config, "tmp_upload_dir",
                    "%s: requests with long bodies will fail; name a directory that the workers "

@@ -228,7 +228,7 @@ void admin_prepare(struct worker_args *args, struct listener *listener, struct s
     args->listeners = &admin.listener;
     args->listener_count = 1;
     args->slot = xcalloc(1, sizeof(*args->slot));
-    args->commons = xcalloc(1, sizeof(*args->commons));
+    args->hints = xcalloc(1, sizeof(*args->hints));
     args->scoreboard = NULL; /* nobody shares its work */
     args->number = 0;        /* gcorn_slot() */
     args->access_fd = -1;

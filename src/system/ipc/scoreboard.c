@@ -3,8 +3,8 @@
  * See scoreboard.h. Slots are whole pages, so no two workers write the same page; a page takes
  * memory when it is first touched.
  *
- * What the master relies on (the count, the places) is kept in its own memory: a broken worker may
- * have written the shared pages.
+ * What the master relies on (the count, the indices) is in its own memory: a broken worker may have
+ * written to the shared pages.
  */
 #include "system/ipc/scoreboard.h"
 
@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/util.h"
 #include "system/ipc/shared.h"
@@ -34,11 +35,11 @@ struct scoreboard {
     size_t page_size, slot_size;
 };
 
-enum { COMMONS_PAGE, HEADER_PAGE, FIRST_SLOT_PAGE };
+enum { HINTS_PAGE, HEADER_PAGE, FIRST_SLOT_PAGE };
 
-static size_t slot_offset(const struct scoreboard *sb, unsigned i)
+static size_t slot_offset(const struct scoreboard *sb, unsigned index)
 {
-    return FIRST_SLOT_PAGE * sb->page_size + i * sb->slot_size;
+    return FIRST_SLOT_PAGE * sb->page_size + index * sb->slot_size;
 }
 
 struct scoreboard *scoreboard_new(unsigned count, struct error *err)
@@ -83,9 +84,10 @@ int scoreboard_guard(struct scoreboard *sb, const struct slot *own)
     if (!own)
         return 0;
     size_t offset = (size_t)((const char *)own - sb->memory.map);
+    assert(offset >= slot_offset(sb, 0) && offset < slot_offset(sb, sb->count));
     if (shared_protect(&sb->memory, offset, sb->slot_size, true) < 0)
         return -1;
-    return shared_protect(&sb->memory, COMMONS_PAGE * sb->page_size, sb->page_size, true);
+    return shared_protect(&sb->memory, HINTS_PAGE * sb->page_size, sb->page_size, true);
 }
 
 static struct header *header_of(struct scoreboard *sb)
@@ -93,9 +95,9 @@ static struct header *header_of(struct scoreboard *sb)
     return (struct header *)(void *)(sb->memory.map + HEADER_PAGE * sb->page_size);
 }
 
-struct commons *scoreboard_commons(struct scoreboard *sb)
+struct shared_hints *scoreboard_hints(struct scoreboard *sb)
 {
-    return (struct commons *)(void *)(sb->memory.map + COMMONS_PAGE * sb->page_size);
+    return (struct shared_hints *)(void *)(sb->memory.map + HINTS_PAGE * sb->page_size);
 }
 
 int scoreboard_forget(struct scoreboard *sb)
@@ -103,10 +105,10 @@ int scoreboard_forget(struct scoreboard *sb)
     return shared_forget(&sb->memory);
 }
 
-struct slot *scoreboard_slot(struct scoreboard *sb, unsigned i)
+struct slot *scoreboard_slot(struct scoreboard *sb, unsigned index)
 {
-    assert(i < sb->count);
-    return (struct slot *)(void *)(sb->memory.map + slot_offset(sb, i));
+    assert(index < sb->count);
+    return (struct slot *)(void *)(sb->memory.map + slot_offset(sb, index));
 }
 
 unsigned scoreboard_count(const struct scoreboard *sb)
@@ -131,22 +133,22 @@ int32_t scoreboard_zone(struct scoreboard *sb)
     return atomic_load(&header_of(sb)->zone_offset_s);
 }
 
-struct slot *scoreboard_claim(struct scoreboard *sb, unsigned i)
+struct slot *scoreboard_claim(struct scoreboard *sb, unsigned index)
 {
-    struct slot *slot = scoreboard_slot(sb, i);
+    struct slot *slot = scoreboard_slot(sb, index);
 
     slot_reset(slot);
-    if (i >= sb->used)
-        sb->used = i + 1;
+    if (index >= sb->used)
+        sb->used = index + 1;
     atomic_store(&header_of(sb)->slots_used, sb->used);
     return slot;
 }
 
 _Static_assert(offsetof(struct slot, log) % 8 == 0 && sizeof(struct slot_call) % 8 == 0 &&
                    sizeof(struct slot_metric) % 8 == 0 && sizeof(struct slot_crash) % 8 == 0,
-               "they are zeroed by words");
+               "shared_zero takes whole words");
 
-/* Only what was written: an untouched page of the memfd takes no memory. */
+/* Zeroes only what was written: an untouched page of the memfd takes no memory. */
 void slot_reset(struct slot *s)
 {
     uint32_t metrics = atomic_load(&s->metric_count);
@@ -200,7 +202,7 @@ const char *slot_state_name(enum slot_state state)
     return names[state];
 }
 
-/* A worker escapes what it logs; its format may have tabs, and text in any language. */
+/* A healthy worker escapes what it logs, but a format may hold tabs and text in any language. */
 static bool is_control(char c)
 {
     return ((unsigned char)c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
@@ -284,22 +286,19 @@ size_t slot_get_request_id(const struct slot_call *call, char *out, size_t size)
 void slot_file_name(const struct slot *s, const struct slot_call *call,
                     char name[SLOT_FILE_NAME_SIZE])
 {
-    static const char digits[] = "0123456789abcdef";
     uint64_t id = *(const volatile uint64_t *)&call->request_id;
     uint32_t pid = (uint32_t) * (const volatile int32_t *)&s->pid;
     char *p = name + 10;
 
-    memset(name, '0', 10);
-    for (int i = 9; i >= 0; i--, pid /= 10)
-        name[i] = digits[pid % 10];
+    ascii_put_digits(name, pid, 10);
     *p++ = '-';
     for (int shift = 60; shift >= 0; shift -= 4)
-        *p++ = digits[id >> shift & 15];
+        *p++ = ascii_hex_digits[id >> shift & 15];
     memcpy(p, ".http", sizeof(".http"));
 }
 
-/* A number read once, while its worker may be counting on. 0 when it is no count: only a broken
- * worker reaches 2^53, and a sum must not overflow. */
+/* Reads a number once, while its worker may change it. 0 for 2^53 and more, which only a broken
+ * worker reaches: sums must not overflow. */
 static uint64_t get_count(const uint64_t *field)
 {
     uint64_t count = slot_get_number(field);
@@ -370,7 +369,8 @@ enum slot_ended slot_ended_of(const char *name)
     return name ? ENDED_OTHER : ENDED_WHOLE;
 }
 
-/* The entry of this kind and status, which may be new; that of the kind when there is no room. */
+/* The entry of this kind and status, made if need be; the entry without status when the table is
+ * full. */
 static struct slot_end *find_end(struct slot_counts *c, uint32_t status, enum slot_ended ended)
 {
     for (size_t i = SLOT_ENDED_KINDS; status != 0 && i < SLOT_ENDS; i++) {

@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: MIT
  *
- * scoreboard - one slot of shared memory a worker, where the worker says what it does and counts
- * what it has done. It survives the worker's death, so it names the request that killed it.
+ * scoreboard - shared memory with one slot for each worker process, in which the worker publishes
+ * what it runs and counts what it has done. system/ipc/ is what processes of a server tell each
+ * other. A slot survives its worker, so it names the request that killed it.
  *
- * A worker writes its own slot, unprivileged and perhaps broken: for every other process a slot is
- * untrusted input. It reads numbers once, into variables of its own, and texts with slot_get_text,
- * slot_state and slot_get_log, never through a pointer into the slot. All times are now_ms().
+ * A slot has an index in the table. It is used again when its worker has gone. A worker number (0 to
+ * workers - 1) is another thing: a new worker takes the number of the one it replaces, in another
+ * slot.
  *
- * Three kinds of pages: the header, which only the master writes; the hints, which every worker
- * writes; the slots. In a worker all but the hints and its own slot is read-only, so a stray write
- * ends the worker that makes it and not a sibling. Code that wants to harm siblings still can, so
- * nothing here alone condemns a worker (plan_judge).
+ * The writer of a slot is unprivileged and may be broken: for every other process a slot is
+ * untrusted input. Readers read each number once, into variables of their own, and texts with
+ * slot_get_text, slot_get_state and slot_get_log, never through a pointer into the slot. All times
+ * are now_ms().
+ *
+ * There are three kinds of pages: the header, which the master alone writes; the shared hints, which
+ * every worker writes; the slots. In a worker everything but the hints and its own slot is
+ * read-only, so a stray write ends the worker that makes it and not a sibling. Code that wants to
+ * harm siblings still can, so the master kills no worker for what stands here alone (plan_judge).
  */
 #ifndef GCORN_SYSTEM_IPC_SCOREBOARD_H
 #define GCORN_SYSTEM_IPC_SCOREBOARD_H
@@ -57,35 +63,35 @@ enum slot_ended {
     ENDED_WHOLE, /* answered, to the last byte */
     ENDED_CLIENT_GONE,
     ENDED_WRITE_TIMEOUT,
-    ENDED_APPLICATION, /* its application broke the answer off */
+    ENDED_APPLICATION, /* the application failed in the middle of the answer */
     ENDED_STOPPED,     /* the server stopped */
-    ENDED_TIMEOUT,     /* its worker was ended for a call that took too long */
-    ENDED_CRASH,       /* its worker ended by a fault or an exit() of the application */
-    ENDED_KILLED,      /* its worker was killed */
+    ENDED_TIMEOUT,     /* the worker was killed for a call that took too long */
+    ENDED_CRASH,       /* the worker ended by a fault or an exit() of the application */
+    ENDED_KILLED,      /* the worker was killed for another reason */
     ENDED_OTHER,
     SLOT_ENDED_KINDS,
 };
 
-/* Requests that did not end whole, of one kind and one status. */
+/* Requests that were not answered whole, of one kind and one status. */
 struct slot_end {
     uint32_t status; /* 0: none was sent, or the table is full */
     uint32_t ended;  /* enum slot_ended */
     uint64_t count;
 };
 
-/* What only grows. When a worker has gone, its counts are added to those of all that went before
- * it: a sum over the workers never falls. */
+/* Numbers that only grow. When a worker has exited, the master adds its counts to those of all exited
+ * workers: a sum over the workers never falls. */
 struct slot_counts {
     uint64_t begun; /* requests that are complete, or were refused, or cut */
     uint64_t connections;
     uint64_t bytes_in;
     uint64_t bytes_out;
-    uint64_t fair_closes;        /* connections let go by fair_close */
+    uint64_t fair_closes;        /* connections closed by fair_close */
     uint64_t shed;               /* requests answered 503 for queue_timeout */
     uint64_t gone;               /* requests not run because the client had left */
-    uint64_t log_lines_lost;     /* of the access log: nobody read them */
-    struct slot_times durations; /* of the answered ones, from the head's arrival on */
-    struct slot_times queued;    /* before a call, since the request's last bytes came */
+    uint64_t log_lines_lost;     /* of the access log: its reader was too slow */
+    struct slot_times durations; /* of answered requests, from the arrival of the head */
+    struct slot_times queued;    /* from a request's last byte to its call */
     /* The last number to grow when a request ends: begun less all of these is in flight. */
     uint64_t by_status[SLOT_STATUS_MAX - SLOT_STATUS_MIN + 1]; /* ENDED_WHOLE */
     struct slot_end ends[SLOT_ENDS]; /* the first: of each kind, without status */
@@ -93,7 +99,7 @@ struct slot_counts {
 
 enum slot_metric_type { SLOT_COUNTER, SLOT_GAUGE, SLOT_HISTOGRAM };
 
-/* A number of the application's own: gcorn_counter and its like. Several threads may add. */
+/* A metric of the application (gcorn_counter and others). Several threads may add to it. */
 struct slot_metric {
     char name[128]; /* with its labels, as Prometheus writes them */
     char help[120];
@@ -106,13 +112,13 @@ struct slot_metric {
 
 enum slot_crash_stage {
     CRASH_NONE,
-    CRASH_BEGUN,    /* the facts are there; clients are being answered */
-    CRASH_ANSWERED, /* they have been: only the client_* and others_* fields came after the facts */
-    CRASH_RETURNED, /* all is done, and the signal has its course: a handler of the application's,
-                       or the end, perhaps with a core */
+    CRASH_BEGUN,    /* the facts are stored; clients are being answered */
+    CRASH_ANSWERED, /* clients are answered: the client_* and others_* fields are stored, too */
+    CRASH_RETURNED, /* the handler has returned: a handler of the application runs, or the kernel
+                       ends the process, perhaps with a core */
 };
 
-/* What of the application runs while a worker boots. */
+/* The part of the application that runs while a worker boots. */
 enum slot_boot_step {
     BOOT_OTHER, /* nothing */
     BOOT_LOAD,  /* its constructors */
@@ -120,16 +126,16 @@ enum slot_boot_step {
     BOOT_CHECK, /* the request of reload_check_path */
 };
 
-/* What the client of the request that ran was told. */
+/* What the client of the request that crashed was sent. */
 enum slot_crash_client {
     CRASH_CLIENT_NONE,     /* no request ran */
     CRASH_CLIENT_ANSWERED, /* with client_status: no byte of its answer had left */
     CRASH_CLIENT_CUT,      /* its answer ends early, and its framing shows that */
     CRASH_CLIENT_RESET,    /* its answer would have looked whole, so the connection was reset */
-    CRASH_CLIENT_LOST,     /* nothing: it did not take it in time */
+    CRASH_CLIENT_LOST,     /* nothing: the client did not read in time */
 };
 
-/* A worker's last words, from its signal handler: for the master, which explains them. */
+/* What the signal handler of a crashing worker stores for the master, which logs it. */
 struct slot_crash {
     _Atomic uint32_t stage; /* stored last, with release order */
     int32_t signal;         /* 0: exit() was called */
@@ -147,14 +153,14 @@ struct slot_crash {
     uint64_t ip, sp, fp;
     uint64_t at_ms;
     uint64_t answered;         /* requests of this worker before */
-    unsigned char stack[1536]; /* from sp on: where nobody may look from outside */
+    unsigned char stack[1536]; /* from sp on, for systems where ptrace(2) is forbidden */
 };
 
 /* What one thread of a worker runs, or ran last. Texts end with a NUL, cut to fit. */
 struct slot_call {
     _Atomic uint64_t started_ms; /* 0: no call runs */
     _Atomic uint64_t check;      /* the complement of started_ms, which a stray write breaks */
-    _Atomic uint64_t until_ms;   /* it may last so long, whatever its timeout; 0: no longer */
+    _Atomic uint64_t until_ms;   /* it may last until then, whatever its timeout; 0: not extended */
 
     uint64_t request_id; /* as made; in hex for people */
     char method[40];     /* the longest is METHOD_MAX of http/request/request.h */
@@ -168,15 +174,15 @@ struct slot_call {
 struct slot {
     int32_t pid;
     uint32_t generation;
-    uint32_t number;            /* of the worker, 0 to workers - 1: gcorn_slot() */
+    uint32_t worker_number;     /* 0 to workers - 1: gcorn_slot() */
     uint32_t state;             /* enum slot_state */
     _Atomic uint32_t boot_step; /* enum slot_boot_step */
 
-    _Atomic uint64_t loop_ms; /* last sign of life between calls, or SLOT_LOOP_OVER */
+    _Atomic uint64_t loop_ms; /* the last heartbeat between calls, or SLOT_LOOP_OVER */
 
     _Atomic uint32_t log_len; /* stored last, with release order: a crash finds whole lines */
     uint64_t connections_open;
-    uint64_t waiting; /* requests in flight that wait for the application to go on by itself */
+    uint64_t waiting; /* requests in flight that wait for the application to resume them */
     struct slot_counts counts;
 
     char log[SLOT_LOG_SIZE]; /* access-log lines that are not yet written */
@@ -190,17 +196,17 @@ struct slot {
     struct slot_crash crash;
 
     /* At its end, so that it is 0 in the slots of a worker that knows nothing of it. */
-    _Atomic uint64_t full_since_ms; /* no connection can be taken, and none gives way; 0: not so */
+    _Atomic uint64_t full_since_ms; /* since when no connection can be accepted; 0: one can */
 };
 
-/* What the workers tell each other. Times are now_ms(); a broken worker can spoil them, which costs
- * connections their keep-alive for a moment, and nothing else. */
-struct commons {
+/* What the workers tell each other. Times are now_ms(). A broken worker can spoil them; some
+ * keep-alive connections are then closed early, and nothing else happens. */
+struct shared_hints {
     _Atomic uint64_t shared_until_ms; /* connections share a worker somewhere */
     _Atomic uint64_t slow_until_ms;   /* and its calls are slow: see fair_close.h */
 };
 
-/* count zeroed slots, 1 to SCOREBOARD_MAX_SLOTS. NULL with err filled. */
+/* Makes a scoreboard of count zeroed slots, 1 to SCOREBOARD_MAX_SLOTS. NULL with err. */
 struct scoreboard *scoreboard_new(unsigned count, struct error *err);
 
 /* Unmaps and closes; NULL is allowed. */
@@ -213,48 +219,47 @@ bool scoreboard_is_sealed(const struct scoreboard *sb);
  */
 int scoreboard_make_read_only(struct scoreboard *sb);
 
-/* In a worker: only the hints and its own slot can be written from now on; own NULL: nothing. May
- * be called again, for another slot. Returns 0, or -1 with errno. */
+/* In a worker: makes all but the hints and its own slot read-only; own NULL: all. May be called
+ * again, for another slot. Returns 0, or -1 with errno. */
 int scoreboard_guard(struct scoreboard *sb, const struct slot *own);
 
 /* In a child that the application has forked: see shared_forget. */
 int scoreboard_forget(struct scoreboard *sb);
 
-/* i must be below the count. */
-struct slot *scoreboard_slot(struct scoreboard *sb, unsigned i);
-struct commons *scoreboard_commons(struct scoreboard *sb);
+/* The slot of this index, which is below the count. */
+struct slot *scoreboard_slot(struct scoreboard *sb, unsigned index);
+struct shared_hints *scoreboard_hints(struct scoreboard *sb);
 unsigned scoreboard_count(const struct scoreboard *sb);
 
-/* The slots from this one on have never been claimed: even to look at them would cost memory. */
+/* Slots from this index on have never been claimed. Even reading one costs its memory. */
 unsigned scoreboard_used(struct scoreboard *sb);
 
 /* The log's offset from UTC in seconds, as the master has set it (base/ascii.h, zone_set). */
 void scoreboard_set_zone(struct scoreboard *sb, int32_t offset_s);
 int32_t scoreboard_zone(struct scoreboard *sb);
 
-/* Master: a slot, all zero, for a worker that is about to start. */
-struct slot *scoreboard_claim(struct scoreboard *sb, unsigned i);
+/* Master: zeroes the slot for a worker that is about to start, and returns it. */
+struct slot *scoreboard_claim(struct scoreboard *sb, unsigned index);
 
-/* All zero: SLOT_EMPTY. Only while no worker has it. */
+/* Zeroes the slot, so that it is SLOT_EMPTY. To be called only while no worker has it. */
 void slot_reset(struct slot *s);
 
-/* Worker: fills in a text field of its slot, as slot_set_text(call->method, sizeof(call->method),
- * ...). Cuts, and ends with a NUL. */
+/* Worker: stores a text in a field of its slot, cut to fit and ended with a NUL. */
 void slot_set_text(char *field, size_t field_size, const char *text, size_t len);
 
-/* Master: a text field, whatever it holds, as a string of at most size - 1 bytes; its length. Bytes
- * are as the worker left them: the log escapes. */
+/* Master: copies a text field, whatever it holds, as a string of at most size - 1 bytes, and returns
+ * its length. The bytes are the worker's: the log escapes them. */
 size_t slot_get_text(const char *field, size_t field_size, char *out, size_t size);
 
 /* Master: the state; SLOT_EMPTY when the slot holds no valid one. */
 enum slot_state slot_get_state(const struct slot *s);
 const char *slot_state_name(enum slot_state state);
 
-/* Master: copies the pending lines, at most size bytes of them; how many bytes. Whatever the slot
- * holds, these are whole lines, without control characters but tabs. */
+/* Master: copies the pending access-log lines, at most size bytes, and returns how many. Whatever the
+ * slot holds, the copy is whole lines without control characters but tabs. */
 size_t slot_get_log(const struct slot *s, char *out, size_t size);
 
-/* Worker: a call begins, which is described already; it is over. */
+/* Worker: marks a call, whose texts are stored, as running; as over. */
 static inline void slot_call_begin(struct slot_call *call, uint64_t started_ms)
 {
     atomic_store_explicit(&call->check, ~started_ms, memory_order_relaxed);
@@ -266,7 +271,7 @@ static inline void slot_call_end(struct slot_call *call)
     atomic_store_explicit(&call->started_ms, 0, memory_order_release);
 }
 
-/* When the call began that runs now; 0: none runs, or a stray write has broken the entry. Any
+/* When the running call began; 0: none runs, or a stray write has broken the entry. For any
  * process. */
 static inline uint64_t slot_call_started_ms(const struct slot_call *call)
 {
@@ -275,35 +280,35 @@ static inline uint64_t slot_call_started_ms(const struct slot_call *call)
     return atomic_load(&call->check) == ~started_ms ? started_ms : 0;
 }
 
-/* Does it run now? Any process. */
+/* Does a call run? For any process. */
 static inline bool slot_call_runs(const struct slot_call *call)
 {
     return slot_call_started_ms(call) != 0;
 }
 
-/* Master: how many of the calls there may be, whatever the worker says: 1 to SLOT_CALLS. */
+/* Master: how many entries of calls are in use, 1 to SLOT_CALLS, whatever the worker says. */
 unsigned slot_call_count(const struct slot *s);
 
-/* Master: how many of them run now. */
+/* Master: how many calls run. */
 unsigned slot_running_calls(const struct slot *s);
 
-/* Master: the call that has run for longest; the first one's place when none runs. */
+/* Master: the call that has run for longest; the first entry when none runs. */
 const struct slot_call *slot_oldest_call(const struct slot *s);
 
-/* Master: since when each of its threads has been in a call, the same one; 0: one of them is free.
- */
+/* Master: since when every thread has been in its present call; 0: a thread is free. */
 uint64_t slot_busy_since_ms(const struct slot *s);
 
-/* Master: the id of the call's request as text; its length. size at least SLOT_GIVEN_ID_SIZE. */
+/* Master: writes the id of the call's request as text and returns its length. size is at least
+ * SLOT_GIVEN_ID_SIZE. */
 size_t slot_get_request_id(const struct slot_call *call, char *out, size_t size);
 
-/* What the file of the call's request is called in crash_dir: "PID-REQUEST.http", by the id that
- * was made for it. Async-signal-safe. */
+/* Writes the name of the file in crash_dir for the call's request: "PID-REQUEST.http", by the id
+ * that gcorn made. Async-signal-safe. */
 enum { SLOT_FILE_NAME_SIZE = 40 };
 void slot_file_name(const struct slot *s, const struct slot_call *call,
                     char name[SLOT_FILE_NAME_SIZE]);
 
-/* Master: a number, read once while its worker may be counting on. */
+/* Master: reads a number once, while its worker may change it. */
 static inline uint64_t slot_get_number(const uint64_t *field)
 {
     return __atomic_load_n(field, __ATOMIC_ACQUIRE);
@@ -312,22 +317,22 @@ static inline uint64_t slot_get_number(const uint64_t *field)
 /* Counts requests that ended in the same way; status 0: none was sent. Async-signal-safe. */
 void slot_counts_end(struct slot_counts *c, int status, enum slot_ended ended, uint64_t count);
 
-/* "client gone", as the access log has it; "" for ENDED_WHOLE. And back: ENDED_WHOLE for NULL,
- * ENDED_OTHER for a word that is not known. */
+/* The word of the access log, "client gone"; "" for ENDED_WHOLE. The other way round ENDED_WHOLE for
+ * NULL, and ENDED_OTHER for an unknown word. */
 const char *slot_ended_name(enum slot_ended ended);
 enum slot_ended slot_ended_of(const char *name);
 
-/* Requests that have ended, however. Async-signal-safe. */
+/* How many requests have ended, in whatever way. Async-signal-safe. */
 uint64_t slot_requests(const struct slot_counts *c);
 
-/* Requests that are complete and not wholly answered; 0 when the counts make no sense. */
+/* How many requests are in flight: begun and not ended; 0 when the counts contradict each other. */
 uint64_t slot_in_flight(const struct slot_counts *c);
 
-/* Adds what one has counted to another, whatever a worker has made of it. */
+/* Adds one set of counts to another. A worker may have written anything into the first. */
 void slot_counts_add(struct slot_counts *to, const struct slot_counts *from);
 
-/* The bucket of a duration: bucket 0 is under 1 us, bucket i from 2^(i-1) to under 2^i us, the last
- * one all that is longer. */
+/* The bucket of a duration: 0 is under 1 us, i is from 2^(i-1) to under 2^i us, and the last one has
+ * no upper bound. */
 static inline unsigned slot_time_bucket(uint64_t us)
 {
     unsigned bits = us ? 64u - (unsigned)__builtin_clzll(us) : 0;

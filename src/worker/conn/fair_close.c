@@ -30,7 +30,7 @@ static void remember(_Atomic uint64_t *time, uint64_t now_ms)
 
 void fair_note_call(struct fair *f, uint64_t serial, uint64_t took_ms, uint64_t now_ms)
 {
-    struct commons *c = f->commons;
+    struct shared_hints *c = f->hints;
 
     if (f->last_serial != 0 && serial != f->last_serial)
         remember(&c->shared_until_ms, now_ms);
@@ -42,10 +42,10 @@ void fair_note_call(struct fair *f, uint64_t serial, uint64_t took_ms, uint64_t 
 void fair_note_wait(struct fair *f, uint64_t serial, uint64_t waited_ms, uint64_t now_ms)
 {
     if (waited_ms > FAIR_SLOW_MS && serial != f->last_serial)
-        remember(&f->commons->slow_until_ms, now_ms);
+        remember(&f->hints->slow_until_ms, now_ms);
 }
 
 bool fair_lets_go(const struct fair *f, uint64_t now_ms)
 {
-    return f->enabled && is_ahead(get(&f->commons->slow_until_ms), now_ms);
+    return f->enabled && is_ahead(get(&f->hints->slow_until_ms), now_ms);
 }

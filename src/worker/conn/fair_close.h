@@ -20,12 +20,12 @@ enum {
     FAIR_MEMORY_MS = 4000, /* and is remembered so long, as is that connections share the worker */
 };
 
-struct commons;
+struct shared_hints;
 
 struct fair {
     bool enabled;
     uint64_t last_serial; /* of the connection served last */
-    struct commons *commons;
+    struct shared_hints *hints;
 };
 
 /* A call for the connection with this serial number (never reused, not 0) took took_ms. */

@@ -45,7 +45,7 @@ struct worker_args {
     size_t listener_count;
     struct channel channel; /* its own ends */
     struct slot *slot;
-    struct commons *commons;       /* of all workers */
+    struct shared_hints *hints;    /* of all workers */
     struct scoreboard *scoreboard; /* with the siblings' slots; NULL: it has none */
     unsigned number;               /* gcorn_slot() */
     unsigned generation;
