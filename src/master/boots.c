@@ -40,34 +40,40 @@ static bool ends_start(struct master *m, const char *why)
 static void end_start(struct master *m, const char *what, const char *why, int status)
 {
     log_critical("%s: %s", what, why);
-    master_stop(m, !m->has_served, status); /* those that are READY finish what they have */
+    /* workers that are READY finish what they have */
+    master_note_stop(m, m->has_served ? STOP_AT_ONCE : STOP_QUICKLY, status);
 }
 
-static void log_failure(const struct master *m, const struct worker_proc *w, const char *why)
+/* What a later step of the pass acts on. The first reason counts. */
+static void note_failure(char **failure, const char *why)
 {
-    if (w->template) /* it has no pid yet */
-        log_errorx("Worker %u failed to boot: %s", w->number, why);
+    if (!*failure)
+        *failure = xstrdup(why);
+}
+
+static void log_failure(const struct master *m, const struct proc *p, const char *why)
+{
+    if (phase_is_pending(p->w->phase)) /* it has no pid yet */
+        log_errorx("Worker %u failed to boot: %s", p->w->number, why);
     else
-        log_errorx("%s (pid:%d) failed to boot: %s",
-                   plan_is_admin(&m->plan, w) ? "Admin process" : "Worker", (int)w->pid, why);
+        log_errorx("%s (pid:%d) failed to boot: %s", proc_name(&m->procs, p), (int)p->w->pid, why);
 }
 
-void boots_failed(struct master *m, struct worker_proc *w, const char *why)
+void boots_failed(struct master *m, struct proc *p, const char *why)
 {
-    w->failed_boot = true;
-    if (m->plan.stopping)
+    if (m->plan.stopping || m->stop_wish >= STOP_AT_ONCE)
         return; /* nothing waits for it */
-    if (w->generation == m->plan.candidate) {
-        reload_failed(m, why);
+    if (p->w->generation == m->plan.candidate) {
+        note_failure(&m->candidate_failure, why);
     } else if (ends_start(m, why)) {
         end_start(m,
-                  plan_is_admin(&m->plan, w) ? "Admin process failed to boot"
-                                             : "Worker failed to boot",
+                  plan_is_admin(&m->plan, p->w) ? "Admin process failed to boot"
+                                                : "Worker failed to boot",
                   why, EXIT_APP);
     } else {
-        log_failure(m, w, why);
-        if (m->rolling && w->generation == m->plan.generation)
-            reload_roll_failed(m, why);
+        log_failure(m, p, why);
+        if (m->rolling && p->w->generation == m->plan.generation)
+            note_failure(&m->roll_failure, why);
     }
 }
 
@@ -83,8 +89,9 @@ static bool is_awaited(const struct master *m, unsigned generation)
            (generation == m->plan.generation && (!m->has_served || m->rolling));
 }
 
-void boots_killed(struct master *m, struct worker_proc *w, const char *why)
+void boots_killed(struct master *m, struct proc *p, const char *why)
 {
+    struct worker_proc *w = p->w;
     uint64_t now = now_ms();
 
     w->end = END_KILLED;
@@ -93,24 +100,26 @@ void boots_killed(struct master *m, struct worker_proc *w, const char *why)
     else if (w->generation == m->plan.generation)
         plan_note_kill(&m->plan.backoffs[w->number], now);
     if (now >= m->boot_by_ms && is_awaited(m, w->generation))
-        boots_failed(m, w, why);
+        boots_failed(m, p, why);
 }
 
-void boots_died(struct master *m, struct worker_proc *w, int status)
+void boots_died(struct master *m, struct proc *p, int status)
 {
     char step[BOOT_STEP_SIZE], end[WAIT_STATUS_TEXT_SIZE];
     struct error err;
 
-    report_boot_step(master_slot(m, w), step);
+    report_boot_step(proc_slot(&m->procs, p), step);
     (void)error_set(&err, EXIT_APP, "it %s before it was ready%s", wait_status_text(status, end),
                     step);
-    if (boots_is_kill(status) && !w->crashed) {
-        w->is_oom = report_death(w, master_slot(m, w), status, &m->oom);
-        boots_killed(m, w, err.text);
-    } else {
-        boots_failed(m, w, err.text);
-        proc_note_death(m, w);
+    if (!boots_is_kill(status) || phase_has_crashed(p->w->phase)) {
+        boots_failed(m, p, err.text);
+        plan_count_death(&m->plan, p->w, now_ms());
+        return;
     }
+    bool is_oom = report_death(p, proc_slot(&m->procs, p), status, &m->oom);
+    boots_killed(m, p, err.text);
+    if (is_oom)
+        p->w->end = END_OOM;
 }
 
 void boots_not_started(struct master *m, const char *why)
@@ -135,9 +144,9 @@ bool boots_start(struct master *m, unsigned number, unsigned generation)
         return false;
     }
     m->table_full = false;
-    struct worker_proc *w = &m->plan.procs[place];
     const struct spawner spawner = {
         .plan = &m->plan,
+        .procs = &m->procs,
         .scoreboard = m->scoreboard,
         .stats = m->stats,
         .loop = m->loop,
@@ -161,7 +170,8 @@ bool boots_start(struct master *m, unsigned number, unsigned generation)
         return false;
     }
     m->spawn_why[0] = '\0';
-    proc_watch(m, w, -1);
+    if (m->procs.list[place].w->pid > 0)
+        procs_watch(m, &m->procs.list[place]);
     return true;
 }
 
@@ -171,11 +181,11 @@ void boots_give_up(struct master *m, uint64_t now)
         return;
     if (m->candidate) {
         if (!plan_has_canary(&m->plan))
-            reload_failed(m, m->spawn_why);
+            note_failure(&m->candidate_failure, m->spawn_why);
     } else if (!m->has_served || successor_is_tried(&m->successor)) {
         if (!plan_has_workers(&m->plan) && ends_start(m, m->spawn_why))
             end_start(m, "Start failed", m->spawn_why, EXIT_FAILED);
     } else if (m->rolling) {
-        reload_roll_failed(m, m->spawn_why);
+        note_failure(&m->roll_failure, m->spawn_why);
     }
 }

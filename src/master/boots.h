@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 struct master;
-struct worker_proc;
+struct proc;
 
 /* Something waits for a worker from now on, the start, a reload or the next step of one: how long
  * starting a process may fail is counted from here. */
@@ -24,17 +24,17 @@ void boots_begin(struct master *m);
 bool boots_start(struct master *m, unsigned number, unsigned generation);
 
 /* The worker cannot boot, because of why. */
-void boots_failed(struct master *m, struct worker_proc *w, const char *why);
+void boots_failed(struct master *m, struct proc *p, const char *why);
 
 /* Does a wait status say that the process was killed from outside: by a person, or by the kernel
  * for want of memory? */
 bool boots_is_kill(int status);
 
 /* So it was with this worker (or its template) before it was READY; why says so. */
-void boots_killed(struct master *m, struct worker_proc *w, const char *why);
+void boots_killed(struct master *m, struct proc *p, const char *why);
 
 /* The worker has ended while it booted, with this wait status, and has not said why. */
-void boots_died(struct master *m, struct worker_proc *w, int status);
+void boots_died(struct master *m, struct proc *p, int status);
 
 /* A process could not be started, because of why: logs it, and sets the time of the next try. */
 void boots_not_started(struct master *m, const char *why);

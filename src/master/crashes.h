@@ -11,19 +11,22 @@
 #include <stdint.h>
 
 struct master;
-struct worker_proc;
+struct proc;
 
-/* UP_DYING: its place may be filled while it answers its clients. */
-void crash_begun(struct master *m, struct worker_proc *w);
+/* UP_DYING: its number may be filled while it answers its clients, unless it never served. */
+void crash_begun(struct master *m, struct proc *p, uint64_t now);
 
 /* UP_CRASHED: its clients are answered; reports it, and takes its stacks. */
-void crash_answered(struct master *m, struct worker_proc *w);
+void crash_answered(struct master *m, struct proc *p, uint64_t now);
 
-/* The report alone, once: of one that has died before it was answered. */
-void crash_report(struct master *m, struct worker_proc *w);
+/* Its stacks are taken: the signal ends it. */
+void crash_release(struct proc *p, uint64_t now);
 
-/* The deadline of a crashed worker has come. True: it has a new one, because the kernel writes its
+/* The report alone, once: of one that has died before its clients were answered. */
+void crash_report(struct master *m, struct proc *p);
+
+/* The deadline of a crashed worker has passed. True: it has a new one, because the kernel writes its
  * core, or its own last work is not done. */
-bool crash_goes_on(struct master *m, struct worker_proc *w, uint64_t now);
+bool crash_goes_on(struct master *m, struct proc *p, uint64_t now);
 
 #endif

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * See master.h. One loop. Signals, pipes and timers only change what is wanted or known; then
- * master_reconcile() makes the processes match:
+ * See master.h. One loop. Handlers of signals, pipes and timers only note what they hear; at the end
+ * of each turn of the loop one pass (reconcile) makes the processes match:
  *
- *   what went past its deadline is killed -> what silence or a call too long condemns is killed ->
- *   what is surplus or replaced is retired -> what is missing is started
+ *   reap children -> what workers and templates said -> the tick: health -> deadlines -> stop ->
+ *   outcome of the reload -> begin a reload -> other requests -> retire -> spawn -> tell
  *
  * The decisions are plan.c's. There is no waiting anywhere else: stopping and reloading are states,
  * with deadlines.
  */
-#include "master/listeners.h"
-#include "master/logs.h"
 #include "master/master.h"
 
 #include <ctype.h>
@@ -35,13 +33,18 @@
 #include "master/check/check.h"
 #include "master/postmortem/stack_log.h"
 #include "master/fatal.h"
+#include "master/listeners.h"
+#include "master/liveness.h"
+#include "master/logs.h"
 #include "master/procs.h"
+#include "master/reap.h"
 #include "master/reload.h"
-#include "master/reopen.h"
+#include "master/requests.h"
 #include "master/retire.h"
 #include "master/state.h"
-#include "settings/setting.h"
+#include "master/stop.h"
 #include "system/process/loop.h"
+#include "settings/setting.h"
 #include "system/process/daemon.h"
 #include "system/process/process.h"
 #include "system/process/signals.h"
@@ -53,71 +56,6 @@ enum {
     BIND_AGAIN_MS = 1000,
     LATE_MS = 2000, /* a master that was idle so long was away, not the workers */
 };
-
-/* ---- stopping --------------------------------------------------------------------------- */
-
-/* When the workers have their orders: they serve who waits by then, and who comes later is refused
- * at once instead of waiting at a socket that nobody serves. */
-static void stop_listening(struct master *m)
-{
-    struct generation *g;
-
-    for_each_generation (g, m->current)
-        listeners_stop(g);
-}
-
-bool master_has_clients(const struct master *m)
-{
-    const struct generation *g;
-
-    for_each_generation (g, m->current) {
-        if (listeners_have_clients(g))
-            return true;
-    }
-    return m->has_served;
-}
-
-void master_stop(struct master *m, bool quick, int status)
-{
-    if (m->plan.stopping && (m->quick || !quick))
-        return;
-    m->quick = quick;
-    if (!m->plan.stopping)
-        m->exit_status = status;
-    if (!m->plan.stopping)
-        upgrade_leave(m);
-    m->plan.stopping = true;
-    m->stop_at_ms = NO_DEADLINE;
-    m->rolling = false;
-    procs_kill_booting(m);
-    control_reload_failed(&m->control, 0, UINT64_MAX, "the server is stopping");
-    /* those that were retiring already have had longer */
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        if (m->plan.procs[i].phase == PROC_RETIRING)
-            proc_retire(m, &m->plan.procs[i]);
-    }
-}
-
-/* TERM: the end is announced by Connection: close for drain_delay, then it comes. Before the first
- * client there is none to announce it to. */
-static void stop_gracefully(struct master *m)
-{
-    procs_hear_booting(m); /* else a stop would kill one that serves clients */
-    uint64_t delay = master_has_clients(m) ? config_of(m)->drain_delay_ms : 0;
-
-    if (delay == 0 || m->stop_at_ms != NO_DEADLINE || m->plan.stopping ||
-        upgrade_has_successor(m)) {
-        master_stop(m, false, EXIT_STOPPED);
-        return;
-    }
-    log_info("Draining: stopping in %llu ms", (unsigned long long)delay);
-    upgrade_cancel(m); /* a new master would not know of it */
-    m->stop_at_ms = now_ms() + delay;
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        if (m->plan.procs[i].phase != PROC_EMPTY)
-            (void)proc_order(&m->plan.procs[i], DOWN_CLOSE, 0);
-    }
-}
 
 /* ---- the loop ---------------------------------------------------------------------------- */
 
@@ -131,84 +69,14 @@ static void arm_wake(struct master *m, uint64_t now)
         at = m->stop_at_ms;
     if (reload_wake_ms(m) < at)
         at = reload_wake_ms(m);
+    if (m->is_due) /* an early step is to act on what a later one has noted */
+        at = now;
     ev_timer_stop(m->loop, &m->wake);
     if (at == NO_DEADLINE)
         return;
     ev_now_update(m->loop);
     ev_timer_set(&m->wake, at > now ? (double)(at - now) / 1000 : 0, 0);
     ev_timer_start(m->loop, &m->wake);
-}
-
-void master_reconcile(struct master *m)
-{
-    uint64_t now = now_ms();
-    unsigned number, generation;
-    int place;
-
-    procs_kill_late(m, now);
-    if (now >= m->stop_at_ms)
-        master_stop(m, false, EXIT_STOPPED);
-    reload_proceed(m, now);
-    while ((place = plan_retire(&m->plan)) != PLAN_NONE)
-        proc_retire(m, &m->plan.procs[place]);
-    while ((place = plan_hurry(&m->plan)) != PLAN_NONE)
-        proc_hurry(&m->plan.procs[place]);
-    while (now >= m->spawn_not_before_ms && plan_spawn(&m->plan, now, &number, &generation)) {
-        if (!boots_start(m, number, generation))
-            break;
-    }
-    boots_give_up(m, now);
-    if (m->rolling && plan_has_rolled(&m->plan) && !procs_may_accept(m, m->plan.generation))
-        reload_note_done(m);
-    if (successor_proceed(m)) { /* and the processes are yet to be told */
-        master_reconcile(m);
-        return;
-    }
-    if (m->plan.stopping) {
-        preload_stop(m);
-        stop_listening(m);
-    }
-    upgrade_tell(m);
-    stats_update(m);
-    systemd_tell(m);
-    if (m->plan.stopping && plan_alive(&m->plan) == 0 && !upgrade_is_pending(m) &&
-        !systemd_owes_successor(m, now_ms())) /* the tick comes back to it */
-        ev_break(m->loop, EVBREAK_ALL);
-    arm_wake(m, now); /* by another clock a back-off that ends right now would be missed */
-}
-
-static void on_wake(struct ev_loop *loop, struct ev_timer *timer, int revents)
-{
-    (void)loop;
-    (void)revents;
-    master_reconcile(timer->data);
-}
-
-/* Before all else whenever the loop comes to life, which the tick sees to. A master that was
- * stopped, or on a machine that was, finds everybody silent and every deadline past: that time
- * counts for nobody. */
-static void on_awake(struct ev_loop *loop, struct ev_check *check, int revents)
-{
-    struct master *m = check->data;
-    uint64_t now = now_ms(), late_ms = now - m->awake_ms;
-
-    (void)loop;
-    (void)revents;
-    m->awake_ms = now;
-    if (late_ms <= LATE_MS)
-        return;
-    m->judged_from_ms = now;
-    m->boot_by_ms += late_ms;
-    m->reload_step_ms += late_ms;
-    m->prepare_by_ms += late_ms;
-    if (m->stop_at_ms != NO_DEADLINE)
-        m->stop_at_ms += late_ms;
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        struct worker_proc *w = &m->plan.procs[i];
-
-        if (w->phase != PROC_EMPTY && w->deadline_ms != NO_DEADLINE)
-            w->deadline_ms += late_ms;
-    }
 }
 
 static void tend_logs(struct master *m)
@@ -227,65 +95,155 @@ static void take_zone(struct master *m)
     scoreboard_set_zone(m->scoreboard, zone_offset_s());
 }
 
+/* A hook of the settings: as many are wanted as before when it is not called. */
+static void run_nworkers_changed(struct master *m)
+{
+    char workers[64], before[64];
+    const char *const facts[] = {workers, before, NULL};
+    unsigned former = m->workers_before;
+
+    m->workers_before = 0;
+    if (former == 0 || former == m->plan.workers)
+        return;
+    (void)snprintf(workers, sizeof(workers), "GCORN_HOOK_WORKERS=%u", m->plan.workers);
+    (void)snprintf(before, sizeof(before), "GCORN_HOOK_WORKERS_BEFORE=%u", former);
+    hooks_run(&m->hooks, "nworkers_changed", config_of(m)->nworkers_changed, facts);
+}
+
+/* The end of a pass: what others are told. */
+static void tell(struct master *m)
+{
+    if (m->plan.stopping) {
+        preload_stop(m);
+        stop_listening(m);
+    }
+    run_nworkers_changed(m);
+    upgrade_tell(m);
+    stats_update(m);
+    systemd_tell(m);
+}
+
+static void retire_and_spawn(struct master *m, uint64_t now)
+{
+    unsigned number, generation;
+    int place;
+
+    while ((place = plan_retire(&m->plan)) != PLAN_NONE)
+        proc_retire(m, &m->procs.list[place]);
+    while ((place = plan_hurry(&m->plan)) != PLAN_NONE)
+        proc_hurry(&m->procs.list[place]);
+    while (now >= m->spawn_not_before_ms && plan_spawn(&m->plan, now, &number, &generation)) {
+        if (!boots_start(m, number, generation))
+            break;
+    }
+    boots_give_up(m, now);
+}
+
+/* What comes once a tick. Timers come before pipes, so what the workers have said by now is read
+ * first. */
+static void tick(struct master *m, uint64_t now)
+{
+    if (!m->tick_is_due)
+        return;
+    m->tick_is_due = false;
+    procs_read_all(m);
+    procs_act(m, now);
+    liveness_check(m, now);
+    liveness_check_memory(m);
+    take_zone(m);
+    stats_beat(m->stats, now);
+    oom_tick(&m->oom, now);
+    if (control_path(&m->control))
+        samples_take(&m->samples, &m->plan, m->scoreboard, now);
+    tend_logs(m);
+    stats_update_listeners(m);
+    systemd_tick(m, now);
+}
+
+static bool is_over(const struct master *m)
+{
+    return m->plan.stopping && plan_alive(&m->plan) == 0 && !upgrade_is_pending(m) &&
+           !systemd_owes_successor(m, now_ms()); /* the tick comes back to it */
+}
+
+/* One pass: makes the processes match what is wanted and what was noted. All acting is here, in this
+ * order. */
+static void reconcile(struct master *m)
+{
+    uint64_t now = now_ms();
+
+    m->is_due = m->procs.has_news = false;
+    reap_children(m, now);
+    preload_read(m);
+    procs_act(m, now);
+    tick(m, now);
+    procs_end_late(m, now);
+    stop_decide(m, now);
+    reload_decide(m, now);
+    reload_begin(m);
+    requests_act(m);
+    retire_and_spawn(m, now);
+    successor_proceed(m);
+    tell(m);
+    if (is_over(m))
+        ev_break(m->loop, EVBREAK_ALL);
+    arm_wake(m, now); /* by another clock a back-off that ends right now would be missed */
+}
+
+/* The handlers of this turn of the loop have noted what they heard. */
+static void on_prepare(struct ev_loop *loop, struct ev_prepare *prepare, int revents)
+{
+    struct master *m = prepare->data;
+
+    (void)loop;
+    (void)revents;
+    if (m->is_due || m->procs.has_news)
+        reconcile(m);
+}
+
+static void on_wake(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    struct master *m = timer->data;
+
+    (void)loop;
+    (void)revents;
+    m->is_due = true;
+}
+
+/* Before all else whenever the loop comes to life, which the tick sees to. A master that was
+ * stopped, or on a machine that was, finds everybody silent and every deadline past: that time
+ * counts for nobody. */
+static void on_awake(struct ev_loop *loop, struct ev_check *check, int revents)
+{
+    struct master *m = check->data;
+    uint64_t now = now_ms(), late_ms = now - m->awake_ms;
+
+    (void)loop;
+    (void)revents;
+    m->awake_ms = now;
+    if (late_ms <= LATE_MS)
+        return;
+    m->counted_from_ms = now;
+    m->boot_by_ms += late_ms;
+    m->reload_step_ms += late_ms;
+    m->prepare_by_ms += late_ms;
+    if (m->stop_at_ms != NO_DEADLINE)
+        m->stop_at_ms += late_ms;
+    for (unsigned i = 0; i < m->plan.proc_count; i++) {
+        struct worker_proc *w = &m->plan.procs[i];
+
+        if (w->phase != PROC_EMPTY && w->deadline_ms != NO_DEADLINE)
+            w->deadline_ms += late_ms;
+    }
+}
+
 static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
 {
     struct master *m = timer->data;
 
     (void)loop;
     (void)revents;
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        if (m->plan.procs[i].phase != PROC_EMPTY)
-            proc_hear(m, &m->plan.procs[i]); /* timers come before pipes */
-    }
-    take_zone(m);
-    stats_beat(m->stats, now_ms());
-    procs_judge(m, now_ms());
-    procs_weigh(m);
-    oom_tick(&m->oom, now_ms());
-    if (control_path(&m->control))
-        samples_take(&m->samples, &m->plan, m->scoreboard, now_ms());
-    tend_logs(m);
-    stats_update_listeners(m);
-    systemd_tick(m, now_ms());
-    master_reconcile(m);
-}
-
-static void run_nworkers_changed(struct master *m, unsigned before, unsigned now)
-{
-    char workers[64], former[64];
-    const char *const facts[] = {workers, former, NULL};
-
-    if (before == now)
-        return;
-    (void)snprintf(workers, sizeof(workers), "GCORN_HOOK_WORKERS=%u", now);
-    (void)snprintf(former, sizeof(former), "GCORN_HOOK_WORKERS_BEFORE=%u", before);
-    hooks_run(&m->hooks, "nworkers_changed", config_of(m)->nworkers_changed, facts);
-}
-
-/* Until a reload. 0, or -1 with err: as many are wanted as before. */
-static int want_workers(struct master *m, int64_t number, struct error *err)
-{
-    unsigned room = plan_most_workers(&m->plan);
-
-    if (number < 1)
-        return error_set(err, EXIT_FAILED, "The last worker stays");
-    if (number > room)
-        return error_set(err, EXIT_FAILED,
-                         "this master has room for %u workers; after a change of the setting "
-                         "workers, %s",
-                         room, reload_how_to_make_room());
-    run_nworkers_changed(m, m->plan.workers, (unsigned)number);
-    m->plan.workers = (unsigned)number;
-    log_info("%u workers wanted", m->plan.workers);
-    return 0;
-}
-
-static void change_workers(struct master *m, int by)
-{
-    struct error err;
-
-    if (want_workers(m, (int64_t)m->plan.workers + by, &err) < 0)
-        log_warnx("%s", err.text);
+    m->tick_is_due = m->is_due = true;
 }
 
 /* "hup", as gunicorn writes it. */
@@ -301,156 +259,29 @@ static void log_signal(int number)
     log_info("Handling signal: %s", name);
 }
 
-/* Asked for by nobody who could be told why not. */
-static void upgrade_by_signal(struct master *m)
-{
-    struct error err;
-
-    if (upgrade_begin(m, false, &err) < 0)
-        log_warnx("USR2 is ignored: %s", err.text);
-}
-
 static void on_signal(struct ev_loop *loop, struct ev_signal *watcher, int revents)
 {
     struct master *m = watcher->data;
-    struct error err;
 
     (void)loop;
     (void)revents;
+    m->is_due = true;
     if (watcher->signum != SIGCHLD)
         log_signal(watcher->signum);
     switch (watcher->signum) {
-    case SIGCHLD: procs_reap(m); break;
-    case SIGTERM: stop_gracefully(m); break;
+    case SIGCHLD: m->child_has_ended = true; break;
+    case SIGTERM: master_note_stop(m, STOP_GRACEFULLY, EXIT_STOPPED); break;
     case SIGINT:
-    case SIGQUIT: master_stop(m, true, EXIT_STOPPED); break;
-    case SIGHUP:
-        if (!upgrade_resume(m))
-            reload_begin(m);
-        break;
-    case SIGUSR2: upgrade_by_signal(m); break;
-    case SIGWINCH: upgrade_retire_workers(m); break;
-    case SIGUSR1: (void)reopen_logs(m, &err); break; /* the log has the errors */
-    case SIGTTIN: change_workers(m, 1); break;
-    case SIGTTOU: change_workers(m, -1); break;
+    case SIGQUIT: master_note_stop(m, STOP_QUICKLY, EXIT_STOPPED); break;
+    case SIGHUP: requests_hang_up(m); break;
+    case SIGUSR2: m->upgrade_requested = true; break;
+    case SIGWINCH: m->retire_requested = true; break;
+    case SIGUSR1: m->reopen_requested = true; break;
+    case SIGTTIN: requests_change_workers(m, 1); break;
+    case SIGTTOU: requests_change_workers(m, -1); break;
     default: break;
     }
-    master_reconcile(m);
 }
-
-/* ---- what the control socket asks for ---------------------------------------------------- */
-
-/* Who asks is told of a stop as soon as it is certain. */
-static const char *state_name(const struct master *m)
-{
-    return master_is_stopping(m) ? "stopping" : server_state_name(stats_update_state(m));
-}
-
-static void asked_for_status(void *master, struct strbuf *answer)
-{
-    struct master *m = master;
-    uint64_t now = now_ms();
-    struct status status = {
-        .state = state_name(m),
-        .pid = getpid(),
-        .uptime_ms = now - m->started_ms,
-        .generation = m->current->id,
-        .app = config_of(m)->wsgi_app,
-        .build_id = m->current->image.build_id,
-        .workers_wanted = m->plan.workers,
-        .listeners = m->current->listeners,
-        .listener_count = m->current->listener_count,
-        .last_reload = &m->last_reload,
-    };
-
-    status_set_workers(&status, &m->plan, m->scoreboard, &m->samples, now);
-    status_add_json(answer, &status);
-    status_release(&status);
-}
-
-/* One that is under way may have read the files before they were changed for this request. */
-static uint64_t asked_for_next_reload(void *master)
-{
-    const struct master *m = master;
-
-    return master_is_stopping(m) ? 0 : m->reloads_begun + 1;
-}
-
-static void asked_to_reload(void *master)
-{
-    log_info("Control socket: reload");
-    reload_begin(master);
-    master_reconcile(master);
-}
-
-static void asked_to_stop(void *master)
-{
-    log_info("Control socket: stop");
-    stop_gracefully(master);
-    master_reconcile(master);
-}
-
-static void asked_for_config(void *master, struct strbuf *answer)
-{
-    const struct master *m = master;
-
-    status_add_config_json(answer, config_of(m), m->config_at_start);
-}
-
-static unsigned asked_for_workers_wanted(void *master)
-{
-    const struct master *m = master;
-
-    return m->plan.workers;
-}
-
-static int asked_to_set_workers(void *master, int64_t number, struct strbuf *answer,
-                                struct error *err)
-{
-    struct master *m = master;
-
-    log_info("Control socket: workers %lld", (long long)number);
-    if (master_is_stopping(m))
-        return error_set(err, EXIT_FAILED, "the server is stopping");
-    if (want_workers(m, number, err) < 0) {
-        log_warnx("%s", err->text);
-        return -1;
-    }
-    strbuf_addf(answer, "{\"ok\": true, \"workers_wanted\": %u, \"workers_setting\": %d}",
-                m->plan.workers, config_of(m)->workers);
-    master_reconcile(m);
-    return 0;
-}
-
-static int asked_to_reopen(void *master, struct error *err)
-{
-    log_info("Control socket: reopen");
-    return reopen_logs(master, err);
-}
-
-static uint64_t asked_to_dump(void *master, pid_t pid, const char **why)
-{
-    return dump_begin(master, pid, why);
-}
-
-static int asked_to_upgrade(void *master, struct error *err)
-{
-    log_info("Control socket: upgrade");
-    return upgrade_begin(master, true, err);
-}
-
-static const struct control_ops control_ops = {
-    .status = asked_for_status,
-    .next_reload = asked_for_next_reload,
-    .reload = asked_to_reload,
-    .stop = asked_to_stop,
-    .config = asked_for_config,
-    .workers_wanted = asked_for_workers_wanted,
-    .set_workers = asked_to_set_workers,
-    .reopen = asked_to_reopen,
-    .dump = asked_to_dump,
-    .upgrade = asked_to_upgrade,
-};
 
 /* ---- start and end ----------------------------------------------------------------------- */
 
@@ -472,6 +303,9 @@ static void start_watchers(struct master *m)
     ev_init(&m->wake, on_wake);
     ev_check_init(&m->awake, on_awake);
     ev_set_priority(&m->awake, EV_MAXPRI);
+    ev_prepare_init(&m->reconcile, on_prepare);
+    m->reconcile.data = m;
+    ev_prepare_start(m->loop, &m->reconcile);
     m->tick.data = m->wake.data = m->awake.data = m;
     m->awake_ms = now_ms();
     ev_check_start(m->loop, &m->awake);
@@ -497,7 +331,9 @@ static int init_tables(struct master *m, struct error *err)
     m->loop = loop_new(err);
     if (!m->loop)
         return -1;
-    control_init(&m->control, m->loop, &control_ops, m);
+    procs_init(&m->procs, &m->plan, m->scoreboard);
+    m->procs.loop = m->loop;
+    control_init(&m->control, m->loop, &requests_control_ops, m);
     helpers_init(&m->helpers, m->loop);
     upgrade_init(m);
     prepare_init(&m->prepare, m->loop, reload_prepare, m);
@@ -612,6 +448,8 @@ static void close_all(struct master *m)
     oom_release(&m->oom);
     status_free_config(m->config_at_start);
     leave_prepare(NULL);
+    free(m->roll_failure);
+    procs_release(&m->procs);
     free(m->plan.procs);
     free(m->plan.backoffs);
 }
@@ -636,8 +474,8 @@ static void run(struct master *m)
     hooks_run(&m->hooks, "on_starting", config_of(m)->on_starting, NULL);
     (void)sigemptyset(&mine);
     signals_restore(&mine);
-    procs_reap(m); /* pid 1 inherits what ended before it listened for SIGCHLD */
-    master_reconcile(m);
+    m->child_has_ended = true; /* process 1 inherits what ended before it listened for SIGCHLD */
+    m->is_due = true;
     (void)ev_run(m->loop, 0);
     log_info("Shutting down: Master");
 }

@@ -38,3 +38,8 @@ bool speech_take(struct speech *s, enum up_type type)
     s->said |= BIT(type);
     return true;
 }
+
+bool speech_has_said(const struct speech *s, enum up_type type)
+{
+    return (s->said & BIT(type)) != 0;
+}

@@ -33,4 +33,7 @@ bool speech_count(struct speech *s, uint64_t now_ms);
  * ended once. Notes it. */
 bool speech_take(struct speech *s, enum up_type type);
 
+/* Has it said this? */
+bool speech_has_said(const struct speech *s, enum up_type type);
+
 #endif

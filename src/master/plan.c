@@ -4,6 +4,11 @@
  */
 #include "master/plan.h"
 
+#include <assert.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
 enum {
     BOOT_BACKOFF_MS = 100, /* after the first failed boot; doubled by each further one */
     BOOT_BACKOFF_MAX_MS = 30000,
@@ -56,10 +61,9 @@ unsigned plan_most_workers(const struct plan *p)
     return (p->proc_count - ADMIN_PLACES) / 2;
 }
 
-/* Will it serve, if all goes well? */
-static bool is_coming(const struct worker_proc *w)
+static bool holds_number(const struct worker_proc *w)
 {
-    return w->phase == PROC_BOOTING || w->phase == PROC_READY;
+    return phase_holds_number(w->phase);
 }
 
 /* Of the generation that is wanted, and to stay? */
@@ -89,7 +93,7 @@ static bool has_current(const struct plan *p, unsigned number,
 bool plan_has_canary(const struct plan *p)
 {
     for (unsigned i = 0; i < p->proc_count; i++) {
-        if (is_coming(&p->procs[i]) && p->procs[i].generation == p->candidate)
+        if (holds_number(&p->procs[i]) && p->procs[i].generation == p->candidate)
             return true;
     }
     return false;
@@ -126,13 +130,13 @@ bool plan_has_workers(const struct plan *p)
 
 static bool is_to_retire(const struct plan *p, const struct worker_proc *w)
 {
-    if (!is_coming(w))
+    if (!phase_may_retire(w->phase))
         return false;
     if (p->stopping)
         return !plan_is_admin(p, w) || !plan_has_workers(p);
     if (!is_wanted(p, w->number) && w->generation != p->candidate)
         return w->generation == p->generation || all_are_serving(p);
-    return is_old(p, w) && (w->phase == PROC_BOOTING || has_current(p, w->number, is_serving));
+    return is_old(p, w) && (phase_is_booting(w->phase) || has_current(p, w->number, is_serving));
 }
 
 int plan_retire(const struct plan *p)
@@ -152,7 +156,7 @@ static unsigned count_leaving(const struct plan *p)
     for (unsigned i = 0; i < p->proc_count; i++) {
         const struct worker_proc *w = &p->procs[i];
 
-        leaving += (w->phase == PROC_RETIRING || w->phase == PROC_KILLING) && !plan_is_admin(p, w);
+        leaving += phase_is_leaving(w->phase) && !plan_is_admin(p, w);
     }
     return leaving;
 }
@@ -196,7 +200,7 @@ int plan_hurry(const struct plan *p)
 
         if (may_wait == p->workers && is_to_be_recycled(p, w) && !has_room_for_recycling(p))
             may_wait--;
-        if (w->phase != PROC_RETIRING || w->hurried || plan_is_admin(p, w))
+        if (w->phase != PROC_RETIRING || plan_is_admin(p, w))
             continue;
         waiting++;
         if (oldest == PLAN_NONE || w->started_ms < p->procs[oldest].started_ms)
@@ -211,7 +215,7 @@ static bool is_rolling(const struct plan *p)
     for (unsigned i = 0; i < p->proc_count; i++) {
         const struct worker_proc *w = &p->procs[i];
 
-        if (w->phase == PROC_BOOTING && is_current(p, w) && has_serving_old(p, w->number))
+        if (phase_is_booting(w->phase) && is_current(p, w) && has_serving_old(p, w->number))
             return true;
     }
     return false;
@@ -220,7 +224,7 @@ static bool is_rolling(const struct plan *p)
 /* Wanted, and neither there nor on its way; it may be tried by now. */
 static bool is_due(const struct plan *p, unsigned number, uint64_t now_ms)
 {
-    return !has_current(p, number, is_coming) && now_ms >= p->backoffs[number].not_before_ms;
+    return !has_current(p, number, holds_number) && now_ms >= p->backoffs[number].not_before_ms;
 }
 
 static bool canary_is_due(const struct plan *p, uint64_t now_ms)
@@ -276,7 +280,8 @@ bool plan_has_rolled(const struct plan *p)
     for (unsigned i = 0; i < p->proc_count; i++) {
         const struct worker_proc *w = &p->procs[i];
 
-        if (is_coming(w) && w->generation != p->generation && w->generation != p->candidate)
+        if (phase_may_retire(w->phase) && w->generation != p->generation &&
+            w->generation != p->candidate)
             return false;
     }
     for (unsigned wanted = 0; wanted < wanted_count(p); wanted++) {
@@ -314,29 +319,133 @@ static bool has_beaten_since(const struct worker_proc *proc, uint64_t started_ms
            (proc->heard_ms > now_ms || now_ms - proc->heard_ms <= BEATING_MS);
 }
 
-static bool call_is_too_long(const struct worker_proc *proc, const struct signs *signs,
+static bool call_is_too_long(const struct worker_proc *proc, const struct health_sample *sample,
                              uint64_t now_ms)
 {
-    uint64_t since = latest(signs->call_started_ms, signs->judged_from_ms);
+    uint64_t since = latest(sample->call_started_ms, sample->counted_from_ms);
 
     /* no call can ask for more than gcorn_extend_deadline takes: that is a broken worker */
-    if (signs->call_until_ms > now_ms && signs->call_until_ms - now_ms <= UINT32_MAX)
+    if (sample->call_until_ms > now_ms && sample->call_until_ms - now_ms <= UINT32_MAX)
         return false;
-    if (!signs->loop_is_apart && has_beaten_since(proc, signs->call_started_ms, now_ms))
+    if (!sample->loop_is_apart && has_beaten_since(proc, sample->call_started_ms, now_ms))
         return false;
-    return signs->timeout_ms > 0 && now_ms > since && now_ms - since > signs->timeout_ms;
+    return sample->timeout_ms > 0 && now_ms > since && now_ms - since > sample->timeout_ms;
 }
 
-enum verdict plan_judge(const struct worker_proc *proc, const struct signs *signs, uint64_t now_ms)
+enum health plan_check_health(const struct worker_proc *proc, const struct health_sample *sample,
+                              uint64_t now_ms)
 {
-    if (signs->call_started_ms != 0 && call_is_too_long(proc, signs, now_ms))
-        return VERDICT_CALL_TOO_LONG;
-    if (signs->call_started_ms != 0 && !signs->loop_is_apart)
-        return VERDICT_FINE;
-    uint64_t heard = latest(latest(proc->heard_ms, signs->loop_ms), signs->judged_from_ms);
-    return signs->heartbeat_ms > 0 && now_ms > heard && now_ms - heard > signs->heartbeat_ms
-               ? VERDICT_SILENT
-               : VERDICT_FINE;
+    if (sample->call_started_ms != 0 && call_is_too_long(proc, sample, now_ms))
+        return HEALTH_CALL_TOO_LONG;
+    if (sample->call_started_ms != 0 && !sample->loop_is_apart)
+        return HEALTH_FINE;
+    uint64_t heard = latest(latest(proc->heard_ms, sample->loop_ms), sample->counted_from_ms);
+    return sample->heartbeat_ms > 0 && now_ms > heard && now_ms - heard > sample->heartbeat_ms
+               ? HEALTH_UNRESPONSIVE
+               : HEALTH_FINE;
+}
+
+bool plan_advance(struct worker_proc *w, enum proc_event event, uint64_t deadline_ms)
+{
+    enum proc_phase phase = phase_after(w->phase, event);
+
+    if (phase == w->phase)
+        return false;
+    assert(deadline_ms != NO_DEADLINE || phase == PROC_READY || phase == PROC_KILLED);
+    w->phase = phase;
+    w->deadline_ms = deadline_ms;
+    return true;
+}
+
+/* ---- ends -------------------------------------------------------------------------------- */
+
+bool plan_timed_out(const struct worker_proc *w)
+{
+    bool was_hung = w->end == END_TIMEOUT || w->end == END_SILENT;
+
+    return w->phase == PROC_EXPLAINING || w->phase == PROC_FINISHING || w->phase == PROC_ABORTED ||
+           (w->phase == PROC_KILLED && was_hung);
+}
+
+bool plan_crashed(const struct worker_proc *w)
+{
+    return phase_has_crashed(w->phase) || (w->phase == PROC_KILLED && w->end == END_CRASH);
+}
+
+/* It was to serve, and the master knows that it will not; or it died first. */
+static bool has_failed_to_boot(const struct worker_proc *w)
+{
+    return w->phase == PROC_BOOT_FAILED ||
+           (w->ready_ms == 0 && (w->phase == PROC_KILLED || w->end == END_UNASKED));
+}
+
+static enum worker_end end_by_signal(const struct worker_proc *w, int number)
+{
+    if (number == SIGKILL)
+        return END_KILLED;
+    return w->end == END_KILLED ? END_SIGTERM : END_CRASH; /* in its boot */
+}
+
+enum worker_end plan_end(const struct worker_proc *w, int status)
+{
+    bool by_master = w->phase == PROC_EXPLAINING || w->phase == PROC_FINISHING ||
+                     w->phase == PROC_ABORTED || w->phase == PROC_KILLED;
+
+    if (w->end == END_OOM)
+        return END_OOM;
+    if (has_failed_to_boot(w))
+        return w->end == END_WITH_SERVER ? END_WITH_SERVER : END_BOOT;
+    if (plan_crashed(w))
+        return WIFSIGNALED(status) ? END_CRASH : END_EXIT;
+    if (WIFSIGNALED(status) && !by_master)
+        return end_by_signal(w, WTERMSIG(status));
+    return w->end != END_UNASKED ? w->end : END_EXIT;
+}
+
+enum last_report plan_last_report(const struct worker_proc *w)
+{
+    switch (w->phase) {
+    case PROC_BOOTING:
+    case PROC_LATE:
+    case PROC_BOOT_CRASHED: return REPORT_BOOT;
+    case PROC_KILLED: return w->ready_ms == 0 || w->end == END_CRASH ? REPORT_NOTHING : REPORT_END;
+    case PROC_READY:
+    case PROC_RETIRING:
+    case PROC_HURRIED:
+    case PROC_EXPLAINING:
+    case PROC_FINISHING:
+    case PROC_ABORTED: return REPORT_END;
+    default: return REPORT_NOTHING;
+    }
+}
+
+/* ---- a reload ---------------------------------------------------------------------------- */
+
+void plan_try_generation(struct plan *p, unsigned candidate)
+{
+    assert(candidate == 0 || candidate > p->generation);
+    p->candidate = candidate;
+    p->canary = (struct backoff){0};
+}
+
+void plan_take_candidate(struct plan *p, unsigned workers, bool has_admin)
+{
+    assert(p->candidate > p->generation);
+    p->generation = p->candidate;
+    p->candidate = 0;
+    p->workers = workers;
+    p->has_admin = has_admin;
+    memset(p->backoffs, 0, (p->proc_count + 1) * sizeof(*p->backoffs));
+}
+
+/* ---- back-off ---------------------------------------------------------------------------- */
+
+void plan_count_death(struct plan *p, const struct worker_proc *w, uint64_t now_ms)
+{
+    if (!phase_holds_number(w->phase) || w->generation != p->generation)
+        return;
+    plan_note_death(&p->backoffs[w->number], w->ready_ms > 0 ? now_ms - w->ready_ms + 1 : 0,
+                    now_ms);
 }
 
 /* first_ms, doubled failures - 1 times, at most max_ms. */
@@ -388,7 +497,7 @@ uint64_t plan_wake_ms(const struct plan *p, uint64_t now_ms)
         unsigned n = wanted_number(p, i);
         uint64_t at = p->backoffs[n].not_before_ms;
 
-        if (at > now_ms && at < wake && !has_current(p, n, is_coming))
+        if (at > now_ms && at < wake && !has_current(p, n, holds_number))
             wake = at;
     }
     if (p->candidate != 0 && p->canary.not_before_ms > now_ms && p->canary.not_before_ms < wake)

@@ -7,68 +7,32 @@
 #ifndef GCORN_MASTER_PLAN_H
 #define GCORN_MASTER_PLAN_H
 
-#include <ev.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "master/telemetry/stats.h"
-#include "master/message_limits.h"
-#include "system/ipc/channel.h"
-
-struct generation;
-struct master;
-struct output;
-struct template;
-
-enum proc_phase {
-    PROC_EMPTY,    /* no process */
-    PROC_BOOTING,  /* forked, has not said READY; killed past its deadline */
-    PROC_READY,    /* serves */
-    PROC_RETIRING, /* told to finish; killed past its deadline */
-    PROC_KILLING,  /* sent a fatal signal; SIGKILL past its deadline, which then is none */
-};
+#include "master/phase.h"
 
 #define NO_DEADLINE UINT64_MAX
 
-/* One worker process, as the master knows it. Its place in the table is its slot's in the
- * scoreboard. */
+/* What is decided about one worker process, and what decisions look at. Its place in the table is
+ * its slot's in the scoreboard; what the master holds of it (pipes and the like) is in the struct
+ * proc of the same place. */
 struct worker_proc {
     enum proc_phase phase;
-    pid_t pid;
-    unsigned number;     /* 0 to workers - 1, or plan_admin_number: what it is for; a replacement
+    pid_t pid;            /* 0 while it is pending */
+    unsigned number;      /* 0 to workers - 1, or plan_admin_number: what it is for; a replacement
                           * has the same */
-    unsigned generation; /* of settings and application */
-    uint64_t deadline_ms;
-    uint64_t started_ms;  /* forked */
+    unsigned generation;  /* of settings and application */
+    uint64_t deadline_ms; /* of the phase */
+    uint64_t started_ms;  /* forked, or ordered */
     uint64_t ready_ms;    /* said READY; 0 while it has not */
     uint64_t heard_ms;    /* last heartbeat */
-    bool failed_boot;     /* said why it cannot boot */
-    bool crashed;         /* dies of a signal or exit(); its death has been noted */
-    uint64_t crash_by_ms; /* and has so long for what it does before the signal ends it */
-    bool reported;        /* the log says all about its end */
-    bool timed_out;       /* was condemned for a call that took too long */
-    bool is_oom;          /* the kernel killed it, out of memory */
-    bool spared;          /* and has threads that may finish theirs, until its deadline */
-    bool is_late;         /* it boots, and has not been ready in time: its stacks are being taken */
-    bool explained;       /* and its stacks are in the log, or are given up */
-    bool aborted;         /* and sent SIGABRT */
-    bool traced;          /* it would be condemned, but a debugger holds it; said once */
-    uint64_t slow_ms;     /* of its calls, slow_request has told of those that began by then */
+    uint64_t crash_by_ms; /* crashed: it has this long before the signal ends it */
+    uint64_t slow_ms;     /* slow_request has told of the calls that began by then */
     bool recycle;         /* has served enough: to be replaced as if its generation were old */
     bool told_to_drain;   /* its channel holds, or held, an order to accept no more connections */
-    bool hurried;         /* retiring, and told to close its idle connections soon */
-
-    /* What carrying out takes; no decision looks at it. */
-    enum worker_end end; /* why it was told to, for the stats */
-    struct generation *settings;
-    struct template *template; /* that is to bear it, and pid is 0; NULL once it is born */
-    uint64_t serial;           /* of the order for that */
-    uint64_t inherited_size;   /* bytes that it shared with its template when it was born */
-    struct channel channel;
-    struct speech speech;
-    struct ev_io up;
-    struct output *output; /* what the application prints; NULL: that is not captured */
+    enum worker_end end;  /* why it was told to, for the stats */
 };
 
 /* How often in a row the workers of one number failed, each kind of failure by itself: a worker
@@ -146,27 +110,61 @@ bool plan_has_workers(const struct plan *p);
 bool plan_has_canary(const struct plan *p);
 
 /* What a worker showed of itself, and what it is allowed. 0 in a limit: no limit. */
-struct signs {
+struct health_sample {
     uint64_t call_started_ms; /* of one of its calls; 0: none runs */
-    uint64_t call_until_ms;   /* it asked to last so long; 0: it did not */
-    bool loop_is_apart;       /* calls run in threads of their own: the loop beats meanwhile */
-    uint64_t loop_ms;         /* last sign of life between calls */
-    uint64_t judged_from_ms;  /* the master was away until then: nothing before it counts */
+    uint64_t call_until_ms;   /* the application extended the call's deadline to this; 0: it did
+                               * not */
+    bool loop_is_apart;       /* calls run in threads: the event loop sends heartbeats meanwhile */
+    uint64_t loop_ms;         /* when the event loop last ran between calls */
+    uint64_t counted_from_ms; /* the master was away until then: nothing before it counts */
     uint64_t timeout_ms;
     uint64_t heartbeat_ms;
 };
 
-enum verdict {
-    VERDICT_FINE,
-    VERDICT_CALL_TOO_LONG,
-    VERDICT_SILENT, /* no heartbeat came, and no call is an excuse for that */
+enum health {
+    HEALTH_FINE,
+    HEALTH_CALL_TOO_LONG,
+    HEALTH_UNRESPONSIVE, /* no heartbeat came, and no call explains that */
 };
 
-/* Of a READY or RETIRING process. What its slot says does not suffice, as another process may have
+/* Of a READY or retiring process. What its slot says does not suffice, as another process may have
  * written it: a call of the sync class is too long only when no heartbeat has come since it began,
- * and a loop is silent only when neither the slot nor the pipe has told of it. In the other class
- * the slot's entry of a call has its own check (slot_call_started_ms). */
-enum verdict plan_judge(const struct worker_proc *proc, const struct signs *signs, uint64_t now_ms);
+ * and a loop is unresponsive only when neither the slot nor the pipe has told of it. In the other
+ * class the slot's entry of a call has its own check (slot_call_started_ms). */
+enum health plan_check_health(const struct worker_proc *proc, const struct health_sample *sample,
+                              uint64_t now_ms);
+
+/* Something happens to the process: changes its phase (phase.h), and sets the deadline of the new
+ * one. False: the event changes nothing, nor does the deadline. This is the only way in which a
+ * phase changes between a process' start and its end. */
+bool plan_advance(struct worker_proc *w, enum proc_event event, uint64_t deadline_ms);
+
+/* How a process came to its end, for the stats: by what the master has noted of it, and by its wait
+ * status. */
+enum worker_end plan_end(const struct worker_proc *w, int status);
+
+/* What the log says about a process that has ended. */
+enum last_report {
+    REPORT_NOTHING, /* more than it has said already */
+    REPORT_BOOT,    /* it did not come to serve, and why not */
+    REPORT_END,     /* its status, and what it was doing */
+};
+enum last_report plan_last_report(const struct worker_proc *w);
+
+/* Did the master end it for a call or a loop that hung? Did it die by its own fault? Both while it
+ * dies. */
+bool plan_timed_out(const struct worker_proc *w);
+bool plan_crashed(const struct worker_proc *w);
+
+/* A reload tries this generation; 0: it has failed. */
+void plan_try_generation(struct plan *p, unsigned candidate);
+
+/* The candidate counts from now on. What its predecessor's workers failed at is forgotten. */
+void plan_take_candidate(struct plan *p, unsigned workers, bool has_admin);
+
+/* A process frees its number by its own fault, or is about to: for how soon the next one of that
+ * number starts. Before its phase changes. Nothing happens for one that leaves anyway. */
+void plan_count_death(struct plan *p, const struct worker_proc *w, uint64_t now_ms);
 
 /* A process of this number died by itself: was_ready_ms after READY (0: it never was). When may the
  * next one start? A worker that a request killed is replaced at once; one that does not boot is

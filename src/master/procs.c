@@ -1,383 +1,70 @@
 /* SPDX-License-Identifier: MIT
  *
- * See procs.h. A worker's slot in the scoreboard is read as untrusted input; its pid is its own
- * until it is reaped, so a signal cannot meet a stranger.
+ * See procs.h. A worker's pid is its own until it is reaped, so a signal cannot meet another
+ * process.
  */
 #include "master/procs.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "base/log.h"
-#include "base/strbuf.h"
 #include "base/util.h"
-#include "master/preload/preload.h"
-#include "master/telemetry/stats_update.h"
 #include "master/boots.h"
 #include "master/crashes.h"
-#include "master/postmortem/stack_log.h"
+#include "master/liveness.h"
 #include "master/postmortem/output.h"
-#include "master/reload.h"
 #include "master/postmortem/report.h"
-#include "master/spawn.h"
+#include "master/postmortem/stack_log.h"
+#include "master/preload/preload.h"
 #include "master/state.h"
+#include "master/stop.h"
 #include "system/process/daemon.h"
-#include "system/process/procfs.h"
 
 enum {
-    KILL_GRACE_MS = 2000, /* from SIGABRT to SIGKILL */
-    STACKS_MS = 3000,     /* for the stacks of a hung worker to be taken */
-    TRACED_MS = 1000,     /* so often the master looks whether a debugger still holds a worker */
-    REAP_MAX = 64,        /* children that are reaped in a pass of the loop */
+    KILL_GRACE_MS = 2000,   /* from SIGABRT to SIGKILL */
+    LATE_STACKS_MS = 3000,  /* for the stacks of a late boot to be taken */
+    TRACED_MS = 1000,       /* how often the master looks whether a debugger still holds a worker */
+    FAILED_EXIT_MS = 10000, /* for a worker that has said why it does not boot to exit */
 };
 
-/* What the log calls it. */
-static const char *name_of(const struct master *m, const struct worker_proc *w)
+void procs_watch(struct master *m, struct proc *p)
 {
-    return plan_is_admin(&m->plan, w) ? "Admin process" : "Worker";
+    proc_watch(&m->procs, p);
+    if (p->output)
+        output_watch(p->output, m->loop, p->w->pid);
 }
 
-bool proc_order(const struct worker_proc *w, enum down_type type, uint64_t idle_ms)
+void procs_forget(struct master *m, struct proc *p)
 {
-    const struct down_message order = {.type = type, .ms = (uint32_t)idle_ms, .fds = {-1, -1}};
-
-    /* EPIPE: it is dead already, and SIGCHLD says so. EAGAIN: it is stuck, and its deadline ends
-     * it. */
-    return channel_send_down(w->channel.down_master, &order) == 0;
+    output_end(p->output);
+    p->output = NULL;
+    proc_clear(&m->procs, p);
 }
 
-void proc_forget(struct master *m, struct worker_proc *w)
+/* The log says why, or there is nothing to say. */
+static void kill_proc(struct proc *p, enum proc_event event)
 {
-    ev_io_stop(m->loop, &w->up);
-    output_end(w->output);
-    w->output = NULL;
-    spawn_forget(w);
+    assert(p->w->pid > 0);
+    (void)plan_advance(p->w, event, NO_DEADLINE);
+    assert(p->w->phase == PROC_KILLED);
+    (void)kill(p->w->pid, SIGKILL);
 }
 
-static void kill_proc(struct master *m, struct worker_proc *w, int signal_number,
-                      uint64_t deadline_ms)
-{
-    if (w->phase == PROC_EMPTY)
-        return;
-    if (w->template) { /* it has no pid to kill */
-        proc_forget(m, w);
-        return;
-    }
-    assert(w->pid > 0);
-    (void)kill(w->pid, signal_number); /* it is not reaped yet, so the pid is its own */
-    w->phase = PROC_KILLING;
-    w->deadline_ms = deadline_ms;
-}
-
-struct worker_proc *proc_find(struct master *m, pid_t pid)
-{
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        if (m->plan.procs[i].phase != PROC_EMPTY && m->plan.procs[i].pid == pid)
-            return &m->plan.procs[i];
-    }
-    return NULL;
-}
-
-/* Its handler answers its clients, and ends it. */
-static void abort_worker(struct master *m, struct worker_proc *w)
-{
-    if (w->phase != PROC_KILLING || w->aborted)
-        return;
-    w->aborted = true;
-    kill_proc(m, w, SIGABRT, now_ms() + KILL_GRACE_MS);
-    (void)kill(w->pid, SIGCONT); /* somebody may have stopped it: it can see to its clients yet */
-}
-
-/* How many calls it can run at once: by its settings, whatever its slot says. */
-static unsigned calls_of(const struct worker_proc *w)
-{
-    unsigned threads = config_threads(&w->settings->config);
-
-    return threads > 0 ? threads : 1;
-}
-
-/* Who leaves as it was told to gives no sign of life any more, and has its deadline for that. */
-static struct signs signs_of(const struct master *m, const struct worker_proc *w,
-                             const struct slot_call *call)
-{
-    const struct config *cfg = &w->settings->config;
-    uint64_t loop_ms = atomic_load(&master_slot(m, w)->loop_ms);
-    bool is_over = loop_ms == SLOT_LOOP_OVER;
-
-    return (struct signs){
-        .call_started_ms = slot_call_started_ms(call),
-        .call_until_ms = atomic_load(&call->until_ms),
-        .loop_is_apart = config_threads(cfg) > 0 && !plan_is_admin(&m->plan, w),
-        .loop_ms = is_over ? 0 : loop_ms,
-        .judged_from_ms = m->judged_from_ms,
-        .timeout_ms = cfg->timeout_ms,
-        .heartbeat_ms = is_over && w->phase != PROC_READY ? 0 : cfg->heartbeat_ms,
-    };
-}
-
-/* Of a worker with a hung call: does it have threads that can still finish what others wait for?
- * When none hangs any more, it ends by itself. */
-static bool has_more_to_finish(const struct master *m, const struct worker_proc *w)
-{
-    const struct slot *s = master_slot(m, w);
-    unsigned hung = 0, running = 0, count = calls_of(w);
-
-    for (unsigned i = 0; i < count; i++) {
-        const struct signs signs = signs_of(m, w, &s->calls[i]);
-        enum verdict verdict = plan_judge(w, &signs, now_ms());
-
-        if (verdict == VERDICT_SILENT)
-            return false;
-        hung += verdict == VERDICT_CALL_TOO_LONG;
-        running += signs.call_started_ms != 0;
-    }
-    uint64_t in_flight = slot_in_flight(&s->counts), waiting = slot_get_number(&s->waiting);
-    return hung == 0 || (hung < count && (running > hung || in_flight > hung + waiting));
-}
-
-/* When its stacks are taken, for they are gone with it, and nothing is left to wait for. */
-static void abort_when_done(struct master *m, struct worker_proc *w)
-{
-    if (w->explained && (!w->spared || m->quick || !has_more_to_finish(m, w)))
-        abort_worker(m, w);
-}
-
-static void explained(struct master *m, struct worker_proc *w)
-{
-    w->explained = true;
-    abort_when_done(m, w);
-}
-
-/* What its other threads run is finished first, within the time that any worker has for that;
- * whoever comes anew is its replacement's. */
-static void condemn(struct master *m, struct worker_proc *w, const struct slot_call *call,
-                    enum verdict verdict, uint64_t now)
-{
-    uint64_t started_ms = slot_call_started_ms(call);
-
-    report_condemned(w, call, verdict, now > started_ms ? now - started_ms : 0);
-    w->timed_out = true;
-    w->end = verdict == VERDICT_CALL_TOO_LONG ? END_TIMEOUT : END_SILENT;
-    w->phase = PROC_KILLING;
-    w->deadline_ms = now + STACKS_MS;
-    w->spared = verdict == VERDICT_CALL_TOO_LONG && has_more_to_finish(m, w);
-    if (w->spared) {
-        uint64_t grace = w->settings->config.graceful_timeout_ms;
-
-        w->deadline_ms = now + (grace > STACKS_MS ? grace : STACKS_MS);
-        w->told_to_drain = proc_order(w, DOWN_RETIRE, 0);
-    }
-    stack_log_begin(m, w, call, LOG_LEVEL_CRITICAL, explained);
-}
-
-/* A worker in a debugger's hands is late for a reason. */
-static bool is_traced(struct master *m, struct worker_proc *w)
-{
-    pid_t tracer = procfs_tracer(w->pid);
-
-    if (tracer == 0 || helpers_have(&m->helpers, tracer))
-        return tracer != 0;
-    if (!w->traced)
-        log_warnx("Worker (pid:%d) would be killed, but pid %d traces it (a debugger?): left alone",
-                  (int)w->pid, (int)tracer);
-    w->traced = true;
-    return true;
-}
-
-/* slow_request: what is it doing? Once for each call; those that began earlier are late earlier. */
-static void tell_slow(struct master *m, struct worker_proc *w, uint64_t now)
-{
-    const struct slot *s = master_slot(m, w);
-    uint64_t limit = w->settings->config.slow_request_ms, told_ms = w->slow_ms;
-    const struct slot_call *slow = NULL;
-
-    for (unsigned i = 0; i < calls_of(w) && limit > 0; i++) {
-        uint64_t since = slot_call_started_ms(&s->calls[i]);
-
-        if (since == 0 || now < since || now - since < limit || since <= w->slow_ms)
-            continue;
-        report_slow(w, &s->calls[i], now - since);
-        slow = told_ms == w->slow_ms ? &s->calls[i] : NULL; /* the stacks are about all of them */
-        told_ms = since > told_ms ? since : told_ms;
-    }
-    if (told_ms == w->slow_ms)
-        return;
-    w->slow_ms = told_ms;
-    stack_log_begin(m, w, slow, LOG_LEVEL_WARNING, NULL);
-}
-
-/* The call that is in the way, the oldest of them, and what is wrong with it. The clock is read
- * behind the signs: before them, one that has just asked for all the time there is would have asked
- * for more. */
-static enum verdict judge(const struct master *m, const struct worker_proc *w,
-                          const struct slot_call **call)
-{
-    const struct slot *s = master_slot(m, w);
-    enum verdict worst = VERDICT_FINE;
-    uint64_t oldest_ms = UINT64_MAX;
-
-    for (unsigned i = 0; i < calls_of(w); i++) {
-        const struct signs signs = signs_of(m, w, &s->calls[i]);
-        enum verdict verdict = plan_judge(w, &signs, now_ms());
-
-        if (verdict == VERDICT_FINE || (verdict == worst && signs.call_started_ms >= oldest_ms) ||
-            (verdict == VERDICT_SILENT && worst == VERDICT_CALL_TOO_LONG))
-            continue;
-        worst = verdict;
-        oldest_ms = signs.call_started_ms;
-        *call = &s->calls[i];
-    }
-    return worst;
-}
-
-void procs_judge(struct master *m, uint64_t now)
-{
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        struct worker_proc *w = &m->plan.procs[i];
-        const struct slot_call *call = NULL;
-
-        if (w->phase == PROC_KILLING && w->spared)
-            abort_when_done(m, w);
-        if ((w->phase != PROC_READY && w->phase != PROC_RETIRING) || w->template)
-            continue; /* who is not born yet is not silent */
-        enum verdict verdict = judge(m, w, &call);
-        tell_slow(m, w, now);
-        if (verdict != VERDICT_FINE && !is_traced(m, w))
-            condemn(m, w, call, verdict, now);
-    }
-}
-
-static void explained_late(struct master *m, struct worker_proc *w)
+void procs_abort(struct master *m, struct proc *p, enum proc_event event)
 {
     (void)m;
-    w->explained = true;
-    if (w->phase == PROC_BOOTING)
-        w->deadline_ms = 0;
-}
-
-/* A boot that hangs is explained as a call that does. True: that is under way, or a debugger holds
- * the worker. */
-static bool is_explained_late(struct master *m, struct worker_proc *w, uint64_t now)
-{
-    char step[BOOT_STEP_SIZE];
-
-    if (w->is_late)
-        return false;
-    if (is_traced(m, w)) {
-        w->deadline_ms = now + TRACED_MS;
-        return true;
-    }
-    report_boot_step(master_slot(m, w), step);
-    log_errorx("%s (pid:%d) is not ready within boot_timeout%s", name_of(m, w), (int)w->pid, step);
-    w->is_late = true;
-    w->deadline_ms = now + STACKS_MS;
-    stack_log_begin(m, w, NULL, LOG_LEVEL_ERROR, explained_late);
-    return true;
-}
-
-static void fail_late_boot(struct master *m, struct worker_proc *w)
-{
-    char step[BOOT_STEP_SIZE], why[BOOT_STEP_SIZE + 64];
-
-    report_boot_step(master_slot(m, w), step);
-    (void)snprintf(why, sizeof(why), "it was not ready within boot_timeout%s", step);
-    boots_failed(m, w, why);
-}
-
-void procs_kill_late(struct master *m, uint64_t now)
-{
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        struct worker_proc *w = &m->plan.procs[i];
-
-        if (w->phase == PROC_EMPTY || now < w->deadline_ms)
-            continue;
-        proc_hear(m, w); /* timers come before pipes: perhaps it has said that it is ready */
-        if (now < w->deadline_ms)
-            continue;
-        if (w->timed_out && !w->aborted) {
-            abort_worker(m, w); /* whoever takes its stacks has had long enough */
-            continue;
-        }
-        if (w->template) {
-            struct generation *g = w->settings;
-
-            if (preload_log_late(m, g, now))
-                continue;
-            (void)generation_ref(g);
-            proc_pending_failed(m, w, "it was not ready within boot_timeout");
-            preload_end(m, g); /* the application is stuck in it */
-            generation_unref(g, true);
-            continue;
-        }
-        if (w->crashed && crash_goes_on(m, w, now))
-            continue;
-        if (w->phase == PROC_BOOTING && !w->crashed && is_explained_late(m, w, now))
-            continue;
-        if (w->phase == PROC_BOOTING)
-            fail_late_boot(m, w);
-        else if (w->phase == PROC_RETIRING && !m->quick)
-            log_errorx("%s (pid:%d) did not finish within graceful_timeout: killed", name_of(m, w),
-                       (int)w->pid);
-        kill_proc(m, w, SIGKILL, NO_DEADLINE);
-    }
-}
-
-/* There is nothing to say about its death. */
-static void kill_booting(struct master *m, struct worker_proc *w, enum worker_end end)
-{
-    w->failed_boot = true;
-    w->end = end;
-    kill_proc(m, w, SIGKILL, NO_DEADLINE);
-}
-
-void procs_hear_booting(struct master *m)
-{
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        if (m->plan.procs[i].phase == PROC_BOOTING)
-            proc_hear(m, &m->plan.procs[i]);
-    }
-}
-
-/* A worker that boots holds the sockets and accepts nothing: clients would wait at it, and be cut
- * off when its time is over. Where another serves what waits by now, or nothing waits, it is not
- * needed. */
-void procs_kill_booting(struct master *m)
-{
-    bool is_served = !master_has_clients(m);
-
-    for (unsigned i = 0; i < m->plan.proc_count; i++)
-        is_served = is_served || (m->plan.procs[i].phase == PROC_READY &&
-                                  !plan_is_admin(&m->plan, &m->plan.procs[i]));
-    for (unsigned i = 0; i < m->plan.proc_count && is_served; i++) {
-        if (m->plan.procs[i].phase == PROC_BOOTING)
-            kill_booting(m, &m->plan.procs[i], END_WITH_SERVER);
-    }
-}
-
-void procs_kill_canary(struct master *m)
-{
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        struct worker_proc *w = &m->plan.procs[i];
-
-        if (w->phase == PROC_BOOTING && w->generation == m->plan.candidate)
-            kill_booting(m, w, END_RELOAD);
-    }
-}
-
-static void recycle(const struct master *m, struct worker_proc *w, enum worker_end end,
-                    const char *why)
-{
-    if (w->phase != PROC_READY || w->recycle)
+    if (!plan_advance(p->w, event, now_ms() + KILL_GRACE_MS))
         return;
-    log_info("%s (pid:%d) is to be replaced: %s", name_of(m, w), (int)w->pid, why);
-    w->recycle = true;
-    w->end = end;
+    assert(p->w->phase == PROC_ABORTED && p->w->pid > 0);
+    (void)kill(p->w->pid, SIGABRT);
+    (void)kill(p->w->pid, SIGCONT); /* a stopped worker can answer its clients yet */
 }
+
+/* ---- what a process has said ------------------------------------------------------------- */
 
 static void run_when_ready(struct master *m)
 {
@@ -388,59 +75,55 @@ static void run_when_ready(struct master *m)
     hooks_run(&m->hooks, "when_ready", config_of(m)->when_ready, facts);
 }
 
-static void worker_ready(struct master *m, struct worker_proc *w)
+static void first_worker_serves(struct master *m)
 {
-    if (w->phase != PROC_BOOTING)
-        return; /* told to retire meanwhile */
-    w->phase = PROC_READY;
-    w->ready_ms = w->heard_ms = now_ms();
-    w->deadline_ms = NO_DEADLINE;
-    if (plan_is_admin(&m->plan, w))
-        return;
-    w->settings->is_proven = true;
-    if (!m->has_served)
-        daemon_report(EXIT_STOPPED);
-    if (!m->has_served)
-        run_when_ready(m);
     m->has_served = true;
-    if (m->stop_at_ms != NO_DEADLINE)
-        (void)proc_order(w, DOWN_CLOSE, 0);
-    boots_begin(m);
-    if (w->generation == m->plan.candidate)
-        reload_commit(m);
+    daemon_report(EXIT_STOPPED);
+    run_when_ready(m);
 }
 
-void proc_note_death(struct master *m, const struct worker_proc *w)
+static void is_forked(struct master *m, struct proc *p, uint64_t now)
 {
-    uint64_t now = now_ms();
+    uint64_t deadline_ms = p->w->deadline_ms;
 
-    if (w->phase != PROC_RETIRING && w->generation == m->plan.generation)
-        plan_note_death(&m->plan.backoffs[w->number], w->ready_ms > 0 ? now - w->ready_ms + 1 : 0,
-                        now);
+    (void)now;
+    p->w->pid = p->noted.pid;
+    p->noted.pid = 0;
+    p->template = NULL;
+    (void)plan_advance(p->w, PROC_IS_FORKED, deadline_ms);
+    procs_watch(m, p);
 }
 
-void proc_pending_failed(struct master *m, struct worker_proc *w, const char *why)
+static void is_ready(struct master *m, struct proc *p, uint64_t now)
 {
-    const struct template *t = w->template;
-
-    if (w->phase == PROC_BOOTING)
-        boots_failed(m, w, why);
-    if (w->phase == PROC_EMPTY || w->template != t) /* a reload that fails ends its template */
+    p->noted.is_ready = false;
+    if (!plan_advance(p->w, PROC_IS_READY, NO_DEADLINE))
+        return; /* it was told to finish meanwhile */
+    p->w->ready_ms = p->w->heard_ms = now;
+    if (plan_is_admin(&m->plan, p->w))
         return;
-    proc_note_death(m, w);
-    proc_forget(m, w);
+    p->settings->is_proven = true;
+    if (!m->has_served)
+        first_worker_serves(m);
+    if (m->stop_at_ms != NO_DEADLINE)
+        (void)proc_order(p, DOWN_CLOSE, 0);
+    boots_begin(m);
+    if (p->w->generation == m->plan.candidate)
+        m->candidate_is_ready = true;
 }
 
-void proc_pending_killed(struct master *m, struct worker_proc *w, const char *why)
+static void fails_to_boot(struct master *m, struct proc *p, uint64_t now)
 {
-    const struct template *t = w->template;
+    char *why = p->noted.boot_failure;
 
-    if (!m->plan.stopping)
-        log_errorx("Worker %u failed to boot: %s", w->number, why);
-    if (w->phase == PROC_BOOTING)
-        boots_killed(m, w, why);
-    if (w->phase != PROC_EMPTY && w->template == t)
-        proc_forget(m, w);
+    p->noted.boot_failure = NULL;
+    if (phase_may_retire(p->w->phase))
+        boots_failed(m, p, why);
+    if (plan_advance(p->w, PROC_FAILS_TO_BOOT,
+                     phase_is_retiring(p->w->phase) ? NO_DEADLINE : now + FAILED_EXIT_MS) &&
+        p->w->phase == PROC_KILLED)
+        (void)kill(p->w->pid, SIGKILL);
+    free(why);
 }
 
 static enum worker_end why_asked_to_leave(const char *why)
@@ -450,204 +133,265 @@ static enum worker_end why_asked_to_leave(const char *why)
                                               : END_CRASH;
 }
 
-/* What its application has broken, that of its replacement may break at once: as with a crash, that
- * is slowed down. */
-static void asked_to_leave(struct master *m, struct worker_proc *w, const char *why)
+void procs_recycle(struct master *m, struct proc *p, enum worker_end end, const char *why)
 {
+    struct worker_proc *w = p->w;
+
+    if (w->phase != PROC_READY || w->recycle)
+        return;
+    log_info("%s (pid:%d) is to be replaced: %s", proc_name(&m->procs, p), (int)w->pid, why);
+    w->recycle = true;
+    w->end = end;
+}
+
+/* What its application has broken, that of its replacement may break at once: as with a crash, the
+ * next start is slowed down. */
+static void asks_to_leave(struct master *m, struct proc *p, uint64_t now)
+{
+    char *why = p->noted.wish;
     enum worker_end end = why_asked_to_leave(why);
 
-    if (end == END_CRASH && w->phase == PROC_READY && !w->recycle)
-        proc_note_death(m, w);
-    recycle(m, w, end, why);
+    p->noted.wish = NULL;
+    if (end == END_CRASH && p->w->phase == PROC_READY && !p->w->recycle)
+        plan_count_death(&m->plan, p->w, now);
+    procs_recycle(m, p, end, why);
+    free(why);
 }
 
-static void obey(struct master *m, struct worker_proc *w, const struct up_message *message)
+static void has_done_wrong(struct master *m, struct proc *p, uint64_t now)
 {
-    switch (message->type) {
-    case UP_READY: worker_ready(m, w); break;
-    case UP_HEARTBEAT: w->heard_ms = now_ms(); break;
-    case UP_BOOTFAIL: boots_failed(m, w, message->text); break;
-    case UP_RECYCLE: asked_to_leave(m, w, message->text); break;
-    case UP_DYING: crash_begun(m, w); break;
-    case UP_CRASHED: crash_answered(m, w); break;
-    }
-}
+    const char *why = p->noted.misdeed;
 
-/* Takes what it has said, at most so many messages. 0, or -1: it is to be heard no more; why: it is
- * to be killed, NULL: it has closed its end. */
-static int take_messages(struct master *m, struct worker_proc *w, int most, const char **why)
-{
-    struct up_message message;
-    int got = 0;
-
-    *why = NULL;
-    while (!w->speech.is_over && most-- > 0 &&
-           (got = channel_recv_up(w->channel.up_read, &message)) > 0) {
-        if (!speech_count(&w->speech, now_ms()))
-            *why = "it floods its status pipe with messages";
-        else if (!speech_take(&w->speech, message.type))
-            *why = "a message on its status pipe does not fit what it said before";
-        if (*why)
-            return -1;
-        obey(m, w, &message);
-    }
-    if (got < 0 && errno == EPROTO)
-        *why = "malformed message on its status pipe";
-    return got < 0 ? -1 : 0;
-}
-
-/* One that closed its end is dead, and SIGCHLD says so, or is silent from now on. */
-void proc_hear(struct master *m, struct worker_proc *w)
-{
-    const char *why;
-
-    if (w->template)
-        preload_read(m);
-    if (w->phase == PROC_EMPTY || w->template || take_messages(m, w, SPEECH_PASS_MAX, &why) == 0)
+    p->noted.misdeed = NULL;
+    if (p->w->phase == PROC_KILLED)
         return;
-    ev_io_stop(m->loop, &w->up);
-    if (!why)
-        return;
-    w->speech.is_over = w->reported = true;
-    if (w->phase == PROC_BOOTING)
-        boots_failed(m, w, why);
+    if (phase_may_retire(p->w->phase) && phase_is_booting(p->w->phase))
+        boots_failed(m, p, why);
     else
-        log_critical("%s (pid:%d): %s; killing it", name_of(m, w), (int)w->pid, why);
-    kill_proc(m, w, SIGKILL, NO_DEADLINE);
+        log_critical("%s (pid:%d): %s; killing it", proc_name(&m->procs, p), (int)p->w->pid, why);
+    plan_count_death(&m->plan, p->w, now);
+    p->w->end = END_CRASH;
+    kill_proc(p, PROC_IS_KILLED);
 }
 
-static void on_up(struct ev_loop *loop, struct ev_io *io, int revents)
+static void fail_late_boot(struct master *m, struct proc *p, enum proc_event event, uint64_t now)
 {
-    struct master *m = io->data;
-    struct worker_proc *w =
-        (struct worker_proc *)(void *)((char *)io - offsetof(struct worker_proc, up));
+    char step[BOOT_STEP_SIZE], why[BOOT_STEP_SIZE + 64];
 
-    (void)loop;
-    (void)revents;
-    proc_hear(m, w);
-    master_reconcile(m);
+    report_boot_step(proc_slot(&m->procs, p), step);
+    (void)snprintf(why, sizeof(why), "it was not ready within boot_timeout%s", step);
+    boots_failed(m, p, why);
+    plan_count_death(&m->plan, p->w, now);
+    kill_proc(p, event);
 }
 
-/* Writes the access log lines that it left in its slot, once: nobody reads the slot before the next
- * worker has it empty. */
-static void write_last_lines(const struct master *m, const struct worker_proc *w)
+/* The stacks that something waits for are in the log, or cannot be had. */
+static void is_explained(struct master *m, struct proc *p, uint64_t now)
 {
-    struct slot *s = master_slot(m, w);
-    int fd = w->settings->access_fd;
-    char lines[SLOT_LOG_SIZE];
-    size_t len = slot_get_log(s, lines, sizeof(lines));
+    if (p->w->phase == PROC_FINISHING && !m->quick && liveness_has_more_to_finish(m, p))
+        return; /* until it has not */
+    p->noted.has_stacks = false;
+    if (p->w->phase == PROC_FINISHING || p->w->phase == PROC_EXPLAINING)
+        procs_abort(m, p, PROC_IS_EXPLAINED);
+    else if (p->w->phase == PROC_LATE)
+        fail_late_boot(m, p, PROC_IS_EXPLAINED, now);
+    else if (plan_crashed(p->w))
+        crash_release(p, now);
+}
 
-    if (len == 0 || fd < 0)
+void procs_act_on(struct master *m, struct proc *p, uint64_t now)
+{
+    const struct noted *noted = &p->noted;
+
+    if (noted->pid > 0)
+        is_forked(m, p, now);
+    if (noted->is_ready)
+        is_ready(m, p, now);
+    if (noted->boot_failure)
+        fails_to_boot(m, p, now);
+    if (noted->wish)
+        asks_to_leave(m, p, now);
+    if (noted->is_dying)
+        crash_begun(m, p, now);
+    if (noted->is_answered)
+        crash_answered(m, p, now);
+    if (noted->has_stacks)
+        is_explained(m, p, now);
+    if (noted->misdeed)
+        has_done_wrong(m, p, now);
+}
+
+void procs_act(struct master *m, uint64_t now)
+{
+    struct proc *p;
+
+    for_each_proc (p, &m->procs)
+        procs_act_on(m, p, now);
+}
+
+void procs_read_all(struct master *m)
+{
+    struct proc *p;
+
+    for_each_proc (p, &m->procs)
+        proc_read(&m->procs, p, SPEECH_PASS_MAX);
+}
+
+void procs_read_booting(struct master *m)
+{
+    struct proc *p;
+    uint64_t now = now_ms();
+
+    for_each_proc (p, &m->procs) {
+        if (!phase_is_booting(p->w->phase))
+            continue;
+        proc_read(&m->procs, p, SPEECH_PASS_MAX);
+        procs_act_on(m, p, now);
+    }
+}
+
+/* ---- deadlines --------------------------------------------------------------------------- */
+
+/* The template that is to fork it is stuck in its application. */
+static void pending_is_late(struct master *m, struct proc *p, uint64_t now)
+{
+    struct generation *g = p->settings;
+
+    if (preload_log_late(m, g, now))
         return;
-    if (log_write(fd, lines, len) < 0)
-        s->counts.log_lines_lost += log_count_lines(lines, len);
-    atomic_store(&s->log_len, 0);
+    generation_ref(g); /* its pending processes may have the last other references */
+    procs_pending_failed(m, p, false, "it was not ready within boot_timeout");
+    preload_end(m, g);
+    generation_unref(g, true);
 }
 
-static void run_child_exit(struct master *m, const struct worker_proc *w, int status)
+/* A boot that hangs is reported as a call is, unless a debugger holds the worker. */
+static void boot_is_late(struct master *m, struct proc *p, uint64_t now)
 {
-    char pid[64], number[64], end[64];
-    const char *const facts[] = {pid, number, end, NULL};
-    bool killed = WIFSIGNALED(status);
+    char step[BOOT_STEP_SIZE];
 
-    (void)snprintf(pid, sizeof(pid), "GCORN_HOOK_WORKER_PID=%d", (int)w->pid);
-    (void)snprintf(number, sizeof(number), "GCORN_HOOK_WORKER_SLOT=%u", w->number);
-    (void)snprintf(end, sizeof(end), "GCORN_HOOK_WORKER_%s=%d", killed ? "SIGNAL" : "STATUS",
-                   killed ? WTERMSIG(status) : WEXITSTATUS(status));
-    hooks_run(&m->hooks, "child_exit", config_of(m)->child_exit, facts);
-}
-
-static void worker_died(struct master *m, struct worker_proc *w, int status)
-{
-    const char *ignored;
-
-    (void)take_messages(m, w, SPEECH_LAST_MAX,
-                        &ignored); /* its last words, its application's too */
-    output_end(w->output);
-    w->output = NULL;
-    if (w->crashed)
-        crash_report(m, w); /* it may not have come to say that it had answered */
-    if (w->phase == PROC_BOOTING && !w->failed_boot) {
-        boots_died(m, w, status);
-    } else if (!w->crashed) {
-        if (!w->failed_boot && !w->reported)
-            w->is_oom = report_death(w, master_slot(m, w), status, &m->oom);
-        proc_note_death(m, w);
+    if (liveness_is_traced(m, p)) {
+        p->w->deadline_ms = now + TRACED_MS;
+        return;
     }
-    write_last_lines(m, w);
-    report_last_request(w, master_slot(m, w));
-    ev_io_stop(m->loop, &w->up);
-    stats_update_exited(m, w, status);
-    if (!plan_is_admin(&m->plan, w))
-        run_child_exit(m, w, status);
-    spawn_forget(w);
+    report_boot_step(proc_slot(&m->procs, p), step);
+    log_errorx("%s (pid:%d) is not ready within boot_timeout%s", proc_name(&m->procs, p),
+               (int)p->w->pid, step);
+    (void)plan_advance(p->w, PROC_DEADLINE_PASSES, now + LATE_STACKS_MS);
+    stack_log_await(m, p, NULL, LOG_LEVEL_ERROR);
 }
 
-/* A child that has ended, not reaped yet: its pid is still its own. 0: there is none. */
-static pid_t next_dead(void)
+static void crash_is_late(struct master *m, struct proc *p, uint64_t now)
 {
-    siginfo_t info = {.si_pid = 0};
-
-    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 ? info.si_pid : 0;
+    if (crash_goes_on(m, p, now))
+        return;
+    if (p->w->phase == PROC_BOOT_CRASHED)
+        fail_late_boot(m, p, PROC_DEADLINE_PASSES, now);
+    else
+        kill_proc(p, PROC_DEADLINE_PASSES);
 }
 
-/* Children that have ended; those that are neither worker nor helper (an orphan, when we are pid 1
- * or an application forks) are only reaped. */
-void procs_reap(struct master *m)
+static void retiring_is_late(const struct master *m, struct proc *p)
 {
-    pid_t pid;
-    int status;
+    if (!m->quick)
+        log_errorx("%s (pid:%d) did not finish within graceful_timeout: killed",
+                   proc_name(&m->procs, p), (int)p->w->pid);
+    kill_proc(p, PROC_DEADLINE_PASSES);
+}
 
-    for (int reaped = 0; (pid = next_dead()) > 0; reaped++) {
-        if (reaped == REAP_MAX) { /* the next pass goes on */
-            ev_feed_signal(SIGCHLD);
-            return;
-        }
-        preload_read(m); /* it may have been born and died since */
-        if (waitpid(pid, &status, WNOHANG) != pid || preload_reaped(m, pid, status))
-            continue;
-        if (helpers_reaped(&m->helpers, pid, status) || hooks_reaped(&m->hooks, pid, status) ||
-            prepare_reaped(&m->prepare, pid, status) || upgrade_reaped(m, pid, status))
-            continue;
-        for (unsigned i = 0; i < m->plan.proc_count; i++) {
-            struct worker_proc *w = &m->plan.procs[i];
-
-            if (w->phase != PROC_EMPTY && w->pid == pid) {
-                worker_died(m, w, status);
-                break;
-            }
-        }
+static void is_late(struct master *m, struct proc *p, uint64_t now)
+{
+    switch (p->w->phase) {
+    case PROC_PENDING:
+    case PROC_RECALLED: pending_is_late(m, p, now); break;
+    case PROC_BOOTING: boot_is_late(m, p, now); break;
+    case PROC_LATE: fail_late_boot(m, p, PROC_DEADLINE_PASSES, now); break;
+    case PROC_BOOT_CRASHED:
+    case PROC_CRASHED: crash_is_late(m, p, now); break;
+    case PROC_RETIRING:
+    case PROC_HURRIED: retiring_is_late(m, p); break;
+    case PROC_EXPLAINING:
+    case PROC_FINISHING: procs_abort(m, p, PROC_DEADLINE_PASSES); break;
+    case PROC_BOOT_FAILED: plan_count_death(&m->plan, p->w, now); /* fall through */
+    default: kill_proc(p, PROC_DEADLINE_PASSES); break;
     }
 }
 
-void proc_watch(struct master *m, struct worker_proc *w, int output_fd)
+void procs_end_late(struct master *m, uint64_t now)
 {
-    ev_io_init(&w->up, on_up, w->channel.up_read, EV_READ);
-    w->up.data = m;
-    if (!w->template) /* else when it is born: before that it has nothing to say */
-        ev_io_start(m->loop, &w->up);
-    if (output_fd >= 0)
-        w->output = output_adopt(output_fd);
-    if (w->output && !w->template) /* else when it is born */
-        output_watch(w->output, m->loop, w->pid);
+    struct proc *p;
+
+    for_each_proc (p, &m->procs) {
+        if (now < p->w->deadline_ms)
+            continue;
+        proc_read(&m->procs, p, SPEECH_PASS_MAX); /* perhaps it has said that it is ready */
+        procs_act_on(m, p, now);
+        if (now >= p->w->deadline_ms)
+            is_late(m, p, now);
+    }
 }
 
-/* Who has grown past max_memory is replaced like one that has served max_requests. What a template
- * has loaded is shared, and no fault of the worker's; the kernel only tells cheaply what is not
- * of a file. */
-void procs_weigh(struct master *m)
-{
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        struct worker_proc *w = &m->plan.procs[i];
-        bool is_weighed = w->phase == PROC_READY && !plan_is_admin(&m->plan, w);
-        uint64_t max = is_weighed ? w->settings->config.max_memory : 0, size;
-        char why[80];
+/* ---- boots that are for nothing ---------------------------------------------------------- */
 
-        if (max == 0 || w->recycle || procfs_private_memory(w->pid, &size) < 0 ||
-            size <= max + w->inherited_size)
-            continue;
-        size -= w->inherited_size;
-        (void)snprintf(why, sizeof(why), "max_memory (%llu MiB)", (unsigned long long)(size >> 20));
-        recycle(m, w, END_MAX_MEMORY, why);
+static void kill_booting(struct master *m, struct proc *p, enum worker_end end)
+{
+    if (phase_is_pending(p->w->phase)) { /* it has no pid yet */
+        procs_forget(m, p);
+        return;
     }
+    p->w->end = end;
+    kill_proc(p, PROC_IS_KILLED);
+}
+
+static bool is_served(const struct master *m)
+{
+    const struct proc *p;
+
+    if (!stop_has_clients(m))
+        return true;
+    for_each_proc (p, &m->procs) {
+        if (p->w->phase == PROC_READY && !plan_is_admin(&m->plan, p->w))
+            return true;
+    }
+    return false;
+}
+
+/* A worker that boots holds the sockets and accepts nothing: clients would wait for it, and be cut
+ * off when its time is over. Where another worker serves the clients, or none waits, it is not
+ * needed. */
+void procs_kill_booting(struct master *m)
+{
+    bool for_nothing = is_served(m);
+    struct proc *p;
+
+    for_each_proc (p, &m->procs) {
+        bool is_dying = m->quick && phase_is_dying(p->w->phase);
+
+        if (phase_is_booting(p->w->phase) && (for_nothing || is_dying))
+            kill_booting(m, p, END_WITH_SERVER);
+    }
+}
+
+void procs_kill_canary(struct master *m)
+{
+    struct proc *p;
+
+    for_each_proc (p, &m->procs) {
+        if (phase_is_booting(p->w->phase) && p->w->generation == m->plan.candidate)
+            kill_booting(m, p, END_RELOAD);
+    }
+}
+
+void procs_pending_failed(struct master *m, struct proc *p, bool was_killed, const char *why)
+{
+    assert(phase_is_pending(p->w->phase));
+    if (was_killed && !m->plan.stopping)
+        log_errorx("Worker %u failed to boot: %s", p->w->number, why);
+    if (p->w->phase == PROC_PENDING && was_killed)
+        boots_killed(m, p, why);
+    else if (p->w->phase == PROC_PENDING)
+        boots_failed(m, p, why);
+    if (!was_killed)
+        plan_count_death(&m->plan, p->w, now_ms());
+    procs_forget(m, p);
 }

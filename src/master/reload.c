@@ -24,6 +24,7 @@
 #include "master/telemetry/stats_update.h"
 #include "master/boots.h"
 #include "master/procs.h"
+#include "master/retire.h"
 #include "master/state.h"
 #include "settings/config_print.h"
 #include "settings/setting.h"
@@ -43,7 +44,10 @@ void reload_drop(struct master *m)
     preload_end(m, m->candidate);
     generation_unref(m->candidate, true);
     m->candidate = NULL;
-    m->plan.candidate = 0;
+    plan_try_generation(&m->plan, 0);
+    m->candidate_is_ready = false;
+    free(m->candidate_failure);
+    m->candidate_failure = NULL;
     listener_close(&m->next_control, true);
     pidfile_close(&m->next_pidfile);
 }
@@ -69,7 +73,7 @@ static void note_reload_failed(struct master *m, uint64_t first, uint64_t last, 
     run_on_reload(m, why);
 }
 
-void reload_note_done(struct master *m)
+static void note_reload_done(struct master *m)
 {
     m->rolling = false;
     m->last_reload =
@@ -79,15 +83,7 @@ void reload_note_done(struct master *m)
     run_on_reload(m, NULL);
 }
 
-void reload_begin_due(struct master *m)
-{
-    if (!m->reload_again)
-        return;
-    m->reload_again = false;
-    reload_begin(m);
-}
-
-void reload_failed(struct master *m, const char *text)
+static void has_failed(struct master *m, const char *text)
 {
     char why[sizeof(m->prepare.err.text)];
 
@@ -95,7 +91,6 @@ void reload_failed(struct master *m, const char *text)
     log_errorx("Reload failed: %s. Generation %u goes on unchanged", why, m->current->id);
     reload_drop(m);
     note_reload_failed(m, m->reload_first, m->reloads_begun, why);
-    reload_begin_due(m);
 }
 
 /* The master is in the directory of the generation that counts, but for moments. */
@@ -270,14 +265,18 @@ bool reload_is_trying(const struct master *m)
     return m->candidate || m->prepare.state != PREPARE_NONE;
 }
 
+void reload_request(struct master *m)
+{
+    if (!master_is_stopping(m))
+        m->reload_requested = m->is_due = true;
+}
+
 void reload_begin(struct master *m)
 {
-    if (master_is_stopping(m))
+    if (!m->reload_requested || reload_is_trying(m) || upgrade_holds_up_reload(m) ||
+        master_is_stopping(m))
         return;
-    if (reload_is_trying(m) || upgrade_holds_up_reload(m)) {
-        m->reload_again = true;
-        return;
-    }
+    m->reload_requested = false;
     m->reload_first = m->reloads_begun + 1;
     begin(m);
 }
@@ -325,8 +324,7 @@ static int take_candidate(struct master *m, struct error *err)
     }
     take_control(m, &rest);
     m->candidate = g;
-    m->plan.candidate = g->id;
-    m->plan.canary = (struct backoff){0};
+    plan_try_generation(&m->plan, g->id);
     if (logs_reopened && logs_reopen(g, err) < 0)
         log_errorx("%s", err->text);
     reload_enter_current(m);
@@ -340,7 +338,7 @@ static void try_candidate(struct master *m)
 
     prepare_end(&m->prepare);
     if (taken < 0) {
-        reload_failed(m, err.text);
+        has_failed(m, err.text);
         return;
     }
     reload_raise_limits(m, m->candidate); /* its first worker is to have the room already */
@@ -353,19 +351,19 @@ static void prepare_is_late(struct master *m)
     char why[160];
 
     if (m->prepare.state == PREPARE_WAITS) {
-        reload_failed(m, m->prepare.err.text);
+        has_failed(m, m->prepare.err.text);
         return;
     }
     (void)snprintf(why, sizeof(why), "it was not prepared within boot_timeout (%.1f s): %s",
                    (double)config_of(m)->boot_timeout_ms / 1000, m->prepare.step);
-    reload_failed(m, why);
+    has_failed(m, why);
 }
 
 /* A candidate that has booted for RELOAD_PATIENCE_MS serves no client yet. */
 static uint64_t supersede_ms(const struct master *m)
 {
-    return reload_is_trying(m) && m->reload_again ? m->reload_step_ms + RELOAD_PATIENCE_MS
-                                                  : NO_DEADLINE;
+    return reload_is_trying(m) && m->reload_requested ? m->reload_step_ms + RELOAD_PATIENCE_MS
+                                                      : NO_DEADLINE;
 }
 
 static void supersede(struct master *m, uint64_t now)
@@ -382,7 +380,7 @@ static void supersede(struct master *m, uint64_t now)
                  m->last_generation + 1, time_s, m->prepare.step);
     procs_kill_canary(m);
     reload_drop(m);
-    m->reload_again = false;
+    m->reload_requested = false;
     begin(m);
 }
 
@@ -400,24 +398,6 @@ uint64_t reload_wake_ms(const struct master *m)
     if (m->prepare.state == PREPARE_WAITS && m->prepare.retry_ms < at)
         at = m->prepare.retry_ms;
     return at;
-}
-
-void reload_proceed(struct master *m, uint64_t now)
-{
-    if (master_is_stopping(m)) {
-        prepare_end(&m->prepare);
-        return;
-    }
-    if (m->prepare.state == PREPARE_DONE)
-        try_candidate(m);
-    else if (m->prepare.state == PREPARE_FAILED)
-        reload_failed(m, m->prepare.err.text);
-    else if (is_preparing(m) && now >= m->prepare_by_ms)
-        prepare_is_late(m);
-    else if (now >= supersede_ms(m))
-        supersede(m, now);
-    else if (m->prepare.state == PREPARE_WAITS && now >= m->prepare.retry_ms)
-        prepare(m);
 }
 
 /* ---- what counts ------------------------------------------------------------------------- */
@@ -452,9 +432,9 @@ void reload_apply(struct master *m)
 
     logs_use(m->current);
     logs_tend(m->current);
-    m->plan.workers = (unsigned)cfg->workers;
-    m->plan.generation = m->current->id;
-    m->plan.has_admin = m->current->admin_listener != NULL;
+    if (m->plan.candidate != m->current->id)
+        plan_try_generation(&m->plan, m->current->id); /* the first one is not tried */
+    plan_take_candidate(&m->plan, (unsigned)cfg->workers, m->current->admin_listener != NULL);
     title_set("gcorn: master [%s]", cfg->proc_name ? cfg->proc_name : cfg->wsgi_app);
     reload_apply_files(m);
 }
@@ -483,7 +463,7 @@ static const char *build_id(const struct generation *g)
     return g->image.build_id[0] != '\0' ? g->image.build_id : "none";
 }
 
-void reload_commit(struct master *m)
+static void commit(struct master *m)
 {
     struct generation *old = m->current;
     struct strbuf changes = {0};
@@ -491,7 +471,7 @@ void reload_commit(struct master *m)
 
     m->current = m->candidate;
     m->candidate = NULL;
-    m->plan.candidate = 0;
+    m->candidate_is_ready = false;
     m->reload_committed = m->reloads_begun;
     m->rolling = true;
     boots_begin(m);
@@ -499,7 +479,6 @@ void reload_commit(struct master *m)
     reload_apply(m);
     reload_set_tick(m);
     listeners_apply_backlog(m->current);
-    memset(m->plan.backoffs, 0, (m->plan.proc_count + 1) * sizeof(*m->plan.backoffs));
     log_info("Reloaded: generation %u -> %u, %s", old->id, m->current->id,
              count > 0 ? changes.data : "no setting changed");
     if (strcmp(old->image.build_id, m->current->image.build_id) == 0)
@@ -512,12 +491,11 @@ void reload_commit(struct master *m)
     strbuf_release(&changes);
     preload_end(m, old);
     generation_unref(old, true);
-    reload_begin_due(m);
 }
 
-/* The new generation serves, and yet a worker of it did not boot. It is tried again, but nobody is
- * kept waiting for that. */
-void reload_roll_failed(struct master *m, const char *why)
+/* The new generation serves, and yet a worker of it did not boot. It is tried again, but no client
+ * of the control socket waits for that. */
+static void roll_has_failed(struct master *m, const char *why)
 {
     struct error err;
 
@@ -525,4 +503,55 @@ void reload_roll_failed(struct master *m, const char *why)
     (void)error_set(&err, EXIT_APP, "generation %u serves, but not all of its workers booted: %s",
                     m->current->id, why);
     note_reload_failed(m, 0, m->reload_committed, err.text);
+}
+
+/* ---- outcomes ---------------------------------------------------------------------------- */
+
+static void decide_candidate(struct master *m, uint64_t now)
+{
+    if (m->candidate_is_ready)
+        commit(m);
+    else if (m->candidate_failure)
+        has_failed(m, m->candidate_failure);
+    else if (now >= supersede_ms(m) && !master_is_stopping(m))
+        supersede(m, now);
+}
+
+static void decide_preparation(struct master *m, uint64_t now)
+{
+    if (m->prepare.state == PREPARE_DONE)
+        try_candidate(m);
+    else if (m->prepare.state == PREPARE_FAILED)
+        has_failed(m, m->prepare.err.text);
+    else if (is_preparing(m) && now >= m->prepare_by_ms)
+        prepare_is_late(m);
+    else if (now >= supersede_ms(m))
+        supersede(m, now);
+    else if (m->prepare.state == PREPARE_WAITS && now >= m->prepare.retry_ms)
+        prepare(m);
+}
+
+static void decide_roll(struct master *m)
+{
+    char *why = m->roll_failure;
+
+    m->roll_failure = NULL;
+    if (m->rolling && why)
+        roll_has_failed(m, why);
+    else if (m->rolling && plan_has_rolled(&m->plan) && !procs_may_accept(m, m->plan.generation))
+        note_reload_done(m);
+    free(why);
+}
+
+void reload_decide(struct master *m, uint64_t now)
+{
+    if (master_is_stopping(m))
+        prepare_end(&m->prepare);
+    if (m->plan.stopping)
+        return;
+    if (m->candidate)
+        decide_candidate(m, now);
+    else
+        decide_preparation(m, now);
+    decide_roll(m);
 }

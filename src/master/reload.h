@@ -15,21 +15,26 @@ struct error;
 struct generation;
 struct master;
 
-/* HUP. While one is under way, or a new master boots, the next is remembered; while the server
- * stops, nothing happens. */
+/* HUP: notes that a reload is wanted. While the server stops, nothing happens. */
+void reload_request(struct master *m);
+
+/* Two steps of the master's pass. The outcome, as far as it is known: what was prepared is tried; its
+ * canary is READY, and its generation counts from now on; or it fails, and all is as before; and
+ * then, all workers are there, and no older process accepts connections; or one of them did not
+ * boot. Gives up a reload whose preparation is late, or, for a newer HUP, one that has prepared or
+ * booted for RELOAD_PATIENCE_MS and so serves no client yet: clients of the control socket that wait
+ * for it get the outcome of the next. A server that stops prepares nothing. */
+enum { RELOAD_PATIENCE_MS = 2000 };
+void reload_decide(struct master *m, uint64_t now);
+
+/* Begins the reload that is wanted, unless another one is under way or a new master boots. */
 void reload_begin(struct master *m);
+
+/* When a step will be due without an event; NO_DEADLINE: at no time. */
+uint64_t reload_wake_ms(const struct master *m);
 
 /* Is one being prepared, or its candidate tried? */
 bool reload_is_trying(const struct master *m);
-
-/* Does what is due by now: takes what was prepared, gives up a reload whose preparation is late, or,
- * for a newer HUP, one that has prepared or booted for RELOAD_PATIENCE_MS and so serves no client
- * yet. Clients of the control socket that wait for the one that is given up get the outcome of the
- * next. A server that stops prepares nothing. reload_wake_ms: when something will be due
- * (NO_DEADLINE: at no time). */
-enum { RELOAD_PATIENCE_MS = 2000 };
-void reload_proceed(struct master *m, uint64_t now);
-uint64_t reload_wake_ms(const struct master *m);
 
 /* The work of the process that prepares one (prepare.h). */
 void reload_prepare(void *master, int fd);
@@ -37,21 +42,6 @@ void reload_prepare(void *master, int fd);
 /* How an operator gets room for more workers than plan_most_workers, which a reload cannot change:
  * the end of a line that says so. Static. */
 const char *reload_how_to_make_room(void);
-
-/* What it waited for is over, whichever way that ended: begins the remembered one. */
-void reload_begin_due(struct master *m);
-
-/* The canary is READY: its generation counts from now on. */
-void reload_commit(struct master *m);
-
-/* It is not, because of why: everything is as before. */
-void reload_failed(struct master *m, const char *why);
-
-/* The new generation counts, but one of its workers did not boot. */
-void reload_roll_failed(struct master *m, const char *why);
-
-/* All its workers are there, and no older process accepts connections (procs_may_accept). */
-void reload_note_done(struct master *m);
 
 /* Lets go of a candidate, if there is one. */
 void reload_drop(struct master *m);

@@ -34,17 +34,16 @@ static void tell_templates(const struct master *m)
 
 static void tell_workers(const struct master *m)
 {
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        const struct worker_proc *w = &m->plan.procs[i];
-        const struct generation *g = w->settings;
+    const struct proc *p;
 
-        if (w->phase == PROC_EMPTY)
-            continue;
-        bool has_access = !plan_is_admin(&m->plan, w);
+    for_each_proc (p, &m->procs) {
+        const struct generation *g = p->settings;
+        bool has_access = !plan_is_admin(&m->plan, p->w);
         const struct down_message order = {.type = DOWN_REOPEN,
                                            .fds = {error_log(g), has_access ? access_log(g) : -1}};
-        if (channel_send_down(w->channel.down_master, &order) < 0)
-            log_error("cannot tell worker %d to reopen its logs", (int)w->pid);
+
+        if (channel_send_down(p->channel.down_master, &order) < 0)
+            log_error("cannot tell worker %d to reopen its logs", (int)p->w->pid);
     }
 }
 

@@ -8,13 +8,13 @@
 #include <stdbool.h>
 
 struct master;
-struct worker_proc;
+struct proc;
 
 /* Tells a worker to finish, in the way that the master's state asks for; its deadline starts. */
-void proc_retire(struct master *m, struct worker_proc *w);
+void proc_retire(struct master *m, struct proc *p);
 
 /* Tells a retiring worker to wait for its idle connections no longer. */
-void proc_hurry(struct worker_proc *w);
+void proc_hurry(struct proc *p);
 
 /* May a process of a generation older than `before`, the admin process included, still accept a
  * connection? Also true while that is not known. The answer can become false only after a message

@@ -22,6 +22,7 @@
 #include "master/listeners.h"
 #include "master/logs.h"
 #include "master/telemetry/admin.h"
+#include "master/telemetry/stats.h"
 #include "master/postmortem/output.h"
 #include "master/upgrade/socket_activation.h"
 #include "master/preload/template.h"
@@ -36,14 +37,12 @@
 static void forget_others(const struct spawner *s, struct generation *g,
                           const struct worker_args *args)
 {
-    for (unsigned i = 0; i < s->plan->proc_count; i++) {
-        struct worker_proc *w = &s->plan->procs[i];
+    struct proc *p;
 
+    for_each_proc (p, s->procs) {
         /* a sibling's end left open here would hide its death, or the master's */
-        if (w->phase == PROC_EMPTY)
-            continue;
-        channel_close(&w->channel);
-        output_forget(w->output);
+        channel_close(&p->channel);
+        output_forget(p->output);
     }
     listeners_forget(g, args->listeners, args->listener_count);
     for (struct generation *other = g->next; other != g; other = other->next) {
@@ -268,7 +267,6 @@ static pid_t start_worker(const struct spawner *s, struct worker_args *args, uns
 
 int spawn_worker(const struct spawner *s, int place, unsigned number, struct generation *g)
 {
-    struct worker_proc *w = &s->plan->procs[place];
     struct worker_args args = common_args(s, g);
     bool is_admin = number == plan_admin_number(s->plan);
     bool is_canary = g->id == s->plan->candidate || successor_is_tried(s->successor);
@@ -295,28 +293,20 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
     }
     channel_keep_master_end(&args.channel);
     uint64_t now = now_ms();
-    *w = (struct worker_proc){.phase = PROC_BOOTING,
-                              .pid = pid,
-                              .number = number,
-                              .generation = g->id,
-                              .started_ms = now,
-                              .heard_ms = now, /* it may be told to retire before it is READY */
-                              .deadline_ms = now + g->config.boot_timeout_ms,
-                              .settings = generation_ref(g),
-                              .channel = args.channel,
-                              .output = output};
+    const struct worker_proc w = {.phase = pid == 0 ? PROC_PENDING : PROC_BOOTING,
+                                  .pid = pid,
+                                  .number = number,
+                                  .generation = g->id,
+                                  .started_ms = now,
+                                  .heard_ms = now, /* it may be told to retire before READY */
+                                  .deadline_ms = now + g->config.boot_timeout_ms};
+    struct proc *p = &s->procs->list[place];
+    proc_fill(p, &w, g, &args.channel, output);
     if (pid == 0) {
-        w->template = g->template;
-        w->serial = g->template->last_serial;
+        p->template = g->template;
+        p->serial = g->template->last_serial;
     }
     return 0;
-}
-
-void spawn_forget(struct worker_proc *w)
-{
-    channel_close(&w->channel);
-    generation_unref(w->settings, true);
-    *w = (struct worker_proc){.phase = PROC_EMPTY};
 }
 
 /* ---- for --check-config ------------------------------------------------------------------ */

@@ -11,8 +11,8 @@
 #include "master/generation.h"
 #include "master/upgrade/successor.h"
 #include "master/postmortem/helper.h"
-#include "master/plan.h"
 #include "master/prepare.h"
+#include "master/proc.h"
 #include "master/upgrade/upgrade.h"
 #include "system/file/pidfile.h"
 #include "system/ipc/scoreboard.h"
@@ -20,6 +20,8 @@
 /* What of the master's a worker is made with, and what the child lets go of. */
 struct spawner {
     struct plan *plan;
+    struct procs *procs;
+    struct prepare *prepare;
     struct scoreboard *scoreboard;
     struct stats *stats;
     struct ev_loop *loop;
@@ -29,7 +31,6 @@ struct spawner {
     struct pidfile *pidfile, *next_pidfile;
     const struct socket_activation *activation;
     struct upgrade *upgrade;
-    struct prepare *prepare;
     struct successor *successor;
 };
 
@@ -38,13 +39,9 @@ struct spawner {
 int spawn_template(const struct spawner *s, struct generation *g);
 
 /* Forks a worker, or the admin process if that is whose number it is, for procs[place], which is
- * empty: fills it in, PROC_BOOTING. Where g has a template, a worker is ordered from that one. The
+ * empty: fills it in. Where g has a template, a worker is ordered from that one. The
  * child never returns. 0, or -1 with errno. */
 int spawn_worker(const struct spawner *s, int place, unsigned number, struct generation *g);
-
-/* The process is gone, and so is its output: closes what the master had of it; its place is empty.
- */
-void spawn_forget(struct worker_proc *w);
 
 /* For --check-config: loads the application in a child, within boot_timeout and with a worker's
  * privileges, and tells what it says. 0, or -1 with err. */

@@ -1,29 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * state - what the master knows and wants, in one struct that the files of this room share:
+ * state - what the master knows and wants, in one struct that the files directly in this folder
+ * share:
  *
- *   master.c   the loop, signals, stopping, start and end
- *   plan.c     the decisions, on plain structs
- *   procs.c    the worker processes: orders to them, judging them, their lives and deaths
- *   retire.c   telling them to finish, and knowing when they accept no more connections
- *   boots.c    when one does not come to serve
- *   spawn.c    forking one; template.c and preload.c, having one forked by a template process
- *   reload.c   a reload, from HUP to its outcome; generation.c, what one set of settings opens;
- *              start.c, what it starts from
- *   upgrade.c  being replaced by a new program; successor.c, being that one
+ *   master.c     the loop and its pass, signals, start and end; requests.c, the control socket's
+ *   plan.c       the decisions, on plain structs; phase.c, the life of a worker process
+ *   proc.c       a worker process, and what is noted of it
+ *   reap.c, procs.c, liveness.c, retire.c, boots.c, crashes.c
+ *                the steps that act on the lives of worker processes
+ *   spawn.c      forking one
+ *   reload.c     a reload, from HUP to its outcome; generation.c, what one set of settings opens;
+ *                start.c, what it starts from
  *
- * what becomes of a worker that misbehaves:
- *
- *   report.c   what the log says of it
- *   stack_log.c  its stacks in the log; dump.c, for who asks; helper.c, the process that takes them
- *   output.c   what it prints
- *
- * and what others are told:
- *
- *   control.c  operators, through the control socket; status.c, what they read; rates.c, its
- * rates stats_update.c    the admin process, through stats.c; snapshot.c and prometheus.c are on
- * its side systemd.c  the service manager; socket_activation.c, the sockets that it passes hooks.c
- * commands of the settings
+ * An event handler writes what it has heard into this struct, or into a struct proc, and sets
+ * is_due; master_reconcile alone acts.
  */
 #ifndef GCORN_MASTER_STATE_H
 #define GCORN_MASTER_STATE_H
@@ -39,8 +29,8 @@
 #include "master/postmortem/helper.h"
 #include "master/hooks.h"
 #include "master/telemetry/stats.h"
-#include "master/plan.h"
 #include "master/prepare.h"
+#include "master/proc.h"
 #include "master/operator/rates.h"
 #include "master/start.h"
 #include "master/operator/status.h"
@@ -50,17 +40,40 @@
 #include "system/file/pidfile.h"
 #include "system/ipc/scoreboard.h"
 
+enum stop_wish {
+    STOP_NOT,
+    STOP_GRACEFULLY, /* after drain_delay */
+    STOP_AT_ONCE,    /* when requests are answered */
+    STOP_QUICKLY,    /* without waiting for requests */
+};
+
 struct master {
     const struct start *start;
     struct ev_loop *loop;
     struct plan plan;
+    struct procs procs;
+
+    /* noted by event handlers and by earlier steps, for the steps of master_reconcile */
+    bool is_due;          /* something was noted */
+    bool tick_is_due;     /* the tick came */
+    bool child_has_ended; /* SIGCHLD came */
+    enum stop_wish stop_wish;
+    int stop_status;
+    bool reload_requested;   /* a HUP came */
+    bool candidate_is_ready; /* its canary has said so */
+    char *candidate_failure; /* owned; why the reload fails; NULL: it does not */
+    char *roll_failure;      /* owned; the same after its candidate has come to count */
+    bool reopen_requested;   /* USR1 came */
+    bool upgrade_requested;  /* USR2 came */
+    bool retire_requested;   /* WINCH came */
+    unsigned workers_before; /* other workers are wanted; 0: as many as before */
+
     struct generation *current;
     struct generation *candidate; /* being tried by a reload; NULL: none */
     struct prepare prepare;       /* of the generation that is to be one */
     uint64_t prepare_by_ms;       /* its deadline */
     uint64_t reload_step_ms;      /* since when a reload is prepared, or its candidate tried */
     unsigned last_generation;
-    bool reload_again;   /* a HUP came while one was under way, or an upgrade */
     bool has_served;     /* a worker was READY once */
     uint64_t stop_at_ms; /* the end of drain_delay; NO_DEADLINE: none runs */
     bool quick;          /* stopping without waiting for requests */
@@ -83,6 +96,7 @@ struct master {
     struct successor successor; /* of the one that this one replaces */
 
     struct helpers helpers;
+    uint64_t last_stack_log;      /* the serial of the newest */
     struct stack_log *stack_logs; /* under way, or waiting for a helper */
     struct dumps dumps;
 
@@ -97,12 +111,13 @@ struct master {
     bool pidfile_changes;        /* with the candidate, to that or to none */
 
     struct ev_signal signals[10];
-    struct ev_timer tick; /* judging */
-    struct ev_timer wake; /* the next deadline */
-    struct ev_check awake;
+    struct ev_timer tick;        /* checking health, and what else comes once a second */
+    struct ev_timer wake;        /* the next deadline */
+    struct ev_check awake;       /* before the handlers: was the master away? */
+    struct ev_prepare reconcile; /* after the handlers */
     uint64_t started_ms;
-    uint64_t awake_ms; /* when the loop last came to life */
-    uint64_t judged_from_ms;
+    uint64_t awake_ms;            /* when the loop last came to life */
+    uint64_t counted_from_ms;     /* nothing before it counts: the master was away */
     uint64_t boot_by_ms;          /* starting a process may fail until then (boots.h) */
     uint64_t spawn_not_before_ms; /* starting a process failed */
     char spawn_why[160];          /* why it did; "": the last one was started */
@@ -115,22 +130,21 @@ static inline const struct config *config_of(const struct master *m)
     return &m->current->config;
 }
 
-/* What the worker in this place of the table says of itself: untrusted input. */
-static inline struct slot *master_slot(const struct master *m, const struct worker_proc *w)
-{
-    return scoreboard_slot(m->scoreboard, (unsigned)(w - m->plan.procs));
-}
-
 /* Now, or after drain_delay. */
 static inline bool master_is_stopping(const struct master *m)
 {
     return m->plan.stopping || m->stop_at_ms != NO_DEADLINE;
 }
 
-/* master.c: makes the processes match what is wanted; tells whether a client waits to be accepted,
- * or has ever been; stops, quickly or when requests are answered, with this exit status. */
-void master_reconcile(struct master *m);
-bool master_has_clients(const struct master *m);
-void master_stop(struct master *m, bool quick, int status);
+/* Notes that the server is to stop, and with which exit status. The stronger wish counts, and of
+ * two equal ones the first. */
+static inline void master_note_stop(struct master *m, enum stop_wish wish, int status)
+{
+    if (wish > m->stop_wish) {
+        m->stop_wish = wish;
+        m->stop_status = status;
+    }
+    m->is_due = true;
+}
 
 #endif

@@ -92,7 +92,7 @@ def test_who_has_asked_for_nothing_is_answered_nothing(gcorn, app):
     with server.connect() as client:
         assert client.get("/hang-later").status == 200
         assert client.rest() == b""
-    server.wait_log(r"WORKER SILENT")
+    server.wait_log(r"WORKER UNRESPONSIVE")
     server.wait_log(r"Worker \(pid:\d+\) was killed$")
 
 
@@ -103,7 +103,7 @@ def test_a_stopped_worker_sees_to_its_clients_yet(gcorn):
         os.kill(min(server.worker_pids), signal.SIGSTOP)
         assert client.get("/").status == 503
         client.assert_closed()
-    server.wait_log(r"WORKER SILENT")
+    server.wait_log(r"WORKER UNRESPONSIVE")
     assert server.get("/").status == 200
 
 

@@ -394,7 +394,7 @@ def test_workers_changes_how_many_are_wanted(server):
 
 
 @pytest.mark.parametrize("words, why", [
-    (["-2"], "The last worker stays"), (["set", "0"], "The last worker stays"),
+    (["-2"], "cannot go below 1"), (["set", "0"], "cannot go below 1"),
     (["+31"], "this master has room for 32 workers; after a change of the setting workers, gcornctl "
               "upgrade, or USR2 and then TERM, makes room for more"),
     (["set", "999999"], "this master has room for 32 workers"),

@@ -99,7 +99,7 @@ def test_wild_writer_condemns_no_worker(gcorn, app, tmp_path, threads):
         answered += sum(server.get().status == 200 for _ in range(50))
     assert answered >= 50
     assert workers_of(server) == before and admin_of(server) == admin
-    assert not re.search("WORKER TIMEOUT|WORKER SILENT|Slow request|was sent|was killed|is killed", server.log())
+    assert not re.search("WORKER TIMEOUT|WORKER UNRESPONSIVE|Slow request|was sent|was killed|is killed", server.log())
     os.kill(mad, signal.SIGKILL)
     server.wait_workers(5, other_than=[mad])
     assert before - {mad} < workers_of(server) and admin_of(server) == admin

@@ -627,7 +627,7 @@ def test_preloading_masters_hand_over(start, app, tmp_path):
     server.is_succeeded_by(new)
     os.kill(template_of(new), signal.SIGKILL)
     os.kill(min(server.worker_pids), signal.SIGKILL)
-    server.wait_log(r"Template \(pid:\d+\): the template process died")
+    server.wait_log(r"Template \(pid:\d+\): the template process was killed")
     server.wait_workers(2)
     assert {p.parent for p in server.workers} == {new}
 

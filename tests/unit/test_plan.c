@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <signal.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -144,7 +145,7 @@ static void test_plan_replaces_dead(void **state)
     assert_int_equal(act(), 1);
     assert_int_equal(find(2, 1)->phase, PROC_BOOTING);
     /* one that is being killed or retires serves no more: its replacement does not wait for it */
-    find(1, 1)->phase = PROC_KILLING;
+    find(1, 1)->phase = PROC_ABORTED;
     find(3, 1)->phase = PROC_RETIRING;
     assert_int_equal(act(), 2);
     assert_int_equal(plan_alive(&plan), 6);
@@ -191,7 +192,7 @@ static void test_plan_full_table(void **state)
 {
     (void)state;
     for (size_t i = 0; i < PLACES; i++)
-        procs[i].phase = PROC_KILLING;
+        procs[i].phase = PROC_ABORTED;
     assert_int_equal(plan_free_place(&plan), PLAN_NONE);
     assert_int_equal(plan_alive(&plan), PLACES);
     procs[5].phase = PROC_EMPTY;
@@ -236,7 +237,7 @@ static void test_plan_recycling_waits_for_room(void **state)
     }
     int place = plan_hurry(&plan);
     assert_true(place != PLAN_NONE);
-    procs[place].hurried = true;
+    procs[place].phase = PROC_HURRIED;
     assert_int_equal(plan_hurry(&plan), PLAN_NONE); /* one is enough */
     procs[place].phase = PROC_EMPTY;
     assert_int_equal(act(), 1);
@@ -547,7 +548,7 @@ static void test_plan_admin_stops_last(void **state)
 {
     (void)state;
     settle();
-    find(2, 1)->phase = PROC_KILLING;
+    find(2, 1)->phase = PROC_ABORTED;
     plan.stopping = true;
     (void)act();
     assert_int_equal(count(PROC_RETIRING, 0), 3);
@@ -674,80 +675,224 @@ static void test_plan_wake(void **state)
     assert_int_equal(plan_wake_ms(&plan, NOW), NOW + 50);
 }
 
-/* ---- judging -----------------------------------------------------------------------------------
+/* ---- health -----------------------------------------------------------------------------------
  */
 
-static void test_plan_judge(void **state)
+static void test_plan_health(void **state)
 {
     static const struct {
         uint64_t heard, call, loop, from, timeout, heartbeat;
-        enum verdict want;
+        enum health want;
     } rows[] = {
         /* in a call: only its length counts */
-        {0, NOW, 0, 0, 30, 10, VERDICT_FINE},
-        {0, NOW - 30, 0, 0, 30, 10, VERDICT_FINE},
-        {0, NOW - 31, 0, 0, 30, 10, VERDICT_CALL_TOO_LONG},
-        {NOW, NOW - 31, NOW, 0, 30, 10, VERDICT_CALL_TOO_LONG},
+        {0, NOW, 0, 0, 30, 10, HEALTH_FINE},
+        {0, NOW - 30, 0, 0, 30, 10, HEALTH_FINE},
+        {0, NOW - 31, 0, 0, 30, 10, HEALTH_CALL_TOO_LONG},
+        {NOW, NOW - 31, NOW, 0, 30, 10, HEALTH_CALL_TOO_LONG},
         /* a heartbeat since: its slot was overwritten */
-        {NOW - 1000, NOW - 1250, 0, 0, 30, 10, VERDICT_CALL_TOO_LONG},
-        {NOW - 1000, NOW - 1251, 0, 0, 30, 10, VERDICT_FINE},
-        {NOW - 3000, NOW - 9000, 0, 0, 30, 10, VERDICT_FINE},
-        {NOW - 3001, NOW - 9000, 0, 0, 30, 10, VERDICT_CALL_TOO_LONG}, /* one that was read late */
-        {NOW + 5, 1, 0, 0, 30, 10, VERDICT_FINE},
-        {0, NOW - 999, 0, 0, 0, 10, VERDICT_FINE},        /* no limit */
-        {0, NOW + 5, 0, 0, 30, 10, VERDICT_FINE},         /* read after the clock was */
-        {0, NOW - 31, 0, NOW - 30, 30, 10, VERDICT_FINE}, /* the master was away */
-        {0, NOW - 99, 0, NOW - 31, 30, 10, VERDICT_CALL_TOO_LONG},
+        {NOW - 1000, NOW - 1250, 0, 0, 30, 10, HEALTH_CALL_TOO_LONG},
+        {NOW - 1000, NOW - 1251, 0, 0, 30, 10, HEALTH_FINE},
+        {NOW - 3000, NOW - 9000, 0, 0, 30, 10, HEALTH_FINE},
+        {NOW - 3001, NOW - 9000, 0, 0, 30, 10, HEALTH_CALL_TOO_LONG}, /* one that was read late */
+        {NOW + 5, 1, 0, 0, 30, 10, HEALTH_FINE},
+        {0, NOW - 999, 0, 0, 0, 10, HEALTH_FINE},        /* no limit */
+        {0, NOW + 5, 0, 0, 30, 10, HEALTH_FINE},         /* read after the clock was */
+        {0, NOW - 31, 0, NOW - 30, 30, 10, HEALTH_FINE}, /* the master was away */
+        {0, NOW - 99, 0, NOW - 31, 30, 10, HEALTH_CALL_TOO_LONG},
         /* between calls: the latest sign of life */
-        {NOW - 10, 0, 0, 0, 30, 10, VERDICT_FINE},
-        {NOW - 11, 0, 0, 0, 30, 10, VERDICT_SILENT},
-        {NOW - 99, 0, NOW - 10, 0, 30, 10, VERDICT_FINE},
-        {NOW - 99, 0, NOW - 11, 0, 30, 10, VERDICT_SILENT},
-        {NOW - 99, 0, NOW - 99, NOW - 10, 30, 10, VERDICT_FINE},
-        {NOW - 99, 0, NOW - 99, NOW - 11, 30, 10, VERDICT_SILENT},
-        {NOW + 5, 0, 0, 0, 30, 10, VERDICT_FINE},
-        {NOW - 999, 0, 0, 0, 30, 0, VERDICT_FINE}, /* no heartbeat wanted */
+        {NOW - 10, 0, 0, 0, 30, 10, HEALTH_FINE},
+        {NOW - 11, 0, 0, 0, 30, 10, HEALTH_UNRESPONSIVE},
+        {NOW - 99, 0, NOW - 10, 0, 30, 10, HEALTH_FINE},
+        {NOW - 99, 0, NOW - 11, 0, 30, 10, HEALTH_UNRESPONSIVE},
+        {NOW - 99, 0, NOW - 99, NOW - 10, 30, 10, HEALTH_FINE},
+        {NOW - 99, 0, NOW - 99, NOW - 11, 30, 10, HEALTH_UNRESPONSIVE},
+        {NOW + 5, 0, 0, 0, 30, 10, HEALTH_FINE},
+        {NOW - 999, 0, 0, 0, 30, 0, HEALTH_FINE}, /* no heartbeat wanted */
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct worker_proc proc = {.phase = PROC_READY, .heard_ms = rows[i].heard};
-        struct signs signs = {.call_started_ms = rows[i].call,
-                              .loop_ms = rows[i].loop,
-                              .judged_from_ms = rows[i].from,
-                              .timeout_ms = rows[i].timeout,
-                              .heartbeat_ms = rows[i].heartbeat};
+        struct health_sample sample = {.call_started_ms = rows[i].call,
+                                       .loop_ms = rows[i].loop,
+                                       .counted_from_ms = rows[i].from,
+                                       .timeout_ms = rows[i].timeout,
+                                       .heartbeat_ms = rows[i].heartbeat};
 
-        if (plan_judge(&proc, &signs, NOW) != rows[i].want)
-            fail_msg("row %zu: %d", i, plan_judge(&proc, &signs, NOW));
+        if (plan_check_health(&proc, &sample, NOW) != rows[i].want)
+            fail_msg("row %zu: %d", i, plan_check_health(&proc, &sample, NOW));
     }
 }
 
 /* gcorn_extend_deadline: longer than the limit, never shorter, and not what only a broken worker
  * can have written. */
-static void test_plan_judge_extended(void **state)
+static void test_plan_health_extended(void **state)
 {
     static const struct {
         uint64_t call, until;
-        enum verdict want;
+        enum health want;
     } rows[] = {
-        {NOW - 99, NOW + 1, VERDICT_FINE},
-        {NOW - 99, NOW, VERDICT_CALL_TOO_LONG},
-        {NOW - 10, NOW - 5, VERDICT_FINE},
-        {NOW - 99, (uint64_t)NOW + UINT32_MAX, VERDICT_FINE},
-        {NOW - 99, (uint64_t)NOW + UINT32_MAX + 1, VERDICT_CALL_TOO_LONG},
-        {NOW - 99, UINT64_MAX, VERDICT_CALL_TOO_LONG},
+        {NOW - 99, NOW + 1, HEALTH_FINE},
+        {NOW - 99, NOW, HEALTH_CALL_TOO_LONG},
+        {NOW - 10, NOW - 5, HEALTH_FINE},
+        {NOW - 99, (uint64_t)NOW + UINT32_MAX, HEALTH_FINE},
+        {NOW - 99, (uint64_t)NOW + UINT32_MAX + 1, HEALTH_CALL_TOO_LONG},
+        {NOW - 99, UINT64_MAX, HEALTH_CALL_TOO_LONG},
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct worker_proc proc = {.phase = PROC_READY};
-        struct signs signs = {
+        struct health_sample sample = {
             .call_started_ms = rows[i].call, .call_until_ms = rows[i].until, .timeout_ms = 30};
 
-        if (plan_judge(&proc, &signs, NOW) != rows[i].want)
-            fail_msg("row %zu: %d", i, plan_judge(&proc, &signs, NOW));
+        if (plan_check_health(&proc, &sample, NOW) != rows[i].want)
+            fail_msg("row %zu: %d", i, plan_check_health(&proc, &sample, NOW));
     }
+}
+
+/* ---- ends ---------------------------------------------------------------------------------------
+ */
+
+enum { KILLED = SIGKILL, TERMED = SIGTERM, FAULT = SIGSEGV };
+
+/* Every phase in which a process can end, by its status and by why it was told to. */
+static void test_plan_end(void **state)
+{
+    static const struct {
+        enum proc_phase phase;
+        bool was_ready;
+        enum worker_end end;
+        int status;
+        enum worker_end want;
+        enum last_report report;
+    } rows[] = {
+        {PROC_BOOTING, false, END_UNASKED, FAULT, END_BOOT, REPORT_BOOT},
+        {PROC_BOOTING, false, END_UNASKED, 0, END_BOOT, REPORT_BOOT},
+        {PROC_BOOTING, false, END_KILLED, KILLED, END_KILLED, REPORT_BOOT},
+        {PROC_BOOTING, false, END_KILLED, TERMED, END_SIGTERM, REPORT_BOOT},
+        {PROC_BOOTING, false, END_OOM, KILLED, END_OOM, REPORT_BOOT},
+        {PROC_LATE, false, END_UNASKED, FAULT, END_BOOT, REPORT_BOOT},
+        {PROC_BOOT_FAILED, false, END_UNASKED, 3 << 8, END_BOOT, REPORT_NOTHING},
+        {PROC_BOOT_CRASHED, false, END_UNASKED, FAULT, END_BOOT, REPORT_BOOT},
+        {PROC_READY, true, END_UNASKED, FAULT, END_CRASH, REPORT_END},
+        {PROC_READY, true, END_UNASKED, KILLED, END_KILLED, REPORT_END},
+        {PROC_READY, true, END_OOM, KILLED, END_OOM, REPORT_END},
+        {PROC_READY, true, END_UNASKED, 0, END_EXIT, REPORT_END},
+        {PROC_READY, true, END_MAX_REQUESTS, 0, END_MAX_REQUESTS, REPORT_END},
+        {PROC_RETIRING, true, END_RELOAD, 0, END_RELOAD, REPORT_END},
+        {PROC_RETIRING, true, END_RELOAD, FAULT, END_CRASH, REPORT_END},
+        {PROC_RETIRING, false, END_WITH_SERVER, 0, END_WITH_SERVER, REPORT_END},
+        {PROC_HURRIED, true, END_NOT_WANTED, KILLED, END_KILLED, REPORT_END},
+        {PROC_EXPLAINING, true, END_TIMEOUT, KILLED, END_TIMEOUT, REPORT_END},
+        {PROC_FINISHING, true, END_TIMEOUT, 0, END_TIMEOUT, REPORT_END},
+        {PROC_ABORTED, true, END_TIMEOUT, SIGABRT, END_TIMEOUT, REPORT_END},
+        {PROC_ABORTED, true, END_SILENT, SIGABRT, END_SILENT, REPORT_END},
+        {PROC_CRASHED, true, END_CRASH, FAULT, END_CRASH, REPORT_NOTHING},
+        {PROC_CRASHED, true, END_CRASH, 5 << 8, END_EXIT, REPORT_NOTHING},
+        {PROC_KILLED, true, END_TIMEOUT, KILLED, END_TIMEOUT, REPORT_END},
+        {PROC_KILLED, true, END_RELOAD, KILLED, END_RELOAD, REPORT_END},
+        {PROC_KILLED, true, END_CRASH, KILLED, END_CRASH, REPORT_NOTHING},
+        {PROC_KILLED, false, END_UNASKED, KILLED, END_BOOT, REPORT_NOTHING},
+        {PROC_KILLED, false, END_RELOAD, KILLED, END_BOOT, REPORT_NOTHING},
+        {PROC_KILLED, false, END_WITH_SERVER, KILLED, END_WITH_SERVER, REPORT_NOTHING},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct worker_proc w = {
+            .phase = rows[i].phase, .ready_ms = rows[i].was_ready ? NOW : 0, .end = rows[i].end};
+
+        if (plan_end(&w, rows[i].status) != rows[i].want || plan_last_report(&w) != rows[i].report)
+            fail_msg("row %zu: end %d, report %d", i, plan_end(&w, rows[i].status),
+                     plan_last_report(&w));
+    }
+}
+
+static void test_plan_cause_of_an_end(void **state)
+{
+    static const struct {
+        enum proc_phase phase;
+        enum worker_end end;
+        bool timed_out, crashed;
+    } rows[] = {
+        {PROC_READY, END_UNASKED, false, false},       {PROC_RETIRING, END_TIMEOUT, false, false},
+        {PROC_EXPLAINING, END_TIMEOUT, true, false},   {PROC_FINISHING, END_TIMEOUT, true, false},
+        {PROC_ABORTED, END_SILENT, true, false},       {PROC_CRASHED, END_CRASH, false, true},
+        {PROC_BOOT_CRASHED, END_UNASKED, false, true}, {PROC_KILLED, END_TIMEOUT, true, false},
+        {PROC_KILLED, END_SILENT, true, false},        {PROC_KILLED, END_CRASH, false, true},
+        {PROC_KILLED, END_RELOAD, false, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct worker_proc w = {.phase = rows[i].phase, .end = rows[i].end};
+
+        assert_int_equal(plan_timed_out(&w), rows[i].timed_out);
+        assert_int_equal(plan_crashed(&w), rows[i].crashed);
+    }
+}
+
+/* Only a process that holds its number, and is of the generation that counts. */
+static void test_plan_counts_deaths_of_those_that_hold_their_number(void **state)
+{
+    (void)state;
+    for (enum proc_phase phase = PROC_PENDING; phase < PROC_PHASES; phase++) {
+        struct worker_proc w = {.phase = phase, .number = 1, .generation = 1};
+
+        backoffs[1] = (struct backoff){0};
+        plan_count_death(&plan, &w, NOW);
+        assert_int_equal(backoffs[1].failures, phase_holds_number(phase));
+        w.generation = 2;
+        plan_count_death(&plan, &w, NOW);
+        assert_int_equal(backoffs[1].failures, phase_holds_number(phase));
+    }
+    struct worker_proc w = {
+        .phase = PROC_READY, .number = 2, .generation = 1, .ready_ms = NOW - 9999};
+    plan_count_death(&plan, &w, NOW); /* lived for long enough */
+    assert_int_equal(backoffs[2].crashes, 0);
+    w.ready_ms = NOW;
+    plan_count_death(&plan, &w, NOW); /* within the millisecond of its READY */
+    assert_int_equal(backoffs[2].crashes, 1);
+    assert_int_equal(backoffs[2].failures, 0);
+}
+
+static void test_plan_advance_sets_the_deadline_of_the_phase(void **state)
+{
+    struct worker_proc w = {.phase = PROC_BOOTING, .deadline_ms = NOW + 5};
+
+    (void)state;
+    assert_true(plan_advance(&w, PROC_IS_READY, NO_DEADLINE));
+    assert_true(w.deadline_ms == NO_DEADLINE); /* the boot's is over */
+    assert_false(plan_advance(&w, PROC_IS_READY, NOW));
+    assert_true(w.deadline_ms == NO_DEADLINE);
+    assert_true(plan_advance(&w, PROC_IS_RETIRED, NOW + 9));
+    assert_false(plan_advance(&w, PROC_IS_RETIRED, NOW + 99)); /* a second order gives no more */
+    assert_true(w.deadline_ms == NOW + 9);
+}
+
+/* A reload that is tried, or counts, starts with no delay of what was before. */
+static void test_plan_generations_forget_back_off(void **state)
+{
+    (void)state;
+    plan.canary = (struct backoff){.failures = 3, .not_before_ms = NOW + 100};
+    plan_try_generation(&plan, 2);
+    assert_int_equal(plan.candidate, 2);
+    assert_true(plan.canary.not_before_ms == 0 && plan.canary.failures == 0);
+    for (size_t i = 0; i <= PLACES; i++)
+        backoffs[i] = (struct backoff){.failures = 9, .not_before_ms = NOW + 30000};
+    plan_take_candidate(&plan, 5, true);
+    assert_int_equal(plan.generation, 2);
+    assert_int_equal(plan.candidate, 0);
+    assert_int_equal(plan.workers, 5);
+    assert_true(plan.has_admin);
+    for (size_t i = 0; i <= PLACES; i++)
+        assert_true(backoffs[i].failures == 0 && backoffs[i].not_before_ms == 0);
+    assert_int_equal(act(), 6);
+    plan_try_generation(&plan, 3);
+    plan_try_generation(&plan, 0); /* it has failed */
+    assert_int_equal(plan.candidate, 0);
+    assert_int_equal(plan.generation, 2);
 }
 
 /* Whatever dies, and whenever: in the end all is as it should be, and the table never overflows. */
@@ -813,8 +958,13 @@ int main(void)
         cmocka_unit_test(test_plan_kill_in_boot_is_no_failure),
         cmocka_unit_test_setup(test_plan_backoff_waits, init),
         cmocka_unit_test_setup(test_plan_wake, init),
-        cmocka_unit_test(test_plan_judge),
-        cmocka_unit_test(test_plan_judge_extended),
+        cmocka_unit_test(test_plan_health),
+        cmocka_unit_test(test_plan_health_extended),
+        cmocka_unit_test(test_plan_end),
+        cmocka_unit_test(test_plan_cause_of_an_end),
+        cmocka_unit_test_setup(test_plan_counts_deaths_of_those_that_hold_their_number, init),
+        cmocka_unit_test(test_plan_advance_sets_the_deadline_of_the_phase),
+        cmocka_unit_test_setup(test_plan_generations_forget_back_off, init),
         cmocka_unit_test_setup(test_plan_random, init),
     };
 

@@ -48,7 +48,7 @@ now = time.monotonic_ns  # CLOCK_MONOTONIC, as the client's
 
 
 # No scenario makes a worker die of anything but SIGKILL.
-UNEXPECTED = re.compile(r"did not finish within|WORKER TIMEOUT|WORKER SILENT|was killed by SIG|was sent SIG(?!KILL|\w+! .*Before it was ready)"
+UNEXPECTED = re.compile(r"did not finish within|WORKER TIMEOUT|WORKER UNRESPONSIVE|was killed by SIG|was sent SIG(?!KILL|\w+! .*Before it was ready)"
                         r"|exited with code [1-9]")
 
 

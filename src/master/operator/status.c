@@ -23,16 +23,6 @@
 
 /* ---- the workers ------------------------------------------------------------------------- */
 
-static const char *phase_name(enum proc_phase phase)
-{
-    static const char *const names[] = {
-        [PROC_EMPTY] = "empty",       [PROC_BOOTING] = "booting", [PROC_READY] = "ready",
-        [PROC_RETIRING] = "retiring", [PROC_KILLING] = "killing",
-    };
-
-    return names[phase];
-}
-
 static int longest_first(const void *a, const void *b)
 {
     const struct status_call *v = a, *w = b;

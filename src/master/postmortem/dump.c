@@ -34,9 +34,9 @@ static void add_text(struct dump_request *r, const struct worker_proc *w, const 
 
 static void on_text(void *data, const char *text, size_t len, int status);
 
-static int start_next(struct dump_request *r, const struct worker_proc *w)
+static int start_next(struct dump_request *r, const struct proc *p)
 {
-    return stack_log_start_helper(r->master, w, TIME_S, on_text, r);
+    return stack_log_start_helper(r->master, p, TIME_S, on_text, r);
 }
 
 static void finish(struct dump_request *r)
@@ -56,14 +56,14 @@ static void finish(struct dump_request *r)
 static void go_on(struct dump_request *r)
 {
     while (r->next < r->count) {
-        const struct worker_proc *w = proc_find(r->master, r->pids[r->next]);
+        const struct proc *p = procs_find(&r->master->procs, r->pids[r->next]);
         char why[128];
 
-        if (w && start_next(r, w) == 0)
+        if (p && start_next(r, p) == 0)
             return;
-        if (w) {
+        if (p) {
             (void)snprintf(why, sizeof(why), "no helper can be started: %s\n", strerror(errno));
-            add_text(r, w, why, strlen(why));
+            add_text(r, p->w, why, strlen(why));
         }
         r->next++;
     }
@@ -85,13 +85,13 @@ static void add_end(struct strbuf *text, int status)
 static void on_text(void *data, const char *text, size_t len, int status)
 {
     struct dump_request *r = data;
-    const struct worker_proc *w = proc_find(r->master, r->pids[r->next]);
+    const struct proc *p = procs_find(&r->master->procs, r->pids[r->next]);
     struct strbuf whole = {0};
 
     strbuf_add(&whole, text, len);
     add_end(&whole, status);
-    if (w)
-        add_text(r, w, whole.data, whole.len);
+    if (p)
+        add_text(r, p->w, whole.data, whole.len);
     strbuf_release(&whole);
     r->next++;
     go_on(r);
@@ -133,7 +133,7 @@ uint64_t dump_begin(struct master *m, pid_t pid, const char **why)
     choose(r, pid);
     if (r->count == 0)
         *why = pid == 0 ? "there is no worker" : "no worker has this pid";
-    else if (start_next(r, proc_find(m, r->pids[0])) < 0)
+    else if (start_next(r, procs_find(&m->procs, r->pids[0])) < 0)
         *why = errno == EBUSY ? "too many helpers at once" : "no helper can be started";
     else
         r->number = ++m->dumps.last;

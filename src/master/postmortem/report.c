@@ -50,31 +50,30 @@ const char *report_request_id(const struct slot_call *call, char id[SLOT_GIVEN_I
     return id;
 }
 
-void report_condemned(const struct worker_proc *w, const struct slot_call *call,
-                      enum verdict verdict, uint64_t ms)
+void report_hung(const struct proc *p, const struct slot_call *call, enum health health,
+                 uint64_t ms)
 {
+    bool is_call = health == HEALTH_CALL_TOO_LONG;
     struct strbuf what = {0};
     char id[SLOT_GIVEN_ID_SIZE];
 
-    add_request(&what, call, w->settings->config.crash_redact);
-    if (verdict == VERDICT_CALL_TOO_LONG)
-        log_about(LOG_LEVEL_CRITICAL, report_request_id(call, id),
-                  "WORKER TIMEOUT (pid:%d) after %llu.%llu s in %s", (int)w->pid,
-                  (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100, what.data);
-    else
-        log_about(LOG_LEVEL_CRITICAL, report_request_id(call, id),
-                  "WORKER SILENT (pid:%d): its loop is dead; last: %s", (int)w->pid, what.data);
+    add_request(&what, call, p->settings->config.crash_redact);
+    log_about(LOG_LEVEL_CRITICAL, report_request_id(call, id), "%s (pid:%d)%s%llu.%llu s%s%s",
+              is_call ? "WORKER TIMEOUT" : "WORKER UNRESPONSIVE", (int)p->w->pid,
+              is_call ? " after " : ": its event loop has not run for ",
+              (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100,
+              is_call ? " in " : "; last request: ", what.data);
     strbuf_release(&what);
 }
 
-void report_slow(const struct worker_proc *w, const struct slot_call *call, uint64_t ms)
+void report_slow(const struct proc *p, const struct slot_call *call, uint64_t ms)
 {
     struct strbuf what = {0};
     char id[SLOT_GIVEN_ID_SIZE];
 
-    add_request(&what, call, w->settings->config.crash_redact);
+    add_request(&what, call, p->settings->config.crash_redact);
     log_about(LOG_LEVEL_WARNING, report_request_id(call, id),
-              "Slow request: worker (pid:%d) has spent %llu.%llu s so far in %s", (int)w->pid,
+              "Slow request: worker (pid:%d) has spent %llu.%llu s so far in %s", (int)p->w->pid,
               (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100, what.data);
     strbuf_release(&what);
 }
@@ -123,13 +122,13 @@ static void add_client(struct strbuf *out, const struct slot_crash *c)
         strbuf_addf(out, "; %u other answers were cut short", c->others_cut);
 }
 
-static void add_memory(struct strbuf *out, const struct worker_proc *w)
+static void add_memory(struct strbuf *out, const struct proc *p)
 {
     uint64_t size;
 
-    if (procfs_private_memory(w->pid, &size) < 0)
+    if (procfs_private_memory(p->w->pid, &size) < 0)
         return;
-    size -= w->inherited_size < size ? w->inherited_size : size;
+    size -= p->inherited_size < size ? p->inherited_size : size;
     strbuf_addf(out, "; memory %llu.%llu MiB", (unsigned long long)size >> 20,
                 (unsigned long long)(size >> 10) % 1024 * 10 / 1024);
 }
@@ -202,12 +201,12 @@ static const char *signal_name(int number)
     return name ? name : "?";
 }
 
-enum log_level report_crash_level(const struct worker_proc *w)
+enum log_level report_crash_level(const struct proc *p)
 {
-    return w->phase == PROC_BOOTING ? LOG_LEVEL_ERROR : LOG_LEVEL_CRITICAL;
+    return p->w->phase == PROC_BOOT_CRASHED ? LOG_LEVEL_ERROR : LOG_LEVEL_CRITICAL;
 }
 
-void report_crash(const struct worker_proc *w, const struct slot *s)
+void report_crash(const struct proc *p, const struct slot *s)
 {
     struct slot_crash c = s->crash; /* a copy: read once */
     struct strbuf text = {0};
@@ -215,16 +214,17 @@ void report_crash(const struct worker_proc *w, const struct slot *s)
 
     if (c.signal == 0)
         strbuf_addf(&text, "Worker (pid:%d) exited with code %d: the application called exit().",
-                    (int)w->pid, c.code & 0xff);
+                    (int)p->w->pid, c.code & 0xff);
     else
-        strbuf_addf(&text, "Worker (pid:%d) was sent SIG%s!", (int)w->pid, signal_name(c.signal));
-    add_fault(&text, &c, w->pid);
-    add_call(&text, s, &c, w->settings->config.crash_redact);
-    add_memory(&text, w);
+        strbuf_addf(&text, "Worker (pid:%d) was sent SIG%s!", (int)p->w->pid,
+                    signal_name(c.signal));
+    add_fault(&text, &c, p->w->pid);
+    add_call(&text, s, &c, p->settings->config.crash_redact);
+    add_memory(&text, p);
     add_client(&text, &c);
-    if (c.tid != w->pid)
+    if (c.tid != p->w->pid)
         strbuf_addf(&text, "; in thread %d", c.tid);
-    log_about(report_crash_level(w), report_request_id(call_of(s, c.call), id), "%s", text.data);
+    log_about(report_crash_level(p), report_request_id(call_of(s, c.call), id), "%s", text.data);
     strbuf_release(&text);
 }
 
@@ -246,36 +246,35 @@ void report_template_crash(const struct template *t, const struct template_fault
 }
 
 /* A SIGKILL that gcorn has not sent. True when the kernel was out of memory. */
-static bool report_kill(const struct worker_proc *w, const char *during, const char *id,
-                        struct oom *oom)
+static bool report_kill(const struct proc *p, const char *during, const char *id, struct oom *oom)
 {
     char how[4200];
 
-    enum oom_answer answer = oom_explains(oom, w->pid, now_ms(), how, sizeof(how));
+    enum oom_answer answer = oom_explains(oom, p->w->pid, now_ms(), how, sizeof(how));
     switch (answer) {
     case OOM_YES:
         log_about(LOG_LEVEL_ERROR, id,
-                  "Worker (pid:%d) was killed by the kernel%s: out of memory (%s)", (int)w->pid,
+                  "Worker (pid:%d) was killed by the kernel%s: out of memory (%s)", (int)p->w->pid,
                   during, how);
         break;
     case OOM_NO:
         log_about(LOG_LEVEL_ERROR, id,
                   "Worker (pid:%d) was sent SIGKILL%s, not by gcorn; the kernel's out-of-memory "
                   "killer says nothing of it",
-                  (int)w->pid, during);
+                  (int)p->w->pid, during);
         break;
     case OOM_UNKNOWN:
         log_about(LOG_LEVEL_ERROR, id,
                   "Worker (pid:%d) was sent SIGKILL%s, not by gcorn; whether memory was out cannot "
                   "be told on this system",
-                  (int)w->pid, during);
+                  (int)p->w->pid, during);
         break;
     }
     return answer == OOM_YES;
 }
 
-/* A condemned worker is gone: was its client told? */
-static void report_condemned_end(const struct worker_proc *w, const struct slot *s)
+/* A worker that hung is gone: was its client told? */
+static void report_hung_end(const struct proc *p, const struct slot *s)
 {
     struct slot_crash c = s->crash;
     struct strbuf text = {0};
@@ -286,23 +285,24 @@ static void report_condemned_end(const struct worker_proc *w, const struct slot 
     else if (slot_oldest_call(s)->answers && slot_call_runs(slot_oldest_call(s)))
         strbuf_addstr(&text, "; its client could not be answered");
     log_about(LOG_LEVEL_ERROR, report_request_id(slot_oldest_call(s), id),
-              "Worker (pid:%d) was killed%s", (int)w->pid, text.data ? text.data : "");
+              "Worker (pid:%d) was killed%s", (int)p->w->pid, text.data ? text.data : "");
     strbuf_release(&text);
 }
 
-bool report_death(const struct worker_proc *w, const struct slot *s, int status, struct oom *oom)
+bool report_death(const struct proc *p, const struct slot *s, int status, struct oom *oom)
 {
     struct strbuf what = {0};
     char room[SLOT_GIVEN_ID_SIZE], end[WAIT_STATUS_TEXT_SIZE];
     const char *id = NULL; /* the text names all, a member can name one */
-    bool is_oom = false;
+    bool is_oom = false, timed_out = plan_timed_out(p->w);
 
-    if (w->timed_out && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STOPPED) {
-        log_warnx("Worker (pid:%d) has finished all its calls after all, and ended", (int)w->pid);
+    if (timed_out && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STOPPED) {
+        log_warnx("Worker (pid:%d) has finished all its calls after all, and ended",
+                  (int)p->w->pid);
         return false;
     }
-    if (w->timed_out) {
-        report_condemned_end(w, s);
+    if (timed_out) {
+        report_hung_end(p, s);
         return false;
     }
     for (unsigned i = 0; i < slot_call_count(s); i++) {
@@ -310,13 +310,13 @@ bool report_death(const struct worker_proc *w, const struct slot *s, int status,
             continue;
         id = id ? id : report_request_id(&s->calls[i], room);
         strbuf_addstr(&what, what.len > 0 ? " and " : " while it ran ");
-        add_request(&what, &s->calls[i], w->settings->config.crash_redact);
+        add_request(&what, &s->calls[i], p->settings->config.crash_redact);
     }
     const char *during = what.data ? what.data : "";
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && w->phase != PROC_KILLING)
-        is_oom = report_kill(w, during, id, oom);
-    else if (status != 0 || w->phase == PROC_READY)
-        log_about(LOG_LEVEL_ERROR, id, "Worker (pid:%d) %s%s", (int)w->pid,
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && p->w->phase != PROC_KILLED)
+        is_oom = report_kill(p, during, id, oom);
+    else if (status != 0 || p->w->phase == PROC_READY)
+        log_about(LOG_LEVEL_ERROR, id, "Worker (pid:%d) %s%s", (int)p->w->pid,
                   wait_status_text(status, end), during);
     strbuf_release(&what);
     return is_oom;
@@ -325,14 +325,13 @@ bool report_death(const struct worker_proc *w, const struct slot *s, int status,
 /* ---- the last request -------------------------------------------------------------------- */
 
 /* What its client was told, 0 if nothing, and why. */
-static void describe_end(const struct worker_proc *w, const struct slot *s,
-                         struct access_request *q)
+static void describe_end(const struct proc *p, const struct slot *s, struct access_request *q)
 {
     bool spoke = atomic_load(&s->crash.stage) >= CRASH_ANSWERED;
 
     if (spoke && s->crash.client == CRASH_CLIENT_ANSWERED)
         q->status = (int)s->crash.client_status;
-    q->ended = w->timed_out ? "timeout" : w->crashed ? "crash" : "killed";
+    q->ended = plan_timed_out(p->w) ? "timeout" : plan_crashed(p->w) ? "crash" : "killed";
 }
 
 static void write_line(const struct generation *g, const struct access_request *q,
@@ -350,7 +349,7 @@ static void write_line(const struct generation *g, const struct access_request *
     accesslog_free(log);
 }
 
-static void write_last_line(const struct worker_proc *w, const struct slot *s,
+static void write_last_line(const struct proc *p, const struct slot *s,
                             const struct slot_call *call)
 {
     char method[sizeof(call->method)], target[sizeof(call->target)], peer[sizeof(call->peer)];
@@ -362,24 +361,24 @@ static void write_last_line(const struct worker_proc *w, const struct slot *s,
     (void)slot_get_text(call->target, sizeof(call->target), target, sizeof(target));
     (void)slot_get_text(call->peer, sizeof(call->peer), peer, sizeof(peer));
     (void)slot_get_request_id(call, id, sizeof(id));
-    describe_end(w, s, &q);
+    describe_end(p, s, &q);
     const struct access_facts facts = {
         .wall_ms = wall_ms(),
         .duration_us = now > since ? (now - since) * 1000 : 0,
-        .pid = (int)w->pid,
-        .worker = w->number,
+        .pid = (int)p->w->pid,
+        .worker = p->w->number,
     };
-    write_line(w->settings, &q, &facts);
+    write_line(p->settings, &q, &facts);
 }
 
-void report_last_request(const struct worker_proc *w, const struct slot *s)
+void report_last_request(const struct proc *p, const struct slot *s)
 {
-    const struct config *cfg = &w->settings->config;
+    const struct config *cfg = &p->settings->config;
     char name[SLOT_FILE_NAME_SIZE];
 
-    for (unsigned i = 0; i < slot_call_count(s) && w->settings->access_fd >= 0; i++) {
+    for (unsigned i = 0; i < slot_call_count(s) && p->settings->access_fd >= 0; i++) {
         if (s->calls[i].answers && slot_call_runs(&s->calls[i]))
-            write_last_line(w, s, &s->calls[i]);
+            write_last_line(p, s, &s->calls[i]);
     }
     const struct slot_call *crashed = report_crashed_call(s);
     char id[SLOT_GIVEN_ID_SIZE];
@@ -387,6 +386,6 @@ void report_last_request(const struct worker_proc *w, const struct slot *s)
         return;
     slot_file_name(s, crashed, name);
     log_about(LOG_LEVEL_INFO, report_request_id(crashed, id),
-              "Worker (pid:%d): its request is kept: gcorn --replay %s/%s %s", (int)w->pid,
+              "Worker (pid:%d): its request is kept: gcorn --replay %s/%s %s", (int)p->w->pid,
               cfg->crash_dir, name, cfg->wsgi_app);
 }

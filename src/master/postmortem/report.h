@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "base/log.h"
-#include "master/plan.h"
+#include "master/proc.h"
 #include "system/ipc/scoreboard.h"
 
 struct oom;
@@ -20,12 +20,13 @@ struct strbuf;
 struct template;
 struct template_fault;
 
-/* The worker is to be killed, for this. ms: how long its call has lasted. */
-void report_condemned(const struct worker_proc *w, const struct slot_call *call,
-                      enum verdict verdict, uint64_t ms);
+/* The worker hangs, and is ended for that. ms: how long its call has lasted, or its event loop has
+ * not run. */
+void report_hung(const struct proc *p, const struct slot_call *call, enum health health,
+                 uint64_t ms);
 
 /* A call has lasted longer than slow_request. */
-void report_slow(const struct worker_proc *w, const struct slot_call *call, uint64_t ms);
+void report_slow(const struct proc *p, const struct slot_call *call, uint64_t ms);
 
 /* Where in its boot a worker is: ", in gcorn_on_worker_init"; "" when no code of the application
  * runs. */
@@ -34,8 +35,8 @@ void report_boot_step(const struct slot *s, char step[BOOT_STEP_SIZE]);
 
 /* It has crashed, and told its clients so; it still lives. In its boot that is an error: the
  * critical line is the one that says what follows for the server. */
-void report_crash(const struct worker_proc *w, const struct slot *s);
-enum log_level report_crash_level(const struct worker_proc *w);
+void report_crash(const struct proc *p, const struct slot *s);
+enum log_level report_crash_level(const struct proc *p);
 
 /* The same of a template; step is where it was, as report_boot_step has it. */
 void report_template_crash(const struct template *t, const struct template_fault *fault,
@@ -43,7 +44,7 @@ void report_template_crash(const struct template *t, const struct template_fault
 
 /* It has ended with this status of waitpid(2). oom is asked about a SIGKILL that gcorn did not
  * send. True when the kernel was out of memory. */
-bool report_death(const struct worker_proc *w, const struct slot *s, int status, struct oom *oom);
+bool report_death(const struct proc *p, const struct slot *s, int status, struct oom *oom);
 
 /* The call that crashed; NULL: none of them. */
 const struct slot_call *report_crashed_call(const struct slot *s);
@@ -54,6 +55,6 @@ const char *report_request_id(const struct slot_call *call, char id[SLOT_GIVEN_I
 
 /* Writes the access log's line of each request that it died in, if it has not written that itself,
  * and says where the request is kept (crash_dir). */
-void report_last_request(const struct worker_proc *w, const struct slot *s);
+void report_last_request(const struct proc *p, const struct slot *s);
 
 #endif

@@ -42,10 +42,10 @@ static int start(struct master *m, pid_t pid, const struct generation *g, unsign
     return helper_start(&m->helpers, &job);
 }
 
-int stack_log_start_helper(struct master *m, const struct worker_proc *w, unsigned time_s,
+int stack_log_start_helper(struct master *m, const struct proc *p, unsigned time_s,
                            helper_done *done, void *data)
 {
-    return start(m, w->pid, w->settings, time_s, done, data);
+    return start(m, p->w->pid, p->settings, time_s, done, data);
 }
 
 /* Of a worker, or of its generation's template. */
@@ -54,8 +54,7 @@ struct stack_log {
     pid_t pid;
     struct generation *settings; /* a template's; NULL: it is a worker's */
     enum log_level level;
-    void (*then)(struct master *m, struct worker_proc *w);
-    void (*then_template)(struct master *m, struct generation *g);
+    uint64_t serial; /* never the same twice, so that what waits for another one is not misled */
     bool is_started, has_id;
     char id[SLOT_GIVEN_ID_SIZE]; /* of the request that is to blame */
     struct stack_log *next;      /* of all, the oldest first */
@@ -94,24 +93,34 @@ static void give_up(const struct stack_log *e, int error)
               (int)e->pid, strerror(error));
 }
 
+static struct template *template_of(const struct stack_log *e)
+{
+    struct template *t = e->settings ? e->settings->template : NULL;
+
+    return t && t->pid == e->pid ? t : NULL;
+}
+
 /* The generation whose process it is, while that lives; else NULL. */
 static const struct generation *owner(const struct stack_log *e)
 {
-    const struct worker_proc *w = e->settings ? NULL : proc_find(e->master, e->pid);
+    const struct proc *p = e->settings ? NULL : procs_find(&e->master->procs, e->pid);
 
-    if (!e->settings)
-        return w ? w->settings : NULL;
-    return e->settings->template && e->settings->template->pid == e->pid ? e->settings : NULL;
+    if (e->settings)
+        return template_of(e) ? e->settings : NULL;
+    return p ? p->settings : NULL;
 }
 
-static void call_then(const struct stack_log *e)
+/* Notes that they are taken, or given up, for the next pass of the master. */
+static void note_end(const struct stack_log *e)
 {
-    if (!owner(e))
-        return;
-    if (e->then_template)
-        e->then_template(e->master, e->settings);
-    if (e->then)
-        e->then(e->master, proc_find(e->master, e->pid));
+    struct template *t = template_of(e);
+    struct proc *p = e->settings ? NULL : procs_find(&e->master->procs, e->pid);
+
+    e->master->is_due = true;
+    if (t)
+        t->has_stacks = true;
+    if (p && p->stack_log == e->serial)
+        p->noted.has_stacks = true;
 }
 
 static void on_text(void *data, const char *text, size_t len, int status);
@@ -140,7 +149,7 @@ static bool try_start(struct stack_log *e)
     if (g && errno == EBUSY)
         return false;
     give_up(e, g ? errno : ESRCH);
-    call_then(e);
+    note_end(e);
     forget(e);
     return true;
 }
@@ -165,7 +174,7 @@ static void on_text(void *data, const char *text, size_t len, int status)
     if (status != 0)
         log_about(e->level, id_of(e), "%s (pid:%d) | (the rest is missing)", name_of(e),
                   (int)e->pid);
-    call_then(e);
+    note_end(e);
     forget(e);
     while ((waiting = first_waiting(m)) && try_start(waiting))
         continue;
@@ -182,23 +191,38 @@ static void begin(const struct stack_log *what)
     (void)try_start(e); /* else it waits */
 }
 
-void stack_log_begin(struct master *m, struct worker_proc *w, const struct slot_call *call,
-                     enum log_level level, void (*then)(struct master *m, struct worker_proc *w))
+static struct stack_log of_worker(struct master *m, const struct proc *p,
+                                  const struct slot_call *call, enum log_level level)
 {
-    struct stack_log e = {.master = m, .pid = w->pid, .level = level, .then = then};
+    struct stack_log e = {
+        .master = m, .pid = p->w->pid, .level = level, .serial = ++m->last_stack_log};
 
     e.has_id = report_request_id(call, e.id) != NULL;
+    return e;
+}
+
+void stack_log_begin(struct master *m, const struct proc *p, const struct slot_call *call,
+                     enum log_level level)
+{
+    const struct stack_log e = of_worker(m, p, call, level);
+
     begin(&e);
 }
 
-void stack_log_begin_template(struct master *m, struct generation *g, enum log_level level,
-                              void (*then)(struct master *m, struct generation *g))
+void stack_log_await(struct master *m, struct proc *p, const struct slot_call *call,
+                     enum log_level level)
 {
-    const struct stack_log e = {.master = m,
-                                .pid = g->template->pid,
-                                .settings = generation_ref(g),
-                                .level = level,
-                                .then_template = then};
+    const struct stack_log e = of_worker(m, p, call, level);
+
+    p->stack_log = e.serial;
+    p->noted.has_stacks = false;
+    begin(&e);
+}
+
+void stack_log_begin_template(struct master *m, struct generation *g, enum log_level level)
+{
+    const struct stack_log e = {
+        .master = m, .pid = g->template->pid, .settings = generation_ref(g), .level = level};
 
     begin(&e);
 }

@@ -12,22 +12,25 @@
 
 struct generation;
 struct master;
+struct proc;
 struct slot_call;
-struct worker_proc;
 
 /* Starts a helper that takes them; the rest is helper_start's. */
-int stack_log_start_helper(struct master *m, const struct worker_proc *w, unsigned time_s,
+int stack_log_start_helper(struct master *m, const struct proc *p, unsigned time_s,
                            helper_done *done, void *data);
 
-/* Takes them and logs them at this level, as about the request of call (NULL: of none); then calls
- * `then` (NULL: nothing), if the worker still lives. Waits for its turn while too many helpers run;
- * when none can be started the log says so, and `then` is called at once. */
-void stack_log_begin(struct master *m, struct worker_proc *w, const struct slot_call *call,
-                     enum log_level level, void (*then)(struct master *m, struct worker_proc *w));
+/* Takes them and logs them at this level, as about the request of call (NULL: of none). Waits for
+ * its turn while too many helpers run. */
+void stack_log_begin(struct master *m, const struct proc *p, const struct slot_call *call,
+                     enum log_level level);
+
+/* The same, and notes in p when they are in the log (noted.has_stacks), unless it has begun to wait
+ * for others; when none can be taken the log says so, and that is noted at once. */
+void stack_log_await(struct master *m, struct proc *p, const struct slot_call *call,
+                     enum log_level level);
 
 /* The same of g's template, which is there. */
-void stack_log_begin_template(struct master *m, struct generation *g, enum log_level level,
-                              void (*then)(struct master *m, struct generation *g));
+void stack_log_begin_template(struct master *m, struct generation *g, enum log_level level);
 
 /* Forgets all that are under way; their helpers must be gone. */
 void stack_log_release(struct master *m);

@@ -5,6 +5,7 @@
  */
 #include "master/preload/preload.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,18 +27,18 @@
 
 enum { STACKS_MS = 3000 }; /* for the stacks of a hung template to be taken */
 
-static bool is_pending(const struct worker_proc *w, const struct template *t)
+static bool is_pending(const struct proc *p, const struct template *t)
 {
-    return w->phase != PROC_EMPTY && w->template == t;
+    return phase_is_pending(p->w->phase) && p->template == t;
 }
 
-static struct worker_proc *find_pending(struct master *m, const struct template *t, uint64_t serial)
+static struct proc *find_pending(struct master *m, const struct template *t, uint64_t serial)
 {
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        struct worker_proc *w = &m->plan.procs[i];
+    struct proc *p;
 
-        if (is_pending(w, t) && w->serial == serial)
-            return w;
+    for_each_proc (p, &m->procs) {
+        if (is_pending(p, t) && p->serial == serial)
+            return p;
     }
     return NULL;
 }
@@ -46,44 +47,53 @@ static struct worker_proc *find_pending(struct master *m, const struct template 
  * meet neither a stranger nor another worker. */
 static bool is_newborn(struct master *m, const struct template *t, pid_t pid)
 {
-    return process_is_child(pid) && pid != t->pid && !proc_find(m, pid);
+    return process_is_child(pid) && pid != t->pid && !procs_find(&m->procs, pid);
 }
 
-static void hear_of_one(struct master *m, struct template *t, const struct template_news *news)
+/* A worker is forked. */
+static void take_worker(struct master *m, struct template *t, struct proc *p, pid_t pid)
 {
-    struct worker_proc *w = find_pending(m, t, news->serial);
+    t->has_forked = true;
+    (void)procfs_private_memory(t->pid, &p->inherited_size); /* failed: it is dead, and 0 */
+    p->noted.pid = pid;
+    procs_act_on(m, p, now_ms());
+}
+
+static void doubt(struct template *t, pid_t pid)
+{
+    if (!t->was_doubted)
+        log_warnx("Template (pid:%d): pid %d says that it is a worker, and is not; ignoring it "
+                  "and all that say so (logged once)",
+                  (int)t->pid, (int)pid);
+    t->was_doubted = true;
+}
+
+static void take_news_of_one(struct master *m, struct template *t, const struct template_news *news)
+{
+    struct proc *p = find_pending(m, t, news->serial);
 
     if (news->why[0] != '\0') {
-        if (w) { /* it can fork no more for now, as the master at times */
-            proc_forget(m, w);
+        if (p) { /* it can fork no more for now, as the master at times */
+            procs_forget(m, p);
             boots_not_started(m, news->why);
         }
     } else if (!is_newborn(m, t, news->pid)) {
-        if (!t->was_doubted)
-            log_warnx("Template (pid:%d): pid %d says that it is a worker, and is not; ignoring it "
-                      "and all that say so (logged once)",
-                      (int)t->pid, (int)news->pid);
-        t->was_doubted = true;
-    } else if (!w) { /* given up meanwhile */
+        doubt(t, news->pid);
+    } else if (!p) { /* given up meanwhile */
         (void)kill(news->pid, SIGKILL);
     } else {
-        t->has_forked = true;
-        w->template = NULL;
-        w->pid = news->pid;
-        (void)procfs_private_memory(t->pid, &w->inherited_size); /* failed: it is dead, and 0 */
-        ev_io_start(m->loop, &w->up);
-        if (w->output)
-            output_watch(w->output, m->loop, w->pid);
+        take_worker(m, t, p, news->pid);
     }
 }
 
-/* Each of its unborn; that one of them fails may end them all. */
-static void none_boots(struct master *m, const struct template *t, const char *why,
-                       void (*end)(struct master *m, struct worker_proc *w, const char *why))
+static void fail_pending(struct master *m, const struct template *t, bool was_killed,
+                         const char *why)
 {
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        if (is_pending(&m->plan.procs[i], t))
-            end(m, &m->plan.procs[i], why);
+    struct proc *p;
+
+    for_each_proc (p, &m->procs) {
+        if (is_pending(p, t))
+            procs_pending_failed(m, p, was_killed, why);
     }
 }
 
@@ -98,23 +108,17 @@ static void kill_misbehaving(struct template *t, const char *misdeed)
 
 static unsigned count_pending(const struct master *m, const struct template *t)
 {
+    const struct proc *p;
     unsigned count = 0;
 
-    for (unsigned i = 0; i < m->plan.proc_count; i++)
-        count += is_pending(&m->plan.procs[i], t);
+    for_each_proc (p, &m->procs)
+        count += is_pending(p, t);
     return count;
 }
 
 static const char *step_of(const struct template *t)
 {
     return t->has_forked ? "" : ", while it loaded the application";
-}
-
-/* Its stacks are taken: the signal has its course. */
-static void let_go(struct master *m, struct generation *g)
-{
-    (void)m;
-    (void)kill(g->template->pid, SIGCONT);
 }
 
 static void report_crash_once(struct master *m, struct generation *g,
@@ -127,7 +131,7 @@ static void report_crash_once(struct master *m, struct generation *g,
     t->has_crashed = true;
     output_take(t->output);
     report_template_crash(t, fault, step_of(t));
-    stack_log_begin_template(m, g, LOG_LEVEL_ERROR, let_go);
+    stack_log_begin_template(m, g, LOG_LEVEL_ERROR);
 }
 
 static void take(struct master *m, struct generation *g, const struct template_news *news)
@@ -137,58 +141,76 @@ static void take(struct master *m, struct generation *g, const struct template_n
     if (news->is_crash) {
         report_crash_once(m, g, &news->fault);
     } else if (news->serial != 0) {
-        hear_of_one(m, t, news);
+        take_news_of_one(m, t, news);
     } else if (!t->has_failed) {
         t->has_failed = true;
-        none_boots(m, t, news->why, proc_pending_failed);
+        fail_pending(m, t, false, news->why);
     }
 }
 
-/* A pass's worth: one for each that is to be born, and some more. */
-static void hear(struct master *m, struct generation *g)
+static void set_deadlines(struct master *m, const struct template *t, uint64_t deadline_ms)
 {
-    unsigned left = g->template ? count_pending(m, g->template) + SPEECH_PASS_MAX : 0;
+    struct proc *p;
+
+    for_each_proc (p, &m->procs) {
+        if (is_pending(p, t))
+            p->w->deadline_ms = deadline_ms;
+    }
+}
+
+/* Its stacks are taken: a crash takes its course, and a boot that hangs is given up. */
+static void act_on_stacks(struct master *m, struct template *t)
+{
+    if (!t->has_stacks)
+        return;
+    t->has_stacks = false;
+    if (t->has_crashed)
+        (void)kill(t->pid, SIGCONT);
+    else if (t->is_late)
+        set_deadlines(m, t, 0);
+}
+
+/* A pass's worth: one for each worker that is to be forked, and some more. */
+static void read_news(struct master *m, struct generation *g)
+{
+    struct template *t = g->template;
+    unsigned left = count_pending(m, t) + SPEECH_PASS_MAX;
     struct template_news news;
     int got = 0;
 
-    (void)generation_ref(g); /* what is heard may end a candidate */
-    while (g->template && !g->template->speech.is_over && left-- > 0 &&
-           (got = template_recv(g->template, &news)) > 0) {
-        if (speech_count(&g->template->speech, now_ms())) {
+    while (!t->speech.is_over && left-- > 0 && (got = template_recv(t, &news)) > 0) {
+        if (speech_count(&t->speech, now_ms()))
             take(m, g, &news);
-        } else {
-            kill_misbehaving(g->template, "flooded its socket with messages");
-            got = -1;
-            break;
-        }
+        else
+            kill_misbehaving(t, "flooded its socket with messages");
     }
-    if (g->template && !g->template->speech.is_over && got < 0 && errno == EPROTO)
-        kill_misbehaving(g->template, "sent a malformed message");
-    if (g->template && got < 0)
-        ev_io_stop(m->loop, &g->template->io); /* its end will be reaped */
-    generation_unref(g, true);
+    if (!t->speech.is_over && got < 0 && errno == EPROTO)
+        kill_misbehaving(t, "sent a malformed message");
+    if (got < 0 || t->speech.is_over)
+        ev_io_stop(m->loop, &t->io); /* its end will be reaped */
 }
 
 void preload_read(struct master *m)
 {
-    struct generation *g = m->current;
+    struct generation *g;
 
-    do {
-        struct generation *next = g->next;
-
-        hear(m, g);
-        g = next;
-    } while (g != m->current);
+    for_each_generation (g, m->current) {
+        if (!g->template)
+            continue;
+        assert(g == m->current || g == m->candidate); /* the others want no more workers */
+        read_news(m, g);
+        act_on_stacks(m, g->template);
+    }
 }
 
+/* The next pass reads it. */
 static void on_news(struct ev_loop *loop, struct ev_io *io, int revents)
 {
     struct master *m = io->data;
 
     (void)loop;
     (void)revents;
-    preload_read(m);
-    master_reconcile(m);
+    m->is_due = true;
 }
 
 void preload_watch(struct master *m, struct generation *g)
@@ -206,11 +228,12 @@ void preload_watch(struct master *m, struct generation *g)
 static void drop(struct master *m, struct generation *g)
 {
     struct template *t = g->template;
+    struct proc *p;
 
     g->template = NULL;
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        if (is_pending(&m->plan.procs[i], t))
-            proc_forget(m, &m->plan.procs[i]);
+    for_each_proc (p, &m->procs) {
+        if (is_pending(p, t))
+            procs_forget(m, p);
     }
     ev_io_stop(m->loop, &t->io);
     output_end(t->output);
@@ -237,27 +260,10 @@ bool preload_reaped(struct master *m, pid_t pid, int status)
     bool is_foreign = !t->has_failed && !t->misdeed;
     if (is_foreign && !m->plan.stopping)
         log_errorx("Template (pid:%d): %s", (int)pid, why);
-    (void)generation_ref(g);
-    none_boots(m, t, why,
-               is_foreign && boots_is_kill(status) ? proc_pending_killed : proc_pending_failed);
-    if (g->template == t)
-        drop(m, g);
-    generation_unref(g, true);
+    fail_pending(m, t, is_foreign && boots_is_kill(status), why);
+    drop(m, g);
     m->spawn_not_before_ms = 0; /* an order may have failed for no other reason than this */
     return true;
-}
-
-static void set_deadlines(struct master *m, const struct template *t, uint64_t deadline_ms)
-{
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        if (is_pending(&m->plan.procs[i], t))
-            m->plan.procs[i].deadline_ms = deadline_ms;
-    }
-}
-
-static void explained_late(struct master *m, struct generation *g)
-{
-    set_deadlines(m, g->template, 0);
 }
 
 bool preload_log_late(struct master *m, struct generation *g, uint64_t now)
@@ -269,7 +275,7 @@ bool preload_log_late(struct master *m, struct generation *g, uint64_t now)
     log_errorx("Template (pid:%d) is not ready within boot_timeout%s", (int)t->pid, step_of(t));
     t->is_late = true;
     set_deadlines(m, t, now + STACKS_MS);
-    stack_log_begin_template(m, g, LOG_LEVEL_ERROR, explained_late);
+    stack_log_begin_template(m, g, LOG_LEVEL_ERROR);
     return true;
 }
 

@@ -39,6 +39,7 @@ struct template
     bool has_crashed;    /* it has said so */
     bool is_late;        /* boot_timeout is over, and its stacks are being taken */
     bool has_failed;     /* it has said why the application does not load */
+    bool has_stacks;     /* noted: those that were taken of it are in the log */
     bool was_doubted;    /* the log says that a process of it posed as a worker */
 };
 

@@ -136,13 +136,14 @@ enum shown_state {
 
 static enum shown_state state_of(const struct snapshot_worker *w)
 {
-    switch (w->phase) {
-    case PROC_EMPTY: /* there is none in a snapshot */
-    case PROC_BOOTING: return SHOWN_BOOTING;
-    case PROC_RETIRING: return SHOWN_RETIRING;
-    case PROC_KILLING: return SHOWN_KILLING;
-    case PROC_READY: break;
-    }
+    enum proc_phase phase = (enum proc_phase)w->phase;
+
+    if (phase_is_booting(phase))
+        return SHOWN_BOOTING;
+    if (phase == PROC_RECALLED || phase_is_retiring(phase))
+        return SHOWN_RETIRING;
+    if (phase != PROC_READY)
+        return SHOWN_KILLING;
     return w->calls_running > 0 ? SHOWN_BUSY : SHOWN_IDLE;
 }
 

@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "master/phase.h"
 #include "system/ipc/scoreboard.h"
 
 struct error;
@@ -33,26 +34,6 @@ enum server_state {
     SERVER_STOPPING,
     SERVER_STATES,
 };
-
-/* Why a worker came to its end. */
-enum worker_end {
-    END_UNASKED, /* nobody told it to; its status says why */
-    END_WITH_SERVER,
-    END_NOT_WANTED, /* one too many */
-    END_BOOT,       /* it did not */
-    END_CRASH,      /* a signal of its own making, or it talked nonsense */
-    END_EXIT,
-    END_KILLED, /* SIGKILL from another process */
-    END_OOM,    /* SIGKILL from the kernel: out of memory */
-    END_TIMEOUT,
-    END_SILENT,
-    END_MAX_REQUESTS,
-    END_MAX_MEMORY,
-    END_SIGTERM, /* a person's */
-    END_RELOAD,
-    WORKER_ENDS,
-};
-enum { END_FIRST_RESTART = END_BOOT }; /* from here on: another is started for it */
 
 enum { STATS_LISTENERS = 64, STATS_METRICS = 256 };
 

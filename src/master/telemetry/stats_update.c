@@ -73,25 +73,6 @@ void stats_update_listeners(struct master *m)
     stats_close(m->stats);
 }
 
-static enum worker_end judge_end(const struct worker_proc *w, int status)
-{
-    bool by_us = w->phase == PROC_KILLING && !w->crashed;
-
-    if (w->is_oom)
-        return END_OOM;
-    if (w->failed_boot || (w->ready_ms == 0 && w->end == END_UNASKED))
-        return w->end == END_WITH_SERVER ? END_WITH_SERVER : END_BOOT;
-    if (w->crashed) /* it said so, and had some time to answer */
-        return WIFSIGNALED(status) ? END_CRASH : END_EXIT;
-    if (WIFSIGNALED(status) && !by_us)
-        return WTERMSIG(status) == SIGKILL ? END_KILLED
-               : w->end == END_KILLED      ? END_SIGTERM /* in its boot */
-                                           : END_CRASH;
-    if (w->end != END_UNASKED)
-        return w->end;
-    return by_us ? END_CRASH : END_EXIT; /* killed for what it said */
-}
-
 /* What its worker did not live to say of the requests that it had. Those that ran when it was ended
  * are timed, from the beginning of their call; nothing is known of the others. */
 static void count_unfinished(const struct worker_proc *w, struct slot *s, int status)
@@ -106,21 +87,21 @@ static void count_unfinished(const struct worker_proc *w, struct slot *s, int st
         if (since == 0 || !s->calls[i].answers)
             continue;
         slot_times_add(&s->counts.durations, now > since ? (now - since) * 1000 : 0);
-        slot_counts_end(&s->counts, 0, w->timed_out ? ENDED_TIMEOUT : ended, 1);
+        slot_counts_end(&s->counts, 0, plan_timed_out(w) ? ENDED_TIMEOUT : ended, 1);
         left--;
     }
     slot_counts_end(&s->counts, 0, ended, left);
 }
 
-void stats_update_exited(struct master *m, const struct worker_proc *w, int status)
+void stats_update_exited(struct master *m, const struct proc *p, int status)
 {
-    if (plan_is_admin(&m->plan, w))
+    if (plan_is_admin(&m->plan, p->w))
         return;
-    struct slot *slot = master_slot(m, w);
+    struct slot *slot = proc_slot(&m->procs, p);
     struct stats_facts *facts = stats_open(m->stats);
-    count_unfinished(w, slot, status);
+    count_unfinished(p->w, slot, status);
     unsigned lost = stats_add_exited(m->stats, slot);
-    facts->ends[judge_end(w, status)]++;
+    facts->ends[plan_end(p->w, status)]++;
     stats_close(m->stats);
     if (lost > 0 && !m->metrics_are_lost) {
         log_warnx("The application has made more than %d counters and histograms: those of workers "

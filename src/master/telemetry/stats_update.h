@@ -8,7 +8,7 @@
 #include "master/telemetry/stats.h"
 
 struct master;
-struct worker_proc;
+struct proc;
 
 enum server_state stats_update_state(const struct master *m);
 
@@ -20,7 +20,7 @@ void stats_update_listeners(struct master *m);
 
 /* A process has ended with this status; the log has said what there is to say. Counts the end, and
  * what the worker had counted. */
-void stats_update_exited(struct master *m, const struct worker_proc *w, int status);
+void stats_update_exited(struct master *m, const struct proc *p, int status);
 
 /* A reload is over. */
 void stats_update_reload(struct master *m, bool ok);

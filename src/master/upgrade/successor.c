@@ -134,7 +134,7 @@ static void on_old_master(struct ev_loop *loop, struct ev_io *io, int revents)
     log_info("Upgrade: the old master (pid:%d) %s, this one is the only one", (int)from->pid,
              n > 0 ? "leaves" : "has ended");
     promote(m);
-    master_reconcile(m);
+    m->is_due = true;
 }
 
 void successor_start(struct master *m)
@@ -158,17 +158,15 @@ static void all_serve(struct master *m)
     report(&successor->from, UPGRADE_SERVES, "");
 }
 
-bool successor_proceed(struct master *m)
+void successor_proceed(struct master *m)
 {
-    struct successor *successor = &m->successor;
-    bool was_stopping = m->plan.stopping;
+    struct successor *s = &m->successor;
 
-    if (!successor->from.is_received)
-        return false;
-    if (!successor->has_reported && !was_stopping && plan_has_rolled(&m->plan))
+    if (!s->from.is_received)
+        return;
+    if (!s->has_reported && !m->plan.stopping && plan_has_rolled(&m->plan))
         all_serve(m);
     take_files(m);
-    return m->plan.stopping != was_stopping;
 }
 
 bool successor_ends_with(struct master *m, const char *why)

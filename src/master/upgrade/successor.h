@@ -37,9 +37,8 @@ int successor_begin(struct master *m, struct handover *from, struct error *err);
 /* When the master is about to run. */
 void successor_start(struct master *m);
 
-/* Says that all workers serve, when they do; puts the files in order, when that is due. True: it is
- * now decided that this master stops. */
-bool successor_proceed(struct master *m);
+/* Says that all workers serve, when they do; puts the files in order, when that is due. */
+void successor_proceed(struct master *m);
 
 /* A worker did not boot: does that end this master? */
 bool successor_ends_with(struct master *m, const char *why);

@@ -128,17 +128,15 @@ static void successor_serves(struct master *m)
     log_info("Upgrade: the new master (pid:%d) serves beside this one", (int)u->pid);
     u->phase = UPGRADE_BESIDE;
     listeners_lend(m->current, true);
-    if (!u->hands_over) {
-        reload_begin_due(m);
+    if (!u->hands_over)
         return;
-    }
-    if (m->reload_again) {
+    if (m->reload_requested) {
         (void)kill(u->pid, SIGHUP); /* it is not reaped, so the pid is its own */
         control_reload_failed(&m->control, 0, UINT64_MAX,
                               "passed on to the new master: its log, and gcornctl status, tell "
                               "how it ended");
     }
-    master_stop(m, false, EXIT_STOPPED);
+    master_note_stop(m, STOP_AT_ONCE, EXIT_STOPPED);
 }
 
 /* Has the new master already closed its end, which is to say: ended? */
@@ -167,7 +165,7 @@ static void on_word(struct ev_loop *loop, struct ev_io *io, int revents)
         successor_serves(m);
     else if (packet[0] == UPGRADE_FAILS && u->why[0] == '\0')
         (void)snprintf(u->why, sizeof(u->why), "%.*s", (int)n - 1, packet + 1);
-    master_reconcile(m);
+    m->is_due = true;
 }
 
 static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int revents)
@@ -220,7 +218,6 @@ bool upgrade_reaped(struct master *m, pid_t pid, int status)
         failed(m, u->why);
     }
     forget_program(m);
-    reload_begin_due(m);
     return true;
 }
 
@@ -364,11 +361,12 @@ bool upgrade_is_pending(const struct master *m)
 /* Both answer at one socket; this one's would say that the server stops. */
 static void retire_admin(struct master *m)
 {
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        struct worker_proc *w = &m->plan.procs[i];
+    struct proc *p;
 
-        if (plan_is_admin(&m->plan, w) && (w->phase == PROC_BOOTING || w->phase == PROC_READY))
-            proc_retire(m, w);
+    for_each_proc(p, &m->procs)
+    {
+        if (plan_is_admin(&m->plan, p->w) && phase_may_retire(p->w->phase))
+            proc_retire(m, p);
     }
 }
 

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * requests - what operators ask the master for: by signals, and by the control socket
+ * (operator/control.h). Most is noted, for the master's pass. What is answered with whether it has
+ * begun, reopening logs, an upgrade and a dump, begins at once; it changes no worker's life.
+ */
+#ifndef GCORN_MASTER_REQUESTS_H
+#define GCORN_MASTER_REQUESTS_H
+
+#include "master/operator/control.h"
+
+struct master;
+
+/* The commands of the control socket, for control_init with the master. */
+extern const struct control_ops requests_control_ops;
+
+/* HUP: a reload; but after WINCH the workers are wanted again. */
+void requests_hang_up(struct master *m);
+
+/* TTIN, TTOU: wants so many more workers, until a reload. The log says so if that cannot be. */
+void requests_change_workers(struct master *m, int by);
+
+/* A step of the pass: USR1, USR2, WINCH. */
+void requests_act(struct master *m);
+
+#endif
