@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from harness import (ROOT_ONLY, SANITIZED, Client, Held, Listening, fails_to_start, wait_for,
+from harness import (ROOT_ONLY, SANITIZED, Client, Held, Holding, fails_to_start, wait_for,
                      write_config)
 
 NEEDS_REFUSER = pytest.mark.skipif(SANITIZED,
@@ -25,7 +25,7 @@ def sockets_in(directory):
 @NEEDS_REFUSER
 @pytest.mark.parametrize("bind, control", [("unix:app.sock", "ctl"), ("127.0.0.1:0", "ctl")])
 def test_unix_name_appears_when_the_socket_listens(gcorn, refuser, tmp_path, bind, control):
-    listening = Listening(refuser)
+    listening = Holding(refuser, "listen")
     server = gcorn("hello", "--control-socket", control, bind=bind, ready=0, env=refuser.env)
     listening.wait()
     for name in ("app.sock", control):
@@ -41,7 +41,7 @@ def test_unix_name_of_a_reload_appears_when_it_listens(gcorn, refuser, tmp_path)
     write_config(tmp_path, bind="unix:old.sock", workers=1)
     server = gcorn("hello", bare=True, env=refuser.env)
     write_config(tmp_path, bind="unix:new.sock", workers=1)
-    listening = Listening(refuser)
+    listening = Holding(refuser, "listen")
     server.kill(signal.SIGHUP)
     listening.wait()
     assert not (tmp_path / "new.sock").exists()

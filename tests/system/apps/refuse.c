@@ -4,12 +4,13 @@
  * the file $REFUSE lists them, each as NAME=ERRNO and a space. The first process that loads it (the
  * master) is meant by "fork", its children by "child-fork". Where there is a file $REFUSE.pass, it
  * is removed, and one call goes through. With $REFUSE_AFTER calls fail only while that path exists.
- * listen() waits for a test besides.
+ * Some calls wait for a test besides: wait_while_held.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,20 +78,42 @@ REFUSABLE(int, ftruncate, -1, (int fd, off_t len), (fd, len))
 REFUSABLE(int, stat, -1, (const char *path, struct stat *st), (path, st))
 REFUSABLE(int, lstat, -1, (const char *path, struct stat *st), (path, st))
 REFUSABLE(int, fstat, -1, (int fd, struct stat *st), (fd, st))
-REFUSABLE(ssize_t, pread, -1, (int fd, void *p, size_t len, off_t at), (fd, p, len, at))
 REFUSABLE(ssize_t, pwrite, -1, (int fd, const void *p, size_t len, off_t at), (fd, p, len, at))
 
-/* While there is a file $REFUSE.hold, it waits, and has made a file $REFUSE.held. */
-int listen(int fd, int backlog)
+/* While there is a file $REFUSE.hold-NAME, the call of this name waits, and has made a file
+ * $REFUSE.held-NAME. */
+static void wait_while_held(const char *name)
 {
     char hold[256], held[256];
+    int saved_errno = errno;
 
-    (void)stpcpy(stpcpy(hold, list_path), ".hold");
-    (void)stpcpy(stpcpy(held, list_path), ".held");
+    (void)stpcpy(stpcpy(stpcpy(hold, list_path), ".hold-"), name);
+    (void)stpcpy(stpcpy(stpcpy(held, list_path), ".held-"), name);
     while (list_path[0] != '\0' && access(hold, F_OK) == 0) {
         (void)close(creat(held, 0666));
         (void)usleep(1000);
     }
+    errno = saved_errno;
+}
+
+int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
+                struct addrinfo **list)
+{
+    wait_while_held("getaddrinfo");
+    return NEXT(getaddrinfo)(host, port, hints, list);
+}
+
+/* Waits in long reads alone, by which a file is copied: workers read short ones of /proc. */
+ssize_t pread(int fd, void *p, size_t len, off_t at)
+{
+    if (len >= 64 * 1024)
+        wait_while_held("pread");
+    return refuses("pread") ? -1 : NEXT(pread)(fd, p, len, at);
+}
+
+int listen(int fd, int backlog)
+{
+    wait_while_held("listen");
     return refuses("listen") ? -1 : NEXT(listen)(fd, backlog);
 }
 

@@ -14,7 +14,7 @@ from .environment import (APPS, BUILD, GCORN, GCORNCTL, IN_CI, MIB, NOBODY, PATI
                           PRELOAD_OR_NOT, PROCESS_ONE, REPO, ROOT_ONLY, SANITIZED, SANITIZED_ONLY,
                           SLOWER, THREADS, WORKER_CLASSES, clean_environment, default_signals,
                           example, find, may_unshare, missing, run, tool)
-from .neighbours import NGINX, PASS, Listening, Manager, Nginx, Refuser, passing
+from .neighbours import NGINX, PASS, Holding, Manager, Nginx, Refuser, passing
 from .operator import (admin_address, ask_admin, ask_control, ctl, ctl_output, metrics, samples_of,
                        start_ctl, status_of, upgrade)
 from .processes import Process, Stranger, all_processes, children
@@ -25,7 +25,7 @@ from .waiting import best_of, pace, wait_for
 __all__ = ["APPS", "BUILD", "GCORN", "GCORNCTL", "IN_CI", "MIB", "NGINX", "NOBODY", "PASS",
            "PATIENCE", "PLAIN_ONLY", "PRELOAD_OR_NOT", "PROCESS_ONE", "REPO",
            "ROOT_ONLY", "SANITIZED", "SANITIZED_ONLY", "SANITIZER_REPORT", "SLOWER",
-           "THREADS", "WORKER_CLASSES", "Client", "Held", "Listening", "Manager",
+           "THREADS", "WORKER_CLASSES", "Client", "Held", "Holding", "Manager",
            "Nginx", "Process", "Refuser", "Response", "Server", "Stranger",
            "admin_address", "all_processes", "ask_admin", "ask_control", "best_of",
            "can_bind", "children", "clean_environment", "critical_lines", "ctl",

@@ -172,15 +172,16 @@ class Refuser:
         wait_for(lambda: not one.exists(), "the call that is let through")
 
 
-class Listening:
-    """Holds each listen() of a server, from the next one on."""
+class Holding:
+    """Holds each such call of a server (listen, getaddrinfo, pread), from the next one on."""
 
-    def __init__(self, refuser):
-        self.hold, self.held = (refuser.file.with_suffix(end) for end in (".hold", ".held"))
+    def __init__(self, refuser, call):
+        self.call = call
+        self.hold, self.held = (refuser.file.with_suffix(f".{end}-{call}") for end in ("hold", "held"))
         self.hold.touch()
 
     def wait(self):
-        wait_for(self.held.exists, "listen()")
+        wait_for(self.held.exists, f"{self.call}()")
         self.held.unlink()
 
     def let_go(self):
