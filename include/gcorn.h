@@ -17,28 +17,29 @@
  *  cc -shared -fPIC -o hello.so hello.c $(pkg-config --cflags gcorn)
  *  gcorn --workers 4 hello.so:handler
  *
- * Five rules hold everywhere:
+ * Six rules hold everywhere:
  *
- * Memory.  Whatever is made with an environ lives until that request is over, and is then released
- *   by the server, returned or not: strings, header lists, bodies (closed), file descriptors
- *   (closed). Nothing needs freeing on an early return. Out of memory ends the worker: no result is
- *   NULL for it.
- * Threads.  The handler of a request, its body's next and close, and its deferred functions run one
- *   at a time, never two at once: on the loop's thread of a sync worker, each on any thread of the
- *   pool in a gthread one. A function that takes an environ, a start_response or a body is called
- *   from there and from nowhere else. Any thread may call gcorn_wake, gcorn_now, gcorn_slot,
- *   gcorn_threads, gcorn_draining, gcorn_log(NULL, ...) and gcorn_metric_*. A thread that the
- *   application starts blocks all signals but the fatal ones (SEGV, BUS, ILL, FPE, ABRT).
- * Children.  A child that the application forks has its own descriptors, 0 to 2, the logs and the
- * body of the request that is served, and nothing else of the server. What concerns the worker
- *   (gcorn_wake, gcorn_loop, gcorn_metric_*) does nothing there. It ends by _exit or exec: one that
- *   returns to the server is ended.
- * Errors.  int and ssize_t functions return -1 with errno set. A handler that returns NULL has
- *   failed: 500, whatever it started. So has one that returns something else than a body of its
- *   request, and a next that returns -1: 500, or a broken connection when bytes have left.
+ * Memory.  Everything made with an environ lives until its request is over. Then the server
+ *   releases it, whether it was returned or not: strings, header lists, bodies (closed), file
+ *   descriptors (closed). An early return needs to free nothing. When memory is out the worker
+ *   ends: no function returns NULL for that reason.
+ * Threads.  The handler of a request, the next and close of its body and its deferred functions
+ *   never run at the same time. In a sync worker they run on the loop's thread, in a gthread worker
+ *   each on any thread of the pool. Functions that take an environ, a start_response or a body may
+ *   be called there only. Any thread may call gcorn_wake, gcorn_now, gcorn_slot, gcorn_threads,
+ *   gcorn_draining, gcorn_log(NULL, ...) and gcorn_metric_*. A thread that the application starts
+ *   must block all signals but the fatal ones (SEGV, BUS, ILL, FPE, ABRT).
+ * Signals.  No function here is async-signal-safe but gcorn_now and gcorn_slot.
+ * Children.  A child that the application forks keeps the application's descriptors, 0 to 2, the
+ *   logs and the body of the request that is served; the server's other descriptors are closed in
+ *   it. gcorn_wake, gcorn_loop and gcorn_metric_* do nothing there. The child ends with _exit or
+ *   exec; the server ends one that returns to it.
+ * Errors.  int and ssize_t functions return -1 with errno set. A handler that returns NULL, or
+ *   anything but a body of its own request, has failed: the client gets 500, whatever was started.
+ *   So has a next that returns -1; after the first byte of the answer the connection is broken.
  * Control.  No C++ exception, longjmp or exit() may leave a function that the server calls.
  *
- * The one structure whose layout an application knows is struct gcorn_header. It will not change.
+ * struct gcorn_header is the one structure whose layout an application knows. It will not change.
  */
 #ifndef GCORN_H
 #define GCORN_H
@@ -58,13 +59,13 @@ extern "C" {
 
 #define GCORN_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
-/* What is declared here is exported by the server, or found by it in the application. */
+/* The server exports these functions, or looks them up in the application (hooks). */
 #pragma GCC visibility push(default)
 
 struct ev_loop;
-struct gcorn_environ;        /* one request: CGI variables, input, arena */
-struct gcorn_start_response; /* how to start its answer: the server's, or a middleware's */
-struct gcorn_body;           /* the iterable that an application returns */
+struct gcorn_environ;        /* one request: its variables, its body, its memory */
+struct gcorn_start_response; /* starts the answer: the server's, or a middleware's */
+struct gcorn_body;           /* the body of an answer, which a handler returns */
 
 /* A header list ends with {NULL, NULL}. */
 struct gcorn_header {
@@ -72,36 +73,38 @@ struct gcorn_header {
     const char *value;
 };
 
-/* An application: the symbol named after the colon of app.so:handler. Middleware is an application
- * that calls another: pass the inner one as a third parameter, and let a handler of three lines
- * name it. NULL: failed, the client gets 500. */
+/* An application: the function after the colon of app.so:handler. Returns a body of this request;
+ * NULL: it failed, and the client gets 500. Middleware is a function that calls an inner
+ * application: it takes that as a third parameter, and a handler of three lines passes it. */
 typedef struct gcorn_body *gcorn_app(struct gcorn_environ *env,
                                      struct gcorn_start_response *start_response);
 
 /* ---- the answer ------------------------------------------------------------------------------ */
 
-/* Begins the answer: status is "NNN Reason"; headers may be NULL. Both are copied before it
- * returns, so they may lie on the stack. It may be called late, from next, as long as no body byte
- * has been handed over; until then a further call replaces the answer (an error page). The head
- * leaves with the first body byte, or at the end: an event stream therefore begins with an event or
- * a comment. -1 with EINVAL: a status or field that is not valid HTTP, a hop-by-hop field, a second
- * Content-Length; the answer is then 500 unless a later call succeeds, so a handler need not look
- * at the result. -1 with EALREADY: a body byte has been handed over; let next return -1 to break
- * the connection. */
+/* Starts the answer with a status, "NNN Reason", and header fields; headers may be NULL. Both
+ * are copied, so they may lie on the stack. It may be called late, from next, until the first byte
+ * of the body is handed over; a second call before that replaces the first (an error page). The
+ * head is sent with the first byte of the body, or at its end: an event stream therefore starts
+ * with an event or a comment. Returns 0, or -1 with errno. EINVAL: a status or field that is not
+ * valid HTTP, a hop-by-hop field, a second Content-Length; the answer is then 500 unless a later
+ * call succeeds, so a handler may ignore the result. EALREADY: a byte of the body has been handed
+ * over; to break the connection let next return -1. */
 int gcorn_start(struct gcorn_start_response *start_response, const char *status,
                 const struct gcorn_header *headers);
 
-/* A start_response for an inner application: gcorn_start on it calls fn with state. fn usually
- * changes the list and calls gcorn_start on the outer one, at once or later (then it keeps copies,
- * and returns -1 with EALREADY after the inner body's first byte). It may be called never, late, or
- * twice. The result lives as long as the request, and so must state. */
+/* Makes a start_response for an inner application: gcorn_start on it calls fn with state and
+ * returns its result. fn usually changes the list and calls gcorn_start on the outer
+ * start_response, at once or later. If later, it keeps copies, and returns -1 with EALREADY after
+ * the first byte of the inner body. It may be called never, late or twice. The result lives until
+ * the request is over, and so must state. */
 typedef int gcorn_start_fn(void *state, const char *status, const struct gcorn_header *headers);
 struct gcorn_start_response *gcorn_start_wrap(struct gcorn_environ *env, gcorn_start_fn *fn,
                                               void *state);
 
-/* Header lists. Names compare without case. The first value or NULL; a new deep copy in which name
- * has this one value (NULL: in which it is absent); a new deep copy with one more field. headers
- * may be NULL. */
+/* Header lists; headers may be NULL, and the case of names makes no difference. get returns the
+ * first value, borrowed from the list, or NULL. set returns a deep copy in which name has this one
+ * value, or is absent for value NULL. add returns a deep copy with one more field. Copies live
+ * until the request is over. */
 const char *gcorn_headers_get(const struct gcorn_header *headers, const char *name);
 struct gcorn_header *gcorn_headers_set(struct gcorn_environ *env,
                                        const struct gcorn_header *headers, const char *name,
@@ -112,185 +115,200 @@ struct gcorn_header *gcorn_headers_add(struct gcorn_environ *env,
 
 /* ---- bodies ---------------------------------------------------------------------------------- */
 
-/* The length of all but iterators is known and Content-Length is set from it; an iterator is sent
- * chunked unless the application gave a Content-Length. An empty answer is gcorn_body_text(env,
- * ""), never NULL. For HEAD, 204, 205 and 304 the same body is returned as ever; the server sends
- * none of it. */
+/* A handler returns one of these. All but iterators have a known length, from which the server sets
+ * Content-Length; an iterator is sent chunked unless the application set a Content-Length. An empty
+ * answer is gcorn_body_text(env, ""), not NULL. For HEAD, 204, 205 and 304 a handler returns the
+ * same body as otherwise; the server does not send it. */
 
-/* data stays unchanged until the request is over: static, from gcorn_alloc or gcorn_printf, or
- * handed to gcorn_defer (text from malloc: gcorn_defer(env, free, text)). */
+/* A body of len bytes, which are not copied: data must stay unchanged until the request is over. It
+ * is static, comes from gcorn_alloc or gcorn_printf, or is freed by gcorn_defer (text from malloc:
+ * gcorn_defer(env, free, text)). */
 struct gcorn_body *gcorn_body_bytes(struct gcorn_environ *env, const void *data, size_t len);
 
-/* The same for a string; the length of a literal is known when it is compiled. text NULL: NULL,
- * failed. */
+/* The same for a string. Returns NULL for text NULL, which a handler may return: it has failed. */
 static inline struct gcorn_body *gcorn_body_text(struct gcorn_environ *env, const char *text)
 {
     return text ? gcorn_body_bytes(env, text, strlen(text)) : NULL;
 }
 
-/* wsgi.file_wrapper: len bytes of a regular file from offset, -1 for all that follows; sendfile
- * where possible, and a slow client costs no memory. Takes fd in every case, also when the result
- * is NULL with errno (EINVAL: not a regular file, or past its end). A file that shrinks while it is
- * sent breaks the connection. */
+/* A body of len bytes of a regular file from offset on, -1 for the rest of the file (WSGI's
+ * wsgi.file_wrapper). It is sent with sendfile where possible; a slow client costs no memory. Takes
+ * ownership of fd in every case. Returns NULL with errno (EINVAL: not a regular file, or the range
+ * is past its end). If the file shrinks while it is sent, the connection is broken. */
 struct gcorn_body *gcorn_body_file(struct gcorn_environ *env, int fd, int64_t offset, int64_t len);
 
-/* An empty body to write into, for the imperative style (WSGI's write()). gcorn_write and
- * gcorn_writef copy; they never wait for the client: past a limit in memory the body goes to an
- * unlinked file. -1 when that is full: the body is then failed, so the result may be ignored. Only
- * on such a body (EINVAL), until the handler returns it or somebody asks for its first chunk. */
+/* An empty body to write into (WSGI's write()). gcorn_write and gcorn_writef append a copy and
+ * never wait for the client: a body that is longer than a limit goes to an unlinked file. They
+ * return 0, or -1 with errno: ENOSPC and others when the file cannot grow, EINVAL on a body that is
+ * not of this kind or no longer takes bytes, because the handler has returned it or its first chunk
+ * was read. The body has then failed, so the result may be ignored. */
 struct gcorn_body *gcorn_body_buffer(struct gcorn_environ *env);
 int gcorn_write(struct gcorn_body *body, const void *data, size_t len);
 int gcorn_writef(struct gcorn_body *body, const char *fmt, ...) GCORN_PRINTF(2, 3);
 
-/* An iterator. next stores a chunk and returns its length; 0 at the end; -1 failed (500, or a
- * broken connection when bytes have left); GCORN_AGAIN when it has nothing yet. It is called only
- * as the socket drains, so a slow client holds one chunk. The chunk stays valid and unchanged until
- * next is called again or close is: a buffer shared by many requests must not be overwritten for a
- * slow one. After GCORN_AGAIN it is called again on gcorn_wake, on gcorn_wake_at, when the worker
- * begins to drain (see gcorn_draining), and possibly for no reason. next must not block a sync
- * worker. For HEAD and the like it is called once, even if gcorn_start has been, and after
- * GCORN_AGAIN no longer than until that has. close (may be NULL) is called exactly once: at the
- * end, on failure, and as soon as the client has left, also while waiting. */
+/* A body that next produces chunk by chunk (WSGI's iterable). next stores a chunk and returns its
+ * length; 0: the end; -1: it failed (500, or a broken connection after the first byte);
+ * GCORN_AGAIN: no chunk is ready yet. It is called only when the socket takes more, so a slow
+ * client holds one chunk. The chunk must stay valid and unchanged until next or close is called: do
+ * not overwrite a buffer that several requests share. After GCORN_AGAIN next is called again on
+ * gcorn_wake, at the time of gcorn_wake_at, when the worker begins to drain (gcorn_draining), and
+ * possibly without a reason. next must not block in a sync worker. For HEAD and other answers
+ * without a body it is called once, also after gcorn_start; if it returns GCORN_AGAIN, again until
+ * gcorn_start has been called. close (may be NULL) is called exactly once: at the end, on failure,
+ * or as soon as the client has left, also during a wait. */
 enum { GCORN_AGAIN = -2 };
 typedef ssize_t gcorn_next_fn(struct gcorn_environ *env, void *state, const void **chunk);
 typedef void gcorn_close_fn(struct gcorn_environ *env, void *state);
 struct gcorn_body *gcorn_body_iter(struct gcorn_environ *env, gcorn_next_fn *next,
                                    gcorn_close_fn *close, void *state);
 
-/* For middleware: iterate over any body that an inner application returned; as next and close
- * above. *chunk is NULL where there is none. After 0 or -1 it keeps returning that, also when it is
- * closed; what is closed before its end returns -1. Closing twice is harmless, and so is closing
- * NULL; what is not closed is closed when the request is over. len is what is still to come, -1
- * when unknown. Of NULL next is -1 with EINVAL, and len -1. A middleware that wants none of the
- * bytes returns the inner body. */
+/* For middleware: reads the body that an inner application returned. gcorn_body_next returns what
+ * next above returns; *chunk is NULL unless there is a chunk. After 0 or -1 it returns the same
+ * again; a body that is closed before its end returns -1. gcorn_body_close may be called twice and
+ * on NULL; the server closes a body that was not closed. gcorn_body_len is how many bytes are still
+ * to come, -1 when that is unknown. For a NULL body next returns -1 with EINVAL, and len -1. A
+ * middleware that does not need the bytes returns the inner body itself. */
 ssize_t gcorn_body_next(struct gcorn_body *body, const void **chunk);
 void gcorn_body_close(struct gcorn_body *body);
 int64_t gcorn_body_len(const struct gcorn_body *body);
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
-/* A ticket names this request in this worker and is never reused; 0 is none. gcorn_wake has next
- * called again, later, never from within gcorn_wake. Any thread, any time: a wake that comes while
- * next still runs is not lost, one that comes after the end does nothing. So timers, other requests
- * and threads keep tickets, never an environ nor memory of its arena; a thread's job owns its
- * memory itself. */
+/* gcorn_ticket returns a number that names this request in this worker; it is never 0 and never
+ * used again. gcorn_wake has next of that request called soon, but not from within gcorn_wake; 0 is
+ * ignored. Any thread may call it at any time; it does not block. A wake during next is not lost,
+ * and one after the end of the request does nothing. So timers, other requests and threads keep
+ * tickets, not an environ or memory that was made with one. */
 uint64_t gcorn_ticket(struct gcorn_environ *env);
 void gcorn_wake(uint64_t ticket);
 
-/* Has next called again when gcorn_now() reaches when, at the latest. One time a request: each call
- * sets it anew. As next may also be called for other reasons, it looks at the clock itself. */
+/* Has next called when gcorn_now() reaches when, or earlier. A request has one such time: each call
+ * replaces it. next may be called for other reasons, so it compares the clock itself. */
 void gcorn_wake_at(struct gcorn_environ *env, uint64_t when);
 
-/* Milliseconds of CLOCK_MONOTONIC. Any thread. */
+/* The time of CLOCK_MONOTONIC in milliseconds. Any thread; async-signal-safe. */
 uint64_t gcorn_now(void);
 
-/* Has the client left? For a handler amid long work; a waiting iterator is simply closed. A client
- * that has only closed its side looks the same. */
+/* Has the client closed the connection? For handlers that work for long; an iterator that waits is
+ * closed without being asked. A client that has only shut down its sending side looks the same. */
 bool gcorn_client_gone(struct gcorn_environ *env);
 
-/* This call of the handler or of next may take ms from now, when that is longer than it may take
- * anyway (timeout, or what was asked for before). Time spent waiting is never counted. */
+/* Lets this call of the handler or of next take ms milliseconds from now, if its deadline is
+ * earlier (the setting timeout, or an extension before). Time between calls, in which a body waits,
+ * does not count. */
 void gcorn_extend_deadline(struct gcorn_environ *env, unsigned ms);
 
 /* ---- the request ----------------------------------------------------------------------------- */
 
-/* REQUEST_METHOD (any token of up to 32 bytes: GET, QUERY, X-Y), PATH_INFO (percent-decoded),
- * QUERY_STRING, RAW_URI (as it came), CONTENT_TYPE, CONTENT_LENGTH (also of a body that came in
- * chunks), SERVER_NAME, SERVER_PORT (over a unix socket: those in Host),
- * SERVER_PROTOCOL, REMOTE_ADDR, HTTP_* (repeated fields joined), wsgi.url_scheme, wsgi.multithread
- * ("0", "1"), gcorn.request_id, ... NULL when absent. No value holds a NUL. Each stays valid until
- * the request is over, also when the key is set anew. */
+/* A variable of the request; NULL when it is absent: REQUEST_METHOD (a token of up to 32 bytes:
+ * GET, QUERY, X-Y), PATH_INFO (percent-decoded), QUERY_STRING, RAW_URI (as received), CONTENT_TYPE,
+ * CONTENT_LENGTH (also of a chunked body), SERVER_NAME and SERVER_PORT (on a unix socket those in
+ * Host), SERVER_PROTOCOL, REMOTE_ADDR, HTTP_* (repeated fields are joined), wsgi.url_scheme,
+ * wsgi.multithread ("0" or "1"), gcorn.request_id and others. No value holds a NUL. A value stays
+ * valid until the request is over, also after gcorn_set of its key. */
 const char *gcorn_get(struct gcorn_environ *env, const char *key);
 
-/* Sets a variable for inner applications (copied); NULL removes it. Methods, framing and the access
- * log keep to what the client sent. */
+/* Sets a variable for inner applications to a copy of value; NULL removes it. The server itself
+ * goes on with what the client sent: the method, the framing, the access log. */
 void gcorn_set(struct gcorn_environ *env, const char *key, const char *value);
 
-/* Objects, as Python's environ carries them: a session, a user, a parsed route. Borrowed. Prefix
- * the key. */
+/* Pointers to objects of the application, such as a session or a parsed route. The server neither
+ * copies nor frees them. NULL when absent. Give keys a prefix of your own. */
 void *gcorn_get_ptr(struct gcorn_environ *env, const char *key);
 void gcorn_set_ptr(struct gcorn_environ *env, const char *key, void *value);
 
-/* The i-th variable's key and value; NULL past the last. Setting one may reorder them. */
+/* The key and, in *value, the value of variable number i, from 0 on; NULL after the last one.
+ * gcorn_set may change their order. */
 const char *gcorn_each(struct gcorn_environ *env, size_t i, const char **value);
 
-/* The first value of a parameter of QUERY_STRING, decoded; NULL when absent or malformed. */
+/* The first value of a parameter in QUERY_STRING, percent-decoded; NULL when it is absent or
+ * malformed. */
 const char *gcorn_query(struct gcorn_environ *env, const char *name);
 
-/* wsgi.input. The body is complete before the handler is called, in memory or in an unlinked file,
- * so neither waits for the client. gcorn_read: bytes, 0 at the end, -1 failed. gcorn_input: all of
- * it, mapped when it lies in a file, followed by a NUL; "" when there is none; it does not move
- * gcorn_read. NULL failed. len may be NULL. */
+/* The body of the request (wsgi.input). It is complete before the handler is called, in memory or
+ * in an unlinked file, so neither function waits for the client. gcorn_read copies the next bytes
+ * and returns how many, 0 at the end, or -1 with errno. gcorn_input returns the whole body,
+ * followed by a NUL, "" when there is none; it does not change where gcorn_read reads. A body in a
+ * file is mapped; NULL with errno when that fails. len may be NULL. */
 ssize_t gcorn_read(struct gcorn_environ *env, void *buf, size_t size);
 const char *gcorn_input(struct gcorn_environ *env, size_t *len);
 
 /* ---- memory and log -------------------------------------------------------------------------- */
 
-/* Zeroed, aligned for anything, freed when the request is over: not for each event of an endless
- * stream. */
+/* Memory that is freed when the request is over: size zeroed bytes, aligned for any type; a
+ * formatted string. Never NULL. An endless stream must not allocate for each event. */
 void *gcorn_alloc(struct gcorn_environ *env, size_t size);
 char *gcorn_printf(struct gcorn_environ *env, const char *fmt, ...) GCORN_PRINTF(2, 3);
 
-/* Calls fn(arg) when the request is over, after the body is closed, the latest first. */
+/* Has fn(arg) called when the request is over, after its body is closed; the last one deferred runs
+ * first. */
 void gcorn_defer(struct gcorn_environ *env, void (*fn)(void *arg), void *arg);
 
-/* wsgi.errors: a line in the error log with worker and request id. env NULL: outside a request. A
- * newline at the end may be there or not; others are shown as \x0a. */
+/* Writes a line to the error log, with the worker's pid and the request's id (wsgi.errors). env
+ * NULL: outside a request, from any thread. A newline at the end is optional; other control
+ * characters are escaped, as \x0a. errno is kept. */
 enum gcorn_level { GCORN_DEBUG, GCORN_INFO, GCORN_WARNING, GCORN_ERROR, GCORN_CRITICAL };
 void gcorn_log(struct gcorn_environ *env, enum gcorn_level level, const char *fmt, ...)
     GCORN_PRINTF(3, 4);
 
 /* ---- metrics --------------------------------------------------------------------------------- */
 
-/* Numbers of the application's own in /metrics (see admin_bind), in Prometheus' sense: a counter
- * only grows; a gauge goes up and down; a histogram counts observations by size. Each worker has
- * its own, and /metrics shows their sum; counters and histograms outlive their worker.
+/* Metrics of the application in /metrics (setting admin_bind), as Prometheus defines them: a
+ * counter only grows; a gauge goes up and down; a histogram counts observations by size. Each
+ * worker has its own, and /metrics shows their sum; counters and histograms outlive their worker.
  *
- * Make them once, in gcorn_on_worker_init or before. name is as Prometheus writes it, perhaps with
- * labels: "orders_total{kind=\"book\"}"; a histogram's label le is the server's. Names of one
- * family, which differ in their labels alone, have the same kind and help, and none is a
- * histogram's with _bucket, _sum or _count behind it. Asking again for a name gives the same
- * metric. bounds are the upper bounds of the buckets, rising, at most 16; what is larger than the
- * last is counted too; where new code has others, the histogram begins anew. At most 64 metrics a
- * worker. NULL with errno: EINVAL (name, bounds, or the name is there as another kind), ENOSPC; the
- * functions under it take NULL and do nothing, so a result need not be looked at. */
+ * Make them once, in gcorn_on_worker_init or before. name is as Prometheus writes it, with or
+ * without labels: "orders_total{kind=\"book\"}"; the label le of a histogram is the server's. Names
+ * of one family, which differ only in their labels, have the same type and help, and no name is
+ * that of a histogram followed by _bucket, _sum or _count. The same name gives the same metric
+ * again. bounds are the upper bounds of the buckets, ascending, at most 16; larger observations are
+ * counted too. When new code has other bounds, the histogram starts from zero. A worker has at most
+ * 64 metrics.
+ *
+ * They live as long as the worker. NULL with errno: EINVAL (name, bounds, or a metric of another
+ * type has the name), ENOSPC (64 metrics). The functions below ignore NULL, so the result may go
+ * unchecked. */
 struct gcorn_metric;
 struct gcorn_metric *gcorn_counter(const char *name, const char *help);
 struct gcorn_metric *gcorn_gauge(const char *name, const char *help);
 struct gcorn_metric *gcorn_histogram(const char *name, const char *help, const double *bounds,
                                      size_t count);
 
-/* Any thread; they never block. add: to a counter (what is negative is not added) or a gauge. set:
- * a gauge. observe: a histogram. On a metric of another kind they do nothing. An amount or an
- * observation that is infinite or NaN is left out, because no sum recovers from it; a gauge may be
- * set to one. */
+/* add is for counters, which ignore negative amounts, and gauges; set for gauges; observe for
+ * histograms. On a metric of another type they do nothing. Infinite and NaN amounts and
+ * observations are ignored, because a sum does not recover from them; a gauge may be set to one.
+ * Any thread; they do not block. */
 void gcorn_metric_add(struct gcorn_metric *metric, double amount);
 void gcorn_metric_set(struct gcorn_metric *metric, double value);
 void gcorn_metric_observe(struct gcorn_metric *metric, double value);
 
 /* ---- the worker ------------------------------------------------------------------------------ */
 
-/* A worker is a process, so a static variable set by gcorn_on_worker_init is per-worker state. Its
- * slot is 0 to workers - 1 and passes on to its replacement. Its libev loop (include <ev.h>, link
- * -lev): use it only on the loop's thread, that is in gcorn_on_worker_init, in watchers' callbacks,
- * and in handlers of a sync worker; from other threads only ev_async_send. Timers and descriptors,
- * no signal or child watchers. Callbacks must not block. */
+/* A worker is a process, so static variables are the state of one worker. gcorn_slot returns its
+ * number, 0 to workers - 1, which the worker that replaces it takes over. gcorn_loop returns its
+ * libev loop (include <ev.h>, link -lev), which may be used on the loop's thread only: in
+ * gcorn_on_worker_init, in callbacks of watchers and in handlers of a sync worker. Other threads
+ * may call ev_async_send. Timers and descriptors may be watched, signals and children may not.
+ * Callbacks must not block. */
 unsigned gcorn_slot(void);
 struct ev_loop *gcorn_loop(void);
 
-/* How many requests of this worker may run at once: the setting threads, 1 in the sync worker
- * class. An application that is not thread-safe refuses more than 1 in gcorn_on_worker_init. With 1
- * in the gthread class (wsgi.multithread is "1" there) they still run beside the loop's thread. */
+/* How many requests of this worker may run at the same time: the setting threads, 1 in a sync
+ * worker. An application that is not thread-safe refuses more than 1 in gcorn_on_worker_init. Also
+ * with 1 a gthread worker runs requests on another thread than the loop's (wsgi.multithread is
+ * "1"). */
 unsigned gcorn_threads(void);
 
-/* The worker is stopping: end streams (next returns 0), fail health checks. */
+/* Is the worker stopping? Then end streams (next returns 0) and fail health checks. */
 bool gcorn_draining(void);
 
-/* Hooks: define those you need; the server finds them by name. -1 from gcorn_on_worker_init (log
- * why): the worker does not boot. exit: no request runs any more, and what is left of
- * graceful_timeout is its; not called in a worker that is killed. abort: inside a signal handler,
- * the worker is about to be killed. pre_request before the handler; post_request after close, when
- * gcorn.status and gcorn.bytes_sent can be read; both where the handler runs. */
+/* Hooks, which an application may define; the server finds them by name. gcorn_on_worker_init runs
+ * before the first request; when it returns -1 the worker does not boot, so let it log why.
+ * gcorn_on_worker_exit runs after the last request and has the rest of graceful_timeout; it does
+ * not run in a worker that is killed. gcorn_on_worker_abort runs in a signal handler shortly before
+ * the worker is killed, so it may call async-signal-safe functions only. gcorn_on_pre_request runs
+ * before the handler, gcorn_on_post_request after the body is closed, when gcorn.status and
+ * gcorn.bytes_sent can be read; both on the thread of the handler. */
 int gcorn_on_worker_init(void);
 void gcorn_on_worker_exit(void);
 void gcorn_on_worker_abort(void);
@@ -299,8 +317,8 @@ void gcorn_on_post_request(struct gcorn_environ *env);
 
 /* ---- ABI ------------------------------------------------------------------------------------- */
 
-/* Every object asks for the ABI it was compiled for; a server that does not speak it lacks the
- * symbol, so dlopen refuses the application, or a library it brings, before any of it runs. */
+/* Every object refers to the ABI it was compiled for. A server with another ABI lacks that symbol,
+ * so dlopen refuses the application, or a library that it brings, before any of its code runs. */
 #if defined(__has_attribute)
 #if __has_attribute(retain)
 #define GCORN_KEEP __attribute__((used, retain))

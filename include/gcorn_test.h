@@ -19,14 +19,15 @@
  *
  * In C++ it is GCORN_EXPORT gcorn_app handler.
  *
- * The request is parsed, the environ made and the answer framed by the very code of the server, in
- * the calling process: no socket, no fork, no other thread. The application is linked into the
- * test, so breakpoints, sanitizers and coverage work as ever. What gcorn_on_worker_init does for a
- * worker, the test does by calling it; pre_request and post_request hooks are not called.
+ * The server's own code parses the request, makes the environ and frames the answer, in the calling
+ * process: no socket, no fork, no other thread. The application is linked into the test, so
+ * breakpoints, sanitizers and coverage work. Hooks are not called; a test that needs
+ * gcorn_on_worker_init calls it.
  *
- * Time is the test's: gcorn_now() stands still until gcorn_test_advance. gcorn_slot() is 0,
- * gcorn_threads() 1, gcorn_loop() a loop that turns in gcorn_test_wait, metrics are NULL, and
- * gcorn_log writes to standard error. All functions here are for the thread of the test.
+ * The test controls the time: gcorn_now() changes with gcorn_test_advance alone. gcorn_slot() is 0,
+ * gcorn_threads() is 1, gcorn_loop() is a loop that runs in gcorn_test_wait, metrics are NULL, and
+ * gcorn_log writes to standard error. All functions here must be called on the thread of the test;
+ * none is async-signal-safe. When memory is out the process ends.
  */
 #ifndef GCORN_TEST_H
 #define GCORN_TEST_H
@@ -37,40 +38,41 @@
 extern "C" {
 #endif
 
-/* One request, and what has come of it so far: all of it is there as soon as it has come, so an
- * answer that does not wait is complete when gcorn_test_request returns. Pointers stay valid until
- * the next call that lets this request go on. */
+/* One request and its answer so far. An answer that does not wait is complete when
+ * gcorn_test_request returns. The fields are read-only, and pointers stay valid until the next call
+ * that continues this request. */
 struct gcorn_test {
     int status;                         /* 0: the answer has not begun */
-    const struct gcorn_header *headers; /* all that a client gets: for gcorn_headers_get */
-    const char *body;                   /* without its framing; followed by a NUL */
+    const struct gcorn_header *headers; /* all that a client receives: for gcorn_headers_get */
+    const char *body;                   /* without chunked framing; followed by a NUL */
     size_t len;
-    bool waits;    /* next has returned GCORN_AGAIN, and was not woken since */
-    bool complete; /* the answer is whole; its bodies are closed, what was deferred has run */
-    bool broken;   /* so it is over too, but the client can see that it is not whole */
+    bool waits;    /* next has returned GCORN_AGAIN, and nothing has woken it since */
+    bool complete; /* the answer is whole; bodies are closed, deferred functions have run */
+    bool broken;   /* the same, but the answer is cut, and the client can see that */
 };
 
-/* Runs a request: the request line, and after it perhaps fields, each on a line of its own ("POST
- * /notes HTTP/1.1\nContent-Type: application/json"). Host and Content-Length are added unless they
- * are there. body may be NULL when len is 0. What the server would refuse is answered as it would
- * be. Never NULL; gcorn_test_close frees it. */
+/* Runs a request. head is the request line and, each on a line, any header fields ("POST /notes
+ * HTTP/1.1\nContent-Type: application/json"). Host and Content-Length are added if they are absent.
+ * body is len bytes and may be NULL when len is 0. A request that the server would refuse gets the
+ * server's answer. Never returns NULL; gcorn_test_close frees the result. */
 struct gcorn_test *gcorn_test_request(gcorn_app *app, const char *head, const void *body,
                                       size_t len);
 
-/* Lets the request that waits go on: turns gcorn_loop() for at most ms milliseconds of real time,
- * so that watchers, threads and other requests can wake it, until it has ended or brought bytes.
- * With 0 only what is due already runs. Has it ended or brought bytes? */
+/* Continues a request that waits: runs gcorn_loop() until it has ended or brought bytes, at most ms
+ * milliseconds of real time, so that watchers, threads and other requests can wake it. With 0 it
+ * runs only what is due. Returns whether the request has ended or brought bytes. */
 bool gcorn_test_wait(struct gcorn_test *t, unsigned ms);
 
-/* Moves gcorn_now() on; requests whose gcorn_wake_at comes within that go on. */
+/* Advances gcorn_now() by ms milliseconds and continues the requests whose gcorn_wake_at has come.
+ */
 void gcorn_test_advance(uint64_t ms);
 
-/* What gcorn_draining() says from now on; true has every request that waits go on, as a worker that
- * stops does. */
+/* Sets what gcorn_draining() returns. true continues every request that waits, as in a worker that
+ * stops. */
 void gcorn_test_drain(bool draining);
 
-/* Frees it. Before the answer has ended, it is a client that leaves: bodies are closed, what was
- * deferred runs. NULL is allowed. */
+/* Ends and frees the request; NULL is allowed. If the answer has not ended, it is as if the client
+ * had left: bodies are closed, and deferred functions run. */
 void gcorn_test_close(struct gcorn_test *t);
 
 #ifdef __cplusplus
