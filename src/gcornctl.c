@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * gcornctl - asks a running gcorn by its control socket (master/operator/control.h): finds the
- * socket, sends one line, shows the answer. With jansson it shows a table; without it only the JSON
- * itself.
+ * gcornctl - asks a running gcorn over its control socket (master/operator/control.h): finds the
+ * socket, sends one line, shows the answer. With jansson it shows tables; without it only the JSON.
  *
- *   ctl/ask.c    the question and the waiting for its answer
- *   ctl/show.c   the answer in words
+ *   ctl/ask.c    sends the question and waits for the answer
+ *   ctl/show.c   shows the answer as text
  *   ctl/top.c    the live screen
  *
- * The socket is the one of -s, or else what gcorn itself would make of the settings here: the
- * variable GCORN_CONTROL_SOCKET, gunicorn-c.yaml in this directory, systemd's RUNTIME_DIRECTORY.
+ * The socket is that of -s, or else the one that gcorn itself would take from the settings here:
+ * the variable GCORN_CONTROL_SOCKET, gunicorn-c.yaml in this directory, systemd's
+ * RUNTIME_DIRECTORY.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -40,9 +40,9 @@ enum { WORDS_MAX = 3 };
 
 struct command {
     const char *word;
-    bool (*takes)(char *const *words, size_t count); /* those behind it; NULL: none */
-    const char *needs;                               /* what they are, for people */
-    const char *line;                                /* what to ask for, if not for the word */
+    bool (*takes)(char *const *words, size_t count); /* the words after it; NULL: none */
+    const char *needs;                               /* what they must be, for errors */
+    const char *line;                                /* what to send instead of the word */
     bool takes_long;
 };
 
@@ -58,8 +58,8 @@ struct options {
 static int fail(const struct options *o, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Says what is wrong: on standard error, or with --json on standard output in the form of a
- * server's answer, so that a program that reads JSON always gets some. Returns status. */
+/* Prints an error: on standard error, or with --json on standard output in the form of a server's
+ * answer, so that a program always reads JSON. Returns status. */
 static int fail(const struct options *o, int status, const char *fmt, ...)
 {
     struct strbuf answer = {0};
@@ -106,16 +106,16 @@ static const struct command commands[] = {
     {.word = "reload", .takes_long = true},
     {.word = "workers", .takes = takes_change, .needs = "+N, -N or set N"},
     {.word = "reopen"},
-    {.word = "dump", .takes = takes_pid, .needs = "no word or a pid", .takes_long = true},
+    {.word = "dump", .takes = takes_pid, .needs = "a pid or no argument", .takes_long = true},
     {.word = "upgrade", .takes_long = true},
     {.word = "stop"},
 };
 
-/* NULL, and what is wrong has been said. */
+/* Returns NULL after it has printed an error. */
 static const struct command *find_command(const struct options *o)
 {
     if (o->word_count == 0) {
-        (void)fail(o, CTL_USAGE, "a command is needed (see --help)");
+        (void)fail(o, CTL_USAGE, "no command given (see --help)");
         return NULL;
     }
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
@@ -127,14 +127,14 @@ static const struct command *find_command(const struct options *o)
         if (c->takes ? c->takes(o->words + 1, more) : more == 0)
             return c;
         (void)fail(o, CTL_USAGE, "%s needs %s (see --help)", c->word,
-                   c->needs ? c->needs : "no further word");
+                   c->needs ? c->needs : "no argument");
         return NULL;
     }
     (void)fail(o, CTL_USAGE, "no such command: %s (see --help)", o->words[0]);
     return NULL;
 }
 
-/* What the server is sent, to be freed. */
+/* The line for the server; the caller frees it. */
 static char *line_of(const struct command *c, const struct options *o)
 {
     struct strbuf line = {0};
@@ -147,8 +147,8 @@ static char *line_of(const struct command *c, const struct options *o)
 
 /* ---- asking ------------------------------------------------------------------------------ */
 
-/* What gcorn itself would take from the settings here, to be freed; NULL, and what is wrong has
- * been said. */
+/* The path that gcorn itself would take from the settings here; the caller frees it. Returns NULL
+ * after it has printed an error. */
 static char *find_socket(const struct options *o)
 {
     char *const words[] = {(char[]){"gcornctl"}, (char[]){"--print-config"}, NULL};
@@ -156,15 +156,15 @@ static char *find_socket(const struct options *o)
     struct error err;
 
     if (config_load(&config, 2, words, environ, &err) < 0) {
-        (void)fail(o, CTL_USAGE, "%s (-s SOCKET needs no settings)", err.text);
+        (void)fail(o, CTL_USAGE, "%s (with -s SOCKET no settings are read)", err.text);
         return NULL;
     }
     bool is_relative = config.control_socket && config.control_socket[0] != '/';
     char *path = NULL;
     if (!config.control_socket)
         (void)fail(o, CTL_USAGE,
-                   "no control socket is known: neither -s SOCKET nor "
-                   "GCORN_CONTROL_SOCKET nor control_socket in gunicorn-c.yaml");
+                   "no control socket: give -s SOCKET, or set control_socket in "
+                   "gunicorn-c.yaml or GCORN_CONTROL_SOCKET");
     else if (is_relative && config.chdir)
         path = xasprintf("%s/%s", config.chdir, config.control_socket);
     else
@@ -173,8 +173,8 @@ static char *find_socket(const struct options *o)
     return path;
 }
 
-/* Prints the answer: one line, whose first member tells how it went. One that is cut off, because
- * the server died, counts as no answer. */
+/* Prints the answer: one line, whose first member tells the outcome. An answer that is cut, because
+ * the server died, counts as none. */
 static int show_json(const struct options *o, const struct strbuf *answer)
 {
     static const char begin[] = "{\"ok\": ", done[] = "{\"ok\": true", end[] = "}\n";
@@ -184,7 +184,7 @@ static int show_json(const struct options *o, const struct strbuf *answer)
                     strcmp(answer->data + len - end_len, end) == 0;
 
     if (!is_whole)
-        return fail(o, CTL_UNREACHABLE, "the answer is no whole line of JSON");
+        return fail(o, CTL_UNREACHABLE, "the answer is not a whole line of JSON");
     (void)fwrite(answer->data, 1, len, stdout); /* main asks ferror */
     return strncmp(answer->data, done, strlen(done)) == 0 ? CTL_DONE : CTL_REFUSED;
 }
@@ -252,31 +252,32 @@ static const char usage[] =
     "usage: gcornctl [-s SOCKET] [--json] [--timeout TIME] COMMAND\n"
     "\n"
     "Commands:\n"
-    "  status                what the server is and what each worker does\n"
-    "  top                   the same with rates, CPU and memory, anew each second: q quits\n"
-    "  config                every setting, where it came from, and what it was at the start\n"
-    "  reload                new settings and new code, as HUP; waits for the outcome\n"
-    "  workers +N            so many workers more, until a reload; does not wait\n"
-    "  workers -N            so many fewer\n"
-    "  workers set N         so many in all\n"
-    "  reopen                open the log files anew, as USR1\n"
-    "  dump [PID]            what every thread of all workers, or of one, is doing: its stack\n"
-    "  upgrade               run the gcorn that lies on disk now in place of the running one;\n"
-    "                        waits for the outcome\n"
-    "  stop                  stop when every request is answered, as TERM; does not wait\n"
+    "  status                show the server, its application and each worker\n"
+    "  top                   the same with rates, CPU and memory, every second\n"
+    "  config                show every setting, its source and its value at the start\n"
+    "  reload                load new settings and code, as HUP; wait for the outcome\n"
+    "  workers +N            run N workers more, until a reload; do not wait\n"
+    "  workers -N            run N workers fewer\n"
+    "  workers set N         run N workers\n"
+    "  reopen                reopen the log files, as USR1\n"
+    "  dump [PID]            show the stacks of all workers, or of one\n"
+    "  upgrade               replace the server by the gcorn that is on disk now, as\n"
+    "                        USR2 and then TERM; wait for the outcome\n"
+    "  stop                  stop when all requests are answered, as TERM; do not wait\n"
     "\n"
     "Options:\n"
     "  -s, --socket SOCKET   the server's control_socket; without it the one of\n"
-    "                        GCORN_CONTROL_SOCKET, of gunicorn-c.yaml in this directory, or\n"
-    "                        gcorn.ctl in systemd's RUNTIME_DIRECTORY\n"
-    "      --json            the answer as one line of JSON, and an error too\n"
-    "      --once            top: once, as also where there is no terminal\n"
-    "      --timeout TIME    how long to wait for the answer (30s, 2m); without it 10s, and for\n"
-    "                        a reload as long as the server responds to other questions\n"
-    "  -v, --version         print the version and exit\n"
+    "                        GCORN_CONTROL_SOCKET, of gunicorn-c.yaml in this\n"
+    "                        directory, or gcorn.ctl in systemd's RUNTIME_DIRECTORY\n"
+    "      --json            print the answer, or an error, as one line of JSON\n"
+    "      --once            top: show it once, as always without a terminal\n"
+    "      --timeout TIME    how long to wait for the answer (30s, 2m). Default: 10s;\n"
+    "                        for reload, dump and upgrade as long as the server\n"
+    "                        answers other questions\n"
+    "  -v, --version         print the version, and how gcornctl was built, and exit\n"
     "  -h, --help            print this help and exit\n"
     "\n"
-    "Exit status: 0 done, 1 the server says no or the reload failed, 2 wrong usage,\n"
+    "Exit status: 0 done, 1 the server refused or the command failed, 2 wrong usage,\n"
     "4 the server cannot be reached or does not answer in time.\n";
 
 static int finish(int status)
@@ -302,18 +303,18 @@ static void print_version(void)
     strbuf_release(&text);
 }
 
-/* 0, or -1 when there are too many. */
+/* Returns 0, or -1 after it has printed an error. */
 static int add_word(struct options *o, char *word)
 {
     if (o->word_count == WORDS_MAX) {
-        (void)fail(o, CTL_USAGE, "too many words: %s (see --help)", word);
+        (void)fail(o, CTL_USAGE, "too many arguments: %s (see --help)", word);
         return -1;
     }
     o->words[o->word_count++] = word;
     return 0;
 }
 
-/* 0, or -1 and what is wrong has been said. */
+/* Returns 0, or -1 after it has printed an error. */
 static int take_option(struct options *o, int option)
 {
     switch (option) {
@@ -328,11 +329,12 @@ static int take_option(struct options *o, int option)
         return -1;
     case 'v': print_version(); exit(finish(CTL_DONE));
     case 'h': (void)fputs(usage, stdout); exit(finish(CTL_DONE));
-    default: return -1; /* getopt has said what is wrong */
+    default: return -1; /* getopt has printed an error */
     }
 }
 
-/* Words and options in any order; -3 is a word. 0, or -1 and what is wrong has been said. */
+/* Reads words and options in any order; -3 is a word. Returns 0, or -1 after it has printed an
+ * error. */
 static int read_command_line(struct options *o, int argc, char **argv)
 {
     static const struct option options[] = {
@@ -373,10 +375,10 @@ int main(int argc, char **argv)
     if (!command)
         return finish(CTL_USAGE);
     if (o.once && strcmp(command->word, "top") != 0)
-        return finish(fail(&o, CTL_USAGE, "--once is for top"));
+        return finish(fail(&o, CTL_USAGE, "--once is an option of top"));
 #ifndef HAVE_JANSSON
     if (!o.as_json)
-        return finish(fail(&o, CTL_USAGE, "built without jansson, it can only show --json"));
+        return finish(fail(&o, CTL_USAGE, "built without jansson: only --json works"));
 #endif
     char *path = o.socket_path ? xstrdup(o.socket_path) : find_socket(&o);
     if (!path)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See ask.h. A master that is well answers at once, so a short patience tells one that is not, but
- * for commands that take as long as they take. While one of those is waited for, a second
- * connection asks now and then whether the master is still there: one that was stopped, or is
- * stuck, keeps nobody waiting.
+ * See ask.h. A healthy master answers at once, so a short timeout finds one that hangs. Commands
+ * that take long have none: while gcornctl waits for one, it asks for the status over a second
+ * connection, and gives up when the master does not answer that.
  */
 #include "ctl/ask.h"
 
@@ -22,18 +21,18 @@
 
 enum {
     ANSWER_MAX = 64 << 20,
-    PATIENCE_MS = 10000,
-    SILENCE_MS = 2000, /* then what takes long is asked for its pulse */
-    PULSE_MS = 5000,   /* which it has when it answers within that */
+    TIMEOUT_MS = 10000,
+    PROBE_EVERY_MS = 2000,   /* while a command takes long */
+    PROBE_TIMEOUT_MS = 5000, /* the master hangs when it does not answer a probe within that */
 };
 
-/* The connected socket, or -1 with errno. */
-static int reach(const char *path, uint64_t patience_ms)
+/* Returns a connected socket, or -1 with errno. */
+static int connect_to(const char *path, uint64_t timeout_ms)
 {
-    const struct timeval patience = {.tv_sec = (time_t)(patience_ms / 1000),
-                                     .tv_usec = (suseconds_t)(patience_ms % 1000 * 1000)};
+    const struct timeval timeout = {.tv_sec = (time_t)(timeout_ms / 1000),
+                                    .tv_usec = (suseconds_t)(timeout_ms % 1000 * 1000)};
     struct sockaddr_un un = {.sun_family = AF_UNIX};
-    int flags = SOCK_CLOEXEC | (patience_ms == 0 ? SOCK_NONBLOCK : 0);
+    int flags = SOCK_CLOEXEC | (timeout_ms == 0 ? SOCK_NONBLOCK : 0);
     int fd = socket(AF_UNIX, SOCK_STREAM | flags, 0);
 
     if (strlen(path) >= sizeof(un.sun_path)) {
@@ -41,25 +40,25 @@ static int reach(const char *path, uint64_t patience_ms)
         fd_close(&fd);
     }
     (void)snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
-    if (fd >= 0) /* a connection waits while the backlog is full; at worst for ever */
-        (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    if (fd >= 0) /* connect(2) waits while the backlog is full */
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
     if (fd >= 0 && connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0)
         fd_close(&fd);
     return fd;
 }
 
-int ask_begin(const char *path, const char *line, uint64_t patience_ms, struct error *err)
+int ask_begin(const char *path, const char *line, uint64_t timeout_ms, struct error *err)
 {
-    int fd = reach(path, patience_ms);
+    int fd = connect_to(path, timeout_ms);
 
     if (fd < 0)
         return error_set(err, EXIT_FAILED, "cannot reach the server at %s: %s", path,
                          errno == EAGAIN ? "it does not respond" : strerror(errno));
     char *text = xasprintf("%s\n", line);
-    /* Who is refused is told so and not read: then the line meets a closed end. */
+    /* Fails when the master refuses this user: it has answered and closed without reading. */
     (void)send(fd, text, strlen(text), MSG_NOSIGNAL);
     free(text);
-    (void)fd_set_nonblock(fd); /* it can only fail for what is no descriptor */
+    (void)fd_set_nonblock(fd); /* cannot fail: it is open */
     return fd;
 }
 
@@ -84,9 +83,9 @@ int ask_more(int fd, struct strbuf *answer)
     return 0;
 }
 
-static bool has_pulse(const char *path)
+static bool master_answers(const char *path)
 {
-    const struct question status = {.path = path, .line = "status", .timeout_ms = PULSE_MS};
+    const struct question status = {.path = path, .line = "status", .timeout_ms = PROBE_TIMEOUT_MS};
     struct strbuf answer = {0};
     struct error err;
     bool has = ask(&status, &answer, &err) == 0;
@@ -95,17 +94,17 @@ static bool has_pulse(const char *path)
     return has;
 }
 
-/* Until something comes. 0, or -1 with errno. */
+/* Waits for bytes or the end. Returns 0, or -1 with errno. */
 static int wait_for_more(const struct question *q, int fd, uint64_t deadline_ms)
 {
     for (;;) {
         uint64_t now = now_ms(), rest = deadline_ms > now ? deadline_ms - now : 0;
         struct pollfd one = {.fd = fd, .events = POLLIN};
-        int n = poll(&one, 1, rest < SILENCE_MS ? (int)rest : SILENCE_MS);
+        int n = poll(&one, 1, rest < PROBE_EVERY_MS ? (int)rest : PROBE_EVERY_MS);
 
         if (n > 0 || (n < 0 && errno != EINTR))
             return n > 0 ? 0 : -1;
-        if (now_ms() >= deadline_ms || (n == 0 && q->takes_long && !has_pulse(q->path))) {
+        if (now_ms() >= deadline_ms || (n == 0 && q->takes_long && !master_answers(q->path))) {
             errno = EAGAIN;
             return -1;
         }
@@ -114,10 +113,9 @@ static int wait_for_more(const struct question *q, int fd, uint64_t deadline_ms)
 
 int ask(const struct question *q, struct strbuf *answer, struct error *err)
 {
-    uint64_t patience_ms = q->timeout_ms > 0 ? q->timeout_ms : PATIENCE_MS;
-    uint64_t deadline_ms =
-        q->takes_long && q->timeout_ms == 0 ? UINT64_MAX : now_ms() + patience_ms;
-    int fd = ask_begin(q->path, q->line, patience_ms, err), more;
+    uint64_t timeout_ms = q->timeout_ms > 0 ? q->timeout_ms : TIMEOUT_MS;
+    uint64_t deadline_ms = q->takes_long && q->timeout_ms == 0 ? UINT64_MAX : now_ms() + timeout_ms;
+    int fd = ask_begin(q->path, q->line, timeout_ms, err), more;
 
     if (fd < 0)
         return -1;
@@ -129,7 +127,7 @@ int ask(const struct question *q, struct strbuf *answer, struct error *err)
     if (more < 0)
         (void)error_set(err, EXIT_FAILED, "no answer from the server at %s: %s", q->path,
                         errno != EAGAIN                      ? strerror(errno)
-                        : q->takes_long && q->timeout_ms > 0 ? "it takes longer"
+                        : q->takes_long && q->timeout_ms > 0 ? "it takes longer than --timeout"
                                                              : "it does not respond");
     fd_close(&fd);
     return more;

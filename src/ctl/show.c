@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See show.h. Whatever the answer holds, only text goes out: a member that is missing or of another
- * type is a "-", and what a terminal would obey is shown as what it is.
+ * See show.h. A member that is missing or has another type is shown as "-". Control characters,
+ * which a terminal would obey, are shown escaped.
  */
 #include "ctl/show.h"
 
@@ -21,8 +21,8 @@ enum { COMMENT_COLUMN = 40 }; /* as in gcorn --print-config */
 
 /* ---- members ----------------------------------------------------------------------------- */
 
-/* What comes from a worker's slot may hold anything, and a terminal obeys control characters; the
- * master escapes them, jansson undoes that. */
+/* Texts of a worker's slot may hold control characters. The master escapes them in JSON, and
+ * jansson undoes that. */
 static void add_plain(struct strbuf *out, const char *text)
 {
     for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
@@ -35,7 +35,7 @@ static void add_plain(struct strbuf *out, const char *text)
     }
 }
 
-/* A member as text: "-" when it is null or not there. */
+/* Appends a member as text: "-" when it is null or missing. */
 static void add_member(struct strbuf *out, const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
@@ -66,7 +66,7 @@ static void add_tenths(struct strbuf *out, const json_t *object, const char *key
         strbuf_addch(out, '-');
 }
 
-/* Three digits tell enough: 0.25, 14.0, 1204. */
+/* With three digits: 0.25, 14.0, 1204. */
 static void add_ms(struct strbuf *out, const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
@@ -105,7 +105,7 @@ static void add_duration(struct strbuf *out, uint64_t ms)
 
 /* ---- the server -------------------------------------------------------------------------- */
 
-/* Where the text of a line begins behind its name. */
+/* Starts a line with its name. */
 static void add_name(struct strbuf *out, const char *name)
 {
     strbuf_addf(out, "%-12s ", name);
@@ -120,7 +120,7 @@ static void add_last_reload(struct strbuf *out, const json_t *status)
         return;
     add_name(out, "last reload");
     add_member(out, reload, "at");
-    strbuf_addstr(out, ok ? ", ok: generation " : ", FAILED, generation ");
+    strbuf_addstr(out, ok ? ", done: generation " : ", FAILED, generation ");
     add_member(out, reload, "generation");
     if (!ok) {
         strbuf_addstr(out, " serves: ");
@@ -193,7 +193,7 @@ static void add_load(struct strbuf *out, const json_t *status)
 
 /* ---- the workers ------------------------------------------------------------------------- */
 
-/* The columns but the last, which is of any length. */
+/* A column; the last one, the request, has any width and is added apart. */
 struct column {
     const char *title;
     void (*add)(struct strbuf *out, const json_t *worker, const char *key);
@@ -242,7 +242,7 @@ static void add_request(struct strbuf *out, const json_t *request)
     add_duration(out, number(request, "ms"));
 }
 
-/* What it runs, the longest first; in a pool of threads that can be several. */
+/* The requests that it runs, the longest first: a pool of threads can run several. */
 static void add_requests(struct strbuf *out, const json_t *worker)
 {
     const json_t *request = json_object_get(worker, "request"), *other;
@@ -283,7 +283,7 @@ static const char *row_colour(const json_t *worker)
     return strcmp(phase, "killing") == 0 ? "\x1b[31m" : "\x1b[33m"; /* red, yellow */
 }
 
-/* Column by column, so that each is measured once; a row is put together in the end. */
+/* Column by column, so that each is measured once. */
 static void add_table(struct strbuf *out, const struct table *t)
 {
     struct strbuf *lines = xcalloc(t->row_count + 1, sizeof(*lines)), cell = {0};
@@ -317,7 +317,7 @@ static void add_table(struct strbuf *out, const struct table *t)
 static double rank_of(const json_t *worker, enum top_order order)
 {
     switch (order) {
-    case TOP_NUMBER: break; /* as the server has them */
+    case TOP_NUMBER: break; /* the order of the server */
     case TOP_REQUESTS: return json_number_value(json_object_get(worker, "requests_per_s"));
     case TOP_CPU: return json_number_value(json_object_get(worker, "cpu_percent"));
     case TOP_MEMORY: return (double)number(worker, "rss_bytes");
@@ -331,7 +331,7 @@ static double rank_of(const json_t *worker, enum top_order order)
 
 struct ranked {
     double rank;
-    size_t place;
+    size_t index;
     const json_t *worker;
 };
 
@@ -341,7 +341,7 @@ static int by_rank(const void *a, const void *b)
 
     if (v->rank != w->rank)
         return v->rank > w->rank ? -1 : 1;
-    return (v->place > w->place) - (v->place < w->place);
+    return (v->index > w->index) - (v->index < w->index);
 }
 
 static void add_workers(struct strbuf *out, const json_t *status, const struct column *columns,
@@ -408,8 +408,7 @@ static void add_item(struct strbuf *out, const json_t *value, bool is_word)
         strbuf_addstr(out, json_is_true(value) ? "true" : json_is_false(value) ? "false" : "null");
 }
 
-/* A setting's value as the file has it: a word such as gthread or 30s stands there without quotes,
- * which JSON needs. */
+/* A setting's value as in the file: words such as gthread and 30s have quotes in JSON only. */
 static void add_value(struct strbuf *out, const json_t *setting, const char *member)
 {
     const char *key = json_string_value(json_object_get(setting, "key"));
@@ -430,7 +429,7 @@ static void add_value(struct strbuf *out, const json_t *setting, const char *mem
     strbuf_addch(out, ']');
 }
 
-/* As gcorn --print-config, but that what is secret is left out: read with -c it gives the rest. */
+/* Like gcorn --print-config, but without secret values: read with -c it gives the others. */
 static void add_config(struct strbuf *out, const json_t *answer)
 {
     const json_t *setting;
@@ -456,7 +455,7 @@ static void add_config(struct strbuf *out, const json_t *answer)
         if (json_is_true(json_object_get(setting, "is_changed"))) {
             strbuf_addstr(out, "; at the start ");
             if (is_secret)
-                strbuf_addstr(out, "another");
+                strbuf_addstr(out, "another value");
             else
                 add_value(out, setting, "was");
         }
@@ -478,7 +477,7 @@ static void add_workers_wanted(struct strbuf *out, const json_t *answer)
 static void add_reopen(struct strbuf *out, const json_t *answer)
 {
     (void)answer;
-    strbuf_addstr(out, "the log files are open anew\n");
+    strbuf_addstr(out, "the log files are reopened\n");
 }
 
 static void add_stop(struct strbuf *out, const json_t *answer)
@@ -498,7 +497,7 @@ static void add_dumps(struct strbuf *out, const json_t *answer)
 
         strbuf_addf(out, "%sworker %" PRIu64 ", generation %" PRIu64 "\n", i > 0 ? "\n" : "",
                     number(dump, "number"), number(dump, "generation"));
-        while (text && *text) { /* line by line: only the ends of lines are meant */
+        while (text && *text) { /* line by line: of control characters only newlines are kept */
             size_t len = strcspn(text, "\n");
             char *line = xasprintf("%.*s", (int)len, text);
 
@@ -524,7 +523,7 @@ static const struct {
     {"workers", add_workers_wanted}, {"dump", add_dumps},    {"upgrade", add_upgrade},
 };
 
-/* The answer's JSON, when it is a yes. Else NULL, and *status and the reason in out. */
+/* Returns the JSON of an answer that is ok; else NULL with *status, and appends the reason. */
 static json_t *load(struct strbuf *out, const char *command, const struct strbuf *answer,
                     enum ctl_status *status)
 {
@@ -533,7 +532,7 @@ static json_t *load(struct strbuf *out, const char *command, const struct strbuf
 
     *status = CTL_DONE;
     if (!root) {
-        strbuf_addstr(out, "the answer is no JSON: ");
+        strbuf_addstr(out, "the answer is not JSON: ");
         add_plain(out, why.text);
         *status = CTL_UNREACHABLE;
     } else if (!json_is_true(json_object_get(root, "ok"))) {

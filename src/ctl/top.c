@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * See top.h. One loop over three descriptors: keys, signals, and the answer to the question that is
- * under way, if one is. Nothing else is waited for, so q works when the server does not; what is
- * wrong with the server stands in the last line until it answers again, or another in its place.
+ * See top.h. One loop waits for keys, signals and the answer of the server, so q also works when
+ * the server hangs. An error of the server stays in the last line until a server answers again.
  *
- * Signals come by a signalfd: blocked all the time, they cannot end the process between two steps
- * of putting the terminal right.
+ * Signals are blocked and read from a signalfd: so they cannot end the process while the terminal
+ * is half restored.
  */
 #include "ctl/top.h"
 
@@ -28,12 +27,12 @@
 
 enum {
     REFRESH_MS = 1000,
-    SILENCE_MS = 3000, /* then the screen says so, and the question is asked anew */
+    ANSWER_MS = 3000, /* then the screen shows an error, and the next question is sent */
     RUNNING = -1,
     HEIGHT_MIN = 2,
 };
 
-/* The other screen of the terminal, no cursor, lines that are cut and not wrapped; and back. */
+/* Switches to the alternate screen, without cursor, with lines cut instead of wrapped; and back. */
 static const char enter_screen[] = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
 static const char leave_screen[] = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
@@ -41,17 +40,17 @@ struct top {
     const char *path;
     bool has_colour;
     enum top_order order;
-    struct termios found; /* how the terminal was */
+    struct termios found; /* the terminal's settings before */
     sigset_t mask_found;
     int signal_fd;
-    int asked_fd;         /* -1: no question is under way */
+    int asked_fd;         /* -1: no answer is awaited */
     struct strbuf answer; /* the last whole one */
-    struct strbuf coming;
-    struct error trouble; /* with the server; text "": none */
-    uint64_t next_ms;     /* when to ask */
-    uint64_t given_up_ms; /* when not to wait for the answer any more */
-    int status;           /* to end with, or RUNNING */
-    int signal_number;    /* to end by; 0: none */
+    struct strbuf partial;
+    struct error server_error; /* text "": none */
+    uint64_t next_ms;          /* when to ask */
+    uint64_t deadline_ms;      /* of the answer */
+    int status;                /* to end with, or RUNNING */
+    int signal_number;         /* to end by; 0: none */
 };
 
 bool top_has_terminal(void)
@@ -67,7 +66,7 @@ bool top_has_terminal(void)
 static void put(struct top *t, const char *text, size_t len)
 {
     if (write_all(STDOUT_FILENO, text, len) < 0)
-        t->status = CTL_REFUSED; /* it has hung up */
+        t->status = CTL_REFUSED; /* the terminal has hung up */
 }
 
 static void enter(struct top *t)
@@ -77,25 +76,26 @@ static void enter(struct top *t)
     raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO); /* signals by key remain */
     raw.c_cc[VMIN] = 1;
     raw.c_cc[VTIME] = 0;
-    (void)tcsetattr(STDIN_FILENO, TCSADRAIN, &raw); /* keys then need a newline */
+    (void)tcsetattr(STDIN_FILENO, TCSADRAIN, &raw); /* failed: keys need a newline */
     put(t, enter_screen, strlen(enter_screen));
 }
 
 static void leave(struct top *t)
 {
     put(t, leave_screen, strlen(leave_screen));
-    (void)tcsetattr(STDIN_FILENO, TCSADRAIN, &t->found); /* it has hung up */
+    (void)tcsetattr(STDIN_FILENO, TCSADRAIN, &t->found); /* fails when the terminal has hung up */
 }
 
 /* ---- drawing ----------------------------------------------------------------------------- */
 
-/* As much of a line as width columns hold: a character is one, an escape sequence none. */
+/* Appends what fits of a line into width columns: a character takes one, an escape sequence none.
+ */
 static void add_cut(struct strbuf *out, const char *line, size_t len, unsigned width)
 {
     unsigned column = 0;
 
     for (size_t i = 0; i < len; i++) {
-        bool goes_on = ((unsigned char)line[i] & 0xc0) == 0x80;
+        bool is_continuation = ((unsigned char)line[i] & 0xc0) == 0x80;
 
         if (line[i] == '\x1b') {
             size_t rest = strcspn(line + i, "m");
@@ -104,7 +104,7 @@ static void add_cut(struct strbuf *out, const char *line, size_t len, unsigned w
             strbuf_add(out, line + i, sequence);
             i += sequence - 1;
         } else {
-            column += !goes_on;
+            column += !is_continuation;
             if (column <= width)
                 strbuf_addch(out, line[i]);
         }
@@ -112,7 +112,8 @@ static void add_cut(struct strbuf *out, const char *line, size_t len, unsigned w
     strbuf_addstr(out, "\x1b[K");
 }
 
-/* At most height lines of text, a last one that says how many are missing among them; how many. */
+/* Appends at most height lines of text and returns how many. If there are more, the last one tells
+ * how many are missing. */
 static unsigned add_lines(struct strbuf *out, const char *text, unsigned height, unsigned width)
 {
     unsigned all = 0, shown = 0;
@@ -147,11 +148,12 @@ static void add_foot(struct strbuf *out, const struct top *t, unsigned width)
 {
     struct strbuf foot = {0};
 
-    if (t->trouble.text[0] != '\0')
-        strbuf_addf(&foot, "%s%s%s", t->has_colour ? "\x1b[31m" : "", t->trouble.text,
+    if (t->server_error.text[0] != '\0')
+        strbuf_addf(&foot, "%s%s%s", t->has_colour ? "\x1b[31m" : "", t->server_error.text,
                     t->has_colour ? "\x1b[0m" : "");
     else
-        strbuf_addf(&foot, "q quit; by %s; sort: n number, r requests, c CPU, m memory, t time",
+        strbuf_addf(&foot,
+                    "q quit; sorted by %s; sort by: n number, r requests, c CPU, m memory, t time",
                     order_name(t->order));
     add_cut(out, foot.data, foot.len, width);
     strbuf_release(&foot);
@@ -180,42 +182,42 @@ static void draw(struct top *t)
 
 /* ---- asking ------------------------------------------------------------------------------ */
 
-/* What has come counts if it is an answer, else it is the server's trouble. */
+/* Shows the new answer, or the error that it is. */
 static void take_answer(struct top *t)
 {
     struct strbuf why = {0}, before = t->answer;
 
-    if (show_top(&why, &t->coming, TOP_NUMBER, false) == CTL_DONE) {
-        t->answer = t->coming;
-        t->coming = before;
-        t->trouble.text[0] = '\0';
+    if (show_top(&why, &t->partial, TOP_NUMBER, false) == CTL_DONE) {
+        t->answer = t->partial;
+        t->partial = before;
+        t->server_error.text[0] = '\0';
     } else {
-        (void)error_set(&t->trouble, EXIT_FAILED, "%s", why.data);
+        (void)error_set(&t->server_error, EXIT_FAILED, "%s", why.data);
     }
     strbuf_release(&why);
 }
 
 static void begin_question(struct top *t, uint64_t now)
 {
-    strbuf_reset(&t->coming);
+    strbuf_reset(&t->partial);
     t->next_ms = now + REFRESH_MS;
-    t->given_up_ms = now + SILENCE_MS;
-    t->asked_fd = ask_begin(t->path, "status", 0, &t->trouble);
+    t->deadline_ms = now + ANSWER_MS;
+    t->asked_fd = ask_begin(t->path, "status", 0, &t->server_error);
     if (t->asked_fd < 0)
         draw(t);
 }
 
-static void hear_answer(struct top *t)
+static void read_answer(struct top *t)
 {
-    int more = ask_more(t->asked_fd, &t->coming);
+    int more = ask_more(t->asked_fd, &t->partial);
 
     if (more > 0)
         return;
     if (more == 0)
         take_answer(t);
     else
-        (void)error_set(&t->trouble, EXIT_FAILED, "no answer from the server at %s: %s", t->path,
-                        strerror(errno));
+        (void)error_set(&t->server_error, EXIT_FAILED, "no answer from the server at %s: %s",
+                        t->path, strerror(errno));
     fd_close(&t->asked_fd);
     draw(t);
 }
@@ -223,7 +225,7 @@ static void hear_answer(struct top *t)
 static void give_up(struct top *t)
 {
     fd_close(&t->asked_fd);
-    (void)error_set(&t->trouble, EXIT_FAILED,
+    (void)error_set(&t->server_error, EXIT_FAILED,
                     "no answer from the server at %s: it does not respond", t->path);
     draw(t);
 }
@@ -255,7 +257,7 @@ static void read_keys(struct top *t)
     if (n < 0 && (errno == EINTR || errno == EAGAIN))
         return;
     if (n <= 0)
-        t->status = CTL_DONE; /* it has hung up */
+        t->status = CTL_DONE; /* the terminal has hung up */
     for (ssize_t i = 0; i < n; i++)
         on_key(t, keys[i]);
 }
@@ -271,7 +273,7 @@ static void read_signal(struct top *t)
     case SIGTSTP:
         leave(t);
         (void)raise(SIGSTOP);
-        break; /* what wakes it up again comes as SIGCONT */
+        break; /* SIGCONT follows */
     case SIGCONT:
         enter(t);
         draw(t);
@@ -282,19 +284,19 @@ static void read_signal(struct top *t)
 
 /* ---- life -------------------------------------------------------------------------------- */
 
-static void turn(struct top *t)
+static void wait_and_act(struct top *t)
 {
     uint64_t now = now_ms();
 
-    if (t->asked_fd >= 0 && now >= t->given_up_ms)
+    if (t->asked_fd >= 0 && now >= t->deadline_ms)
         give_up(t);
     if (t->asked_fd < 0 && now >= t->next_ms)
         begin_question(t, now);
-    uint64_t at = t->asked_fd >= 0 ? t->given_up_ms : t->next_ms;
+    uint64_t at = t->asked_fd >= 0 ? t->deadline_ms : t->next_ms;
     struct pollfd fds[] = {
         {.fd = STDIN_FILENO, .events = POLLIN},
         {.fd = t->signal_fd, .events = POLLIN},
-        {.fd = t->asked_fd, .events = POLLIN}, /* -1 is passed over */
+        {.fd = t->asked_fd, .events = POLLIN}, /* -1 is ignored */
     };
     if (poll(fds, ARRAY_LEN(fds), at > now ? (int)(at - now) : 0) <= 0)
         return;
@@ -303,7 +305,7 @@ static void turn(struct top *t)
     if (fds[0].revents != 0)
         read_keys(t);
     if (fds[2].revents != 0)
-        hear_answer(t);
+        read_answer(t);
 }
 
 static int block_signals(struct top *t)
@@ -319,7 +321,8 @@ static int block_signals(struct top *t)
     return t->signal_fd;
 }
 
-/* The first answer comes before the screen: who cannot have one is told so as ever. */
+/* The first answer comes before the screen: an error is then printed like that of other commands.
+ */
 static int first_answer(struct top *t, struct error *err)
 {
     const struct question q = {.path = t->path, .line = "status"};
@@ -340,7 +343,7 @@ static void run(struct top *t)
     draw(t);
     t->next_ms = now_ms() + REFRESH_MS;
     while (t->status == RUNNING)
-        turn(t);
+        wait_and_act(t);
     leave(t);
 }
 
@@ -360,7 +363,7 @@ int top_run(const char *path, bool has_colour, struct error *err)
     fd_close(&t.asked_fd);
     fd_close(&t.signal_fd);
     strbuf_release(&t.answer);
-    strbuf_release(&t.coming);
+    strbuf_release(&t.partial);
     (void)sigprocmask(SIG_SETMASK, &t.mask_found, NULL);
     if (t.signal_number != 0)
         (void)raise(t.signal_number);

@@ -9,12 +9,12 @@
 
 struct error;
 
-/* Is there a terminal to draw on, and to read keys from? A dumb one is none. */
+/* Are stdin and stdout a terminal that can move its cursor (not TERM=dumb)? */
 bool top_has_terminal(void);
 
-/* Shows the server of this control socket anew each second until q is pressed. 0 (enum ctl_status),
- * or another with err: it could not begin. The terminal is left as it was found; on a signal that
- * ends the process, that comes first. */
+/* Shows the server of this control socket, refreshed every second, until q is pressed. Returns an
+ * enum ctl_status: CTL_DONE, or another one with err when the screen could not be started. The
+ * terminal is restored, also before a signal ends the process. */
 int top_run(const char *path, bool has_colour, struct error *err);
 
 #endif

@@ -23,16 +23,20 @@ static const struct cli_command commands[] = {
     {"config", 'c', "FILE", CONFIG_RUN,
      "Read the settings from this file instead of ./" CLI_DEFAULT_FILE "."},
     {"replay", 0, "FILE", CONFIG_REPLAY,
-     "Run the one request in FILE, such as crash_dir keeps or plain HTTP by hand, print the answer "
-     "and exit. One process, for debuggers."},
+     "Run the request in FILE, from crash_dir or written by hand as plain HTTP, print the answer "
+     "and "
+     "exit. All in one process, for debuggers."},
     {"check-config", 0, NULL, CONFIG_CHECK,
-     "Check the settings, what they name on this machine and whether the application loads, and "
-     "exit. Beside the server that runs with them, what it holds is no error."},
+     "Check the settings, the files and addresses that they name, and whether the application "
+     "loads, "
+     "and exit. Files and addresses that a running server with these settings holds are not "
+     "errors."},
     {"print-config", 0, NULL, CONFIG_PRINT,
-     "Print every setting and where its value comes from, as YAML, and exit."},
+     "Print every setting as YAML, with the source of its value, and exit."},
     {"print-sample", 0, NULL, CONFIG_SAMPLE,
      "Print a commented " CLI_DEFAULT_FILE " with all defaults, and exit."},
-    {"version", 'v', NULL, CONFIG_VERSION, "Print the version of gcorn and of its libraries, and how it was built, and exit."},
+    {"version", 'v', NULL, CONFIG_VERSION,
+     "Print the version of gcorn and of its libraries, and how it was built, and exit."},
     {"help", 'h', NULL, CONFIG_HELP, "Print this help and exit."},
 };
 

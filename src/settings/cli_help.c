@@ -76,10 +76,10 @@ void cli_help_print(FILE *out)
     (void)fputc('\n', out);
     config_print_wrapped(
         out, 0, "",
-        "TIME is 500ms, 30s, 2m or 1h, a plain number is seconds; SIZE is 64KiB, 16MiB or "
-        "1GiB, a plain number is bytes. An option without a value has an opposite: "
-        "--no-daemon. A setting's name in the file is an option too: --loglevel, "
-        "--no-preload-app. The later wins: defaults, the file (" CLI_DEFAULT_FILE
-        " in this directory, GCORN_CONFIG or -c), GCORN_ variables (GCORN_WORKERS=4), "
-        "options in GCORN_CMD_ARGS, the command line.");
+        "TIME is 500ms, 30s, 2m or 1h; a plain number is seconds. SIZE is 64KiB, 16MiB or 1GiB; a "
+        "plain number is bytes. An option without a value has an opposite: --no-daemon. A "
+        "setting's name in the file is an option too: --loglevel, --no-preload-app. The last of "
+        "these sources wins: defaults, the file (" CLI_DEFAULT_FILE
+        " in this directory, GCORN_CONFIG or -c), GCORN_ variables (GCORN_WORKERS=4), options in "
+        "GCORN_CMD_ARGS, the command line.");
 }

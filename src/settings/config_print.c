@@ -112,17 +112,14 @@ void config_print_sample(FILE *out)
 {
     static const char *const intro[] = {
         "gunicorn-c.yaml - the settings of gcorn (not of gunicorn, whose file is "
-        "gunicorn.conf.py). "
-        "Made by gcorn --print-sample; every setting is here with its default.",
-        "gcorn reads the file of this name in the directory it is started in, or instead of it the "
-        "one named by -c FILE or by the environment variable GCORN_CONFIG.",
-        "The later wins: defaults, this file, environment variables (GCORN_WORKERS for workers), "
-        "options in GCORN_CMD_ARGS, the command line. gcorn --print-config shows what came out, "
-        "and "
-        "from where.",
-        "Times are 500ms, 30s, 2m or 1h, a plain number is seconds; sizes are 64KiB, 16MiB or "
-        "1GiB, "
-        "a plain number is bytes.",
+        "gunicorn.conf.py). Written by gcorn --print-sample: every setting with its default.",
+        "gcorn reads the file of this name in the directory that it is started in, or instead the "
+        "file that -c FILE or the environment variable GCORN_CONFIG names.",
+        "The last of these sources wins: defaults, this file, environment variables (GCORN_WORKERS "
+        "for workers), options in GCORN_CMD_ARGS, the command line. gcorn --print-config shows the "
+        "values and their sources.",
+        "Times are 500ms, 30s, 2m or 1h; a plain number is seconds. Sizes are 64KiB, 16MiB or "
+        "1GiB; a plain number is bytes.",
     };
     size_t count;
     const struct setting *table = setting_table(&count);

@@ -879,7 +879,7 @@ static void test_help_has_every_flag(void **state)
         free(flag);
     }
     assert_non_null(strstr(help, "\n  -w, --workers COUNT     How many worker"));
-    assert_non_null(strstr(help, "\n      --no-fair-close     Let keep-alive"));
+    assert_non_null(strstr(help, "\n      --no-fair-close     Close keep-alive"));
     assert_non_null(strstr(help, "\n      --error-logfile, --log-file FILE\n"));
     assert_null(strstr(help, " \n"));
     for (char *rest = help, *line; (line = strsep(&rest, "\n"));)
