@@ -379,14 +379,14 @@ static int write_answer(struct worker *w, struct gcorn_environ *env, struct erro
 static int run_request(struct worker *w, struct gcorn_environ *env, struct error *err)
 {
     worker_look_at_clock(w);
-    worker_call_begin(w, NULL, env);
+    call_enter(w, NULL, env);
     env->was_run = true;
     if (w->app.on_pre_request)
         w->app.on_pre_request(env);
     response_run(env, w->app.handler);
     env->h1.close = true;
     int result = write_answer(w, env, err);
-    (void)worker_call_end(w);
+    (void)call_leave(w);
     return result;
 }
 
@@ -413,7 +413,7 @@ static int run(const struct config *config, struct image *image, const char *sym
     bool boots = result == 0;
     if (boots)
         result = run_request(w, env, err);
-    worker_give_environ(w, env);
+    call_finish(w, env);
     if (boots && w->app.on_worker_exit)
         w->app.on_worker_exit();
     return result;

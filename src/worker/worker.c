@@ -81,7 +81,7 @@ static void show_worker(const struct worker *w)
     w->slot->pid = (int32_t)w->pid;
     w->slot->generation = w->args->generation;
     w->slot->worker_number = w->args->number;
-    w->slot->call_count = w->pool ? pool_count(w->pool) : 1;
+    w->slot->call_count = call_count(w);
     w->slot->connections_open = w->open_conns;
     w->slot->waiting = w->waiting_count;
     w->slot->counts.begun = slot_requests(&w->slot->counts) + count_in_flight(w);
@@ -287,7 +287,7 @@ static int ask_app(struct worker *w, const char *path)
     (void)request_feed(&env->request, text.data, text.len);
     int status = env->request.refusal;
     if (env->request.state == REQUEST_DONE) {
-        worker_call_begin(w, NULL, env);
+        call_enter(w, NULL, env);
         env->was_run = true;
         if (w->app.on_pre_request)
             w->app.on_pre_request(env);
@@ -300,8 +300,8 @@ static int ask_app(struct worker *w, const char *path)
                 worker_turn_alone(w);
         }
         status = env->response.broken ? 500 : env->response.status;
-        worker_end_environ(w, env); /* not counted: no client has had an answer */
-        (void)worker_call_end(w);
+        call_end_environ(w, env); /* not counted: no client has had an answer */
+        (void)call_leave(w);
     } else {
         environ_reset(env);
     }
@@ -405,9 +405,7 @@ static void drop_conns(struct worker *w)
 
 void worker_leave(struct worker *w)
 {
-    if (w->pool)
-        pool_stop(w->pool);
-    w->pool = NULL;
+    call_stop(w);
     drop_conns(w);
     crash_expect_exit();
     accesslines_end(&w->access_lines);
@@ -447,8 +445,7 @@ void worker_run(const struct worker_args *args)
     check_canary(w);
     check_descriptors(w);
     atomic_store(&w->slot->boot_step, BOOT_OTHER);
-    if (w->http.multithread)
-        w->pool = pool_new(w, config_threads(w->config));
+    call_open(w);
     start_watchers(w);
     w->slot->state = SLOT_IDLE;
     orders_catch_term(); /* last of all: who sees that it is caught may send anything */

@@ -142,9 +142,10 @@ static void test_answer_has_the_date_of_its_call(void **state)
     struct worker_case *t = *state;
     char now[64];
 
-    worker_case_open(t, handler, 0);
+    worker_case_open(t, handler, 1);
+    call_stop(t->w);
     http_context_set_date(&t->w->http, 784111777); /* 1994: what each thread gets a copy of */
-    t->w->pool = pool_new(t->w, 1);
+    call_open(t->w);
     int client = run(t, 1);
     const char *text = let_go(t, 1, client);
     time_t clock = time(NULL);
@@ -182,7 +183,7 @@ static void test_deadline_is_that_of_the_calls_thread(void **state)
 
     open_pool(t, 2);
     int first = run(t, 1), second = run(t, 2);
-    unsigned thread = conn_of(t->w, calls[2].env)->x->call.thread;
+    unsigned thread = conn_of(t->w, calls[2].env)->x->call.slot_index;
     gcorn_extend_deadline(calls[2].env, 50000);
     uint64_t until_ms = atomic_load(&t->slot->calls[thread].until_ms);
     assert_true(until_ms >= now_ms() + 40000 && until_ms <= now_ms() + 50000);
@@ -208,19 +209,19 @@ static void test_slot_shows_a_call_while_it_runs(void **state)
     assert_int_equal(slot_running_calls(t->slot), 0);
     assert_int_equal(atomic_load(&t->slot->calls[1].until_ms), 0);
     int client = run(t, 1);
-    unsigned thread = conn_of(t->w, calls[1].env)->x->call.thread;
+    unsigned thread = conn_of(t->w, calls[1].env)->x->call.slot_index;
     const struct slot_call *shown = &t->slot->calls[thread];
     assert_true(slot_call_started_ms(shown) >= before && slot_call_started_ms(shown) <= now_ms());
     assert_string_equal(shown->target, "/1");
     assert_string_equal(shown->method, "GET");
     assert_int_equal(shown->answers, 1);
     assert_int_equal(t->slot->state, SLOT_CALLING);
-    assert_ptr_equal(pool_serving(t->w->pool, thread), conn_of(t->w, calls[1].env));
-    assert_null(pool_serving(t->w->pool, 1 - thread));
+    assert_ptr_equal(call_serving(t->w, thread), conn_of(t->w, calls[1].env));
+    assert_null(call_serving(t->w, 1 - thread));
     answer(t, 1, client);
     WORKER_CASE_UNTIL(t, t->w->open_conns == 0);
     assert_int_equal(slot_running_calls(t->slot), 0);
-    assert_null(pool_serving(t->w->pool, thread));
+    assert_null(call_serving(t->w, thread));
     assert_int_equal(t->slot->state, SLOT_IDLE);
 }
 
@@ -267,7 +268,7 @@ static void test_calls_wait_in_order_for_a_thread(void **state)
 
     open_pool(t, 1);
     clients[1] = run(t, 1);
-    assert_true(pool_is_busy(t->w->pool));
+    assert_true(call_is_busy(t->w));
     for (int i = 2; i < 4; i++) {
         char target[3] = {'/', (char)('0' + i), '\0'};
         clients[i] = worker_case_ask(t, target);
@@ -279,7 +280,7 @@ static void test_calls_wait_in_order_for_a_thread(void **state)
         answer(t, i, clients[i]);
     }
     WORKER_CASE_UNTIL(t, t->w->open_conns == 0);
-    assert_false(pool_is_busy(t->w->pool));
+    assert_false(call_is_busy(t->w));
 }
 
 static void test_request_that_queued_too_long_is_not_run(void **state)
@@ -312,7 +313,7 @@ static void test_each_thread_of_a_pool_runs_a_call(void **state)
         clients[i] = run(t, i);
     assert_int_equal(slot_running_calls(t->slot), 3);
     for (int i = 1; i < 4; i++) {
-        unsigned thread = conn_of(t->w, calls[i].env)->x->call.thread;
+        unsigned thread = conn_of(t->w, calls[i].env)->x->call.slot_index;
         assert_int_equal(t->slot->calls[thread].target[1], '0' + i);
     }
     for (int i = 1; i < 4; i++)
@@ -406,8 +407,7 @@ static void test_stop_ends_what_is_over_and_runs_nothing_new(void **state)
     waiting = worker_case_ask(t, "/2");
     worker_case_turns(t);
     atomic_store(&calls[1].may_go, true);
-    pool_stop(t->w->pool);
-    t->w->pool = NULL;
+    call_stop(t->w);
     assert_int_equal(atomic_load(&started), 1);
     assert_false(atomic_load(&calls[2].runs));
     for (size_t i = 0; i < t->w->table_used; i++) {
@@ -434,8 +434,7 @@ static void test_stop_runs_the_ends_that_wait(void **state)
     int second = run(t, 2);
     conn_drop(conn_of(t->w, calls[1].env)); /* its end waits for the thread */
     atomic_store(&calls[2].may_go, true);
-    pool_stop(t->w->pool);
-    t->w->pool = NULL;
+    call_stop(t->w);
     assert_int_equal(atomic_load(&calls[1].closes), 1);
     for (size_t i = 0; i < t->w->table_used; i++) {
         struct conn *c = &t->w->conns[i];

@@ -32,7 +32,6 @@
 #include "system/ipc/scoreboard.h"
 #include "worker/accept/accept.h"
 #include "worker/call/app.h"
-#include "worker/call/call_pool.h"
 #include "worker/call/wake.h"
 #include "worker/commands.h"
 #include "worker/conn/conn.h"
@@ -92,8 +91,7 @@ static inline void worker_case_start(struct worker_case *t, gcorn_app *handler, 
     accept_init(w);
     orders_init(w);
     worker_look_at_clock(w);
-    if (threads > 0)
-        w->pool = pool_new(w, threads);
+    call_open(w);
     orders_start(w);
     ev_async_start(w->loop, &w->waker.turn);
     ev_check_start(w->loop, &w->pass_begin);
@@ -221,8 +219,7 @@ static inline void worker_case_close(struct worker_case *t)
     assert_int_equal(w->slot->connections_open, 0);
     for (size_t i = 0; i < w->exchanges_used; i++)
         assert_false(w->exchanges[i].is_lent);
-    if (w->pool)
-        pool_stop(w->pool);
+    call_stop(w);
     worker_set_this(NULL);
     while (w->spare_count > 0) {
         struct gcorn_environ *env = w->spare[--w->spare_count];

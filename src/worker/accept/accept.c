@@ -58,7 +58,7 @@ void accept_update(struct worker *w)
 {
     bool can_take = w->open_conns < w->max_conns || room_is_possible(w);
     bool has_siblings = w->config->workers > 1 && !w->draining; /* one of them may be free */
-    bool is_busy = w->pool && has_siblings && pool_is_busy(w->pool);
+    bool is_busy = has_siblings && call_is_busy(w);
     bool wanted = can_take && !is_busy && !ev_is_active(&w->accept_pause);
 
     note_full(w, !can_take || w->now_ns < w->accept_failed_ns + FAILED_NS);
@@ -318,7 +318,7 @@ static bool may_take_many(const struct worker *w)
 {
     bool is_quick = w->last_call_ns > 0 && w->last_call_ns < BEHIND_NS;
 
-    return w->config->workers == 1 || w->pool || is_quick;
+    return w->config->workers == 1 || call_thread_count(w) > 0 || is_quick;
 }
 
 /* One, so that siblings get the others. But all who wait to be accepted wait for a long pass to
@@ -346,7 +346,7 @@ static void begin(struct worker *w)
     bool is_first = w->pass_ns == 0;
 
     worker_look_at_clock(w);
-    if (!is_first && !w->pool)
+    if (!is_first && call_thread_count(w) == 0)
         orders_hear(w);
 }
 

@@ -49,11 +49,11 @@ static bool host_client_gone(struct gcorn_environ *env)
 static void host_extend_deadline(struct gcorn_environ *env, unsigned ms)
 {
     struct worker *w = worker_this();
-    const struct conn *c = w && w->pool ? conn_of(w, env) : NULL;
+    const struct conn *c = w ? conn_of(w, env) : NULL;
 
     if (!w)
         return;
-    struct slot_call *call = &w->slot->calls[c ? c->x->call.thread : 0];
+    struct slot_call *call = &w->slot->calls[c && c->x ? c->x->call.slot_index : 0];
     uint64_t until_ms = now_ms() + ms;
     if (until_ms > atomic_load(&call->until_ms))
         atomic_store(&call->until_ms, until_ms);

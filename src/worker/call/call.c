@@ -7,9 +7,71 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "worker/call/call_pool.h"
 #include "worker/call/forked.h"
 #include "worker/crash/crash.h"
 #include "worker/worker.h"
+
+/* What begins a class whose calls do not run on the loop's thread. */
+static void (*const open_class[])(struct worker *w) = {
+    [WORKER_CLASS_SYNC] = NULL,
+    [WORKER_CLASS_GTHREAD] = call_pool_open,
+};
+
+void call_open(struct worker *w)
+{
+    /* threads make any class gthread; what is built in has no need of them */
+    enum worker_class class = w->http.multithread ? WORKER_CLASS_GTHREAD : WORKER_CLASS_SYNC;
+
+    if (open_class[class])
+        open_class[class](w);
+}
+
+void call_stop(struct worker *w)
+{
+    if (w->calls)
+        w->calls->stop(w);
+    w->calls = NULL;
+}
+
+bool call_is_busy(const struct worker *w)
+{
+    return w->calls && w->calls->is_busy(w);
+}
+
+unsigned call_thread_count(const struct worker *w)
+{
+    return w->calls ? w->calls->thread_count(w) : 0;
+}
+
+unsigned call_count(const struct worker *w)
+{
+    return w->calls ? w->calls->thread_count(w) : 1;
+}
+
+pid_t call_thread_id(const struct worker *w, unsigned i)
+{
+    return w->calls ? w->calls->thread_id(w, i) : w->pid;
+}
+
+const struct conn *call_serving(const struct worker *w, unsigned i)
+{
+    return w->calls ? w->calls->serving(w, i) : w->serving;
+}
+
+/* What has waited too long is not run: an overloaded server would otherwise work for clients that
+ * have given up, and be late for the others too. */
+int call_refusal(const struct conn *c, uint64_t queued_ms)
+{
+    const struct config *cfg = worker_of(c)->config;
+
+    if (cfg->skip_gone_after_ms > 0 && queued_ms > cfg->skip_gone_after_ms &&
+        wire_peer_gone(&c->wire))
+        return 499;
+    return cfg->queue_timeout_ms > 0 && queued_ms > cfg->queue_timeout_ms ? 503 : 0;
+}
+
+/* ---- on the loop's thread ---------------------------------------------------------------- */
 
 static void note_request(struct slot_call *call, const struct gcorn_environ *env)
 {
@@ -30,7 +92,7 @@ static void note_request(struct slot_call *call, const struct gcorn_environ *env
         slot_set_text(call->given_id, sizeof(call->given_id), given, strlen(given));
 }
 
-/* Part of worker_call_begin rather than called by it. */
+/* Part of call_enter rather than called by it. */
 static inline void __attribute__((always_inline))
 show_call(struct slot_call *call, const struct conn *c, const struct gcorn_environ *env,
           uint64_t started_ms)
@@ -41,20 +103,20 @@ show_call(struct slot_call *call, const struct conn *c, const struct gcorn_envir
     slot_call_begin(call, started_ms);
 }
 
-void worker_show_call(struct slot_call *call, const struct conn *c, const struct gcorn_environ *env,
-                      uint64_t started_ms)
+void call_show(struct slot_call *call, const struct conn *c, const struct gcorn_environ *env,
+               uint64_t started_ms)
 {
     show_call(call, c, env, started_ms);
 }
 
-void worker_call_begin(struct worker *w, struct conn *c, const struct gcorn_environ *env)
+void call_enter(struct worker *w, struct conn *c, const struct gcorn_environ *env)
 {
     w->serving = c;
     w->slot->state = SLOT_CALLING;
     show_call(&w->slot->calls[0], c, env, w->now_ns / 1000000);
 }
 
-uint64_t worker_call_end(struct worker *w)
+uint64_t call_leave(struct worker *w)
 {
     struct slot_call *call = &w->slot->calls[0];
     uint64_t now = now_ns(), took = now - w->now_ns;
@@ -72,18 +134,56 @@ uint64_t worker_call_end(struct worker *w)
     return took;
 }
 
-bool worker_environ_has_code(const struct worker *w, const struct gcorn_environ *env)
+void call_handler(const struct worker *w, struct gcorn_environ *env)
+{
+    if (w->app.on_pre_request)
+        w->app.on_pre_request(env);
+    response_run(env, w->app.handler);
+}
+
+void call_note_piece(struct conn *c)
+{
+    c->x->answer_begun = c->env->response.phase != RESPONSE_OPEN;
+    c->x->close_delimited = c->env->h1.framing == FRAMING_CLOSE;
+}
+
+static void make_piece(struct conn *c)
+{
+    c->x->whole_len = c->x->out.len;
+    c->x->more = framing_h1_next(c->env, &c->x->out, &c->x->piece, &c->x->piece_len);
+    call_note_piece(c);
+}
+
+/* Not inlined, as the clock's locals would cost every answer a stack check. */
+static void __attribute__((noinline)) make_piece_in_call(struct worker *w, struct conn *c)
+{
+    call_enter(w, c, c->env);
+    make_piece(c);
+    (void)call_leave(w);
+}
+
+void call_make_piece(struct worker *w, struct conn *c)
+{
+    if (body_runs_app(c->env->response.body))
+        make_piece_in_call(w, c);
+    else
+        make_piece(c);
+}
+
+/* ---- the end ----------------------------------------------------------------------------- */
+
+bool call_end_runs_app(const struct worker *w, const struct gcorn_environ *env)
 {
     return (w->app.on_post_request && env->was_run) || environ_has_code(env);
 }
 
-void worker_count_environ(struct worker *w, const struct gcorn_environ *env)
+void call_count_run(struct worker *w, const struct gcorn_environ *env)
 {
     if (env->was_run && ++w->run_count == w->recycle_at)
         (void)tell_leave(w, "max_requests");
 }
 
-void worker_end_environ(const struct worker *w, struct gcorn_environ *env)
+void call_end_environ(const struct worker *w, struct gcorn_environ *env)
 {
     response_close(env);
     if (w->app.on_post_request && env->was_run)
@@ -94,15 +194,15 @@ void worker_end_environ(const struct worker *w, struct gcorn_environ *env)
 /* Not inlined, as the clock's locals would cost every request a stack check. */
 static void __attribute__((noinline)) end_in_call(struct worker *w, struct gcorn_environ *env)
 {
-    worker_call_begin(w, NULL, env);
-    worker_end_environ(w, env);
-    (void)worker_call_end(w);
+    call_enter(w, NULL, env);
+    call_end_environ(w, env);
+    (void)call_leave(w);
 }
 
-void worker_give_environ(struct worker *w, struct gcorn_environ *env)
+void call_finish(struct worker *w, struct gcorn_environ *env)
 {
-    worker_count_environ(w, env);
-    if (worker_environ_has_code(w, env))
+    call_count_run(w, env);
+    if (call_end_runs_app(w, env))
         end_in_call(w, env);
     else
         environ_reset(env);

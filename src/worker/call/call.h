@@ -1,36 +1,131 @@
 /* SPDX-License-Identifier: MIT
  *
- * call - the stays of a worker in application code, and the end of a request, which is one where
- * the application has something to end.
+ * call/ is where a worker and its application meet: the application is loaded (app), called by a
+ * class of workers (call_inline, call_pool), woken (wake), watched when it forks (forked); and what
+ * gcorn.h lets it ask and tell (api, app_metrics).
+ *
+ * call - what a class of workers is. The usual class, sync, calls on the loop's thread: call_inline.h
+ * has it, and the functions that conn.c uses whatever the class. Any other class is one file with a
+ * table of operations, and a row in call.c.
  */
 #ifndef GCORN_WORKER_CALL_CALL_H
 #define GCORN_WORKER_CALL_CALL_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct conn;
 struct gcorn_environ;
 struct slot_call;
 struct worker;
 
-/* Brackets every stay in application code; they do not nest. c is the connection whose request is
- * served, NULL when it is over, or has none. worker_call_end returns how long it
- * took, in nanoseconds. */
-void worker_call_begin(struct worker *w, struct conn *c, const struct gcorn_environ *env);
-uint64_t worker_call_end(struct worker *w);
+enum call_kind {
+    CALL_HANDLER, /* the request's, and gcorn_on_pre_request before it */
+    CALL_NEXT,    /* the next piece of its answer, where application code makes it */
+    CALL_END,     /* the request is over: close, deferred functions, gcorn_on_post_request */
+};
+
+/* Of each request: its last call, or the one that runs. */
+struct call {
+    enum call_kind kind;
+    unsigned slot_index; /* in the slot's calls */
+    int refusal; /* the status with which the request is refused instead of being run, or 0 */
+    bool woken;  /* since it was handed over: next is to be called again (the loop's) */
+    uint64_t handed_ns; /* to the class */
+    uint64_t taken_ns;  /* by a thread */
+};
+
+enum called {
+    CALL_DONE,
+    CALL_LATER,   /* the class has the connection (conn_lend); conn_called will hand it back */
+    CALL_REFUSED, /* start alone: call.refusal says with which status */
+};
+
+/* A class of workers. All but the last three are called by the loop's thread; those may be called
+ * in a signal handler. */
+struct call_ops {
+    /* The request is complete: runs its handler. CALL_LATER here leaves the connection where it is:
+     * next, which is called when nothing of earlier answers is unsent, runs the handler first. */
+    enum called (*start)(struct worker *w, struct conn *c);
+
+    /* The next piece of its answer, into x->out and x->piece; x->more says whether others follow. */
+    enum called (*next)(struct worker *w, struct conn *c);
+
+    /* The request is over, and its environ is given back. */
+    enum called (*end)(struct worker *w, struct conn *c);
+
+    /* Would another request wait for a call to end? */
+    bool (*is_busy)(const struct worker *w);
+
+    /* Waits for the calls that run, runs those of CALL_END that wait, drops the others, and frees
+     * what the class has. */
+    void (*stop)(struct worker *w);
+
+    /* The threads that call; the one's id, 0 before it has begun; whose request it runs, or NULL. */
+    unsigned (*thread_count)(const struct worker *w);
+    pid_t (*thread_id)(const struct worker *w, unsigned i);
+    const struct conn *(*serving)(const struct worker *w, unsigned i);
+};
+
+/* Sets w->calls as the settings say: NULL for the class that calls on the loop's thread. Ends the
+ * process when the class cannot begin. */
+void call_open(struct worker *w);
+
+/* The end of the class: see stop. From then on calls are made on the loop's thread. */
+void call_stop(struct worker *w);
+
+bool call_is_busy(const struct worker *w);
+
+/* Threads that call, apart from the loop's: 0 when calls run on that one, and it is deaf meanwhile.
+ * Async-signal-safe, and so are the next three. */
+unsigned call_thread_count(const struct worker *w);
+
+/* How many calls can run at once, at least 1: as many of the slot's calls are in use. */
+unsigned call_count(const struct worker *w);
+
+/* The thread that runs the slot's i-th call, 0 before it has begun; and the connection whose request
+ * that call is for. On the loop's thread that is also the one whose call has just ended. NULL when
+ * there is none. */
+pid_t call_thread_id(const struct worker *w, unsigned i);
+const struct conn *call_serving(const struct worker *w, unsigned i);
+
+/* The status with which a request that has queued for so long is refused instead of being run; 0: it
+ * is run. Any thread. */
+int call_refusal(const struct conn *c, uint64_t queued_ms);
+
+/* ---- the parts of a call ----------------------------------------------------------------- */
+
+/* Brackets every stay of the loop's thread in application code; they do not nest. c is the
+ * connection whose request is served, NULL when that is over, or there is none. call_leave returns
+ * how long it took, in nanoseconds. */
+void call_enter(struct worker *w, struct conn *c, const struct gcorn_environ *env);
+uint64_t call_leave(struct worker *w);
 
 /* Shows in the slot what a thread runs from now on; for which connection's answer: c, or NULL. */
-void worker_show_call(struct slot_call *call, const struct conn *c, const struct gcorn_environ *env,
-                      uint64_t started_ms);
+void call_show(struct slot_call *call, const struct conn *c, const struct gcorn_environ *env,
+               uint64_t started_ms);
 
-/* Ends the request of an environ and takes it back. */
-void worker_give_environ(struct worker *w, struct gcorn_environ *env);
+/* Runs the handler, and gcorn_on_pre_request before it. Any thread. */
+void call_handler(const struct worker *w, struct gcorn_environ *env);
 
-/* What that consists of, for a pool: does ending it run the application's code? Counts it for
- * max_requests; runs that code, in any thread. */
-bool worker_environ_has_code(const struct worker *w, const struct gcorn_environ *env);
-void worker_count_environ(struct worker *w, const struct gcorn_environ *env);
-void worker_end_environ(const struct worker *w, struct gcorn_environ *env);
+/* Makes the next piece of the answer on this thread, the loop's. */
+void call_make_piece(struct worker *w, struct conn *c);
+
+/* Notes for a crash how far the answer is, after a piece was made. */
+void call_note_piece(struct conn *c);
+
+/* Does ending the request run the application's code? */
+bool call_end_runs_app(const struct worker *w, const struct gcorn_environ *env);
+
+/* Counts a request for max_requests. The loop's thread. */
+void call_count_run(struct worker *w, const struct gcorn_environ *env);
+
+/* Closes the body, runs deferred functions and gcorn_on_post_request, resets env. Any thread. */
+void call_end_environ(const struct worker *w, struct gcorn_environ *env);
+
+/* All of that on the loop's thread, bracketed where it runs the application's code; env is given
+ * back to its pool. */
+void call_finish(struct worker *w, struct gcorn_environ *env);
 
 #endif

@@ -8,13 +8,12 @@
  */
 #include "worker/call/call_pool.h"
 
-#include <errno.h>
+#include <assert.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,8 +21,8 @@
 #include "base/ascii.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "worker/conn/queue_delay.h"
 #include "worker/crash/crash.h"
+#include "worker/call/call_inline.h"
 #include "worker/call/forked.h"
 #include "worker/worker.h"
 
@@ -80,15 +79,6 @@ static struct conn *queue_take(struct queue *q)
 
 /* ---- a thread ---------------------------------------------------------------------------- */
 
-static void run_handler(struct pool_thread *t, struct conn *c)
-{
-    const struct app *app = &t->pool->worker->app;
-
-    if (app->on_pre_request)
-        app->on_pre_request(c->env);
-    response_run(c->env, app->handler);
-}
-
 static void run_call(struct pool_thread *t, struct conn *c)
 {
     struct worker *w = t->pool->worker;
@@ -96,15 +86,14 @@ static void run_call(struct pool_thread *t, struct conn *c)
 
     env->context = &t->http;
     http_context_set_date(&t->http, time(NULL));
-    worker_show_call(t->shown, c->x->call.kind == CALL_END ? NULL : c, env,
-                     c->x->call.taken_ns / 1000000);
+    call_show(t->shown, c->x->call.kind == CALL_END ? NULL : c, env, c->x->call.taken_ns / 1000000);
     atomic_store(&t->serving, c);
     switch (c->x->call.kind) {
-    case CALL_HANDLER: run_handler(t, c); break;
+    case CALL_HANDLER: call_handler(w, env); break;
     case CALL_NEXT:
         c->x->more = framing_h1_next(env, &c->x->out, &c->x->piece, &c->x->piece_len);
         break;
-    case CALL_END: worker_end_environ(w, env); break;
+    case CALL_END: call_end_environ(w, env); break;
     }
     crash_end_recovered();
     forked_check();
@@ -140,13 +129,12 @@ static void *run_thread(void *arg)
     (void)pthread_mutex_lock(&p->lock);
     while ((c = wait_for_call(p))) {
         (void)pthread_mutex_unlock(&p->lock);
-        c->x->call.thread = t->number;
+        c->x->call.slot_index = t->number;
         c->x->call.taken_ns = now_ns();
-        c->x->call.turned_away =
-            c->x->call.kind == CALL_HANDLER
-                ? arrival_too_late(c, (c->x->call.taken_ns - c->x->arrived_ns) / 1000000)
-                : 0;
-        if (c->x->call.turned_away == 0)
+        if (c->x->call.kind == CALL_HANDLER)
+            c->x->call.refusal =
+                call_refusal(c, (c->x->call.taken_ns - c->x->arrived_ns) / 1000000);
+        if (c->x->call.refusal == 0)
             run_call(t, c);
         (void)pthread_mutex_lock(&p->lock);
         queue_put(&p->called, c);
@@ -181,6 +169,8 @@ static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
 
         if (--p->handed_count == 0)
             w->slot->state = w->draining ? SLOT_DRAINING : SLOT_IDLE;
+        if (c->x->call.kind == CALL_HANDLER && c->x->call.refusal == 0)
+            worker_note_run(w, c->x->call.taken_ns - c->x->arrived_ns);
         conn_called(c);
         c = next;
     }
@@ -195,10 +185,17 @@ static void on_rest(struct ev_loop *loop, struct ev_prepare *rest, int revents)
     crash_rest();
 }
 
-void pool_hand_over(struct pool *p, struct conn *c, enum call_kind kind)
+static bool is_busy(const struct worker *w)
 {
-    struct worker *w = p->worker;
+    return w->pool->handed_count >= w->pool->count;
+}
 
+/* Queues the connection for a thread. */
+static enum called hand_over(struct worker *w, struct conn *c, enum call_kind kind)
+{
+    struct pool *p = w->pool;
+
+    conn_lend(c);
     c->x->call = (struct call){.kind = kind, .handed_ns = w->now_ns};
     p->handed_count++;
     if (!w->draining)
@@ -207,13 +204,37 @@ void pool_hand_over(struct pool *p, struct conn *c, enum call_kind kind)
     queue_put(&p->waiting, c);
     (void)pthread_cond_signal(&p->come);
     (void)pthread_mutex_unlock(&p->lock);
-    if (pool_is_busy(p))
+    if (is_busy(w))
         accept_update(w);
+    return CALL_LATER;
 }
 
-bool pool_is_busy(const struct pool *p)
+/* What earlier answers have left unsent goes first. */
+static enum called start_handler(struct worker *w, struct conn *c)
 {
-    return p->handed_count >= p->count;
+    (void)w;
+    (void)c;
+    return CALL_LATER;
+}
+
+static enum called next_piece(struct worker *w, struct conn *c)
+{
+    const struct gcorn_body *body = c->env->response.body;
+
+    if (!body)
+        return hand_over(w, c, CALL_HANDLER);
+    if (body_runs_app(body))
+        return hand_over(w, c, CALL_NEXT);
+    call_make_piece(w, c);
+    return CALL_DONE;
+}
+
+static enum called end_request(struct worker *w, struct conn *c)
+{
+    if (!call_end_runs_app(w, c->env))
+        return call_inline_end(w, c);
+    call_count_run(w, c->env);
+    return hand_over(w, c, CALL_END);
 }
 
 /* It blocks what the loop's thread blocks, which is nothing: programs that a handler starts inherit
@@ -236,21 +257,79 @@ static void start(struct pool_thread *t)
     (void)pthread_setname_np(t->handle, name); /* for people who look at it */
 }
 
-struct pool *pool_new(struct worker *w, unsigned count)
+static void stop(struct worker *w)
+{
+    struct pool *p = w->pool;
+
+    (void)pthread_mutex_lock(&p->lock);
+    p->ends = true;
+    (void)pthread_cond_broadcast(&p->come);
+    (void)pthread_mutex_unlock(&p->lock);
+    for (unsigned i = 0; i < p->count; i++)
+        (void)pthread_join(p->threads[i].handle, NULL);
+    ev_async_stop(w->loop, &p->turn);
+    ev_prepare_stop(w->loop, &p->rest);
+    for (struct conn *c = p->called.first; c; c = c->next) {
+        if (c->x->call.kind == CALL_END)
+            conn_forget_request(c);
+    }
+    w->pool = NULL;
+    free(p);
+}
+
+/* ---- for a crash ------------------------------------------------------------------------- */
+
+static unsigned thread_count(const struct worker *w)
+{
+    return w->pool->count;
+}
+
+static pid_t thread_id(const struct worker *w, unsigned i)
+{
+    return atomic_load(&w->pool->threads[i].id);
+}
+
+static const struct conn *serving(const struct worker *w, unsigned i)
+{
+    return atomic_load(&w->pool->threads[i].serving);
+}
+
+/* ---- init -------------------------------------------------------------------------------- */
+
+static const struct call_ops pool_ops = {
+    .start = start_handler,
+    .next = next_piece,
+    .end = end_request,
+    .is_busy = is_busy,
+    .stop = stop,
+    .thread_count = thread_count,
+    .thread_id = thread_id,
+    .serving = serving,
+};
+
+static struct pool *new_pool(struct worker *w, unsigned count)
 {
     struct pool *p = xcalloc(1, sizeof(*p) + count * sizeof(p->threads[0]));
 
     p->worker = w;
     p->count = count;
-    w->slot->call_count = count;
     queue_init(&p->waiting);
     queue_init(&p->called);
     (void)pthread_mutex_init(&p->lock, NULL); /* these cannot fail: the defaults */
     (void)pthread_cond_init(&p->come, NULL);
     ev_async_init(&p->turn, on_turn);
     p->turn.data = p;
-    ev_async_start(w->loop, &p->turn);
     ev_prepare_init(&p->rest, on_rest);
+    return p;
+}
+
+void call_pool_open(struct worker *w)
+{
+    unsigned count = config_threads(w->config);
+    struct pool *p = w->pool = new_pool(w, count);
+
+    assert(count >= 1 && count <= SLOT_CALLS);
+    ev_async_start(w->loop, &p->turn);
     ev_prepare_start(w->loop, &p->rest);
     for (unsigned i = 0; i < count; i++) {
         w->slot->calls[i] = (struct slot_call){.started_ms = 0};
@@ -258,39 +337,6 @@ struct pool *pool_new(struct worker *w, unsigned count)
             .pool = p, .number = i, .shown = &w->slot->calls[i], .http = w->http};
         start(&p->threads[i]);
     }
-    return p;
-}
-
-void pool_stop(struct pool *p)
-{
-    (void)pthread_mutex_lock(&p->lock);
-    p->ends = true;
-    (void)pthread_cond_broadcast(&p->come);
-    (void)pthread_mutex_unlock(&p->lock);
-    for (unsigned i = 0; i < p->count; i++)
-        (void)pthread_join(p->threads[i].handle, NULL);
-    ev_async_stop(p->worker->loop, &p->turn);
-    ev_prepare_stop(p->worker->loop, &p->rest);
-    for (struct conn *c = p->called.first; c; c = c->next) {
-        if (c->x->call.kind == CALL_END)
-            conn_forget_request(c);
-    }
-    free(p);
-}
-
-/* ---- for a crash ------------------------------------------------------------------------- */
-
-unsigned pool_count(const struct pool *p)
-{
-    return p->count;
-}
-
-pid_t pool_thread_id(const struct pool *p, unsigned i)
-{
-    return atomic_load(&p->threads[i].id);
-}
-
-const struct conn *pool_serving(const struct pool *p, unsigned i)
-{
-    return atomic_load(&p->threads[i].serving);
+    w->slot->call_count = count;
+    w->calls = &pool_ops;
 }

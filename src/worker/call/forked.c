@@ -116,11 +116,9 @@ static const struct conn *own_conn(const struct worker *w)
 {
     pid_t thread = (pid_t)syscall(SYS_gettid);
 
-    if (!w->pool)
-        return thread == w->pid && slot_call_runs(&w->slot->calls[0]) ? w->serving : NULL;
-    for (unsigned i = 0; i < pool_count(w->pool); i++) {
-        if (pool_thread_id(w->pool, i) == thread)
-            return pool_serving(w->pool, i);
+    for (unsigned i = 0; i < call_count(w); i++) {
+        if (call_thread_id(w, i) == thread)
+            return slot_call_runs(&w->slot->calls[i]) ? call_serving(w, i) : NULL;
     }
     return NULL;
 }

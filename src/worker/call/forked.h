@@ -43,7 +43,7 @@ bool forked_has_loop(void);
  * everything while it is on. For both sides to end. */
 void forked_by_server(bool on);
 
-/* At each return of the application that is no call of a request (those end in worker_call_end):
+/* At each return of the application that is no call of a request (those end in call_leave):
  * ends the process if it is a child that the application forked. */
 void forked_check(void);
 

@@ -12,9 +12,9 @@
  * waits. `env` is there from a request's first byte to its answer's last. An answer that waits for
  * its application (wake.h) holds no buffer, and its client is listened to: one that leaves ends it.
  *
- * With a pool of threads, what calls the application hands the connection over instead
- * (hand_over), with nothing unsent, and says FLUSHED_SOME; conn_called goes on where that stopped.
- * Meanwhile nothing is read: a client that leaves is noticed when the call is over.
+ * A class of workers that calls in threads (call.h) takes the connection for the time of a call
+ * (conn_lend), with nothing unsent; conn_called goes on where that stopped. Meanwhile nothing is
+ * read: a client that leaves is noticed when the call is over.
  */
 #include "worker/conn/conn.h"
 
@@ -24,6 +24,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "worker/conn/queue_delay.h"
+#include "worker/call/call_inline.h"
 #include "worker/call/forked.h"
 #include "worker/commands.h"
 #include "worker/conn/send.h"
@@ -115,14 +116,12 @@ static bool is_awaiting_request(const struct conn *c)
            (!c->env || !request_has_begun(&c->env->request));
 }
 
-/* The pool's turn. The application may ask for the request, and so for its connection, until the
- * call is over; what it makes is put into buffers that nobody else has. */
-static enum flushed hand_over(struct conn *c, enum call_kind kind)
+/* The application may ask for the request, and so for its connection, until the call is over; what
+ * it makes is put into buffers that nobody else has. */
+void conn_lend(struct conn *c)
 {
     out_return(c);
     conn_set_state(c, CONN_CALLING);
-    pool_hand_over(worker_of(c)->pool, c, kind);
-    return FLUSHED_SOME;
 }
 
 void conn_forget_request(struct conn *c)
@@ -135,17 +134,7 @@ void conn_forget_request(struct conn *c)
 /* The request is over. SOME: but for the application, which has to hear of it. */
 static enum flushed end_request(struct conn *c)
 {
-    struct worker *w = worker_of(c);
-
-    if (w->pool && worker_environ_has_code(w, c->env)) {
-        worker_count_environ(w, c->env);
-        return hand_over(c, CALL_END);
-    }
-    struct gcorn_environ *env = c->env;
-    c->env = NULL; /* what runs or breaks from here on is no reason to answer it again */
-    worker_give_environ(w, env);
-    wake_forget(&c->waiter, &c->x->alarm);
-    return FLUSHED_ALL;
+    return call_end(worker_of(c), c) == CALL_LATER ? FLUSHED_SOME : FLUSHED_ALL;
 }
 
 /* Nothing is in flight any more. */
@@ -259,40 +248,6 @@ static enum flushed end_answer(struct conn *c)
     return end_request(c);
 }
 
-/* What a crash may look at. */
-static void note_piece(struct conn *c)
-{
-    c->x->answer_begun = c->env->response.phase != RESPONSE_OPEN;
-    c->x->close_delimited = c->env->h1.framing == FRAMING_CLOSE;
-}
-
-/* Asks for the answer's next piece: application code, where the body is an iterator. */
-static void next_piece(struct conn *c)
-{
-    struct worker *w = worker_of(c);
-    struct gcorn_environ *env = c->env;
-    bool calls = body_runs_app(env->response.body);
-
-    if (calls)
-        worker_call_begin(w, c, env);
-    c->x->whole_len = c->x->out.len;
-    c->x->more = framing_h1_next(env, &c->x->out, &c->x->piece, &c->x->piece_len);
-    note_piece(c);
-    if (calls)
-        (void)worker_call_end(w);
-}
-
-/* The same, in a pool of threads where it is application code. */
-static enum flushed ask_next(struct conn *c)
-{
-    const struct gcorn_body *body = c->env->response.body;
-
-    if (worker_of(c)->pool && (!body || body_runs_app(body)))
-        return hand_over(c, body ? CALL_NEXT : CALL_HANDLER);
-    next_piece(c);
-    return FLUSHED_ALL;
-}
-
 static enum flushed wait_writable(struct conn *c)
 {
     if (c->x->out_sent == c->x->out.len)
@@ -359,16 +314,15 @@ static enum flushed conn_flush(struct conn *c)
             if (flushed != FLUSHED_ALL)
                 return flushed;
             if (c->x->more)
-                next_piece(c); /* at once: its line in the access log is there already */
+                call_make_piece(w, c); /* at once: its line in the access log is there already */
             continue;
         }
         if (c->env->response.waits)
             return wait_woken(c);
         if (worker_pass_is_long(w))
             return wait_turn(c);
-        flushed = ask_next(c);
-        if (flushed != FLUSHED_ALL)
-            return flushed;
+        if (call_next(w, c) == CALL_LATER)
+            return FLUSHED_SOME;
     }
 }
 
@@ -410,11 +364,8 @@ static void conn_refuse(struct conn *c, int status, const char *reason)
     c->lingering.announced = request_announced(&env->request);
     c->x->more = framing_h1_next(env, &c->x->out, &c->x->piece, &c->x->piece_len);
     assert(!c->x->more && c->x->piece_len == 0);
-    note_piece(c);
-    if (worker_of(c)->pool)
-        c->runs = true; /* ended when it is sent: that may take a call */
-    else
-        (void)end_answer(c);
+    call_note_piece(c);
+    c->runs = true; /* it ends when this is sent */
 }
 
 static bool must_close(const struct conn *c)
@@ -429,11 +380,13 @@ static bool must_close(const struct conn *c)
     return true;
 }
 
-static void turn_away(struct conn *c, int status)
+/* It is not run, although it has been counted as begun. */
+static void turn_away(struct conn *c)
 {
     struct slot_counts *counts = &worker_of(c)->slot->counts;
 
-    if (status == 499) {
+    c->runs = c->x->more = false;
+    if (c->x->call.refusal == 499) {
         counts->gone++;
         c->env->response.ended = "client gone";
         conn_refuse(c, 499, "the client had left before its request was run");
@@ -441,20 +394,15 @@ static void turn_away(struct conn *c, int status)
         counts->shed++;
         conn_refuse(c, 503, "the request has waited too long");
     }
+    c->env->was_run = false;
 }
 
-/* The request is complete: the application's turn. */
-static void conn_answer(struct conn *c)
+/* From now on the request is the application's, as far as a crash is concerned. */
+static void begin_answer(struct conn *c)
 {
     struct worker *w = worker_of(c);
     struct gcorn_environ *env = c->env;
-    uint64_t queued_ns = w->now_ns - c->x->arrived_ns;
 
-    int status = w->pool ? 0 : arrival_too_late(c, queued_ns / 1000000);
-    if (status != 0) {
-        turn_away(c, status);
-        return;
-    }
     env->was_run = true;
     worker_note_begun(w);
     if (env->request.forwarded && env->request.forwarded->distrusted)
@@ -463,23 +411,34 @@ static void conn_answer(struct conn *c)
     c->x->answer_begun = c->x->close_delimited = false;
     c->x->whole_len = c->x->out.len;
     c->x->is_head = env->request.is_head;
-    if (w->pool) {
-        c->x->more = true; /* all of it: conn_flush asks for that */
-        return;
-    }
-    worker_note_run(w, queued_ns);
-    worker_call_begin(w, c, env);
-    if (w->app.on_pre_request)
-        w->app.on_pre_request(env);
-    response_run(env, w->app.handler);
-    w->last_call_ns = worker_call_end(w);
+}
+
+/* The handler has been run. */
+static void handler_done(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+
     fair_note_call(&w->fair, c->serial, w->last_call_ns / 1000000, w->now_ns / 1000000);
     if (w->last_call_ns > CALL_LONG_NS)
         orders_hear(w); /* told to stop meanwhile: then this answer says so */
-    env->h1.close = must_close(c);
-    env->response.takes_files = true;
-    next_piece(c);
-    if (!c->x->more && c->x->piece_len == 0 && !env->response.broken)
+    c->env->h1.close = must_close(c);
+    c->env->response.takes_files = true;
+}
+
+/* The request is complete: the application's turn. */
+static void conn_answer(struct conn *c)
+{
+    struct worker *w = worker_of(c);
+
+    begin_answer(c);
+    switch (call_start(w, c)) {
+    case CALL_REFUSED: turn_away(c); return;
+    case CALL_LATER: c->x->more = true; return; /* all of it: conn_flush asks for that */
+    case CALL_DONE: break;
+    }
+    handler_done(c);
+    if (call_next(w, c) == CALL_DONE && !c->x->more && c->x->piece_len == 0 &&
+        !c->env->response.broken)
         (void)end_answer(c);
 }
 
@@ -720,28 +679,23 @@ static void conn_go_on_in_turn(struct conn *c)
         conn_resume(c);
 }
 
-/* A thread of the pool has run the handler, or found that it is too late for that. */
+/* A thread has run the handler, or found that it is too late for that. */
 static void handler_called(struct conn *c)
 {
     struct worker *w = worker_of(c);
     uint64_t waited_ms = (c->x->call.taken_ns - c->x->call.handed_ns) / 1000000;
 
-    if (c->x->call.turned_away != 0) {
-        c->runs = c->x->more = false;
-        turn_away(c, c->x->call.turned_away);
-        c->env->was_run = false; /* it has been counted as begun */
+    if (c->x->call.refusal != 0) {
+        turn_away(c);
         return;
     }
-    worker_note_run(w, c->x->call.taken_ns - c->x->arrived_ns);
     fair_note_wait(&w->fair, c->serial, waited_ms, w->now_ns / 1000000);
-    fair_note_call(&w->fair, c->serial, 0, w->now_ns / 1000000); /* it held nobody up */
-    c->env->h1.close = must_close(c);
-    c->env->response.takes_files = true;
+    handler_done(c);
 }
 
 static void next_called(struct conn *c)
 {
-    note_piece(c);
+    call_note_piece(c);
     if (c->x->call.woken)
         c->env->response.waits = false;
 }

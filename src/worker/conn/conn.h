@@ -19,7 +19,7 @@
 #include "http/environ.h"
 #include "worker/conn/linger.h"
 #include "worker/conn/peer.h"
-#include "worker/call/call_pool.h"
+#include "worker/call/call.h"
 #include "worker/loop/timers.h"
 #include "worker/call/wake.h"
 #include "worker/wire/wire.h"
@@ -108,7 +108,11 @@ void conn_timed_out(struct conn *c);
 /* Asks the application again whose answer waits; nothing if none does. */
 void conn_wake(struct conn *c);
 
-/* The pool hands it back: the call is over. */
+/* A class of workers takes the connection for a call in another thread: nothing of its answers is
+ * unsent, and until conn_called the loop does nothing with it (CONN_CALLING). */
+void conn_lend(struct conn *c);
+
+/* It is handed back: the call is over. */
 void conn_called(struct conn *c);
 
 /* Its request has ended, and its environ been reset. */

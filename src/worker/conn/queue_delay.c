@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * See queue_delay.h. The time is measured up to the call: what waits for a thread of the pool asks
- * again there (call_pool.c).
+ * See queue_delay.h. The time up to the call is judged there (call_refusal).
  */
 #include "worker/conn/queue_delay.h"
 
@@ -45,16 +44,4 @@ uint64_t arrival_ns(struct conn *c)
     if (waited_ns < QUEUE_LONG_NS && !c->x->may_have_queued)
         return w->now_ns - waited_ns;
     return look_closer(c, waited_ns);
-}
-
-/* What has waited too long is not run: an overloaded server would otherwise work for those who have
- * given up, and be late for the others too. */
-int arrival_too_late(const struct conn *c, uint64_t queued_ms)
-{
-    const struct config *cfg = worker_of(c)->config;
-
-    if (cfg->skip_gone_after_ms > 0 && queued_ms > cfg->skip_gone_after_ms &&
-        wire_peer_gone(&c->wire))
-        return 499;
-    return cfg->queue_timeout_ms > 0 && queued_ms > cfg->queue_timeout_ms ? 503 : 0;
 }

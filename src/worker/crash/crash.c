@@ -96,17 +96,17 @@ static pid_t thread_id(void)
 }
 
 /* Which of the slot's calls is to blame; NO_CALL: none. Whatever its thread, it is the only one of
- * a worker without a pool. With one it is the thread's own, or the one that has lasted too long. */
+ * a worker that calls on the loop's. Else it is the thread's own, or the one that has lasted too long. */
 static int find_call(bool is_timeout)
 {
-    const struct pool *p = self.worker->pool;
-    int found = p ? NO_CALL : 0;
+    unsigned threads = call_thread_count(self.worker);
+    int found = threads > 0 ? NO_CALL : 0;
     uint64_t oldest_ms = UINT64_MAX;
 
-    for (unsigned i = 0; p && i < pool_count(p); i++) {
+    for (unsigned i = 0; i < threads; i++) {
         uint64_t started_ms = slot_call_started_ms(&self.slot->calls[i]);
 
-        if (!is_timeout && pool_thread_id(p, i) == thread_id())
+        if (!is_timeout && call_thread_id(self.worker, i) == thread_id())
             return (int)i;
         if (is_timeout && started_ms != 0 && started_ms < oldest_ms) {
             oldest_ms = started_ms;
@@ -143,15 +143,14 @@ static bool wait_parked(unsigned told, int ms)
  * and may need what a thread of the pool holds. */
 static void park_others(void)
 {
-    const struct pool *p = self.worker->pool;
-    unsigned told = park(self.pid);
+    unsigned threads = call_thread_count(self.worker), told = park(self.pid);
 
-    if (p && !wait_parked(told, REST_MS)) {
+    if (threads > 0 && !wait_parked(told, REST_MS)) {
         atomic_store(&self.hurries, true);
         (void)park(self.pid);
     }
-    for (unsigned i = 0; p && i < pool_count(p); i++)
-        told += park(pool_thread_id(p, i));
+    for (unsigned i = 0; i < threads; i++)
+        told += park(call_thread_id(self.worker, i));
     (void)wait_parked(told, PARK_MS);
 }
 
@@ -247,7 +246,7 @@ static void let_recover(void)
 {
     self.is_over = 1;
     for (unsigned i = 0; i < slot_call_count(self.slot); i++)
-        atomic_store(&self.slot->calls[i].until_ms, 1); /* worker_call_end looks closer */
+        atomic_store(&self.slot->calls[i].until_ms, 1); /* call_leave looks closer */
     ev_break(self.worker->loop, EVBREAK_ALL);           /* it stores a number */
     atomic_store_explicit(&self.slot->crash.stage, CRASH_RETURNED, memory_order_release);
 }
@@ -283,8 +282,8 @@ static bool goes_on(void)
 {
     pid_t dying = atomic_load(&self.dying);
 
-    return thread_id() == self.pid && self.worker->pool && dying != 0 && dying != self.pid &&
-           !atomic_load(&self.hurries);
+    return thread_id() == self.pid && call_thread_count(self.worker) > 0 && dying != 0 &&
+           dying != self.pid && !atomic_load(&self.hurries);
 }
 
 void crash_rest(void)

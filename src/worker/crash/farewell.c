@@ -292,22 +292,18 @@ static size_t table_used(void)
 /* Has the application said all that its answer begins with, and the answer is not there yet? */
 static bool is_being_made(const struct conn *c)
 {
-    return !self.worker->pool && !exchange_of(c)->answer_begun && !conn_is_waiting(c);
+    return call_thread_count(self.worker) == 0 && !exchange_of(c)->answer_begun &&
+           !conn_is_waiting(c);
 }
 
 const struct conn *lastwords_served(unsigned call)
 {
     const struct worker *w = self.worker;
-    const struct conn *c = w->pool ? pool_serving(w->pool, call) : w->serving;
+    const struct conn *c = call_serving(w, call);
     bool is_one = c >= self.conns && c < self.conns + table_used();
     bool is_in_call = slot_call_runs(&self.slot->calls[call]);
 
     return is_one && c->runs && (is_in_call || is_being_made(c)) ? c : NULL;
-}
-
-static unsigned call_count(void)
-{
-    return self.worker->pool ? pool_count(self.worker->pool) : 1;
 }
 
 /* Is it among the calls for which the master ends the worker? (plan_judge) */
@@ -315,7 +311,7 @@ static bool is_too_long(const struct conn *c)
 {
     uint64_t now = now_ms(), timeout = self.worker->config->timeout_ms;
 
-    for (unsigned i = 0; i < call_count(); i++) {
+    for (unsigned i = 0; i < call_count(self.worker); i++) {
         const struct slot_call *call = &self.slot->calls[i];
         uint64_t started = slot_call_started_ms(call);
 
@@ -436,8 +432,8 @@ static void log_turned_away(const struct conn *c, const char *ended)
 /* Its line is written, so the master need not do that. */
 static void forget_answers(const struct conn *c)
 {
-    for (unsigned i = 0; i < call_count(); i++) {
-        if (!self.worker->pool || lastwords_served(i) == c)
+    for (unsigned i = 0; i < call_count(self.worker); i++) {
+        if (call_thread_count(self.worker) == 0 || lastwords_served(i) == c)
             self.slot->calls[i].answers = 0;
     }
 }

@@ -27,7 +27,7 @@
 #include "worker/conn/fair_close.h"
 #include "worker/conn/peer.h"
 #include "worker/conn/admission.h"
-#include "worker/call/call_pool.h"
+#include "worker/call/call.h"
 #include "worker/notify_master.h"
 #include "worker/loop/timers.h"
 #include "worker/call/wake.h"
@@ -113,8 +113,9 @@ struct worker {
     struct waker waker;
     uint64_t waiting_count; /* connections whose answer waits for the application */
 
-    struct conn *serving; /* while a call for a request runs: whose */
-    struct pool *pool;    /* calls run in its threads; NULL: on the loop's (the sync class) */
+    struct conn *serving;         /* while a call for a request runs: whose */
+    const struct call_ops *calls; /* the class of workers; NULL: calls run on the loop's thread */
+    struct pool *pool;            /* what the class gthread has */
 
     char *in;          /* WORKER_IN_SIZE bytes that every read goes to */
     struct strbuf out; /* lent to the connection that is being served */
