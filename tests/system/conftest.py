@@ -33,6 +33,14 @@ def pytest_runtest_makereport(item, call):
         item.has_failed = report.failed
 
 
+def pytest_runtest_logreport(report):
+    """For `make durations`: adds what a test took to the file that GCORN_DURATIONS names."""
+    if os.environ.get("GCORN_DURATIONS"):
+        name = report.nodeid.split("::")[0].rsplit("/", 1)[-1]
+        with open(os.environ["GCORN_DURATIONS"], "a", encoding="ascii") as file:
+            file.write(f"{name} {report.duration:.3f}\n")
+
+
 @pytest.fixture
 def gcorn(request, tmp_path):
     """Starts servers in tmp_path: gcorn(app, *args, ready=<workers to wait for, 0 for none>,

@@ -126,7 +126,7 @@ def test_json_lines_are_valid_whatever_comes(gcorn, tmp_path):
     (408, b"POST /p HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nab",
      {"method": "POST", "protocol": "HTTP/1.1", "path": "/p", "query": ""}),
 ])
-def test_what_is_refused_has_a_line(gcorn, tmp_path, status, sent, known):
+def test_refused_requests_have_a_line(gcorn, tmp_path, status, sent, known):
     server = gcorn("hello", "--access-logfile", "access", "--access-logformat", "json",
                    "--header-timeout", "300ms", "--body-timeout", "300ms")
     with server.connect() as client:
@@ -136,7 +136,7 @@ def test_what_is_refused_has_a_line(gcorn, tmp_path, status, sent, known):
     assert {name: entry[name] for name in MAYBE if entry[name] is not None} == known
 
 
-def test_who_had_left_has_a_line(gcorn, probe, tmp_path):
+def test_request_of_a_client_that_left_has_a_line(gcorn, probe, tmp_path):
     server = gcorn(probe, "--access-logfile", "access", "--access-logformat", "json")
     held = Held(server)
     server.ask("/hold?name=gone").close()
@@ -244,7 +244,7 @@ def test_lines_of_a_worker_that_is_killed(gcorn, tmp_path):
 
 
 @pytest.mark.skipif(SANITIZED, reason="the sanitizer must be the first library")
-def test_the_line_of_an_answer_whose_send_never_returned(gcorn, app, tmp_path):
+def test_answer_is_logged_if_the_worker_dies_in_send(gcorn, app, tmp_path):
     """The client has its answer, and the worker did nothing more."""
     server = gcorn("hello", "--access-logfile", "access", "--access-logformat", "%(U)s %(s)s",
                    env={"LD_PRELOAD": str(app("killsend"))})
@@ -287,7 +287,7 @@ def packets_until(read_end, count):
     return packets
 
 
-def test_lines_of_a_pass_leave_in_one_write(piped, probe):
+def test_lines_of_a_loop_pass_are_one_write(piped, probe):
     server, read_end, _ = piped(probe, "--access-logformat", "%(U)s %(q)s")
     clients = [server.connect() for _ in range(8)]
     for client in clients:
@@ -322,7 +322,7 @@ def test_writes_are_of_whole_lines(piped):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_stalled_reader_costs_lines_and_nothing_else(piped, workers):
+def test_a_full_pipe_costs_lines_and_nothing_else(piped, workers):
     server, read_end, write_end = piped("hello", "--workers", str(workers),
                                         "--access-logformat", "json")
     for _ in range(20):
@@ -361,7 +361,7 @@ def test_a_reader_that_comes_back_gets_lines(piped):
         assert packet.startswith(b"/xxx")  # the last that were sent before
 
 
-def test_a_reader_that_has_gone_costs_lines_and_nothing_else(gcorn):
+def test_a_closed_pipe_costs_lines_and_nothing_else(gcorn):
     read_end, write_end = os.pipe()
     server = gcorn("hello", "--access-logfile", "-", preexec=lambda: os.dup2(write_end, 1))
     os.close(write_end)

@@ -57,7 +57,7 @@ def test_on_a_unix_socket(start, tmp_path):
     assert not (tmp_path / "admin.sock").exists()
 
 
-def test_without_it_there_is_none(gcorn):
+def test_without_admin_bind_there_is_no_admin_process(gcorn):
     server = gcorn("hello")
     assert "dmin process" not in server.log() and admin_pid(server) is None
 
@@ -73,7 +73,7 @@ def test_settings_are_checked(gcorn, args, message):
     assert re.search(message, server.log())
 
 
-def test_it_is_no_worker(start, tmp_path):
+def test_admin_process_serves_no_requests(start, tmp_path):
     """Neither the application, nor its sockets, nor its access log; no worker has its socket."""
     server = start("hello", "--access-logfile", "access", "--control-socket", "ctl",
                    "--max-requests", "3", "--env", "SECRET=1")
@@ -256,7 +256,7 @@ def test_metrics_of_the_application(start, app):
 
 
 @pytest.mark.parametrize("path", ["/spin", "/hang"])
-def test_while_all_workers_are_held(start, path):
+def test_probes_are_answered_while_all_workers_hang(start, path):
     server = start("faulty", "--timeout", "0", "--ready-fresh", "2s", "--graceful-timeout", "1s",
                    workers=5)
     for count in range(1, 6):
@@ -368,7 +368,7 @@ def test_hung_master_is_not_alive(start):
     wait_for(lambda: ask_admin(server, "/livez").status == 200, "it to go on")
 
 
-def test_not_ready_before_and_after(gcorn, app):
+def test_readyz_is_503_before_ready_and_during_stop(gcorn, app):
     """503 while no worker is there yet, and from the TERM on; the admin process leaves last."""
     server = gcorn(f"{app('hooks', '-DSTUCK')}:handler", "-w", "1", "--admin-bind", "127.0.0.1:0", ready=0)
     server.wait_log("Booting admin")
@@ -378,7 +378,7 @@ def test_not_ready_before_and_after(gcorn, app):
     assert server.wait_exit() == 0
 
 
-def test_draining(start, probe, tmp_path):
+def test_readyz_is_503_during_drain_delay(start, probe, tmp_path):
     server = start(probe, "--drain-delay", "1h")
     held = server.ask("/hold?name=one")
     wait_for((tmp_path / "one.running").exists, "the call")
@@ -403,7 +403,7 @@ def test_ready_workers(start):
     wait_for(lambda: ask_admin(server, "/readyz").status == 200, "it to be back")
 
 
-def test_a_worker_whose_loop_is_over_cannot_serve(start, app, tmp_path):
+def test_leaving_worker_is_not_ready(start, app, tmp_path):
     """It is in its last hook, and nobody has told it to leave."""
     server = start(f"{app('threaded')}:handler", workers=1)
     (tmp_path / "exit.hold").touch()
@@ -414,7 +414,7 @@ def test_a_worker_whose_loop_is_over_cannot_serve(start, app, tmp_path):
     wait_for(lambda: ask_admin(server, "/readyz").status == 200, "its replacement")
 
 
-def test_workers_that_nobody_wants_are_not_missed(start):
+def test_readyz_counts_only_wanted_workers(start):
     server = start("hello", "--ready-workers", "2", "--ready-fresh", "2s")
     server.kill(signal.SIGTTOU)
     wait_for(lambda: len(worker_pids(server)) == 1, "the second one's end")
@@ -426,7 +426,7 @@ def test_workers_that_nobody_wants_are_not_missed(start):
     os.kill(sorted(worker_pids(server))[0], signal.SIGCONT)
 
 
-def test_it_is_supervised(start):
+def test_killed_admin_process_is_replaced(start):
     server = start()
     first = admin_pid(server)
     os.kill(first, signal.SIGKILL)
@@ -436,7 +436,7 @@ def test_it_is_supervised(start):
     assert now['gcorn_worker_restarts_total{reason="killed"}'] == 0  # it is no worker
 
 
-def test_reload_moves_it(start, tmp_path):
+def test_reload_moves_the_admin_address(start, tmp_path):
     settings = tmp_path / "gunicorn-c.yaml"
     settings.write_text("workers: 2\n")
     server = start(workers=2)

@@ -73,7 +73,7 @@ def test_help_mentions_every_setting(tmp_path):
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
 
 
-def test_help_helps_whatever_the_environment(tmp_path):
+def test_help_works_in_any_environment(tmp_path):
     (tmp_path / "gunicorn-c.yaml").write_text("nonsense: [")
     done = run("-h", cwd=tmp_path, env={"GCORN_WORKERS": "x", "GCORN_CMD_ARGS": "--x '"})
     assert (done.returncode, done.stderr) == (0, "")

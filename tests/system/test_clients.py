@@ -23,7 +23,7 @@ def test_curl_waits_for_continue_and_reuses_its_connection(gcorn, tmp_path):
     assert done.stdout.count("BODY 2000000\n") == 2
 
 
-def test_curl_hears_that_its_body_is_too_large_before_it_sends_it(gcorn, tmp_path):
+def test_curl_is_told_413_before_it_sends_its_body(gcorn, tmp_path):
     server = gcorn("environ", "--limit-request-body", "1000")
     body = tmp_path / "body"
     body.write_bytes(b"b" * 50_000_000)
@@ -32,7 +32,7 @@ def test_curl_hears_that_its_body_is_too_large_before_it_sends_it(gcorn, tmp_pat
     assert done.stdout == "413 0"
 
 
-def test_a_client_that_sends_first_still_hears_413(gcorn, tmp_path):
+def test_client_that_sends_first_still_gets_413(gcorn, tmp_path):
     """Without Expect: the answer must not be lost to a reset."""
     server = gcorn("environ", "--limit-request-body", "1000")
     body = tmp_path / "body"
@@ -107,7 +107,7 @@ def test_node_keeps_connections_alive_and_aborts(gcorn):
     assert server.get("/after").status == 200
 
 
-def test_a_client_that_resets_is_survived(gcorn):
+def test_client_that_resets_harms_no_other(gcorn):
     """RST in every state: connected, amid a head, a body, an answer."""
     server = gcorn("environ")
     sent = [b"", b"GET / HT", b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\nab",

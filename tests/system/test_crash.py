@@ -43,7 +43,7 @@ def idle_clients(server, count):
 
 
 @pytest.mark.parametrize("path, how", FAULTS)
-def test_its_client_is_answered_500_and_the_log_says_why(gcorn, path, how):
+def test_crash_is_answered_500_and_explained(gcorn, path, how):
     server = gcorn("faulty", "--workers", "2")
     server.expects_report = path == "/overflow"
     pids = server.worker_pids
@@ -62,7 +62,7 @@ def test_its_client_is_answered_500_and_the_log_says_why(gcorn, path, how):
     assert server.get("/").status == 200
 
 
-def test_head_gets_no_body(gcorn):
+def test_crash_in_head_is_answered_without_body(gcorn):
     server = gcorn("faulty")
     with server.connect() as client:
         answer = client.get("/segv", method="HEAD")
@@ -70,7 +70,7 @@ def test_head_gets_no_body(gcorn):
         client.assert_closed()
 
 
-def test_answers_before_it_come_first_and_in_order(gcorn):
+def test_answers_before_a_crash_come_in_order(gcorn):
     """Three pipelined requests, the third crashes: its 500 is the third answer."""
     server = gcorn("faulty")
     with server.connect() as client:
@@ -142,7 +142,7 @@ def test_a_request_that_waits_unread_is_answered_503(gcorn):
         assert ends(each) == "closed"
 
 
-def test_what_comes_late_is_no_reason_for_a_reset(gcorn):
+def test_late_bytes_after_a_crash_cause_no_reset(gcorn):
     """An idle client sends while the worker is closing: it reads for a moment longer."""
     server = gcorn("faulty")
     idle = idle_clients(server, 20)
@@ -167,7 +167,7 @@ def test_an_answer_that_is_being_sent_is_finished(gcorn, app):
         assert client.response().status == 500
 
 
-def test_an_answer_that_is_not_read_is_cut_and_said_to_be(gcorn, app):
+def test_unread_answer_is_cut_and_logged(gcorn, app):
     server = gcorn(f"{app('crasher')}:handler")
     with server.connect() as reader, server.connect() as client:
         reader.send(request("/big?kb=64000"))
@@ -205,7 +205,7 @@ def test_an_answer_that_has_begun_is_visibly_cut(gcorn, app, framing, version, e
 # ---- behind the application's back ---------------------------------------------------------------
 
 
-def test_a_crash_behind_an_answer_adds_nothing_to_it(gcorn, app):
+def test_crash_after_an_answer_adds_no_bytes(gcorn, app):
     server = gcorn(f"{app('crasher')}:handler")
     with server.connect() as client:
         assert client.get("/close").text == "whole"
@@ -214,7 +214,7 @@ def test_a_crash_behind_an_answer_adds_nothing_to_it(gcorn, app):
                     r"memory \d+\.\d MiB$")
 
 
-def test_pipelined_answers_in_front_of_it_are_sent(gcorn, app):
+def test_pipelined_answers_before_a_crash_are_sent(gcorn, app):
     server = gcorn(f"{app('crasher')}:handler")
     with server.connect() as client:
         client.send(request("/") + request("/") + request("/close"))
@@ -223,7 +223,7 @@ def test_pipelined_answers_in_front_of_it_are_sent(gcorn, app):
 
 
 @pytest.mark.parametrize("before", ["", request("/") + request("/")])
-def test_a_crash_while_its_answer_is_put_together_is_its_own(gcorn, app, before):
+def test_crash_while_building_an_answer_is_answered_500(gcorn, app, before):
     """As by a heap that the application has broken: no call runs, the head is half made."""
     server = gcorn(f"{app('crasher')}:handler")
     with server.connect() as client:
@@ -235,7 +235,7 @@ def test_a_crash_while_its_answer_is_put_together_is_its_own(gcorn, app, before)
     server.wait_log(r"was sent SIGSEGV!.* /unreadable .*; the client was answered 500$")
 
 
-def test_a_503_is_whole_whatever_the_connection_was_asked_before(gcorn):
+def test_crash_503_is_whole_after_any_earlier_request(gcorn):
     server = gcorn("faulty")
     asked = server.connect()
     assert asked.get("/", method="HEAD").status == 200
@@ -247,7 +247,7 @@ def test_a_503_is_whole_whatever_the_connection_was_asked_before(gcorn):
     asked.assert_closed()
 
 
-def test_what_exit_calls_may_fall_too(gcorn, app):
+def test_second_crash_in_exit_ends_the_worker(gcorn, app):
     server = gcorn(f"{app('crasher', '-DFALLS_AGAIN')}:handler")
     pid = min(server.worker_pids)
     assert server.get("/exit").status == 500
@@ -256,7 +256,7 @@ def test_what_exit_calls_may_fall_too(gcorn, app):
     server.wait_workers(1, other_than={pid})
 
 
-def test_exit_leaks_nothing_of_the_workers_own(gcorn):
+def test_exit_in_a_call_leaks_nothing(gcorn):
     """With sanitizers a report would fail it: the worker's buffer is then the connection's."""
     server = gcorn("faulty")
     assert server.get("/").status == 200
@@ -291,7 +291,7 @@ class Asker(threading.Thread):
 
 
 @pytest.mark.parametrize("how", ["signal", "thread"])
-def test_a_crash_at_any_moment_sends_no_answer_twice(gcorn, app, how):
+def test_crash_at_any_moment_sends_no_answer_twice(gcorn, app, how):
     """Not by a request, so it comes while the worker is doing anything: often in send."""
     server = gcorn(f"{app('crasher')}:handler")
     stop = threading.Event()
@@ -353,7 +353,7 @@ def test_a_thread_crashes_between_two_calls(gcorn, app, tmp_path):
     assert server.get("/").status == 200
 
 
-def test_a_forked_child_that_crashes_is_its_own_affair(gcorn, app):
+def test_crash_of_a_forked_child_harms_no_request(gcorn, app):
     server = gcorn(f"{app('crasher')}:handler")
     pids = server.worker_pids
     with server.connect() as client:
@@ -363,7 +363,7 @@ def test_a_forked_child_that_crashes_is_its_own_affair(gcorn, app):
     assert not re.search("was (sent|killed)", server.log())
 
 
-def test_a_full_stack_is_survived_long_enough_to_answer(gcorn, app):
+def test_stack_overflow_is_answered(gcorn, app):
     server = gcorn(f"{app('crasher')}:handler")
     with server.connect() as client:
         assert client.get("/recurse").status == 500
@@ -371,7 +371,7 @@ def test_a_full_stack_is_survived_long_enough_to_answer(gcorn, app):
     server.wait_log(r"was sent SIGSEGV! .* into GET /recurse ")
 
 
-def test_the_applications_own_handler_runs_behind_ours(gcorn, app):
+def test_handler_of_the_application_runs_after_ours(gcorn, app):
     server = gcorn(f"{app('crasher', '-DHANDLES')}:handler")
     with server.connect() as client:
         assert client.get("/segv").status == 500
@@ -423,7 +423,7 @@ def test_a_dying_worker_calls_no_malloc(gcorn, app, path, status, form, line):
     other.close()
 
 
-def test_a_signal_from_outside_is_named_so(gcorn):
+def test_signal_from_outside_is_logged_as_such(gcorn):
     server = gcorn("faulty")
     os.kill(min(server.worker_pids), signal.SIGSEGV)
     server.wait_log(rf"was sent SIGSEGV! Sent by pid {os.getpid()}; Between two calls")
@@ -533,7 +533,7 @@ def test_requests_that_were_not_run_have_their_lines(logged):
     begun.close()
 
 
-def test_an_answer_that_was_whole_in_spite_of_a_crash_is_logged_so(gcorn, app):
+def test_whole_answer_of_a_crashed_worker_is_logged_whole(gcorn, app):
     server = gcorn(f"{app('crasher')}:handler", "--access-logfile", "access", "--access-logformat",
                    "json")
     with server.connect() as reader, server.connect() as client:
@@ -546,7 +546,7 @@ def test_an_answer_that_was_whole_in_spite_of_a_crash_is_logged_so(gcorn, app):
     assert line_for(server, "/segv")["ended"] == "crash"
 
 
-def test_a_client_that_leaves_amid_its_answer_is_in_the_line(gcorn, app):
+def test_client_that_leaves_during_its_answer_is_logged(gcorn, app):
     server = gcorn(f"{app('crasher')}:handler", "--access-logfile", "access", "--access-logformat",
                    "json")
     with server.connect() as client:
@@ -569,7 +569,7 @@ def test_an_answer_shorter_than_promised_is_in_the_line(gcorn, app):
 # ---- crash_dir ----------------------------------------------------------------------------------
 
 
-def test_the_request_is_kept_and_can_be_replayed(gcorn, tmp_path):
+def test_crashed_request_is_kept_and_can_be_replayed(gcorn, tmp_path):
     (tmp_path / "crashes").mkdir(mode=0o777)
     server = gcorn("faulty", "--crash-dir", "crashes", "--no-crash-redact")
     assert server.get("/segv?a=1", fields="X-Mine: yes\r\n").status == 500
@@ -601,7 +601,7 @@ def test_a_crash_loop_does_not_fill_the_disk(gcorn, tmp_path, keep):
 
 
 @pytest.mark.parametrize("args", [[], ["--preload"]])
-def test_a_directory_that_is_gone_keeps_no_worker_from_being_replaced(gcorn, tmp_path, args):
+def test_missing_crash_dir_does_not_stop_replacement(gcorn, tmp_path, args):
     (tmp_path / "crashes").mkdir(mode=0o777)
     server = gcorn("faulty", "--crash-dir", "crashes", *args)
     (tmp_path / "crashes").rename(tmp_path / "moved")
@@ -612,7 +612,7 @@ def test_a_directory_that_is_gone_keeps_no_worker_from_being_replaced(gcorn, tmp
     server.wait_workers(1, other_than=before)
 
 
-def test_a_hung_request_is_kept_too(gcorn, tmp_path):
+def test_hung_request_is_kept_in_crash_dir(gcorn, tmp_path):
     (tmp_path / "crashes").mkdir(mode=0o777)
     server = gcorn("faulty", "--crash-dir", "crashes", "--timeout", "1")
     with server.connect() as client:

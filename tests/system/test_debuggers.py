@@ -257,7 +257,7 @@ def test_without_proc_the_file_is_loaded(gcorn, app, tmp_path, flags):
 
 
 @ROOT_ONLY
-def test_in_a_pid_namespace_with_the_outer_proc_it_serves(app, tmp_path):
+def test_pid_namespace_with_the_outer_proc_is_served(app, tmp_path):
     install(tmp_path / "app.so", app("table"))
     words = ["unshare", "--pid", "--fork", "--kill-child", GCORN, "-w", "1", "-b", "unix:sock",
              "app.so:handler"]

@@ -56,7 +56,7 @@ def test_max_memory_replaces_a_worker_that_grows(gcorn, probe):
 # ---- reloads ------------------------------------------------------------------------------------
 
 
-def test_a_canary_that_answers_badly_calls_the_reload_off(gcorn, app, tmp_path):
+def test_canary_with_a_bad_answer_fails_the_reload(gcorn, app, tmp_path):
     install(tmp_path / "app.so", app("probe", '-DVERSION="one"'))
     write_config(tmp_path, reload_check_path="/version")
     server = gcorn("app.so:handler")
@@ -75,7 +75,7 @@ def test_a_canary_that_answers_badly_calls_the_reload_off(gcorn, app, tmp_path):
     wait_for(lambda: server.get("/version").text == "two", "the new code")
 
 
-def test_a_canary_that_crashes_when_asked_calls_the_reload_off(gcorn, app, tmp_path):
+def test_canary_that_crashes_fails_the_reload(gcorn, app, tmp_path):
     install(tmp_path / "app.so", app("probe", '-DVERSION="one"'))
     write_config(tmp_path, reload_check_path="/segv")
     server = gcorn("app.so:handler")
@@ -98,7 +98,7 @@ def test_reloads_in_a_row_do_not_pile_up_processes(gcorn, probe):
     wait_for(lambda: len(server.worker_pids) <= 2 + 2, "the hurried ones to leave")
 
 
-def test_an_idle_connection_survives_the_reload_until_its_next_request(gcorn, probe):
+def test_idle_connection_survives_a_reload_for_one_request(gcorn, probe):
     server = gcorn(probe)
     client = server.connect()
     old = client.get("/pid").text
@@ -220,7 +220,7 @@ def test_private_libraries_are_copied_too(gcorn, tmp_path):
     wait_for(lambda: server.get().text == "two", "the new library")
 
 
-def test_a_private_library_without_soname_is_said(gcorn, tmp_path):
+def test_private_library_without_soname_is_logged(gcorn, tmp_path):
     build_private(tmp_path, "one", soname=False)
     server = gcorn("app.so:handler")
     assert server.get().text == "one"
@@ -241,7 +241,7 @@ def test_an_application_being_written_is_refused(gcorn, app, tmp_path):
 # ---- release directories, containers ------------------------------------------------------------
 
 
-def test_a_symlinked_release_directory_is_followed_anew(gcorn, app, tmp_path):
+def test_symlinked_release_directory_is_read_at_each_reload(gcorn, app, tmp_path):
     """current -> releases/1: the start's directory is remembered by its name, as $PWD has it."""
     for number in ("1", "2"):
         (tmp_path / number).mkdir()
@@ -345,7 +345,7 @@ os.kill(1, signal.SIGTERM)
 """
 
 
-def test_as_pid_1_it_reaps_strangers_and_stops_on_term(tmp_path):
+def test_process_one_reaps_orphans_and_stops_on_term(tmp_path):
     namespace = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     if os.getuid() != 0 or subprocess.run([*namespace, "true"], check=False,
                                           capture_output=True).returncode != 0:

@@ -103,7 +103,7 @@ def test_stacks_of_the_threads(stacks):
         assert re.search(r" main\+0x.*\(gcorn\+0x", d["text"])
 
 
-def test_nobody_notices(server):
+def test_dump_disturbs_no_request(server):
     """The threads' poll and nanosleep are not interrupted, and requests are answered."""
     pids = server.worker_pids
     for _ in range(10):
@@ -204,21 +204,21 @@ def test_dump_in_words(server):
 @pytest.mark.parametrize("word, error", [
     ("1", "no worker has this pid"), ("0", "dump takes the pid of a worker"),
 ])
-def test_no_such_worker(server, word, error):
+def test_dump_of_an_unknown_pid_is_refused(server, word, error):
     assert ctl(server.dir, "-s", "ctl", "dump", word) == (1, "", f"gcornctl: dump: {error}\n")
 
 
-def test_the_master_is_no_worker(server):
+def test_dump_of_the_master_is_refused(server):
     assert ctl(server.dir, "-s", "ctl", "dump", server.pid)[0] == 1
 
 
-def test_wrong_words(server):
+def test_dump_with_bad_arguments_is_refused(server):
     assert ctl(server.dir, "-s", "ctl", "dump", "x")[0] == 2
     assert ctl(server.dir, "-s", "ctl", "dump", "1", "2")[0] == 2
     assert ctl(server.dir, "-s", "ctl", "status", "1")[0] == 2
 
 
-def test_many_at_once(server):
+def test_many_dumps_at_once_are_answered(server):
     """Each is answered: with stacks, or that there are too many."""
     asked = [start_ctl(server.dir, "-s", "ctl", "dump") for _ in range(12)]
     answers = [(process.communicate(timeout=PATIENCE), process.returncode) for process in asked]
@@ -278,7 +278,7 @@ def test_workers_of_another_user(public_app, gcorn):
 
 
 @ROOT_ONLY
-def test_a_root_that_may_not_trace(public_app, gcorn):
+def test_root_without_ptrace_is_told_why(public_app, gcorn):
     """As in a container without CAP_SYS_PTRACE: it says so, and tells what it can."""
     cap_sys_ptrace, pr_capbset_drop = 19, 24
     server = gcorn("app.so:handler", "--user", "nobody", "--control-socket", public_app / "ctl",

@@ -82,7 +82,7 @@ def test_clock_ticks_for_each_client(served, args):
         assert list(times) == sorted(times) and times[0] < times[2]
 
 
-def test_clock_holds_five_thousand_streams_beside_ordinary_requests(served):
+def test_clock_holds_5000_streams_and_serves_requests(served):
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and hard < 6000:
         pytest.skip("too few open files")
@@ -177,7 +177,7 @@ def test_files_range(files, wanted, part):
                                     "bytes=-99999999999999999999", "bytes=0-3x", "bytes=0 -3",
                                     "bytes=+0-3", "bytes=0x0-3", "bytes=--3", "bytes=0-3-", "0-3",
                                     "bytes 0-3", "bytes=3-01"])
-def test_files_range_that_is_none(files, wanted):
+def test_files_bad_range_is_ignored(files, wanted):
     answer = files.get("/page.html", fields=f"Range: {wanted}\r\n")
     assert (answer.status, answer.text) == (200, "0123456789")
 
@@ -188,7 +188,7 @@ def test_files_range_of_an_empty_file(files, wanted, status):
     assert files.get("/empty.txt", fields=f"Range: {wanted}\r\n").status == status
 
 
-def test_files_range_of_head_is_none(files):
+def test_files_range_of_head_is_ignored(files):
     """RFC 9110 14.2: only GET has ranges."""
     answer = files.get("/page.html", fields="Range: bytes=0-3\r\n", method="HEAD")
     assert (answer.status, answer.header("Content-Length")) == (200, "10")
@@ -201,7 +201,7 @@ def test_files_a_directory_is_redirected_as_it_was_asked_for(files):
 
 
 @pytest.mark.parametrize("wanted", ["bytes=10-", "bytes=10-20", "bytes=-0"])
-def test_files_range_that_cannot_be(files, wanted):
+def test_files_unsatisfiable_range_is_416(files, wanted):
     answer = files.get("/page.html", fields=f"Range: {wanted}\r\n")
     assert (answer.status, answer.header("Content-Range")) == (416, "bytes */10")
 
@@ -310,7 +310,7 @@ def test_upstream_asks_in_many_threads_at_once(served, gcorn):
     assert exchange(server, "POST", "/").status == 405
 
 
-def test_upstream_that_is_not_there(served):
+def test_upstream_that_refuses_is_502(served):
     server = served("upstream", "--threads", "2", "--env", "UPSTREAM=http://127.0.0.1:1")
     assert server.get("/").status == 502
 
@@ -318,7 +318,7 @@ def test_upstream_that_is_not_there(served):
 # ---- chat ---------------------------------------------------------------------------------------
 
 
-def test_chat_wakes_who_waits(served):
+def test_chat_wakes_waiting_clients(served):
     server = served("chat")
     waiting = [server.ask("/?after=0")
                for _ in range(5)]
@@ -354,7 +354,7 @@ def test_chat_goes_on_after_a_restart(served):
 
 
 @pytest.mark.parametrize("name", ["chat", "notes"])
-def test_what_is_not_thread_safe_does_not_boot_with_threads(served, name):
+def test_unsafe_examples_refuse_threads(served, name):
     server = served(name, "--threads", "2", ready=0)
     server.wait_log("--threads 1")
     assert server.wait_exit() == 3

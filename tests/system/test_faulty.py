@@ -25,7 +25,7 @@ def test_a_fault_ends_the_worker_and_another_serves(gcorn, path):
     assert server.get("/").status == 200
 
 
-def test_a_child_of_the_application_that_faults_takes_nobody_along(gcorn):
+def test_fault_in_a_forked_child_harms_no_worker(gcorn):
     server = gcorn("faulty")
     old = the_worker(server)
     assert server.get("/fork-segv").text == f"the child's signal is {signal.SIGSEGV:d}\n"
@@ -33,7 +33,7 @@ def test_a_child_of_the_application_that_faults_takes_nobody_along(gcorn):
     assert the_worker(server) == old
 
 
-def test_what_blocks_all_signals_needs_a_kill(gcorn):
+def test_call_that_blocks_all_signals_is_killed(gcorn):
     server = gcorn("faulty", "-t", "300")
     old = the_worker(server)
     server.ask("/block-signals")
@@ -51,7 +51,7 @@ def test_what_blocks_all_signals_needs_a_kill(gcorn):
 
 @pytest.mark.parametrize("framing, version", [("chunked", "1.1"), ("counted", "1.1"),
                                               ("close", "1.0")])
-def test_a_crash_amid_a_body_comes_after_its_first_bytes(gcorn, framing, version):
+def test_crash_during_a_body_comes_after_its_first_bytes(gcorn, framing, version):
     server = gcorn("faulty")
     old = the_worker(server)
     client = server.connect().send(f"GET /crash-midstream?framing={framing} HTTP/{version}\r\n"

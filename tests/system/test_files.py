@@ -115,7 +115,7 @@ def test_a_link_placed_later_fails_reopening(public_dir, shared, gcorn, key, nam
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer's runtime is to be loaded first")
 @ROOT_ONLY
 @pytest.mark.parametrize("key", SETTINGS)
-def test_a_hard_link_that_is_gone_again_fails_a_start(public_dir, shared, app, key):
+def test_hard_link_that_was_removed_fails_a_start(public_dir, shared, app, key):
     secret = public_dir / "secret"
     env = {"LD_PRELOAD": str(app("swap", "-ldl")), "SWAP": str(secret), "SWAP_OPEN": "file"}
     done = run("--bind", "127.0.0.1:0", "--user", "nobody", SETTINGS[key], shared / "file",
@@ -138,14 +138,14 @@ def test_a_file_in_the_place_of_a_socket_keeps_its_owner(public_dir, shared, app
 
 
 @ROOT_ONLY
-def test_check_config_says_who_may_replace_the_control_socket(public_dir, shared):
+def test_check_config_names_a_replaceable_control_socket(public_dir, shared):
     done = run("--check-config", "--bind", "127.0.0.1:0", "--user", "nobody", "--control-socket",
                "shared/control", public_dir / "app.so", cwd=public_dir)
     assert f"shared/control: the user of the workers ({NOBODY}) may write in {shared}:" in done.stderr
 
 
 @ROOT_ONLY
-def test_check_config_says_who_may_replace_a_log(public_dir, shared):
+def test_check_config_names_a_replaceable_log(public_dir, shared):
     (public_dir / "roots").mkdir()
     args = ["--check-config", "--bind", "127.0.0.1:0", public_dir / "app.so"]
     files = [word for key, flag in SETTINGS.items() for word in (flag, f"shared/{key}")]

@@ -116,7 +116,7 @@ def test_a_connection_closes_while_a_forked_child_lives(forker, args):
 
 
 @each_class
-def test_an_answer_without_length_ends_while_a_forked_child_lives(forker, args):
+def test_answer_without_length_ends_while_a_child_lives(forker, args):
     server = forker(*args)
     with server.connect() as client:
         client.send("GET /endless HTTP/1.0\r\n\r\n")

@@ -243,7 +243,7 @@ def test_each_reload_gets_its_own_outcome(gcorn, app, tmp_path):
     assert server.get("/version").text == "two"
 
 
-def test_a_worker_that_does_not_boot_after_the_first_fails_the_reload(gcorn, app, tmp_path):
+def test_second_worker_that_fails_to_boot_fails_the_reload(gcorn, app, tmp_path):
     """The new generation serves, but nobody waits for ever for all of it."""
     install(tmp_path / "app.so", app("probe"))
     server = gcorn("app.so:handler", "--workers", "2", "--control-socket", "ctl")
@@ -258,7 +258,7 @@ def test_a_worker_that_does_not_boot_after_the_first_fails_the_reload(gcorn, app
     assert server.get().text == "picky"
 
 
-def test_who_does_not_wait_for_the_reload_harms_nothing(server):
+def test_client_that_leaves_during_a_reload_harms_nothing(server):
     for _ in range(20):
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(server.dir / "ctl"))
@@ -400,7 +400,7 @@ def test_workers_changes_how_many_are_wanted(server):
     (["set", "999999"], "this master has room for 32 workers"),
     (["+99999999999"], "needs +N, -N or set N"),
 ], ids=" ".join)
-def test_workers_that_cannot_be(server, words, why):
+def test_workers_outside_the_range_are_refused(server, words, why):
     status, out, err = ctl(server.dir, "-s", "ctl", "workers", *words)
     assert (status, out) == (1, "") and why in err
     assert status_of(server.dir)["workers_wanted"] == 2
@@ -436,7 +436,7 @@ def test_reopen_that_fails(gcorn, tmp_path):
     wait_for(lambda: "/kept" in (tmp_path / "moved/access").read_text(), "the line in the old file")
 
 
-def test_config_says_where_a_setting_stands_and_what_it_was(gcorn, tmp_path):
+def test_config_names_source_and_former_value(gcorn, tmp_path):
     settings = {"workers": 1, "bind": "127.0.0.1:0", "control_socket": "ctl", "timeout": "7s"}
     write_config(tmp_path, raw_env="[PASSWORD=hunter2]", **settings)
     gcorn("hello", "--backlog", "99", bare=True)
@@ -569,7 +569,7 @@ def test_a_server_that_is_stopped(server):
     assert status_of(server.dir)["state"] in ("serving", "reloading")
 
 
-def test_a_reload_waits_no_longer_for_a_server_that_is_stopped(server):
+def test_reload_of_a_stopped_server_times_out(server):
     """Without a timeout: a long reload is waited for, a dead master is not."""
     os.kill(server.pid, signal.SIGSTOP)
     try:
@@ -785,7 +785,7 @@ def test_screen_outlives_the_server(gcorn, tmp_path):
         live.close()
 
 
-def test_screen_shows_nothing_that_the_terminal_obeys(tmp_path):
+def test_screen_escapes_control_bytes(tmp_path):
     request = {"method": "GET", "target": "/\x9b7m\x1b[31m\n\u20ac", "ms": 1}
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(tmp_path / "ctl"))
@@ -864,7 +864,7 @@ def test_a_living_servers_socket_is_not_stolen(gcorn, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["/nonexistent/ctl", "stderr"], ids=["no directory", "a file"])
-def test_a_socket_that_cannot_be_had_is_exit_4(tmp_path, path):
+def test_control_socket_that_cannot_be_bound_is_exit_4(tmp_path, path):
     (tmp_path / "stderr").write_text("kept")
     failed = run("-b", "127.0.0.1:0", "--control-socket", path, "app.so:handler", cwd=tmp_path)
     assert failed.returncode in (3, 4)  # 3: there is no app.so, and it may be looked for first

@@ -70,7 +70,7 @@ def test_the_count_is_bounded(tmp_path, count):
     assert re.search(r"threads.*1 (and|to) 64", result.stderr), result.stderr
 
 
-def test_as_many_as_there_may_be(threaded):
+def test_most_threads_run_at_once(threaded):
     server = threaded(threads=64)
     clients = [server.ask("/meet?of=64") for _ in range(64)]
     for client in clients:
@@ -87,7 +87,7 @@ def test_calls_run_at_once(threaded):
         is_told(client, 200, "3")
 
 
-def test_what_finds_no_thread_waits_its_turn(threaded):
+def test_call_without_a_free_thread_waits(threaded):
     server = threaded(threads=2)
     first, second = hold(server, "a"), hold(server, "b")
     third, fourth = server.ask("/pid"), server.ask("/threads")
@@ -99,7 +99,7 @@ def test_what_finds_no_thread_waits_its_turn(threaded):
     is_told(first, 200, "a")
 
 
-def test_who_is_new_is_taken_although_every_thread_is_busy_for_ever(gcorn, app):
+def test_new_client_is_served_while_all_threads_stream(gcorn, app):
     """Each worker leaves new connections to the other, but not for ever.
 
     A piece takes its time: clients that do not read what is made without a pause have the kernel
@@ -156,7 +156,7 @@ def test_many_requests_at_once_are_answered_each_its_own(threaded):
     assert not wrong
 
 
-def test_a_body_is_closed_by_a_thread_and_the_connection_waits_for_it(threaded):
+def test_connection_waits_until_a_thread_closes_its_body(threaded):
     server = threaded(threads=2)
     client = hold(server, "a", "/drops")
     is_told(client, 200, "")  # the answer is whole before
@@ -166,7 +166,7 @@ def test_a_body_is_closed_by_a_thread_and_the_connection_waits_for_it(threaded):
     is_told(client, 200)
 
 
-def test_a_client_that_leaves_amid_a_call_is_forgotten(threaded):
+def test_client_that_leaves_during_a_call_is_forgotten(threaded):
     server = threaded(threads=2)
     for i in range(6):
         for path in ("/hold", "/part", "/drops"):
@@ -178,7 +178,7 @@ def test_a_client_that_leaves_amid_a_call_is_forgotten(threaded):
         is_told(client, 200, "2")
 
 
-def test_who_waited_too_long_for_a_thread_is_not_run(threaded):
+def test_request_past_queue_timeout_is_not_run(threaded):
     server = threaded("--queue-timeout", f"{150 * SLOWER}ms", threads=1)
     late = server.connect()
     late.get("/pid")
@@ -195,7 +195,7 @@ def test_who_waited_too_long_for_a_thread_is_not_run(threaded):
 # ---- time ---------------------------------------------------------------------------------------
 
 
-def test_the_others_finish_before_a_hung_call_ends_the_worker(threaded):
+def test_other_calls_finish_before_a_hung_call_ends_it(threaded):
     server = threaded("--timeout", f"{2 * SLOWER}", threads=3)
     [before] = server.worker_pids
     part = hold(server, "part", "/part")
@@ -231,7 +231,7 @@ def test_all_that_hang_are_answered_504(threaded):
     assert server.get("/pid").status == 200
 
 
-def test_a_hung_call_that_ends_after_all_kills_nobody(threaded):
+def test_hung_call_that_ends_after_all_kills_no_worker(threaded):
     server = threaded("--timeout", "1", threads=3)
     [before] = server.worker_pids
     (server.dir / "exit.hold").touch()
@@ -269,7 +269,7 @@ def test_slow_requests_are_told_each_once(threaded):
     ("segv", "was sent SIGSEGV! .*into GET /crash of"), ("stack", "was sent SIGSEGV! .*into GET /crash of"),
     ("abort", "was sent SIGABRT! .*into GET /crash of"),
     ("exit", "exited with code 3: .*into GET /crash of")])
-def test_a_crash_is_its_own_threads(threaded, how, told):
+def test_crash_is_answered_500_and_other_calls_503(threaded, how, told):
     server = threaded("--access-logfile", "access", threads=4)
     held, part = hold(server, "a"), hold(server, "b", "/part")
     idle = server.connect()
@@ -292,7 +292,7 @@ def test_a_crash_is_its_own_threads(threaded, how, told):
 
 
 @pytest.mark.skipif(SANITIZED, reason="their library must be the first to be preloaded")
-def test_a_request_that_was_just_read_when_a_thread_crashes_is_answered(threaded, app):
+def test_request_just_read_is_answered_when_a_thread_crashes(threaded, app):
     server = threaded(env={"LD_PRELOAD": str(app("slowread", "-D_GNU_SOURCE"))})
     client = server.connect()
     is_told(client.send(request("/pid")), 200)
@@ -303,7 +303,7 @@ def test_a_request_that_was_just_read_when_a_thread_crashes_is_answered(threaded
     is_told(crashing, 500)
 
 
-def test_a_crash_in_a_thread_of_the_application_is_no_requests(threaded):
+def test_crash_in_a_foreign_thread_is_no_requests_fault(threaded):
     server = threaded()
     held = hold(server, "a")
     is_told(server.ask("/crash?how=other"), 503)
@@ -326,13 +326,13 @@ def test_a_stop_waits_for_calls(threaded):
     assert server.wait_exit() == 0
 
 
-def test_a_quick_stop_waits_for_nobody(threaded):
+def test_quick_stop_waits_for_no_call(threaded):
     server = threaded(threads=2)
     hold(server, "a")
     assert server.stop(signal.SIGINT) == 0
 
 
-def test_a_quick_stop_ends_what_it_can(gcorn, app):
+def test_quick_stop_closes_bodies_that_can_be(gcorn, app):
     server = gcorn(f"{app('waits')}:handler", "--threads", "2")
     client = server.ask("/stream?name=a")
     wait_for(lambda: b"begun" in client.unread or client._more(), "the stream to begin")

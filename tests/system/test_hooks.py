@@ -76,7 +76,7 @@ def test_on_reload_is_told_how_it_ended(hooked):
     wait_line(server, "GCORN_HOOK_EVENT=on_reload GCORN_HOOK_REASON=.*nonsense.* GCORN_HOOK_RELOAD=failed")
 
 
-def test_a_command_that_fails_or_hangs_harms_nobody(gcorn):
+def test_hook_that_fails_or_hangs_harms_no_worker(gcorn):
     server = gcorn("hello", "--on-starting", "exit 3", "--when-ready", "kill -KILL $$",
                    "--nworkers-changed", "exec sleep 1000")
     server.wait_log("on_starting: its command exited with code 3")
@@ -98,7 +98,7 @@ def test_a_command_that_fails_or_hangs_harms_nobody(gcorn):
     server.wait_log("nworkers_changed: its command was killed by SIGKILL")
 
 
-def test_too_many_at_once_are_left_out(gcorn):
+def test_hooks_past_the_limit_are_dropped(gcorn):
     server = gcorn("hello", "--nworkers-changed", "exec sleep 1000", "--workers", "1")
     for _ in range(9):
         for number, count in ((signal.SIGTTIN, 2), (signal.SIGTTOU, 1)):
@@ -112,7 +112,7 @@ def test_too_many_at_once_are_left_out(gcorn):
         os.kill(p.pid, signal.SIGKILL)
 
 
-def test_they_have_the_umask_of_the_start(hooked):
+def test_hooks_have_the_umask_of_the_start(hooked):
     """umask is for what workers make: 0 by default, which would let everybody write."""
     server = hooked(preexec=lambda: os.umask(0o027))
     wait_line(server, "GCORN_HOOK_EVENT=on_starting")
@@ -120,7 +120,7 @@ def test_they_have_the_umask_of_the_start(hooked):
     assert server.get("/").status == 200
 
 
-def test_what_systemd_told_the_master_is_not_told_on(gcorn, tmp_path):
+def test_hooks_do_not_inherit_notify_socket(gcorn, tmp_path):
     server = gcorn("hello", "--when-ready", "env > variables", env={"NOTIFY_SOCKET": "@nobody"})
     wait_for(lambda: (tmp_path / "variables").exists() and
              "GCORN_HOOK_EVENT" in (tmp_path / "variables").read_text(), "the command")

@@ -536,7 +536,7 @@ def test_logs_on_the_captured_descriptors_stay_there(gcorn, talk):
     assert "printed" not in server.output.read_text()
 
 
-def test_last_words_come_before_the_death(gcorn, talk):
+def test_last_output_comes_before_the_death(gcorn, talk):
     server = gcorn(talk, "--capture-output")
     pid = server.worker_pids.pop()
     with server.connect() as client:
@@ -546,7 +546,7 @@ def test_last_words_come_before_the_death(gcorn, talk):
     server.wait_workers(1, other_than={pid})
 
 
-def test_children_of_the_application_hold_nothing_of_the_master(gcorn, talk):
+def test_children_of_the_application_hold_no_pipe(gcorn, talk):
     server = gcorn(talk, "--capture-output")
     before = len(os.listdir(f"/proc/{server.pid}/fd"))
     children = []
@@ -576,7 +576,7 @@ def test_a_worker_may_close_its_output(gcorn, talk):
     assert Process(server.pid).cpu_s - before < 0.1, "the master spins"
 
 
-def test_a_flood_of_output_holds_nobody(gcorn, talk, tmp_path):
+def test_flood_of_output_blocks_no_worker(gcorn, talk, tmp_path):
     """Neither a worker that never stops printing nor a log that is not read holds the master."""
     os.mkfifo(tmp_path / "error")
     reader = os.open(tmp_path / "error", os.O_RDONLY | os.O_NONBLOCK)
@@ -696,7 +696,7 @@ def test_syslog_addresses_that_are_refused(tmp_path, address):
         assert ended.stderr.count("\n") == 1
 
 
-def test_syslog_that_is_not_there_yet_and_restarts(gcorn, daemon):
+def test_syslog_that_starts_late_is_retried(gcorn, daemon):
     server = gcorn("hello", *SYSLOG)
     server.wait_log(r"\[WARNING\] syslog: nobody takes lines at .*log\.sock .*: No such file")
     assert server.get().status == 200
@@ -731,7 +731,7 @@ def test_a_restart_of_syslog_costs_no_line(gcorn, daemon, talk):
     assert "syslog" not in server.log()
 
 
-def test_syslog_that_is_full_holds_nobody(gcorn, daemon):
+def test_full_syslog_blocks_no_worker(gcorn, daemon):
     syslog = daemon()
     server = gcorn("hello", *SYSLOG, "--log-level", "debug")
 

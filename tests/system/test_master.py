@@ -10,13 +10,14 @@ import socket
 import struct
 import subprocess
 import termios
+import time
 from pathlib import Path
 
 import pytest
 
-from harness import (GCORN, PATIENCE, ROOT_ONLY, SLOWER, Client, Held, Process, children,
-                     clean_environment, critical_lines, example, fails_to_start, install, pace,
-                     pid_of, request, run, wait_for, write_config)
+from harness import (GCORN, PATIENCE, ROOT_ONLY, SLOWER, Client, Held, Process, best_of, children,
+                     clean_environment, critical_lines, example, fails_to_reload, fails_to_start,
+                     install, pace, pid_of, request, run, wait_for)
 
 
 # ---- processes ----------------------------------------------------------------------------------
@@ -63,6 +64,16 @@ def test_workers_inherit_no_descriptor_of_others(gcorn):
     server = gcorn("hello", "--workers", "4")
     counts = {len(os.listdir(f"/proc/{p.pid}/fd")) for p in server.workers}
     assert max(counts) - min(counts) <= 1, counts
+
+
+def test_many_workers_fit_into_a_small_limit(gcorn):
+    def preexec():
+        import resource  # pylint: disable=import-outside-toplevel
+        resource.setrlimit(resource.RLIMIT_NOFILE, (80, 4000))
+
+    server = gcorn("hello", "--workers", "40", "--worker-connections", "10", preexec=preexec)
+    assert len(server.workers) == 40
+    assert "cannot start a worker" not in server.log()
 
 
 # ---- stopping -----------------------------------------------------------------------------------
@@ -141,7 +152,7 @@ def test_term_closes_idle_connections_after_keepalive_drain(gcorn):
     assert server.wait_exit() == 0
 
 
-def test_graceful_timeout_ends_the_patience(gcorn, probe):
+def test_graceful_timeout_ends_a_request(gcorn, probe):
     server = gcorn(probe, "--graceful-timeout", "200ms")
     held = Held(server)
     server.kill(signal.SIGTERM)
@@ -207,214 +218,29 @@ def test_a_stop_while_workers_boot(gcorn):
     assert server.stop() == 0
 
 
-# ---- HUP ----------------------------------------------------------------------------------------
-
-
-def test_hup_replaces_the_workers(gcorn):
-    server = gcorn("hello", "--workers", "2")
-    old = server.worker_pids
-    server.kill(signal.SIGHUP)
-    server.wait_log(r"Handling signal: hup\n.*Hang up: Master")
-    server.wait_log(r"Reloaded: generation 1 -> 2, no setting changed")
-    server.wait_workers(2, other_than=old)
-    assert server.get().status == 200
-
-
-def test_hup_finishes_the_request_in_flight(gcorn, probe):
-    server = gcorn(probe)
-    old = server.workers[0].pid
+def test_clients_are_refused_once_the_server_stops(gcorn, probe, tmp_path):
+    server = gcorn(probe, bind="127.0.0.1:0,unix:app.sock")
     held = Held(server)
-    server.kill(signal.SIGHUP)
-    server.wait_log("Reloaded: generation 1 -> 2")
-    assert pid_of(server) != old
-    assert held.let_go().text == str(old)
-    held.client.close()
-    server.wait_workers(1, other_than={old})
+    server.kill(signal.SIGTERM)
+    wait_for(lambda: not (tmp_path / "app.sock").exists(), "the file of the socket to go")
+    names = [link for link in Process(server.pid).links if link.startswith("socket:")]
+    listening = {line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+                 if line.split()[3] == "0A"}
+    assert not {name[8:-1] for name in names} & listening
+    assert held.let_go().status == 200
+    assert server.wait_exit() == 0
 
 
-def test_hup_loads_new_code(gcorn, app, tmp_path):
-    install(tmp_path / "app.so", app("probe", '-DVERSION="one"'))
-    server = gcorn("app.so:handler", "--workers", "2")
-    old = server.worker_pids
-    assert server.get("/version").text == "one"
-    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
-    server.kill(signal.SIGHUP)
-    server.wait_workers(2, other_than=old)
-    assert {server.get("/version").text for _ in range(5)} == {"two"}
-
-
-def overwrite(path, source):
-    """As cp does it: into the file that is there."""
-    with open(path, "r+b") as old, open(source, "rb") as new:
-        old.truncate()
-        old.write(new.read())
-
-
-@pytest.mark.parametrize("change", ["rename", "overwrite", "truncate", "delete"])
-def test_what_is_done_to_the_file_reaches_no_worker(gcorn, app, tmp_path, change):
-    """A worker that is started after the change runs the code of its generation too."""
-    install(tmp_path / "app.so", app("probe", '-DVERSION="one"'))
-    server = gcorn("app.so:handler")
-    if change == "rename":
-        install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
-    elif change == "overwrite":
-        overwrite(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
-    elif change == "truncate":
-        os.truncate(tmp_path / "app.so", 0)
-    else:
-        os.unlink(tmp_path / "app.so")
-    assert server.get("/version").text == "one"
-    old = server.worker_pids
-    os.kill(min(old), signal.SIGKILL)
-    server.wait_workers(1, other_than=old)
-    assert server.get("/version").text == "one"
-    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
-    old = server.worker_pids
-    server.kill(signal.SIGHUP)
-    server.wait_workers(1, other_than=old)
-    assert server.get("/version").text == "two"
-
-
-@pytest.mark.parametrize("before, after", [(1, 3), (3, 1)])
-def test_hup_changes_the_number_of_workers(gcorn, tmp_path, before, after):
-    write_config(tmp_path, workers=before, bind="127.0.0.1:0")
-    server = gcorn("hello", bare=True, ready=before)
-    old, port = server.worker_pids, server.port
-    write_config(tmp_path, workers=after, bind="127.0.0.1:0")
-    server.kill(signal.SIGHUP)
-    server.wait_log(rf"Reloaded: generation 1 -> 2, workers {before} -> {after}$")
-    server.wait_workers(after, other_than=old)
-    assert server.port == port  # the socket is kept
-    assert server.get().status == 200
-
-
-def test_hup_changes_a_limit(gcorn, tmp_path):
-    write_config(tmp_path, workers=1, bind="127.0.0.1:0", limit_request_body=3)
-    server = gcorn("hello", bare=True)
-    old = server.worker_pids
-    post = "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\nabcd"
-    with server.connect() as client:
-        assert client.send(post).response().status == 413
-    write_config(tmp_path, workers=1, bind="127.0.0.1:0", limit_request_body=4)
-    server.kill(signal.SIGHUP)
-    server.wait_workers(1, other_than=old)
-    assert server.connect().send(post).response().status == 200
-
-
-def test_hup_changes_the_bind(gcorn, tmp_path):
-    write_config(tmp_path, workers=1, bind="unix:one.sock")
-    server = gcorn("hello", bare=True)
-    write_config(tmp_path, workers=1, bind="unix:two.sock")
-    old = server.worker_pids
-    server.kill(signal.SIGHUP)
-    server.wait_workers(1, other_than=old)
-    assert Client(str(tmp_path / "two.sock")).get().status == 200
-    wait_for(lambda: not (tmp_path / "one.sock").exists(), "the old socket's file to go")
-
-
-def test_hup_adds_a_bind_and_keeps_the_other(gcorn, tmp_path):
-    write_config(tmp_path, workers=1, bind="[unix:one.sock]")
-    server = gcorn("hello", bare=True)
-    inode = os.stat(tmp_path / "one.sock").st_ino
-    write_config(tmp_path, workers=1, bind="[unix:one.sock, unix:two.sock]")
-    old = server.worker_pids
-    server.kill(signal.SIGHUP)
-    server.wait_workers(1, other_than=old)
-    for name in ("one.sock", "two.sock"):
-        assert Client(str(tmp_path / name)).get().status == 200
-    assert os.stat(tmp_path / "one.sock").st_ino == inode
-
-
-def fails_to_reload(server, why):
-    old = server.worker_pids
-    server.kill(signal.SIGHUP)
-    server.wait_log(rf"\[ERROR\] Reload failed: .*{why}.*Generation 1 goes on unchanged")
-    assert server.get().status == 200
-    assert server.worker_pids & old == old
-    server.wait_workers(len(old))  # the one that was tried is gone
-
-
-@pytest.mark.parametrize("content, why", [
-    (None, "cannot open the application ./app.so: No such file"),
-    (b"#!/bin/sh\n", "app.so is not a shared object"),
-    ("hooks -DREFUSES", "gcorn_on_worker_init"),
-    ("hooks -DCRASHES", "SIGSEGV"),
-], ids=["missing", "not ELF", "refuses", "crashes"])
-def test_hup_with_a_broken_application_changes_nothing(gcorn, app, tmp_path, content, why):
+def test_a_booting_worker_does_not_hold_up_a_stop(gcorn, app, tmp_path):
+    """Nor do clients wait at a socket that only it holds."""
     install(tmp_path / "app.so", app("probe"))
-    server = gcorn("app.so:handler", "--workers", "2")
-    if isinstance(content, str):
-        install(tmp_path / "app.so", app(*content.split()))
-    else:
-        (tmp_path / "app.so").unlink()
-        if content:
-            (tmp_path / "app.so").write_bytes(content)
-    fails_to_reload(server, why)
-
-
-def test_hup_after_a_failed_one_succeeds(gcorn, app, tmp_path):
-    install(tmp_path / "app.so", app("probe", '-DVERSION="one"'))
     server = gcorn("app.so:handler")
-    old = server.worker_pids
-    install(tmp_path / "app.so", app("hooks", "-DREFUSES"))
-    fails_to_reload(server, "gcorn_on_worker_init")
-    install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
+    install(tmp_path / "app.so", app("hooks", "-DSTUCK"))
     server.kill(signal.SIGHUP)
-    server.wait_workers(1, other_than=old)
-    assert server.get("/version").text == "two"
-
-
-@pytest.mark.parametrize("text, why", [
-    ("workers: [1\n", "gunicorn-c.yaml:1:"),
-    ("workers: none\n", r"gunicorn-c.yaml:1:\d+: workers: must be"),
-    ("wokers: 1\n", 'did you mean "workers"'),
-    ("bind: 'unix:/nonexistent/x.sock'\n", "cannot bind unix:/nonexistent/x.sock"),
-    ("errorlog: /nonexistent/log\n", "cannot open /nonexistent/log"),
-    ("access_log_format: '%(zz)s'\n", "access_log_format"),
-    ("user: no-such-user\n", "no-such-user"),
-    ("workers: 1000\n", "workers"),
-    ("chdir: /nonexistent\n", "cannot change to /nonexistent"),
-], ids=lambda value: value.split(":")[0] if value.endswith("\n") else "")
-def test_hup_with_broken_settings_changes_nothing(gcorn, tmp_path, text, why):
-    write_config(tmp_path, workers=2, bind="unix:app.sock")
-    server = gcorn("hello", bare=True, ready=2)
-    (tmp_path / "gunicorn-c.yaml").write_text(text if "bind" in text else text + "bind: 'unix:app.sock'\n")
-    fails_to_reload(server, why)
-    assert (tmp_path / "app.sock").exists()
-
-
-def test_hup_twice_at_once(gcorn):
-    server = gcorn("hello", "--workers", "2")
-    old = server.worker_pids
-    server.kill(signal.SIGHUP)
-    server.wait_log("Hang up: Master")
-    server.kill(signal.SIGHUP)
-    server.wait_log("Reloaded: generation 1 -> 2")
-    server.wait_workers(2, other_than=old)
-    assert server.get().status == 200
-
-
-def test_term_amid_a_reload(gcorn):
-    server = gcorn("hello", "--workers", "3")
-    server.kill(signal.SIGHUP)
-    server.wait_log("Hang up: Master")
-    assert server.stop() == 0
-
-
-def test_idle_connections_survive_hup_for_a_request(gcorn, probe):
-    """A retired worker keeps its idle connections: the request that was on its way is answered,
-    with Connection: close."""
-    server = gcorn(probe)
-    old = server.workers[0].pid
-    client = server.connect()
-    client.get()
-    server.kill(signal.SIGHUP)
-    server.wait_log("Reloaded: generation 1 -> 2")
-    answer = client.get("/pid")
-    assert int(answer.text) == old
-    while not answer.closes:  # the old worker may not have been told yet
-        answer = client.get("/pid")
-    client.assert_closed()
+    wait_for(lambda: len(server.workers) == 2, "the canary")
+    server.kill(signal.SIGTERM)
+    assert server.wait_exit() == 0
+    assert "graceful_timeout" not in server.log()
 
 
 # ---- the other signals --------------------------------------------------------------------------
@@ -444,7 +270,7 @@ def test_ttou_finishes_the_request(gcorn, probe):
 
 
 @pytest.mark.parametrize("number", [signal.SIGWINCH, signal.SIGPIPE])
-def test_other_signals_do_not_end_it(gcorn, number):
+def test_other_signals_do_not_end_the_master(gcorn, number):
     server = gcorn("hello")
     pids = server.worker_pids
     server.kill(number)
@@ -454,7 +280,7 @@ def test_other_signals_do_not_end_it(gcorn, number):
     assert server.worker_pids == pids
 
 
-def test_a_log_that_nobody_reads_any_more_ends_nothing(gcorn, tmp_path):
+def test_log_pipe_without_reader_ends_no_process(gcorn, tmp_path):
     """2>&1 | head: the next line meets a closed pipe."""
     reads, writes = os.pipe()
     server = gcorn("hello", "--error-logfile", f"/dev/fd/{writes}", pass_fds=[writes], ready=0,
@@ -504,7 +330,7 @@ def test_a_terminal_that_is_resized_and_closed(gcorn, terminal):
 
 
 @pytest.mark.parametrize("key", [b"\x03", b"\x1c"])
-def test_the_keys_that_end_a_program_end_it(gcorn, terminal, key):
+def test_terminal_keys_stop_the_server(gcorn, terminal, key):
     server = gcorn("hello", "--workers", "2", preexec=terminal[2])
     os.write(terminal[0], key)
     assert server.wait_exit() == 0
@@ -541,6 +367,33 @@ def test_usr1_without_files_is_harmless(gcorn):
     server.kill(signal.SIGUSR1)
     server.wait_log("Handling signal: usr1")
     assert server.get().status == 200
+
+
+def test_a_hup_to_the_group_during_the_first_boot(gcorn, app, tmp_path):
+    install(tmp_path / "app.so", app("hooks", "-DSTUCK"))
+    server = gcorn("app.so:handler", "--workers", "2", "--boot-timeout", "2s", ready=0)
+    server.wait_log("Booting worker", count=2)
+    wait_for(lambda: all(p.catches(signal.SIGHUP) for p in server.workers), "the handlers")
+    os.killpg(server.pid, signal.SIGHUP)
+    server.wait_log("Handling signal: hup")
+    assert len(server.workers) >= 2
+    server.assert_running()
+    server.kill(signal.SIGQUIT)
+    server.process.wait()
+
+
+@pytest.mark.parametrize("more", [(), ("--preload",)])
+def test_signals_to_the_group_harm_no_booting_worker(gcorn, probe, more):
+    """As from a terminal that is closed, or pkill: what meets a worker before it catches them."""
+    server = gcorn(probe, "--workers", "4", *more)
+    for i in range(150):
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU):
+            os.killpg(server.pid, number)
+        pace(i % 10 / 5000)
+    wait_for(lambda: server.get("/version").status == 200, "an answer")
+    server.kill(signal.SIGTTIN)
+    server.wait_log("workers wanted")
+    assert not re.findall(".*(?:was sent SIG|was killed by|failed).*", server.log())
 
 
 # ---- workers that die ---------------------------------------------------------------------------
@@ -595,7 +448,7 @@ def test_a_worker_told_to_stop_by_a_person_is_replaced(gcorn):
     server.wait_workers(2, other_than={victim})
 
 
-def test_an_exit_without_a_word_is_logged_and_the_worker_replaced(gcorn):
+def test_silent_exit_is_logged_and_the_worker_replaced(gcorn):
     """_exit cannot be caught; test_crash.py has what can."""
     server = gcorn("faulty", "--workers", "2")
     other = server.connect()
@@ -622,7 +475,7 @@ def test_many_crashes_in_a_row_do_not_end_the_service(gcorn):
     assert server.get("/").status == 200
 
 
-def test_a_forked_childs_exit_does_no_harm(gcorn):
+def test_exit_of_a_forked_child_harms_no_worker(gcorn):
     server = gcorn("faulty")
     pids = server.worker_pids
     client = server.connect()
@@ -668,6 +521,20 @@ def test_workers_leave_when_the_master_is_killed(gcorn, probe, state):
     wait_for(lambda: not server.left_over(), "the workers to leave")
 
 
+def test_short_timeout_is_checked_often_enough(gcorn, app):
+    server = gcorn(f"{app('hooks')}:handler", "-t", "400ms")
+
+    def seconds():
+        server.wait_workers(1)
+        mark, began = server.mark(), time.monotonic()
+        server.ask("/hang")
+        server.wait_log("WORKER TIMEOUT", after=mark)
+        took = time.monotonic() - began
+        server.wait_log("was killed", after=mark)
+        return took
+    assert best_of(4, seconds) < 0.9
+
+
 # ---- what does not start ------------------------------------------------------------------------
 
 
@@ -682,7 +549,7 @@ def test_boot_not_elf(gcorn, tmp_path):
     fails_to_start(gcorn, "app.so:handler", 3, "app.so is not a shared object: build it with")
 
 
-def test_boot_a_program_is_no_application(gcorn, tmp_path):
+def test_boot_of_a_program_is_refused(gcorn, tmp_path):
     (tmp_path / "main.c").write_text("int main(void) { return 0; }\n")
     subprocess.run(["cc", "-no-pie", "-o", tmp_path / "app.so", tmp_path / "main.c"], check=True)
     fails_to_start(gcorn, "app.so:handler", 3, "app.so is an ELF file but no shared object")
@@ -725,7 +592,7 @@ def test_boot_that_takes_too_long(gcorn, app):
                    "--boot-timeout", "150ms")
 
 
-def test_hup_with_an_application_that_does_not_boot_in_time(gcorn, app, tmp_path):
+def test_hup_fails_if_the_application_boots_too_slowly(gcorn, app, tmp_path):
     install(tmp_path / "app.so", app("probe"))
     server = gcorn("app.so:handler", "--boot-timeout", f"{250 * SLOWER}ms")
     install(tmp_path / "app.so", app("hooks", "-DSTUCK"))
@@ -961,14 +828,14 @@ def test_unix_socket_of_another_server_is_not_stolen(gcorn, tmp_path):
     assert first.get().status == 200
 
 
-def test_unix_socket_never_replaces_a_file(gcorn, tmp_path):
+def test_unix_socket_replaces_no_file(gcorn, tmp_path):
     (tmp_path / "app.sock").write_text("precious")
     server = gcorn("hello", bind="unix:app.sock", ready=0)
     assert server.wait_exit() == 4
     assert (tmp_path / "app.sock").read_text() == "precious"
 
 
-def test_a_successors_socket_file_is_left(gcorn, tmp_path):
+def test_socket_file_of_a_successor_is_left(gcorn, tmp_path):
     first = gcorn("hello", bind="unix:app.sock")
     (tmp_path / "app.sock").unlink()
     gcorn("hello", bind=f"unix:{tmp_path}/app.sock")
@@ -985,7 +852,7 @@ def test_inherited_socket(gcorn):
             assert client.get().status == 200
 
 
-def test_inherited_socket_that_is_none(gcorn, tmp_path):
+def test_inherited_descriptor_that_is_no_socket_fails(gcorn, tmp_path):
     with open(tmp_path / "file", "w") as file:
         server = gcorn("hello", bind=f"fd://{file.fileno()}", pass_fds=[file.fileno()], ready=0)
         assert server.wait_exit() == 4
@@ -1085,7 +952,7 @@ def test_the_applications_hooks_are_called_in_order(gcorn, app, tmp_path):
         "init", "pre /x", "call", "post /x 200 6", "exit"]
 
 
-def test_the_exit_hook_has_the_time_that_a_worker_has_to_leave(gcorn, app, tmp_path):
+def test_exit_hook_that_takes_long_is_not_killed(gcorn, app, tmp_path):
     server = gcorn(f"{app('hooks', '-DTAKES_LEAVE')}:handler", "--heartbeat", "2s")
     server.stop()
     assert "exit" in hooks_called(tmp_path)
@@ -1114,7 +981,7 @@ def test_a_request_that_is_not_run_has_no_hooks(gcorn, app, tmp_path, threads):
     assert "post /hold 200 6" in called and not [line for line in called if "/late" in line]
 
 
-def test_hooks_of_the_request_that_tries_a_reload(gcorn, app, tmp_path):
+def test_hooks_run_for_the_reload_check_request(gcorn, app, tmp_path):
     server = gcorn(f"{app('hooks')}:handler", "--reload-check-path", "/check")
     server.kill(signal.SIGHUP)
     wait_for(lambda: "exit" in hooks_called(tmp_path), "the old worker to end")

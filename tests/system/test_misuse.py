@@ -27,7 +27,7 @@ def test_a_misused_function_is_named_and_answered_500(gcorn, app, path, line, wo
     assert server.worker_pids == workers
 
 
-def test_a_body_of_an_earlier_request_is_answered_500(gcorn, app):
+def test_body_of_an_earlier_request_is_answered_500(gcorn, app):
     server = gcorn(f"{app('misuse')}:handler")
     workers = server.worker_pids
     with server.connect() as client:

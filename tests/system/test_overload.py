@@ -17,7 +17,7 @@ def status_of(server, path):
 # ---- queue_timeout ------------------------------------------------------------------------------
 
 
-def test_who_waited_too_long_is_told_to_come_again(gcorn, probe):
+def test_request_past_queue_timeout_is_503_with_retry_after(gcorn, probe):
     server = gcorn(probe, *LATE, "--access-logfile", "access")
     kept = server.connect()
     assert kept.get("/pid").status == 200
@@ -46,7 +46,7 @@ def test_waiting_to_be_accepted_counts(gcorn, probe):
     assert set(statuses) == {200, 503}  # whose turn it is when several are ready is nobody's right
 
 
-def test_who_came_in_time_is_run(gcorn, probe):
+def test_request_within_queue_timeout_is_run(gcorn, probe):
     server = gcorn(probe, "--queue-timeout", "60s")
     held = Held(server)
     with server.connect() as client:
@@ -57,7 +57,7 @@ def test_who_came_in_time_is_run(gcorn, probe):
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:s"])
-def test_who_was_accepted_late_and_then_thinks_has_not_waited(gcorn, probe, bind):
+def test_late_accept_does_not_count_against_a_slow_client(gcorn, probe, bind):
     server = gcorn(probe, *LATE, bind=bind)
     held = Held(server)
     with server.connect() as client:
@@ -69,7 +69,7 @@ def test_who_was_accepted_late_and_then_thinks_has_not_waited(gcorn, probe, bind
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:s"])
-def test_who_was_accepted_behind_a_long_call_and_then_thinks_has_not_waited(gcorn, probe, bind):
+def test_accept_after_a_long_call_does_not_count(gcorn, probe, bind):
     """Accepted in the pass of that call: the last one before its request comes."""
     server = gcorn(probe, "--queue-timeout", f"{0.5 * SLOWER}s", bind=bind)
     with server.connect() as before:
@@ -86,7 +86,7 @@ def test_who_was_accepted_behind_a_long_call_and_then_thinks_has_not_waited(gcor
             assert late.get("/pid").status == 200
 
 
-def test_a_request_that_comes_slowly_has_not_waited(gcorn, probe):
+def test_slow_request_has_not_waited(gcorn, probe):
     """Its last byte counts: the client's own slowness is not the queue's."""
     server = gcorn(probe, *LATE)
     with server.connect() as client:
@@ -97,7 +97,7 @@ def test_a_request_that_comes_slowly_has_not_waited(gcorn, probe):
 
 
 @pytest.mark.parametrize("half_closed", [False, True])
-def test_a_request_behind_an_answer_that_its_client_takes_slowly_has_not_waited(
+def test_request_after_a_slowly_read_answer_has_not_waited(
         gcorn, probe, half_closed):
     server = gcorn(probe, *LATE)
     client = server.connect()
@@ -109,7 +109,7 @@ def test_a_request_behind_an_answer_that_its_client_takes_slowly_has_not_waited(
     assert client.response().status == 200
 
 
-def test_a_request_behind_an_answer_that_waits_has_not_waited(gcorn, app):
+def test_request_after_a_waiting_answer_has_not_waited(gcorn, app):
     server = gcorn(f"{app('waits', '-pthread')}:handler", *LATE)
     client = server.connect()
     client.send(request("/alarm?ms=300") + request("/"))
@@ -129,7 +129,7 @@ def leave_amid_the_queue(server, leave):
     return client
 
 
-def test_who_has_left_is_not_run(gcorn, probe):
+def test_request_of_a_client_that_left_is_not_run(gcorn, probe):
     server = gcorn(probe, "--access-logfile", "access")
     leave_amid_the_queue(server, lambda client: client.close())
     wait_for(lambda: '"GET /hold?name=gone HTTP/1.1" 499' in (server.dir / "access").read_text(),
@@ -137,7 +137,7 @@ def test_who_has_left_is_not_run(gcorn, probe):
     assert not status_of(server, "gone")
 
 
-def test_who_has_left_a_unix_socket_is_not_run(gcorn, probe, tmp_path):
+def test_unix_request_of_a_client_that_left_is_not_run(gcorn, probe, tmp_path):
     server = gcorn(probe, "--access-logfile", "access", bind="unix:s")
     leave_amid_the_queue(server, lambda client: client.close())
     wait_for(lambda: '"GET /hold?name=gone HTTP/1.1" 499' in (tmp_path / "access").read_text(),
@@ -145,14 +145,14 @@ def test_who_has_left_a_unix_socket_is_not_run(gcorn, probe, tmp_path):
     assert not status_of(server, "gone")
 
 
-def test_who_only_ends_its_side_is_run_where_that_is_asked_for(gcorn, probe):
+def test_half_closed_client_is_run_with_skip_gone_after_0(gcorn, probe):
     server = gcorn(probe, "--skip-gone-after", "0")
     client = leave_amid_the_queue(server, lambda client: client.half_close())
     assert client.response().status == 200
     assert status_of(server, "gone")
 
 
-def test_who_ends_its_side_and_does_not_wait_is_run(gcorn, probe):
+def test_half_closed_client_that_did_not_wait_is_run(gcorn, probe):
     server = gcorn(probe)
     client = server.ask("/pid").half_close()
     assert client.response().status == 200
@@ -185,7 +185,7 @@ def test_the_id_of_a_trusted_proxy_is_kept(gcorn, probe):
     assert id_of(server, f"X-Request-ID: {'i' * 128}\r\n").text == "i" * 128
 
 
-def test_what_is_no_id_is_not_taken_for_one(gcorn, probe):
+def test_malformed_request_id_is_replaced(gcorn, probe):
     server = gcorn(probe, "--request-id-response")
     for value in ("", "two words", 'quo"te', "i" * 129, "\xe9", "a,b", "<b>"):
         answer = id_of(server, f"X-Request-ID: {value}\r\n")
@@ -193,14 +193,14 @@ def test_what_is_no_id_is_not_taken_for_one(gcorn, probe):
         assert answer.header("X-Request-ID") == answer.text
 
 
-def test_the_id_of_anybody_is_only_a_field(gcorn, probe):
+def test_request_id_of_an_untrusted_peer_is_replaced(gcorn, probe):
     server = gcorn(probe, "--forwarded-allow-ips", "192.0.2.1")
     assert re.fullmatch(MADE, id_of(server, "X-Request-ID: mine\r\n").text)
     assert server.get("/get?key=HTTP_X_REQUEST_ID", fields="X-Request-ID: mine\r\n").text == "mine"
     assert "X-Request-ID" not in server.log()
 
 
-def test_the_field_can_have_another_name_or_none(gcorn, probe):
+def test_request_id_header_can_be_renamed_or_off(gcorn, probe):
     server = gcorn(probe, "--request-id-header", "CF-Ray", "--request-id-response")
     answer = id_of(server, "CF-Ray: 230b030023ae2822-SJC\r\nX-Request-ID: other\r\n")
     assert answer.text == answer.header("CF-Ray") == "230b030023ae2822-SJC"

@@ -40,7 +40,7 @@ def test_the_constructor_runs_once(gcorn, table):
     assert template.sockets < 5  # the listening one, its orders, and none of the workers'
 
 
-def test_a_worker_that_dies_is_born_again(gcorn, table):
+def test_worker_that_dies_is_forked_from_the_template(gcorn, table):
     server = gcorn(table, "--preload", "--workers", "2")
     template, before = template_of(server), server.worker_pids
     assert server.get("/crash").status == 500
@@ -62,7 +62,7 @@ def test_hup_makes_a_new_template(gcorn, app, tmp_path):
     assert int(server.get("/pid").text) in server.worker_pids
 
 
-def test_hup_switches_it_on_and_off(gcorn, table, tmp_path):
+def test_hup_switches_preload_on_and_off(gcorn, table, tmp_path):
     settings = tmp_path / "gunicorn-c.yaml"
     server = gcorn(table)
     for on in (True, False):
@@ -86,7 +86,7 @@ def test_a_template_that_dies_is_restarted(gcorn, table):
     assert template_of(server).pid != old.pid
 
 
-def test_a_template_that_dies_amid_a_birth_is_restarted(gcorn, app, tmp_path):
+def test_template_that_dies_during_a_fork_is_restarted(gcorn, app, tmp_path):
     install(tmp_path / "app.so", app("table"))
     server = gcorn("app.so:handler", "--preload")
     first = template_of(server)
@@ -107,7 +107,7 @@ def test_all_leave_when_the_master_is_killed(gcorn, table):
     server.process.wait()
 
 
-def test_signals_of_a_terminal_do_not_end_it(gcorn, table):
+def test_terminal_signals_do_not_end_the_template(gcorn, table):
     server = gcorn(table, "--preload")
     template = template_of(server)
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH, signal.SIGUSR1):
@@ -161,7 +161,7 @@ def test_a_stop_while_the_template_is_stuck(gcorn, app):
     ("hooks", "-DSTUCK", "it was not ready within boot_timeout"),
     ("unresolved", "", "nowhere_defined|needs "),
 ])
-def test_what_does_not_boot(gcorn, app, tmp_path, name, flag, why):
+def test_template_that_does_not_boot_fails_start_and_reload(gcorn, app, tmp_path, name, flag, why):
     broken = app(name, *([flag] if flag else []))
     boot_timeout = f"{300 * SLOWER}ms" if flag == "-DSTUCK" else "10s"
     options = ["--preload", "--boot-timeout", boot_timeout]
@@ -193,7 +193,7 @@ def test_the_template_is_the_workers_user(public_dir, gcorn):
     server.stop()
 
 
-def test_the_newborn_write_to_reopened_logs(gcorn, table, tmp_path):
+def test_new_workers_write_to_reopened_logs(gcorn, table, tmp_path):
     log = tmp_path / "access"
     server = gcorn(table, "--preload", "--access-logfile", log)
     before = server.worker_pids
@@ -212,7 +212,7 @@ def test_what_a_constructor_prints_is_captured(gcorn, table):
     assert server.get("/").status == 200
 
 
-def test_who_says_that_it_is_a_worker_is_not_believed(gcorn, app):
+def test_process_that_claims_to_be_a_worker_is_ignored(gcorn, app):
     server = gcorn(f"{app('cuckoo')}:handler", "--preload")
     cuckoo = int(server.wait_log(r"pid (\d+) says that it is a worker, and is not").group(1))
     assert int(server.get("/").text) in server.worker_pids - {cuckoo}

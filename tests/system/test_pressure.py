@@ -57,7 +57,7 @@ def stalled_reader(path):
     return reader
 
 
-def test_a_stalled_access_log_holds_nobody(gcorn, tmp_path):
+def test_stalled_access_log_blocks_no_worker(gcorn, tmp_path):
     reader = stalled_reader(tmp_path / "access")
     server = gcorn("hello", "--access-logfile", tmp_path / "access")
     for _ in range(50):
@@ -139,7 +139,7 @@ def test_fair_close_needs_a_sibling(gcorn):
         assert not quick.response().closes
 
 
-def test_fair_close_lets_go_who_waited(gcorn):
+def test_fair_close_closes_clients_that_waited(gcorn):
     server = gcorn("faulty", "--fair-close", "--workers", "2")
     closed = 0
     for _ in range(20):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import (GCORN, NOBODY, PATIENCE, REPO, ROOT_ONLY, SANITIZED, Client, Process,
-                     ctl_output, install, run, wait_for)
+                     clean_environment, ctl_output, install, run, wait_for)
 
 NET_BIND = 1 << 10
 NO_CAPABILITIES = {"CapInh": "0" * 16, "CapPrm": "0" * 16, "CapEff": "0" * 16, "CapAmb": "0" * 16}
@@ -41,13 +41,13 @@ def with_capability():
 # ---- what workers may do ------------------------------------------------------------------------
 
 
-def test_workers_can_gain_nothing(gcorn):
+def test_workers_have_no_new_privs(gcorn):
     server = gcorn("hello", "--admin-bind", "127.0.0.1:0", ready=2)
     assert [worker.status("NoNewPrivs") for worker in server.workers] == ["1", "1"]
     assert Process(server.pid).status("NoNewPrivs") == "0"
 
 
-def test_they_can_where_it_is_allowed(gcorn):
+def test_allow_setuid_leaves_no_new_privs_off(gcorn):
     server = gcorn("hello", "--allow-setuid")
     assert server.workers[0].status("NoNewPrivs") == "0"
 
@@ -158,7 +158,7 @@ def test_programs_of_a_handler_have_no_blocked_signals(gcorn, app, more):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT])
-def test_a_signal_that_a_pools_thread_takes(gcorn, app, number):
+def test_signal_taken_by_a_pool_thread_is_handled(gcorn, app, number):
     """Whichever thread the kernel chooses: TERM ends the worker in an orderly way, others nothing."""
     server = gcorn(f"{app('rights')}:handler", "--threads", "2")
     worker = server.workers[0].pid
@@ -196,7 +196,7 @@ def test_replay_and_check_load_as_a_worker(rights_dir, user, kept):
 
 @ROOT_ONLY
 @pytest.mark.skipif(SANITIZED, reason="LeakSanitizer cannot trace who has changed its user")
-def test_replay_loads_what_only_root_can_reach(rights_dir):
+def test_replay_loads_an_application_only_root_can_read(rights_dir):
     private = rights_dir / "private"
     private.mkdir(mode=0o700)
     os.rename(rights_dir / "app.so", private / "app.so")
@@ -208,7 +208,7 @@ def test_replay_loads_what_only_root_can_reach(rights_dir):
 
 
 @pytest.mark.parametrize("option", ["--replay", "--check-config"])
-def test_a_user_that_cannot_be_taken_loads_nothing(rights_dir, option):
+def test_user_that_cannot_be_set_loads_no_application(rights_dir, option):
     """By a user that is not root, if this is root."""
     (rights_dir / "kept.http").write_text("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
     os.chmod(rights_dir / "kept.http", 0o644)
@@ -258,7 +258,7 @@ def test_stacks_open_no_file_by_a_workers_path(rights_dir, gcorn):
 
 
 @ROOT_ONLY
-def test_hup_binds_and_opens_what_only_root_may(public_dir, gcorn):
+def test_hup_binds_and_opens_as_root(public_dir, gcorn):
     private = public_dir / "private"
     private.mkdir(mode=0o700)
     settings = public_dir / "gunicorn-c.yaml"
@@ -277,7 +277,7 @@ def test_hup_binds_and_opens_what_only_root_may(public_dir, gcorn):
 
 @ROOT_ONLY
 @pytest.mark.parametrize("more", [(), ("--preload",), ("--threads", "2")])
-def test_workers_reopen_what_only_root_may_open(public_dir, gcorn, more):
+def test_workers_reopen_logs_only_root_may_open(public_dir, gcorn, more):
     """As logrotate does it: renamed, then USR1. The master opens, and passes descriptors."""
     private = public_dir / "private"
     private.mkdir(mode=0o700)
@@ -326,7 +326,7 @@ def test_a_unix_socket_is_the_workers_users(public_dir, gcorn):
 # ---- whom it believes ---------------------------------------------------------------------------
 
 
-def test_a_scribbled_slot_harms_nobody_else(gcorn, app, tmp_path):
+def test_scribbled_slot_harms_no_other_worker(gcorn, app, tmp_path):
     """A worker overwrites all that the master reads of it, while the master is asked about it, and
     while it dies."""
     server = gcorn(f"{app('scribble', f'-I{REPO}/src')}:handler", "--workers", "2", "--slow-request",
@@ -351,3 +351,14 @@ def test_a_scribbled_slot_harms_nobody_else(gcorn, app, tmp_path):
     assert server.get().status == 200
     log = (tmp_path / "stderr").read_bytes()
     assert not [byte for byte in log if byte != 10 and (byte < 32 or byte == 127)]
+
+
+@ROOT_ONLY
+def test_user_without_root_is_refused(public_dir):
+    shutil.copy(GCORN, public_dir / "gcorn")  # where that user can read it
+    done = subprocess.run([public_dir / "gcorn", "-u", "root", "-b", "127.0.0.1:0",
+                           "app.so:handler"], cwd=public_dir, env=clean_environment(),
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                          user=65534, group=65534, extra_groups=[])
+    assert done.returncode == 2
+    assert "user: only root" in done.stderr

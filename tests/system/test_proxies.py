@@ -91,7 +91,7 @@ def test_secure_scheme_headers(gcorn):
     assert see(client, fields="X-Forwarded-Proto: https\r\n")["SCHEME"] == "http"
 
 
-def test_a_stranger_is_not_believed_and_the_log_says_so_once(gcorn, connect):
+def test_untrusted_forwarded_fields_are_logged_once(gcorn, connect):
     server = gcorn("environ", "--forwarded-remote-addr")
     client = connect(server)
     for fields in ("X-Forwarded-Proto: https\r\n", "X-Forwarded-For: 203.0.113.9\r\n",
@@ -174,7 +174,7 @@ def test_script_name(gcorn, probe):
     assert (answer.status, answer.closes) == (400, True)
 
 
-def test_script_name_of_a_stranger(gcorn, connect):
+def test_script_name_of_an_untrusted_peer_is_ignored(gcorn, connect):
     server = gcorn("environ")
     view = see(connect(server), "/app/x", "SCRIPT_NAME: /app\r\n")
     assert view["PATH"] == "/app/x" and "HTTP_SCRIPT_NAME" not in view
@@ -302,7 +302,7 @@ def test_a_unix_peer_may_send_a_preface(gcorn):
     assert see(client)["REMOTE"] == "203.0.113.9"
 
 
-def test_trust_goes_by_the_peer_that_sent_the_preface(gcorn):
+def test_trust_goes_by_the_peer_of_the_preface(gcorn):
     """And X-Forwarded-For only counts behind a client that is a proxy itself."""
     server = gcorn("environ", "--proxy-protocol", "--forwarded-remote-addr",
                    "--forwarded-allow-ips", "127.0.0.1,203.0.113.0/24")
@@ -385,7 +385,7 @@ def test_bad_settings(tmp_path, words, complaint, check):
     assert complaint in result.stderr and words[0].split("=")[0] in result.stderr
 
 
-def test_reload_changes_whom_it_trusts(gcorn, connect, tmp_path):
+def test_reload_changes_the_trusted_peers(gcorn, connect, tmp_path):
     settings = tmp_path / "gunicorn-c.yaml"
     settings.write_text("forwarded_allow_ips: [127.0.0.1]\n")
     server = gcorn("environ", "--graceful-timeout", "1s")  # a replaced worker goes soon

@@ -92,7 +92,7 @@ def test_hello_from_empty_directory_to_curl(hello):
 
 @pytest.mark.parametrize("command", [c for c in commands()[3:]
                                      if c.startswith("gcorn ") and not serves(c)])
-def test_what_ends_by_itself(hello, command):
+def test_commands_that_end_succeed(hello, command):
     assert finishes(command, *hello) or "--check-config" in command
 
 

@@ -30,7 +30,7 @@ def get(path="/", fields=""):
 # ---- what it does --------------------------------------------------------------------------------
 
 
-def test_the_answer_is_printed_as_a_client_would_get_it(replay):
+def test_answer_is_printed_as_a_client_gets_it(replay):
     done = replay(get(), "hello")
     assert done.returncode == 0
     head, _, body = done.stdout.partition("\n\n")
@@ -55,7 +55,7 @@ def test_hooks_run_as_in_a_worker(replay, app, tmp_path):
     assert (tmp_path / "hooks.txt").read_text() == "init\npre /x\ncall\npost /x 200 6\nexit\n"
 
 
-def test_settings_count_and_the_file_is_meant_from_where_one_is(replay, tmp_path):
+def test_settings_apply_and_the_file_is_relative_to_cwd(replay, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     done = replay(get(), "environ", "--chdir", "elsewhere", "--limit-request-head", "1KiB")
     assert done.returncode == 0
@@ -67,7 +67,7 @@ def test_settings_count_and_the_file_is_meant_from_where_one_is(replay, tmp_path
     (b"Content-Length: 70000", b""),
     (b"Transfer-Encoding: chunked", b"11170\r\n"),
     (b"Transfer-Encoding: chunked", b"5\r\nabcde\r\n1116b\r\n")])
-def test_a_body_that_was_cut_is_filled_up(replay, framing, start):
+def test_cut_body_is_filled_up(replay, framing, start):
     have = BODY_MAX - (5 if b"abcde" in start else 0)
     done = replay(b"POST / HTTP/1.1\r\nHost: test\r\n" + framing + b"\r\n\r\n" + start +
                   b"x" * have, "environ")
@@ -101,13 +101,13 @@ def test_an_answer_that_cannot_be_written_is_an_error(tmp_path):
     (b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc", "in the body"),
     (b"GET / HTTP/1.1\nHost: test\n\n", "the request is refused: 400: "),
     (b"GET / HTTP/1.1\r\n\r\n", "the request is refused: 400: no Host")])
-def test_what_is_no_whole_request_is_not_run(replay, app, tmp_path, raw, why):
+def test_incomplete_request_is_not_run(replay, app, tmp_path, raw, why):
     done = replay(raw, f"{app('hooks')}:handler")
     assert done.returncode == 1 and why in done.stderr and done.stdout == ""
     assert not (tmp_path / "hooks.txt").exists()
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_missing_file_is_named(tmp_path):
     done = run("--replay", "nothing", example("hello"), cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == f"gcorn: cannot open {tmp_path}/nothing: No such file or directory\n"
@@ -119,7 +119,7 @@ def test_a_file_that_is_not_there(tmp_path):
     ("socket", "cannot open {}: No such device or address"),
     ("directory", "cannot read {}: it is not a regular file"),
     ("/dev/zero", "cannot read {}: it is not a regular file")])
-def test_what_is_no_regular_file_is_not_read(tmp_path, kind, why):
+def test_file_that_is_not_regular_is_not_read(tmp_path, kind, why):
     """A worker could have put it into crash_dir."""
     place = tmp_path / "kept"
     if kind == "link":
@@ -181,7 +181,7 @@ def test_a_debugger_finds_function_and_line(tmp_path):
 @pytest.mark.needs("valgrind")
 @pytest.mark.skipif(SANITIZED, reason="valgrind does not run what the sanitizers compile")
 @pytest.mark.parametrize("path, errors", [("/", 0), ("/uaf", 99)])
-def test_valgrind_finds_what_is_wrong_and_nothing_else(tmp_path, path, errors):
+def test_valgrind_reports_only_the_applications_errors(tmp_path, path, errors):
     (tmp_path / "kept").write_bytes(get(path))
     done = subprocess.run(["valgrind", "--error-exitcode=99", "-q", "--leak-check=full",
                            "--errors-for-leak-kinds=" + ("definite" if errors == 0 else "none"),
@@ -197,7 +197,7 @@ def test_valgrind_finds_what_is_wrong_and_nothing_else(tmp_path, path, errors):
 
 @pytest.mark.parametrize("place, why", [("nothing", "No such file or directory"),
                                         ("file", "Not a directory")])
-def test_a_crash_dir_that_is_none(tmp_path, place, why):
+def test_bad_crash_dir_fails_the_start(tmp_path, place, why):
     (tmp_path / "file").touch()
     wanted = f"crash_dir: cannot open the directory {place}: {why}"
     args = ["--bind", "127.0.0.1:0", "--crash-dir", place, example("hello")]

@@ -23,7 +23,7 @@ COMPILERS = [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("gcc
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("option, name", [("address", "AddressSanitizer"),
                                           ("thread", "ThreadSanitizer")])
-def test_an_application_with_a_sanitizer_is_refused_in_one_line(app, tmp_path, compiler, option,
+def test_sanitized_application_is_refused_in_one_line(app, tmp_path, compiler, option,
                                                                 name):
     try:
         path = app("probe", f"-fsanitize={option}", compiler=compiler)
@@ -39,7 +39,7 @@ def test_an_application_with_a_sanitizer_is_refused_in_one_line(app, tmp_path, c
 
 
 @PLAIN_ONLY
-def test_a_library_of_the_application_is_refused_as_well(app, tmp_path):
+def test_sanitized_library_is_refused(app, tmp_path):
     subprocess.run(["gcc", "-shared", "-fPIC", "-fsanitize=address", "-Wl,-soname,libinner.so.1",
                     "-o", tmp_path / "libinner.so.1", "-x", "c", "-"], input=b"int inner = 1;\n",
                    check=True)
@@ -51,7 +51,7 @@ def test_a_library_of_the_application_is_refused_as_well(app, tmp_path):
 
 
 @PLAIN_ONLY
-def test_a_reload_with_such_an_application_is_called_off(app, gcorn, tmp_path):
+def test_reload_to_a_sanitized_application_fails(app, gcorn, tmp_path):
     shutil.copy(app("hooks"), tmp_path / "app.so")
     server = gcorn("./app.so:handler")
     before = server.worker_pids
@@ -70,7 +70,7 @@ def test_undefined_behaviour_sanitizer_needs_nothing_of_gcorn(app, tmp_path):
 
 
 @PLAIN_ONLY
-def test_a_preloaded_sanitizer_is_as_good(app, tmp_path):
+def test_preloaded_sanitizer_is_accepted(app, tmp_path):
     library = subprocess.run(["gcc", "-print-file-name=libasan.so"], check=True, text=True,
                              capture_output=True).stdout.strip()
     if not Path(library).is_absolute():
@@ -133,7 +133,7 @@ BOTH = pytest.mark.parametrize("sanitized", ["gcc"] if SANITIZED else [
 @BOTH
 @pytest.mark.parametrize("options", [[], ["-k", "gthread", "--threads", "2"], ["--preload"]],
                          ids=["sync", "gthread", "preload"])
-def test_a_life_without_a_report(gcorn, sanitized, options):  # pylint: disable=redefined-outer-name
+def test_whole_life_gives_no_report(gcorn, sanitized, options):  # pylint: disable=redefined-outer-name
     """Start, serve, crash, reload, dump, stop: gcorn does nothing that either sanitizer minds."""
     server = gcorn(f"{sanitized}/examples/faulty.so:handler", "--workers", "2", "--control-socket",
                    "ctl", "--access-logfile", "access",
@@ -179,7 +179,7 @@ def test_a_sanitized_cxx_application_loads(gcorn, sanitized):  # pylint: disable
 
 @BOTH
 @pytest.mark.parametrize("threads", [[], ["--threads", "2"]], ids=["sync", "gthread"])
-def test_no_bytes_are_no_fault(gcorn, app, sanitized, threads):  # pylint: disable=redefined-outer-name
+def test_empty_inputs_give_no_report(gcorn, app, sanitized, threads):  # pylint: disable=redefined-outer-name
     """NULL with length 0 from the application; fields, bodies and queries of a client that are empty."""
     server = gcorn(f"{app('nothing')}:handler", "--access-logfile", "access", "--access-logformat",
                    "json", "--forwarded-allow-ips", "*", *threads, program=sanitized / "gcorn")
@@ -202,7 +202,7 @@ def test_no_bytes_are_no_fault(gcorn, app, sanitized, threads):  # pylint: disab
 
 
 @SANITIZED_ONLY
-def test_a_plain_fault_comes_to_gcorn_and_not_to_the_sanitizer(gcorn):
+def test_plain_fault_is_handled_by_gcorn(gcorn):
     server = gcorn("faulty")
     assert server.get("/segv").status == 500
     server.wait_log(r"was sent SIGSEGV! Nothing is mapped at address 0x40;.* into GET /segv")

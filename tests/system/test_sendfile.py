@@ -81,7 +81,7 @@ def test_a_file_that_shrinks_breaks_the_connection(files):
     ("name=nothing", "Bad file descriptor"), ("name=/dev/null", "Invalid argument"),
     ("name=.", "Invalid argument"), (f"name=data&offset={LEN + 1}", "Invalid argument"),
     (f"name=data&offset=1&len={LEN}", "Invalid argument")])
-def test_what_is_no_part_of_a_file(files, query, why):
+def test_range_outside_a_file_is_refused(files, query, why):
     before = descriptors(files)
     assert files.get(f"/file?{query}").text == why
     wait_for(lambda: descriptors(files) == before, "the descriptor to be closed")
@@ -96,7 +96,7 @@ def test_a_file_that_the_kernel_does_not_send(files):
     assert files.get("/file?name=/proc/self/status").body == b""
 
 
-def test_slow_readers_hold_nothing_up_and_little_memory(files):
+def test_slow_readers_block_no_other_and_take_little_memory(files):
     worker = files.workers[0].pid
     assert files.get("/file?name=data").status == 200
     before = int(Process(worker).status("RssAnon").split()[0])
@@ -111,7 +111,7 @@ def test_slow_readers_hold_nothing_up_and_little_memory(files):
         assert client.response().body == files.content
 
 
-def test_a_client_that_leaves_amid_a_file(files):
+def test_client_that_leaves_during_a_file_closes_it(files):
     before = descriptors(files)
     client = files.connect().send(request("/file?name=data"))
     client.socket.recv(1000)

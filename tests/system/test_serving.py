@@ -264,7 +264,7 @@ def test_a_request_byte_by_byte_while_others_are_served(gcorn):
     assert (facts["PATH"], facts["BODY"]) == ("/slow", b"abc")
 
 
-def test_a_client_that_does_not_read_holds_nobody(gcorn, probe):
+def test_client_that_does_not_read_blocks_no_other(gcorn, probe):
     server = gcorn(probe)
     deaf = server.connect()
     deaf.send(request("/big?kb=32768"))
@@ -291,7 +291,7 @@ def test_an_iterator_to_http10_ends_with_the_connection(gcorn, probe):
     assert answer.body == b"c" * 3072
 
 
-def test_a_client_that_leaves_amid_its_answer_is_forgotten(gcorn, probe):
+def test_client_that_leaves_during_its_answer_is_forgotten(gcorn, probe):
     server = gcorn(probe)
     worker = server.workers[0]
     before = worker.sockets
@@ -400,7 +400,7 @@ def test_refused_and_closed(gcorn, what):
     b"GET /\r\n", b"SSH-2.0-OpenSSH_9.2p1\r\n", b"EHLO mail.example.org\r\n", b"PRI * HTTP/2.0\r\n",
     b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"{", b"\r\n\r\n\0\r\nQUIT\n",
     b"GET /a#b HTTP/1.1\r\n", b"CONNECT h:1 HTTP/1.1\r\n"])
-def test_what_cannot_become_a_request_is_refused_at_once(gcorn, sent):
+def test_bytes_of_no_request_are_refused_at_once(gcorn, sent):
     """The client waits for an answer, and would send nothing more until header_timeout."""
     client = gcorn("hello", "--header-timeout", "1h").connect()
     assert client.send(sent).response().status in (400, 501, 505)
@@ -464,7 +464,7 @@ def test_a_failing_application_gives_500(gcorn, path):
 # ---- time ---------------------------------------------------------------------------------------
 
 
-def test_a_head_that_stays_away_is_408(gcorn):
+def test_head_that_does_not_arrive_is_408(gcorn):
     client = gcorn("hello", "--header-timeout", "50ms").connect()
     assert client.send("GET / HTTP/1.1\r\n").response().status == 408
     client.assert_closed()
@@ -496,7 +496,7 @@ def test_each_pipelined_head_has_its_own_time(gcorn):
     client.assert_closed()
 
 
-def test_a_body_that_stays_away_is_408(gcorn):
+def test_body_that_does_not_arrive_is_408(gcorn):
     client = gcorn("hello", "--body-timeout", "50ms").connect()
     client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\nabc")
     assert client.response().status == 408

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness import BUILD, PATIENCE, REPO, Client, Manager, passing, wait_for
+from harness import BUILD, PATIENCE, REPO, Client, Manager, example, passing, run, wait_for
 
 
 # ---- what it is told ----------------------------------------------------------------------------
@@ -41,7 +41,7 @@ def test_the_status_follows_the_workers(gcorn, manager):
     manager.wait(ready, STATUS="2 of 2 workers serve, generation 1")
 
 
-def test_a_reload_is_told(gcorn, manager):
+def test_reload_is_announced(gcorn, manager):
     server = gcorn("hello", env=manager.env)
     ready = manager.wait(READY="1")
     before_us = time.monotonic_ns() // 1000
@@ -52,7 +52,7 @@ def test_a_reload_is_told(gcorn, manager):
     manager.wait(begun, READY="1", STATUS="1 of 1 workers serve, generation 2")
 
 
-def test_a_failed_reload_is_over_too(gcorn, manager, tmp_path):
+def test_failed_reload_is_announced_as_over(gcorn, manager, tmp_path):
     """Also one that fails at once: systemctl waits for both messages."""
     (tmp_path / "gunicorn-c.yaml").write_text("timeout: 30s\n")
     server = gcorn("hello", env=manager.env)
@@ -77,7 +77,7 @@ def test_why_a_reload_failed_is_one_line(gcorn, manager, tmp_path):
     assert manager.all("STOPPING") == []
 
 
-def test_stopping_is_told_when_drain_delay_begins(gcorn, manager):
+def test_stopping_is_announced_when_drain_delay_begins(gcorn, manager):
     server = gcorn("hello", "--drain-delay", "1h", env=manager.env)
     seen = manager.wait(READY="1")
     server.kill(signal.SIGTERM)
@@ -100,7 +100,7 @@ def test_the_watchdog_is_fed(gcorn, manager):
     wait_for(lambda: len(manager.all("WATCHDOG")) >= 3, "three signs of life")
 
 
-def test_a_watchdog_of_somebody_else_is_not(gcorn, manager):
+def test_watchdog_of_another_pid_is_not_fed(gcorn, manager):
     server = gcorn("hello", "--timeout", "400ms",
                    env={**manager.env, "WATCHDOG_USEC": "400000", "WATCHDOG_PID": "1"})
     seen = manager.wait(READY="1")
@@ -110,7 +110,7 @@ def test_a_watchdog_of_somebody_else_is_not(gcorn, manager):
     assert manager.all("WATCHDOG") == []
 
 
-def test_a_master_that_hangs_is_silent(gcorn, manager):
+def test_hung_master_feeds_no_watchdog(gcorn, manager):
     server = gcorn("hello", env={**manager.env, "WATCHDOG_USEC": "400000"})
     wait_for(lambda: manager.all("WATCHDOG"), "a sign of life")
     server.kill(signal.SIGSTOP)
@@ -124,7 +124,7 @@ def test_a_master_that_hangs_is_silent(gcorn, manager):
     wait_for(lambda: len(manager.all("WATCHDOG")) > count, "a sign of life")
 
 
-def test_a_manager_that_is_not_there_or_reads_nothing(gcorn, tmp_path):
+def test_missing_or_stalled_manager_harms_nothing(gcorn, tmp_path):
     server = gcorn("hello", env={"NOTIFY_SOCKET": str(tmp_path / "nobody")})
     assert server.get().status == 200
     server.stop()
@@ -146,7 +146,7 @@ def test_notify_socket_of_another_kind_is_logged(gcorn):
     server.wait_log(r"\[WARNING\] NOTIFY_SOCKET: 'vsock:2:1234' is neither a path nor @NAME")
 
 
-def test_workers_do_not_know_of_it(gcorn, manager, probe):
+def test_workers_have_no_notify_socket(gcorn, manager, probe):
     server = gcorn(probe, env={**manager.env, "WATCHDOG_USEC": "9000000", "WATCHDOG_PID": "1",
                                "LISTEN_PID": "1", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "a"})
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS",
@@ -189,7 +189,7 @@ def test_a_name_that_was_not_passed(gcorn, listening):
     assert "bind: 'fd://web': no socket of this name was passed, only admin" in server.log()
 
 
-def test_sockets_for_another_process_are_none(gcorn, listening):
+def test_sockets_for_another_pid_are_ignored(gcorn, listening):
     one = listening()
     server = gcorn("hello", pass_fds=[one.fileno()],
                    env={"LISTEN_PID": "1", "LISTEN_FDS": "1"})
@@ -267,7 +267,7 @@ def verify(directory):
 
 
 @pytest.mark.needs("systemd-analyze")
-def test_the_units_are_good(tmp_path):
+def test_unit_files_pass_systemd_analyze(tmp_path):
     deploy = REPO / "examples" / "deploy"
     text = (deploy / "gcorn.service").read_text()
     text = text.replace("/usr/local/bin/", f"{BUILD}/").replace("/srv/hello", str(tmp_path))
@@ -284,3 +284,11 @@ def test_the_units_are_good(tmp_path):
     else:  # which is why it is a file of its own
         assert re.fullmatch(r"\S+/systemd-253.conf:\d+: Failed to parse service type, ignoring: "
                             r"notify-reload", said)
+
+
+def test_fd_that_was_not_passed_fails(tmp_path):
+    for number in range(3, 12):
+        done = run("-w", "1", "-b", f"127.0.0.1:0,fd://{number}", "--error-logfile", "log",
+                   example("hello"), cwd=tmp_path)
+        assert done.returncode == 4
+        assert "no such descriptor was passed" in done.stderr

@@ -33,9 +33,9 @@ def run_test(name, **env):
 
 @pytest.mark.parametrize("name, tool", [
     ("test_clients.py::test_curl_waits_for_continue_and_reuses_its_connection", "curl"),
-    ("test_explain.py::test_a_debugged_worker_is_left_alone", "strace"),
-    ("test_proxy.py::test_wrk", "wrk"),
-    ("test_sanitizers.py::test_an_application_with_a_sanitizer_is_refused_in_one_line"
+    ("test_stack_log.py::test_a_debugged_worker_is_left_alone", "strace"),
+    ("test_nginx.py::test_wrk", "wrk"),
+    ("test_sanitizers.py::test_sanitized_application_is_refused_in_one_line"
      "[address-AddressSanitizer-clang]", "clang"),
     ("test_replay.py::test_a_debugger_finds_function_and_line", "gdb"),
     ("test_examples.py::test_each_compiles_against_the_installed_header_alone[hello-clang]", "clang"),

@@ -122,7 +122,7 @@ def test_hup_brings_retired_workers_back_as_they_were(start, app, tmp_path):
     wait_for(lambda: server.get("/version").text == "two", "a reload, now")
 
 
-def test_winch_from_a_terminal_is_nothing(start):
+def test_winch_from_a_terminal_is_ignored(start):
     server = start()
     before = server.worker_pids
     server.kill(signal.SIGWINCH)
@@ -248,7 +248,7 @@ def test_upgrade_runs_the_program_that_is_there_now(start, app, tmp_path):
     server.is_succeeded_by(third)
 
 
-def test_service_manager_is_told_who_the_service_is_now(
+def test_service_manager_is_told_the_new_main_pid(
         start, manager, listening, app, tmp_path):
     socket = listening()
     options = passing([socket], "web")
@@ -523,7 +523,7 @@ def test_release_directories_are_followed_anew(gcorn, app, tmp_path):
         assert os.readlink(f"/proc/{server.pid}/{link}").startswith(str(tmp_path / "three"))
 
 
-def test_new_program_that_is_killed_as_it_boots_changes_nothing(start, tmp_path):
+def test_new_program_killed_in_its_boot_changes_nothing(start, tmp_path):
     server = start()
     before = server.worker_pids
     install(tmp_path / "gcorn", GCORN)
@@ -536,7 +536,7 @@ def test_new_program_that_is_killed_as_it_boots_changes_nothing(start, tmp_path)
     assert server.get("/version").text == "one" and server.worker_pids == before
 
 
-def test_old_master_that_is_killed_as_the_new_one_boots_is_succeeded(start, app, tmp_path):
+def test_old_master_killed_in_the_new_ones_boot_is_succeeded(start, app, tmp_path):
     server = start(bind="unix:sock")
     install(tmp_path / "app.so", app("hooks", "-DSLOW"))
     server.kill(signal.SIGUSR2)

@@ -30,7 +30,7 @@ def wait_bytes(client, mark):
     return got
 
 
-def test_an_answer_is_woken_and_others_are_served_meanwhile(waits):
+def test_waiting_answer_blocks_no_other_and_is_woken(waits):
     server = waits()
     client = server.ask("/wait?name=a")
     for _ in range(3):
@@ -70,7 +70,7 @@ def test_many_wait_at_once(waits):
         assert clients[i].response().text == "woken\n"
 
 
-def test_who_leaves_when_woken_keeps_nobody_waiting(waits):
+def test_client_that_leaves_when_woken_blocks_no_other(waits):
     """A crowd is woken at once, and the first calls take long. Many behind them have left before
     their turn, and the memory of their connections is given back meanwhile."""
     server = waits()
@@ -145,7 +145,7 @@ def test_a_client_that_leaves_is_noticed_at_once(waits, path, leave):
     assert line[0].startswith(f"{path} 499" if path == "/wait" else f"{path} 200")
 
 
-def test_clients_that_only_half_close_are_served_where_they_are_expected(waits):
+def test_half_closed_client_is_served_with_skip_gone_after_0(waits):
     server = waits("--skip-gone-after", "0")
     client = server.ask("/wait?name=a").half_close()
     assert client.is_silent_for(0.05)
@@ -154,7 +154,7 @@ def test_clients_that_only_half_close_are_served_where_they_are_expected(waits):
     client.assert_closed()
 
 
-def test_what_is_pipelined_behind_a_wait_is_answered_in_order(waits):
+def test_requests_pipelined_after_a_wait_keep_their_order(waits):
     server = waits()
     client = server.ask("/wait?name=a")
     client.send("GET /wait?name=b HTTP/1.1\r\nHost: test\r\n\r\nGET / HTTP/1.1\r\nHost: test\r\n\r\n")
@@ -178,7 +178,7 @@ def behind_unread(server):
     return clients
 
 
-def test_who_waits_behind_answers_that_are_not_read_is_woken(waits):
+def test_wait_after_unread_answers_is_woken(waits):
     server = waits("-b", "unix:gcorn.sock")
     clients = behind_unread(server)
     for count in [n for n in clients if server.get(f"/wake?name=l{n}").text == "yes"]:
@@ -187,7 +187,7 @@ def test_who_waits_behind_answers_that_are_not_read_is_woken(waits):
         wait_bytes(clients[count], b"woken\n\r\n")
 
 
-def test_a_client_cannot_make_a_waiting_answer_buffer_much(waits):
+def test_waiting_answer_buffers_a_bounded_amount(waits):
     server = waits()
     client = server.ask("/wait?name=a")
     request = b"GET / HTTP/1.1\r\nHost: test\r\nX-Fill: " + b"x" * 1000 + b"\r\n\r\n"
@@ -215,7 +215,7 @@ def test_a_handler_can_ask_whether_its_client_has_left(waits):
     wait_said(server, "a", ["waiting", "gone"])
 
 
-def test_a_client_that_does_not_read_is_let_go(waits):
+def test_client_that_does_not_read_is_closed(waits):
     """write_timeout is an ending like the others."""
     server = waits("--write-timeout", "300ms")
     client = server.ask("/flood?name=a")
@@ -240,7 +240,7 @@ def test_streams_end_when_the_worker_drains(waits):
         assert said(server, f"s{i}") == ["closed", "deferred"]
 
 
-def test_streams_behind_answers_that_are_not_read_end_when_the_worker_drains(waits):
+def test_streams_after_unread_answers_end_at_a_drain(waits):
     server = waits("-b", "unix:gcorn.sock")
     clients = behind_unread(server)
     server.kill(signal.SIGTERM)
@@ -297,7 +297,7 @@ def test_a_call_can_ask_for_more_time(waits):
     server.wait_workers(1, other_than={worker.pid})
 
 
-def test_calls_can_ask_for_as_much_time_as_there_is(waits):
+def test_many_calls_can_extend_their_time(waits):
     """Telling of a slow call takes the master's time before it judges the next worker's."""
     server = waits("--workers", "20", "--timeout", "1", "--slow-request", "1500ms")
     for client in [server.ask("/endure?ms=3000") for _ in range(20)]:
@@ -305,7 +305,7 @@ def test_calls_can_ask_for_as_much_time_as_there_is(waits):
 
 
 @pytest.mark.skipif(THREADS not in (None, "1"), reason="streams end before, as there is time for it")
-def test_a_crash_answers_who_waits_and_cuts_who_has_begun(waits):
+def test_crash_answers_waiting_and_cuts_begun_answers(waits):
     server = waits("--timeout", "1")
     worker, = server.workers
     waiting, stream = server.ask("/wait?name=a"), server.ask("/stream?name=b")

@@ -19,7 +19,8 @@ from .operator import (admin_address, ask_admin, ask_control, ctl, ctl_output, m
                        start_ctl, status_of, upgrade)
 from .processes import Process, Stranger, all_processes, children
 from .server import SANITIZER_REPORT, Server
-from .steps import Held, critical_lines, fails_to_start, hup, install, pid_of, write_config
+from .steps import (Held, critical_lines, fails_to_reload, fails_to_start, hup, install, pid_of,
+                    write_config)
 from .waiting import best_of, pace, wait_for
 
 __all__ = ["APPS", "BUILD", "GCORN", "GCORNCTL", "IN_CI", "MIB", "NGINX", "NOBODY", "PASS",
@@ -29,7 +30,8 @@ __all__ = ["APPS", "BUILD", "GCORN", "GCORNCTL", "IN_CI", "MIB", "NGINX", "NOBOD
            "Nginx", "Process", "Refuser", "Response", "Server", "Stranger",
            "admin_address", "all_processes", "ask_admin", "ask_control", "best_of",
            "can_bind", "children", "clean_environment", "critical_lines", "ctl",
-           "ctl_output", "default_signals", "example", "fails_to_start", "find",
-           "free_port", "hup", "install", "may_unshare", "metrics", "missing", "pace",
-           "passing", "pid_of", "request", "reset", "run", "samples_of", "start_ctl",
-           "status_of", "tool", "upgrade", "wait_for", "write_config"]
+           "ctl_output", "default_signals", "example", "fails_to_reload",
+           "fails_to_start", "find", "free_port", "hup", "install", "may_unshare",
+           "metrics", "missing", "pace", "passing", "pid_of", "request", "reset", "run",
+           "samples_of", "start_ctl", "status_of", "tool", "upgrade", "wait_for",
+           "write_config"]

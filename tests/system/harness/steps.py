@@ -56,3 +56,12 @@ def hup(server, pattern=r"Reloaded: generation \d+ -> \d+", count=1):
     mark = server.mark()
     server.kill(signal.SIGHUP)
     return server.wait_log(pattern, after=mark, count=count)
+
+
+def fails_to_reload(server, why):
+    old = server.worker_pids
+    server.kill(signal.SIGHUP)
+    server.wait_log(rf"\[ERROR\] Reload failed: .*{why}.*Generation 1 goes on unchanged")
+    assert server.get().status == 200
+    assert server.worker_pids & old == old
+    server.wait_workers(len(old))  # the one that was tried is gone

@@ -77,7 +77,7 @@ def test_a_hung_call_is_explained_before_it_is_killed(gcorn, path, place):
     assert log.index("WORKER TIMEOUT") < log.index("#0 ") < log.index("was killed; ")
 
 
-def test_call_that_blocks_signals_is_killed_without_an_answer(gcorn):
+def test_call_that_blocks_signals_is_killed_unanswered(gcorn):
     server = gcorn("faulty", "--timeout", "1")
     with server.connect() as client:
         client.send(request("/block-signals"))
@@ -86,7 +86,7 @@ def test_call_that_blocks_signals_is_killed_without_an_answer(gcorn):
     assert server.get("/").status == 200
 
 
-def test_who_has_asked_for_nothing_is_answered_nothing(gcorn, app):
+def test_idle_client_of_a_hung_worker_gets_no_answer(gcorn, app):
     """The loop dies between two calls: the connection of the last one is idle."""
     server = gcorn(f"{app('crasher')}:handler", "--heartbeat", "2s")
     with server.connect() as client:
@@ -96,7 +96,7 @@ def test_who_has_asked_for_nothing_is_answered_nothing(gcorn, app):
     server.wait_log(r"Worker \(pid:\d+\) was killed$")
 
 
-def test_a_stopped_worker_sees_to_its_clients_yet(gcorn):
+def test_clients_of_a_stopped_worker_get_503(gcorn):
     server = gcorn("faulty", "--heartbeat", "2s")
     with server.connect() as client:
         assert client.get("/").status == 200
@@ -107,7 +107,7 @@ def test_a_stopped_worker_sees_to_its_clients_yet(gcorn):
     assert server.get("/").status == 200
 
 
-def test_answers_before_it_are_not_overtaken(gcorn):
+def test_answers_before_a_hung_call_come_first(gcorn):
     """The master cannot know what is unsent in a worker that takes no signal, so it says nothing."""
     server = gcorn("faulty", "--timeout", "1")
     with server.connect() as client:
@@ -162,7 +162,7 @@ def test_a_quick_request_is_not_shown(gcorn):
     assert "Slow request" not in server.log()
 
 
-def test_the_faults_of_threads_are_shown_by_thread(gcorn, app):
+def test_faults_of_threads_are_shown_by_thread(gcorn, app):
     server = gcorn(f"{app('crasher')}:handler")
     assert server.get("/thread").status == 500
     server.wait_log(r"\| +#\d+ crash_now\S* at \S*crasher\.c:\d+")

@@ -63,7 +63,7 @@ def test_a_thousand_requests_with_fair_close(gcorn, nginx):
     assert (front.complaints(), front.statuses()) == ([], {"200"})
 
 
-def test_what_the_application_sees(gcorn, nginx, bind):
+def test_nginx_forwards_address_and_host(gcorn, nginx, bind):
     front = nginx(gcorn("environ", bind=bind).address)
     with Client(front.address) as client:
         text = client.get("/a%20b?c").text

@@ -43,7 +43,7 @@ def test_worker_that_floods_is_killed_with_one_line(gcorn, loud, message):
 
 
 @pytest.mark.parametrize("message", [READY, BOOTFAIL])
-def test_worker_that_says_what_does_not_fit_is_killed(gcorn, loud, message):
+def test_worker_with_an_unexpected_message_is_killed(gcorn, loud, message):
     server = gcorn(loud)
     worker = ask(server, f"/say?type={message}")
     server.wait_log(rf"\[CRITICAL\] Worker \(pid:{worker}\): a message on its status pipe does not "
@@ -92,7 +92,7 @@ def test_reload_to_a_flooding_template_fails(gcorn, app, tmp_path):
     assert server.stop() == 0
 
 
-def test_orphans_without_end_do_not_hold_the_master(gcorn, loud):
+def test_endless_orphans_do_not_block_the_master(gcorn, loud):
     server = gcorn(loud, "--preload", "--workers", "2")  # a subreaper
     for _ in range(2):
         server.get("/orphans")
@@ -160,3 +160,21 @@ def test_wish_to_leave_of_a_deaf_worker_outlasts_a_full_pipe(gcorn, app):
     server.kill(signal.SIGCONT)
     server.wait_log(rf"Worker \(pid:{worker}\) is to be replaced: it cannot accept")
     assert waiting.response().body == b"a"
+
+
+def test_worker_with_a_malformed_message_is_killed(gcorn):
+    server = gcorn("hello")
+    worker = server.workers[0].pid
+    for link in Path(f"/proc/{worker}/fd").iterdir():
+        try:
+            info = Path(f"/proc/{worker}/fdinfo/{link.name}").read_text()
+        except FileNotFoundError:
+            continue  # closed since it was listed: it still starts
+        flags = int(re.search(r"flags:\s*(\d+)", info).group(1), 8)
+        if os.readlink(link).startswith("pipe:") and flags & os.O_ACCMODE == os.O_WRONLY:
+            fd = os.open(link, os.O_WRONLY)
+            os.write(fd, b"\xff" * 7)
+            os.close(fd)
+    server.wait_log(rf"Worker \(pid:{worker}\): malformed message on its status pipe; killing")
+    server.wait_workers(1, other_than={worker})
+    assert server.get().status == 200

@@ -6,6 +6,7 @@ import re
 import resource
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -100,7 +101,7 @@ def snapshot(directory):
     ["--bind", "192.0.2.1:8000"],
     ["--user", "root"],
 ], ids=" ".join)
-def test_a_check_says_what_a_start_would(place, closed, args):
+def test_check_reports_what_a_start_would(place, closed, args):
     assert closed.is_dir()
     before = snapshot(place)
     started, checked = starts_and_checks(place, *args)
@@ -114,7 +115,7 @@ def test_a_check_says_what_a_start_would(place, closed, args):
 
 @ROOT_ONLY
 @pytest.mark.parametrize("setting", ["--bind", "--control-socket"])
-def test_a_dead_socket_that_only_its_owner_may_remove(place, setting):
+def test_stale_socket_of_another_owner_is_reported(place, setting):
     """As one in /tmp that a start as root has left behind."""
     (place / "sticky").mkdir()
     (place / "sticky").chmod(0o1777)
@@ -129,7 +130,7 @@ def test_a_dead_socket_that_only_its_owner_may_remove(place, setting):
 
 @pytest.mark.skipif(not Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").exists(),
                     reason="the kernel has no such limit")
-def test_a_port_that_only_root_may_bind(place):
+def test_privileged_port_is_reported(place):
     first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     if first < 2:
         pytest.skip("anybody may bind every port here")
@@ -138,7 +139,7 @@ def test_a_port_that_only_root_may_bind(place):
     assert "cannot bind 127.0.0.1:1: Permission denied" in checked.stderr
 
 
-def test_nothing_is_made_or_changed(tmp_path):
+def test_check_changes_no_file(tmp_path):
     """All the files that a start would make, one that it would append to, and a dead socket."""
     (tmp_path / "error.log").write_text("old\n")
     (tmp_path / "pid").write_text("1\n")
@@ -158,7 +159,7 @@ def test_nothing_is_made_or_changed(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["errorlog", "accesslog"])
-def test_a_fifo_log_may_have_no_reader(tmp_path, key):
+def test_fifo_log_without_reader_is_reported(tmp_path, key):
     os.mkfifo(tmp_path / "log")
     (tmp_path / "gunicorn-c.yaml").write_text(f"{key}: log\nbind: 127.0.0.1:0\n")
     done = check(tmp_path)
@@ -167,7 +168,7 @@ def test_a_fifo_log_may_have_no_reader(tmp_path, key):
         f"gunicorn-c.yaml:1: {key}: log is a FIFO: a start fails unless somebody reads from it by then"]
 
 
-def test_a_fifo_log_gets_no_end(tmp_path):
+def test_check_sends_no_end_to_a_fifo_log(tmp_path):
     """The reader of a FIFO would take our closing for the end of the log."""
     os.mkfifo(tmp_path / "log")
     reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
@@ -178,7 +179,7 @@ def test_a_fifo_log_gets_no_end(tmp_path):
         os.close(reader)
 
 
-def test_the_control_socket_that_nobody_asked_for(place, closed, gcorn, tmp_path):
+def test_default_control_socket_problem_is_a_warning(place, closed, gcorn, tmp_path):
     """A start goes on without it, so it is a warning."""
     other = {"RUNTIME_DIRECTORY": str(tmp_path)}
     gcorn("hello", env=other)
@@ -195,7 +196,7 @@ def test_the_control_socket_that_nobody_asked_for(place, closed, gcorn, tmp_path
 FILES = ["--pid", "pid", "--control-socket", "ctl"]
 
 
-def test_beside_the_server_to_be_reloaded(gcorn, tmp_path):
+def test_check_beside_its_own_server_is_quiet(gcorn, tmp_path):
     """Everything is held by the server of these settings: no word about it."""
     server = gcorn("hello", *FILES)
     bind = f"127.0.0.1:{server.port}"
@@ -211,7 +212,7 @@ def test_beside_the_server_to_be_reloaded(gcorn, tmp_path):
                cwd=tmp_path).returncode == 1
 
 
-def test_beside_another_server(gcorn, tmp_path):
+def test_check_beside_another_server_reports_it(gcorn, tmp_path):
     """Its pid file or control socket, and none of its addresses: a mistake."""
     server = gcorn("hello", *FILES)
     done = check(tmp_path, "--bind", "127.0.0.1:0", "--pid", "pid")
@@ -223,7 +224,7 @@ def test_beside_another_server(gcorn, tmp_path):
                            "server\n")
 
 
-def test_the_files_of_two_servers(gcorn, tmp_path):
+def test_files_shared_by_two_servers_are_reported(gcorn, tmp_path):
     first = gcorn("hello", *FILES)
     second = gcorn("hello", *FILES)
     done = check(tmp_path, "--bind", f"127.0.0.1:{second.port}", "--pid", second.dir / "pid",
@@ -231,7 +232,7 @@ def test_the_files_of_two_servers(gcorn, tmp_path):
     assert done.returncode == 4 and "already in use by another server" in done.stderr
 
 
-def test_an_address_that_somebody_has(tmp_path):
+def test_address_in_use_is_reported(tmp_path):
     """Nobody knows who, so it is a warning."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -243,7 +244,7 @@ def test_an_address_that_somebody_has(tmp_path):
             other.accept()
 
 
-def test_a_unix_address_of_something_else(tmp_path):
+def test_unix_address_in_use_is_reported(tmp_path):
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(tmp_path / "sock"))
         other.listen()
@@ -254,7 +255,7 @@ def test_a_unix_address_of_something_else(tmp_path):
 # ---- warnings -----------------------------------------------------------------------------------
 
 
-def test_warnings_have_their_place(tmp_path):
+def test_warnings_name_file_and_line(tmp_path):
     (tmp_path / "gunicorn-c.yaml").write_text(
         "bind: 127.0.0.1:0\nkeepalive: 2s\nmax_requests_jitter: 5\ntimeout: 2m\n")
     found = warnings(check(tmp_path))
@@ -264,14 +265,14 @@ def test_warnings_have_their_place(tmp_path):
         assert len([line for line in found if line.startswith(start)]) == 1, found
 
 
-def test_an_error_comes_alone(tmp_path):
+def test_error_comes_without_warnings(tmp_path):
     done = run("--check-config", "--keep-alive", "2", "--max-requests-jitter", "3", "nowhere.so",
                cwd=tmp_path, env={"GCORN_WROKERS": "2"})
     assert done.returncode == 3 and len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("limit, expected", [(500, 1), (1100, 0)])
-def test_few_descriptors(tmp_path, limit, expected):
+def test_too_few_descriptors_are_reported(tmp_path, limit, expected):
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 1100:
         pytest.skip("the hard limit is that low here")
     done = subprocess.run(["prlimit", f"--nofile={limit}:{limit}", GCORN, "--check-config", "-w",
@@ -282,7 +283,7 @@ def test_few_descriptors(tmp_path, limit, expected):
     assert len(found) == expected
 
 
-def test_a_low_soft_limit_is_raised_and_no_matter(tmp_path):
+def test_low_soft_limit_is_not_reported(tmp_path):
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 1100:
         pytest.skip("the hard limit is that low here")
     done = subprocess.run(["prlimit", "--nofile=100:", GCORN, "--check-config", "-w", "1", "-b",
@@ -292,7 +293,7 @@ def test_a_low_soft_limit_is_raised_and_no_matter(tmp_path):
     assert not warned(done, "open files")
 
 
-def test_a_low_somaxconn(tmp_path):
+def test_low_somaxconn_is_reported(tmp_path):
     script = ('mount -t proc proc /proc 2>/dev/null; echo 128 > /proc/sys/net/core/somaxconn && '
               'exec "$0" "$@"')
     words = ["unshare", "--net", "--mount", "sh", "-c", script]
@@ -348,3 +349,41 @@ def test_unknown_variables_are_logged_at_start_once(gcorn):
     assert server.get().status == 200
     assert server.stop() == 0
     assert server.log().count("no such setting") == 2
+
+
+@pytest.mark.parametrize("setting, value", [
+    ("bind", "'1:2:3'"), ("bind", "['unix:a', 'unix:a']"), ("access_log_format", "'%(zz)s'"),
+    ("user", "no-such-user"), ("group", "no-such-group")])
+def test_refused_settings_name_file_and_line(tmp_path, setting, value):
+    (tmp_path / "gunicorn-c.yaml").write_text(f"workers: 1\n{setting}: {value}\n")
+    for words in (["--check-config"], []):
+        done = run(*words, example("hello"), cwd=tmp_path)
+        assert done.returncode == 2
+        assert re.search(rf"gunicorn-c\.yaml:2.*: {setting}: ", done.stderr)
+
+
+def test_application_that_exits_fails_the_check(tmp_path, app):
+    done = run("--check-config", app("hooks", "-DLEAVES"), cwd=tmp_path)
+    assert done.returncode == 3
+    assert "exit(0)" in done.stderr
+
+
+def test_application_that_hangs_fails_the_check(tmp_path, app):
+    done = run("--check-config", "--boot-timeout", "500ms", app("hooks", "-DSTUCK"), cwd=tmp_path)
+    assert done.returncode == 3
+    assert "boot_timeout" in done.stderr
+
+
+@pytest.mark.parametrize("name, status", [("hello", 0), ("nowhere", 3)])
+def test_check_works_with_sigchld_ignored(tmp_path, name, status):
+    done = subprocess.run([GCORN, "--check-config", example(name)], cwd=tmp_path,
+                          env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True,
+                          check=False, preexec_fn=lambda: signal.signal(signal.SIGCHLD,
+                                                                        signal.SIG_IGN))
+    assert done.returncode == status
+
+
+def test_address_given_twice_fails_the_check(tmp_path):
+    done = run("--check-config", "-b", "unix:a", "-b", "unix://a", example("hello"), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "given twice" in done.stderr

@@ -54,14 +54,14 @@ def test_no_answer_starves_another(flood, target, turns):
     assert min(got) > max(got) / 50, got
 
 
-def test_who_is_new_is_served_beside_fast_readers(flood):
+def test_new_client_is_served_beside_fast_readers(flood):
     with Readers([flood.ask(target) for target in ("/stream?piece=10", "/bytes?mib=2000")] * 2):
         for _ in range(10):
             assert flood.get("/").status == 200
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_who_is_new_does_not_wait_behind_streams_that_begin(gcorn, app, workers):
+def test_new_client_does_not_wait_for_starting_streams(gcorn, app, workers):
     """Each of them could fill a pass of the loop; they must not be taken one a pass."""
     flood = gcorn(f"{app('flood')}:handler", "--workers", workers)
 

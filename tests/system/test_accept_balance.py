@@ -19,7 +19,7 @@ def pids_of(clients):
 
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:s"])
 @pytest.mark.parametrize("threads", [(), ("--threads", "2")])
-def test_connections_made_before_anybody_asks_are_spread(gcorn, probe, bind, threads):
+def test_connections_made_before_requests_are_spread(gcorn, probe, bind, threads):
     """All workers are idle while they come, so one of them could take them all. In one round of a
     few: on a loaded machine a worker may not have the processor for a whole round."""
     server = gcorn(probe, "--workers", str(WORKERS), *threads, bind=bind)
@@ -33,7 +33,7 @@ def test_connections_made_before_anybody_asks_are_spread(gcorn, probe, bind, thr
     raise AssertionError(f"the last round: {held}")
 
 
-def test_a_new_worker_gets_what_comes(gcorn, probe):
+def test_new_worker_gets_new_connections(gcorn, probe):
     """Its siblings have connections already, until it has as many."""
     server = gcorn(probe, "--workers", "2")
     old = pids_of([server.connect() for _ in range(400)])
@@ -45,7 +45,7 @@ def test_a_new_worker_gets_what_comes(gcorn, probe):
 
 
 @pytest.mark.parametrize("binds", [("127.0.0.1:0",), ("127.0.0.1:0", "unix:s")])
-def test_a_connection_left_to_siblings_that_do_not_come_is_taken(gcorn, probe, binds):
+def test_connection_that_no_sibling_accepts_is_taken(gcorn, probe, binds):
     """A worker that is stopped looks idle, and holds nothing."""
     more = [word for bind in binds[1:] for word in ("--bind", bind)]
     server = gcorn(probe, "--workers", "3", *more, bind=binds[0])
