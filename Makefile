@@ -306,27 +306,28 @@ check-unit: $(UNIT_RUNS)
 $(UNIT_RUNS): run-%: %
 	@$< > $<.log 2>&1; status=$$?; echo "== $<"; cat $<.log; exit $$status
 
-# Runs beside each other, SYSTEM_AT_ONCE of them: most tests wait for processes, not for the processor.
-# The last takes what no other has; serving is tested again with calls in threads.
-SYSTEM_RUNS := 1 2 3 4 5 6 threaded
-SYSTEM_1 := gcornctl upgrade preload
-SYSTEM_2 := explain master
-SYSTEM_3 := admin gthread serving systemd
-SYSTEM_4 := crash deploys logs
-SYSTEM_5 := reviewed dump examples waiting oom
-SYSTEM_6 := $(filter-out $(SYSTEM_1) $(SYSTEM_2) $(SYSTEM_3) $(SYSTEM_4) $(SYSTEM_5), \
-            $(patsubst tests/system/test_%.py,%,$(wildcard tests/system/test_*.py)))
-SYSTEM_threaded := serving clients waiting rfc
+# The system tests, in SYSTEM_RUNS runs at once that take equally long (tests/balance.py), and those of
+# serving a second time with calls in threads: most tests wait for processes, not for the processor.
+# The tests that were skipped are listed at the end. `make durations` measures each file again.
+SYSTEM_RUNS ?= 6
+SYSTEM_NAMES := $(shell seq $(SYSTEM_RUNS)) threaded
+SYSTEM_FILES_threaded := $(patsubst %,tests/system/test_%.py,serving clients waiting rfc)
 SYSTEM_ARGS_threaded := -k "serving or clients or waiting or 6.3 or 7.1 or 9.3"
 PYTEST = GCORN_BUILD=$(abspath $(B)) SANITIZE=$(SANITIZE) $(PYTHON) -B -m pytest -p no:cacheprovider -q
-SYSTEM_AT_ONCE ?= $(words $(SYSTEM_RUNS))
+SYSTEM_AT_ONCE ?= $(words $(SYSTEM_NAMES))
 check-system: all check-unit check-corpus
-	@$(MAKE) --no-print-directory -k -j$(SYSTEM_AT_ONCE) $(SYSTEM_RUNS:%=system-%) 2>$(B)/system.log; status=$$?; \
-	cat $(SYSTEM_RUNS:%=$(B)/system-%.log); exit $$status
-.PHONY: $(SYSTEM_RUNS:%=system-%)
-$(SYSTEM_RUNS:%=system-%): system-%:
-	@$(if $(filter threaded,$*),GCORN_THREADS_OF_TESTS=4) \
-	    $(PYTEST) $(SYSTEM_$*:%=tests/system/test_%.py) $(SYSTEM_ARGS_$*) > $(B)/system-$*.log 2>&1
+	@$(MAKE) --no-print-directory -k -j$(SYSTEM_AT_ONCE) $(SYSTEM_NAMES:%=system-%) 2>$(B)/system.log; status=$$?; \
+	cat $(SYSTEM_NAMES:%=$(B)/system-%.log) | grep -v '^SKIPPED'; \
+	cat $(SYSTEM_NAMES:%=$(B)/system-%.log) | sed -n 's/^SKIPPED /not tested: /p' | sort -u; exit $$status
+.PHONY: $(SYSTEM_NAMES:%=system-%) durations
+$(SYSTEM_NAMES:%=system-%): system-%:
+	@$(if $(filter threaded,$*),GCORN_THREADS_OF_TESTS=4 GCORN_DURATIONS=) $(PYTEST) -rs \
+	    $(or $(SYSTEM_FILES_$*),$$($(PYTHON) -B tests/balance.py $* $(SYSTEM_RUNS))) \
+	    $(SYSTEM_ARGS_$*) > $(B)/system-$*.log 2>&1
+
+durations:
+	@rm -f $(B)/durations; $(MAKE) check-system && $(PYTHON) -B tests/balance.py --record $(B)/durations
+durations: export GCORN_DURATIONS := $(abspath $(B))/durations
 
 # The fuzz targets: over their corpus with every check, for FUZZ_SECONDS each by `make fuzz`.
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
