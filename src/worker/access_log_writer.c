@@ -28,10 +28,10 @@ enum {
 };
 _Static_assert((size_t)SLOT_LOG_SIZE >= (size_t)ACCESSLOG_LINE_MAX, "every line fits");
 
-int accesslines_init(struct accesslines *a, struct slot *slot, const char *format, int fd,
-                     struct error *err)
+int access_log_writer_init(struct access_log_writer *a, struct slot *slot, const char *format,
+                           int fd, struct error *err)
 {
-    *a = (struct accesslines){
+    *a = (struct access_log_writer){
         .slot = slot, .fd = fd, .pid = (int)getpid(), .worker = slot->worker_number};
     if (fd < 0)
         return 0;
@@ -45,19 +45,19 @@ int accesslines_init(struct accesslines *a, struct slot *slot, const char *forma
     return a->format ? 0 : -1;
 }
 
-void accesslines_reopened(struct accesslines *a)
+void access_log_writer_reopened(struct access_log_writer *a)
 {
     a->is_file = log_is_file(a->fd);
 }
 
-static void set_len(struct accesslines *a, size_t len)
+static void set_len(struct access_log_writer *a, size_t len)
 {
     a->len = len;
     atomic_store_explicit(&a->slot->log_len, (uint32_t)len, memory_order_release);
 }
 
 /* In the error log: the access log has readers that know nothing but its lines. */
-static void say_lost(struct accesslines *a)
+static void say_lost(struct access_log_writer *a)
 {
     log_warnx("access log: %llu lines lost: %s (said every %d s)", (unsigned long long)a->lost,
               a->lost_errno == EAGAIN ? "nobody reads them" : ascii_error(a->lost_errno),
@@ -67,14 +67,14 @@ static void say_lost(struct accesslines *a)
 }
 
 /* How many bytes were taken: whole lines; fewer than all with errno. */
-static size_t put_lines(const struct accesslines *a)
+static size_t put_lines(const struct access_log_writer *a)
 {
     if (a->is_file)
         return log_append(a->fd, a->slot->log, a->len);
     return log_write(a->fd, a->slot->log, a->len) == 0 ? a->len : 0;
 }
 
-void accesslines_write(struct accesslines *a)
+void access_log_writer_write(struct access_log_writer *a)
 {
     assert(a->early_len == 0);
     if (a->len == 0)
@@ -92,15 +92,15 @@ void accesslines_write(struct accesslines *a)
         say_lost(a);
 }
 
-void accesslines_end(struct accesslines *a)
+void access_log_writer_end(struct access_log_writer *a)
 {
-    accesslines_write(a);
+    access_log_writer_write(a);
     if (a->lost > 0)
         say_lost(a);
 }
 
 /* What the line's values take is not of the heap, which may be broken, or locked. */
-static size_t make_last(const struct accesslines *a, struct gcorn_environ *env,
+static size_t make_last(const struct access_log_writer *a, struct gcorn_environ *env,
                         const struct access_facts *facts, char *line)
 {
     struct arena own = env->arena;
@@ -112,7 +112,7 @@ static size_t make_last(const struct accesslines *a, struct gcorn_environ *env,
 }
 
 /* The length of the line that was added. */
-static size_t add_line(struct accesslines *a, struct gcorn_environ *env, uint64_t duration_ns)
+static size_t add_line(struct access_log_writer *a, struct gcorn_environ *env, uint64_t duration_ns)
 {
     const struct access_facts facts = {.wall_ms = wall_ms(),
                                        .duration_us = duration_ns / 1000,
@@ -123,31 +123,33 @@ static size_t add_line(struct accesslines *a, struct gcorn_environ *env, uint64_
         a->is_last ? make_last(a, env, &facts, line) : accesslog_line(a->format, env, &facts, line);
 
     if (a->len + len > SLOT_LOG_SIZE)
-        accesslines_write(a);
+        access_log_writer_write(a);
     memcpy(a->slot->log + a->len, line, len);
     set_len(a, a->len + len);
     return len;
 }
 
-void accesslines_add(struct accesslines *a, struct gcorn_environ *env, uint64_t duration_ns)
+void access_log_writer_add(struct access_log_writer *a, struct gcorn_environ *env,
+                           uint64_t duration_ns)
 {
     if (a->format && a->early_len == 0)
         (void)add_line(a, env, duration_ns);
     a->early_len = 0;
 }
 
-void accesslines_add_early(struct accesslines *a, struct gcorn_environ *env, uint64_t duration_ns)
+void access_log_writer_add_early(struct access_log_writer *a, struct gcorn_environ *env,
+                                 uint64_t duration_ns)
 {
     if (a->format && a->early_len == 0)
         a->early_len = add_line(a, env, duration_ns);
 }
 
-void accesslines_last(struct accesslines *a)
+void access_log_writer_last(struct access_log_writer *a)
 {
     a->is_last = true;
 }
 
-void accesslines_take_back(struct accesslines *a)
+void access_log_writer_take_back(struct access_log_writer *a)
 {
     assert(a->early_len <= a->len);
     if (a->early_len > 0)

@@ -18,7 +18,7 @@ struct error;
 struct gcorn_environ;
 struct slot;
 
-struct accesslines {
+struct access_log_writer {
     struct accesslog *format; /* NULL: no access log */
     struct slot *slot;
     int fd;
@@ -36,29 +36,31 @@ struct accesslines {
 
 /* Everything is borrowed; the slot has its number. fd -1: there is no access log, and nothing else
  * here does anything. 0, or -1 with err: the format is none. */
-int accesslines_init(struct accesslines *a, struct slot *slot, const char *format, int fd,
-                     struct error *err);
+int access_log_writer_init(struct access_log_writer *a, struct slot *slot, const char *format,
+                           int fd, struct error *err);
 
 /* Another file is behind fd. */
-void accesslines_reopened(struct accesslines *a);
+void access_log_writer_reopened(struct access_log_writer *a);
 
 /* Adds the line of an answer that has ended, unless it was added early. */
-void accesslines_add(struct accesslines *a, struct gcorn_environ *env, uint64_t duration_ns);
+void access_log_writer_add(struct access_log_writer *a, struct gcorn_environ *env,
+                           uint64_t duration_ns);
 
 /* Adds the line of an answer whose last bytes are about to be sent: the client may have them, and
- * the worker be killed, before send returns. The answer then ends (accesslines_add), or its client
- * keeps it waiting and it will have another line: accesslines_take_back. */
-void accesslines_add_early(struct accesslines *a, struct gcorn_environ *env, uint64_t duration_ns);
-void accesslines_take_back(struct accesslines *a);
+ * the worker be killed, before send returns. The answer then ends (access_log_writer_add), or its client
+ * keeps it waiting and it will have another line: access_log_writer_take_back. */
+void access_log_writer_add_early(struct access_log_writer *a, struct gcorn_environ *env,
+                                 uint64_t duration_ns);
+void access_log_writer_take_back(struct access_log_writer *a);
 
 /* Writes what waits. What is lost is said now and then. */
-void accesslines_write(struct accesslines *a);
+void access_log_writer_write(struct access_log_writer *a);
 
 /* The last write: what is lost and not yet said is said. */
-void accesslines_end(struct accesslines *a);
+void access_log_writer_end(struct access_log_writer *a);
 
 /* From now on the worker is dying: lines are made without malloc, in memory of their own, and lines
- * that are lost are counted, not logged. Async-signal-safe, as accesslines_add is then. */
-void accesslines_last(struct accesslines *a);
+ * that are lost are counted, not logged. Async-signal-safe, as access_log_writer_add is then. */
+void access_log_writer_last(struct access_log_writer *a);
 
 #endif

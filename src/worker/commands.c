@@ -63,7 +63,7 @@ static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
         w->slot->state = SLOT_DRAINING;
         accept_end(w, take_queue);
         /* a reload is done when the master has seen the state; if this is lost, its tick sees it */
-        tell_alive(w);
+        notify_alive(w);
         wake_all(w); /* so that streams end */
         ev_timer_set(&w->linger_over, w->config->graceful_timeout_ms / 2000.0,
                      DRAIN_AGAIN_MS / 1000.0);
@@ -94,10 +94,10 @@ static void reopen_logs(struct worker *w, const struct down_message *m)
 {
     if (m->fds_lost)
         log_warnx("a reopened log could not be taken over: too many open files");
-    accesslines_write(&w->access_lines);
+    access_log_writer_write(&w->access_log);
     replace_log("error", m->fds[0], log_fd());
-    replace_log("access", m->fds[1], w->access_lines.fd);
-    accesslines_reopened(&w->access_lines);
+    replace_log("access", m->fds[1], w->access_log.fd);
+    access_log_writer_reopened(&w->access_log);
 }
 
 static void obey(struct worker *w, const struct down_message *m)
@@ -115,7 +115,7 @@ static void obey(struct worker *w, const struct down_message *m)
 /* Nobody is left to end a worker that does not end by itself. */
 static void stop_orphan(struct worker *w)
 {
-    ev_io_stop(w->loop, &w->orders);
+    ev_io_stop(w->loop, &w->commands);
     ev_timer_stop(w->loop, &w->heartbeat);
     (void)alarm((unsigned)(w->config->graceful_timeout_ms / 1000 + 1));
     drain(w,
@@ -124,12 +124,12 @@ static void stop_orphan(struct worker *w)
           true);
 }
 
-void orders_hear(struct worker *w)
+void commands_run(struct worker *w)
 {
     struct down_message m;
     int got = 0;
 
-    while (ev_is_active(&w->orders) &&
+    while (ev_is_active(&w->commands) &&
            (got = channel_recv_down(w->args->channel.down_worker, &m)) > 0)
         obey(w, &m);
     if (got < 0) {
@@ -138,13 +138,13 @@ void orders_hear(struct worker *w)
     }
 }
 
-bool orders_check(struct worker *w)
+bool commands_check(struct worker *w)
 {
     const struct channel *c = &w->args->channel;
 
-    if (fd_is(c->down_worker, &w->orders_mark) && fd_is(c->up_write, &w->tell_mark))
+    if (fd_is(c->down_worker, &w->down_mark) && fd_is(c->up_write, &w->up_mark))
         return true;
-    if (ev_is_active(&w->orders)) {
+    if (ev_is_active(&w->commands)) {
         log_errorx("Worker: the application has closed its channel to the master, or put another "
                    "file in the place of a descriptor (%d, %d); this worker ends, and is replaced",
                    c->down_worker, c->up_write);
@@ -157,7 +157,7 @@ static void on_orders(struct ev_loop *loop, struct ev_io *io, int revents)
 {
     (void)loop;
     (void)revents;
-    orders_hear(io->data);
+    commands_run(io->data);
 }
 
 /* ---- signals ----------------------------------------------------------------------------- */
@@ -167,7 +167,7 @@ static void do_nothing(int signal_number)
     (void)signal_number;
 }
 
-void orders_disregard(int signal_number)
+void commands_disregard(int signal_number)
 {
     const struct sigaction action = {.sa_handler = do_nothing, .sa_flags = SA_RESTART};
 
@@ -182,11 +182,11 @@ static void disregard_masters(void)
                                   SIGTTIN, SIGTTOU, SIGWINCH, SIGPIPE, SIGXFSZ};
 
     for (size_t i = 0; i < ARRAY_LEN(masters); i++)
-        orders_disregard(masters[i]);
+        commands_disregard(masters[i]);
 }
 
 /* A terminal's signal, or pkill's, may come at any moment of a boot. */
-void orders_leave_signals_to_master(void)
+void commands_leave_signals_to_master(void)
 {
     sigset_t mask;
 
@@ -236,7 +236,7 @@ static void on_term(int signal_number)
     errno = saved_errno;
 }
 
-void orders_catch_term(void)
+void commands_catch_term(void)
 {
     const struct sigaction action = {.sa_handler = on_term, .sa_flags = SA_RESTART};
 
@@ -250,26 +250,26 @@ static void on_told_to_stop(struct ev_loop *loop, struct ev_async *async, int re
 
     (void)loop;
     (void)revents;
-    if (getppid() == w->args->master_pid && tell_leave(w, "SIGTERM"))
+    if (getppid() == w->args->master_pid && notify_leave(w, "SIGTERM"))
         return;
     drain(w, (uint32_t)w->config->keepalive_drain_ms, false);
 }
 
 /* ---- init -------------------------------------------------------------------------------- */
 
-void orders_init(struct worker *w)
+void commands_init(struct worker *w)
 {
-    fd_mark(w->args->channel.down_worker, &w->orders_mark);
-    fd_mark(w->args->channel.up_write, &w->tell_mark);
-    ev_io_init(&w->orders, on_orders, w->args->channel.down_worker, EV_READ);
+    fd_mark(w->args->channel.down_worker, &w->down_mark);
+    fd_mark(w->args->channel.up_write, &w->up_mark);
+    ev_io_init(&w->commands, on_orders, w->args->channel.down_worker, EV_READ);
     ev_async_init(&w->told_to_stop, on_told_to_stop);
     ev_init(&w->drain, on_drain);
     ev_init(&w->linger_over, on_linger_over);
-    w->orders.data = w->told_to_stop.data = w->drain.data = w->linger_over.data = w;
+    w->commands.data = w->told_to_stop.data = w->drain.data = w->linger_over.data = w;
 }
 
-void orders_start(struct worker *w)
+void commands_start(struct worker *w)
 {
-    ev_io_start(w->loop, &w->orders);
+    ev_io_start(w->loop, &w->commands);
     ev_async_start(w->loop, &w->told_to_stop);
 }

@@ -13,24 +13,24 @@ struct worker;
 
 /* Catches a signal in order to do nothing. It is not ignored: what the application execs starts
  * with the default. */
-void orders_disregard(int signal_number);
+void commands_disregard(int signal_number);
 
 /* Gives every signal its default, but for those that mean the master: they do nothing from now on,
  * and at no moment meet a default. Nothing is blocked then. */
-void orders_leave_signals_to_master(void);
+void commands_leave_signals_to_master(void);
 
 /* From now on TERM is an order; until then it ends a worker that boots. */
-void orders_catch_term(void);
+void commands_catch_term(void);
 
 /* Makes w's watchers of orders; starts them. */
-void orders_init(struct worker *w);
-void orders_start(struct worker *w);
+void commands_init(struct worker *w);
+void commands_start(struct worker *w);
 
 /* Obeys what the master has ordered by now; may leave the process. */
-void orders_hear(struct worker *w);
+void commands_run(struct worker *w);
 
 /* Ends a worker whose channel to the master the application has closed or replaced: it can neither
  * be told anything nor say so. False: it ends. Once a second. */
-bool orders_check(struct worker *w);
+bool commands_check(struct worker *w);
 
 #endif

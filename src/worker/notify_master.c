@@ -15,9 +15,9 @@ static bool send_up(const struct worker *w, enum up_type type, const char *text)
     return channel_send_up(w->args->channel.up_write, type, text) == 0;
 }
 
-static bool tell_due(struct worker *w)
+static bool send_due(struct worker *w)
 {
-    struct tell *t = &w->tell;
+    struct notify *t = &w->notify;
 
     if (t->ready_is_due && send_up(w, UP_READY, NULL))
         t->ready_is_due = false;
@@ -26,20 +26,20 @@ static bool tell_due(struct worker *w)
     return !t->ready_is_due && !t->leave_is_due;
 }
 
-void tell_ready(struct worker *w)
+void notify_ready(struct worker *w)
 {
-    w->tell.ready_is_due = true;
-    (void)tell_due(w);
+    w->notify.ready_is_due = true;
+    (void)send_due(w);
 }
 
-bool tell_leave(struct worker *w, const char *why)
+bool notify_leave(struct worker *w, const char *why)
 {
-    w->tell.leave_is_due = why;
-    return tell_due(w) || errno != EPIPE;
+    w->notify.leave_is_due = why;
+    return send_due(w) || errno != EPIPE;
 }
 
-void tell_alive(struct worker *w)
+void notify_alive(struct worker *w)
 {
-    if (tell_due(w))
+    if (send_due(w))
         (void)send_up(w, UP_HEARTBEAT, NULL); /* the next one will do */
 }

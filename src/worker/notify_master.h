@@ -11,19 +11,19 @@
 
 struct worker;
 
-struct tell {
+struct notify {
     bool ready_is_due;
     const char *leave_is_due; /* why; NULL: it is told, or there is nothing to tell */
 };
 
 /* The worker accepts connections. */
-void tell_ready(struct worker *w);
+void notify_ready(struct worker *w);
 
 /* The worker asks to be replaced, because of why, which must live for ever. False: the master is
  * gone. */
-bool tell_leave(struct worker *w, const char *why);
+bool notify_leave(struct worker *w, const char *why);
 
 /* The loop turns: a heartbeat, once a second. One that does not fit is left out. */
-void tell_alive(struct worker *w);
+void notify_alive(struct worker *w);
 
 #endif

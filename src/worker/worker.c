@@ -101,8 +101,8 @@ static void on_heartbeat(struct ev_loop *loop, struct ev_timer *timer, int reven
     crash_check();
     trim_when_quiet(w);
     accept_check(w);
-    if (orders_check(w))
-        tell_alive(w);
+    if (commands_check(w))
+        notify_alive(w);
 }
 
 static void on_pass_end(struct ev_loop *loop, struct ev_prepare *prepare, int revents)
@@ -111,7 +111,7 @@ static void on_pass_end(struct ev_loop *loop, struct ev_prepare *prepare, int re
 
     (void)loop;
     (void)revents;
-    accesslines_write(&w->access_lines);
+    access_log_writer_write(&w->access_log);
 }
 
 const char *worker_upload_dir(const struct config *cfg)
@@ -160,7 +160,7 @@ static void init_recycling(struct worker *w)
 static void init_watchers(struct worker *w)
 {
     accept_init(w);
-    orders_init(w);
+    commands_init(w);
     ev_timer_init(&w->heartbeat, on_heartbeat, 1, 1);
     wake_init(w);
     ev_prepare_init(&w->pass_end, on_pass_end);
@@ -170,7 +170,7 @@ static void init_watchers(struct worker *w)
 
 static void start_watchers(struct worker *w)
 {
-    orders_start(w);
+    commands_start(w);
     ev_timer_start(w->loop, &w->heartbeat);
     ev_async_start(w->loop, &w->waker.turn);
     ev_check_start(w->loop, &w->pass_begin);
@@ -178,7 +178,7 @@ static void start_watchers(struct worker *w)
         ev_prepare_start(w->loop, &w->pass_end);
     accept_update(w);
     loop_register(w->loop);
-    if (!ev_is_active(&w->orders) || !accept_is_watched(w))
+    if (!ev_is_active(&w->commands) || !accept_is_watched(w))
         boot_failed(w,
                     "its sockets cannot be watched: the application has closed them, or epoll_ctl "
                     "fails (the limit of watches, fs.epoll.max_user_watches?)");
@@ -202,7 +202,7 @@ int worker_prepare(const struct worker_args *args, struct error *err)
     if (privileges_take(args->privileges, args->config->allow_setuid, err) < 0)
         return -1;
     if (!args->preloaded) /* else the application may have handlers of its own by now */
-        orders_leave_signals_to_master();
+        commands_leave_signals_to_master();
     process_die_with_parent(args->master_pid);
     process_allow_tracing(args->master_pid);
     if (!args->preloaded)
@@ -330,7 +330,7 @@ static void check_canary(struct worker *w)
  * daemons, has closed the server's. */
 static void check_descriptors(struct worker *w)
 {
-    if (!orders_check(w)) /* the master cannot be told */
+    if (!commands_check(w)) /* the master cannot be told */
         fatal("Worker (pid:%d) failed to boot: %s", (int)w->pid, descriptors_lost);
     if (!forked_has_loop() || !accept_has_sockets(w))
         boot_failed(w, descriptors_lost);
@@ -359,7 +359,7 @@ struct worker *worker_new_alone(const struct worker_args *args)
     struct worker *w = new_worker(args);
     struct error ignored;
 
-    orders_disregard(SIGPIPE);
+    commands_disregard(SIGPIPE);
     set_environment(w->config);
     w->loop = loop_new(&ignored); /* for gcorn_loop(); it is never run */
     if (!w->loop)
@@ -408,7 +408,7 @@ void worker_leave(struct worker *w)
     call_stop(w);
     drop_conns(w);
     crash_expect_exit();
-    accesslines_end(&w->access_lines);
+    access_log_writer_end(&w->access_log);
     atomic_store(&w->slot->loop_ms, SLOT_LOOP_OVER);
     if (w->app.on_worker_exit)
         w->app.on_worker_exit();
@@ -428,8 +428,8 @@ void worker_run(const struct worker_args *args)
     w->loop = forked_new_loop(&err);
     if (!w->loop)
         boot_failed(w, err.text);
-    if (accesslines_init(&w->access_lines, w->slot, w->config->access_log_format, args->access_fd,
-                         &err) < 0)
+    if (access_log_writer_init(&w->access_log, w->slot, w->config->access_log_format,
+                               args->access_fd, &err) < 0)
         boot_failed(w, err.text);
     open_crash_dir(w);
     init_http(w);
@@ -448,8 +448,8 @@ void worker_run(const struct worker_args *args)
     call_open(w);
     start_watchers(w);
     w->slot->state = SLOT_IDLE;
-    orders_catch_term(); /* last of all: who sees that it is caught may send anything */
-    tell_ready(w);
+    commands_catch_term(); /* last of all: who sees that it is caught may send anything */
+    notify_ready(w);
     pages_drop_clean();
     (void)ev_run(w->loop, 0);
     crash_end_recovered();

@@ -194,10 +194,10 @@ struct worker *fake_worker_new(const struct config *config)
     clock_init(w);
     pools_init(w);
     accept_init(w);
-    orders_init(w);
+    commands_init(w);
     wake_init(w);
     run_queue_init(w);
-    orders_start(w);
+    commands_start(w);
     ev_async_start(w->loop, &w->waker.turn);
     ev_check_start(w->loop, &w->pass_begin);
     accept_update(w);

@@ -89,10 +89,10 @@ static inline void worker_case_start(struct worker_case *t, gcorn_app *handler, 
     run_queue_init(w);
     wake_init(w);
     accept_init(w);
-    orders_init(w);
+    commands_init(w);
     worker_look_at_clock(w);
     call_open(w);
-    orders_start(w);
+    commands_start(w);
     ev_async_start(w->loop, &w->waker.turn);
     ev_check_start(w->loop, &w->pass_begin);
     w->slot->state = SLOT_IDLE;

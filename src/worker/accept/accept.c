@@ -199,7 +199,7 @@ static void give_up(struct acceptor *a, const char *why)
     owned_remove(a->listener->fd);
     a->listener->fd = -1; /* the number may be the application's by now, also to close it */
     if (!w->draining)
-        (void)tell_leave(w, "it cannot accept");
+        (void)notify_leave(w, "it cannot accept");
 }
 
 /* Is the number still the socket that it was? Where it is another one, accept fails in many ways,
@@ -347,7 +347,7 @@ static void begin(struct worker *w)
 
     worker_look_at_clock(w);
     if (!is_first && call_thread_count(w) == 0)
-        orders_hear(w);
+        commands_run(w);
 }
 
 static void on_pause_over(struct ev_loop *loop, struct ev_timer *timer, int revents)

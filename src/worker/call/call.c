@@ -180,7 +180,7 @@ bool call_end_runs_app(const struct worker *w, const struct gcorn_environ *env)
 void call_count_run(struct worker *w, const struct gcorn_environ *env)
 {
     if (env->was_run && ++w->run_count == w->recycle_at)
-        (void)tell_leave(w, "max_requests");
+        (void)notify_leave(w, "max_requests");
 }
 
 void call_end_environ(const struct worker *w, struct gcorn_environ *env)

@@ -420,7 +420,7 @@ static void handler_done(struct conn *c)
 
     fair_note_call(&w->fair, c->serial, w->last_call_ns / 1000000, w->now_ns / 1000000);
     if (w->last_call_ns > CALL_LONG_NS)
-        orders_hear(w); /* told to stop meanwhile: then this answer says so */
+        commands_run(w); /* told to stop meanwhile: then this answer says so */
     c->env->h1.close = must_close(c);
     c->env->response.takes_files = true;
 }

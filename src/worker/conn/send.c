@@ -105,11 +105,11 @@ enum out_sent out_send(struct conn *c)
         bool ends = c->runs && !c->x->more && !c->env->response.broken;
 
         if (ends)
-            accesslines_add_early(&w->access_lines, c->env, w->now_ns - c->x->request_ns);
+            access_log_writer_add_early(&w->access_log, c->env, w->now_ns - c->x->request_ns);
         if (send_and_mark(c) >= 0 || errno == EINTR)
             continue;
         if (ends)
-            accesslines_take_back(&w->access_lines);
+            access_log_writer_take_back(&w->access_log);
         return errno == EAGAIN ? OUT_FULL : OUT_FAILED;
     }
     c->x->out_sent = 0;
@@ -132,10 +132,10 @@ enum out_sent out_send_file(struct conn *c)
         if (len == 0)
             return OUT_TURN;
         if (ends)
-            accesslines_add_early(&w->access_lines, c->env, w->now_ns - c->x->request_ns);
+            access_log_writer_add_early(&w->access_log, c->env, w->now_ns - c->x->request_ns);
         ssize_t n = wire_send_file(&c->wire, r->file.fd, r->file.offset, len, &r->file.reads);
         if (ends && n != (ssize_t)len)
-            accesslines_take_back(&w->access_lines);
+            access_log_writer_take_back(&w->access_log);
         if (n > 0) {
             r->file.offset += n;
             r->file.left -= (uint64_t)n;

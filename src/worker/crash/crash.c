@@ -216,7 +216,7 @@ static void die(bool is_timeout)
 {
     struct slot_crash *crash = &self.slot->crash;
     int call = find_call(is_timeout);
-    const struct conn *crashed = call == NO_CALL ? NULL : lastwords_served((unsigned)call);
+    const struct conn *crashed = call == NO_CALL ? NULL : farewell_served((unsigned)call);
 
     crash->call = call;
     crash->tid = thread_id();
@@ -231,13 +231,13 @@ static void die(bool is_timeout)
     accept_close(self.worker); /* whatever becomes of this process, it takes no more clients */
     /* a replacement can start now; when the pipe is full, our death will tell */
     (void)channel_send_up(self.channel.up_write, UP_DYING, NULL);
-    lastwords_say(crashed, is_timeout);
+    farewell_say(crashed, is_timeout);
     atomic_store_explicit(&crash->stage, CRASH_ANSWERED, memory_order_release);
     bool explains = !is_timeout && channel_send_up(self.channel.up_write, UP_CRASHED, NULL) == 0;
     if (explains)
         wait_for_stacks();
     save_request(crashed, call);
-    lastwords_log(crashed, is_timeout);
+    farewell_log(crashed, is_timeout);
 }
 
 /* Who had the signal before has it again. The application may recover: then each of its calls ends
@@ -403,7 +403,7 @@ void crash_init(struct worker *w)
     self.channel = w->args->channel;
     self.pid = getpid();
     self.master_pid = w->args->master_pid;
-    lastwords_init(w);
+    farewell_init(w);
     set_alt_stack();
     catch_end();
 }

@@ -50,7 +50,7 @@ static struct {
     enum slot_ended ended;   /* what cut requests are counted as */
 } self;
 
-void lastwords_init(struct worker *w)
+void farewell_init(struct worker *w)
 {
     self.worker = w;
     self.slot = w->slot;
@@ -296,7 +296,7 @@ static bool is_being_made(const struct conn *c)
            !conn_is_waiting(c);
 }
 
-const struct conn *lastwords_served(unsigned call)
+const struct conn *farewell_served(unsigned call)
 {
     const struct worker *w = self.worker;
     const struct conn *c = call_serving(w, call);
@@ -315,7 +315,7 @@ static bool is_too_long(const struct conn *c)
         const struct slot_call *call = &self.slot->calls[i];
         uint64_t started = slot_call_started_ms(call);
 
-        if (lastwords_served(i) == c)
+        if (farewell_served(i) == c)
             return timeout > 0 && now > started && now - started > timeout &&
                    atomic_load(&call->until_ms) <= now;
     }
@@ -385,7 +385,7 @@ static void abandon_all(void)
     }
 }
 
-void lastwords_say(const struct conn *crashed, bool is_timeout)
+void farewell_say(const struct conn *crashed, bool is_timeout)
 {
     const struct timespec pause = {.tv_nsec = ROUND_NS};
     uint64_t until_ns = now_ns() + LINGER_MS * UINT64_C(1000000);
@@ -410,7 +410,7 @@ static void log_answer(const struct conn *c, const char *ended, int told)
     r->ended = x->answer_begun && !x->more && !has_unsent(c) ? r->ended : ended;
     if (x->answer_begun)
         count_end(c, r->status, slot_ended_of(r->ended)); /* the others were when they were told */
-    accesslines_add(&self.worker->access_lines, c->env, now_ns() - exchange_of(c)->request_ns);
+    access_log_writer_add(&self.worker->access_log, c->env, now_ns() - exchange_of(c)->request_ns);
 }
 
 /* A request that was not run, of which often nothing is known. */
@@ -425,27 +425,27 @@ static void log_turned_away(const struct conn *c, const char *ended)
     }
     env->response.status = 503;
     env->response.ended = ended;
-    accesslines_add(&self.worker->access_lines, env,
-                    c->env ? now_ns() - exchange_of(c)->request_ns : 0);
+    access_log_writer_add(&self.worker->access_log, env,
+                          c->env ? now_ns() - exchange_of(c)->request_ns : 0);
 }
 
 /* Its line is written, so the master need not do that. */
 static void forget_answers(const struct conn *c)
 {
     for (unsigned i = 0; i < call_count(self.worker); i++) {
-        if (call_thread_count(self.worker) == 0 || lastwords_served(i) == c)
+        if (call_thread_count(self.worker) == 0 || farewell_served(i) == c)
             self.slot->calls[i].answers = 0;
     }
 }
 
 /* What it needs may be broken, so the one that crashed comes first. */
-void lastwords_log(const struct conn *crashed, bool is_timeout)
+void farewell_log(const struct conn *crashed, bool is_timeout)
 {
     const char *ended = is_timeout ? "timeout" : "crash";
     int status = is_timeout ? 504 : 500;
 
-    accesslines_last(&self.worker->access_lines);
-    accesslines_take_back(&self.worker->access_lines); /* its answer is one of those below */
+    access_log_writer_last(&self.worker->access_log);
+    access_log_writer_take_back(&self.worker->access_log); /* its answer is one of those below */
     if (crashed && crashed->env)
         log_answer(crashed, ended, status);
     forget_answers(crashed);

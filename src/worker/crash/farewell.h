@@ -24,19 +24,19 @@ struct conn;
 struct worker;
 
 /* Of this process's worker: before anything can crash. */
-void lastwords_init(struct worker *w);
+void farewell_init(struct worker *w);
 
 /* The connection whose request is in the application's hands in that place of the slot's calls, or
  * was just now: what it did to the heap shows when its answer is put together. NULL when there is
  * none. */
-const struct conn *lastwords_served(unsigned call);
+const struct conn *farewell_served(unsigned call);
 
 /* Answers every client, crashed (NULL: nobody's request is to blame) as is_timeout says. Takes a
  * moment at most. The slot's crash says what became of it, its counts have the answers. */
-void lastwords_say(const struct conn *crashed, bool is_timeout);
+void farewell_say(const struct conn *crashed, bool is_timeout);
 
 /* Then, or never, the access log: of everything that will not end by itself. It follows pointers
  * that may be broken: a fault in it leaves the line of the crashed request to the master. */
-void lastwords_log(const struct conn *crashed, bool is_timeout);
+void farewell_log(const struct conn *crashed, bool is_timeout);
 
 #endif

@@ -28,5 +28,5 @@ void worker_note_answer(struct worker *w, struct gcorn_environ *env, uint64_t du
         counts->by_status[status - SLOT_STATUS_MIN]++;
     else
         count_cut(counts, env);
-    accesslines_add(&w->access_lines, env, duration_ns);
+    access_log_writer_add(&w->access_log, env, duration_ns);
 }

@@ -125,16 +125,16 @@ struct worker {
     volatile sig_atomic_t is_sending;  /* fatal signals that were sent wait while it is true */
     volatile sig_atomic_t held_signal; /* one that does; 0: none */
 
-    struct accesslines access_lines;
+    struct access_log_writer access_log;
     int crash_dir_fd; /* of crash_dir, for replay_save; -1: none */
 
-    struct ev_io orders;
-    struct fd_mark orders_mark, tell_mark; /* of the channel's ends */
+    struct ev_io commands;
+    struct fd_mark down_mark, up_mark; /* of the channel's ends */
     struct ev_timer heartbeat;
     struct ev_prepare pass_end;
     struct ev_check pass_begin;
     struct ev_async told_to_stop; /* by a signal */
-    struct tell tell;
+    struct notify notify;
     _Atomic bool draining; /* takes nothing new */
     bool answers_close;    /* every answer says Connection: close */
     struct ev_timer drain;
