@@ -24,9 +24,11 @@ static struct call_of {
     const struct http_context *context;
     struct gcorn_environ *env;
     bool has_alt_stack;
+    uint32_t answers_at_end;
     unsigned blocked_signals;
     char thread_name[16];
 } calls[8];
+static const struct slot *shown_slot;
 static _Atomic unsigned started; /* calls, in all */
 
 static struct call_of *call_named(struct gcorn_environ *env)
@@ -66,8 +68,9 @@ static void end_body(struct gcorn_environ *env, void *state)
 {
     struct call_of *c = state;
 
-    (void)env;
+    c->answers_at_end = shown_slot->calls[0].answers;
     atomic_fetch_add(&c->closes, 1);
+    (void)env;
 }
 
 static struct gcorn_body *handler(struct gcorn_environ *env,
@@ -97,11 +100,15 @@ static struct gcorn_body *handler(struct gcorn_environ *env,
 static void open_pool(struct worker_case *t, unsigned threads)
 {
     worker_case_open(t, handler, threads);
+    shown_slot = t->slot;
 }
 
 static int open_case(void **state)
 {
+    static const struct slot none;
+
     *state = calloc(1, sizeof(struct worker_case));
+    shown_slot = &none;
     memset(calls, 0, sizeof(calls));
     atomic_store(&started, 0);
     return *state ? 0 : -1;
@@ -146,7 +153,7 @@ static void test_answer_has_the_date_of_its_call(void **state)
     call_stop(t->w);
     http_context_set_date(&t->w->http, 784111777); /* 1994: what each thread gets a copy of */
     call_open(t->w);
-    int client = run(t, 1);
+    int client = worker_case_ask(t, "/1?i"); /* the thread makes the head with the first piece */
     const char *text = let_go(t, 1, client);
     time_t clock = time(NULL);
     (void)strftime(now, sizeof(now), "Date: %a, %d %b %Y", gmtime(&clock));
@@ -211,6 +218,8 @@ static void test_slot_shows_a_call_while_it_runs(void **state)
     int client = run(t, 1);
     unsigned thread = conn_of(t->w, calls[1].env)->x->call.slot_index;
     const struct slot_call *shown = &t->slot->calls[thread];
+    const struct call *call = &conn_of(t->w, calls[1].env)->x->call;
+    assert_true(call->handed_ns >= before * 1000000 && call->handed_ns <= call->taken_ns);
     assert_true(slot_call_started_ms(shown) >= before && slot_call_started_ms(shown) <= now_ms());
     assert_string_equal(shown->target, "/1");
     assert_string_equal(shown->method, "GET");
@@ -250,8 +259,8 @@ static void test_thread_is_ready_for_faults_and_blocks_no_signal(void **state)
     (void)sigaddset(&faults, SIGABRT);
     (void)pthread_sigmask(SIG_BLOCK, &faults, &before);
     open_pool(t, 1);
-    assert_int_equal(sigismember(&before, SIGSEGV), 0);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, &before, &faults);
+    assert_int_equal(sigismember(&faults, SIGSEGV), 1); /* the creator's mask is as it was */
     int client = run(t, 1);
     assert_true(calls[1].has_alt_stack);
     assert_int_equal(calls[1].blocked_signals, 0);
@@ -377,6 +386,37 @@ static void test_slot_says_draining_during_later_calls(void **state)
 }
 
 /* The client leaves while its call runs: the request ends when the call does. */
+/* A stream that is woken by the drain is called in a thread. */
+static void test_slot_says_draining_when_a_drain_wakes_a_stream(void **state)
+{
+    struct worker_case *t = *state;
+
+    open_pool(t, 1);
+    int client = worker_case_ask(t, "/1?i");
+    atomic_store(&calls[1].waits, true);
+    WORKER_CASE_UNTIL(t, t->slot->waiting == 1);
+    unsigned nexts = atomic_load(&calls[1].nexts);
+    worker_case_order(t, DOWN_RETIRE, 0);
+    WORKER_CASE_UNTIL(t, atomic_load(&calls[1].nexts) > nexts);
+    assert_int_equal(t->slot->state, SLOT_DRAINING);
+    atomic_store(&calls[1].waits, false);
+    gcorn_wake(atomic_load(&calls[1].ticket));
+    answer(t, 1, client);
+}
+
+/* The call that ends a request is for no answer: the master must not write its line. */
+static void test_slot_shows_the_end_of_a_request_for_no_answer(void **state)
+{
+    struct worker_case *t = *state;
+
+    open_pool(t, 1);
+    calls[1].answers_at_end = 9;
+    int client = worker_case_ask(t, "/1?i");
+    answer(t, 1, client);
+    WORKER_CASE_UNTIL(t, atomic_load(&calls[1].closes) == 1);
+    assert_int_equal(calls[1].answers_at_end, 0);
+}
+
 static void test_client_that_leaves_during_a_call(void **state)
 {
     struct worker_case *t = *state;
@@ -436,6 +476,7 @@ static void test_stop_runs_the_ends_that_wait(void **state)
     atomic_store(&calls[2].may_go, true);
     call_stop(t->w);
     assert_int_equal(atomic_load(&calls[1].closes), 1);
+    assert_null(t->w->conns[0].env); /* it has been given back */
     for (size_t i = 0; i < t->w->table_used; i++) {
         struct conn *c = &t->w->conns[i];
         if (c->state == CONN_CALLING)
@@ -461,6 +502,8 @@ int main(void)
         CASE(test_wake_during_a_call_is_not_lost),
         CASE(test_drain_while_a_call_runs),
         CASE(test_slot_says_draining_during_later_calls),
+        CASE(test_slot_says_draining_when_a_drain_wakes_a_stream),
+        CASE(test_slot_shows_the_end_of_a_request_for_no_answer),
         CASE(test_client_that_leaves_during_a_call),
         CASE(test_stop_ends_what_is_over_and_runs_nothing_new),
         CASE(test_stop_runs_the_ends_that_wait),
