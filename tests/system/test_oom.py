@@ -7,29 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from harness import SLOWER, wait_for
+from harness import SLOWER, may_unshare, wait_for
 
 LIMIT_MIB = 256
-NOT_OOM = (r"not by gcorn; (the kernel's out-of-memory killer says nothing of it"
-           r"|whether memory was out cannot be told on this system)$")
+NOT_OOM = (r"not by gcorn; (the kernel counts no out-of-memory kill"
+           r"|no cgroup counts out-of-memory kills)$")
 
 
 class Cgroup:
-    """A cgroup of its own with a limit of memory, version 1 or 2. OSError where none can be had."""
+    """A cgroup of its own with a limit of memory. OSError where none can be had."""
 
     def __init__(self):
         name = f"gcorn-test-{os.getpid()}-{time.monotonic_ns()}"
-        has_v1 = Path("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists()
-        self.dir = Path("/sys/fs/cgroup", *(["memory"] if has_v1 else []), name)
+        self.dir = Path("/sys/fs/cgroup", name)
         self.dir.mkdir()
         try:
-            limit = self.dir / ("memory.limit_in_bytes" if has_v1 else "memory.max")
-            if not limit.exists():  # it would be made, anywhere but in a cgroup
-                raise OSError("the memory controller is not enabled")
-            limit.write_text(str(LIMIT_MIB << 20))
-            swap = self.dir / ("memory.swappiness" if has_v1 else "memory.swap.max")
-            if swap.exists():
-                swap.write_text("0")
+            if not (self.dir / "memory.max").exists():  # it would be made, anywhere but in a cgroup
+                raise OSError("the memory controller of version 2 is not enabled")
+            (self.dir / "memory.max").write_text(str(LIMIT_MIB << 20))
+            if (self.dir / "memory.swap.max").exists():
+                (self.dir / "memory.swap.max").write_text("0")
         except OSError:
             self.dir.rmdir()
             raise
@@ -83,6 +80,51 @@ def test_another_kill_soon_after_it_is_not(cgroup, gcorn):
     victim = min(p.pid for p in server.wait_workers(2))
     os.kill(victim, signal.SIGKILL)
     server.wait_log(rf"\(pid:{victim}\) was sent SIGKILL, {NOT_OOM}")
+
+
+# Executes what follows in a mount namespace where it is in a cgroup /app of version 2, which counts
+# what stands in the file events of the present directory.
+IN_CGROUP = ("mount -t tmpfs none /sys/fs/cgroup && mkdir /sys/fs/cgroup/app && "
+             "touch /sys/fs/cgroup/app/memory.events && "
+             "mount --bind events /sys/fs/cgroup/app/memory.events && "
+             "mount --bind membership /proc/$$/cgroup && exec \"$@\"")
+
+
+class Kernel:
+    """What a kernel says that kills workers for want of memory."""
+
+    def __init__(self, directory):
+        self.events = directory / "events"
+        self.count(3)
+        (directory / "membership").write_text("0::/app\n")
+
+    def count(self, kills):
+        self.events.write_text(f"low 0\nhigh 0\nmax 9\noom 9\noom_kill {kills}\noom_group_kill 0\n")
+
+    def kill(self, pid, kills):
+        self.count(kills)
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not may_unshare(), reason="no namespaces can be made here")
+def test_each_counted_kill_explains_one_death(gcorn, tmp_path):
+    kernel = Kernel(tmp_path)
+    server = gcorn("hello", "--admin-bind", "unix:admin.sock", ready=2,
+                   wrapper=["unshare", "--mount", "sh", "-c", IN_CGROUP, "sh"])
+    admin, = [p.pid for p in server.workers if "admin" in p.title]
+    worker, = server.worker_pids - {admin}
+    kernel.kill(worker, 4)
+    server.wait_log(rf"\[ERROR\] Worker \(pid:{worker}\) was killed by the kernel: out of memory "
+                    r"\(cgroup /sys/fs/cgroup/app: oom_kill 3 -> 4\)$")
+    other, = {p.pid for p in server.wait_workers(2, other_than={worker})} - {admin}
+    os.kill(other, signal.SIGKILL)
+    server.wait_log(rf"Worker \(pid:{other}\) was sent SIGKILL, not by gcorn; the kernel counts no "
+                    "out-of-memory kill$")
+    server.wait_workers(2, other_than={worker, other})
+    with server.connect(str(server.dir / "admin.sock")) as asking:
+        text = asking.get("/metrics").text
+    assert 'gcorn_worker_restarts_total{reason="oom"} 1\n' in text
+    assert 'gcorn_worker_restarts_total{reason="killed"} 1\n' in text
 
 
 def test_what_gcorn_kills_itself_is_never_blamed_on_memory(gcorn):

@@ -250,7 +250,7 @@ static bool report_kill(const struct proc *p, const char *during, const char *id
 {
     char how[4200];
 
-    enum oom_answer answer = oom_explains(oom, p->w->pid, now_ms(), how, sizeof(how));
+    enum oom_answer answer = oom_explains(oom, how, sizeof(how));
     switch (answer) {
     case OOM_YES:
         log_about(LOG_LEVEL_ERROR, id,
@@ -259,15 +259,16 @@ static bool report_kill(const struct proc *p, const char *during, const char *id
         break;
     case OOM_NO:
         log_about(LOG_LEVEL_ERROR, id,
-                  "Worker (pid:%d) was sent SIGKILL%s, not by gcorn; the kernel's out-of-memory "
-                  "killer says nothing of it",
+                  "Worker (pid:%d) was sent SIGKILL%s, not by gcorn; the kernel counts no "
+                  "out-of-memory kill",
                   (int)p->w->pid, during);
         break;
     case OOM_UNKNOWN:
-        log_about(LOG_LEVEL_ERROR, id,
-                  "Worker (pid:%d) was sent SIGKILL%s, not by gcorn; whether memory was out cannot "
-                  "be told on this system",
-                  (int)p->w->pid, during);
+        log_about(
+            LOG_LEVEL_ERROR, id,
+            "Worker (pid:%d) was sent SIGKILL%s, not by gcorn; no cgroup counts out-of-memory "
+            "kills",
+            (int)p->w->pid, during);
         break;
     }
     return answer == OOM_YES;

@@ -116,14 +116,9 @@ static void find_file(const char *dir, const char *name, struct file_name *found
         memcpy(found->path, path, strlen(path) + 1);
 }
 
-static void find_v2_events(const char *dir, void *to)
+static void find_events(const char *dir, void *to)
 {
     find_file(dir, "memory.events", to);
-}
-
-static void find_v1_events(const char *dir, void *to)
-{
-    find_file(dir, "memory.oom_control", to);
 }
 
 /* ---- the way up -------------------------------------------------------------------------- */
@@ -221,11 +216,10 @@ void cgroup_read(struct cgroup_limits *limits, const char *root)
     ask_all(root, &q);
 }
 
-bool cgroup_find_oom_counter(char *path, size_t size, const char *root)
+bool cgroup_find_memory_events(char *path, size_t size, const char *root)
 {
     struct file_name found = {path, size};
-    const struct question q = {
-        .v2 = find_v2_events, .v1 = {{"memory", find_v1_events}}, .to = &found};
+    const struct question q = {.v2 = find_events, .to = &found};
 
     path[0] = '\0';
     ask_all(root, &q);

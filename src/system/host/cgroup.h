@@ -20,9 +20,9 @@ struct cgroup_limits {
 /* proc and sys are taken from under root, "" being the system's own; others are for tests. */
 void cgroup_read(struct cgroup_limits *limits, const char *root);
 
-/* The file that has a line "oom_kill N", which counts the processes of this process's cgroup that
- * the kernel has killed because memory was out, wherever the limit was. False when there is none:
- * in the root cgroup of version 2, or a kernel older than 4.13. */
-bool cgroup_find_oom_counter(char *path, size_t size, const char *root);
+/* Finds memory.events of this process's cgroup, whose line "oom_kill N" counts the processes of the
+ * cgroup that the kernel has killed for want of memory, wherever the limit was. False where there is
+ * no such file: in the root cgroup and under version 1. */
+bool cgroup_find_memory_events(char *path, size_t size, const char *root);
 
 #endif

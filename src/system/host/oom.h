@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * oom - did the kernel kill a process because memory was out? It tells nobody so: whoever waits for
- * the process sees a SIGKILL like any other. But it counts, in the cgroup (memory.events,
- * memory.oom_control), or, outside of any, for the whole machine (/proc/vmstat), where its log
- * (/dev/kmsg) names the process.
+ * oom - did the kernel kill a process for want of memory? The parent of the process sees a SIGKILL
+ * like any other, but the kernel counts its kills in the cgroup (memory.events).
  */
 #ifndef GCORN_SYSTEM_HOST_OOM_H
 #define GCORN_SYSTEM_HOST_OOM_H
@@ -11,43 +9,40 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 struct oom {
-    char *counter;      /* the file that counts; NULL: there is none */
-    char *counted;      /* whose processes, for people */
-    char *kernel_log;   /* where the pids in it are ours, and it says more than the counter */
+    char *events;       /* the file that counts; NULL: there is none */
     uint64_t before;    /* the count of some seconds ago */
     uint64_t recent;    /* the latest one */
     uint64_t recent_ms; /* when that was read */
-    uint64_t explained; /* a count up to which every kill is known to be somebody's */
+    uint64_t explained; /* the kills up to this count have each explained a death */
 };
 
 enum oom_answer {
     OOM_NO,
     OOM_YES,
-    OOM_UNKNOWN, /* this system says nothing about it */
+    OOM_UNKNOWN, /* the system does not count */
 };
 
-/* Looks for what counts, and reads it. proc, sys and dev are taken from under root, "" being the
+/* Finds the file that counts, and reads it. proc and sys are taken from under root, "" being the
  * system's own; others are for tests. */
 void oom_init(struct oom *o, const char *root, uint64_t now_ms);
 void oom_release(struct oom *o);
 
-/* To be called every second or so: what is older than some seconds explains no death, for an
- * application's own children are counted too. Mostly does nothing. */
+/* To be called about every second: a kill that is older than some seconds explains no death, because
+ * the application's own children are counted too. */
 void oom_tick(struct oom *o, uint64_t now_ms);
 
-/* A process, just reaped, has died of a SIGKILL that we did not send: was this why? how: on what
- * grounds, "cgroup /sys/fs/cgroup/a: oom_kill 3 -> 4"; "" unless yes. One kill explains one death.
- */
-enum oom_answer oom_explains(struct oom *o, pid_t pid, uint64_t now_ms, char *how, size_t size);
+/* A worker that was just reaped has died of a SIGKILL that the master did not send: did the kernel
+ * send it? how: the evidence, "cgroup /sys/fs/cgroup/a: oom_kill 3 -> 4"; "" unless OOM_YES. One
+ * kill explains one death. */
+enum oom_answer oom_explains(struct oom *o, char *how, size_t size);
 
-/* Makes this process likelier to be chosen than its parent, whose choice would end everything. To
- * be called before it changes its user; where it cannot be done, nothing happens. */
+/* Raises this process's oom_score_adj above its parent's, because the end of the parent would end
+ * all. To be called before the process changes its user. Failure changes nothing. */
 void oom_volunteer(void);
 
-/* The value to write to oom_score_adj, with this one there. */
+/* The value to write to oom_score_adj where it is `score`. */
 int oom_score_above(int score);
 
 #endif
