@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "http/environ.h"
+#include "http/request/syntax.h"
 
 const char *environ_span_text(struct gcorn_environ *env, struct span s)
 {
@@ -64,6 +65,8 @@ static bool is_named(const struct field_name *name, const char *text, size_t len
 {
     if (len != name->len)
         return false;
+    if (!name->is_key && syntax_is(text, len, name->text))
+        return true;
     for (size_t i = 0; i < len; i++) {
         char wanted = name->is_key ? name->text[i] : key_char(name->text[i]);
 

@@ -10,7 +10,10 @@
 #include "base/ascii.h"
 #include "base/utf8.h"
 
-enum { ESCAPE_MAX = 12 }; /* a pair of surrogates */
+enum {
+    ESCAPE_MAX = 12, /* a pair of surrogates */
+    DIGITS_MAX = 20, /* of a uint64_t */
+};
 
 static bool is_plain(char c)
 {
@@ -67,26 +70,35 @@ void logline_put_cut(struct logline *l, const char *text)
 
 /* ---- numbers ----------------------------------------------------------------------------- */
 
-void logline_put_digits(struct logline *l, uint64_t n, size_t width)
+/* Not inlined, as its array would cost every number a stack check. */
+static void __attribute__((noinline)) put_digits_cut(struct logline *l, uint64_t n, size_t width)
 {
-    char digits[20];
+    char digits[DIGITS_MAX];
 
-    assert(width <= sizeof(digits));
     for (size_t i = width; i > 0; n /= 10)
         digits[--i] = (char)('0' + n % 10);
     logline_put(l, digits, width);
 }
 
+void logline_put_digits(struct logline *l, uint64_t n, size_t width)
+{
+    assert(width <= DIGITS_MAX);
+    if ((size_t)(l->end - l->p) < width) {
+        put_digits_cut(l, n, width);
+        return;
+    }
+    for (size_t i = width; i > 0; n /= 10)
+        l->p[--i] = (char)('0' + n % 10);
+    l->p += width;
+}
+
 void logline_put_u64(struct logline *l, uint64_t n)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
+    size_t width = 1;
 
-    do {
-        digits[--at] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n > 0);
-    logline_put(l, digits + at, sizeof(digits) - at);
+    for (uint64_t power = 10; width < DIGITS_MAX && n >= power; power *= 10)
+        width++;
+    logline_put_digits(l, n, width);
 }
 
 /* ---- text -------------------------------------------------------------------------------- */
