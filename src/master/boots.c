@@ -150,15 +150,8 @@ bool boots_start(struct master *m, unsigned number, unsigned generation)
         .scoreboard = m->scoreboard,
         .stats = m->stats,
         .loop = m->loop,
-        .control = &m->control,
-        .helpers = &m->helpers,
-        .next_control = &m->next_control,
-        .pidfile = &m->pidfile,
-        .next_pidfile = &m->next_pidfile,
         .activation = &m->start->activation,
-        .upgrade = &m->upgrade,
-        .successor = &m->successor,
-        .prepare = &m->prepare,
+        .is_trial = successor_is_tried(&m->successor),
     };
     bool preloads = g->config.preload_app && number != plan_admin_number(&m->plan);
     bool needs_template = preloads && !g->template;

@@ -178,12 +178,3 @@ int generation_enter(const struct generation *g)
     (void)umask((mode_t)g->config.umask);
     return fchdir(g->dir_fd);
 }
-
-void generation_forget(struct generation *g)
-{
-    fd_close(&g->error_fd);
-    fd_close(&g->access_fd);
-    syslog_close(&g->syslog);
-    fd_close(&g->dir_fd);
-    image_close(&g->image);
-}

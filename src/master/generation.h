@@ -86,7 +86,4 @@ void generation_unref(struct generation *g, bool unlink_files);
 /* Makes its directory and umask the process's. 0, or -1 with errno: the directory is as it was. */
 int generation_enter(const struct generation *g);
 
-/* In a child that works for another generation: closes what g has open, but for its sockets. */
-void generation_forget(struct generation *g);
-
 #endif

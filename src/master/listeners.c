@@ -265,16 +265,6 @@ static bool is_one_of(const struct listener *l, struct listener *const *list, si
     return false;
 }
 
-void listeners_forget(struct generation *g, struct listener *const *served, size_t served_count)
-{
-    for (size_t i = 0; i < g->listener_count; i++) {
-        if (!is_one_of(g->listeners[i], served, served_count))
-            fd_close(&g->listeners[i]->fd);
-    }
-    if (g->admin_listener && !is_one_of(g->admin_listener, served, served_count))
-        fd_close(&g->admin_listener->fd);
-}
-
 bool listeners_contain(const struct generation *g, const struct listener *l)
 {
     return is_one_of(l, g->listeners, g->listener_count);

@@ -64,7 +64,4 @@ void listeners_stop(struct generation *g);
 /* Logs the addresses. */
 void listeners_log(const struct generation *g);
 
-/* In a child: closes g's sockets, but for those that the child is to serve. */
-void listeners_forget(struct generation *g, struct listener *const *served, size_t served_count);
-
 #endif

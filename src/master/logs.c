@@ -138,8 +138,3 @@ int logs_reopen(struct generation *g, struct error *err)
 
     return error_result < 0 || access_result < 0 ? -1 : 0;
 }
-
-void logs_forget_access(struct generation *g)
-{
-    fd_close(&g->access_fd);
-}

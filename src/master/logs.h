@@ -32,7 +32,4 @@ int logs_reopen(struct generation *g, struct error *err);
  * be open by now; -1 where path stands for standard output or error, which stay. */
 int logs_fd_to_send(const char *path, int fd);
 
-/* In a child that writes no access log: closes it. */
-void logs_forget_access(struct generation *g);
-
 #endif

@@ -231,8 +231,3 @@ void prepare_end(struct prepare *p)
     prepared_release(&p->record);
     p->state = PREPARE_NONE;
 }
-
-void prepare_forget(struct prepare *p)
-{
-    fd_close(&p->fd);
-}

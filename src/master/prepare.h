@@ -59,7 +59,4 @@ bool prepare_reaped(struct prepare *p, pid_t pid, int status);
 /* Kills the process if it runs, and drops what it has handed over. Waits for nothing. */
 void prepare_end(struct prepare *p);
 
-/* In another child: closes what is the master's. */
-void prepare_forget(struct prepare *p);
-
 #endif

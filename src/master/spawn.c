@@ -27,65 +27,63 @@
 #include "master/upgrade/socket_activation.h"
 #include "master/preload/template.h"
 #include "system/process/daemon.h"
+#include "system/process/process.h"
 #include "system/process/signals.h"
 #include "worker/call/app.h"
 #include "worker/replay.h"
 #include "worker/worker.h"
 
-/* In the child: lets go of all that is the master's, a sibling's or another generation's. A socket
- * of another generation held here would keep its address, which nobody serves, for ever. */
-static void forget_others(const struct spawner *s, struct generation *g,
-                          const struct worker_args *args)
-{
-    struct proc *p;
+enum { KEEPS_MAX = IMAGE_PARTS_MAX + 16 }; /* besides the listeners */
 
-    for_each_proc (p, s->procs) {
-        /* a sibling's end left open here would hide its death, or the master's */
-        channel_close(&p->channel);
-        output_forget(p->output);
-    }
-    listeners_forget(g, args->listeners, args->listener_count);
-    for (struct generation *other = g->next; other != g; other = other->next) {
-        generation_forget(other);
-        listeners_forget(other, args->listeners, args->listener_count);
-    }
-    template_forget(g->template);
-    for (struct generation *other = g->next; other != g; other = other->next)
-        template_forget(other->template);
-    control_forget(s->control);
-    helpers_forget(s->helpers);
-    fd_close(&s->next_control->fd);
-    pidfile_close(s->pidfile); /* a child's closing neither unlocks nor removes */
-    pidfile_close(s->next_pidfile);
-    socket_activation_forget(s->activation);
-    upgrade_forget(s->upgrade);
-    prepare_forget(s->prepare);
-    successor_forget(s->successor);
-    ev_loop_destroy(s->loop);
-    daemon_forget();
+/* Descriptors of one kind of child; -1: it has none. */
+struct ends {
+    int output_fd; /* its application prints to it */
+    int orders_fd; /* a template's */
+};
+
+/* What a child is given of the master's descriptors. */
+struct gift {
+    int *fds; /* owned; -1: none */
+    size_t count;
+};
+
+static void give(struct gift *gift, int fd)
+{
+    gift->fds[gift->count++] = fd;
 }
 
-/* In the child, first of all: what it has from the master is what generation g has. output_fd:
- * where its application prints to, -1: as it is. */
-static void enter(const struct spawner *s, struct worker_args *args, struct generation *g,
-                  int output_fd)
+static struct gift make_gift(const struct worker_args *args, const struct generation *g,
+                             const struct ends *ends)
 {
-    int entered = generation_enter(g);
+    struct gift gift = {.fds = xcalloc(KEEPS_MAX + args->listener_count, sizeof(*gift.fds))};
 
-    logs_use(g);
-    log_after_fork();
-    if (entered < 0)
-        fatal("cannot change to the directory of generation %u: %s", g->id, strerror(errno));
-    if (args->number == plan_admin_number(s->plan)) {
-        admin_prepare(args, g->admin_listener, s->stats, s->scoreboard);
-        logs_forget_access(g);
-    } else
-        stats_free(s->stats);
-    forget_others(s, g, args);
-    if (output_fd >= 0 && output_redirect(output_fd) < 0)
-        fatal("capture_output: %s", strerror(errno));
-    /* what is printed before a crash must be out by then */
-    (void)setvbuf(stdout, NULL, _IOLBF, 0); /* failed: as it was */
+    give(&gift, log_fd());
+    give(&gift, g->error_fd);
+    give(&gift, args->access_fd);
+    give(&gift, g->syslog.fd);
+    give(&gift, g->dir_fd);
+    give(&gift, g->image.copies.fd);
+    give(&gift, args->channel.up_write);
+    give(&gift, args->channel.down_worker);
+    give(&gift, ends->output_fd);
+    give(&gift, ends->orders_fd);
+    for (size_t i = 0; i < g->image.count; i++)
+        give(&gift, g->image.parts[i].fd);
+    for (size_t i = 0; i < args->listener_count; i++)
+        give(&gift, args->listeners[i]->fd);
+    return gift;
+}
+
+/* Closes all that is the master's, another worker's or another generation's. A socket of another
+ * generation held here would keep its address, which no process serves, for ever; a pipe of another
+ * worker would hide its death, or the master's. */
+static void keep_only(struct gift *gift, const struct spawner *s)
+{
+    socket_activation_forget(s->activation);
+    ev_loop_destroy(s->loop);
+    daemon_forget();
+    process_close_all_but(gift->fds, gift->count, true);
+    free(gift->fds);
 }
 
 /* From here on a stray write of the application cannot meet a sibling's slot. */
@@ -95,13 +93,40 @@ static void guard_siblings(const struct spawner *s, const struct slot *own)
         fatal("cannot make the slots of other workers read-only: %s", strerror(errno));
 }
 
+/* In the child, first of all: what it has from the master is what generation g has. */
+static void enter(const struct spawner *s, struct worker_args *args, struct generation *g,
+                  const struct ends *ends)
+{
+    int entered = generation_enter(g);
+    bool is_admin = args->number == plan_admin_number(s->plan);
+
+    logs_use(g);
+    log_after_fork();
+    if (entered < 0)
+        fatal("cannot change to the directory of generation %u: %s", g->id, strerror(errno));
+    if (is_admin)
+        admin_prepare(args, g->admin_listener, s->stats, s->scoreboard);
+    else
+        stats_free(s->stats);
+    if (args->scoreboard) /* else it is the admin process */
+        guard_siblings(s, ends->orders_fd >= 0 ? NULL : args->slot);
+    if (is_admin)
+        args->access_fd = -1; /* it writes none */
+    struct gift gift = make_gift(args, g, ends);
+    keep_only(&gift, s);
+    if (ends->output_fd >= 0 && output_redirect(ends->output_fd) < 0)
+        fatal("capture_output: %s", strerror(errno));
+    /* what is printed before a crash must be out by then */
+    (void)setvbuf(stdout, NULL, _IOLBF, 0); /* failed: as it was */
+}
+
 /* The child: becomes a worker, or the admin process, which is one with an application of ours. */
 static void __attribute__((noreturn))
 run_child(const struct spawner *s, struct worker_args *args, struct generation *g, int output_fd)
 {
-    enter(s, args, g, output_fd);
-    if (args->scoreboard) /* else it is the admin process */
-        guard_siblings(s, args->slot);
+    const struct ends ends = {.output_fd = output_fd, .orders_fd = -1};
+
+    enter(s, args, g, &ends);
     args->slot->pid = (int32_t)getpid();
     worker_run(args);
 }
@@ -156,9 +181,10 @@ run_template(const struct spawner *s, struct worker_args args, struct generation
     struct fd_mark mark;
     struct error err;
 
+    const struct ends ends = {.output_fd = output_fd, .orders_fd = orders_fd};
+
     args.role = "template";
-    enter(s, &args, g, output_fd);
-    guard_siblings(s, NULL);
+    enter(s, &args, g, &ends);
     if (worker_prepare(&args, &err) < 0)
         template_refuse(orders_fd, err.text);
     if (args.config->crash_handler)
@@ -203,8 +229,6 @@ int spawn_template(const struct spawner *s, struct generation *g)
     signals_block(&old);
     pid_t pid = fork();
     if (pid == 0) {
-        fd_close(&fds[0]);
-        output_forget(output);
         run_template(s, args, g, fds[1], output_fd);
     }
     int fork_errno = errno;
@@ -245,7 +269,7 @@ static int order_worker(const struct generation *g, const struct worker_args *ar
 
 /* The pid; 0 when a template is to bear it; or -1 with errno. */
 static pid_t start_worker(const struct spawner *s, struct worker_args *args, unsigned place,
-                          struct generation *g, struct output *output, int output_fd)
+                          struct generation *g, int output_fd)
 {
     sigset_t old;
 
@@ -256,7 +280,6 @@ static pid_t start_worker(const struct spawner *s, struct worker_args *args, uns
     pid_t pid = fork();
     if (pid == 0) {
         channel_keep_worker_end(&args->channel);
-        output_forget(output);
         run_child(s, args, g, output_fd);
     }
     int fork_errno = errno;
@@ -269,7 +292,7 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
 {
     struct worker_args args = common_args(s, g);
     bool is_admin = number == plan_admin_number(s->plan);
-    bool is_canary = g->id == s->plan->candidate || successor_is_tried(s->successor);
+    bool is_canary = g->id == s->plan->candidate || s->is_trial;
     struct output *output = NULL;
     int output_fd = -1;
 
@@ -282,7 +305,7 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
     }
     if (!is_admin) /* which has a slot of its own */
         claim_slot(s, (unsigned)place, number, g);
-    pid_t pid = start_worker(s, &args, (unsigned)place, g, output, output_fd);
+    pid_t pid = start_worker(s, &args, (unsigned)place, g, output_fd);
     int start_errno = errno;
     fd_close(&output_fd);
     if (pid < 0) {

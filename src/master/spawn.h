@@ -1,37 +1,31 @@
 /* SPDX-License-Identifier: MIT
  *
- * spawn - forking a worker so that nothing of the master, and nothing of a sibling, leaks into it.
+ * spawn - forks a worker or a template, which keeps what it is given of the master's descriptors and
+ * closes all others.
  */
 #ifndef GCORN_MASTER_SPAWN_H
 #define GCORN_MASTER_SPAWN_H
 
 #include <ev.h>
+#include <stdbool.h>
 
-#include "master/operator/control.h"
 #include "master/generation.h"
-#include "master/upgrade/successor.h"
-#include "master/postmortem/helper.h"
-#include "master/prepare.h"
 #include "master/proc.h"
-#include "master/upgrade/upgrade.h"
-#include "system/file/pidfile.h"
 #include "system/ipc/scoreboard.h"
 
-/* What of the master's a worker is made with, and what the child lets go of. */
+struct error;
+struct socket_activation;
+struct stats;
+
+/* What of the master's a worker is made with. */
 struct spawner {
     struct plan *plan;
     struct procs *procs;
-    struct prepare *prepare;
     struct scoreboard *scoreboard;
     struct stats *stats;
     struct ev_loop *loop;
-    struct control *control;
-    struct helpers *helpers;
-    struct listener *next_control;
-    struct pidfile *pidfile, *next_pidfile;
     const struct socket_activation *activation;
-    struct upgrade *upgrade;
-    struct successor *successor;
+    bool is_trial; /* the first workers decide whether this master stays: each is a canary */
 };
 
 /* Forks g's template process (template.h): sets g->template. The child never returns. 0, or -1 with

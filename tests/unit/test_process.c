@@ -14,7 +14,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -237,6 +239,58 @@ static void test_zone_is_taken_from_the_environment(void **state)
     expect_exit(take_zone, (char *)"XYZ-5:30", 0); /* POSIX counts west of Greenwich */
 }
 
+static bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+static int open_null(int flags)
+{
+    int fd = open("/dev/null", O_RDWR | flags);
+
+    CHECK(fd > STDERR_FILENO);
+    return fd;
+}
+
+static void close_all_but_three(void *arg)
+{
+    int kept[3], lost[3];
+
+    (void)arg;
+    for (int i = 0; i < 3; i++) {
+        lost[i] = open_null(O_CLOEXEC);
+        kept[i] = open_null(i < 2 ? O_CLOEXEC : 0); /* the last one is the starter's */
+    }
+    const int keep[] = {-1, kept[1], kept[0]};
+    process_close_all_but(keep, ARRAY_LEN(keep), true);
+    for (int i = 0; i < 3; i++) {
+        CHECK(is_open(kept[i]));
+        CHECK(!is_open(lost[i]));
+        CHECK(is_open(i));
+    }
+    process_close_all_but(NULL, 0, true);
+    CHECK(!is_open(kept[0]) && !is_open(kept[1]) && is_open(kept[2]) && is_open(STDERR_FILENO));
+    process_close_all_but(NULL, 0, false);
+    CHECK(!is_open(kept[2]) && is_open(STDERR_FILENO));
+}
+
+/* With an empty directory for /proc. */
+static void close_all_but_three_without_proc(void *arg)
+{
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", "/proc", "tmpfs", 0, NULL) < 0)
+        _exit(0); /* only root may try this */
+    CHECK(access("/proc/self", F_OK) < 0);
+    close_all_but_three(arg);
+}
+
+static void test_close_all_but_keeps_the_list_and_the_starters(void **state)
+{
+    (void)state;
+    expect_exit(close_all_but_three, NULL, 0);
+    expect_exit(close_all_but_three_without_proc, NULL, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_child_is_one_until_it_is_reaped),
         cmocka_unit_test(test_cpu_time_grows_in_microseconds),
         cmocka_unit_test(test_zone_is_taken_from_the_environment),
+        cmocka_unit_test(test_close_all_but_keeps_the_list_and_the_starters),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -590,10 +590,3 @@ void control_close(struct control *c)
     }
     control_serve(c, &none);
 }
-
-void control_forget(struct control *c)
-{
-    for (size_t i = 0; i < CONTROL_CLIENTS; i++)
-        fd_close(&c->clients[i].fd);
-    fd_close(&c->listener.fd);
-}

@@ -150,7 +150,4 @@ void control_lend(struct control *c);
 /* Drops all clients and closes the socket; its file goes if it is still ours. */
 void control_close(struct control *c);
 
-/* In a child: lets go of all descriptors. */
-void control_forget(struct control *c);
-
 #endif

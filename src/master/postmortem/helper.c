@@ -6,7 +6,6 @@
  */
 #include "master/postmortem/helper.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -30,31 +29,12 @@ static struct {
     int fd;
 } own;
 
-static bool keeps(const struct helper_job *job, int fd)
-{
-    if (fd <= STDERR_FILENO || fd == log_fd() || fd == own.fd)
-        return true;
-    for (size_t i = 0; i < job->keep_count; i++) {
-        if (job->keeps[i] == fd)
-            return true;
-    }
-    return false;
-}
-
 static void close_others(const struct helper_job *job)
 {
-    DIR *dir = opendir("/proc/self/fd");
-    struct dirent *entry;
+    int keep[HELPER_KEEPS_MAX + 2] = {log_fd(), own.fd};
 
-    if (!dir)
-        fatal("a helper cannot list its descriptors: %s", strerror(errno));
-    while ((entry = readdir(dir))) {
-        int fd = atoi(entry->d_name); /* "." and "..": 0, which stays */
-
-        if (fd != dirfd(dir) && !keeps(job, fd))
-            (void)close(fd);
-    }
-    (void)closedir(dir);
+    memcpy(keep + 2, job->keeps, job->keep_count * sizeof(*keep));
+    process_close_all_but(keep, job->keep_count + 2, false);
 }
 
 /* Its time is over, or the job has crashed: saves what there is, and dies of the signal. */
@@ -225,12 +205,6 @@ bool helpers_busy(const struct helpers *h)
             return true;
     }
     return false;
-}
-
-void helpers_forget(struct helpers *h)
-{
-    for (size_t i = 0; i < HELPERS_MAX; i++)
-        fd_close(&h->list[i].fd);
 }
 
 void helpers_close(struct helpers *h)

@@ -73,9 +73,6 @@ bool helpers_have(const struct helpers *h, pid_t pid);
 /* Is one at work? */
 bool helpers_busy(const struct helpers *h);
 
-/* In another child of the master: closes what the master has of them. */
-void helpers_forget(struct helpers *h);
-
 /* Ends them; their jobs are never done. */
 void helpers_close(struct helpers *h);
 

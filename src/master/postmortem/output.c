@@ -47,19 +47,6 @@ struct output *output_new(int *worker_fd)
     return o;
 }
 
-int output_fd_of(const struct output *o)
-{
-    return o ? o->fd : -1;
-}
-
-struct output *output_adopt(int fd)
-{
-    struct output *o = xcalloc(1, sizeof(*o));
-
-    o->fd = fd;
-    return o;
-}
-
 int output_redirect(int worker_fd)
 {
     int result = dup2(worker_fd, STDOUT_FILENO) < 0 || dup2(worker_fd, STDERR_FILENO) < 0 ? -1 : 0;
@@ -147,12 +134,6 @@ void output_end(struct output *o)
     output_take(o);
     if (o->loop)
         ev_io_stop(o->loop, &o->io);
-    output_forget(o);
+    fd_close(&o->fd);
     free(o);
-}
-
-void output_forget(struct output *o)
-{
-    if (o)
-        fd_close(&o->fd);
 }

@@ -18,11 +18,6 @@ struct output;
 /* Makes the pipe; *worker_fd is the worker's end. NULL with errno. */
 struct output *output_new(int *worker_fd);
 
-/* The master's end, for a program that goes on in this process; -1 for NULL. And there: takes fd.
- */
-int output_fd_of(const struct output *o);
-struct output *output_adopt(int fd);
-
 /* In the worker: prints into the pipe from here on. Takes worker_fd. What else standard output and
  * error are used for must have moved away. 0, or -1 with errno. */
 int output_redirect(int worker_fd);
@@ -36,8 +31,5 @@ void output_take(struct output *o);
 /* In the master, when the worker is dead: logs what it left. Children of it that still have the
  * pipe are no reason to read on: what they print from now on is lost. Frees o. NULL is allowed. */
 void output_end(struct output *o);
-
-/* In a child that is not the worker: closes the master's end. NULL is allowed. */
-void output_forget(struct output *o);
 
 #endif

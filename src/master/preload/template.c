@@ -322,11 +322,3 @@ int template_recv(const struct template *t, struct template_news *news)
     memcpy(news->why, wire.why, packet.len - head);
     return 1;
 }
-
-void template_forget(struct template *t)
-{
-    if (!t)
-        return;
-    fd_close(&t->fd);
-    output_forget(t->output);
-}

@@ -94,7 +94,4 @@ int template_reopen_logs(const struct template *t, int error_fd, int access_fd);
 void template_fork_worker(int fd, struct template_order *order, int error_number,
                           int access_number);
 
-/* In another child of the master: closes what the master has of it. NULL is allowed. */
-void template_forget(struct template *t);
-
 #endif

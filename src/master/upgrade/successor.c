@@ -189,13 +189,6 @@ char *successor_pidfile(const struct successor *successor, const char *path)
     return successor->is_promoted ? xstrdup(path) : xasprintf("%s.2", path);
 }
 
-void successor_forget(struct successor *successor)
-{
-    fd_close(&successor->from.report_fd);
-    fd_close(&successor->control.fd);
-    handover_close_rest(&successor->from);
-}
-
 void successor_close(struct successor *successor)
 {
     generation_unref(successor->predecessor, true);

@@ -55,9 +55,6 @@ char *successor_pidfile(const struct successor *successor, const char *path);
 /* Tells the old master why nothing comes of it, if there is one to be told. */
 void successor_report_failure(const struct handover *from, const char *why);
 
-/* In a child: lets go of what is the master's. */
-void successor_forget(struct successor *successor);
-
 /* At the end. */
 void successor_close(struct successor *successor);
 

@@ -363,8 +363,7 @@ static void retire_admin(struct master *m)
 {
     struct proc *p;
 
-    for_each_proc(p, &m->procs)
-    {
+    for_each_proc (p, &m->procs) {
         if (plan_is_admin(&m->plan, p->w) && phase_may_retire(p->w->phase))
             proc_retire(m, p);
     }
@@ -425,11 +424,6 @@ void upgrade_init(struct master *m)
     ev_init(&u->io, on_word);
     ev_init(&u->timer, on_timer);
     u->io.data = u->timer.data = m;
-}
-
-void upgrade_forget(struct upgrade *u)
-{
-    fd_close(&u->fd);
 }
 
 void upgrade_close(struct master *m)

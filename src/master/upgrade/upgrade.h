@@ -84,9 +84,6 @@ bool upgrade_reaped(struct master *m, pid_t pid, int status);
 void upgrade_retire_workers(struct master *m);
 bool upgrade_resume(struct master *m);
 
-/* In another child: lets go of what is the master's. */
-void upgrade_forget(struct upgrade *u);
-
 /* At the end. */
 void upgrade_close(struct master *m);
 

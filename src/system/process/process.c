@@ -4,11 +4,13 @@
  */
 #include "system/process/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -18,6 +20,8 @@
 #include "base/error.h"
 #include "base/owned.h"
 #include "base/util.h"
+
+enum { FDS_MAX = 1 << 20 };
 
 /* ---- program ----------------------------------------------------------------------------- */
 
@@ -110,6 +114,54 @@ int process_stdin_null(void)
 {
     owned_fill_standard();
     return process_put_on_null(STDIN_FILENO, STDIN_FILENO);
+}
+
+static bool is_kept(int fd, const int *keep, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (keep[i] == fd)
+            return true;
+    }
+    return false;
+}
+
+static void close_unless_kept(int fd, const int *keep, size_t count, bool keep_given)
+{
+    int flags = fd > STDERR_FILENO ? fcntl(fd, F_GETFD) : -1;
+
+    if (flags < 0 || (keep_given && !(flags & FD_CLOEXEC)) || is_kept(fd, keep, count))
+        return;
+    (void)close(fd); /* nothing was written to it by this process */
+}
+
+/* Without /proc. */
+static void close_each(const int *keep, size_t count, bool keep_given)
+{
+    struct rlimit limit;
+    int end = FDS_MAX;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FDS_MAX)
+        end = (int)limit.rlim_cur;
+    for (int fd = STDERR_FILENO + 1; fd < end; fd++)
+        close_unless_kept(fd, keep, count, keep_given);
+}
+
+void process_close_all_but(const int *keep, size_t count, bool keep_given)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    struct dirent *entry;
+
+    if (!dir) {
+        close_each(keep, count, keep_given);
+        return;
+    }
+    while ((entry = readdir(dir))) {
+        int fd = atoi(entry->d_name); /* "." and "..": 0, which stays */
+
+        if (fd != dirfd(dir))
+            close_unless_kept(fd, keep, count, keep_given);
+    }
+    (void)closedir(dir);
 }
 
 /* ---- clocks ------------------------------------------------------------------------------ */

@@ -8,6 +8,7 @@
 #define GCORN_SYSTEM_PROCESS_PROCESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -40,6 +41,11 @@ int process_stdin_null(void);
 /* Puts the descriptors first to last on /dev/null. They survive exec. Returns 0, or -1 with errno
  * and some of them changed. */
 int process_put_on_null(int first, int last);
+
+/* In a forked child: closes every descriptor above 2 but those in keep, where -1 is no descriptor.
+ * keep_given: also keeps those that are not close-on-exec, which are not this program's own: it was
+ * started with them. Needs no /proc. */
+void process_close_all_but(const int *keep, size_t count, bool keep_given);
 
 /* ---- clocks ------------------------------------------------------------------------------ */
 
