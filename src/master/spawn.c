@@ -30,7 +30,7 @@
 #include "system/process/process.h"
 #include "system/process/signals.h"
 #include "worker/call/app.h"
-#include "worker/replay.h"
+#include "worker/crash/crash_file.h"
 #include "worker/worker.h"
 
 enum { KEEPS_MAX = IMAGE_PARTS_MAX + 16 }; /* besides the listeners */
@@ -378,7 +378,7 @@ static int try_crash_dir(const struct trial *trial, struct error *err)
 {
     if (privileges_take(trial->privileges, trial->config->allow_setuid, err) < 0)
         return -1;
-    int fd = replay_dir_open(trial->config->crash_dir, err);
+    int fd = crash_file_dir_open(trial->config->crash_dir, err);
     if (fd < 0)
         return -1;
     fd_close(&fd);

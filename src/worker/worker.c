@@ -33,12 +33,12 @@
 #include "worker/call/forked.h"
 #include "worker/call/app_metrics.h"
 #include "worker/commands.h"
-#include "worker/replay.h"
+#include "worker/canary.h"
+#include "worker/crash/crash_file.h"
 #include "worker/trim.h"
 
 enum {
     BODY_MEM_MAX = 64 * 1024,
-    ALONE_MS = 10,
 };
 
 bool worker_is_drained(const struct worker *w)
@@ -270,60 +270,15 @@ static void load_app(struct worker *w)
     owned_fill_standard();
 }
 
-/* Runs one request through the application as if a client had sent it; its status. */
-static int ask_app(struct worker *w, const char *path)
-{
-    static const struct http_local local = {"", "", "http"};
-    static const struct http_peer peer = {.local = &local};
-    struct gcorn_environ *env = worker_take_environ(w, &peer);
-    struct strbuf text = {0};
-    const char *piece;
-    size_t len;
-
-    strbuf_addf(&text,
-                "GET %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: gcorn/" GCORN_VERSION
-                "\r\nConnection: close\r\n\r\n",
-                path);
-    (void)request_feed(&env->request, text.data, text.len);
-    int status = env->request.refusal;
-    if (env->request.state == REQUEST_DONE) {
-        call_enter(w, NULL, env);
-        env->was_run = true;
-        if (w->app.on_pre_request)
-            w->app.on_pre_request(env);
-        response_run(env, w->app.handler);
-        while (framing_h1_next(env, &text, &piece, &len)) {
-            strbuf_reset(&text); /* nobody reads it */
-            if (env->response.waits && env->response.started)
-                break; /* a stream: its status is known */
-            if (env->response.waits)
-                worker_turn_alone(w);
-        }
-        status = env->response.broken ? 500 : env->response.status;
-        call_end_environ(w, env); /* not counted: no client has had an answer */
-        (void)call_leave(w);
-    } else {
-        environ_reset(env);
-    }
-    strbuf_release(&text);
-    worker_keep_environ(w, env);
-    return status;
-}
-
 static void check_canary(struct worker *w)
 {
-    char why[256];
+    struct error err;
 
     if (!w->args->check_path)
         return;
     atomic_store(&w->slot->boot_step, BOOT_CHECK);
-    worker_look_at_clock(w);
-    int status = ask_app(w, w->args->check_path);
-    if (status >= 200 && status < 400)
-        return;
-    (void)snprintf(why, sizeof(why), "reload_check_path %.180s was answered %d",
-                   w->args->check_path, status);
-    boot_failed(w, why);
+    if (canary_check(w, w->args->check_path, &err) < 0)
+        boot_failed(w, err.text);
 }
 
 /* An application that closes every descriptor that it does not know, as programs do that become
@@ -376,7 +331,7 @@ static void open_crash_dir(struct worker *w)
 
     if (!w->config->crash_dir)
         return;
-    w->crash_dir_fd = replay_dir_open(w->config->crash_dir, &err);
+    w->crash_dir_fd = crash_file_dir_open(w->config->crash_dir, &err);
     if (w->crash_dir_fd < 0 && !w->args->is_proven)
         boot_failed(w, err.text);
     if (w->crash_dir_fd < 0) {
@@ -384,7 +339,7 @@ static void open_crash_dir(struct worker *w)
         return;
     }
     if (w->config->crash_keep > 0 &&
-        replay_dir_trim(w->crash_dir_fd, (unsigned)w->config->crash_keep) < 0)
+        crash_file_dir_trim(w->crash_dir_fd, (unsigned)w->config->crash_keep) < 0)
         log_warn("crash_dir: %s cannot be listed, so no file is ever removed",
                  w->config->crash_dir);
 }
@@ -454,22 +409,4 @@ void worker_run(const struct worker_args *args)
     (void)ev_run(w->loop, 0);
     crash_end_recovered();
     worker_leave(w);
-}
-
-static void on_moment(struct ev_loop *loop, struct ev_timer *timer, int revents)
-{
-    (void)loop;
-    (void)timer;
-    (void)revents;
-}
-
-void worker_turn_alone(struct worker *w)
-{
-    struct ev_timer moment;
-
-    ev_timer_init(&moment, on_moment, ALONE_MS / 1000.0, 0);
-    ev_timer_start(w->loop, &moment);
-    (void)ev_run(w->loop, EVRUN_ONCE);
-    ev_timer_stop(w->loop, &moment);
-    worker_look_at_clock(w);
 }

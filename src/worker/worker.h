@@ -36,10 +36,6 @@ int worker_preload(const struct worker_args *args, struct app *app, struct error
  * replay.c; once in a process. */
 struct worker *worker_new_alone(const struct worker_args *args);
 
-/* For an answer that waits in a worker alone, or one that is not ready yet: turns the loop once, at
- * most for a moment. Then the application is asked again. */
-void worker_turn_alone(struct worker *w);
-
 /* Ends the process, whatever is under way. */
 void worker_leave(struct worker *w) __attribute__((noreturn));
 

@@ -36,6 +36,7 @@
 #include "worker/commands.h"
 #include "worker/conn/conn.h"
 #include "worker/wire/wire.h"
+#include "worker/single_request.h"
 #include "worker/worker.h"
 
 void __lsan_unregister_root_region(const void *p, size_t size) __attribute__((weak));
@@ -107,7 +108,7 @@ static inline void worker_case_open(struct worker_case *t, gcorn_app *handler, u
 /* One turn of the loop, which may sleep for a moment. */
 static inline void worker_case_turn(struct worker_case *t)
 {
-    worker_turn_alone(t->w);
+    single_request_wait(t->w);
 }
 
 /* Turns the loop until the condition holds. */

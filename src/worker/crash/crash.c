@@ -20,8 +20,8 @@
 #include "base/compat.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "worker/crash/crash_file.h"
 #include "worker/crash/farewell.h"
-#include "worker/replay.h"
 #include "worker/worker.h"
 
 enum {
@@ -208,8 +208,9 @@ static void save_request(const struct conn *crashed, int call)
     if (self.worker->crash_dir_fd < 0 || !crashed || !crashed->env)
         return;
     slot_file_name(self.slot, &self.slot->calls[call], name);
-    self.slot->crash.saved = replay_save(self.worker->crash_dir_fd, name, &crashed->env->request,
-                                         self.worker->config->crash_redact) == 0;
+    self.slot->crash.saved =
+        crash_file_save(self.worker->crash_dir_fd, name, &crashed->env->request,
+                        self.worker->config->crash_redact) == 0;
 }
 
 static void die(bool is_timeout)

@@ -126,7 +126,7 @@ struct worker {
     volatile sig_atomic_t held_signal; /* one that does; 0: none */
 
     struct access_log_writer access_log;
-    int crash_dir_fd; /* of crash_dir, for replay_save; -1: none */
+    int crash_dir_fd; /* of crash_dir, for crash_file_save; -1: none */
 
     struct ev_io commands;
     struct fd_mark down_mark, up_mark; /* of the channel's ends */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * replay_save: what it writes is plain HTTP that makes the same request again, without its secrets
+ * crash_file_save: what it writes is plain HTTP that makes the same request again, without its secrets
  * when so told.
  */
 #include "http_case.h"
@@ -13,7 +13,7 @@
 
 #include "base/error.h"
 #include "base/util.h"
-#include "worker/replay.h"
+#include "worker/crash/crash_file.h"
 
 struct place {
     char dir[40];
@@ -26,7 +26,7 @@ static int make_place(void **state)
     struct error err;
 
     (void)snprintf(p->dir, sizeof(p->dir), "/tmp/gcorn-replay-XXXXXX");
-    if (!mkdtemp(p->dir) || (p->fd = replay_dir_open(p->dir, &err)) < 0)
+    if (!mkdtemp(p->dir) || (p->fd = crash_file_dir_open(p->dir, &err)) < 0)
         return -1;
     *state = p;
     return 0;
@@ -67,7 +67,7 @@ static void assert_kept(const struct place *p, const char *raw, bool redact, con
 
     http_case_open(&c);
     http_case_feed(&c, raw);
-    assert_int_equal(replay_save(p->fd, "kept", &c.env.request, redact), 0);
+    assert_int_equal(crash_file_save(p->fd, "kept", &c.env.request, redact), 0);
     struct strbuf kept = read_kept(p);
     assert_string_equal(kept.data, wanted);
     strbuf_release(&kept);
@@ -101,7 +101,7 @@ static void assert_round_trip(const struct place *p, const char *raw, size_t len
     http_case_open(&before);
     http_case_feed_bytes(&before, raw, len);
     (void)gcorn_each(&before.env, 0, &value); /* ends every value in place with a NUL */
-    assert_int_equal(replay_save(p->fd, "kept", &before.env.request, false), 0);
+    assert_int_equal(crash_file_save(p->fd, "kept", &before.env.request, false), 0);
     struct strbuf kept = read_kept(p);
     http_case_open(&after);
     http_case_feed_bytes(&after, kept.data, kept.len);
@@ -151,7 +151,7 @@ static void test_bodies_around_the_limit(void **state)
     const struct place *p = *state;
 
     for (int chunked = 0; chunked <= 1; chunked++) {
-        for (size_t len = REPLAY_BODY_MAX; len <= REPLAY_BODY_MAX + 1; len++) {
+        for (size_t len = CRASH_FILE_BODY_MAX; len <= CRASH_FILE_BODY_MAX + 1; len++) {
             struct strbuf raw = {0};
             struct http_case c;
 
@@ -162,16 +162,16 @@ static void test_bodies_around_the_limit(void **state)
                 strbuf_addf(&raw, "Content-Length: %zu\r\n\r\n", len);
             for (size_t i = 0; i < len; i++)
                 strbuf_addch(&raw, (char)('a' + i % 26));
-            size_t to_limit = raw.len - (len - REPLAY_BODY_MAX);
+            size_t to_limit = raw.len - (len - CRASH_FILE_BODY_MAX);
             strbuf_addstr(&raw, chunked ? "\r\n0\r\n\r\n" : "");
-            if (len == REPLAY_BODY_MAX)
+            if (len == CRASH_FILE_BODY_MAX)
                 assert_round_trip(p, raw.data, raw.len);
             http_case_open(&c);
             http_case_feed_bytes(&c, raw.data, raw.len);
-            assert_true((c.env.request.body.fd >= 0) == (len > REPLAY_BODY_MAX));
-            assert_int_equal(replay_save(p->fd, "kept", &c.env.request, true), 0);
+            assert_true((c.env.request.body.fd >= 0) == (len > CRASH_FILE_BODY_MAX));
+            assert_int_equal(crash_file_save(p->fd, "kept", &c.env.request, true), 0);
             struct strbuf kept = read_kept(p);
-            assert_int_equal(kept.len, len > REPLAY_BODY_MAX ? to_limit : raw.len);
+            assert_int_equal(kept.len, len > CRASH_FILE_BODY_MAX ? to_limit : raw.len);
             assert_memory_equal(kept.data, raw.data, kept.len);
             strbuf_release(&kept);
             strbuf_release(&raw);
@@ -212,7 +212,7 @@ static void test_save_refuses_a_head_that_is_not_complete(void **state)
 
         http_case_open(&c);
         (void)request_feed(&c.env.request, starts[i], strlen(starts[i]));
-        assert_int_equal(replay_save(p->fd, "kept", &c.env.request, true), -1);
+        assert_int_equal(crash_file_save(p->fd, "kept", &c.env.request, true), -1);
         assert_int_equal(errno, EINVAL);
         http_case_close(&c);
     }
@@ -225,8 +225,8 @@ static void test_save_leaves_an_older_file_alone(void **state)
 
     http_case_open(&c);
     http_case_feed(&c, "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_int_equal(replay_save(p->fd, "kept", &c.env.request, true), 0);
-    assert_int_equal(replay_save(p->fd, "kept", &c.env.request, true), -1);
+    assert_int_equal(crash_file_save(p->fd, "kept", &c.env.request, true), 0);
+    assert_int_equal(crash_file_save(p->fd, "kept", &c.env.request, true), -1);
     assert_int_equal(errno, EEXIST);
     struct strbuf kept = read_kept(p);
     assert_string_equal(kept.data, "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -243,7 +243,7 @@ static void test_save_leaves_no_half_file(void **state)
     http_case_open(&c);
     http_case_feed(&c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab");
     c.env.request.body.fd = p->fd; /* a directory: EBADF or EISDIR */
-    assert_int_equal(replay_save(p->fd, "kept", &c.env.request, true), -1);
+    assert_int_equal(crash_file_save(p->fd, "kept", &c.env.request, true), -1);
     assert_true(errno == EBADF || errno == EISDIR);
     c.env.request.body.fd = -1;
     assert_int_equal(faccessat(p->fd, "kept", F_OK, 0), -1);
@@ -255,10 +255,10 @@ static void test_dir_open_says_what_is_wrong(void **state)
     struct error err;
 
     (void)state;
-    assert_int_equal(replay_dir_open("/nonexistent/dir", &err), -1);
+    assert_int_equal(crash_file_dir_open("/nonexistent/dir", &err), -1);
     assert_string_equal(err.text, "crash_dir: cannot open the directory /nonexistent/dir: No such "
                                   "file or directory");
-    assert_int_equal(replay_dir_open("/dev/null", &err), -1);
+    assert_int_equal(crash_file_dir_open("/dev/null", &err), -1);
     assert_non_null(strstr(err.text, "Not a directory"));
 }
 
@@ -293,11 +293,11 @@ static void test_trim_removes_the_oldest_of_its_own(void **state)
         make_file(p, others[i], 1);
     for (size_t i = 0; i < ARRAY_LEN(own); i++)
         make_file(p, own[i], 100 + (time_t)i);
-    assert_int_equal(replay_dir_trim(p->fd, 3), 0);
+    assert_int_equal(crash_file_dir_trim(p->fd, 3), 0);
     assert_true(is_there(p, own[0]) && is_there(p, own[1]) && is_there(p, own[2]));
-    assert_int_equal(replay_dir_trim(p->fd, 2), 0);
+    assert_int_equal(crash_file_dir_trim(p->fd, 2), 0);
     assert_true(!is_there(p, own[0]) && is_there(p, own[1]) && is_there(p, own[2]));
-    assert_int_equal(replay_dir_trim(p->fd, 0), 0);
+    assert_int_equal(crash_file_dir_trim(p->fd, 0), 0);
     assert_false(is_there(p, own[1]) || is_there(p, own[2]));
     for (size_t i = 0; i < ARRAY_LEN(others); i++)
         assert_int_equal(unlinkat(p->fd, others[i], 0), 0);
