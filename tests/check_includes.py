@@ -20,10 +20,22 @@ ONLY = {"yaml.h": ["src/settings/config_yaml.c", "src/version.c"], "llhttp.h": [
         "jansson.h": ["src/ctl/show.c", "src/gcornctl.c"], "elfutils/libdwfl.h": ["src/system/trace/stacks.c", "src/version.c"]}
 NOT_IN_HTTP = ["ev.h", "sys/socket.h", "sys/epoll.h", "netinet/in.h"]
 ONLY_MASTER = re.compile(r"\b(?:fork|waitpid|kill)\(")
+# Headers of a room in levels: one includes those of its own level and of the levels before it. A .c
+# file may include all of them.
+LEVELS = [["src/http/request/", "src/http/answer/", "src/http/"]]
 # Programs, and what include/gcorn.h declares.
 HEADERLESS = {"src/main.c", "src/gcornctl.c", "src/worker/call/api.c"}
 # Becoming a daemon is a fork too; a process that traces threads waits for their stops.
 FORKS = {"src/system/process/daemon.c", "src/system/trace/ptrace.c"}
+
+
+def level_of(name):
+    """Which list of LEVELS a header is in, and where in it; None for others."""
+    for levels in LEVELS:
+        for i, folder in enumerate(levels):
+            if name.startswith(folder) and name.endswith(".h") and "/" not in name[len(folder):]:
+                return levels, i
+    return None
 
 
 def breaches(path):
@@ -40,6 +52,9 @@ def breaches(path):
             yield f"{name} includes {header}, which is in no room"
         elif room and (ROOMS.index(target) > ROOMS.index(room) or (room, target) in FORBIDDEN):
             yield f"{name} includes {header}: {room}/ may not know {target}/"
+        own, other = level_of(name), level_of(f"src/{header}")
+        if own and other and own[0] is other[0] and own[1] < other[1]:
+            yield f"{name} includes {header}, a header of a level above its own"
     for header in re.findall(r"^#include <([^>]+)>", text, re.M):
         if name not in ONLY.get(header, [name]):
             yield f"{name} includes <{header}>: only {' and '.join(ONLY[header])} may"

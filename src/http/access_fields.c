@@ -43,10 +43,10 @@ VALUE text_of(const char *s)
 VALUE get_time(struct access_line *line)
 {
     static const size_t whole = sizeof("1994-11-06T08:49:37.") - 1, len = whole + 3 + 6;
-    struct logline ms = {.p = line->scratch + whole, .end = line->scratch + len};
+    struct log_line ms = {.p = line->scratch + whole, .end = line->scratch + len};
 
     memcpy(line->scratch, line->second->iso, len);
-    logline_put_digits(&ms, line->facts->wall_ms % 1000, 3);
+    log_line_put_digits(&ms, line->facts->wall_ms % 1000, 3);
     return plain(line->scratch, len);
 }
 
@@ -62,11 +62,11 @@ VALUE get_pid(struct access_line *line)
 
 VALUE get_pid_in_brackets(struct access_line *line)
 {
-    struct logline l = {.p = line->scratch, .end = line->scratch + sizeof(line->scratch)};
+    struct log_line l = {.p = line->scratch, .end = line->scratch + sizeof(line->scratch)};
 
-    logline_put(&l, "<", 1);
-    logline_put_u64(&l, (uint64_t)line->facts->pid);
-    logline_put(&l, ">", 1);
+    log_line_put(&l, "<", 1);
+    log_line_put_u64(&l, (uint64_t)line->facts->pid);
+    log_line_put(&l, ">", 1);
     return plain(line->scratch, (size_t)(l.p - line->scratch));
 }
 
@@ -92,11 +92,11 @@ VALUE get_us(struct access_line *line)
 
 VALUE get_decimal_s(struct access_line *line)
 {
-    struct logline l = {.p = line->scratch, .end = line->scratch + sizeof(line->scratch)};
+    struct log_line l = {.p = line->scratch, .end = line->scratch + sizeof(line->scratch)};
 
-    logline_put_u64(&l, line->facts->duration_us / 1000000);
-    logline_put(&l, ".", 1);
-    logline_put_digits(&l, line->facts->duration_us % 1000000, 6);
+    log_line_put_u64(&l, line->facts->duration_us / 1000000);
+    log_line_put(&l, ".", 1);
+    log_line_put_digits(&l, line->facts->duration_us % 1000000, 6);
     return plain(line->scratch, (size_t)(l.p - line->scratch));
 }
 
@@ -323,45 +323,45 @@ enum {
 
 /* What is still to come of the line, besides the room in it. */
 struct members {
-    struct logline *l;
+    struct log_line *l;
     bool is_first;
     size_t long_left; /* long values */
 };
 
 /* The printers: which of them writes, what a row is and where it stands are constants in the end, so
- * each has code of its own; a walk over a table at run time would make a line twice as dear. */
+ * each has its own code: a walk over a table at run time doubled the price of a line. */
 #define PRINTER static inline __attribute__((always_inline))
 
 /* The key is given as JSON has it, a literal: ,"name": */
 PRINTER void put_key(struct members *m, bool json, const char *key, size_t name_len)
 {
     if (json) {
-        logline_put(m->l, m->is_first ? "{" : ",", 1);
-        logline_put(m->l, key + 1, name_len + 3);
+        log_line_put(m->l, m->is_first ? "{" : ",", 1);
+        log_line_put(m->l, key + 1, name_len + 3);
     } else {
         if (!m->is_first)
-            logline_put(m->l, " ", 1);
-        logline_put(m->l, key + 2, name_len);
-        logline_put(m->l, "=", 1);
+            log_line_put(m->l, " ", 1);
+        log_line_put(m->l, key + 2, name_len);
+        log_line_put(m->l, "=", 1);
     }
     m->is_first = false;
 }
 
-PRINTER void put_plain(struct logline *l, bool json, const struct text *text)
+PRINTER void put_plain(struct log_line *l, bool json, const struct bytes *text)
 {
     if (json)
-        logline_put(l, "\"", 1);
-    logline_put(l, text->p, text->len);
+        log_line_put(l, "\"", 1);
+    log_line_put(l, text->p, text->len);
     if (json)
-        logline_put(l, "\"", 1);
+        log_line_put(l, "\"", 1);
 }
 
-PRINTER void put_text(struct logline *l, bool json, const struct text *text, size_t leave)
+PRINTER void put_text(struct log_line *l, bool json, const struct bytes *text, size_t leave)
 {
     if (json)
-        logline_put_quoted(l, text->p, text->len, leave);
+        log_line_put_quoted(l, text->p, text->len, leave);
     else
-        logline_put_value(l, text->p, text->len, leave);
+        log_line_put_value(l, text->p, text->len, leave);
 }
 
 /* What is absent is null in JSON, and no pair in logfmt. */
@@ -374,8 +374,8 @@ PRINTER void put_member(struct members *m, bool json, const char *key, size_t na
         return;
     put_key(m, json, key, name_len);
     switch (value->kind) {
-    case ACCESS_ABSENT: logline_put(m->l, "null", 4); break;
-    case ACCESS_NUMBER: logline_put_u64(m->l, value->number); break;
+    case ACCESS_ABSENT: log_line_put(m->l, "null", 4); break;
+    case ACCESS_NUMBER: log_line_put_u64(m->l, value->number); break;
     case ACCESS_PLAIN: put_plain(m->l, json, &value->text); break;
     case ACCESS_TEXT: put_text(m->l, json, &value->text, m->long_left * SHARE); break;
     }
@@ -388,7 +388,7 @@ PRINTER void put_member(struct members *m, bool json, const char *key, size_t na
     put_member(&m, json, ",\"" member "\":", sizeof(member) - 1, &value, flags);
 #define PUT_BOTH(letter, member, get, flags) PUT_MEMBER(member, get, flags)
 
-PRINTER void put_members(struct logline *l, bool json, struct access_line *line)
+PRINTER void put_members(struct log_line *l, bool json, struct access_line *line)
 {
     struct members m = {l, true, ACCESS_FIELDS(NOTHING, NOTHING, COUNT_LONG, COUNT_LONG_BOTH)};
     struct access_value value;
@@ -398,17 +398,17 @@ PRINTER void put_members(struct logline *l, bool json, struct access_line *line)
     l->end += TAIL;
     if (l->cut) {
         put_key(&m, json, ",\"truncated\":", sizeof("truncated") - 1);
-        logline_put(l, "true", 4);
+        log_line_put(l, "true", 4);
     }
 }
 
-void access_put_json(struct logline *l, struct access_line *line)
+void access_put_json(struct log_line *l, struct access_line *line)
 {
     put_members(l, true, line);
-    logline_put(l, "}", 1);
+    log_line_put(l, "}", 1);
 }
 
-void access_put_logfmt(struct logline *l, struct access_line *line)
+void access_put_logfmt(struct log_line *l, struct access_line *line)
 {
     put_members(l, false, line);
 }

@@ -36,13 +36,13 @@ enum access_kind {
     ACCESS_ABSENT,
     ACCESS_NUMBER,
     ACCESS_PLAIN, /* printable ASCII of the server's own: nothing to escape */
-    ACCESS_TEXT,  /* anybody's bytes */
+    ACCESS_TEXT,  /* bytes of a client or an application: to be escaped */
 };
 
 struct access_value {
     enum access_kind kind;
     uint64_t number;
-    struct text text;
+    struct bytes text;
 };
 
 /* An atom of a format. */
@@ -53,12 +53,12 @@ struct access_atom {
     struct access_value (*get)(struct access_line *line);
 };
 
-/* NULL: there is none. */
+/* NULL: no atom has this letter. */
 const struct access_atom *access_find_atom(char letter, bool is_named);
 
 /* All members, as one object of JSON or as pairs of logfmt. A line that would be longer than its
  * room is cut inside its values, so that it stays valid, and says that it is truncated. */
-void access_put_json(struct logline *l, struct access_line *line);
-void access_put_logfmt(struct logline *l, struct access_line *line);
+void access_put_json(struct log_line *l, struct access_line *line);
+void access_put_logfmt(struct log_line *l, struct access_line *line);
 
 #endif

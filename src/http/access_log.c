@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * See access_log.h. A format is taken apart once, into texts and atoms; a line is then a walk over
- * them. json and logfmt are no formats but printers of the members (access_fields.h): what may be
- * cut in them, and what is absent, must leave them valid.
+ * them. json and logfmt have printers of their own (access_fields.h), since a line that is cut and a
+ * value that is absent must leave them valid.
  */
 #include "http/access_log.h"
 
@@ -27,9 +27,9 @@ struct piece {
     char *name;                     /* in its braces */
 };
 
-struct accesslog {
+struct access_log {
     /* Puts the members of json or logfmt; NULL: the pieces of a format are put. */
-    void (*put_members)(struct logline *l, struct access_line *line);
+    void (*put_members)(struct log_line *l, struct access_line *line);
     size_t count;
     struct piece *pieces;
     struct access_second second;
@@ -38,7 +38,7 @@ struct accesslog {
 /* ---- the format ---------------------------------------------------------------------------- */
 
 /* Takes over text and name. */
-static void add_piece(struct accesslog *log, struct strbuf *text, const struct access_atom *atom,
+static void add_piece(struct access_log *log, struct strbuf *text, const struct access_atom *atom,
                       char *name)
 {
     log->pieces = xrealloc(log->pieces, (log->count + 1) * sizeof(*log->pieces));
@@ -50,7 +50,7 @@ static void add_piece(struct accesslog *log, struct strbuf *text, const struct a
 
 /* At "%(": adds the atom, which text stands before, and returns what follows its ")s"; NULL when
  * it is none. */
-static const char *add_atom(struct accesslog *log, struct strbuf *text, const char *p)
+static const char *add_atom(struct access_log *log, struct strbuf *text, const char *p)
 {
     const char *name = p + 2, *close = *name == '{' ? strchr(name, '}') : NULL;
     size_t name_len = close ? (size_t)(close - name - 1) : 0;
@@ -67,7 +67,7 @@ static const char *add_atom(struct accesslog *log, struct strbuf *text, const ch
 }
 
 /* 0, or -1: what *p points to is then not of the language. */
-static int parse_format(struct accesslog *log, struct strbuf *text, const char **p)
+static int parse_format(struct access_log *log, struct strbuf *text, const char **p)
 {
     while (**p != '\0') {
         size_t len = strcspn(*p, "%");
@@ -91,9 +91,9 @@ static int parse_format(struct accesslog *log, struct strbuf *text, const char *
     return 0;
 }
 
-struct accesslog *accesslog_new(const char *format, struct error *err)
+struct access_log *access_log_new(const char *format, struct error *err)
 {
-    struct accesslog *log = xcalloc(1, sizeof(*log));
+    struct access_log *log = xcalloc(1, sizeof(*log));
     const char *p = strcmp(format, "combined") == 0 ? combined : format;
     struct strbuf text = {0};
     int result = 0;
@@ -108,13 +108,13 @@ struct accesslog *accesslog_new(const char *format, struct error *err)
     strbuf_release(&text);
     if (result == 0)
         return log;
-    accesslog_free(log);
+    access_log_free(log);
     (void)error_set(err, EXIT_USAGE, "access_log_format: no such atom at \"%.20s\": see README.md",
                     p);
     return NULL;
 }
 
-void accesslog_free(struct accesslog *log)
+void access_log_free(struct access_log *log)
 {
     if (!log)
         return;
@@ -137,34 +137,34 @@ static void set_second(struct access_second *t, int64_t second)
     (void)time_put_iso(t->iso, second * 1000);
 }
 
-static void put_atom(struct logline *l, const struct access_atom *atom, struct access_line *line)
+static void put_atom(struct log_line *l, const struct access_atom *atom, struct access_line *line)
 {
     const struct access_value value = atom->get(line);
 
     if (value.kind == ACCESS_NUMBER)
-        logline_put_u64(l, value.number);
+        log_line_put_u64(l, value.number);
     else if (value.kind == ACCESS_ABSENT || (value.text.len == 0 && !atom->keeps_empty))
-        logline_put(l, "-", 1);
+        log_line_put(l, "-", 1);
     else
-        logline_put_escaped(l, value.text.p, value.text.len);
+        log_line_put_escaped(l, value.text.p, value.text.len);
 }
 
-static void put_pieces(struct logline *l, const struct accesslog *log, struct access_line *line)
+static void put_pieces(struct log_line *l, const struct access_log *log, struct access_line *line)
 {
     for (size_t i = 0; i < log->count; i++) {
         const struct piece *p = &log->pieces[i];
 
-        logline_put(l, p->text, p->text_len);
+        log_line_put(l, p->text, p->text_len);
         line->name = p->name;
         if (p->atom)
             put_atom(l, p->atom, line);
     }
 }
 
-size_t accesslog_line(struct accesslog *log, struct gcorn_environ *env,
-                      const struct access_facts *facts, char *out)
+size_t access_log_line(struct access_log *log, struct gcorn_environ *env,
+                       const struct access_facts *facts, char *out)
 {
-    struct logline l = {.p = out, .end = out + ACCESSLOG_LINE_MAX - 1};
+    struct log_line l = {.p = out, .end = out + ACCESS_LOG_LINE_MAX - 1};
     struct access_line line = {.env = env, .facts = facts, .second = &log->second};
 
     set_second(&log->second, (int64_t)(facts->wall_ms / 1000));
@@ -181,8 +181,8 @@ static struct span whole_span(const char *text, size_t len)
     return (struct span){.p = len > 0 ? (char *)(uintptr_t)text : NULL, .len = len};
 }
 
-size_t accesslog_line_of(struct accesslog *log, const struct access_request *q,
-                         const struct access_facts *facts, char *out)
+size_t access_log_line_of(struct access_log *log, const struct access_request *q,
+                          const struct access_facts *facts, char *out)
 {
     static const struct http_context context;
     static const struct http_local local = {"", "", ""};
@@ -192,7 +192,7 @@ size_t accesslog_line_of(struct accesslog *log, const struct access_request *q,
         .request = {.state = REQUEST_DONE, .minor_version = 1, .forwarded = &forwarded},
         .context = &context,
         .peer = &peer};
-    char line[ACCESSLOG_LINE_MAX];
+    char line[ACCESS_LOG_LINE_MAX];
     (void)snprintf(peer.remote_addr, sizeof(peer.remote_addr), "%s", q->peer);
     size_t path_len = strcspn(q->target, "?"), len = strlen(q->target);
     int n = snprintf(line, sizeof(line), "%s %s HTTP/1.1", q->method, q->target);
@@ -204,7 +204,7 @@ size_t accesslog_line_of(struct accesslog *log, const struct access_request *q,
     if (path_len < len)
         env.request.query = whole_span(q->target + path_len + 1, len - path_len - 1);
     env.response = (struct response){.status = q->status, .content_length = -1, .ended = q->ended};
-    size_t result = accesslog_line(log, &env, facts, out);
+    size_t result = access_log_line(log, &env, facts, out);
     environ_release(&env);
     return result;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * accesslog - one line about one answer, in gunicorn's format language (%(h)s, %({referer}i)s, ...)
+ * access_log - one line about one answer, in gunicorn's format language (%(h)s, %({referer}i)s, ...)
  * or in one of three ready-made forms: combined, json, logfmt. The format is taken apart once; a
  * line is then a walk over its pieces.
  */
@@ -13,9 +13,9 @@
 #include "base/error.h"
 
 struct gcorn_environ;
-struct accesslog;
+struct access_log;
 
-enum { ACCESSLOG_LINE_MAX = 4096 }; /* PIPE_BUF: what a pipe takes whole */
+enum { ACCESS_LOG_LINE_MAX = 4096 }; /* PIPE_BUF: what a pipe takes whole */
 
 /* What the environ does not know. */
 struct access_facts {
@@ -26,15 +26,15 @@ struct access_facts {
 };
 
 /* NULL with err filled in (EXIT_USAGE) when the format is not one. */
-struct accesslog *accesslog_new(const char *format, struct error *err);
-void accesslog_free(struct accesslog *log);
+struct access_log *access_log_new(const char *format, struct error *err);
+void access_log_free(struct access_log *log);
 
-/* Writes one line with its newline to out, which has ACCESSLOG_LINE_MAX bytes of room; its length.
+/* Writes one line with its newline to out, which has ACCESS_LOG_LINE_MAX bytes of room; its length.
  * Nothing that comes from the client or the application gets into it unescaped: a line is printable
  * ASCII, a quote or backslash in it is the format's. A line that would be longer is cut, a JSON or
  * logfmt one inside its values. */
-size_t accesslog_line(struct accesslog *log, struct gcorn_environ *env,
-                      const struct access_facts *facts, char *out);
+size_t access_log_line(struct access_log *log, struct gcorn_environ *env,
+                       const struct access_facts *facts, char *out);
 
 /* A request of which this is all that is known, because its worker is dead. All are texts, "" where
  * there is none. */
@@ -47,8 +47,8 @@ struct access_request {
     const char *ended;
 };
 
-/* The same as accesslog_line of such a request. */
-size_t accesslog_line_of(struct accesslog *log, const struct access_request *q,
-                         const struct access_facts *facts, char *out);
+/* The same as access_log_line of such a request. */
+size_t access_log_line_of(struct access_log *log, const struct access_request *q,
+                          const struct access_facts *facts, char *out);
 
 #endif

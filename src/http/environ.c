@@ -104,7 +104,7 @@ const char *environ_request_id(struct gcorn_environ *env)
 
     if (given)
         return given;
-    /* each time anew, but in one place: an endless stream may log for ever */
+    /* made each time, but in one place: an endless stream may log for days */
     for (int i = 0; i < 16; i++)
         env->id_text[i] = digits[env->id >> (60 - 4 * i) & 15];
     env->id_text[16] = '\0';

@@ -102,7 +102,7 @@ const char *environ_remote_addr(const struct gcorn_environ *env);
 /* gcorn.request_id: what a trusted proxy calls the request, or else the id that was made for it. */
 const char *environ_request_id(struct gcorn_environ *env);
 
-/* The former alone; NULL when there is none. */
+/* The id that a trusted proxy has given the request; NULL: it has given none. */
 const char *environ_given_id(const struct gcorn_environ *env);
 
 #endif

@@ -23,7 +23,7 @@ const char *environ_field_by_key(struct gcorn_environ *env, const char *key);
 /* The first field of this id, as it came; NULL when absent. */
 const char *environ_field_by_id(struct gcorn_environ *env, enum field_id id);
 
-/* Does the application see the field, as a variable of its own? */
+/* Does the application see the field, as a variable HTTP_*? */
 bool environ_field_is_visible(const struct gcorn_environ *env, const struct field *f);
 
 /* Makes an HTTP_* style key of a field name: upper case, '-' as '_'. out takes len + 1 bytes. */

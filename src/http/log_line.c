@@ -59,7 +59,7 @@ static inline size_t copy_plain(char *out, const char *text, size_t len)
     return i;
 }
 
-void logline_put_cut(struct logline *l, const char *text)
+void log_line_put_cut(struct log_line *l, const char *text)
 {
     size_t room = (size_t)(l->end - l->p);
 
@@ -71,16 +71,16 @@ void logline_put_cut(struct logline *l, const char *text)
 /* ---- numbers ----------------------------------------------------------------------------- */
 
 /* Not inlined, as its array would cost every number a stack check. */
-static void __attribute__((noinline)) put_digits_cut(struct logline *l, uint64_t n, size_t width)
+static void __attribute__((noinline)) put_digits_cut(struct log_line *l, uint64_t n, size_t width)
 {
     char digits[DIGITS_MAX];
 
     for (size_t i = width; i > 0; n /= 10)
         digits[--i] = (char)('0' + n % 10);
-    logline_put(l, digits, width);
+    log_line_put(l, digits, width);
 }
 
-void logline_put_digits(struct logline *l, uint64_t n, size_t width)
+void log_line_put_digits(struct log_line *l, uint64_t n, size_t width)
 {
     assert(width <= DIGITS_MAX);
     if ((size_t)(l->end - l->p) < width) {
@@ -92,18 +92,18 @@ void logline_put_digits(struct logline *l, uint64_t n, size_t width)
     l->p += width;
 }
 
-void logline_put_u64(struct logline *l, uint64_t n)
+void log_line_put_u64(struct log_line *l, uint64_t n)
 {
     size_t width = 1;
 
     for (uint64_t power = 10; width < DIGITS_MAX && n >= power; power *= 10)
         width++;
-    logline_put_digits(l, n, width);
+    log_line_put_digits(l, n, width);
 }
 
 /* ---- text -------------------------------------------------------------------------------- */
 
-void logline_put_escaped(struct logline *l, const char *text, size_t len)
+void log_line_put_escaped(struct log_line *l, const char *text, size_t len)
 {
     for (;;) {
         size_t room = (size_t)(l->end - l->p);
@@ -120,7 +120,7 @@ void logline_put_escaped(struct logline *l, const char *text, size_t len)
         }
         char escape[ASCII_ESCAPE_LEN];
         ascii_put_escape(escape, *text++);
-        logline_put(l, escape, sizeof(escape));
+        log_line_put(l, escape, sizeof(escape));
         len--;
     }
 }
@@ -160,7 +160,7 @@ static size_t escape_char(char out[ESCAPE_MAX], const char *text, size_t len, si
 
 /* The rest of a quoted text, which begins with something to be escaped, or does not fit before
  * end. */
-static void put_rest(struct logline *l, const char *end, const char *text, size_t len)
+static void put_rest(struct log_line *l, const char *end, const char *text, size_t len)
 {
     while (len > 0) {
         char escape[ESCAPE_MAX];
@@ -182,7 +182,7 @@ static void put_rest(struct logline *l, const char *end, const char *text, size_
     }
 }
 
-void logline_put_quoted(struct logline *l, const char *text, size_t len, size_t leave)
+void log_line_put_quoted(struct log_line *l, const char *text, size_t len, size_t leave)
 {
     assert((size_t)(l->end - l->p) >= leave + 2);
     const char *end = l->end - leave - 1;
@@ -195,7 +195,7 @@ void logline_put_quoted(struct logline *l, const char *text, size_t len, size_t 
     *l->p++ = '"';
 }
 
-void logline_put_value(struct logline *l, const char *text, size_t len, size_t leave)
+void log_line_put_value(struct log_line *l, const char *text, size_t len, size_t leave)
 {
     size_t room = (size_t)(l->end - l->p), n = 0;
 
@@ -203,7 +203,7 @@ void logline_put_value(struct logline *l, const char *text, size_t len, size_t l
     if (len <= room - leave)
         n = copy_plain(l->p, text, len);
     if (len == 0 || n < len || memchr(text, ' ', len) || memchr(text, '=', len))
-        logline_put_quoted(l, text, len, leave);
+        log_line_put_quoted(l, text, len, leave);
     else
         l->p += n;
 }

@@ -74,7 +74,7 @@ static const char *var_remote_addr(struct gcorn_environ *env)
     return environ_remote_addr(env);
 }
 
-/* Nobody says which port of its own a client behind a proxy has. */
+/* No field says which port a client has that a proxy speaks for. */
 static const char *var_remote_port(struct gcorn_environ *env)
 {
     const struct forwarded *f = env->request.forwarded;
@@ -184,7 +184,7 @@ static const char *var_ended(struct gcorn_environ *env)
 static const struct {
     const char *key;
     const char *(*make)(struct gcorn_environ *env);
-    bool changes; /* made anew each time */
+    bool changes; /* made each time, never kept */
 } variables[] = {
     {"REQUEST_METHOD", var_method, false},
     {"SCRIPT_NAME", var_script_name, false},

@@ -72,10 +72,10 @@ int generation_check(const struct config *config, struct privileges *privileges,
                         config->ready_workers, config->workers);
         return generation_blame(config, "ready_workers", err);
     }
-    struct accesslog *format = accesslog_new(config->access_log_format, err);
+    struct access_log *format = access_log_new(config->access_log_format, err);
     if (!format)
         return generation_blame(config, "access_log_format", err);
-    accesslog_free(format); /* each worker makes its own; here it was only checked */
+    access_log_free(format); /* each worker makes its own; here it was only checked */
     if (!syslog_path(config->syslog_addr, err))
         return generation_blame(config, "syslog_addr", err);
     return 0;

@@ -26,7 +26,7 @@ enum {
     SAY_EVERY_MS = 10000,
     MEMORY_SIZE = 4 * 1024 * 1024, /* of a line's values, each at most a request's head */
 };
-_Static_assert((size_t)SLOT_LOG_SIZE >= (size_t)ACCESSLOG_LINE_MAX, "every line fits");
+_Static_assert((size_t)SLOT_LOG_SIZE >= (size_t)ACCESS_LOG_LINE_MAX, "every line fits");
 
 int access_log_writer_init(struct access_log_writer *a, struct slot *slot, const char *format,
                            int fd, struct error *err)
@@ -41,7 +41,7 @@ int access_log_writer_init(struct access_log_writer *a, struct slot *slot, const
     if (a->memory == MAP_FAILED)
         return error_set(err, EXIT_FAILED, "cannot map memory for the access log: %s",
                          ascii_error(errno));
-    a->format = accesslog_new(format, err);
+    a->format = access_log_new(format, err);
     return a->format ? 0 : -1;
 }
 
@@ -106,7 +106,7 @@ static size_t make_last(const struct access_log_writer *a, struct gcorn_environ 
     struct arena own = env->arena;
 
     arena_init_fixed(&env->arena, a->memory, MEMORY_SIZE);
-    size_t len = accesslog_line(a->format, env, facts, line);
+    size_t len = access_log_line(a->format, env, facts, line);
     env->arena = own;
     return len;
 }
@@ -118,9 +118,9 @@ static size_t add_line(struct access_log_writer *a, struct gcorn_environ *env, u
                                        .duration_us = duration_ns / 1000,
                                        .pid = a->pid,
                                        .worker = a->worker};
-    char line[ACCESSLOG_LINE_MAX];
-    size_t len =
-        a->is_last ? make_last(a, env, &facts, line) : accesslog_line(a->format, env, &facts, line);
+    char line[ACCESS_LOG_LINE_MAX];
+    size_t len = a->is_last ? make_last(a, env, &facts, line)
+                            : access_log_line(a->format, env, &facts, line);
 
     if (a->len + len > SLOT_LOG_SIZE)
         access_log_writer_write(a);

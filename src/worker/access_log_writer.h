@@ -13,13 +13,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct accesslog;
+struct access_log;
 struct error;
 struct gcorn_environ;
 struct slot;
 
 struct access_log_writer {
-    struct accesslog *format; /* NULL: no access log */
+    struct access_log *format; /* NULL: no access log */
     struct slot *slot;
     int fd;
     bool is_file;

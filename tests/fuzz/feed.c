@@ -134,7 +134,7 @@ static struct gcorn_body *echo(struct gcorn_environ *env,
 struct feeder {
     struct http_context context;
     struct http_peer peer;
-    struct accesslog *accesslogs[3];
+    struct access_log *accesslogs[3];
     struct gcorn_environ env;
 };
 
@@ -164,13 +164,13 @@ static struct feeder *feeder(void)
     f.peer = (struct http_peer){
         .local = &local, .remote_addr = "127.0.0.1", .remote_port = "1", .trust = FORWARDED_ALL};
     forwarded_rules_init(&f.context.forwarded, &settings);
-    f.accesslogs[0] = accesslog_new("json", &err);
-    f.accesslogs[1] = accesslog_new("logfmt", &err);
+    f.accesslogs[0] = access_log_new("json", &err);
+    f.accesslogs[1] = access_log_new("logfmt", &err);
     f.accesslogs[2] =
-        accesslog_new("%(h)s %(u)s %(r)s %(m)s %(U)s %(q)s %(H)s %(s)s %(b)s %(f)s %(a)s "
-                      "%({x}i)s %({date}o)s %({content-length}o)s "
-                      "%({PATH_INFO}e)s %%%(l)s%(t)s%(p)s%(T)s%(M)s%(D)s%(L)s%(B)s",
-                      &err);
+        access_log_new("%(h)s %(u)s %(r)s %(m)s %(U)s %(q)s %(H)s %(s)s %(b)s %(f)s %(a)s "
+                       "%({x}i)s %({date}o)s %({content-length}o)s "
+                       "%({PATH_INFO}e)s %%%(l)s%(t)s%(p)s%(T)s%(M)s%(D)s%(L)s%(B)s",
+                       &err);
     return &f;
 }
 
@@ -240,9 +240,9 @@ static bool finish(struct feeder *f, struct strbuf *result)
     show_request(result, r);
     (void)exchange_run(env, echo, &sink);
     for (size_t i = 0; i < ARRAY_LEN(f->accesslogs); i++) {
-        char line[ACCESSLOG_LINE_MAX];
+        char line[ACCESS_LOG_LINE_MAX];
 
-        strbuf_add(result, line, accesslog_line(f->accesslogs[i], env, &facts, line));
+        strbuf_add(result, line, access_log_line(f->accesslogs[i], env, &facts, line));
     }
     if (goes_on)
         show_environ(result, env);

@@ -16,7 +16,7 @@ static size_t feed(struct proxy_preface *p, const uint8_t *data, size_t len, siz
 
     while (at < len && p->state == PROXY_MORE) {
         size_t n = step < len - at ? step : len - at;
-        size_t used = proxy_feed(p, (const char *)data + at, n);
+        size_t used = proxy_preface_feed(p, (const char *)data + at, n);
 
         if (used > n || (used < n && p->state == PROXY_MORE))
             abort();
@@ -29,8 +29,8 @@ static void compare(const uint8_t *data, size_t len, bool v1, bool v2, struct st
 {
     struct proxy_preface whole, bytes;
 
-    proxy_init(&whole, v1, v2);
-    proxy_init(&bytes, v1, v2);
+    proxy_preface_init(&whole, v1, v2);
+    proxy_preface_init(&bytes, v1, v2);
     size_t used = feed(&whole, data, len, len), same = feed(&bytes, data, len, 1);
     if (whole.state != bytes.state)
         abort();

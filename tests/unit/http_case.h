@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * http_case - one request and its answer without a worker or a socket: for the tests of environ,
- * response and accesslog.
+ * response and access_log.
  */
 #ifndef TESTS_HTTP_CASE_H
 #define TESTS_HTTP_CASE_H

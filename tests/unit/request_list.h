@@ -31,8 +31,8 @@ static inline bool list_request_line(struct listed *l, const char *line, size_t 
     if ((line[len - 1] != '0' && line[len - 1] != '1') || method_end >= version)
         return false;
     l->list.is_1_0 = line[len - 1] == '0';
-    l->list.method = (struct text){line, (size_t)(method_end - line)};
-    l->list.target = (struct text){method_end + 1, (size_t)(version - method_end - 1)};
+    l->list.method = (struct bytes){line, (size_t)(method_end - line)};
+    l->list.target = (struct bytes){method_end + 1, (size_t)(version - method_end - 1)};
     return true;
 }
 

@@ -36,13 +36,13 @@ static struct gcorn_body *app(struct gcorn_environ *env, struct gcorn_start_resp
 static char *line_of(struct http_case *c, const char *format)
 {
     struct error err = {0};
-    char line[ACCESSLOG_LINE_MAX];
-    struct accesslog *log = accesslog_new(format, &err);
+    char line[ACCESS_LOG_LINE_MAX];
+    struct access_log *log = access_log_new(format, &err);
 
     if (!log)
         fail_msg("%s: %s", format, err.text);
-    size_t len = accesslog_line(log, &c->env, &facts, line);
-    accesslog_free(log);
+    size_t len = access_log_line(log, &c->env, &facts, line);
+    access_log_free(log);
     assert_true(len <= sizeof(line));
     assert_ptr_equal(memchr(line, '\n', len), line + len - 1); /* one line is one line */
     return strndup(line, len);
@@ -73,7 +73,7 @@ static const char request[] =
     "Content-Type: text/x\r\nA: 1\r\nA: 2\r\nContent-Length: 0\r\n"
     "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n"; /* RFC 7617's Aladdin */
 
-static void test_accesslog_atoms(void **state)
+static void test_access_log_atoms(void **state)
 {
     static const struct {
         const char *format;
@@ -123,7 +123,7 @@ static void test_accesslog_atoms(void **state)
     http_case_close(&c);
 }
 
-static void test_accesslog_time(void **state)
+static void test_access_log_time(void **state)
 {
     struct http_case c;
 
@@ -137,7 +137,7 @@ static void test_accesslog_time(void **state)
     http_case_close(&c);
 }
 
-static void test_accesslog_absent(void **state)
+static void test_access_log_absent(void **state)
 {
     struct http_case c;
     struct http_answer a;
@@ -151,7 +151,7 @@ static void test_accesslog_absent(void **state)
 }
 
 /* RFC 7617: the user ends at the first colon. */
-static void test_accesslog_user(void **state)
+static void test_access_log_user(void **state)
 {
     static const struct {
         const char *credentials;
@@ -187,7 +187,7 @@ static void test_accesslog_user(void **state)
 }
 
 /* Nobody forges a line or ends a quoted text. */
-static void test_accesslog_escaping(void **state)
+static void test_access_log_escaping(void **state)
 {
     struct strbuf raw = {0};
     struct http_case c;
@@ -213,9 +213,9 @@ static void test_accesslog_escaping(void **state)
     http_case_close(&c);
 }
 
-static void test_accesslog_truncated(void **state)
+static void test_access_log_truncated(void **state)
 {
-    char out[ACCESSLOG_LINE_MAX + 64];
+    char out[ACCESS_LOG_LINE_MAX + 64];
     struct strbuf raw = {0};
     struct error err;
     struct http_case c;
@@ -226,33 +226,33 @@ static void test_accesslog_truncated(void **state)
         strbuf_addch(&raw, i % 2 ? 'r' : '"');
     strbuf_addstr(&raw, "\r\n\r\n");
     open_answered(&c, raw.data);
-    struct accesslog *log = accesslog_new("%(f)s%(f)s%(f)s", &err);
+    struct access_log *log = access_log_new("%(f)s%(f)s%(f)s", &err);
     memset(out, 'o', sizeof(out));
-    assert_int_equal(accesslog_line(log, &c.env, &facts, out), ACCESSLOG_LINE_MAX);
+    assert_int_equal(access_log_line(log, &c.env, &facts, out), ACCESS_LOG_LINE_MAX);
     assert_memory_equal(out, "\\x22r", 5);
-    assert_ptr_equal(memchr(out, '\n', sizeof(out)), out + ACCESSLOG_LINE_MAX - 1);
-    for (size_t i = ACCESSLOG_LINE_MAX; i < sizeof(out); i++)
+    assert_ptr_equal(memchr(out, '\n', sizeof(out)), out + ACCESS_LOG_LINE_MAX - 1);
+    for (size_t i = ACCESS_LOG_LINE_MAX; i < sizeof(out); i++)
         assert_int_equal(out[i], 'o'); /* not a byte behind its room */
-    accesslog_free(log);
+    access_log_free(log);
     http_case_close(&c);
 
     /* a line of just that length is whole */
-    for (size_t len = ACCESSLOG_LINE_MAX - 1; len <= ACCESSLOG_LINE_MAX; len++) {
+    for (size_t len = ACCESS_LOG_LINE_MAX - 1; len <= ACCESS_LOG_LINE_MAX; len++) {
         strbuf_reset(&raw);
         for (size_t i = 1; i < len; i++)
             strbuf_addch(&raw, 'x');
         strbuf_addch(&raw, 'y');
         http_case_open(&c);
         char *line = line_of(&c, raw.data);
-        assert_int_equal(strlen(line), ACCESSLOG_LINE_MAX);
-        assert_int_equal(line[ACCESSLOG_LINE_MAX - 2], len < ACCESSLOG_LINE_MAX ? 'y' : 'x');
+        assert_int_equal(strlen(line), ACCESS_LOG_LINE_MAX);
+        assert_int_equal(line[ACCESS_LOG_LINE_MAX - 2], len < ACCESS_LOG_LINE_MAX ? 'y' : 'x');
         free(line);
         http_case_close(&c);
     }
     strbuf_release(&raw);
 }
 
-static void test_accesslog_bad_formats(void **state)
+static void test_access_log_bad_formats(void **state)
 {
     static const char *const bad[] = {
         "%",         "a%",      "%s",     "%(",       "%()s",    "%(h",      "%(h)",
@@ -265,12 +265,12 @@ static void test_accesslog_bad_formats(void **state)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct error err = {0};
 
-        if (accesslog_new(bad[i], &err))
+        if (access_log_new(bad[i], &err))
             fail_msg("%s is a format", bad[i]);
         assert_int_equal(err.status, EXIT_USAGE);
         assert_non_null(strstr(err.text, "access_log_format"));
     }
-    accesslog_free(NULL);
+    access_log_free(NULL);
 }
 
 static const char every_atom[] =
@@ -293,7 +293,7 @@ static void expect_refused(const char *raw, const char *want)
 }
 
 /* Of a refused request there may be all, or some, or nothing. */
-static void test_accesslog_refused(void **state)
+static void test_access_log_refused(void **state)
 {
     (void)state;
     expect_refused("GET / HTTP/1.1\r\n\r\n",
@@ -310,7 +310,7 @@ static void test_accesslog_refused(void **state)
 
 /* ---- combined, json, logfmt -------------------------------------------------------------- */
 
-static void test_accesslog_combined(void **state)
+static void test_access_log_combined(void **state)
 {
     struct http_case c;
 
@@ -332,7 +332,7 @@ static void test_accesslog_combined(void **state)
     "time=1994-11-06T08:49:37.042+00:00 remote_addr=192.0.2.7 request_id=00c0ffee12345678 "        \
     "pid=4711 worker=3 "
 
-static void test_accesslog_json_and_logfmt(void **state)
+static void test_access_log_json_and_logfmt(void **state)
 {
     struct http_case c;
 
@@ -353,7 +353,7 @@ static void test_accesslog_json_and_logfmt(void **state)
 
 /* East of Greenwich by 5 h 30 min; a unix peer; a field that is there twice, and one that is empty.
  */
-static void test_accesslog_json_values(void **state)
+static void test_access_log_json_values(void **state)
 {
     struct http_case c;
 
@@ -375,7 +375,7 @@ static void test_accesslog_json_values(void **state)
 }
 
 /* What becomes of each text, as a User-Agent: in JSON with its quotes, and in logfmt. */
-static void test_accesslog_quoting(void **state)
+static void test_access_log_quoting(void **state)
 {
     static const struct {
         const char *text;
@@ -430,7 +430,7 @@ static void test_accesslog_quoting(void **state)
 }
 
 /* Every byte, at every place of a word, gets through escaped or as it is. */
-static void test_accesslog_each_byte_at_each_place(void **state)
+static void test_access_log_each_byte_at_each_place(void **state)
 {
     (void)state;
     for (int b = 0x20; b < 256; b++) {
@@ -495,7 +495,7 @@ static size_t run_of(const char *line, const char *start, const char *unit)
 }
 
 /* Each of the long values keeps a share, whatever the others take, and no escape is cut. */
-static void test_accesslog_json_long(void **state)
+static void test_access_log_json_long(void **state)
 {
     static const struct {
         const char *unit, *json;
@@ -513,7 +513,7 @@ static void test_accesslog_json_long(void **state)
             open_long(&c, 1900 + more, 8000, units[i].unit);
             char *line = line_of(&c, "json");
             size_t len = strlen(line), unit_len = strlen(units[i].json);
-            assert_true(len <= ACCESSLOG_LINE_MAX && len > ACCESSLOG_LINE_MAX - 64);
+            assert_true(len <= ACCESS_LOG_LINE_MAX && len > ACCESS_LOG_LINE_MAX - 64);
             assert_string_equal(line + len - 20, "\",\"truncated\":true}\n");
             assert_true(run_of(line, "\"path\":\"/", "p") > 1500);
             assert_true(run_of(line, "\"query\":\"", "q") > 400);
@@ -526,7 +526,7 @@ static void test_accesslog_json_long(void **state)
             free(line);
             line = line_of(&c, "logfmt");
             len = strlen(line);
-            assert_true(len <= ACCESSLOG_LINE_MAX && len > ACCESSLOG_LINE_MAX - 64);
+            assert_true(len <= ACCESS_LOG_LINE_MAX && len > ACCESS_LOG_LINE_MAX - 64);
             assert_string_equal(line + len - 16, " truncated=true\n");
             free(line);
             http_case_close(&c);
@@ -535,7 +535,7 @@ static void test_accesslog_json_long(void **state)
 }
 
 /* A line is cut only when it must be: one value may take all the room there is. */
-static void test_accesslog_json_longest(void **state)
+static void test_access_log_json_longest(void **state)
 {
     size_t whole = 0, len = 0;
 
@@ -562,7 +562,7 @@ static void test_accesslog_json_longest(void **state)
         strbuf_release(&raw);
         http_case_close(&c);
     }
-    assert_true(whole < 3899 && len > ACCESSLOG_LINE_MAX - 40);
+    assert_true(whole < 3899 && len > ACCESS_LOG_LINE_MAX - 40);
 }
 
 static void expect_refused_as(const char *raw, const char *format, const char *want)
@@ -579,7 +579,7 @@ static void expect_refused_as(const char *raw, const char *format, const char *w
     http_case_close(&c);
 }
 
-static void test_accesslog_json_refused(void **state)
+static void test_access_log_json_refused(void **state)
 {
     (void)state;
     zone_set(0);
@@ -597,7 +597,7 @@ static void test_accesslog_json_refused(void **state)
 }
 
 /* A dead worker's slot holds any bytes: its line is as strict as a living one's. */
-static void test_accesslog_line_of_hostile_slot(void **state)
+static void test_access_log_line_of_hostile_slot(void **state)
 {
     static const char evil[] = "G\"\\\n\r\x1b[2J\x7f\xff =";
     static const struct access_request q = {.method = evil,
@@ -614,15 +614,15 @@ static void test_accesslog_line_of_hostile_slot(void **state)
         {"combined", " \"G\\x22\\x5c\\x0a\\x0d\\x1b[2J\\x7f\\xff = G\\x22"},
         {"%(m)s %(I)s %(h)s", "G\\x22\\x5c\\x0a\\x0d\\x1b[2J\\x7f\\xff = G\\x22"},
     };
-    char line[ACCESSLOG_LINE_MAX];
+    char line[ACCESS_LOG_LINE_MAX];
     struct error err;
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct accesslog *log = accesslog_new(rows[i].format, &err);
-        size_t len = accesslog_line_of(log, &q, &facts, line);
+        struct access_log *log = access_log_new(rows[i].format, &err);
+        size_t len = access_log_line_of(log, &q, &facts, line);
 
-        accesslog_free(log);
+        access_log_free(log);
         assert_int_equal(line[len - 1], '\n');
         line[len - 1] = '\0';
         for (size_t j = 0; j < len - 1; j++)
@@ -635,23 +635,23 @@ static void test_accesslog_line_of_hostile_slot(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accesslog_atoms),
-        cmocka_unit_test(test_accesslog_time),
-        cmocka_unit_test(test_accesslog_absent),
-        cmocka_unit_test(test_accesslog_user),
-        cmocka_unit_test(test_accesslog_escaping),
-        cmocka_unit_test(test_accesslog_truncated),
-        cmocka_unit_test(test_accesslog_bad_formats),
-        cmocka_unit_test(test_accesslog_refused),
-        cmocka_unit_test(test_accesslog_combined),
-        cmocka_unit_test(test_accesslog_json_and_logfmt),
-        cmocka_unit_test(test_accesslog_line_of_hostile_slot),
-        cmocka_unit_test(test_accesslog_json_values),
-        cmocka_unit_test(test_accesslog_quoting),
-        cmocka_unit_test(test_accesslog_each_byte_at_each_place),
-        cmocka_unit_test(test_accesslog_json_long),
-        cmocka_unit_test(test_accesslog_json_longest),
-        cmocka_unit_test(test_accesslog_json_refused),
+        cmocka_unit_test(test_access_log_atoms),
+        cmocka_unit_test(test_access_log_time),
+        cmocka_unit_test(test_access_log_absent),
+        cmocka_unit_test(test_access_log_user),
+        cmocka_unit_test(test_access_log_escaping),
+        cmocka_unit_test(test_access_log_truncated),
+        cmocka_unit_test(test_access_log_bad_formats),
+        cmocka_unit_test(test_access_log_refused),
+        cmocka_unit_test(test_access_log_combined),
+        cmocka_unit_test(test_access_log_json_and_logfmt),
+        cmocka_unit_test(test_access_log_line_of_hostile_slot),
+        cmocka_unit_test(test_access_log_json_values),
+        cmocka_unit_test(test_access_log_quoting),
+        cmocka_unit_test(test_access_log_each_byte_at_each_place),
+        cmocka_unit_test(test_access_log_json_long),
+        cmocka_unit_test(test_access_log_json_longest),
+        cmocka_unit_test(test_access_log_json_refused),
     };
 
     return cmocka_run_group_tests(tests, http_case_quiet, NULL);

@@ -54,7 +54,7 @@ static int close_case(void **state)
     struct log_case *c = *state;
 
     http_case_close(&c->http);
-    accesslog_free(c->writer.format);
+    access_log_free(c->writer.format);
     free(c->slot);
     (void)close(c->read_fd);
     if (c->writer.fd >= 0)

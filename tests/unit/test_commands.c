@@ -281,7 +281,7 @@ static void test_reopened_log_is_behind_the_old_number(void **state)
     (void)close(old);
     (void)close(pipes[0]);
     (void)close(pipes[1]);
-    accesslog_free(t->w->access_log.format);
+    access_log_free(t->w->access_log.format);
 }
 
 /* ---- telling ----------------------------------------------------------------------------- */

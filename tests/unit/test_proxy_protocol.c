@@ -341,16 +341,16 @@ static void test_access_log_shows_the_client(void **state)
 {
     (void)state;
     const struct access_facts facts = {0};
-    char line[ACCESSLOG_LINE_MAX];
+    char line[ACCESS_LOG_LINE_MAX];
     struct http_case c;
     struct error err;
-    struct accesslog *log = accesslog_new("%(h)s", &err);
+    struct access_log *log = access_log_new("%(h)s", &err);
 
     open_case(&c, &usual, FORWARDED_ALL);
     assert_int_equal(feed_fields(&c, "/", "X-Forwarded-For: 203.0.113.9\r\n"), 0);
-    assert_int_equal(accesslog_line(log, &c.env, &facts, line), 12);
+    assert_int_equal(access_log_line(log, &c.env, &facts, line), 12);
     assert_memory_equal(line, "203.0.113.9\n", 12);
-    accesslog_free(log);
+    access_log_free(log);
     close_case(&c);
 }
 
@@ -634,7 +634,7 @@ static size_t feed_piece(struct proxy_preface *p, const char *data, size_t len)
 
     assert_non_null(piece);
     memcpy(piece, data, len);
-    size_t used = proxy_feed(p, piece, len);
+    size_t used = proxy_preface_feed(p, piece, len);
     free(piece);
     return used;
 }
@@ -646,7 +646,7 @@ static void feed_cut(const struct preface *row, size_t first, size_t step)
     struct strbuf is = {0};
     size_t used = 0;
 
-    proxy_init(&p, row->takes & V1, row->takes & V2);
+    proxy_preface_init(&p, row->takes & V1, row->takes & V2);
     for (size_t len = first; used < row->len && p.state == PROXY_MORE; len = step) {
         if (len > row->len - used)
             len = row->len - used;
@@ -747,11 +747,11 @@ static void test_proxy_refuses_early(void **state)
     (void)state;
     struct proxy_preface p;
 
-    proxy_init(&p, true, true);
-    assert_int_equal(proxy_feed(&p, "G", 1), 1 - 1);
+    proxy_preface_init(&p, true, true);
+    assert_int_equal(proxy_preface_feed(&p, "G", 1), 1 - 1);
     assert_int_equal(p.state, PROXY_REFUSED);
-    proxy_init(&p, true, true);
-    (void)proxy_feed(&p, "PO", 2);
+    proxy_preface_init(&p, true, true);
+    (void)proxy_preface_feed(&p, "PO", 2);
     assert_int_equal(p.state, PROXY_REFUSED);
 }
 

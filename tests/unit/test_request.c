@@ -348,7 +348,7 @@ static void test_request_list_alone(void **state)
                                      other_host = {TEXT("Host"), TEXT("other")};
     static const struct {
         const char *says;
-        struct text scheme, authority;
+        struct bytes scheme, authority;
         struct request_pair field; /* name.p NULL: there is none */
         int status;
         const char *http_host;
@@ -432,7 +432,7 @@ static void test_request_list_https_is_taken(void **state)
 static void test_request_list_line_is_one(void **state)
 {
     static const struct {
-        struct text method, target;
+        struct bytes method, target;
         const char *reason;
     } cases[] = {
         {TEXT(""), TEXT("/"), scan_no_method},

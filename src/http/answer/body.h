@@ -27,13 +27,13 @@ struct body_file {
 
 /* What a body does once the chunk that it began with is gone; each may be NULL. */
 struct body_ops {
-    /* The next chunk, as gcorn_next_fn; NULL: there is none. */
+    /* The next chunk, as gcorn_next_fn. NULL: the first chunk was the only one. */
     ssize_t (*next)(struct gcorn_body *body, const void **chunk);
     /* Called once. It may run code of the application, if runs_app. */
     void (*close)(struct gcorn_body *body);
     /* The number of bytes that next will yield; NULL: it is not known. */
     int64_t (*len)(const struct gcorn_body *body);
-    /* Hands over all that is still to come, for a caller who reads the file himself. */
+    /* Hands over all that is still to come, for a caller that reads the file. */
     struct body_file (*fd)(struct gcorn_body *body);
     bool runs_app; /* next and close are functions of the application */
 };
@@ -42,7 +42,7 @@ struct gcorn_body {
     struct gcorn_environ *env;
     const struct body_ops *ops; /* NULL: its chunk is all of it */
     struct gcorn_body *older;   /* all bodies of a request, so that each is closed */
-    const char *chunk;          /* what it begins with, at hand; NULL: nothing, or it is given */
+    const char *chunk;          /* what it begins with; NULL: nothing, or it was handed out */
     size_t chunk_len;
     bool failed; /* the last chunk could not be made */
     bool ended;  /* the last chunk has been asked for, or the body has failed */
@@ -63,7 +63,7 @@ static inline bool body_runs_app(const struct gcorn_body *body)
     return body->ops && body->ops->runs_app && !body->closed;
 }
 
-/* Takes over what is still to come of a body whose bytes lie in a file. False: it is none. */
+/* Takes over what is still to come of a body whose bytes lie in a file. False: they do not. */
 bool body_take_file(struct gcorn_body *body, struct body_file *file);
 
 #endif

@@ -11,7 +11,7 @@
 #include "base/ascii.h"
 #include "http/environ.h"
 
-/* A piece up to this length is copied behind the head, so that pipelined answers gather in one
+/* A piece up to this length is copied after the head, so that pipelined answers gather in one
  * write; a longer one costs less where it lies. */
 enum { COPY_MAX = 16 * 1024 };
 
@@ -35,7 +35,7 @@ static void choose_framing(struct gcorn_environ *env)
     }
 }
 
-/* Date and Server that the application did not give, behind the end of the status line. */
+/* Date and Server that the application did not give, after the end of the status line. */
 static char *put_common(const struct gcorn_environ *env, char *p)
 {
     const struct http_context *c = env->context;
@@ -82,7 +82,7 @@ static void render_request_id(struct gcorn_environ *env, struct strbuf *out)
     ADD_LITERAL(out, "\r\n");
 }
 
-/* What of a head is not the application's: no more than this before its fields, and behind them. */
+/* The most that the server adds before the application's fields, and after them. */
 enum { HEAD_OWN_MAX = 160 };
 
 static void render_head(struct gcorn_environ *env, struct strbuf *out)
@@ -118,7 +118,7 @@ static void render_head(struct gcorn_environ *env, struct strbuf *out)
     strbuf_set_end(out, p);
 }
 
-/* Does nothing but what the application said, the second and the framing make this head? */
+/* Does the head depend only on what the application said, the second and the framing? */
 static bool head_is_ordinary(const struct gcorn_environ *env)
 {
     return !env->h1.close && env->request.minor_version > 0 && !env->context->id_field;

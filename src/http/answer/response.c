@@ -28,7 +28,7 @@ const char *response_reason(int status)
         {417, "Expectation Failed"},
         {421, "Misdirected Request"},
         {431, "Request Header Fields Too Large"},
-        {499, "Client Closed Request"}, /* nginx's: nobody else sees it */
+        {499, "Client Closed Request"}, /* nginx's; only the access log has it */
         {500, "Internal Server Error"},
         {501, "Not Implemented"},
         {503, "Service Unavailable"},
@@ -93,7 +93,7 @@ void response_refuse(struct gcorn_environ *env, int status, const char *reason)
         text = arena_printf(&env->arena, "%s: %s\n", line, reason);
     else
         text = arena_printf(&env->arena, "%s\n", line);
-    /* cannot be refused: all of it is ours */
+    /* cannot be refused: the server has made all of it */
     (void)start_own(env, line, status == 503 ? headers_503 : headers);
     env->response.body = gcorn_body_text(env, text);
 }
@@ -172,7 +172,7 @@ static void settle_length(struct gcorn_environ *env, size_t first_len)
 }
 
 /* The next piece of the body: its length, 0 at the end, -1 failed, GCORN_AGAIN. `piece` NULL: so
- * many bytes of a file, for a sender who takes them himself. */
+ * many bytes of a file, for a sender that takes them from there. */
 static ssize_t pull(struct gcorn_environ *env)
 {
     struct response *r = &env->response;
@@ -187,17 +187,17 @@ static ssize_t pull(struct gcorn_environ *env)
     return body_next(r->body, &r->piece);
 }
 
-/* Gets the first piece, whose making may still start the answer. NULL, or why there is none. */
+/* Gets the first piece, whose making may still start the answer. NULL, or why it failed. */
 static const char *first_piece(struct gcorn_environ *env, ssize_t *n)
 {
     struct response *r = &env->response;
 
-    /* once, also of a body that nobody will see: what is late for GET is late for HEAD */
+    /* once, also of a body that is not sent: an answer that is late for GET is late for HEAD */
     *n = pull(env);
     if (*n == GCORN_AGAIN) {
         if (!r->started || r->refused || !has_no_body(env))
             return NULL;
-        *n = 0; /* nobody waits for bytes that are not sent */
+        *n = 0; /* bytes that are not sent are not waited for */
     }
     if (*n < 0)
         return "the application failed (its body could not be read)";
@@ -233,14 +233,15 @@ static size_t clip_counted(struct gcorn_environ *env, size_t n)
 
     if (n > left) {
         log_request(LOG_LEVEL_ERROR, environ_request_id(env),
-                    "the body is longer than its Content-Length of %llu: cut",
+                    "the body is longer than its Content-Length of %llu; cutting it",
                     (unsigned long long)r->body_max);
         return (size_t)left;
     }
     if (n == 0 && left > 0) {
-        log_request(LOG_LEVEL_ERROR, environ_request_id(env),
-                    "the body is %llu bytes shorter than its Content-Length: connection closed",
-                    (unsigned long long)left);
+        log_request(
+            LOG_LEVEL_ERROR, environ_request_id(env),
+            "the body is %llu bytes shorter than its Content-Length; closing the connection",
+            (unsigned long long)left);
         r->broken = true;
     }
     return n;
@@ -280,7 +281,7 @@ bool response_next(struct gcorn_environ *env)
         return true;
     if (n < 0) {
         log_request(LOG_LEVEL_ERROR, environ_request_id(env),
-                    "the application failed amid its body: connection closed");
+                    "the application failed within its body; closing the connection");
         r->broken = true;
     } else {
         more = take_piece(env, (size_t)n);

@@ -39,9 +39,9 @@ struct response {
     bool broken;       /* the answer is incomplete, and the client must be able to tell */
     bool takes_files; /* the sender fetches the bytes of files itself; set before the first piece */
     bool waits;       /* the application has nothing yet; ask for the next piece when it is woken */
-    const void *piece; /* NULL: bytes of `file`, or there is none */
+    const void *piece; /* NULL: bytes of `file`, or nothing */
     size_t piece_len;
-    struct { /* for a sender that takes files: left > 0, and so many bytes come next */
+    struct { /* for a sender that takes files: the next bytes, if left > 0 */
         int fd;
         int64_t offset;
         uint64_t left; /* the sender counts it down, as they leave */
@@ -50,7 +50,7 @@ struct response {
     struct gcorn_body *body;   /* what the application returned */
     struct gcorn_body *bodies; /* all that were made */
     uint64_t body_len;         /* bytes of the body handed over, framing not counted */
-    uint64_t body_max;         /* how many there are to be, where content_length is known */
+    uint64_t body_max;         /* the number there must be, where content_length is known */
 
     struct start_cache start_cache;
 };
@@ -79,7 +79,7 @@ void response_abandon(struct gcorn_environ *env);
 /* Closes every body, each once. */
 void response_close(struct gcorn_environ *env);
 
-/* "Not Found" for 404; "Unknown" for what nobody named. */
+/* "Not Found" for 404; "Unknown" for a status without a name. */
 const char *response_reason(int status);
 
 #endif

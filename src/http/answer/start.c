@@ -79,7 +79,7 @@ static const char *take_field(struct response *r, const struct gcorn_header *h)
     if (scan_has_control(h->value, value_len))
         return "a control character in the value";
     switch (answer_field(h->name, name_len)) {
-    case ANSWER_HOP: return "the server's own business";
+    case ANSWER_HOP: return "only the server may send it";
     case ANSWER_LENGTH: return take_length(r, h->value);
     case ANSWER_DATE: cache->has_date = true; break;
     case ANSWER_SERVER: cache->has_server = true; break;
@@ -101,7 +101,7 @@ static const char *take_field(struct response *r, const struct gcorn_header *h)
 
 /* ---- gcorn_start ------------------------------------------------------------------------- */
 
-/* "NNN Reason"; 1xx answers are the server's own business, 6xx and up are none (RFC 9110 15). */
+/* "NNN Reason"; 1xx answers are for the server to send, 6xx and up do not exist (RFC 9110 15). */
 static bool status_is_valid(const char *status, size_t len)
 {
     for (size_t i = 0; i < 3; i++) {

@@ -39,7 +39,7 @@ struct chunk_line {
 void chunk_line_init(struct chunk_line *c);
 void chunk_line_next(struct chunk_line *c);
 
-/* Takes bytes up to the end of the line; *used says how many. ext_max bounds the bytes of
+/* Takes bytes up to the end of the line; *used is their number. ext_max bounds the bytes of
  * extensions in all the lines of a body together: one chunk each would be a body for the price of
  * many. 0, or the status to refuse the message with. The line is complete when place is
  * CHUNK_LINE_END. */

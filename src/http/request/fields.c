@@ -243,7 +243,7 @@ int fields_check_target(struct request *r)
 
 /* ---- a list of fields -------------------------------------------------------------------- */
 
-static bool text_is(const struct text *t, const char *lower)
+static bool text_is(const struct bytes *t, const char *lower)
 {
     return t->len == strlen(lower) && syntax_is(t->p, t->len, lower);
 }
@@ -271,8 +271,8 @@ static void feed_line(struct request *r, struct strbuf *line)
     strbuf_reset(line);
 }
 
-static void feed_field(struct request *r, struct strbuf *line, const struct text *name,
-                       const struct text *value)
+static void feed_field(struct request *r, struct strbuf *line, const struct bytes *name,
+                       const struct bytes *value)
 {
     if (memchr(name->p, ':', name->len) && name->p[0] != ':') { /* then it has no name at all */
         request_refuse(r, 400, fields_no_name);
@@ -287,14 +287,14 @@ static void feed_field(struct request *r, struct strbuf *line, const struct text
 /* :authority stands for Host, which may be there as well, if it says the same (RFC 9113 8.3.1). */
 static void feed_authority(struct request *r, struct strbuf *line, const struct request_list *list)
 {
-    static const struct text host = {"Host", 4};
-    const struct text *authority = &list->authority;
+    static const struct bytes host = {"Host", 4};
+    const struct bytes *authority = &list->authority;
     bool has_host = false;
 
     if (!syntax_is_authority(authority->p, authority->len, false))
         request_refuse(r, 400, "an invalid authority");
     for (size_t i = 0; i < list->count; i++) {
-        const struct text *value = &list->fields[i].value;
+        const struct bytes *value = &list->fields[i].value;
 
         if (!text_is(&list->fields[i].name, "host"))
             continue;

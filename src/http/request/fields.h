@@ -41,23 +41,23 @@ struct span {
 };
 
 /* Bytes of a caller. */
-struct text {
+struct bytes {
     const char *p; /* NULL: absent */
     size_t len;
 };
 
 struct request_pair {
-    struct text name;
-    struct text value;
+    struct bytes name;
+    struct bytes value;
 };
 
 /* A request as a list of fields. */
 struct request_list {
-    struct text method;
-    struct text target;    /* as in a request line: a path, an absolute URI, or * */
-    struct text scheme;    /* may be absent; https is refused where the connection is not secure */
-    struct text authority; /* may be absent; it stands for Host */
-    bool is_1_0;           /* to be read as HTTP/1.0, else as 1.1 */
+    struct bytes method;
+    struct bytes target;    /* as in a request line: a path, an absolute URI, or * */
+    struct bytes scheme;    /* may be absent; https is refused where the connection is not secure */
+    struct bytes authority; /* may be absent; it stands for Host */
+    bool is_1_0;            /* to be read as HTTP/1.0, else as 1.1 */
     const struct request_pair *fields;
     size_t count;
 };

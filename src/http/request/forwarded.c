@@ -126,9 +126,9 @@ static int parse_element(struct address *a, const char *p, size_t len)
 
     if (len > 2 && p[0] == '[') {
         const char *close = memchr(p, ']', len);
-        size_t behind = close ? (size_t)(p + len - close) - 1 : 0;
+        size_t after = close ? (size_t)(p + len - close) - 1 : 0;
 
-        if (!close || (behind > 0 && close[1] != ':'))
+        if (!close || (after > 0 && close[1] != ':'))
             return -1;
         return address_parse(a, p + 1, (size_t)(close - p) - 1);
     }
@@ -155,8 +155,8 @@ static bool last_element(const char *list, size_t *len, const char **element, si
 }
 
 /* The client's address by the X-Forwarded-For fields of a request, or NULL: the last that is not
- * itself trusted, and when all are, the first. What is no address ends the search: what stands
- * before it was not written by anybody known. */
+ * itself trusted, and when all are, the first. An element that is no address ends the
+ * search: an unknown sender wrote what stands before it. */
 static const char *client_of(const struct forwarded_rules *r, const struct request *request)
 {
     struct address client;
@@ -277,8 +277,8 @@ static bool is_id(const char *p, size_t len)
     return len > 0 && len <= FORWARDED_ID_MAX;
 }
 
-/* Of several, the first that is one. One of a sender that is not trusted is no more than a field:
- * clients send ids of their own too, so nobody is warned. */
+/* The first of several that is valid counts. From a sender that is not trusted it is an ordinary
+ * field, without a warning: clients send such ids, too. */
 static void read_request_id(struct request *request, const struct field *f)
 {
     if (!(request->trust & FORWARDED_FIELDS) || !is_id(f->value, f->value_len))

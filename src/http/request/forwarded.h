@@ -44,7 +44,7 @@ struct forwarded_scheme {
     const char *text;  /* of the setting, for people */
 };
 
-/* The same, ready to be asked. A zeroed one trusts nobody and drops every name with '_'. */
+/* The same, ready to be asked. Zeroed rules trust no sender and drop every name with '_'. */
 struct forwarded_rules {
     struct forwarded_settings settings;
     struct networks trusted;
@@ -82,7 +82,7 @@ void forwarded_rules_init(struct forwarded_rules *r, const struct forwarded_sett
 void forwarded_rules_release(struct forwarded_rules *r);
 
 /* Are the fields of a peer with this address believed? NULL: it has none, being a unix socket's,
- * and only who may open the socket can be there. */
+ * and only a process that may open the socket can be its client. */
 bool forwarded_trusts(const struct forwarded_rules *r, const struct address *peer);
 
 /* One of 32 bits for the first letter of a name, and one of 64 for the whole, whatever its case:

@@ -39,7 +39,7 @@ enum {
 static const char v1_start[] = "PROXY ";
 static const char v2_signature[] = "\r\n\r\n\0\r\nQUIT\n";
 
-void proxy_init(struct proxy_preface *p, bool takes_v1, bool takes_v2)
+void proxy_preface_init(struct proxy_preface *p, bool takes_v1, bool takes_v2)
 {
     *p = (struct proxy_preface){.takes_v1 = takes_v1, .takes_v2 = takes_v2};
 }
@@ -67,7 +67,7 @@ static void take_addresses(struct proxy_preface *p, const struct address *source
 
 /* ---- version 1 --------------------------------------------------------------------------- */
 
-/* The word at *line, up to the next blank or the end; *line moves behind that blank, or becomes
+/* The word at *line, up to the next blank or the end; *line moves past that blank, or becomes
  * NULL at the end. */
 static const char *next_word(const char **line, const char *end, size_t *len)
 {
@@ -162,7 +162,7 @@ static unsigned number_at(const struct proxy_preface *p, size_t i)
     return byte_at(p, i) << 8 | byte_at(p, i + 1);
 }
 
-/* How many bytes behind the head hold addresses; SIZE_MAX for a family that is unknown. */
+/* The number of bytes after the head that hold addresses; SIZE_MAX for an unknown family. */
 static size_t addresses_len(const struct proxy_preface *p)
 {
     if (byte_at(p, 12) == V2_LOCAL)
@@ -230,7 +230,7 @@ static void begin_tlv(struct proxy_preface *p, size_t left)
         p->tlv_have = 0;
 }
 
-/* Of the rest behind the addresses, of which left bytes are to come: one byte, or as many as the
+/* Of the rest after the addresses, of which left bytes are to come: one byte, or as many as the
  * TLV's value has. */
 static size_t feed_tlv(struct proxy_preface *p, const char *data, size_t len, size_t left)
 {
@@ -296,7 +296,7 @@ static size_t feed_binary(struct proxy_preface *p, const char *data, size_t len)
 
 /* ---- both -------------------------------------------------------------------------------- */
 
-size_t proxy_feed(struct proxy_preface *p, const char *data, size_t len)
+size_t proxy_preface_feed(struct proxy_preface *p, const char *data, size_t len)
 {
     size_t used = 0;
 

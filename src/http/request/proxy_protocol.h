@@ -46,17 +46,17 @@ struct proxy_preface {
     enum proxy_tls tls; /* by a TLV of version 2 (PP2_TYPE_SSL) */
 
     size_t have;    /* bytes kept */
-    size_t skipped; /* bytes behind them */
+    size_t skipped; /* bytes after them, which were not kept */
     char bytes[PROXY_V1_MAX];
     unsigned char tlv[4]; /* of the TLV that is being read: type, length, its first byte */
     size_t tlv_have;
     size_t tlv_left; /* bytes of its value that are yet to come */
 };
 
-void proxy_init(struct proxy_preface *p, bool takes_v1, bool takes_v2);
+void proxy_preface_init(struct proxy_preface *p, bool takes_v1, bool takes_v2);
 
-/* Takes bytes until the preface is complete or refused; returns how many. What is left is the first
+/* Takes bytes until the preface is complete or refused; returns their number. What is left is the first
  * request. Nothing may be fed after DONE or REFUSED. */
-size_t proxy_feed(struct proxy_preface *p, const char *data, size_t len);
+size_t proxy_preface_feed(struct proxy_preface *p, const char *data, size_t len);
 
 #endif

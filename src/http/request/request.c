@@ -38,7 +38,9 @@ void __attribute__((noinline)) request_refuse(struct request *r, int status, con
 
 void request_init(struct request *r, const struct request_limits *limits, struct arena *arena)
 {
-    memset(r, 0, offsetof(struct request, scan)); /* what follows has inits of its own, or stays */
+    memset(r, 0,
+           offsetof(struct request,
+                    scan)); /* the rest is initialised below, or outlives the request */
     r->limits = limits;
     r->arena = arena;
     scan_init(&r->scan, false);
@@ -135,7 +137,7 @@ static int refuse_connect(struct request *r)
     return -1;
 }
 
-/* llhttp has refused the request line, or would refuse what comes behind its method. A method is
+/* llhttp has refused the request line, or would refuse what follows the method. A method is
  * any token (RFC 9110 9.1), and the application says which it knows, but llhttp has a list of them:
  * so it judges the line once more, with a method that it knows in the place of this one. */
 static int __attribute__((noinline)) read_other_method(struct request *r, llhttp_t *parser)
@@ -166,7 +168,7 @@ static int read_request_line(struct request *r, llhttp_t *parser)
     r->line.p = r->head; /* it may have moved since its line came */
     if (check_request_line(r, r->line.len) < 0)
         return -1;
-    /* behind PRI it would take nothing but the preface of HTTP/2 */
+    /* after PRI llhttp takes nothing but the preface of HTTP/2 */
     if (llhttp_execute(parser, r->head, r->line.len + 2) != HPE_OK || parser->method == HTTP_PRI)
         return read_other_method(r, parser);
     r->method = llhttp_method_name((llhttp_method_t)parser->method);
@@ -232,8 +234,8 @@ static void __attribute__((noinline)) forget_line(struct request *r)
     r->target = r->path = r->query = r->authority = none;
 }
 
-/* Of a head that is not whole the request line is judged: what is no HTTP at all may never send
- * more. Nothing of the line is kept, for the head may move until it is parsed in one piece. */
+/* Checks the request line before the head is whole: a client that speaks another protocol may never
+ * send more. Nothing of the line is kept, for the head may move until it is parsed in one piece. */
 static void parse_head(struct request *r)
 {
     llhttp_t parser;

@@ -42,7 +42,7 @@ enum request_state {
     REQUEST_HEAD,     /* collecting the head */
     REQUEST_COUNTED,  /* in a body with Content-Length */
     REQUEST_CHUNKS,   /* in a chunked body */
-    REQUEST_TRAILERS, /* behind its last chunk */
+    REQUEST_TRAILERS, /* after its last chunk */
     REQUEST_DONE,     /* complete */
     REQUEST_REFUSED,  /* see refusal */
 };
@@ -65,7 +65,7 @@ struct request {
 
     const struct request_limits *limits;
     struct arena *arena;
-    char *head; /* the head's bytes, ours to write into once it is parsed */
+    char *head; /* the head's bytes; once it is parsed, the environ may write into them */
     size_t head_cap;
     struct span line; /* the request line, once it came whole, and was judged; p NULL before */
 
@@ -82,13 +82,13 @@ struct request {
     struct span authority; /* of an absolute target: it stands for Host (RFC 9112 3.2.2) */
     struct field *fields;
     size_t field_count;
-    uint16_t seen[FIELD_ID_COUNT]; /* how many of each */
+    uint16_t seen[FIELD_ID_COUNT]; /* the number of each */
     bool keep_alive;               /* the client's wish, and else the version's default */
     bool asks_close;               /* the client will send nothing more */
     bool expects_continue;         /* waits for 100 before it sends the body */
     bool chunked;
 
-    /* Set behind request_init where fields of proxies count (forwarded.h). */
+    /* Set after request_init where fields of proxies count (forwarded.h). */
     const struct forwarded_rules *rules;
     enum forwarded_trust trust;
     uint32_t initials;           /* forwarded_initial of every field name */
@@ -107,11 +107,11 @@ struct request {
     char known_host[KNOWN_HOST_MAX];
 };
 
-/* For a zeroed request, or anew for a released one. arena and limits are borrowed. */
+/* For a request that is zeroed or released. arena and limits are borrowed. */
 void request_init(struct request *r, const struct request_limits *limits, struct arena *arena);
 void request_release(struct request *r);
 
-/* Takes bytes until the request is complete or refused; returns how many it took. What is left
+/* Takes bytes until the request is complete or refused; returns their number. What is left
  * belongs to the next request. Nothing may be fed after DONE or REFUSED. */
 size_t request_feed(struct request *r, const char *data, size_t len);
 
@@ -123,7 +123,7 @@ static inline bool request_is_refused(const struct request *r)
     return r->state == REQUEST_REFUSED;
 }
 
-/* Has a byte of it arrived? (Empty lines before a request line are none.) */
+/* Has a byte of it arrived? Empty lines before the request line do not count. */
 static inline bool request_has_begun(const struct request *r)
 {
     return r->state != REQUEST_HEAD || r->scan.len > 0;

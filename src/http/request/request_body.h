@@ -15,7 +15,7 @@ struct llhttp__internal_s;
  * refused, or in its body. */
 void request_body_begin(struct request *r, const struct llhttp__internal_s *parser);
 
-/* Takes bytes of the body of a request that is in one; how many. */
+/* Takes bytes of the body, while the request is in it (request_in_body); returns their number. */
 size_t request_body_feed(struct request *r, const char *data, size_t len);
 
 #endif

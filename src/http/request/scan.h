@@ -50,7 +50,7 @@ extern const char scan_no_method[], scan_bad_line[];
 
 void scan_init(struct scan *s, bool trailers);
 
-/* Looks at len more bytes and stores in *used how many belong to the head. What is passed over
+/* Scans len more bytes and stores in *used the number of those that belong to the head. What is passed over
  * before the head is in s->skipped (this call's bytes of it come first). 0: fine (s->place is
  * SCAN_END when the head is complete, else more bytes are wanted); otherwise the status to refuse
  * the message with, *reason saying why. */

@@ -42,7 +42,7 @@ const unsigned char syntax_class[256] = {
 #undef B
 
 /* Of bytes in a word: do they differ in more than the case of letters? A byte of `lower`, below
- * 0x80, from 'a' on reaches 0x80 when 0x1f is added, and one behind 'z' already with 5; what lies
+ * 0x80, from 'a' on reaches 0x80 when 0x1f is added, and one after 'z' already with 5; what lies
  * between may differ in bit 5. */
 static inline bool words_differ(uint64_t word, uint64_t lower)
 {

@@ -66,13 +66,13 @@ void syntax_trim(const char **p, size_t *len);
 bool syntax_is_authority(const char *p, size_t len, bool may_be_empty);
 
 /* Splits what is such an authority: the length of its host, brackets included; *port and *port_len
- * are the rest behind the colon, empty when there is none. */
+ * are the rest after the colon, empty without one. */
 size_t syntax_split_authority(const char *p, size_t len, const char **port, size_t *port_len);
 
 /* Are all percent escapes two hex digits, and none of them %00? */
 bool syntax_escapes_ok(const char *p, size_t len);
 
-/* Decodes percent escapes, and '+' to a blank if plus; writes a NUL behind. out has room for
+/* Decodes percent escapes, and '+' to a blank if plus; adds a NUL. out has room for
  * len + 1 bytes and may be p itself. The decoded length. The escapes must be ok. */
 size_t syntax_unescape(char *out, const char *p, size_t len, bool plus);
 

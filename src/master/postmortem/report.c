@@ -338,16 +338,16 @@ static void describe_end(const struct proc *p, const struct slot *s, struct acce
 static void write_line(const struct generation *g, const struct access_request *q,
                        const struct access_facts *facts)
 {
-    char line[ACCESSLOG_LINE_MAX];
+    char line[ACCESS_LOG_LINE_MAX];
     struct error err;
-    struct accesslog *log = accesslog_new(g->config.access_log_format, &err);
+    struct access_log *log = access_log_new(g->config.access_log_format, &err);
 
     if (!log)
         return; /* it was checked: a worker could not have booted */
-    size_t len = accesslog_line_of(log, q, facts, line);
+    size_t len = access_log_line_of(log, q, facts, line);
     if (log_write(g->access_fd, line, len) < 0)
         log_warn("access log: the line of the request that a worker died in is lost");
-    accesslog_free(log);
+    access_log_free(log);
 }
 
 static void write_last_line(const struct proc *p, const struct slot *s,

@@ -84,7 +84,7 @@ void peer_open(struct peer *p, const struct peer_rules *r, const struct http_loc
         return;
     p->preface = xmalloc(sizeof(*p->preface));
     p->preface->is_foreign = has_address && !networks_have(&r->proxies, &address);
-    proxy_init(&p->preface->proxy, r->takes_v1, r->takes_v2);
+    proxy_preface_init(&p->preface->proxy, r->takes_v1, r->takes_v2);
     memcpy(p->preface->sender, p->seen.remote_addr, sizeof(p->preface->sender));
 }
 
@@ -167,7 +167,7 @@ int peer_feed(struct peer *p, struct peer_rules *r, const char **data, size_t *l
         status = 403;
         *reason = "proxy_allow_ips does not name this peer";
     } else {
-        size_t used = proxy_feed(preface, *data, *len);
+        size_t used = proxy_preface_feed(preface, *data, *len);
 
         *data += used;
         *len -= used;
