@@ -92,7 +92,7 @@ def test_every_thread_of_every_worker(server):
         assert re.search(rf'^thread {pid} "gcorn": .*; user \d+ ms, system \d+ ms$', text, re.M)
         assert len(re.findall(r"^thread \d+ ", text, re.M)) == 3
         assert re.search(r"^stopped for \d+ ms$", text, re.M)
-        assert re.search(r"^  libc.so.6: /\S+/libc.so.6", text, re.M)
+        assert re.search(r"^  #\d+ .*\(libc.so.6\+0x[0-9a-f]+\)$", text, re.M)
 
 
 def test_stacks_of_the_threads(stacks):
@@ -130,24 +130,19 @@ def test_hung_in_a_loop(stacks):
 def test_hung_in_read(stacks):
     os.mkfifo(stacks.dir / "fifo")
     writer = os.open(stacks.dir / "fifo", os.O_RDWR)  # the worker's open returns
-    hung = Stuck(stacks, "/read", r"system call read of descriptor")
-    assert re.search(rf'^thread {hung.pid} "gcorn": sleeping.*, system call read of descriptor \d+ '
-                     rf"\({stacks.dir}/fifo\); user", hung.text, re.M)
-    assert " read_fifo+0x" in hung.text
+    hung = Stuck(stacks, "/read", r" read_fifo\+0x")
+    assert re.search(rf'^thread {hung.pid} "gcorn": sleeping.*; user', hung.text, re.M)
     os.write(writer, b"x")
     hung.let_go()
     os.close(writer)
 
 
 def test_a_stripped_application(gcorn, stuck, tmp_path):
-    """Module, offset and build-id are enough to find the line with a file that is not stripped."""
+    """Module and offset are enough to find the line with a file that is not stripped."""
     subprocess.run(["strip", "-o", tmp_path / "app.so", stuck], check=True)
     server = gcorn("app.so:handler", "--control-socket", "ctl")
     hung = Stuck(server, "/loop", r"(?s)(?=.*( handler\+0x|without libdw)).*: running; user .*\(app.so\+0x")
     if "built without libdw" not in hung.text:
-        build_id = subprocess.run(["readelf", "-n", stuck], text=True, capture_output=True,
-                                  check=True).stdout.split("Build ID: ")[1].split()[0]
-        assert re.search(rf"^  app.so: {tmp_path}/\S*app.so, build-id {build_id}$", hung.text, re.M)
         assert " at " not in frame_line(hung.text, "handler")
         module, offset = frame_of(hung.text, "handler")
         assert module == "app.so"
@@ -187,7 +182,6 @@ def test_private_libraries_and_replaced_files(gcorn, tmp_path):
     if "built without libdw" not in hung.text:
         assert re.search(r" private_text\+0x[0-9a-f]+ at \S*wait.c:[56] \(libprivate", hung.text)
         assert re.search(r" handler\+0x[0-9a-f]+ at \S*withlib.c:\d+ \(app.so", hung.text)
-    assert re.search(rf"^  libprivate.so.1: {tmp_path}/\S*lib/libprivate.so.1", hung.text, re.M)
     hung.let_go()
 
 

@@ -8,17 +8,16 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/small_file.h"
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "system/process/procfs.h"
@@ -31,30 +30,12 @@ enum {
 
 /* ---- /proc ------------------------------------------------------------------------------- */
 
-/* A small file of /proc as a string, without the newline at its end. 0, or -1 with errno. */
-static int read_file(const char *path, char *text, size_t size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    text[0] = '\0';
-    if (fd < 0)
-        return -1;
-    ssize_t n = read(fd, text, size - 1);
-    fd_close(&fd);
-    if (n < 0)
-        return -1;
-    text[n] = '\0';
-    if (n > 0 && text[n - 1] == '\n')
-        text[n - 1] = '\0';
-    return 0;
-}
-
 static int read_of_thread(pid_t pid, pid_t tid, const char *file, char *text, size_t size)
 {
     char path[64];
 
     (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", (int)pid, (int)tid, file);
-    return read_file(path, text, size);
+    return small_file_start(path, text, size) < 0 ? -1 : 0;
 }
 
 static uint64_t ticks_to_ms(unsigned long long ticks)
@@ -83,19 +64,7 @@ static void read_stat(struct thread *t, pid_t pid)
     t->system_ms = ticks_to_ms(system);
 }
 
-/* "running", "-1 sp pc", or "number arguments sp pc". */
-static void read_syscall(struct thread *t, pid_t pid)
-{
-    char text[256];
-
-    if (read_of_thread(pid, t->tid, "syscall", text, sizeof(text)) < 0)
-        return;
-    t->syscall = SYSCALL_NONE;
-    if (sscanf(text, "%" SCNd64 " %" SCNx64, &t->syscall, &t->syscall_arg) < 1)
-        t->syscall = SYSCALL_NONE;
-}
-
-/* Of a held one; the last word of the same file, on every architecture. */
+/* Of a held one: the last word of the file, on every architecture. */
 static void read_pc(struct thread *t, pid_t pid)
 {
     char text[256];
@@ -108,9 +77,8 @@ static void read_pc(struct thread *t, pid_t pid)
 
 static void look_at(struct thread *t, pid_t pid, pid_t tid)
 {
-    *t = (struct thread){.tid = tid, .state = '?', .syscall = SYSCALL_UNKNOWN};
+    *t = (struct thread){.tid = tid, .state = '?'};
     read_stat(t, pid);
-    read_syscall(t, pid);
     if (read_of_thread(pid, tid, "wchan", t->wchan, sizeof(t->wchan)) < 0 ||
         strcmp(t->wchan, "0") == 0)
         t->wchan[0] = '\0';
@@ -286,141 +254,32 @@ static const char *state_name(char state)
     }
 }
 
-/* Those that a hung thread is found in; NULL for others. */
-static const char *syscall_name(int64_t number)
-{
-    static const struct {
-        int64_t number;
-        const char *name;
-    } names[] = {
-        {SYS_read, "read"},
-        {SYS_write, "write"},
-        {SYS_readv, "readv"},
-        {SYS_writev, "writev"},
-        {SYS_pread64, "pread64"},
-        {SYS_pwrite64, "pwrite64"},
-        {SYS_recvfrom, "recvfrom"},
-        {SYS_sendto, "sendto"},
-        {SYS_recvmsg, "recvmsg"},
-        {SYS_sendmsg, "sendmsg"},
-        {SYS_connect, "connect"},
-        {SYS_accept, "accept"},
-        {SYS_accept4, "accept4"},
-        {SYS_ppoll, "ppoll"},
-        {SYS_pselect6, "pselect6"},
-        {SYS_epoll_pwait, "epoll_pwait"},
-        {SYS_futex, "futex"},
-        {SYS_nanosleep, "nanosleep"},
-        {SYS_wait4, "wait4"},
-        {SYS_clock_nanosleep, "clock_nanosleep"},
-        {SYS_waitid, "waitid"},
-        {SYS_flock, "flock"},
-        {SYS_fcntl, "fcntl"},
-        {SYS_fsync, "fsync"},
-        {SYS_openat, "openat"},
-        {SYS_rt_sigsuspend, "rt_sigsuspend"},
-        {SYS_semop, "semop"},
-        {SYS_rt_sigtimedwait, "rt_sigtimedwait"},
-        {SYS_ioctl, "ioctl"},
-        {SYS_restart_syscall, "restart_syscall"},
-#ifdef SYS_poll /* newer architectures have only the p-variants */
-        {SYS_poll, "poll"},
-        {SYS_select, "select"},
-        {SYS_epoll_wait, "epoll_wait"},
-        {SYS_pause, "pause"},
-        {SYS_open, "open"},
-#endif
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (names[i].number == number)
-            return names[i].name;
-    }
-    return NULL;
-}
-
-/* Those of the above whose first argument is a descriptor. */
-static bool takes_descriptor(int64_t number)
-{
-    static const int64_t numbers[] = {
-        SYS_read,     SYS_write,  SYS_readv,   SYS_writev,  SYS_pread64, SYS_pwrite64,
-        SYS_recvfrom, SYS_sendto, SYS_recvmsg, SYS_sendmsg, SYS_connect, SYS_accept,
-        SYS_accept4,  SYS_flock,  SYS_fcntl,   SYS_fsync,   SYS_ioctl};
-
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
-        if (numbers[i] == number)
-            return true;
-    }
-    return false;
-}
-
-/* " of descriptor 7 (socket:[1234])": what a hung read waits for. */
-static void add_descriptor(struct strbuf *out, pid_t pid, uint64_t fd)
-{
-    char path[64], link[256];
-
-    strbuf_addf(out, " of descriptor %" PRIu64, fd);
-    (void)snprintf(path, sizeof(path), "/proc/%d/fd/%" PRIu64, (int)pid, fd);
-    ssize_t n = readlink(path, link, sizeof(link) - 1);
-    if (n > 0)
-        strbuf_addf(out, " (%.*s)", (int)n, link);
-}
-
-static void add_syscall(struct strbuf *out, const struct thread *t, pid_t pid)
-{
-    const char *name = syscall_name(t->syscall);
-
-    if (t->syscall < 0)
-        return;
-    if (name)
-        strbuf_addf(out, ", system call %s", name);
-    else
-        strbuf_addf(out, ", system call %" PRId64, t->syscall);
-    if (takes_descriptor(t->syscall))
-        add_descriptor(out, pid, t->syscall_arg);
-}
-
-void thread_describe(const struct thread *t, pid_t pid, struct strbuf *out)
+void thread_describe(const struct thread *t, struct strbuf *out)
 {
     strbuf_addstr(out, state_name(t->state));
     if (t->wchan[0])
         strbuf_addf(out, " in %s", t->wchan);
-    add_syscall(out, t, pid);
     strbuf_addf(out, "; user %" PRIu64 " ms, system %" PRIu64 " ms", t->user_ms, t->system_ms);
-}
-
-/* The pid of who traces it; 0: nobody. */
-static int tracer_of(pid_t pid)
-{
-    char path[64], text[4096];
-    int tracer = 0;
-
-    (void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-    if (read_file(path, text, sizeof(text)) < 0)
-        return 0;
-    const char *line = strstr(text, "\nTracerPid:");
-    if (line)
-        (void)sscanf(line, " TracerPid: %d", &tracer);
-    return tracer;
 }
 
 void threads_explain_refusal(pid_t pid, int error, struct strbuf *out)
 {
     char path[64], name[32], scope[16];
-    int tracer = tracer_of(pid);
+    pid_t tracer = procfs_tracer(pid);
 
     strbuf_addf(out, "it cannot be traced: %s", strerror(error));
-    if (tracer > 0 && tracer != (int)getpid()) {
-        (void)snprintf(path, sizeof(path), "/proc/%d/comm", tracer);
-        (void)read_file(path, name, sizeof(name));
-        strbuf_addf(out, "; process %d (%s) traces it already", tracer, name);
+    if (tracer > 0 && tracer != getpid()) {
+        (void)snprintf(path, sizeof(path), "/proc/%d/comm", (int)tracer);
+        (void)small_file_start(path, name, sizeof(name)); /* failed: "" */
+        name[strcspn(name, "\n")] = '\0';
+        strbuf_addf(out, "; process %d (%s) traces it already", (int)tracer, name);
         return;
     }
     if (error != EPERM)
         return;
-    if (read_file("/proc/sys/kernel/yama/ptrace_scope", scope, sizeof(scope)) == 0 &&
+    if (small_file_start("/proc/sys/kernel/yama/ptrace_scope", scope, sizeof(scope)) > 0 &&
         atoi(scope) > 1)
-        strbuf_addf(out, "; kernel.yama.ptrace_scope is %s", scope);
+        strbuf_addf(out, "; kernel.yama.ptrace_scope is %d", atoi(scope));
     else if (geteuid() == 0)
         strbuf_addstr(out, "; its user is another one, and this root has no CAP_SYS_PTRACE, or a "
                            "seccomp filter forbids it");

@@ -18,7 +18,7 @@
 
 struct strbuf;
 
-enum { THREADS_MAX = 256, SYSCALL_NONE = -1, SYSCALL_UNKNOWN = -2 };
+enum { THREADS_MAX = 256 };
 
 enum thread_hold {
     THREAD_FREE,
@@ -36,8 +36,6 @@ struct thread {
     char name[16];
     char state;                  /* as in /proc/PID/stat; '?': unknown */
     char wchan[48];              /* where in the kernel it waits; "": nowhere, or it is not told */
-    int64_t syscall;             /* its number, SYSCALL_NONE or SYSCALL_UNKNOWN */
-    uint64_t syscall_arg;        /* the first: often a descriptor */
     uint64_t user_ms, system_ms; /* of processor time */
     uint64_t pc;                 /* once held: the instruction it is at; 0: unknown */
 };
@@ -64,11 +62,11 @@ void threads_let_go(struct threads *t);
 /* Releases the list; lets go first if that was not done. */
 void threads_release(struct threads *t);
 
-/* "sleeping in hrtimer_nanosleep, system call nanosleep; user 12 ms, system 3 ms" */
-void thread_describe(const struct thread *t, pid_t pid, struct strbuf *out);
+/* "sleeping in hrtimer_nanosleep; user 12 ms, system 3 ms" */
+void thread_describe(const struct thread *t, struct strbuf *out);
 
-/* Why a process cannot be traced: who traces it already, what forbids it. error: of PTRACE_SEIZE.
- */
+/* Why a process cannot be traced: which process traces it already, or what forbids it. error: of
+ * PTRACE_SEIZE. */
 void threads_explain_refusal(pid_t pid, int error, struct strbuf *out);
 
 #endif

@@ -53,8 +53,7 @@ struct dump {
     bool is_full;
     struct threads threads;
     struct modules modules;
-    struct stack *stacks;      /* by the thread's place in the list */
-    bool is_seen[MODULES_MAX]; /* this module has a frame */
+    struct stack *stacks; /* by the thread's place in the list */
 #ifdef HAVE_LIBDW
     Dwfl *dwfl;
 #endif
@@ -92,7 +91,7 @@ static void add_facts(struct dump *d)
         t->count + t->unseen == 1 ? "" : "s");
     for (size_t i = 0; i < t->count; i++) {
         strbuf_reset(&line);
-        thread_describe(&t->list[i], t->pid, &line);
+        thread_describe(&t->list[i], &line);
         add(d, "thread %d \"%s\": %s\n", (int)t->list[i].tid, t->list[i].name, line.data);
     }
     if (t->unseen > 0)
@@ -109,7 +108,6 @@ static void add_place(struct dump *d, uint64_t pc, uint64_t bias)
         add(d, " 0x%" PRIx64 " (in no file)", pc);
         return;
     }
-    d->is_seen[module - d->modules.list] = true;
     add(d, " (%s+0x%" PRIx64 ")", module_short_name(module), pc - bias);
 }
 
@@ -230,19 +228,6 @@ static void add_frame(struct dump *d, const struct frame *f)
     add_place(d, f->pc, bias);
 }
 
-static void add_build_id(struct dump *d, const struct module *module)
-{
-    Dwfl_Module *mod = dwfl_addrmodule(d->dwfl, module->start);
-    const unsigned char *id;
-    GElf_Addr at;
-    int len = mod ? dwfl_module_build_id(mod, &id, &at) : 0;
-
-    if (len > 0)
-        add(d, ", build-id ");
-    for (int i = 0; i < len; i++)
-        add(d, "%02x", id[i]);
-}
-
 #else /* ---- without it --------------------------------------------------------------------- */
 
 static int unwinder_open(struct dump *d)
@@ -270,12 +255,6 @@ static void add_frame(struct dump *d, const struct frame *f)
 
     add(d, " ?");
     add_place(d, f->pc, module ? module->start : 0);
-}
-
-static void add_build_id(struct dump *d, const struct module *module)
-{
-    (void)d;
-    (void)module;
 }
 
 #endif
@@ -334,16 +313,6 @@ static void add_stacks(struct dump *d)
     for (size_t i = 0; i < d->threads.count && !d->is_full; i++) {
         if (d->stacks[i].count > 0 && !d->stacks[i].is_written)
             add_stack(d, i);
-    }
-    add(d, "\nmodules\n");
-    for (size_t i = 0; i < d->modules.count; i++) {
-        const struct module *module = &d->modules.list[i];
-
-        if (!d->is_seen[i])
-            continue;
-        add(d, "  %s: %s", module_short_name(module), module->path);
-        add_build_id(d, module);
-        add(d, "\n");
     }
 }
 

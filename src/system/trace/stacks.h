@@ -6,18 +6,17 @@
  * threads to stop.
  *
  *   process 4711 "gcorn", 2 threads
- *   thread 4711 "gcorn": sleeping in pipe_read, system call read of descriptor 7 (pipe:[99]); user
- * 4 ms, system 1 ms thread 4713 "gcorn": running; user 60123 ms, system 3 ms stopped for 2 ms
+ *   thread 4711 "gcorn": sleeping in pipe_read; user 4 ms, system 1 ms
+ *   thread 4713 "gcorn": running; user 60123 ms, system 3 ms
+ *   stopped for 2 ms
  *
  *   stack of thread 4711
  *     #0 read+0xd (libc.so.6+0xf81ed)
  *     #1 fetch+0x1e at /home/app/fetch.c:30 (app.so+0x1182)
  *   ...
- *   modules
- *     app.so: /srv/app.so, build-id 3f2a...
  *
- * `addr2line -f -e /srv/app.so 0x1182` finds a frame again. The address of a caller is the one that
- * the call returns to. Threads whose stacks are the same share one.
+ * `addr2line -f -e app.so 0x1182` finds a frame again. The address of a caller is the one that the
+ * call returns to. Threads whose stacks are the same share one.
  */
 #ifndef GCORN_SYSTEM_TRACE_STACKS_H
 #define GCORN_SYSTEM_TRACE_STACKS_H
