@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * See address.h. Lists are short and are looked through once a connection: a plain loop.
+ * See address.h. Lists are short and are searched once for each connection: by a loop.
  */
 #include "base/address.h"
 
@@ -48,12 +48,12 @@ void address_format(const struct address *a, char text[ADDRESS_TEXT_SIZE])
 {
     bool v4 = is_v4(a);
 
-    /* cannot fail: there is room */
+    /* cannot fail: the text fits */
     (void)inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? a->bytes + sizeof(v4_prefix) : a->bytes, text,
                     ADDRESS_TEXT_SIZE);
 }
 
-static bool has_bits_behind(const struct network *n)
+static bool has_bits_after_prefix(const struct network *n)
 {
     for (unsigned i = n->bits; i < 128; i++) {
         if (n->address.bytes[i / 8] >> (7 - i % 8) & 1)
@@ -74,9 +74,9 @@ int network_parse(struct network *n, const char *text, const char **wanted)
     if (text[len] == '/' && parse_int(text + len + 1, 0, bits, &bits) < 0)
         return -1;
     n->bits = (unsigned)bits + (is_v4 ? V4_BITS : 0);
-    if (!has_bits_behind(n))
+    if (!has_bits_after_prefix(n))
         return 0;
-    *wanted = "a network with no bit set behind its prefix, such as 10.0.0.0/8";
+    *wanted = "a network with no bit set after its prefix, such as 10.0.0.0/8";
     return -1;
 }
 
@@ -91,7 +91,7 @@ void networks_init(struct networks *n, const char *const *texts, size_t count)
         else if (network_parse(&n->items[n->count], texts[i], &wanted) == 0)
             n->count++;
         else
-            assert(!"a text that is no network");
+            assert(!"the setting's check accepts networks only");
     }
 }
 
@@ -101,8 +101,8 @@ void networks_release(struct networks *n)
     *n = (struct networks){0};
 }
 
-/* An IPv6 network that is wider than the mapped addresses, ::/0 for one, has no IPv4 address in
- * it. */
+/* An IPv6 network that is wider than the mapped addresses, such as ::/0, contains no IPv4 address.
+ */
 static bool network_has(const struct network *n, const struct address *a)
 {
     unsigned whole = n->bits / 8, rest = n->bits % 8;

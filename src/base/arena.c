@@ -70,6 +70,7 @@ void arena_init_fixed(struct arena *a, void *memory, size_t size)
 {
     struct arena_block *block = memory;
 
+    assert(size > sizeof(*block) && (uintptr_t)memory % _Alignof(max_align_t) == 0);
     block->older = NULL;
     block->size = size - sizeof(*block);
     *a = (struct arena){
@@ -78,6 +79,7 @@ void arena_init_fixed(struct arena *a, void *memory, size_t size)
 
 void arena_release(struct arena *a)
 {
+    assert(!a->is_fixed);
     while (a->block) {
         struct arena_block *older = a->block->older;
 
@@ -89,6 +91,7 @@ void arena_release(struct arena *a)
 
 void arena_reset(struct arena *a)
 {
+    assert(!a->is_fixed);
     if (!a->block)
         return;
     while (a->block->older) {

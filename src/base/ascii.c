@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * See ascii.h. Times are written by hand, digit by digit: also snprintf may lock and allocate.
+ * See ascii.h. Times are written digit by digit, because snprintf may lock and allocate.
  */
 #include "base/ascii.h"
 

@@ -2,13 +2,13 @@
  *
  * ascii - text of protocols and logs, the same in every locale.
  *
- * An application may call setlocale, and what the C library then makes of names, dates and errors
- * is for its users. HTTP, the logs and what else the server writes are ASCII and English, so none
- * of strftime, strcasecmp, isdigit, strerror and their like is called in base/, http/ and worker/
- * (`make lint` looks at their objects).
+ * An application may call setlocale, which changes names, dates and errors of the C library. HTTP,
+ * the logs and everything else that the server writes are ASCII and English, so base/, http/ and
+ * worker/ call none of strftime, strcasecmp, isdigit, strerror and the like (`make lint` checks
+ * their objects).
  *
- * Nothing here allocates, locks or looks at the environment: all of it is safe in a signal handler,
- * in any thread, and in a child that a thread has forked.
+ * Nothing here allocates, locks or reads the environment: all functions are async-signal-safe, and
+ * safe in any thread and in a child that a thread has forked.
  */
 #ifndef GCORN_BASE_ASCII_H
 #define GCORN_BASE_ASCII_H
@@ -27,13 +27,13 @@ static inline char ascii_lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
 
-/* Are the texts the same but for the case of ASCII letters? */
+/* Are the texts equal, apart from the case of ASCII letters? */
 bool ascii_same(const char *a, const char *b);
 
-/* The same of two texts of len bytes. */
+/* The same for two texts of len bytes. */
 bool ascii_same_n(const char *a, const char *b, size_t len);
 
-/* Writes n in decimal, with leading zeros, as `width` digits: its last ones. No NUL. */
+/* Writes the last `width` decimal digits of n, with leading zeros. No NUL. */
 void ascii_put_digits(char *out, uint64_t n, size_t width);
 
 /* "0123456789abcdef". */
@@ -53,8 +53,8 @@ enum { ASCII_ESCAPE_LEN = 4 };
 void ascii_put_hex(char out[2], char byte);
 void ascii_put_escape(char out[ASCII_ESCAPE_LEN], char byte);
 
-/* What errno's value or a signal's number means, in English; never NULL. Signals have glibc's
- * words ("Segmentation fault"); a number that the C library does not know is "unknown". */
+/* The meaning of a value of errno, of a signal's number, in English; never NULL. Signals have
+ * glibc's texts ("Segmentation fault"). An unknown number is "unknown error", "unknown signal". */
 const char *ascii_error(int error_number);
 const char *ascii_signal(int number);
 
@@ -69,21 +69,21 @@ struct civil {
     uint8_t weekday; /* 0: Sunday */
 };
 
-/* Of unix_s seconds since 1970, without leap seconds, of the years 1 to 9999; UTC, or local when
- * the zone's offset has been added. */
+/* Converts seconds since 1970 without leap seconds, in the years 1 to 9999: to UTC, or to local
+ * time when the zone's offset has been added. */
 void civil_from_unix(struct civil *c, int64_t unix_s);
 
 /* English names of three letters: by month - 1, by weekday. */
 extern const char civil_months[12][4];
 extern const char civil_weekdays[7][4];
 
-/* The zone of this process's logs: seconds east of Greenwich. It is 0 until it is set; a child has
- * its parent's. Not taken from the C library each time: localtime_r has a lock, which a thread that
- * died or was forked away may hold. */
+/* The time zone of this process's logs, in seconds east of Greenwich; 0 until it is set. A child
+ * inherits it. It is not read from the C library each time: localtime_r takes a lock, which a
+ * thread that has died or does not exist in a forked child may hold. */
 void zone_set(int32_t offset_s);
 int32_t zone_offset_s(void);
 
-/* Local times, each with a final NUL; the length without it. */
+/* Write a local time and a NUL, and return the length without the NUL. */
 enum { TIME_TEXT_SIZE = 40 };
 size_t time_put_log(char out[TIME_TEXT_SIZE], int64_t unix_s); /* 2026-11-22 12:34:56 +0100 */
 size_t time_put_clf(char out[TIME_TEXT_SIZE], int64_t unix_s); /* [22/Nov/2026:12:34:56 +0100] */
@@ -91,7 +91,7 @@ size_t time_put_clf(char out[TIME_TEXT_SIZE], int64_t unix_s); /* [22/Nov/2026:1
 /* RFC 3339, with milliseconds: 2026-11-22T12:34:56.789+01:00 */
 size_t time_put_iso(char out[TIME_TEXT_SIZE], int64_t unix_ms);
 
-/* The date of HTTP (RFC 9110 5.6.7), which is UTC: Sun, 22 Nov 2026 11:34:56 GMT */
+/* HTTP's date (RFC 9110 5.6.7), in UTC: Sun, 22 Nov 2026 11:34:56 GMT */
 size_t time_put_http(char out[TIME_TEXT_SIZE], int64_t unix_s);
 
 #endif

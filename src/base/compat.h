@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * compat - what this code takes from glibc 2.32, for a C library that lacks some of it: an older
- * glibc (Debian 11 has 2.31) and musl. Include it where one of these functions is used; with a new
- * glibc it declares nothing. `make musl` compiles all of gcorn with them.
+ * compat - functions of glibc 2.32 for C libraries that lack them: an older glibc (Debian 11 has
+ * 2.31) and musl. To be included where one of them is used; with a new glibc it declares nothing.
+ * `make musl` compiles all of gcorn with them.
  *
- * With COMPAT_ALL, for their test, they are there beside glibc's own, as compat_sigabbrev_np and so
+ * With COMPAT_ALL, for their test, they exist in addition to glibc's, as compat_sigabbrev_np and so
  * on.
  */
 #ifndef GCORN_BASE_COMPAT_H
@@ -23,22 +23,22 @@
 
 #if defined(COMPAT_ALL) || !COMPAT_GLIBC(2, 32)
 #define COMPAT_HAS_TEXTS
-/* "TERM" and "Terminated", in no locale's language; NULL for a number that names no signal.
- * Real-time signals have no names. Async-signal-safe. */
+/* "TERM" and "Terminated", in English in every locale; NULL for numbers without a name, such as
+ * real-time signals. Async-signal-safe. */
 const char *compat_sigabbrev_np(int number);
 const char *compat_sigdescr_np(int number);
-/* "No such file or directory", in no locale's language. Never NULL. */
+/* "No such file or directory", in English in every locale. Never NULL. */
 const char *compat_strerrordesc_np(int error_number);
 #endif
 
 #if defined(COMPAT_ALL) || !COMPAT_GLIBC(2, 1)
 #define COMPAT_HAS_REST
-/* Does nothing: musl's free() gives memory back by itself. Returns 0. */
+/* Does nothing: musl's free() returns memory to the kernel itself. Returns 0. */
 int compat_malloc_trim(size_t pad);
-/* Calls function(-1, argument) at exit(): the status is not known there. Once in a process. 0, or
- * -1. */
+/* Has exit() call function(-1, argument): the status is unknown there. One call per process.
+ * Returns 0, or -1. */
 int compat_on_exit(void (*function)(int status, void *argument), void *argument);
-/* Without the symbol's entry, which musl does not tell: *extra is NULL. */
+/* *extra is NULL: musl does not tell the symbol's entry. */
 int compat_dladdr1(const void *address, Dl_info *info, void **extra, int flags);
 #endif
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * error - what a person must mend, on its way up: the function that found it fills in one line
- * (what, where, what to do), everything between returns -1, and only the top prints it.
+ * error - an error that a person must fix: the function that finds it writes one line (what, where,
+ * what to do), its callers return -1, and only the top one prints it.
  */
 #ifndef GCORN_BASE_ERROR_H
 #define GCORN_BASE_ERROR_H
@@ -16,16 +16,16 @@ enum exit_status {
 };
 
 struct error {
-    enum exit_status status; /* what the program should exit with if nobody can go on */
+    enum exit_status status; /* of the program, if it cannot go on */
     char text[1000];
 };
 
-/* Fills in err and returns -1, so that a failure is one statement. A longer text is cut. errno is
- * kept. */
+/* Fills in err and returns -1, so that a failure is one statement. A long text is cut. Keeps
+ * errno. */
 int error_set(struct error *err, enum exit_status status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Puts "fmt: " in front of what err says. Returns -1. */
+/* Puts "fmt: " in front of the text of err. Returns -1. */
 int error_prefix(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -4,13 +4,14 @@
  */
 #include "base/json.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/strbuf.h"
 #include "base/utf8.h"
 
-/* The character at the start of s as JSON has it: its length in out; *used is its length in s. */
+/* Encodes the character at the start of s. Returns its length in out; *used is its length in s. */
 static size_t encode(char out[8], const char *s, size_t len, size_t *used)
 {
     uint32_t code = 0;
@@ -29,6 +30,7 @@ static size_t encode(char out[8], const char *s, size_t len, size_t *used)
 
 void json_add_bytes_max(struct strbuf *out, const char *text, size_t len, size_t max)
 {
+    assert(max >= 2);
     size_t room = max - 2, used;
     char piece[8];
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * json - writing JSON: the one part of it that can go wrong, a string. The rest is strbuf_addf.
+ * json - strings in JSON. The rest of JSON is written by strbuf_addf.
  */
 #ifndef GCORN_BASE_JSON_H
 #define GCORN_BASE_JSON_H
@@ -9,16 +9,16 @@
 
 struct strbuf;
 
-/* Appends len bytes of anything as a JSON string, with its quotes. What is no UTF-8 becomes U+FFFD,
- * and control characters are escaped, also those that JSON would take: the text can be shown on a
- * terminal as it is. */
+/* Appends len bytes of any kind as a JSON string with its quotes. Invalid UTF-8 becomes U+FFFD.
+ * Control characters are escaped, also those that JSON allows, so that the text is safe to show on
+ * a terminal. */
 void json_add_bytes(struct strbuf *out, const char *text, size_t len);
 
-/* The same, cut before the character that would make it longer than max bytes with its quotes. max
- * is 2 at least. */
+/* The same, at most max bytes long with its quotes: cut before the character that does not fit. max
+ * is at least 2. */
 void json_add_bytes_max(struct strbuf *out, const char *text, size_t len, size_t max);
 
-/* A string, or null for NULL. */
+/* Appends a string, or null for NULL. */
 void json_add_string(struct strbuf *out, const char *text);
 
 #endif

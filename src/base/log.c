@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * See log.h. The sink is the one mutable global of the program besides what signal handlers must
- * reach: every room logs, and a parameter for it everywhere would hide what functions really need.
+ * reach: all code logs, and a parameter for it would be in every function.
  */
 #include "base/log.h"
 
@@ -33,7 +33,7 @@ static struct {
     enum log_level level;
     enum log_format format;
     struct syslog *syslog;
-    atomic_ulong lost; /* lines, in this process */
+    atomic_ulong dropped; /* lines, in this process */
 } sink = {.fd = STDERR_FILENO, .level = LOG_LEVEL_INFO};
 
 /* Of this process: see wait_for_terminal. */
@@ -46,14 +46,14 @@ enum { TERMINAL_WAIT_MS = 100 };
 
 enum { ID_MAX = 512 }; /* of a request's id, with its quotes: the message has room in any case */
 
-/* What becomes a line. */
+/* A line before it is formatted. */
 struct record {
     enum log_level level;
     pid_t pid;
     const char *request_id; /* NULL: none */
     const char *text;
     size_t len;
-    size_t id_len; /* of text: the request's id, for those who have no other place for it */
+    size_t id_len; /* how much of text is the request's id, for formats without members */
 };
 
 /* By level. */
@@ -69,7 +69,7 @@ static const struct {
     [LOG_LEVEL_OUTPUT] = {"OUTPUT", "output", SYSLOG_INFO},
 };
 
-/* systemd.exec(5): $JOURNAL_STREAM has device and inode of what leads to the journal. */
+/* $JOURNAL_STREAM is device and inode of the journal's socket (systemd.exec(5)). */
 bool log_is_journal(int fd)
 {
     const char *stream = getenv("JOURNAL_STREAM");
@@ -110,9 +110,9 @@ struct syslog *log_syslog(void)
 
 void log_after_fork(void)
 {
-    atomic_store(&sink.lost, 0);
+    atomic_store(&sink.dropped, 0);
     if (sink.syslog)
-        atomic_store(&sink.syslog->lost, 0);
+        atomic_store(&sink.syslog->dropped, 0);
 }
 
 bool log_wants(enum log_level level)
@@ -140,7 +140,7 @@ static bool is_kind(int fd, mode_t kind)
     return fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == kind;
 }
 
-/* "/proc/self/fd/2" leads to a descriptor, and so does what a container's process 1 is told. */
+/* Is it "/proc/self/fd/2", or "/proc/1/fd/2" in the process 1 of a container? */
 static bool is_descriptor_path(const char *path, int fd)
 {
     char own[40];
@@ -167,8 +167,8 @@ int log_standard_fd(const char *path, int std_fd)
     return -1;
 }
 
-/* Another description of the terminal, so that no other process shares its O_NONBLOCK. -1: it is
- * not allowed, or no terminal. */
+/* Opens the terminal again: no other process shares the O_NONBLOCK of the new open file. -1: it is
+ * no terminal, or may not be opened. */
 static int open_terminal(int std_fd)
 {
     char path[32];
@@ -191,7 +191,7 @@ int log_standard_dup(int std_fd)
     return fd >= 0 ? fd : fcntl(std_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 }
 
-/* The description is ours alone. */
+/* No other process shares the open file, so its flags may change. */
 void log_file_opened(int fd)
 {
     if (!is_kind(fd, S_IFIFO))
@@ -203,14 +203,15 @@ bool log_is_file(int fd)
     return is_kind(fd, S_IFREG);
 }
 
-/* Cuts the last len bytes off a file: a line's beginning that was written last. Others who append
- * find the disk full, too, so it is still the end. */
+/* Cuts the last len bytes off a file, a half line. Other processes that append find the disk full,
+ * too, so these bytes are still the end. */
 static void take_back(int fd, size_t len)
 {
     struct stat st;
 
     if (fstat(fd, &st) == 0 && (uint64_t)st.st_size >= len)
-        (void)!ftruncate(fd, st.st_size - (off_t)len); /* failed: it spoils the next line */
+        (void)!ftruncate(fd,
+                         st.st_size - (off_t)len); /* failed: the next line follows the half one */
 }
 
 size_t log_append(int fd, const char *lines, size_t len)
@@ -236,9 +237,9 @@ size_t log_append(int fd, const char *lines, size_t len)
     return whole;
 }
 
-/* Waits until a terminal takes more, and no longer in all than TERMINAL_WAIT_MS in each second: one
- * that scrolls slowly loses nothing, and one that is stopped holds up no worker. False: it does
- * not. */
+/* Waits until a terminal takes more, at most TERMINAL_WAIT_MS in each second: one that scrolls
+ * slowly drops nothing, and a stopped one does not block the worker. Returns false after that time.
+ */
 static bool wait_for_terminal(int fd)
 {
     struct pollfd room = {.fd = fd, .events = POLLOUT};
@@ -254,7 +255,7 @@ static bool wait_for_terminal(int fd)
     return ready > 0 || (ready < 0 && errno == EINTR);
 }
 
-/* A line that was cut short ends before the next one begins. */
+/* After a line that was cut a newline is written first. */
 static int write_terminal(int fd, const char *lines, size_t len)
 {
     size_t done = 0;
@@ -284,11 +285,10 @@ static bool is_nonblocking(int fd)
     return flags >= 0 && (flags & O_NONBLOCK);
 }
 
-/* The flag O_NONBLOCK cannot be set for what may wait for a reader: on an inherited stdout it would
- * hit every process that has it (trap T42). RWF_NOWAIT is the flag for one write, where kernel and
- * descriptor know it: for pipes and sockets, since Linux 6.4. Else poll says that a pipe has room
- * for PIPE_BUF bytes; what siblings write in between can at worst make one write wait. A terminal
- * says so only while no other process writes to it. */
+/* O_NONBLOCK must not be set on an inherited stdout: every process that shares it would get EAGAIN.
+ * RWF_NOWAIT makes one write non-blocking, on pipes and sockets since Linux 6.4. Elsewhere poll
+ * tells whether a pipe has room for PIPE_BUF bytes; a write of a sibling in between can make one
+ * write block. For a terminal poll is right only while no other process writes to it. */
 int log_write(int fd, const void *lines, size_t len)
 {
     const struct iovec iov = {(void *)(uintptr_t)lines, len};
@@ -299,7 +299,7 @@ int log_write(int fd, const void *lines, size_t len)
         return log_append(fd, lines, len) == len ? 0 : -1;
     while ((n = pwritev2(fd, &iov, 1, -1, RWF_NOWAIT)) < 0 && errno == EINTR)
         continue;
-    if (n >= 0) /* a socket may have taken a part, and its reader wants whole lines */
+    if (n >= 0) /* a socket may have taken a part of the line */
         return write_all(fd, (const char *)lines + n, len - (size_t)n);
     if (errno != EOPNOTSUPP)
         return -1;
@@ -323,8 +323,8 @@ size_t log_count_lines(const char *lines, size_t len)
 
 /* ---- a line ------------------------------------------------------------------------------ */
 
-/* Copies text with the bytes of controls and of what is no UTF-8 escaped, so that one message is
- * one line of text whatever it quotes. */
+/* Copies text, with control characters and invalid UTF-8 escaped, so that a message is one line
+ * whatever it quotes. Returns the length. */
 static size_t escape(char *out, size_t size, const char *text, size_t len)
 {
     size_t n = 0, used;
@@ -357,7 +357,7 @@ static size_t format_text(char *line, size_t size, const struct record *r)
     return n;
 }
 
-/* Whatever is cut, is cut in the message. */
+/* If the line is too long, the message is cut. */
 static size_t format_json(char *line, size_t size, const struct record *r)
 {
     char when[TIME_TEXT_SIZE];
@@ -379,7 +379,7 @@ static size_t format_json(char *line, size_t size, const struct record *r)
     return len;
 }
 
-/* The application may have closed the log's own descriptor with all that it found open. */
+/* The application may have closed the log's descriptor, as daemons close all that they inherit. */
 static int write_line(const char *line, size_t len)
 {
     int result = log_write(sink.fd, line, len);
@@ -387,7 +387,8 @@ static int write_line(const char *line, size_t len)
     return result < 0 && errno == EBADF ? log_write(STDERR_FILENO, line, len) : result;
 }
 
-/* 0, or -1: lost, for want of a reader. A log that cannot be written has nowhere to say so. */
+/* Returns 0, or -1: dropped, because the reader is too slow. Other errors of the log cannot be
+ * logged. */
 static int write_record(const struct record *r)
 {
     char line[LOG_LINE_MAX];
@@ -402,27 +403,28 @@ static int write_record(const struct record *r)
     return write_line(line, n) < 0 && errno == EAGAIN ? -1 : 0;
 }
 
-static void tell_lost(void)
+static void report_dropped(void)
 {
-    unsigned long lost = atomic_exchange(&sink.lost, 0);
+    unsigned long dropped = atomic_exchange(&sink.dropped, 0);
     char note[80];
 
-    if (lost == 0)
+    if (dropped == 0)
         return;
-    int n = snprintf(note, sizeof(note), "%lu log lines were lost: nobody read them", lost);
+    int n = snprintf(note, sizeof(note), "error log: dropped %lu line%s: reader too slow", dropped,
+                     dropped == 1 ? "" : "s");
     const struct record r = {
         .level = LOG_LEVEL_WARNING, .pid = getpid(), .text = note, .len = (size_t)n};
     if (write_record(&r) < 0)
-        atomic_fetch_add(&sink.lost, lost);
+        atomic_fetch_add(&sink.dropped, dropped);
 }
 
 static void log_record(const struct record *r)
 {
     char text[LOG_LINE_MAX];
 
-    tell_lost();
+    report_dropped();
     if (write_record(r) < 0)
-        atomic_fetch_add(&sink.lost, 1);
+        atomic_fetch_add(&sink.dropped, 1);
     if (sink.syslog)
         syslog_send(sink.syslog, levels[r->level].severity, r->pid, text,
                     escape(text, sizeof(text), r->text, r->len));
@@ -430,12 +432,12 @@ static void log_record(const struct record *r)
 
 /* ---- messages ---------------------------------------------------------------------------- */
 
-/* What a line says beside its text. */
+/* Everything about a line but its text. */
 struct about {
     enum log_level level;
     int error_number;       /* 0: none */
-    const char *request_id; /* NULL: of none */
-    bool id_is_in_text;     /* the text has it already */
+    const char *request_id; /* NULL: none */
+    bool id_is_in_text;
 };
 
 static void __attribute__((format(printf, 2, 0)))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See owned.h. One bit a descriptor: the table of connections could not be walked instead, for a
- * child sees it as it was in the middle of another thread's work.
+ * See owned.h. One bit for each descriptor: a child cannot walk the table of connections instead,
+ * because another thread may have been changing it during the fork.
  */
 #include "base/owned.h"
 
@@ -18,7 +18,7 @@
 
 enum { OWNED_MAX = 1 << 20, WORD_BITS = 64 };
 
-/* Pages of these that are never touched cost nothing. */
+/* Untouched pages of these arrays take no memory. */
 static _Atomic uint64_t marks[OWNED_MAX / WORD_BITS], reserved[OWNED_MAX / WORD_BITS];
 static _Atomic int highest; /* no mark was ever above this */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -69,7 +69,7 @@ static bool has_bit(const _Atomic uint64_t *bits, int fd)
     return atomic_load_explicit(&bits[fd / WORD_BITS], memory_order_relaxed) & bit_of(fd);
 }
 
-/* ---- numbers that are taken -------------------------------------------------------------- */
+/* ---- reserved numbers -------------------------------------------------------------- */
 
 void owned_keep(int fd)
 {
@@ -82,7 +82,7 @@ static bool is_reserved(int fd)
     return fd <= STDERR_FILENO || (fd < OWNED_MAX && has_bit(reserved, fd));
 }
 
-/* Closes fd and puts /dev/null there; when that cannot be opened, the number is free. */
+/* Replaces fd by /dev/null; if that cannot be opened, only closes fd. */
 static void put_null(int fd)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -90,11 +90,12 @@ static void put_null(int fd)
     if (null < 0)
         (void)close(fd);
     else
-        (void)dup3(null, fd, fd > STDERR_FILENO ? O_CLOEXEC : 0); /* 0 to 2 are for programs, too */
+        (void)dup3(null, fd, fd > STDERR_FILENO ? O_CLOEXEC : 0); /* programs inherit 0 to 2 */
     fd_close(&null);
 }
 
-/* Rare. Another reserved number may be free as well: until this fd is closed, the next is found. */
+/* The free number that is found may be reserved, too: then it is moved again before fd is closed.
+ */
 static int move_away(int fd)
 {
     int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
@@ -128,7 +129,7 @@ void owned_fill_standard(void)
 
 /* ---- closing ----------------------------------------------------------------------------- */
 
-/* Many at once are mostly neighbours. */
+/* Descriptors to close are mostly neighbours. */
 static void close_run(int first, int last)
 {
 #ifdef SYS_close_range

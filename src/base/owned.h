@@ -1,49 +1,50 @@
 /* SPDX-License-Identifier: MIT
  *
- * owned - the process's descriptors that are the server's own, as opposed to the application's.
+ * owned - which descriptors of this process belong to the server rather than to the application.
  *
- * A child that the application forks has copies of all of them, and a connection is closed only
- * when its last copy is. So a worker marks what it opens, and such a child closes what is marked
- * (worker/call/forked.h). Between a mark and its descriptor no fork may come: a connection that was
- * accepted and not marked yet would stay open in the child, and a number that is closed and still
- * marked may by then be a descriptor of the application. Hence a lock, which forks take too.
+ * A child that the application forks inherits them all, and a connection is closed only when its
+ * last copy is closed. So a worker marks the descriptors that it opens, and such a child closes the
+ * marked ones (worker/call/forked.h). No fork may happen between opening and marking, or the child
+ * would keep an accepted connection open; nor between closing and unmarking, or the child would
+ * close a descriptor of the application that has the same number. Hence a lock, which forks take,
+ * too.
  *
- * Logs are the server's, too, but a child keeps them. An application that closes one of them, or
- * one of 0 to 2, would have the kernel give its number to the next connection, and lines of a log
- * would be sent to a client. So what the server opens in a worker goes through owned_take.
+ * Logs belong to the server, too, but a child keeps them. If an application closes a log, or one of
+ * 0 to 2, the kernel gives the number to the next connection, and log lines are sent to a client.
+ * So a worker passes every descriptor that it opens to owned_take.
  *
- * All functions may be called by any thread and keep errno. Where the application's forks are not
- * watched (master, admin process, tests) the marks mean nothing.
+ * Any thread may call these functions; they keep errno. Marks have no effect in processes that do
+ * not watch the application's forks (master, admin process, tests).
  */
 #ifndef GCORN_BASE_OWNED_H
 #define GCORN_BASE_OWNED_H
 
-/* No fork happens from the one to the other. Not recursive; what is done in between must not block,
- * call the application, or fork. */
+/* No fork happens between lock and unlock. Not recursive. Code between them must not block, call
+ * the application or fork. */
 void owned_lock(void);
 void owned_unlock(void);
 
-/* Marks a descriptor; takes its mark away. A negative one is ignored, and so is one of a number
- * that no process reaches by default (2^20 and more). Async-signal-safe. */
+/* Marks a descriptor; unmarks it. Negative ones are ignored, and so are 2^20 and more, which no
+ * process reaches by default. Async-signal-safe. */
 void owned_add(int fd);
 void owned_remove(int fd);
 
-/* Reserves a descriptor's number, besides 0 to 2, which always are: see owned_take. -1: none. */
+/* Reserves a number for owned_take; 0 to 2 always are. -1 is ignored. */
 void owned_keep(int fd);
 
-/* Marks a descriptor that was just opened, and returns it. Where its number is a reserved one it is
- * moved to another, close-on-exec, and /dev/null is put in its place. -1 is returned as it is; so
- * is -1, with errno, and the descriptor closed, when there is no other number (EMFILE). */
+/* Marks a descriptor that was just opened and returns it; fd -1 is returned unchanged. If its
+ * number is reserved, it is moved to another one, close-on-exec, and /dev/null takes the reserved
+ * number. If no other number is free (EMFILE), it is closed, and the result is -1 with errno. */
 int owned_take(int fd);
 
-/* Closes *fd if it is open (>= 0), mark and all, and sets it to -1. Takes the lock. */
+/* Unmarks and closes *fd if it is open (>= 0), and sets it to -1. Takes the lock. */
 void owned_close(int *fd);
 
-/* In a child that was forked while the lock was held: closes every marked descriptor but `except`
- * (-1: none). Async-signal-safe. */
+/* In a child that was forked under the lock: closes every marked descriptor but `except` (-1: all).
+ * Async-signal-safe. */
 void owned_close_all(int except);
 
-/* Opens /dev/null at those of 0 to 2 that are closed. */
+/* Opens /dev/null for each of 0 to 2 that is closed. */
 void owned_fill_standard(void);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See spool.h. The file has no name from its first moment where the file system can (O_TMPFILE),
- * else it loses it at once. A mapping must end in a NUL, so one is written behind the rest before
- * it is mapped: a hole would do, until the disk is full and reading it ends in SIGBUS (tmpfs).
+ * See spool.h. The file never has a name where the file system supports that (O_TMPFILE), else it
+ * is unlinked at once. A mapping must end in a NUL, so one is written after the body before it is
+ * mapped: a hole would do, but when the disk is full reading it raises SIGBUS (tmpfs).
  */
 #include "base/spool.h"
 
@@ -21,7 +21,7 @@
 
 enum {
     SPOOL_FIRST_SIZE = 1024,
-    SPOOL_GATHER_SIZE = 16 * 1024, /* pieces as large as this are written as they come */
+    SPOOL_GATHER_SIZE = 16 * 1024, /* larger pieces are written at once */
 };
 
 void spool_init(struct spool *s, size_t mem_max, const char *dir, struct spool_budget *budget)
@@ -44,11 +44,13 @@ static int take(struct spool_budget *b, uint64_t len)
 
 static void give_back(struct spool_budget *b, uint64_t len)
 {
-    if (b && b->max > 0)
-        atomic_fetch_sub(&b->used, len);
+    if (!b || b->max == 0)
+        return;
+    uint64_t before = atomic_fetch_sub(&b->used, len);
+    assert(before >= len);
 }
 
-/* Not inlined, since nothing is kept of the common body: see spool_release. */
+/* Not inlined: a request without a body has nothing to release. */
 static void __attribute__((noinline)) release_kept(struct spool *s)
 {
     free(s->mem);
@@ -81,11 +83,11 @@ static int open_unlinked(const char *dir)
     }
     fd = mkostemp(path, O_CLOEXEC);
     if (fd >= 0)
-        (void)unlink(path); /* at worst a name stays behind in the temporary directory */
+        (void)unlink(path); /* failed: a name stays in the directory */
     return fd;
 }
 
-/* By offset, so that what a failed write has left is overwritten. */
+/* By offset, so that the next write replaces what a failed one has left. */
 static int write_at(int fd, const char *data, size_t len, uint64_t offset)
 {
     while (len > 0) {
@@ -102,7 +104,7 @@ static int write_at(int fd, const char *data, size_t len, uint64_t offset)
     return 0;
 }
 
-/* Its bytes are in the budget from then on. */
+/* The budget counts bytes from here on. */
 static int move_to_file(struct spool *s)
 {
     if (take(s->budget, s->len) < 0)
@@ -132,6 +134,7 @@ static int write_gathered(struct spool *s)
 
 static int append_to_file(struct spool *s, const void *data, size_t len)
 {
+    assert(s->gathered <= s->len);
     if (s->gathered + len > SPOOL_GATHER_SIZE && write_gathered(s) < 0)
         return -1;
     if (len >= SPOOL_GATHER_SIZE)

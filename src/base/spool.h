@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * spool - a body of any length: in memory up to a limit, past it in an unlinked file, so that a
- * large upload costs disk and not memory, and nothing is left behind whatever happens. What comes
- * in small pieces is gathered before it is written, so a body costs no system call a piece.
+ * spool - a body of any length: in memory up to a limit, then in an unlinked file, so that a large
+ * upload costs disk instead of memory, and no file stays behind. Small pieces are gathered before
+ * they are written.
  *
  * Life: spool_init, spool_append..., spool_finish, then read, spool_release. File operations may
  * block on the disk, never on a peer.
@@ -15,22 +15,22 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* What the files of many spools may hold together. Spools may be released in any thread. */
+/* A limit on the files of many spools together. Spools may be released in any thread. */
 struct spool_budget {
-    uint64_t max; /* bytes; 0: any number */
+    uint64_t max; /* bytes; 0: no limit */
     _Atomic uint64_t used;
 };
 
 struct spool {
-    char *mem; /* all bytes while fd < 0, NUL-followed; else the last ones, which the file lacks */
+    char *mem; /* all bytes and a NUL while fd < 0; else the last ones, not yet in the file */
     uint32_t mem_cap;
     uint32_t mem_max;
     uint64_t len;
     const char *dir; /* borrowed: where the file is made */
     struct spool_budget *budget;
     int fd;            /* -1 while in memory */
-    uint32_t gathered; /* bytes in mem that the file lacks */
-    char *map;         /* by spool_map */
+    uint32_t gathered; /* bytes in mem that are not yet in the file */
+    char *map;         /* of spool_map */
     size_t map_len;
 };
 
@@ -39,19 +39,18 @@ struct spool {
 void spool_init(struct spool *s, size_t mem_max, const char *dir, struct spool_budget *budget);
 void spool_release(struct spool *s);
 
-/* 0, or -1 with errno (ENOSPC, EDQUOT, EMFILE, ...; ENOBUFS: past the budget); what was appended
- * before is kept. */
+/* Appends a copy. Returns 0, or -1 with errno (ENOSPC, EDQUOT, EMFILE, ...; ENOBUFS: the budget is
+ * used up); what was appended before is kept. */
 int spool_append(struct spool *s, const void *data, size_t len);
 
-/* All has been appended: writes what is gathered. 0, or -1 with errno, as of spool_append. */
+/* Ends the appending: writes what is gathered. Returns 0, or -1 with errno as spool_append does. */
 int spool_finish(struct spool *s);
 
-/* Up to size bytes from offset; 0 at the end, -1 with errno. */
+/* Reads up to size bytes from offset. Returns how many, 0 at the end, or -1 with errno. */
 ssize_t spool_read(const struct spool *s, uint64_t offset, void *buf, size_t size);
 
-/* All of it as one piece followed by a NUL, valid and unchanged until spool_release; "" when empty.
- * Finishes it: nothing may be appended afterwards. NULL with errno when the file cannot be written
- * or mapped. */
+/* The whole body followed by a NUL, valid and unchanged until spool_release; "" when it is empty.
+ * Ends the appending. NULL with errno when the file cannot be written or mapped. */
 const char *spool_map(struct spool *s);
 
 #endif

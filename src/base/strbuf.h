@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * strbuf - a growing piece of bytes that is always followed by a NUL.
+ * strbuf - a growing array of bytes that always ends with a NUL.
  *
  * Life: strbuf_init (allocates nothing), strbuf_add..., strbuf_release. A zeroed struct is also a
  * valid empty one. `data` is NULL while nothing was ever added.
@@ -15,14 +15,14 @@
 struct strbuf {
     char *data;
     size_t len;
-    size_t cap; /* bytes allocated, the NUL's place included */
+    size_t cap; /* bytes allocated, including the NUL */
 };
 
 void strbuf_init(struct strbuf *b);
 void strbuf_release(struct strbuf *b); /* frees the bytes; empty and usable afterwards */
 
-/* Makes room for `more` further bytes and the NUL; returns where they go. strbuf_set_end then says
- * how far they were written. */
+/* Makes room for `more` bytes and the NUL, and returns where they go. After writing them call
+ * strbuf_set_end. */
 char *strbuf_grow(struct strbuf *b, size_t more);
 
 static inline void strbuf_set_end(struct strbuf *b, char *end)
@@ -70,10 +70,11 @@ void strbuf_addf(struct strbuf *b, const char *fmt, ...) __attribute__((format(p
 void strbuf_vaddf(struct strbuf *b, const char *fmt, va_list ap)
     __attribute__((format(printf, 2, 0)));
 
-/* A decimal number, without printf's machinery: for response heads. */
+/* Appends a decimal number, faster than strbuf_addf. */
 void strbuf_addu(struct strbuf *b, unsigned long long n);
 
-/* Hands the bytes over: the caller frees them with free(). "" when nothing was added. */
+/* Returns the bytes, which the caller frees with free(), and empties the buffer. "" when nothing
+ * was added. */
 char *strbuf_detach(struct strbuf *b);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See syslog.h. The socket is a connected one: an address in every datagram would need the right to
- * open the daemon's socket in every process, and be looked up each time. When the daemon ends, the
- * first send finds that out (ECONNREFUSED), and the kernel then forgets the peer (ENOTCONN).
+ * See syslog.h. The socket is connected: a send with an address would look it up each time, and
+ * every process would need permission for the daemon's socket. After the daemon has ended, the
+ * first send fails with ECONNREFUSED and the next ones with ENOTCONN.
  */
 #include "base/syslog.h"
 
@@ -26,7 +26,7 @@ const char *syslog_path(const char *address, struct error *err)
                                                            : "";
     struct sockaddr_un room;
 
-    /* gunicorn's #stream and #dgram: there is no choice here */
+    /* gunicorn's suffixes #stream and #dgram: only datagrams are supported */
     if (*path == '\0' || strchr(path, '#')) {
         (void)error_set(err, EXIT_USAGE, "syslog_addr: %s is not unix:PATH or unix://PATH",
                         address);
@@ -39,7 +39,8 @@ const char *syslog_path(const char *address, struct error *err)
     return path;
 }
 
-/* RFC 5424's PRINTUSASCII, and nothing that ends a BSD tag; "-" when nothing is left. */
+/* Keeps PRINTUSASCII (RFC 5424) without the characters that end a BSD tag; "-" for an empty name.
+ */
 static void set_name(char *out, size_t max, const char *name)
 {
     size_t n = 0;
@@ -67,11 +68,13 @@ int syslog_open(struct syslog *s, const char *address, const char *app, struct e
     free(absolute);
     if (len >= sizeof(s->address.sun_path))
         return error_set(err, EXIT_USAGE, "syslog_addr: %s is too long for a unix socket", path);
-    (void)gethostname(host, sizeof(host) - 1); /* failed: "-" */
+    (void)gethostname(host, sizeof(host) - 1); /* failed: the name is "-" */
     set_name(s->host, SYSLOG_HOST_MAX, host);
     set_name(s->app, SYSLOG_APP_MAX, app);
     s->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    return s->fd < 0 ? error_set(err, EXIT_FAILED, "syslog: no socket: %s", ascii_error(errno)) : 0;
+    return s->fd < 0
+               ? error_set(err, EXIT_FAILED, "syslog: cannot make a socket: %s", ascii_error(errno))
+               : 0;
 }
 
 void syslog_close(struct syslog *s)
@@ -79,12 +82,12 @@ void syslog_close(struct syslog *s)
     fd_close(&s->fd);
 }
 
-static int reconnect(struct syslog *s)
+static int connect_socket(struct syslog *s)
 {
     return connect(s->fd, (const struct sockaddr *)&s->address, sizeof(s->address));
 }
 
-void syslog_tend(struct syslog *s)
+void syslog_reconnect(struct syslog *s)
 {
     struct sockaddr_un peer;
     socklen_t size = sizeof(peer);
@@ -92,12 +95,12 @@ void syslog_tend(struct syslog *s)
 
     if (s->fd < 0)
         return;
-    s->is_away = getpeername(s->fd, (struct sockaddr *)&peer, &size) < 0 && reconnect(s) < 0;
+    s->is_away = getpeername(s->fd, (struct sockaddr *)&peer, &size) < 0 && connect_socket(s) < 0;
     if (s->is_away && !was_away)
-        log_warn("syslog: nobody takes lines at %s (tried again every second)",
-                 s->address.sun_path);
+        log_warnx("syslog: cannot connect to %s: %s (retrying every second)", s->address.sun_path,
+                  ascii_error(errno));
     else if (!s->is_away && was_away)
-        log_info("syslog: %s takes lines again", s->address.sun_path);
+        log_info("syslog: connected to %s", s->address.sun_path);
 }
 
 /* ---- sending ----------------------------------------------------------------------------- */
@@ -124,7 +127,7 @@ static int send_once(const struct syslog *s, const char *line, size_t len)
     return send(s->fd, line, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 0;
 }
 
-/* 0, or -1: lost. */
+/* Returns 0, or -1: dropped. */
 static int send_line(struct syslog *s, int severity, pid_t pid, const char *text, size_t len)
 {
     char line[LOG_LINE_MAX];
@@ -136,19 +139,20 @@ static int send_line(struct syslog *s, int severity, pid_t pid, const char *text
     if (send_once(s, line, n + len) == 0)
         return 0;
     bool peer_is_gone = errno == ECONNREFUSED || errno == ENOTCONN || errno == ECONNRESET;
-    return peer_is_gone && reconnect(s) == 0 ? send_once(s, line, n + len) : -1;
+    return peer_is_gone && connect_socket(s) == 0 ? send_once(s, line, n + len) : -1;
 }
 
-static void tell_lost(struct syslog *s)
+static void report_dropped(struct syslog *s)
 {
-    unsigned long lost = atomic_exchange(&s->lost, 0);
+    unsigned long dropped = atomic_exchange(&s->dropped, 0);
     char note[80];
 
-    if (lost == 0)
+    if (dropped == 0)
         return;
-    int n = snprintf(note, sizeof(note), "%lu log lines were lost: syslog took none", lost);
+    int n = snprintf(note, sizeof(note), "syslog: dropped %lu line%s: daemon away or too slow",
+                     dropped, dropped == 1 ? "" : "s");
     if (send_line(s, SYSLOG_WARNING, getpid(), note, (size_t)n) < 0)
-        atomic_fetch_add(&s->lost, lost);
+        atomic_fetch_add(&s->dropped, dropped);
 }
 
 void syslog_send(struct syslog *s, enum syslog_severity severity, pid_t pid, const char *text,
@@ -156,8 +160,8 @@ void syslog_send(struct syslog *s, enum syslog_severity severity, pid_t pid, con
 {
     int saved_errno = errno;
 
-    tell_lost(s);
+    report_dropped(s);
     if (send_line(s, (int)severity, pid, text, len) < 0)
-        atomic_fetch_add(&s->lost, 1);
+        atomic_fetch_add(&s->dropped, 1);
     errno = saved_errno;
 }

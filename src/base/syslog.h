@@ -2,10 +2,10 @@
  *
  * syslog - lines for the syslog daemon, each a datagram on its unix socket.
  *
- * Sending never waits: a line that the daemon does not take at once is lost, and how many were is
- * the first thing that it is told when it takes one again. All processes that inherit the socket
- * share its connection, so when the daemon comes back whoever connects it does so for all of them,
- * also for those that are not allowed to: a worker without privileges is served by its master.
+ * Sending does not block: a line that the daemon does not take at once is dropped, and the number
+ * of dropped lines is the first line when it takes one again. All processes that inherit the socket
+ * share its connection: when the master connects it to a restarted daemon, workers that may not
+ * connect use it, too.
  */
 #ifndef GCORN_BASE_SYSLOG_H
 #define GCORN_BASE_SYSLOG_H
@@ -41,25 +41,25 @@ struct syslog {
     struct sockaddr_un address;
     char app[SYSLOG_APP_MAX + 1];
     char host[SYSLOG_HOST_MAX + 1];
-    atomic_ulong lost; /* lines, in this process */
-    bool is_away;      /* and the log says so: syslog_tend */
+    atomic_ulong dropped; /* lines, in this process */
+    bool is_away;         /* the last syslog_reconnect has failed */
 };
 
-/* The path in an address unix:PATH or unix://PATH, the only ones that there are; NULL with err. */
+/* The path in an address unix:PATH or unix://PATH, borrowed from it; NULL with err for others. */
 const char *syslog_path(const char *address, struct error *err);
 
-/* Makes the socket, close-on-exec, not connected yet. A relative path is one in the present
- * directory. app names the program, cut and cleaned of what such a name cannot have. 0, or -1 with
- * err, and then fd is -1. */
+/* Makes the socket, close-on-exec and not connected yet. A relative path is resolved in the present
+ * directory. app is the program's name; it is cut, and characters that it may not have become dots.
+ * Returns 0, or -1 with err and fd -1. */
 int syslog_open(struct syslog *s, const char *address, const char *app, struct error *err);
 void syslog_close(struct syslog *s);
 
-/* Connects when nobody is connected to, and logs once that the daemon is away or back. For who may
- * connect, now and then. */
-void syslog_tend(struct syslog *s);
+/* Connects the socket if it is not connected, and logs when the daemon has gone or is back, once
+ * each. To be called every second by a process that may connect. Does not block. */
+void syslog_reconnect(struct syslog *s);
 
-/* Sends a line of this process or another. Control bytes must be escaped already; what makes the
- * datagram longer than LOG_LINE_MAX is cut. */
+/* Sends a line of process pid, whose control characters are escaped. A datagram is cut to
+ * LOG_LINE_MAX bytes. Does not block; keeps errno. */
 void syslog_send(struct syslog *s, enum syslog_severity severity, pid_t pid, const char *text,
                  size_t len);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * See util.h. Nothing here keeps state, but for what is called when memory is out.
+ * See util.h. The only state is the handler for the case that memory is out.
  */
 #include "base/util.h"
 
@@ -29,7 +29,7 @@ static void out_of_memory(size_t size)
         memory_handler(size);
     int len = snprintf(line, sizeof(line), "gcorn: out of memory (%zu bytes)\n", size);
 
-    (void)!write(STDERR_FILENO, line, (size_t)len); /* about to abort: nobody to report to */
+    (void)!write(STDERR_FILENO, line, (size_t)len); /* about to abort */
     abort();
 }
 
@@ -175,7 +175,7 @@ void fd_close(int *fd)
     int saved_errno = errno;
 
     if (*fd >= 0)
-        (void)close(*fd); /* on Linux the descriptor is gone whatever close says */
+        (void)close(*fd); /* Linux closes the descriptor also when close fails */
     *fd = -1;
     errno = saved_errno;
 }

@@ -91,7 +91,7 @@ void logs_use(struct generation *g)
 
 void logs_tend(struct generation *g)
 {
-    syslog_tend(&g->syslog);
+    syslog_reconnect(&g->syslog);
 }
 
 /* What it is about to close. */

@@ -305,12 +305,12 @@ def test_json_of_a_stalled_log_stays_json(gcorn, tmp_path):
     def has_note():
         refused()
         read_all()
-        return b"lost" in seen
+        return b"error log: dropped" in seen
 
     wait_for(has_note, "the note")
     messages = [json.loads(line)["message"] for line in seen.splitlines()]
-    note, = [m for m in messages if "lost" in m]
-    count, = re.fullmatch(r"(\d+) log lines were lost: nobody read them", note).groups()
+    note, = [m for m in messages if "log: dropped" in m]
+    count, = re.fullmatch(r"error log: dropped (\d+) lines?: reader too slow", note).groups()
     assert sum("refused a request" in m for m in messages[:messages.index(note)]) + int(count) >= 1200
     os.close(reader)
 
@@ -391,7 +391,7 @@ def log_many(server, count):
 def shows_all(server, terminal):
     """Does the terminal show all lines that two workers log at once? Each is longer than what it
     takes in one piece."""
-    before, lost = terminal.count(b"[ERROR]"), terminal.count(b"were lost")
+    before, lost = terminal.count(b"[ERROR]"), terminal.count(b"log: dropped")
     threads = [threading.Thread(target=log_many, args=(server, 40)) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -400,10 +400,10 @@ def shows_all(server, terminal):
 
     def is_over():
         log_many(server, 1)  # a worker tells what it has lost with its next line
-        return (terminal.count(b"were lost") > lost or
+        return (terminal.count(b"log: dropped") > lost or
                 terminal.count(b"[ERROR]") - before > 160)
     wait_for(is_over, "all lines, or the number of lost ones")
-    return terminal.count(b"were lost") == lost
+    return terminal.count(b"log: dropped") == lost
 
 
 def test_a_terminal_that_reads_loses_no_line(gcorn, talk, terminal):
@@ -419,7 +419,7 @@ def test_a_terminal_that_is_stopped_holds_no_request(gcorn, talk, terminal):
     log_many(server, 100)
     assert time.monotonic() - begin < PATIENCE
     terminal.is_running.set()
-    wait_for(lambda: log_many(server, 1) or terminal.count(b" log lines were lost"),
+    wait_for(lambda: log_many(server, 1) or terminal.count(b"error log: dropped"),
              "the number of lost lines", timeout=3 * PATIENCE)
 
 
@@ -698,14 +698,14 @@ def test_syslog_addresses_that_are_refused(tmp_path, address):
 
 def test_syslog_that_starts_late_is_retried(gcorn, daemon):
     server = gcorn("hello", *SYSLOG)
-    server.wait_log(r"\[WARNING\] syslog: nobody takes lines at .*log\.sock .*: No such file")
+    server.wait_log(r"\[WARNING\] syslog: cannot connect to .*log\.sock: No such file or directory \(retrying every second\)")
     assert server.get().status == 200
     for _ in range(2):
         mark = server.mark()
         syslog = daemon()
-        server.wait_log("syslog: .*log.sock takes lines again", after=mark)
-        assert re.search(rb"<12>1 .* \d+ log lines were lost: syslog took none$",
-                         syslog.wait(rb".*were lost.*")[0])
+        server.wait_log("syslog: connected to .*log.sock", after=mark)
+        assert re.search(rb"<12>1 .* syslog: dropped \d+ lines?: daemon away or too slow$",
+                         syslog.wait(rb".*syslog: dropped.*")[0])
         for i in range(3):  # something to say; how it is found out that nobody listens; to say that
             killed = server.wait_workers(1)[0].pid
             os.kill(killed, signal.SIGKILL)
@@ -713,8 +713,8 @@ def test_syslog_that_starts_late_is_retried(gcorn, daemon):
             if i == 0:
                 syslog.wait(rb"was sent SIGKILL")
                 syslog.end()
-        server.wait_log("syslog: nobody takes lines", after=mark)
-    assert server.log().count("nobody takes lines") == 3  # once each time
+        server.wait_log("syslog: cannot connect to", after=mark)
+    assert server.log().count("syslog: cannot connect to") == 3  # once each time
 
 
 def test_a_restart_of_syslog_costs_no_line(gcorn, daemon, talk):
@@ -727,7 +727,7 @@ def test_a_restart_of_syslog_costs_no_line(gcorn, daemon, talk):
         syslog = daemon()
         server.get("/log")
     syslog.wait(rb"\[[0-9a-f]{16}\]")
-    assert not any(b"were lost" in line for line in syslog.read())
+    assert not any(b"log: dropped" in line for line in syslog.read())
     assert "syslog" not in server.log()
 
 
@@ -744,7 +744,7 @@ def test_full_syslog_blocks_no_worker(gcorn, daemon):
     worker = server.worker_pids.pop()
     syslog.read()
     refused()
-    note = syslog.wait(rf".* {worker} error - (\d+) log lines were lost".encode())
+    note = syslog.wait(rf".* {worker} error - syslog: dropped (\d+) lines?".encode())
     assert len(syslog.read()) + int(note[1]) >= 700
 
 
