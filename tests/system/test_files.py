@@ -11,7 +11,7 @@ import pytest
 from harness import (GCORN, NOBODY, PATIENCE, ROOT_ONLY, SANITIZED, Process, all_processes,
                      clean_environment, run, wait_for)
 
-REFUSED = "symbolic link that is not followed: the user of the workers could have placed it"
+REFUSED = "symbolic link that the user of the workers could have placed; it is not followed"
 SETTINGS = {"errorlog": "--error-logfile", "accesslog": "--access-logfile", "pidfile": "--pid"}
 
 

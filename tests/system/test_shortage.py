@@ -165,7 +165,7 @@ def test_worker_without_memory_is_a_crash_and_replaced(gcorn, refuser, tmp_path)
 
 @pytest.mark.parametrize("call, number, why", [
     ("epoll_ctl", errno.ENOSPC, "signals do not reach the event loop: epoll_ctl fails"),
-    ("epoll_create1", errno.EMFILE, "no event loop can be made: epoll_create: Too many open files")])
+    ("epoll_create1", errno.EMFILE, "cannot make an event loop: epoll_create: Too many open files")])
 def test_master_without_watches_exits(gcorn, refuser, tmp_path, call, number, why):
     refuser.refuse(**{call: number})
     server = gcorn("hello", *FILES, bind="unix:app.sock", ready=0, env=refuser.env)
@@ -177,7 +177,7 @@ def test_master_without_watches_exits(gcorn, refuser, tmp_path, call, number, wh
 
 @pytest.mark.parametrize("call, number, why", [
     ("child_epoll_ctl", errno.ENOSPC, "epoll_ctl fails"),
-    ("child_epoll_create1", errno.EMFILE, "no event loop can be made: epoll_create: Too many open")])
+    ("child_epoll_create1", errno.EMFILE, "cannot make an event loop: epoll_create: Too many open")])
 def test_worker_without_watches_fails_to_boot(gcorn, refuser, call, number, why):
     refuser.refuse(**{call: number})
     server = gcorn("hello", ready=0, env=refuser.env)

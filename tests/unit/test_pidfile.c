@@ -169,12 +169,12 @@ static void test_pidfile_spares_other_files(void **state)
     (void)state;
     write_file("workers: 4\n");
     assert_int_equal(pidfile_open(&pf, path, &own, &err), -1);
-    assert_non_null(strstr(err.text, "something else than a pid"));
+    assert_non_null(strstr(err.text, "something other than a pid"));
     assert_file("workers: 4\n");
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkfifo(path, 0600), 0);
     assert_int_equal(pidfile_open(&pf, path, &own, &err), -1);
-    assert_non_null(strstr(err.text, "no regular file"));
+    assert_non_null(strstr(err.text, "not a regular file"));
     assert_int_equal(unlink(path), 0);
     assert_int_equal(pidfile_open(&pf, "/nonexistent/pid", &own, &err), -1);
     assert_string_equal(err.text, "pid file /nonexistent/pid: No such file or directory");

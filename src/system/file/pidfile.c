@@ -19,14 +19,14 @@
 #include "system/file/safe_open.h"
 #include "system/file/writable.h"
 
-enum { LOCK_TRIES = 100 }; /* each loses a race against a server that starts or ends */
+enum { LOCK_TRIES = 100 }; /* each fails only while another server starts or ends */
 
 static struct flock whole_file(void)
 {
     return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
 }
 
-/* Who holds the lock: 0 when the kernel cannot say, as it is a process of another pid namespace. */
+/* The process that holds the lock; 0: one of another pid namespace. */
 static pid_t holder(int fd)
 {
     struct flock lock = whole_file();
@@ -36,8 +36,8 @@ static pid_t holder(int fd)
     return lock.l_pid;
 }
 
-/* Empty or a number and white space: what a server may overwrite. Everything else was named by
- * mistake (--pid app.conf). 1, 0, or -1 with errno. */
+/* Is the file empty, or a number and white space? A server overwrites nothing else: the setting
+ * names another file by mistake (--pid app.conf). Returns 1, 0, or -1 with errno. */
 static int looks_like_pid(int fd)
 {
     char text[32];
@@ -52,14 +52,14 @@ static int looks_like_pid(int fd)
     return 1;
 }
 
-/* A file that was made here is removed: it has no other owner, unless that holds its lock. */
+/* Removes a file that was made here: no other server owns it, unless that has locked it. */
 static int refuse(struct pidfile *pf, struct error *err, const char *why)
 {
     struct stat st;
 
     (void)error_set(err, EXIT_FAILED, "pid file %s: %s", pf->path, why);
     if (pf->is_new && !(lstat(pf->path, &st) == 0 && S_ISLNK(st.st_mode)))
-        (void)unlink(pf->path); /* left behind, it is unlocked, and holds up no later start */
+        (void)unlink(pf->path); /* failed: it is unlocked, so a later start takes it */
     pidfile_close(pf);
     return -1;
 }
@@ -77,9 +77,8 @@ static int already_running(struct pidfile *pf, struct error *err)
     return -1;
 }
 
-/* Is the file that was locked the one that has the name? Its last owner may have removed it between
- * open and lock; a process that comes next would then lock a file of its own. 1, 0, or -1 with
- * errno. */
+/* Does the name still lead to the file that was locked? Its last owner may have removed it between
+ * open and lock; the next process would then lock another file. Returns 1, 0, or -1 with errno. */
 static int has_name(const struct pidfile *pf)
 {
     struct stat st;
@@ -94,8 +93,8 @@ static int write_pid(const struct pidfile *pf)
     char text[16];
     int len = snprintf(text, sizeof(text), "%d\n", (int)pf->pid);
 
-    /* Written over the old number and then cut, so that a reader never finds the file empty. */
-    errno = ENOSPC; /* what a short write means */
+    /* Overwrites the old number before it cuts the file: a reader never finds it empty. */
+    errno = ENOSPC; /* for a short write */
     return pwrite(pf->fd, text, (size_t)len, 0) == len ? ftruncate(pf->fd, len) : -1;
 }
 
@@ -115,7 +114,7 @@ static int open_regular(struct pidfile *pf, int more_flags, const struct privile
     if (pf->fd < 0 || fstat(pf->fd, &st) < 0)
         return refuse(pf, err, safe_open_reason(errno));
     if (!S_ISREG(st.st_mode))
-        return refuse(pf, err, "is no regular file");
+        return refuse(pf, err, "is not a regular file");
     pf->dev = st.st_dev;
     pf->ino = st.st_ino;
     return 0;
@@ -127,10 +126,10 @@ static int check_content(struct pidfile *pf, struct error *err)
 
     if (result < 0)
         return refuse(pf, err, strerror(errno));
-    return result ? 0 : refuse(pf, err, "holds something else than a pid; not overwritten");
+    return result ? 0 : refuse(pf, err, "holds something other than a pid; not overwritten");
 }
 
-/* 1: it is ours. 0: another file has its name by now. -1 with err, and pf closed. */
+/* Returns 1: locked; 0: the name leads to another file now; -1 with err and pf closed. */
 static int open_and_lock(struct pidfile *pf, const struct privileges *workers, struct error *err)
 {
     struct flock lock = whole_file();
@@ -164,8 +163,7 @@ int pidfile_open(struct pidfile *pf, const char *path, const struct privileges *
     return 0;
 }
 
-/* For a file that is not there, or is a link that leads nowhere yet: the file would be made at its
- * other end. */
+/* For an absent file, or a link to one: the file would be made where the link leads. */
 static int probe_new(struct pidfile *pf, const struct privileges *workers, struct error *err)
 {
     struct stat st;
@@ -217,7 +215,7 @@ void pidfile_close(struct pidfile *pf)
         return;
     /* While the lock is held, so that a successor's file is never the one removed. */
     if (pf->pid == getpid() && has_name(pf) == 1)
-        (void)unlink(pf->path); /* one left behind is unlocked, and holds up nobody */
+        (void)unlink(pf->path); /* failed: it is unlocked, so a later start takes it */
     fd_close(&pf->fd);
     free(pf->path);
     *pf = (struct pidfile){.fd = -1};

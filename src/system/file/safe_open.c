@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * See safe_open.h. The path is walked component by component, each opened by its directory's
- * descriptor, so a directory that is judged is the one that is used. The kernel's
- * fs.protected_symlinks guards sticky directories alone, and RESOLVE_NO_SYMLINKS of openat2(2)
- * would refuse /var/run.
+ * See safe_open.h. The path is walked component by component, each opened relative to the
+ * descriptor of its directory, so that the checked directory is the one that is used.
+ * fs.protected_symlinks of the kernel covers sticky directories only, and RESOLVE_NO_SYMLINKS of
+ * openat2(2) refuses /var/run.
  */
 #include "system/file/safe_open.h"
 
@@ -21,9 +21,9 @@
 #include "base/util.h"
 #include "system/process/privileges.h"
 
-enum { LINKS_MAX = 40 }; /* as the kernel's */
+enum { LINKS_MAX = 40 }; /* the kernel's limit */
 
-/* The path's rest, to be walked from the directory on. */
+/* The rest of the path, relative to the directory. */
 struct walk {
     const struct privileges *workers;
     int dir_fd;
@@ -40,15 +40,15 @@ static bool is_member(const struct privileges *p, gid_t gid)
     return p->gid == gid;
 }
 
-/* Into a directory; its owner may give itself the right. */
+/* May the user write to the directory? Its owner can give itself the permission. */
 static bool may_write(const struct privileges *p, const struct stat *dir)
 {
     return dir->st_uid == p->uid || (dir->st_mode & S_IWOTH) != 0 ||
            ((dir->st_mode & S_IWGRP) != 0 && is_member(p, dir->st_gid));
 }
 
-/* Could the user have put what has this name in the directory there? In a sticky one it removes and
- * renames only what is its own. */
+/* Could the user have placed the file that was found in the directory? In a sticky directory it can
+ * replace only its own files. */
 static bool may_have_placed(const struct privileges *p, const struct stat *dir,
                             const struct stat *found)
 {
@@ -57,7 +57,7 @@ static bool may_have_placed(const struct privileges *p, const struct stat *dir,
     return found->st_uid == p->uid || (may_write(p, dir) && !sticks);
 }
 
-/* Those of /proc/PID: made by the kernel, and what they lead to has no other path. */
+/* Links in /proc/PID are the kernel's, and may lead to files without another path. */
 static bool is_kernels_link(int dir_fd)
 {
     struct statfs fs;
@@ -65,13 +65,13 @@ static bool is_kernels_link(int dir_fd)
     return fstatfs(dir_fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
 }
 
-/* Takes the first component off the rest. True: it was the last. */
+/* Takes the first component off the rest. Returns whether it was the last one. */
 static bool take_component(struct walk *w, char name[NAME_MAX + 2])
 {
     const char *start = w->rest + strspn(w->rest, "/");
     size_t len = strcspn(start, "/");
     const char *after = start + len + strspn(start + len, "/");
-    size_t kept = len <= NAME_MAX ? len : NAME_MAX + 1; /* too long: the kernel says so */
+    size_t kept = len <= NAME_MAX ? len : NAME_MAX + 1; /* too long: the kernel refuses it */
 
     memcpy(name, start, kept);
     name[kept] = '\0';
@@ -87,7 +87,7 @@ static void go_to(struct walk *w, int fd)
     w->dir_fd = fd;
 }
 
-/* Puts where the link leads in front of the rest. 0, or -1 with errno. */
+/* Puts the target of the link in front of the rest. Returns 0, or -1 with errno. */
 static int follow(struct walk *w, int link_fd)
 {
     char target[PATH_MAX], *whole;
@@ -118,7 +118,7 @@ static int follow(struct walk *w, int link_fd)
     return fits ? 0 : -1;
 }
 
-/* Goes into a directory or follows a link. 0, or -1 with errno. */
+/* Enters a directory or follows a link. Returns 0, or -1 with errno. */
 static int step(struct walk *w, const char *name)
 {
     struct stat st;
@@ -143,8 +143,8 @@ static int step(struct walk *w, const char *name)
     return 0;
 }
 
-/* Is the name that was opened the file's only one? It counts as a second name, too, when it has
- * gone meanwhile: the user may have taken it away, so that the count is 1. */
+/* Is the name that was opened the file's only one? Returns false also when the name is gone: the
+ * user may have removed it so that the count of links is 1. */
 static bool has_one_name(const struct walk *w, const char *name, int fd)
 {
     struct stat before, named, after;
@@ -155,8 +155,8 @@ static bool has_one_name(const struct walk *w, const char *name, int fd)
            fstat(fd, &after) == 0 && after.st_nlink == 1;
 }
 
-/* A second name of a file that only others may open: the user needs no right to it to make one
- * where fs.protected_hardlinks is off. */
+/* Refuses a second name of another user's file: without fs.protected_hardlinks a user can make one
+ * for a file that it must not open. */
 static int check_names(const struct walk *w, const char *name, int fd)
 {
     struct stat dir, st;
@@ -170,7 +170,7 @@ static int check_names(const struct walk *w, const char *name, int fd)
     return -1;
 }
 
-/* Is it one that is to be followed here, and not by the kernel? */
+/* Is it a link that is followed here rather than by the kernel? */
 static bool is_link(const struct walk *w, const char *name)
 {
     struct stat st;
@@ -179,7 +179,7 @@ static bool is_link(const struct walk *w, const char *name)
            !is_kernels_link(w->dir_fd);
 }
 
-/* What becomes a link since it was looked at is ELOOP. */
+/* ELOOP: the name has become a link since it was checked. */
 static int open_last(struct walk *w, const char *name, int flags, mode_t mode)
 {
     int nofollow = is_kernels_link(w->dir_fd) ? 0 : O_NOFOLLOW;
@@ -226,17 +226,16 @@ const char *safe_open_reason(int error_number)
 {
     switch (error_number) {
     case ELOOP:
-        return "it is, or leads through, a symbolic link that is not followed: the user of "
-               "the workers could have placed it";
+        return "it is, or leads through, a symbolic link that the user of the workers could "
+               "have placed; it is not followed";
     case EMLINK:
-        return "it is a second name (hard link) of a file, which the user of the workers "
-               "could have placed";
+        return "it is a second name (hard link) of a file that the user of the workers could "
+               "have placed";
     default: return strerror(error_number);
     }
 }
 
-/* Could the user put something else where path leads, by its last component alone? That may not be
- * there yet. */
+/* Could the user replace the last component of path, which may not exist yet? */
 static bool is_replaceable(const char *dir, const char *path, const struct privileges *workers)
 {
     struct stat around, st;
@@ -248,7 +247,7 @@ static bool is_replaceable(const char *dir, const char *path, const struct privi
     return may_have_placed(workers, &around, &st);
 }
 
-/* The directory that a path lies in, to be freed. */
+/* The directory of a path, which the caller frees. */
 static char *dir_of(const char *path)
 {
     size_t len = strlen(path);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * safe_open - open(2) by a privileged process, in a directory where the workers' user may write. A
- * worker that a client has taken over could put a symbolic link there, to a file that only root may
- * open, and be given the descriptor.
+ * safe_open - open(2) by a privileged process in a directory where the workers' user may write. A
+ * worker that a client has taken over could place a symbolic link there to a file that only root
+ * may open, and would get the descriptor.
  */
 #ifndef GCORN_SYSTEM_FILE_SAFE_OPEN_H
 #define GCORN_SYSTEM_FILE_SAFE_OPEN_H
@@ -11,22 +11,22 @@
 
 struct privileges;
 
-/* As open(2), close-on-exec, but no component of the path is a symbolic link that the workers' user
- * owns or that lies where it may write (ELOOP), nor is the result a file of another user with a
- * second name (hard link) that lies where it may write (EMLINK). Links of root and of other users
- * are followed. With O_NOFOLLOW the last component is no link at all. Where the workers' user is
- * this process's own, it is open(2).
+/* Like open(2), close-on-exec, with two more errors. ELOOP: a component of the path is a symbolic
+ * link that the workers' user owns, or that is in a directory where this user may write. EMLINK:
+ * the file belongs to another user and has a second name (hard link), in a directory where the
+ * workers' user may write. Links of root and of other users are followed. With O_NOFOLLOW the last
+ * component must not be a link. If the workers' user is this process's own, it is open(2).
  *
- * The descriptor, or -1 with errno; safe_open_reason says it in words. Blocks as open(2) does: give
- * O_NONBLOCK for what may be a FIFO. */
+ * Returns the descriptor, or -1 with errno: see safe_open_reason. Blocks as open(2) does, so pass
+ * O_NONBLOCK for a possible FIFO. */
 int safe_open(const char *path, int flags, mode_t mode, const struct privileges *workers);
 
-/* strerror(3) of what safe_open left in errno, with its own reasons in plain words. */
+/* The text for an errno of safe_open: strerror(3), with words of its own for ELOOP and EMLINK. */
 const char *safe_open_reason(int error_number);
 
-/* Which directory on the way to the file may the workers' user, where it is not this process's,
- * make and rename files in, so that path leads elsewhere afterwards? The one nearest to the file,
- * to be freed; NULL: none. Links are followed. */
+/* The directory nearest to the file in which the workers' user may replace a component of path, so
+ * that path leads elsewhere; the caller frees it. NULL: none, or the user is this process's own.
+ * Links are followed. */
 char *safe_open_shared_dir(const char *path, const struct privileges *workers);
 
 #endif

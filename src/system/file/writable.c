@@ -15,7 +15,7 @@
 #include "base/util.h"
 #include "system/file/safe_open.h"
 
-/* Does the directory's sticky bit keep this user from removing the file that has the name? */
+/* Does the directory's sticky bit keep this user from removing the file? */
 static bool sticks(const char *dir, const char *path)
 {
     struct stat around, st;
@@ -51,7 +51,7 @@ int writable_append(const char *path, const struct privileges *workers)
         return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS);
     int fd = safe_open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY, 0, workers);
     if (fd < 0 && errno == ENOENT) {
-        /* A link that leads nowhere yet is made at its other end: nobody knows before. */
+        /* A link to an absent file: whether that can be made is unknown. */
         return lstat(path, &st) == 0 ? 0 : writable_new(path);
     }
     int result = fd < 0 ? -1 : 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * writable - would opening a file for writing succeed? Asked by the effective user and group,
+ * writable - would opening a file for writing succeed for the effective user and group? Finds out
  * without making, truncating or changing anything.
  */
 #ifndef GCORN_SYSTEM_FILE_WRITABLE_H
@@ -8,11 +8,11 @@
 
 struct privileges;
 
-/* safe_open of path for appending, made if need be. 0, or -1 with the errno that it would get. A
- * FIFO is not opened: its reader would see an end. */
+/* For safe_open of path with O_APPEND and O_CREAT. Returns 0, or -1 with the errno that it would
+ * set. A FIFO is not opened, because its reader would then see the end. */
 int writable_append(const char *path, const struct privileges *workers);
 
-/* Making (or removing) the name path in its directory. 0, or -1 with errno. */
+/* For making or removing the name path in its directory. Returns 0, or -1 with errno. */
 int writable_new(const char *path);
 
 #endif

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * See cgroup.h. A limit holds for a cgroup and everything below it, so the smallest one on the way
- * from the process's own cgroup to the root counts. Inside a container the path that
- * /proc/self/cgroup shows may be the host's and not exist under /sys/fs/cgroup: files that are not
- * there are passed over, and the way ends at the mount's root, which is the container's cgroup.
+ * See cgroup.h. A limit holds for a cgroup and all below it, so the smallest one between the
+ * process's own cgroup and the root counts. In a container the path in /proc/self/cgroup may be the
+ * host's and not exist under /sys/fs/cgroup: absent files are skipped, and the root of the mount is
+ * the container's cgroup.
  *
- * Whatever cannot be read means "no limit": a wrong guess costs speed, a failed start costs more.
+ * A file that cannot be read means "no limit": a wrong guess costs speed, a failed start costs
+ * more.
  */
 #include "system/host/cgroup.h"
 
@@ -44,7 +45,7 @@ static void lower_cpus(double *cpus, long long limit, long long period)
         *cpus = quota;
 }
 
-/* Version 1 has no word for "no limit" of memory: it is the largest number of whole pages. */
+/* "No limit" of memory is in version 1 the largest number of whole pages. */
 static void lower_count(uint64_t *count, const char *dir, const char *name)
 {
     long long limit[2];
@@ -56,7 +57,7 @@ static void lower_count(uint64_t *count, const char *dir, const char *name)
 
 /* ---- one cgroup, by version and controller ---------------------------------------------- */
 
-/* What is asked of each cgroup on the way. */
+/* What to read in each cgroup. */
 struct question {
     void (*v2)(const char *dir, void *to);
     struct controller {
@@ -106,7 +107,7 @@ struct file_name {
     size_t size;
 };
 
-/* The first that is there. */
+/* Keeps the first one that exists. */
 static void find_file(const char *dir, const char *name, struct file_name *found)
 {
     char path[PATH_SIZE + 32];
@@ -121,16 +122,16 @@ static void find_events(const char *dir, void *to)
     find_file(dir, "memory.events", to);
 }
 
-/* ---- the way up -------------------------------------------------------------------------- */
+/* ---- walking up -------------------------------------------------------------------------- */
 
-/* From mount/cgroup up to mount itself. */
+/* Calls ask for mount/cgroup and each directory above it up to mount. */
 static void walk_up(const char *mount, const char *cgroup, void (*ask)(const char *dir, void *to),
                     void *to)
 {
     char dir[PATH_SIZE];
     size_t mount_len = strlen(mount);
 
-    /* "/../x": the process was moved out of what its cgroup namespace shows. */
+    /* "/../x": the process is outside of its cgroup namespace. */
     if (strstr(cgroup, "/.."))
         cgroup = "/";
     int len = snprintf(dir, sizeof(dir), "%s%s", mount, cgroup);
@@ -157,7 +158,7 @@ static bool lists(const char *controllers, const char *name)
     return false;
 }
 
-/* Mounted under its own name or, where that is no link to it, under all of the names. */
+/* A controller is mounted under its own name, or else under the names of all in its hierarchy. */
 static void walk_v1(const char *root, const char *controllers, const char *cgroup,
                     const struct controller *controller, void *to)
 {
@@ -169,8 +170,8 @@ static void walk_v1(const char *root, const char *controllers, const char *cgrou
     walk_up(mount, cgroup, controller->ask, to);
 }
 
-/* A line of /proc/self/cgroup, "0::/path" (v2) or "4:cpu,cpuacct:/path" (v1). A machine may have
- * both, with each controller in one of them. */
+/* A line of /proc/self/cgroup: "0::/path" (version 2) or "4:cpu,cpuacct:/path" (version 1). A
+ * machine may have both, each controller in one of them. */
 static void read_line(const char *root, char *line, const struct question *q)
 {
     char mount[PATH_SIZE];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * cgroup - what the control groups of this process allow it, version 1 and 2: a container's real
- * size.
+ * cgroup - the limits of this process's control groups, version 1 and 2: the real size of a
+ * container. system/host/ is what the machine or the container allows.
  */
 #ifndef GCORN_SYSTEM_HOST_CGROUP_H
 #define GCORN_SYSTEM_HOST_CGROUP_H
@@ -10,19 +10,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* 0: no limit, or none that can be read. */
+/* 0: no limit, or it cannot be read. */
 struct cgroup_limits {
     double cpus;          /* cpu.max: a quota, in processors */
     uint64_t memory_size; /* memory.max: bytes */
     uint64_t processes;   /* pids.max: threads count too */
 };
 
-/* proc and sys are taken from under root, "" being the system's own; others are for tests. */
+/* Reads the limits. root is a directory with proc and sys in it: "", or another one for tests. */
 void cgroup_read(struct cgroup_limits *limits, const char *root);
 
-/* Finds memory.events of this process's cgroup, whose line "oom_kill N" counts the processes of the
- * cgroup that the kernel has killed for want of memory, wherever the limit was. False where there is
- * no such file: in the root cgroup and under version 1. */
+/* Writes the path of memory.events of this process's cgroup. Its line "oom_kill N" counts the
+ * processes of the cgroup that the kernel has killed because memory was out, at whatever level the
+ * limit was. Returns false if there is none: in the root cgroup and under version 1. */
 bool cgroup_find_memory_events(char *path, size_t size, const char *root);
 
 #endif

@@ -36,7 +36,7 @@ int cores_under(const char *root, int affinity, char *how, size_t size)
     return cores;
 }
 
-/* The kernel refuses a mask smaller than its own, so larger ones are tried. */
+/* The kernel refuses a mask that is smaller than its own: then a larger one is tried. */
 static int affinity_count(void)
 {
     for (int cpus = 1024; cpus <= CPUS_MAX; cpus *= 2) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See channel.h. Both directions keep message borders, so a message is whole or absent and nobody
- * buffers. The master reads what unprivileged processes wrote: lengths and types are checked, and a
- * worker that writes rubbish costs one -1.
+ * See channel.h. Both directions keep the borders of messages, so a message is whole or absent, and
+ * nothing is buffered. Workers are untrusted: the master checks lengths and types, and a malformed
+ * packet is EPROTO.
  */
 #include "system/ipc/channel.h"
 
@@ -65,12 +65,12 @@ int channel_send_up(int fd, enum up_type type, const char *text)
     do {
         n = write(fd, packet, 1 + len);
     } while (n < 0 && errno == EINTR);
-    return n < 0 ? -1 : 0; /* never short: a packet of less than PIPE_BUF is written whole */
+    return n < 0 ? -1 : 0; /* a packet of less than PIPE_BUF is written whole */
 }
 
 int channel_recv_up(int fd, struct up_message *m)
 {
-    char packet[1 + UP_TEXT_MAX + 1]; /* a byte more than a message has: what fills it is none */
+    char packet[1 + UP_TEXT_MAX + 1]; /* one byte more than a message: a longer one is malformed */
     ssize_t n;
 
     do {
@@ -97,7 +97,7 @@ int channel_recv_up(int fd, struct up_message *m)
 struct down_wire {
     uint32_t type;
     uint32_t ms;
-    uint32_t fd_mask; /* which of fds the descriptors are, in order: absent ones are not sent */
+    uint32_t fd_mask; /* which of fds are sent, in order; the others are -1 */
 };
 
 int channel_send_down(int fd, const struct down_message *m)
@@ -115,7 +115,7 @@ int channel_send_down(int fd, const struct down_message *m)
     return packet_send(fd, &wire, sizeof(wire), fds, count);
 }
 
-/* Puts the descriptors in the places that the mask names. false when they do not fit each other. */
+/* Stores the descriptors at the indices in the mask. Returns false when their numbers differ. */
 static bool place_fds(struct down_message *m, uint32_t mask, const int *fds, size_t count)
 {
     size_t used = 0;
@@ -138,8 +138,8 @@ int channel_recv_down(int fd, struct down_message *m)
     if (got <= 0)
         return got;
     *m = (struct down_message){.fds = {-1, -1}};
-    /* Out of descriptors, the kernel gives some or none: which is which cannot be told, so none are
-     * used. The order itself stands: the worker stays with its old logs and says so. */
+    /* When this process has no free descriptors, the kernel passes some or none, and not which: so
+     * none are used. The command itself is valid: the worker keeps its old logs and logs that. */
     m->fds_lost = packet.fds_lost;
     bool whole = packet.len == sizeof(wire) && !packet.is_cut && wire.type >= DOWN_RETIRE &&
                  wire.type <= DOWN_CLOSE;

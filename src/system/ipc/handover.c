@@ -135,13 +135,13 @@ void handover_set_variable(int record_fd)
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
-/* The bytes that are left. */
+/* The bytes that are not read yet. */
 struct rest {
     const char *at;
     size_t len;
 };
 
-/* The next bytes, or NULL when there are not so many. */
+/* The next len bytes; NULL when there are fewer.  */
 static const void *take(struct rest *rest, size_t len)
 {
     const void *at = rest->at;
@@ -153,8 +153,8 @@ static const void *take(struct rest *rest, size_t len)
     return at;
 }
 
-/* A struct of `known` bytes, of which the writer has `written`: less of it stays 0, more is left
- * out. False when the record ends before. */
+/* Reads a struct of `known` bytes, of which the writer has written `written`: missing ones are 0,
+ * further ones are skipped. Returns false when the record ends before. */
 static bool take_struct(struct rest *rest, void *to, size_t known, size_t written)
 {
     const void *from = take(rest, written);
@@ -171,8 +171,8 @@ static bool ends(const char *text, size_t size)
     return memchr(text, '\0', size) != NULL;
 }
 
-/* What this process opened itself is close-on-exec, and what was passed cannot be: so each number
- * is good once. */
+/* Was the descriptor passed? Then it is open without close-on-exec, which it gets here: so a number
+ * is accepted once. */
 static bool was_passed(int fd)
 {
     int flags = fd >= FIRST_PASSED_FD ? fcntl(fd, F_GETFD) : FD_CLOEXEC;
@@ -199,7 +199,7 @@ static bool read_sockets(struct handover *h, const struct header *header, struct
     return true;
 }
 
-/* What a later version passes, and this one has no use for. */
+/* Closes descriptors that a later version passes and this one does not use. */
 static bool close_fds(uint32_t count, struct rest *rest)
 {
     int32_t fd;
@@ -232,7 +232,7 @@ static bool read_record(struct handover *h, struct rest *rest)
     return read_sockets(h, &header, rest) && close_fds(header.fd_count, rest);
 }
 
-/* All that the memfd holds, NUL-ended behind its len bytes, to be freed; NULL when it cannot be. */
+/* Reads the whole memfd into len bytes, which the caller frees; NULL when that fails. */
 static char *read_all(int fd, size_t *len)
 {
     struct stat st;
@@ -267,7 +267,7 @@ int handover_receive(struct handover *h, struct error *err)
     bool is_number = parse_int(text, FIRST_PASSED_FD, INT32_MAX, &fd) == 0;
     handover_set_variable(-1);
     if (!is_number || !was_passed((int)fd))
-        return error_set(err, EXIT_FAILED, "%s: no descriptor was passed", variable);
+        return error_set(err, EXIT_FAILED, "%s: it names no descriptor that was passed", variable);
     int record_fd = (int)fd;
     char *all = read_all(record_fd, &len);
     struct rest rest = {.at = all, .len = len};
@@ -278,8 +278,8 @@ int handover_receive(struct handover *h, struct error *err)
     if (is_good)
         return 0;
     handover_release(h);
-    return error_set(err, EXIT_FAILED, "%s: descriptor %d holds no record of a handover", variable,
-                     (int)fd);
+    return error_set(err, EXIT_FAILED, "%s: descriptor %d is not the record of a handover",
+                     variable, (int)fd);
 }
 
 int handover_take_socket(struct handover_socket *s, struct listener *l, struct error *err)

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * handover - what a master leaves to the program that it is replaced by: one record, in a memfd
- * whose number stands in the variable GCORN_HANDOVER, and the descriptors that the record names,
- * open across exec.
+ * handover - what a master passes to the program that replaces it: a record in a memfd, whose
+ * number is in the variable GCORN_HANDOVER, and the descriptors in the record, which stay open
+ * across exec.
  *
- * The record may come from another version of gcorn: its layout only grows at the ends of its
- * parts, so any version can go on serving the same addresses.
+ * The record may come from another version of gcorn: the layout only grows at the ends of its
+ * parts, so any version can serve the same addresses.
  *
  *   writer   struct handover, handover_add_socket ..., handover_write, handover_pass, exec
- *   reader   handover_receive, then handover_take_socket of each; handover_release closes what is
- *            left
+ *   reader   handover_receive, handover_take_socket of each, then handover_release
  *
- * What is read is checked: sizes, ends of texts, and that every descriptor was passed, once.
+ * The reader checks sizes, ends of texts, and that every descriptor was passed, and only once.
  */
 #ifndef GCORN_SYSTEM_IPC_HANDOVER_H
 #define GCORN_SYSTEM_IPC_HANDOVER_H
@@ -45,42 +44,42 @@ struct handover_socket {
 };
 
 struct handover {
-    bool is_received;    /* a reader's: another master has left this */
+    bool is_received;    /* in the reader: there was a record */
     pid_t pid;           /* the old master's */
     int report_fd;       /* a socket to the old master; -1: none */
-    unsigned generation; /* of the old master; later ones are to have higher numbers. 0: not said */
+    unsigned generation; /* of the old master; new ones get higher numbers. 0: unknown */
     struct handover_socket *sockets;
     size_t socket_count;
 };
 
-/* For a writer: no descriptor in it yet. */
+/* Makes an empty one for a writer. */
 void handover_init(struct handover *h);
 
-/* Adds a socket; 0, or -1 with errno ENAMETOOLONG. An fd of -1 is not added. */
+/* Adds a socket, unless its fd is -1. Returns 0, or -1 with errno ENAMETOOLONG. */
 int handover_add_socket(struct handover *h, const struct listener *l, enum handover_use use);
 
-/* The record, close-on-exec; -1 with errno. */
+/* Writes the record to a new memfd, close-on-exec, and returns it; -1 with errno. */
 int handover_write(const struct handover *h);
 
-/* Lets all that is named, and the record itself, stay open across exec. 0, or -1 with errno: a
- * descriptor is not open. */
+/* Keeps the descriptors in the record, and the record, open across exec. Returns 0, or -1 with
+ * errno: a descriptor is not open. */
 int handover_pass(const struct handover *h, int record_fd);
 
-/* Puts the record's number into the environment, for exec; a negative one: takes it out. */
+/* Sets GCORN_HANDOVER to this number for exec; a negative one unsets it. */
 void handover_set_variable(int record_fd);
 
-/* Reads the record that the environment names, and takes the variable out of it. All descriptors
- * are close-on-exec then. 0, also when there is none (is_received is false); -1 with err when there
- * is a variable and no record behind it. */
+/* Reads the record of GCORN_HANDOVER, unsets the variable and makes all descriptors close-on-exec.
+ * Returns 0, also without the variable (is_received is false), or -1 with err when the variable
+ * leads to no valid record. */
 int handover_receive(struct handover *h, struct error *err);
 
-/* Fills in *l from a socket, which it takes (listener_adopt). 0, or -1 with err. */
+/* Makes *l from a socket, and takes its descriptor (listener_adopt). Returns 0, or -1 with err. */
 int handover_take_socket(struct handover_socket *s, struct listener *l, struct error *err);
 
-/* Closes the sockets that are left; the rest of *h stays. */
+/* Closes the sockets that were not taken; the other members of *h stay. */
 void handover_close_rest(struct handover *h);
 
-/* A reader's: closes what is left, and frees. A writer's is only freed: handover_drop. */
+/* For a reader: closes what was not taken, and frees. For a writer handover_drop only frees. */
 void handover_release(struct handover *h);
 void handover_drop(struct handover *h);
 

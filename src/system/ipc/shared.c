@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See shared.h. The seal on writing (F_SEAL_FUTURE_WRITE, Linux 5.1) leaves mappings alone that are
- * there already, and the copies of them that fork makes. A mapping made after the seal lacks the
- * right to become writable.
+ * See shared.h. The seal on writing (F_SEAL_FUTURE_WRITE, Linux 5.1) does not affect existing
+ * mappings and their copies in forked children. A mapping that is made after the seal can never
+ * become writable.
  */
 #include "system/ipc/shared.h"
 
@@ -86,7 +86,7 @@ int shared_protect(const struct shared *m, size_t offset, size_t size, bool is_w
     return mprotect(m->map + offset, size, is_writable ? PROT_READ | PROT_WRITE : PROT_READ);
 }
 
-/* Any type's bytes, seen as words. */
+/* The bytes of any type as words. */
 typedef uint64_t __attribute__((may_alias)) word;
 
 void shared_store(void *to, const void *from, size_t size)

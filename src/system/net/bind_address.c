@@ -65,8 +65,8 @@ static int parse_port(struct bind_address *a, const char *text, const char *port
     return 0;
 }
 
-/* The part in brackets: one spelling for each address, so that addresses compare as text. A scope
- * (fe80::1%eth0) stays as it is. */
+/* The part in brackets, in one spelling, so that addresses compare as text. A scope (fe80::1%eth0)
+ * stays. */
 static int parse_host6(struct bind_address *a, const char *text, struct error *err)
 {
     struct in6_addr addr;
@@ -89,7 +89,7 @@ static int parse_host(struct bind_address *a, const char *text, bool has_port, s
     }
     /* The resolver would read a number as an address, 8000 as 0.0.31.64. */
     if (!has_port && a->host[strspn(a->host, "0123456789")] == '\0')
-        return malformed(err, text, "is no address; a port alone is written with a colon, ':8000'");
+        return malformed(err, text, "is not an address; a port alone needs a colon, ':8000'");
     for (char *c = a->host; *c != '\0'; c++)
         *c = (char)tolower((unsigned char)*c);
     return 0;
@@ -104,7 +104,7 @@ static int parse_tcp(struct bind_address *a, const char *text, struct error *err
     const char *colon = host_end;
 
     if (rest[strcspn(rest, "/ \t\r\n")] != '\0')
-        return malformed(err, text, "is none of HOST:PORT, [IPV6]:PORT, unix:PATH, fd://N");
+        return malformed(err, text, "is not HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N");
     if (bracketed) {
         if (!host_end || (host_end[1] != '\0' && host_end[1] != ':'))
             return malformed(err, text, "must be [IPV6]:PORT");
@@ -169,7 +169,7 @@ bool bind_same(const struct bind_address *a, const struct bind_address *b)
     return strcmp(a->host, b->host) == 0 && strcmp(a->port, b->port) == 0;
 }
 
-/* ---- several of one server --------------------------------------------------------------- */
+/* ---- several addresses --------------------------------------------------------------- */
 
 static bool is_any4(const struct sockaddr_storage *ss)
 {
@@ -183,13 +183,13 @@ static bool is_any6(const struct sockaddr_storage *ss)
            IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)ss)->sin6_addr);
 }
 
-/* In network order; both families have it in the same place. */
+/* In network order, at the same offset in both families. */
 static in_port_t port_of(const struct sockaddr_storage *ss)
 {
     return ((const struct sockaddr_in *)ss)->sin_port;
 }
 
-/* An address of IPv4 in IPv6's form (RFC 4291 2.5.5.2) in its own; any other as it is. */
+/* A mapped IPv4 address (RFC 4291 2.5.5.2) as an IPv4 one; others unchanged. */
 static struct sockaddr_storage unmapped(const struct sockaddr_storage *ss)
 {
     const struct in6_addr *v6 = &((const struct sockaddr_in6 *)ss)->sin6_addr;
@@ -207,7 +207,7 @@ static struct sockaddr_storage unmapped(const struct sockaddr_storage *ss)
 static bool overlap(const struct sockaddr_storage *a, const struct sockaddr_storage *b,
                     bool v6_only)
 {
-    if (port_of(a) != port_of(b) || port_of(a) == 0) /* the kernel gives each another port */
+    if (port_of(a) != port_of(b) || port_of(a) == 0) /* port 0: the kernel chooses different ones */
         return false;
     if (a->ss_family != b->ss_family)
         return !v6_only && (is_any6(a) || is_any6(b));
@@ -228,7 +228,7 @@ bool bind_addresses_overlap(const struct sockaddr_storage *a, const struct socka
     return overlap(&plain_a, &plain_b, v6_only);
 }
 
-/* The literal address of a text, of IPv4 in its own form. False: it has none. */
+/* The numeric address in a text, a mapped IPv4 one as IPv4. Returns false if it has none. */
 static bool address_of(const char *text, struct sockaddr_storage *ss)
 {
     struct bind_address a;
@@ -254,7 +254,7 @@ static bool system_is_v6_only(void)
     socklen_t len = sizeof(on);
 
     if (fd >= 0)
-        (void)getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, &len); /* cannot fail; else: no */
+        (void)getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, &len); /* failed: off */
     fd_close(&fd);
     return on != 0;
 }

@@ -222,7 +222,7 @@ static int open_unix(struct listener *l, const struct bind_address *a, int backl
     l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (l->fd < 0)
         return refuse_unix(a, strerror(errno), err);
-    if (socketfile_listen(l->fd, a->path, backlog, options->uid, options->gid, &made, &why) < 0)
+    if (socket_file_listen(l->fd, a->path, backlog, options->uid, options->gid, &made, &why) < 0)
         return refuse_unix(a, why, err);
     l->dev = made.st_dev;
     l->ino = made.st_ino;
@@ -234,7 +234,7 @@ static enum listener_state probe_unix(const struct bind_address *a, pid_t *holde
 {
     struct stat found;
     const char *why;
-    enum listener_state state = socketfile_look(a->path, &found, holder, &why);
+    enum listener_state state = socket_file_look(a->path, &found, holder, &why);
 
     if (state == LISTENER_FREE && writable_new(a->path) < 0) {
         why = strerror(errno);

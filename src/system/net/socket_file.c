@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See socket_file.h. Whoever may write to the directory can put another file in the place of ours
- * at any moment: the owner is changed by a descriptor of the file, and in the end the name must
- * lead to it.
+ * See socket_file.h. Every user who may write to the directory can replace the file at any moment:
+ * so the owner is changed by a descriptor of the file, and in the end the name must lead to it.
  */
 #include "system/net/socket_file.h"
 
@@ -26,7 +25,7 @@ enum { NAME_TRIES = 4 };
 
 static const char in_use[] = "already in use by another server";
 
-/* ---- what lies there --------------------------------------------------------------------- */
+/* ---- the file before --------------------------------------------------------------------- */
 
 static pid_t peer_pid(int fd)
 {
@@ -36,7 +35,7 @@ static pid_t peer_pid(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 ? peer.pid : 0;
 }
 
-/* 0, or the errno of connect(2), or of socket(2). */
+/* Returns 0, or the errno of connect(2) or socket(2). */
 static int try_connect(const char *path, pid_t *holder)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
@@ -52,8 +51,8 @@ static int try_connect(const char *path, pid_t *holder)
     return error;
 }
 
-enum listener_state socketfile_look(const char *path, struct stat *found, pid_t *holder,
-                                    const char **why)
+enum listener_state socket_file_look(const char *path, struct stat *found, pid_t *holder,
+                                     const char **why)
 {
     *holder = 0;
     *why = NULL;
@@ -62,7 +61,7 @@ enum listener_state socketfile_look(const char *path, struct stat *found, pid_t 
         *why = strerror(errno);
         return errno == ENOENT ? LISTENER_FREE : LISTENER_REFUSED;
     }
-    *why = "a file that is no socket has this name";
+    *why = "a file that is not a socket has this name";
     if (!S_ISSOCK(found->st_mode))
         return LISTENER_REFUSED;
     int error = try_connect(path, holder);
@@ -74,7 +73,7 @@ enum listener_state socketfile_look(const char *path, struct stat *found, pid_t 
     case ENFILE:
     case ENOMEM:
     case ENOBUFS: *why = strerror(error); return LISTENER_REFUSED;
-    default: *why = in_use; return LISTENER_IN_USE; /* EAGAIN: its backlog is full */
+    default: *why = in_use; return LISTENER_IN_USE; /* EAGAIN: the backlog is full */
     }
 }
 
@@ -83,14 +82,14 @@ static bool is_same(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Removes the file of a server that is dead. Between the look at it and its removal another server
- * may take the name; the second look at the inode leaves a window of microseconds, which the pid
- * file's lock closes for two starts of one site. 0, or -1 as socketfile_listen. */
+/* Removes the file of a dead server. Another server may take the name between the check and the
+ * removal; checking the inode again leaves a window of microseconds, which the lock of a pid file
+ * closes. Returns like socket_file_listen. */
 static int clear_stale(const char *path, const char **why)
 {
     struct stat before, now;
     pid_t holder;
-    enum listener_state state = socketfile_look(path, &before, &holder, why);
+    enum listener_state state = socket_file_look(path, &before, &holder, why);
 
     errno = state == LISTENER_IN_USE ? EADDRINUSE : EEXIST;
     if (state != LISTENER_FREE)
@@ -105,14 +104,15 @@ static int clear_stale(const char *path, const char **why)
     return unlink(path) < 0 && errno != ENOENT ? -1 : 0;
 }
 
-/* ---- the name that no client knows ------------------------------------------------------- */
+/* ---- the temporary name ------------------------------------------------------- */
 
 static uint32_t random_number(void)
 {
     uint32_t number;
 
     if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != (ssize_t)sizeof(number))
-        number = (uint32_t)now_ns() ^ (uint32_t)getpid() << 16; /* early in the system's life */
+        number = (uint32_t)now_ns() ^
+                 (uint32_t)getpid() << 16; /* getrandom fails early in the boot of the system */
     return number;
 }
 
@@ -130,8 +130,8 @@ static int bind_name(int fd, const char *name)
     return bind(fd, (const struct sockaddr *)&un, sizeof(un));
 }
 
-/* Binds to a path that may be longer than an address holds: then from within its directory. 0, or
- * -1 with errno. */
+/* Binds to a path; one that is too long for an address is bound from within its directory. Returns
+ * 0, or -1 with errno. */
 static int bind_path(int fd, const char *path)
 {
     int result = bind_name(fd, path);
@@ -145,7 +145,7 @@ static int bind_path(int fd, const char *path)
     if (here >= 0 && chdir(dir) == 0) {
         result = bind_name(fd, name + 1);
         int bind_errno = errno;
-        if (fchdir(here) < 0) /* as good as impossible: it was the directory just now */
+        if (fchdir(here) < 0) /* practically impossible: it was the working directory */
             result = -1;
         else
             errno = bind_errno;
@@ -154,7 +154,7 @@ static int bind_path(int fd, const char *path)
     return result;
 }
 
-/* Binds fd beside path; fills in the name. 0, or -1 with errno. */
+/* Binds fd to a temporary name in the directory of path. Returns 0, or -1 with errno. */
 static int bind_beside(int fd, const char *path, char temp[PATH_MAX])
 {
     const char *slash = strrchr(path, '/');
@@ -169,9 +169,8 @@ static int bind_beside(int fd, const char *path, char temp[PATH_MAX])
     return result;
 }
 
-/* Remembers the file that was just made. It gets another owner, so it is none that somebody has put
- * in its place since: such as a second name (hard link) of a file of root's. 0, or -1 with errno.
- */
+/* Notes the file that was just made, which then gets another owner: another file may have replaced
+ * it, such as a second name (hard link) of a file of root. Returns 0, or -1 with errno. */
 static int note_made(const char *temp, struct stat *made)
 {
     if (lstat(temp, made) < 0)
@@ -180,7 +179,7 @@ static int note_made(const char *temp, struct stat *made)
     return S_ISSOCK(made->st_mode) && made->st_nlink == 1 && made->st_uid == geteuid() ? 0 : -1;
 }
 
-/* ---- taking the wanted one --------------------------------------------------------------- */
+/* ---- the wanted name --------------------------------------------------------------- */
 
 /* 0, or -1 with errno. */
 static int give(const char *path, const struct stat *made, uid_t uid, gid_t gid)
@@ -199,8 +198,8 @@ static int give(const char *path, const struct stat *made, uid_t uid, gid_t gid)
     return result;
 }
 
-/* Where the file system cannot refuse to replace (EINVAL), a look comes first. 0, or -1 with errno,
- * EEXIST when something has the name. */
+/* Renames without replacing a file; if the file system cannot do that (EINVAL), checks first.
+ * Returns 0, or -1 with errno, EEXIST when a file has the name. */
 static int rename_new(const char *from, const char *to)
 {
     struct stat st;
@@ -231,20 +230,20 @@ static int take_name(const char *temp, const char *path, const struct stat *made
     }
     if (lstat(path, &now) == 0 && is_same(&now, made))
         return 0;
-    *why = "another file has taken its name";
+    *why = "another file has its name now";
     errno = EEXIST;
     return -1;
 }
 
-int socketfile_listen(int fd, const char *path, int backlog, uid_t uid, gid_t gid,
-                      struct stat *made, const char **why)
+int socket_file_listen(int fd, const char *path, int backlog, uid_t uid, gid_t gid,
+                       struct stat *made, const char **why)
 {
     struct stat found;
     char temp[PATH_MAX];
     pid_t holder;
 
     *why = NULL;
-    enum listener_state state = socketfile_look(path, &found, &holder, why);
+    enum listener_state state = socket_file_look(path, &found, &holder, why);
     errno = state == LISTENER_IN_USE ? EADDRINUSE : EEXIST;
     if (state != LISTENER_FREE)
         return -1;

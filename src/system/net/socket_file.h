@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * socketfile - the file of a listening unix socket. A socket's name appears with bind(2), and until
- * listen(2) a client that connects is refused; and until chown(2) the clients that it is meant for
- * are. So the socket is bound to a name that no client knows, beside the wanted one, and takes that
- * one by rename(2) when it listens.
+ * socket_file - the file of a listening unix socket. bind(2) makes the name; until listen(2) every
+ * client is refused, and until chown(2) clients without permission are. So the socket is bound to a
+ * temporary name in the same directory, and gets the wanted one by rename(2) when it listens.
  */
 #ifndef GCORN_SYSTEM_NET_SOCKET_FILE_H
 #define GCORN_SYSTEM_NET_SOCKET_FILE_H
@@ -13,17 +12,17 @@
 
 #include "system/net/listener.h"
 
-/* Does what lies at path leave the name to us? Only a connection tells whether a server listens at
- * a socket file. Unless FREE, *why says why (static); *holder is the process that listens there, 0
- * when the kernel does not tell. *found is the file, st_ino 0: none. Does not block. */
-enum listener_state socketfile_look(const char *path, struct stat *found, pid_t *holder,
-                                    const char **why);
+/* Is path free: absent, or the socket file of a dead server? Connects to find out whether a server
+ * listens. Unless FREE, *why is the reason (static), and *holder the process that listens, 0 if the
+ * kernel does not tell. *found is the file, st_ino 0: none. Does not block. */
+enum listener_state socket_file_look(const char *path, struct stat *found, pid_t *holder,
+                                     const char **why);
 
-/* Listens with fd, a unix stream socket that is not bound, at path, a name of at most 107 bytes,
- * with this backlog. The file belongs to uid and gid, with a mode from the process's umask; *made
- * is what it is. The file of a dead server is replaced, everything else stays. 0, or -1 with *why
- * (static) and errno, EADDRINUSE for a name that another server has; no file is left then. */
-int socketfile_listen(int fd, const char *path, int backlog, uid_t uid, gid_t gid,
-                      struct stat *made, const char **why);
+/* Makes fd, an unbound unix stream socket, listen at path, a name of at most 107 bytes. The file
+ * belongs to uid and gid and has a mode from the process's umask; *made describes it. Replaces the
+ * file of a dead server, and nothing else. Returns 0, or -1 with *why (static), errno (EADDRINUSE:
+ * another server has the name) and no file left. */
+int socket_file_listen(int fd, const char *path, int backlog, uid_t uid, gid_t gid,
+                       struct stat *made, const char **why);
 
 #endif

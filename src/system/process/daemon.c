@@ -22,15 +22,15 @@
 
 static int report_fd = -1; /* in a daemon that has not reported */
 
-/* The first process: becomes the daemon's exit status. */
+/* In the process that was started: exits with the status that the daemon reports. */
 static _Noreturn void await_report(int fd, pid_t child)
 {
     unsigned char status;
     ssize_t n;
 
-    signals_reset(); /* ^C ends the wait, whatever main made of it */
+    signals_reset(); /* so that ^C ends the wait */
     while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
-        continue; /* it only forks once more and leaves */
+        continue; /* the child only forks again and exits */
     do {
         n = read(fd, &status, 1);
     } while (n < 0 && errno == EINTR);
@@ -45,15 +45,15 @@ static bool is_listening(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
 }
 
-/* What a script has open, such as the lock that it holds or the pipe that its reader waits for. Our
- * own are close-on-exec; a listening socket was passed, to be served. */
+/* Closes what the starter had open, such as a lock, or a pipe whose reader waits for its end.
+ * Descriptors of gcorn are close-on-exec; a listening socket was passed to be served. */
 static void close_inherited(void)
 {
     DIR *dir = opendir("/proc/self/fd");
     const struct dirent *entry;
 
     while (dir && (entry = readdir(dir))) {
-        int fd = atoi(entry->d_name); /* "." and "..": 0, which stays */
+        int fd = atoi(entry->d_name); /* "." and ".." give 0, which stays */
         int flags = fd > STDERR_FILENO ? fcntl(fd, F_GETFD) : FD_CLOEXEC;
 
         if (flags >= 0 && !(flags & FD_CLOEXEC) && !is_listening(fd))
@@ -67,10 +67,10 @@ int daemon_start(struct error *err)
 {
     int fds[2];
 
-    /* Not a pipe: when whoever waits was killed, the report must not raise SIGPIPE. */
+    /* Not a pipe: if the waiting process was killed, the report must not raise SIGPIPE. */
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
         return error_set(err, EXIT_FAILED, "cannot become a daemon: %s", strerror(errno));
-    (void)fflush(NULL); /* else what is buffered is printed twice; errors are stdio's to keep */
+    (void)fflush(NULL); /* else buffered output is printed twice; stdio keeps errors */
     pid_t pid = fork();
     if (pid > 0) {
         fd_close(&fds[1]);
@@ -79,7 +79,7 @@ int daemon_start(struct error *err)
     if (pid == 0) {
         fd_close(&fds[0]);
         (void)setsid(); /* cannot fail: a new child leads no group */
-        /* Once more: only a session leader can come by a terminal again, by opening one. */
+        /* The second fork: only a session leader gets a terminal by opening one. */
         pid = fork();
         if (pid > 0)
             _exit(EXIT_STOPPED);
@@ -100,7 +100,7 @@ void daemon_report(int status)
 
     if (report_fd < 0)
         return;
-    (void)send(report_fd, &byte, 1, MSG_NOSIGNAL); /* fails when nobody is left to be told */
+    (void)send(report_fd, &byte, 1, MSG_NOSIGNAL); /* fails when the waiting process has died */
     daemon_forget();
 }
 
@@ -113,11 +113,10 @@ void daemon_forget(void)
 {
     if (report_fd < 0)
         return;
-    /* nor by the log's own number, unless it is a file, which holds nobody */
+    /* the log's own descriptor of it, too, unless it leads to a file */
     bool is_logged = log_is_on(STDERR_FILENO) && !log_is_file(log_fd());
     fd_close(&report_fd);
-    (void)process_put_on_null(STDERR_FILENO,
-                              STDERR_FILENO); /* failed: the terminal is held, no more */
+    (void)process_put_on_null(STDERR_FILENO, STDERR_FILENO); /* failed: the terminal stays open */
     if (is_logged)
         (void)dup3(STDERR_FILENO, log_fd(), O_CLOEXEC);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See loop.h. The trial sends its event at the last moment before epoll_wait
- * (ev_set_loop_release_cb), because libev would notice an earlier one without the kernel.
+ * See loop.h. The trial sends its event immediately before epoll_wait
+ * (ev_set_loop_release_cb), because libev notices an earlier one without the kernel.
  */
 #include "system/process/loop.h"
 
@@ -17,17 +17,18 @@
 
 struct ev_loop *loop_new(struct error *err)
 {
-    int fd = epoll_create1(EPOLL_CLOEXEC); /* libev does not say why it has none */
+    int fd = epoll_create1(EPOLL_CLOEXEC); /* libev does not tell the reason */
 
     if (fd < 0) {
-        (void)error_set(err, EXIT_FAILED, "no event loop can be made: epoll_create: %s",
+        (void)error_set(err, EXIT_FAILED, "cannot make an event loop: epoll_create: %s",
                         strerror(errno));
         return NULL;
     }
     fd_close(&fd);
     struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
     if (!loop)
-        (void)error_set(err, EXIT_FAILED, "no event loop can be made: libev has no epoll");
+        (void)error_set(err, EXIT_FAILED,
+                        "cannot make an event loop: libev was built without epoll");
     return loop;
 }
 
@@ -81,7 +82,7 @@ int loop_try(struct ev_loop *loop, struct error *err)
     ev_async_init(&trial.async, on_async);
     trial.async.data = &trial;
     ev_async_start(loop, &trial.async);
-    (void)ev_run(loop, EVRUN_NOWAIT); /* a refusal shows up here, as an event too */
+    (void)ev_run(loop, EVRUN_NOWAIT); /* a refused watcher gets an event here, too */
     ev_set_userdata(loop, &trial);
     ev_set_loop_release_cb(loop, before_wait, after_wait);
     (void)ev_run(loop, EVRUN_NOWAIT);
@@ -91,6 +92,6 @@ int loop_try(struct ev_loop *loop, struct error *err)
     return trial.has_come
                ? 0
                : error_set(err, EXIT_FAILED,
-                           "signals do not reach the event loop: epoll_ctl fails (the limit of "
-                           "watches, fs.epoll.max_user_watches?)");
+                           "signals do not reach the event loop: epoll_ctl fails (the limit "
+                           "fs.epoll.max_user_watches?)");
 }

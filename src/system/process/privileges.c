@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See privileges.h. The order is: bounding set, supplementary groups, group, user; after the user
- * has changed, the process may change nothing any more. Capabilities go last: a change of user
- * takes them from a process that was root, but not from one that was given them as another user.
+ * See privileges.h. The order is: bounding set, supplementary groups, group, user: once the user
+ * has changed, the others cannot. Capabilities come last: a change of user drops them in a process
+ * that was root, but not in one that got them as another user.
  */
 #include "system/process/privileges.h"
 
@@ -20,7 +20,7 @@
 #include "base/error.h"
 #include "base/util.h"
 
-/* Not (uid_t)-1: it means "leave as it is" to setresuid. */
+/* (uid_t)-1 means "no change" to setresuid */
 static const int64_t id_max = UINT32_MAX - 1;
 
 static bool is_set(const char *text)
@@ -28,7 +28,7 @@ static bool is_set(const char *text)
     return text && text[0] != '\0';
 }
 
-/* Fills in "no such user", or why nobody could be asked; getpwnam leaves errno 0 for the former. */
+/* Fills in "no such user", for which getpwnam leaves errno 0, or why the lookup failed. */
 static int unknown(struct error *err, const char *what, const char *name)
 {
     bool absent = errno == 0 || errno == ENOENT || errno == ESRCH;
@@ -39,14 +39,14 @@ static int unknown(struct error *err, const char *what, const char *name)
     return error_set(err, EXIT_USAGE, "%s: cannot look up '%s': %s", what, name, strerror(errno));
 }
 
-/* *pw is NULL for a number that the system has no name for. */
+/* *pw is NULL for a number without a name. */
 static int find_user(struct privileges *p, const char *user, const struct passwd **pw,
                      struct error *err)
 {
     int64_t id;
 
     errno = 0;
-    *pw = getpwnam(user); /* the name first, as chown does: a name may be all digits */
+    *pw = getpwnam(user); /* first as a name, like chown: a name may be all digits */
     if (!*pw) {
         int lookup_errno = errno;
 
@@ -89,7 +89,7 @@ static void list_groups(struct privileges *p, const char *name)
     do {
         room = count;
         p->groups = xrealloc(p->groups, (size_t)room * sizeof(*p->groups));
-        /* Too small: it says how many there are. */
+        /* too small: count is then the number of groups */
     } while (getgrouplist(name, p->gid, p->groups, &count) < 0 && count > room);
     p->group_count = (size_t)(count < room ? count : room);
 }
@@ -103,7 +103,7 @@ static bool has_capability(unsigned number)
            (sets[number / 32].effective & 1u << number % 32) != 0;
 }
 
-/* Real, effective and saved: one that is left behind is a way back. */
+/* Real, effective and saved ids: the process could change back to any of them. */
 static bool is_in_force(const struct privileges *p)
 {
     uid_t ruid, euid, suid;
@@ -115,7 +115,7 @@ static bool is_in_force(const struct privileges *p)
            sgid == p->gid;
 }
 
-/* A worker that finds out would look like an application that does not boot. */
+/* Checked in the master: a worker that fails here looks like an application that does not boot. */
 static int check_allowed(const struct privileges *p, struct error *err)
 {
     if (is_in_force(p))
@@ -172,7 +172,7 @@ static bool has_group(const gid_t *groups, size_t count, gid_t gid)
     return false;
 }
 
-/* Are the supplementary groups those that are wanted, in whatever order? */
+/* Are the supplementary groups the wanted ones, in any order? */
 static bool has_wanted_groups(const struct privileges *p)
 {
     int count = getgroups(0, NULL);
@@ -194,8 +194,8 @@ static int take_groups(const struct privileges *p)
     return !wanted || has_wanted_groups(p) ? 0 : setgroups(p->group_count, p->groups);
 }
 
-/* What a program can be given at most that this process executes. A process without CAP_SETPCAP
- * cannot: then PR_SET_NO_NEW_PRIVS alone keeps them from it. */
+/* The bounding set limits what executed programs can gain. Without CAP_SETPCAP it cannot be
+ * changed: then PR_SET_NO_NEW_PRIVS alone limits them. */
 static void empty_bounding_set(void)
 {
     for (unsigned long number = 0; prctl(PR_CAPBSET_READ, number, 0, 0, 0) >= 0; number++)

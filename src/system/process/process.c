@@ -32,7 +32,7 @@ static bool is_file(const char *path, const struct stat *wanted)
     return stat(path, &st) == 0 && st.st_dev == wanted->st_dev && st.st_ino == wanted->st_ino;
 }
 
-/* As the shell has found it; NULL when it leads elsewhere. */
+/* Searches PATH as the shell did; NULL when that finds another program. */
 static char *find_in_path(const char *name, const struct stat *self)
 {
     const char *path = getenv("PATH");
@@ -76,19 +76,20 @@ bool process_is_child(pid_t pid)
 
 void process_die_with_parent(pid_t expected_parent)
 {
-    /* Not SIGKILL: a worker whose loop turns sees the end of its channel and finishes the requests
+    /* Not SIGKILL: a worker whose loop runs sees the end of its channel and finishes the requests
      * it has, which KILL would break off at once. The signal is for the others: one that boots dies
      * of it, one stuck in a call runs its handler. */
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* cannot fail with a valid signal */
-    /* A parent that died before the line above sends nothing. Who adopts is not always pid 1. */
+    /* No signal comes from a parent that died before that line. The new parent is not always pid 1.
+     */
     if (getppid() != expected_parent)
         _exit(EXIT_STOPPED);
 }
 
-/* By a helper, which is the worker's sibling: who is named here stands for its descendants too
- * (Documentation/admin-guide/LSM/Yama.rst). Not PR_SET_PTRACER_ANY, which would be every process of
- * this user. Nor PR_SET_DUMPABLE, see privileges_take: where workers have another user, the helper
- * traces by root's CAP_SYS_PTRACE. */
+/* The tracer is a helper, a sibling of the worker: Yama lets descendants of the named process
+ * trace, too (Documentation/admin-guide/LSM/Yama.rst). PR_SET_PTRACER_ANY would allow every process
+ * of this user. PR_SET_DUMPABLE is not needed: for workers of another user the helper has root's
+ * CAP_SYS_PTRACE (privileges_take). */
 void process_allow_tracing(pid_t master_pid)
 {
     (void)prctl(PR_SET_PTRACER, (unsigned long)master_pid, 0, 0, 0); /* EINVAL: there is no Yama */
@@ -99,7 +100,8 @@ void process_allow_tracing(pid_t master_pid)
 int process_put_on_null(int first, int last)
 {
     int rc = 0;
-    int fd = open("/dev/null", O_RDWR); /* to be inherited, when it gets one of the numbers */
+    int fd =
+        open("/dev/null", O_RDWR); /* not close-on-exec: it may get one of the numbers itself */
 
     if (fd < 0)
         return -1;
@@ -175,7 +177,7 @@ void process_take_zone(void)
         zone_set((int32_t)tm.tm_gmtoff);
 }
 
-/* Its clock is finer than the ticks of /proc/PID/stat, and asked with less ado. */
+/* By its clock, which is finer than the ticks of /proc/PID/stat. */
 int process_cpu_us(pid_t pid, uint64_t *cpu_us)
 {
     struct timespec used;

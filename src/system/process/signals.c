@@ -23,7 +23,7 @@ void signals_default(void)
 {
     struct sigaction dfl = {.sa_handler = SIG_DFL};
 
-    /* Refused for KILL, STOP and the C library's own: those have no other disposition. */
+    /* fails for KILL, STOP and the C library's own signals, which have no other disposition */
     for (int sig = 1; sig <= SIGRTMAX; sig++)
         (void)sigaction(sig, &dfl, NULL);
 }
@@ -34,5 +34,5 @@ void signals_reset(void)
 
     signals_default();
     (void)sigemptyset(&none);
-    signals_restore(&none); /* last: what is pending must meet the dispositions above */
+    signals_restore(&none); /* last: a pending signal must find the default dispositions */
 }

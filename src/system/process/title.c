@@ -44,7 +44,8 @@ static char **copy_pointers(char **strings)
     return copy;
 }
 
-/* The end of the strings that lie one after the other from end on, as the kernel laid them out. */
+/* The end of the strings that follow each other in memory from end on, as the kernel places them.
+ */
 static char *follow(char **strings, char *end)
 {
     for (size_t i = 0; strings[i] == end; i++)
@@ -62,7 +63,7 @@ char **title_init(int argc, char **argv)
         title.strings = copy_strings(environ);
         title.environment = copy_pointers(title.strings);
         environ = title.environment;
-        /* glibc's names for messages point into argv[0] too. */
+        /* glibc's error messages name the program by pointers into argv[0] */
         program_invocation_name = args[0];
         const char *slash = strrchr(args[0], '/');
         program_invocation_short_name = slash ? args[0] + (slash - args[0]) + 1 : args[0];
@@ -80,8 +81,8 @@ void title_set(const char *fmt, ...)
     va_start(ap, fmt);
     int len = vsnprintf(title.start, title.size, fmt, ap);
     va_end(ap);
-    /* ps shows the whole of the old command line's space: leave nothing of it behind the title. A
-     * title longer than that space is read on into the environment's (fs/proc/base.c). */
+    /* ps shows all bytes of the old command line, so those after the title are zeroed. A longer
+     * title continues in the memory of the environment, which ps reads, too (fs/proc/base.c). */
     if (len >= 0 && (size_t)len < title.size)
         memset(title.start + len, 0, title.size - (size_t)len);
 }
