@@ -28,6 +28,25 @@ HEADERLESS = {"src/main.c", "src/gcornctl.c", "src/worker/call/api.c"}
 # Becoming a daemon is a fork too; a process that traces threads waits for their stops.
 FORKS = {"src/system/process/daemon.c", "src/system/trace/ptrace.c"}
 
+# In master/: a subfolder owns its structs and gets the rest by parameter. Of the files beside it, it
+# knows the types, and never what acts; the types know no subfolder. KNOWS_STATE: not yet so.
+MASTER_TYPES = {"phase.h", "plan.h", "proc.h", "message_limits.h", "generation.h", "listeners.h", "logs.h"}
+KNOW_NO_SUBFOLDER = {"phase", "plan", "proc", "message_limits"}
+KNOWS_STATE = {"src/master/preload/preload.c", "src/master/upgrade/upgrade.c",
+               "src/master/upgrade/successor.c", "src/master/upgrade/systemd.c"}
+TRIES = {"src/master/check/check.c": "spawn.h"}
+
+
+def master_breaches(path, header):
+    name, target = path.as_posix(), header.split("/")[1:]
+    if path.parts[1] != "master":
+        return
+    if len(target) > 1 and len(path.parts) == 3 and path.stem in KNOW_NO_SUBFOLDER:
+        yield f"{name} includes {header}: the master's types know no subfolder"
+    if (len(target) == 1 and len(path.parts) > 3 and target[0] not in MASTER_TYPES
+            and name not in KNOWS_STATE and TRIES.get(name) != target[0]):
+        yield f"{name} includes {header}: a subfolder of master/ knows only its types"
+
 
 def level_of(name):
     """Which list of LEVELS a header is in, and where in it; None for others."""
@@ -52,6 +71,8 @@ def breaches(path):
             yield f"{name} includes {header}, which is in no room"
         elif room and (ROOMS.index(target) > ROOMS.index(room) or (room, target) in FORBIDDEN):
             yield f"{name} includes {header}: {room}/ may not know {target}/"
+        elif room == "master" == target:
+            yield from master_breaches(path, header)
         own, other = level_of(name), level_of(f"src/{header}")
         if own and other and own[0] is other[0] and own[1] < other[1]:
             yield f"{name} includes {header}, a header of a level above its own"

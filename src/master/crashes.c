@@ -59,7 +59,7 @@ void crash_answered(struct master *m, struct proc *p, uint64_t now)
         return;
     }
     crash_report(m, p);
-    stack_log_await(m, p, report_crashed_call(slot), report_crash_level(p));
+    stack_log_await(&m->stack_logs, p, report_crashed_call(slot), report_crash_level(p));
 }
 
 bool crash_goes_on(struct master *m, struct proc *p, uint64_t now)

@@ -82,7 +82,7 @@ static void end_hung(struct master *m, struct proc *p, const struct slot_call *c
     (void)plan_advance(p->w, finishes ? PROC_IS_PARTLY_HUNG : PROC_IS_HUNG, deadline_ms);
     if (finishes)
         p->w->told_to_drain = proc_order(p, DOWN_RETIRE, 0);
-    stack_log_await(m, p, call, LOG_LEVEL_CRITICAL);
+    stack_log_await(&m->stack_logs, p, call, LOG_LEVEL_CRITICAL);
 }
 
 bool liveness_is_traced(struct master *m, struct proc *p)
@@ -118,7 +118,7 @@ static void log_slow_calls(struct master *m, struct proc *p, uint64_t now)
     if (told_ms == p->w->slow_ms)
         return;
     p->w->slow_ms = told_ms;
-    stack_log_begin(m, p, slow, LOG_LEVEL_WARNING);
+    stack_log_begin(&m->stack_logs, p, slow, LOG_LEVEL_WARNING);
 }
 
 /* The call that hangs, the oldest of them, and what is wrong with it. The clock is read after the

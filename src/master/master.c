@@ -28,7 +28,7 @@
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "master/preload/preload.h"
-#include "master/telemetry/stats_update.h"
+#include "master/stats_update.h"
 #include "master/boots.h"
 #include "master/check/check.h"
 #include "master/postmortem/stack_log.h"
@@ -335,6 +335,9 @@ static int init_tables(struct master *m, struct error *err)
     m->procs.loop = m->loop;
     control_init(&m->control, m->loop, &requests_control_ops, m);
     helpers_init(&m->helpers, m->loop);
+    m->stack_logs = (struct stack_logs){.helpers = &m->helpers, .procs = &m->procs};
+    m->dumps = (struct dumps){
+        .stack_logs = &m->stack_logs, .done = requests_dump_done, .arg = &m->control};
     upgrade_init(m);
     prepare_init(&m->prepare, m->loop, reload_prepare, m);
     return 0;
@@ -431,7 +434,7 @@ static void close_all(struct master *m)
     if (m->loop) {
         helpers_close(&m->helpers);
         prepare_end(&m->prepare);
-        stack_log_release(m);
+        stack_logs_release(&m->stack_logs);
         dumps_release(&m->dumps);
         preload_stop(m); /* no worker is left, unborn or not */
         control_close(&m->control);

@@ -278,7 +278,7 @@ static void boot_is_late(struct master *m, struct proc *p, uint64_t now)
     log_errorx("%s (pid:%d) is not ready within boot_timeout%s", proc_name(&m->procs, p),
                (int)p->w->pid, step);
     (void)plan_advance(p->w, PROC_DEADLINE_PASSES, now + LATE_STACKS_MS);
-    stack_log_await(m, p, NULL, LOG_LEVEL_ERROR);
+    stack_log_await(&m->stack_logs, p, NULL, LOG_LEVEL_ERROR);
 }
 
 static void crash_is_late(struct master *m, struct proc *p, uint64_t now)

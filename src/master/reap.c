@@ -18,7 +18,7 @@
 #include "master/preload/preload.h"
 #include "master/procs.h"
 #include "master/state.h"
-#include "master/telemetry/stats_update.h"
+#include "master/stats_update.h"
 
 enum { REAP_MAX = 64 }; /* children in a pass */
 

@@ -21,7 +21,7 @@
 #include "master/listeners.h"
 #include "master/logs.h"
 #include "master/preload/preload.h"
-#include "master/telemetry/stats_update.h"
+#include "master/stats_update.h"
 #include "master/boots.h"
 #include "master/procs.h"
 #include "master/retire.h"

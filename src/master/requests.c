@@ -15,7 +15,7 @@
 #include "master/reload.h"
 #include "master/reopen.h"
 #include "master/state.h"
-#include "master/telemetry/stats_update.h"
+#include "master/stats_update.h"
 
 /* ---- signals ----------------------------------------------------------------------------- */
 
@@ -64,6 +64,11 @@ void requests_act(struct master *m)
     if (m->retire_requested)
         upgrade_retire_workers(m);
     m->reopen_requested = m->upgrade_requested = m->retire_requested = false;
+}
+
+void requests_dump_done(void *control, uint64_t dump, const char *members, size_t len)
+{
+    control_dump_done(control, dump, members, len);
 }
 
 /* ---- the control socket ------------------------------------------------------------------ */
@@ -155,7 +160,9 @@ static int asked_to_reopen(void *master, struct error *err)
 
 static uint64_t asked_to_dump(void *master, pid_t pid, const char **why)
 {
-    return dump_begin(master, pid, why);
+    struct master *m = master;
+
+    return dump_begin(&m->dumps, pid, why);
 }
 
 static int asked_to_upgrade(void *master, struct error *err)

@@ -23,4 +23,7 @@ void requests_change_workers(struct master *m, int by);
 /* A step of the pass: USR1, USR2, WINCH. */
 void requests_act(struct master *m);
 
+/* A dump is there: tells the client of the control socket that waits for it. */
+void requests_dump_done(void *control, uint64_t dump, const char *members, size_t len);
+
 #endif

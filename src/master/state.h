@@ -27,6 +27,7 @@
 #include "master/generation.h"
 #include "master/upgrade/successor.h"
 #include "master/postmortem/helper.h"
+#include "master/postmortem/stack_log.h"
 #include "master/hooks.h"
 #include "master/telemetry/stats.h"
 #include "master/prepare.h"
@@ -96,8 +97,7 @@ struct master {
     struct successor successor; /* of the one that this one replaces */
 
     struct helpers helpers;
-    uint64_t last_stack_log;      /* the serial of the newest */
-    struct stack_log *stack_logs; /* under way, or waiting for a helper */
+    struct stack_logs stack_logs;
     struct dumps dumps;
 
     struct scoreboard *scoreboard;

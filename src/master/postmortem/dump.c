@@ -18,8 +18,7 @@
 #include "base/wait_status.h"
 #include "master/postmortem/stack_log.h"
 #include "master/postmortem/helper.h"
-#include "master/procs.h"
-#include "master/state.h"
+#include "master/proc.h"
 
 enum { TIME_S = 10 }; /* for one worker; it takes some milliseconds */
 
@@ -36,19 +35,19 @@ static void on_text(void *data, const char *text, size_t len, int status);
 
 static int start_next(struct dump_request *r, const struct proc *p)
 {
-    return stack_log_start_helper(r->master, p, TIME_S, on_text, r);
+    return stack_log_start_helper(r->all->stack_logs, p, TIME_S, on_text, r);
 }
 
 static void finish(struct dump_request *r)
 {
     struct strbuf members = r->members;
-    struct master *m = r->master;
+    struct dumps *all = r->all;
     uint64_t number = r->number;
 
     free(r->pids);
-    *r = (struct dump_request){0}; /* free, before anybody hears of it */
+    *r = (struct dump_request){0}; /* free, before its client hears of it */
     strbuf_addstr(&members, members.len > 0 ? "]" : "\"dumps\": []");
-    control_dump_done(&m->control, number, members.data, members.len);
+    all->done(all->arg, number, members.data, members.len);
     strbuf_release(&members);
 }
 
@@ -56,7 +55,7 @@ static void finish(struct dump_request *r)
 static void go_on(struct dump_request *r)
 {
     while (r->next < r->count) {
-        const struct proc *p = procs_find(&r->master->procs, r->pids[r->next]);
+        const struct proc *p = procs_find(r->all->stack_logs->procs, r->pids[r->next]);
         char why[128];
 
         if (p && start_next(r, p) == 0)
@@ -85,7 +84,7 @@ static void add_end(struct strbuf *text, int status)
 static void on_text(void *data, const char *text, size_t len, int status)
 {
     struct dump_request *r = data;
-    const struct proc *p = procs_find(&r->master->procs, r->pids[r->next]);
+    const struct proc *p = procs_find(r->all->stack_logs->procs, r->pids[r->next]);
     struct strbuf whole = {0};
 
     strbuf_add(&whole, text, len);
@@ -109,7 +108,7 @@ static struct dump_request *find_free(struct dumps *dumps)
 /* The worker with this pid, or all that there are with 0. */
 static void choose(struct dump_request *r, pid_t pid)
 {
-    const struct plan *plan = &r->master->plan;
+    const struct plan *plan = r->all->stack_logs->procs->plan;
 
     r->pids = xcalloc(plan->proc_count, sizeof(*r->pids));
     for (unsigned i = 0; i < plan->proc_count; i++) {
@@ -121,22 +120,22 @@ static void choose(struct dump_request *r, pid_t pid)
     }
 }
 
-uint64_t dump_begin(struct master *m, pid_t pid, const char **why)
+uint64_t dump_begin(struct dumps *dumps, pid_t pid, const char **why)
 {
-    struct dump_request *r = find_free(&m->dumps);
+    struct dump_request *r = find_free(dumps);
 
     if (!r) {
         *why = "too many dumps at once";
         return 0;
     }
-    r->master = m;
+    r->all = dumps;
     choose(r, pid);
     if (r->count == 0)
         *why = pid == 0 ? "there is no worker" : "no worker has this pid";
-    else if (start_next(r, procs_find(&m->procs, r->pids[0])) < 0)
+    else if (start_next(r, procs_find(dumps->stack_logs->procs, r->pids[0])) < 0)
         *why = errno == EBUSY ? "too many helpers at once" : "no helper can be started";
     else
-        r->number = ++m->dumps.last;
+        r->number = ++dumps->last;
     uint64_t number = r->number;
     if (number == 0) {
         free(r->pids);

@@ -15,14 +15,14 @@
 
 #include "base/strbuf.h"
 
-struct master;
+struct stack_logs;
 
 enum { DUMPS_MAX = 4 }; /* at once: helpers are for other things too */
 
 /* One that is asked for; which processes it is of is decided when it begins. */
 struct dump_request {
     uint64_t number; /* 0: free */
-    struct master *master;
+    struct dumps *all;
     pid_t *pids; /* owned */
     size_t count;
     size_t next;
@@ -30,12 +30,16 @@ struct dump_request {
 };
 
 struct dumps {
+    struct stack_logs *stack_logs; /* borrowed */
+    /* A dump is there: its members of the answer, after "ok". */
+    void (*done)(void *arg, uint64_t dump, const char *members, size_t len);
+    void *arg;
     uint64_t last;
     struct dump_request list[DUMPS_MAX];
 };
 
 /* As control_ops.dump has it. */
-uint64_t dump_begin(struct master *m, pid_t pid, const char **why);
+uint64_t dump_begin(struct dumps *dumps, pid_t pid, const char **why);
 
 /* Forgets all that are under way. */
 void dumps_release(struct dumps *dumps);

@@ -10,9 +10,9 @@
 
 #include "base/util.h"
 #include "master/postmortem/helper.h"
-#include "master/procs.h"
+#include "master/generation.h"
 #include "master/postmortem/report.h"
-#include "master/state.h"
+#include "master/proc.h"
 #include "master/preload/template.h"
 #include "system/trace/stacks.h"
 
@@ -29,7 +29,7 @@ static void take_stacks(const void *arg, struct strbuf *out)
 }
 
 /* Of a process of g's application. */
-static int start(struct master *m, pid_t pid, const struct generation *g, unsigned time_s,
+static int start(struct stack_logs *logs, pid_t pid, const struct generation *g, unsigned time_s,
                  helper_done *done, void *data)
 {
     const struct stacks_target target = {
@@ -39,18 +39,18 @@ static int start(struct master *m, pid_t pid, const struct generation *g, unsign
 
     for (size_t i = 0; i < g->image.count; i++)
         job.keeps[job.keep_count++] = g->image.parts[i].fd;
-    return helper_start(&m->helpers, &job);
+    return helper_start(logs->helpers, &job);
 }
 
-int stack_log_start_helper(struct master *m, const struct proc *p, unsigned time_s,
+int stack_log_start_helper(struct stack_logs *logs, const struct proc *p, unsigned time_s,
                            helper_done *done, void *data)
 {
-    return start(m, p->w->pid, p->settings, time_s, done, data);
+    return start(logs, p->w->pid, p->settings, time_s, done, data);
 }
 
 /* Of a worker, or of its generation's template. */
 struct stack_log {
-    struct master *master;
+    struct stack_logs *all;
     pid_t pid;
     struct generation *settings; /* a template's; NULL: it is a worker's */
     enum log_level level;
@@ -103,7 +103,7 @@ static struct template *template_of(const struct stack_log *e)
 /* The generation whose process it is, while that lives; else NULL. */
 static const struct generation *owner(const struct stack_log *e)
 {
-    const struct proc *p = e->settings ? NULL : procs_find(&e->master->procs, e->pid);
+    const struct proc *p = e->settings ? NULL : procs_find(e->all->procs, e->pid);
 
     if (e->settings)
         return template_of(e) ? e->settings : NULL;
@@ -114,9 +114,9 @@ static const struct generation *owner(const struct stack_log *e)
 static void note_end(const struct stack_log *e)
 {
     struct template *t = template_of(e);
-    struct proc *p = e->settings ? NULL : procs_find(&e->master->procs, e->pid);
+    struct proc *p = e->settings ? NULL : procs_find(e->all->procs, e->pid);
 
-    e->master->is_due = true;
+    e->all->procs->has_news = true;
     if (t)
         t->has_stacks = true;
     if (p && p->stack_log == e->serial)
@@ -127,7 +127,7 @@ static void on_text(void *data, const char *text, size_t len, int status);
 
 static void forget(struct stack_log *e)
 {
-    struct stack_log **link = &e->master->stack_logs;
+    struct stack_log **link = &e->all->first;
 
     while (*link != e)
         link = &(*link)->next;
@@ -142,7 +142,7 @@ static bool try_start(struct stack_log *e)
 {
     const struct generation *g = owner(e);
 
-    if (g && start(e->master, e->pid, g, TIME_S, on_text, e) == 0) {
+    if (g && start(e->all, e->pid, g, TIME_S, on_text, e) == 0) {
         e->is_started = true;
         return true;
     }
@@ -155,9 +155,9 @@ static bool try_start(struct stack_log *e)
 }
 
 /* The next that waits because too many helpers ran. */
-static struct stack_log *first_waiting(const struct master *m)
+static struct stack_log *first_waiting(const struct stack_logs *logs)
 {
-    struct stack_log *e = m->stack_logs;
+    struct stack_log *e = logs->first;
 
     while (e && e->is_started)
         e = e->next;
@@ -167,7 +167,7 @@ static struct stack_log *first_waiting(const struct master *m)
 static void on_text(void *data, const char *text, size_t len, int status)
 {
     struct stack_log *e = data, *waiting;
-    struct master *m = e->master;
+    struct stack_logs *logs = e->all;
 
     (void)len;
     log_lines(e, text);
@@ -176,13 +176,13 @@ static void on_text(void *data, const char *text, size_t len, int status)
                   (int)e->pid);
     note_end(e);
     forget(e);
-    while ((waiting = first_waiting(m)) && try_start(waiting))
+    while ((waiting = first_waiting(logs)) && try_start(waiting))
         continue;
 }
 
 static void begin(const struct stack_log *what)
 {
-    struct stack_log *e = xcalloc(1, sizeof(*e)), **end = &what->master->stack_logs;
+    struct stack_log *e = xcalloc(1, sizeof(*e)), **end = &what->all->first;
 
     *e = *what;
     while (*end)
@@ -191,44 +191,44 @@ static void begin(const struct stack_log *what)
     (void)try_start(e); /* else it waits */
 }
 
-static struct stack_log of_worker(struct master *m, const struct proc *p,
+static struct stack_log of_worker(struct stack_logs *logs, const struct proc *p,
                                   const struct slot_call *call, enum log_level level)
 {
     struct stack_log e = {
-        .master = m, .pid = p->w->pid, .level = level, .serial = ++m->last_stack_log};
+        .all = logs, .pid = p->w->pid, .level = level, .serial = ++logs->last_serial};
 
     e.has_id = report_request_id(call, e.id) != NULL;
     return e;
 }
 
-void stack_log_begin(struct master *m, const struct proc *p, const struct slot_call *call,
+void stack_log_begin(struct stack_logs *logs, const struct proc *p, const struct slot_call *call,
                      enum log_level level)
 {
-    const struct stack_log e = of_worker(m, p, call, level);
+    const struct stack_log e = of_worker(logs, p, call, level);
 
     begin(&e);
 }
 
-void stack_log_await(struct master *m, struct proc *p, const struct slot_call *call,
+void stack_log_await(struct stack_logs *logs, struct proc *p, const struct slot_call *call,
                      enum log_level level)
 {
-    const struct stack_log e = of_worker(m, p, call, level);
+    const struct stack_log e = of_worker(logs, p, call, level);
 
     p->stack_log = e.serial;
     p->noted.has_stacks = false;
     begin(&e);
 }
 
-void stack_log_begin_template(struct master *m, struct generation *g, enum log_level level)
+void stack_log_begin_template(struct stack_logs *logs, struct generation *g, enum log_level level)
 {
     const struct stack_log e = {
-        .master = m, .pid = g->template->pid, .settings = generation_ref(g), .level = level};
+        .all = logs, .pid = g->template->pid, .settings = generation_ref(g), .level = level};
 
     begin(&e);
 }
 
-void stack_log_release(struct master *m)
+void stack_logs_release(struct stack_logs *logs)
 {
-    while (m->stack_logs)
-        forget(m->stack_logs);
+    while (logs->first)
+        forget(logs->first);
 }

@@ -131,7 +131,7 @@ static void report_crash_once(struct master *m, struct generation *g,
     t->has_crashed = true;
     output_take(t->output);
     report_template_crash(t, fault, step_of(t));
-    stack_log_begin_template(m, g, LOG_LEVEL_ERROR);
+    stack_log_begin_template(&m->stack_logs, g, LOG_LEVEL_ERROR);
 }
 
 static void take(struct master *m, struct generation *g, const struct template_news *news)
@@ -275,7 +275,7 @@ bool preload_log_late(struct master *m, struct generation *g, uint64_t now)
     log_errorx("Template (pid:%d) is not ready within boot_timeout%s", (int)t->pid, step_of(t));
     t->is_late = true;
     set_deadlines(m, t, now + STACKS_MS);
-    stack_log_begin_template(m, g, LOG_LEVEL_ERROR);
+    stack_log_begin_template(&m->stack_logs, g, LOG_LEVEL_ERROR);
     return true;
 }
 

@@ -17,7 +17,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
-#include "master/telemetry/stats_update.h"
+#include "master/stats_update.h"
 #include "master/state.h"
 
 enum {

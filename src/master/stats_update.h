@@ -2,8 +2,8 @@
  *
  * stats_update - keeps the statistics that the master shares, from which the admin process reads.
  */
-#ifndef GCORN_MASTER_TELEMETRY_STATS_UPDATE_H
-#define GCORN_MASTER_TELEMETRY_STATS_UPDATE_H
+#ifndef GCORN_MASTER_STATS_UPDATE_H
+#define GCORN_MASTER_STATS_UPDATE_H
 
 #include "master/telemetry/stats.h"
 

@@ -2,7 +2,7 @@
  *
  * See stats_update.h.
  */
-#include "master/telemetry/stats_update.h"
+#include "master/stats_update.h"
 
 #include <signal.h>
 #include <stdio.h>
