@@ -162,6 +162,8 @@ void slot_reset(struct slot *s)
         shared_zero(&s->crash, sizeof(s->crash));
     shared_zero(s->calls, slot_call_count(s) * sizeof(s->calls[0]));
     __atomic_store_n(&s->call_count, 0, __ATOMIC_RELAXED);
+    if (atomic_load(&s->full_since_ms) != 0)
+        atomic_store(&s->full_since_ms, 0);
     shared_zero(s, offsetof(struct slot, log));
 }
 
