@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See access_log_writer.h. slot->log_len is stored last, with release order, so whenever the worker
- * is killed the master finds whole lines. A worker that is killed after a write and before it could
- * say so leaves lines that are written twice: better than lines that are lost.
+ * See access_log_writer.h. slot->log_len is stored last, with release order, so the master finds
+ * whole lines whenever the worker is killed. When a worker is killed between a write and the store
+ * after it, the master writes those lines a second time: better than losing them.
  */
 #include "worker/access_log_writer.h"
 
@@ -56,17 +56,18 @@ static void set_len(struct access_log_writer *a, size_t len)
     atomic_store_explicit(&a->slot->log_len, (uint32_t)len, memory_order_release);
 }
 
-/* In the error log: the access log has readers that know nothing but its lines. */
+/* Goes to the error log: readers of the access log expect nothing but its lines. */
 static void say_lost(struct access_log_writer *a)
 {
-    log_warnx("access log: %llu lines lost: %s (said every %d s)", (unsigned long long)a->lost,
-              a->lost_errno == EAGAIN ? "nobody reads them" : ascii_error(a->lost_errno),
+    log_warnx("access log: dropped %llu lines: %s (logged at most every %d s)",
+              (unsigned long long)a->lost,
+              a->lost_errno == EAGAIN ? "pipe full, reader too slow" : ascii_error(a->lost_errno),
               SAY_EVERY_MS / 1000);
     a->lost = 0;
     a->say_at_ms = now_ms() + SAY_EVERY_MS;
 }
 
-/* How many bytes were taken: whole lines; fewer than all with errno. */
+/* Returns how many bytes of whole lines were written; when fewer than all, with errno. */
 static size_t put_lines(const struct access_log_writer *a)
 {
     if (a->is_file)
@@ -99,7 +100,7 @@ void access_log_writer_end(struct access_log_writer *a)
         say_lost(a);
 }
 
-/* What the line's values take is not of the heap, which may be broken, or locked. */
+/* The values of the line use the writer's mapping: the heap may be broken, or locked. */
 static size_t make_last(const struct access_log_writer *a, struct gcorn_environ *env,
                         const struct access_facts *facts, char *line)
 {
@@ -111,7 +112,7 @@ static size_t make_last(const struct access_log_writer *a, struct gcorn_environ 
     return len;
 }
 
-/* The length of the line that was added. */
+/* Returns the length of the line that was added. */
 static size_t add_line(struct access_log_writer *a, struct gcorn_environ *env, uint64_t duration_ns)
 {
     const struct access_facts facts = {.wall_ms = wall_ms(),

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * accesslines - a worker's access log: lines wait in its slot and leave together at the end of a
- * loop pass, in one write of at most a slot's log, each whole. What a worker leaves behind when it
- * is killed the master writes.
+ * access_log_writer - a worker's access log. Lines wait in the worker's slot and are written together
+ * at the end of a pass of the loop, each whole. When a worker is killed, the master writes the lines
+ * that its slot holds.
  *
- * A reader that has stalled costs lines, never time: they are counted, and the error log says so.
+ * A full pipe costs lines, never time: they are dropped and counted, and the error log says so.
  */
 #ifndef GCORN_WORKER_ACCESS_LOG_WRITER_H
 #define GCORN_WORKER_ACCESS_LOG_WRITER_H
@@ -25,24 +25,24 @@ struct access_log_writer {
     bool is_file;
     int pid;
     unsigned worker;    /* its number */
-    size_t len;         /* of what waits: the truth of which slot->log_len is the copy */
-    size_t early_len;   /* of its last line, of an answer that is on its way; 0: of none */
-    uint64_t lost;      /* lines; not yet said */
-    int lost_errno;     /* why the last of them was */
-    uint64_t say_at_ms; /* not before */
+    size_t len;         /* bytes that wait; slot->log_len is a copy, which may be overwritten */
+    size_t early_len;   /* length of the last line if its answer is still being sent; else 0 */
+    uint64_t lost;      /* lines dropped and not reported yet */
+    int lost_errno;     /* errno of the last of them */
+    uint64_t say_at_ms; /* the next report is not before this */
     bool is_last;       /* the worker is dying */
-    void *memory;       /* for its last lines; nothing until it is written to */
+    void *memory;       /* a mapping for its last lines; takes no memory until it is used */
 };
 
-/* Everything is borrowed; the slot has its number. fd -1: there is no access log, and nothing else
- * here does anything. 0, or -1 with err: the format is none. */
+/* All arguments are borrowed; the slot holds the worker's number. fd -1: there is no access log, and
+ * the other functions do nothing. Returns 0, or -1 with err when the format is invalid. */
 int access_log_writer_init(struct access_log_writer *a, struct slot *slot, const char *format,
                            int fd, struct error *err);
 
-/* Another file is behind fd. */
+/* fd refers to another file now. */
 void access_log_writer_reopened(struct access_log_writer *a);
 
-/* Adds the line of an answer that has ended, unless it was added early. */
+/* Adds the line of an answer that has ended, unless access_log_writer_add_early has added it. */
 void access_log_writer_add(struct access_log_writer *a, struct gcorn_environ *env,
                            uint64_t duration_ns);
 
@@ -53,14 +53,14 @@ void access_log_writer_add_early(struct access_log_writer *a, struct gcorn_envir
                                  uint64_t duration_ns);
 void access_log_writer_take_back(struct access_log_writer *a);
 
-/* Writes what waits. What is lost is said now and then. */
+/* Writes the lines that wait. Reports dropped lines, at most every 10 s. */
 void access_log_writer_write(struct access_log_writer *a);
 
-/* The last write: what is lost and not yet said is said. */
+/* The last write: also reports the dropped lines that are not reported yet. */
 void access_log_writer_end(struct access_log_writer *a);
 
-/* From now on the worker is dying: lines are made without malloc, in memory of their own, and lines
- * that are lost are counted, not logged. Async-signal-safe, as access_log_writer_add is then. */
+/* The worker is dying: from now on lines are made without malloc, in the writer's mapping, and dropped
+ * lines are counted but not reported. Async-signal-safe, as access_log_writer_add is then. */
 void access_log_writer_last(struct access_log_writer *a);
 
 #endif

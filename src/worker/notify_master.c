@@ -9,7 +9,7 @@
 #include "system/ipc/channel.h"
 #include "worker/worker.h"
 
-/* False: it stays due. */
+/* False: the message stays due. */
 static bool send_up(const struct worker *w, enum up_type type, const char *text)
 {
     return channel_send_up(w->args->channel.up_write, type, text) == 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * tell - what a worker tells its master in the course of its life. The pipe holds 16 messages
- * (channel.h), which heartbeats fill while the master is away: a state that does not fit is told
- * with the next heartbeat, and before it, until the pipe takes it. Loop's thread only.
+ * notify_master - the messages of a worker to its master: ready, wants to leave, heartbeat. The pipe
+ * holds 16 messages (channel.h), which heartbeats fill while the master does not read. A message
+ * that finds the pipe full is sent again before the next heartbeat, until the pipe takes it. For the
+ * loop's thread alone.
  */
 #ifndef GCORN_WORKER_NOTIFY_MASTER_H
 #define GCORN_WORKER_NOTIFY_MASTER_H
@@ -13,17 +14,18 @@ struct worker;
 
 struct notify {
     bool ready_is_due;
-    const char *leave_is_due; /* why; NULL: it is told, or there is nothing to tell */
+    const char *leave_is_due; /* the reason; NULL: sent, or there is none to send */
 };
 
 /* The worker accepts connections. */
 void notify_ready(struct worker *w);
 
-/* The worker asks to be replaced, because of why, which must live for ever. False: the master is
- * gone. */
+/* The worker asks to be replaced; why is the reason, and must live for ever. False: the master has
+ * closed its end of the pipe. */
 bool notify_leave(struct worker *w, const char *why);
 
-/* The loop turns: a heartbeat, once a second. One that does not fit is left out. */
+/* Sends a heartbeat: the loop turns. To be called once a second. A heartbeat that finds the pipe full
+ * is dropped. */
 void notify_alive(struct worker *w);
 
 #endif

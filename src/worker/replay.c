@@ -30,8 +30,8 @@
 #include "worker/single_request.h"
 #include "worker/worker.h"
 
-/* The rest of a body that was cut when it was kept. Zeros, because the application was promised so
- * many bytes; it is told to the person, whose crash may hang on them. */
+/* Adds the rest of a body that was cut when it was kept: zeros, because the application was promised
+ * that many bytes. The log says so, for the crash may depend on them. */
 static void fill_body(struct request *r, const char *file)
 {
     static const char zeros[4096];
@@ -40,8 +40,9 @@ static void fill_body(struct request *r, const char *file)
     if (!request_in_body(r) || r->body.len < CRASH_FILE_BODY_MAX || r->body_left <= framing)
         return;
     uint64_t missing = r->body_left - framing;
-    log_warnx("%s holds the first %llu bytes of the body; the other %llu are zeros now", file,
-              (unsigned long long)r->body.len, (unsigned long long)missing);
+    log_warnx(
+        "%s: holds the first %llu bytes of the body only; the other %llu are replaced by zeros",
+        file, (unsigned long long)r->body.len, (unsigned long long)missing);
     while (missing > 0 && request_in_body(r)) {
         size_t n = missing < sizeof(zeros) ? (size_t)missing : sizeof(zeros);
 
@@ -52,8 +53,8 @@ static void fill_body(struct request *r, const char *file)
         (void)request_feed(r, "\r\n0\r\n\r\n", 7);
 }
 
-/* Of a directory where workers write, as crash_dir is one: never through a link, and no FIFO, whose
- * writer may not come. The descriptor, or -1 with err. */
+/* Opens a file of a directory where workers may write, such as crash_dir: follows no link, and takes
+ * no FIFO, whose writer may not come. Returns the descriptor, or -1 with err. */
 static int open_request(const char *file, const struct privileges *workers, struct error *err)
 {
     struct stat st;
@@ -61,8 +62,8 @@ static int open_request(const char *file, const struct privileges *workers, stru
 
     if (fd < 0)
         return error_set(err, EXIT_FAILED, "cannot open %s: %s", file,
-                         errno == ELOOP ? "it is a symbolic link, or lies behind one that the user "
-                                          "of the workers could have placed: name the file itself"
+                         errno == ELOOP ? "it is a symbolic link, or its path has one that the "
+                                          "workers' user could have made: name the file itself"
                                         : safe_open_reason(errno));
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
         return fd;
@@ -70,14 +71,14 @@ static int open_request(const char *file, const struct privileges *workers, stru
     return error_set(err, EXIT_FAILED, "cannot read %s: it is not a regular file", file);
 }
 
-/* Takes fd. */
+/* Reads a request; what follows it in the file is left alone. Closes fd. Returns 0, or -1 with err. */
 static int read_request(struct request *r, int fd, const char *file, struct error *err)
 {
     char bytes[16 * 1024];
     ssize_t n = 0;
 
     while (r->state < REQUEST_DONE && (n = read(fd, bytes, sizeof(bytes))) > 0)
-        (void)request_feed(r, bytes, (size_t)n); /* what is behind the request is left alone */
+        (void)request_feed(r, bytes, (size_t)n);
     int reason = errno;
     fd_close(&fd);
     if (n < 0)
@@ -92,8 +93,8 @@ static int read_request(struct request *r, int fd, const char *file, struct erro
                      r->state == REQUEST_HEAD ? "head" : "body");
 }
 
-/* From its own path, so that a debugger finds its symbols and its sources; from the copy, as in a
- * worker, where only the caller's own rights reach that path. */
+/* Loads the application from its own path, so that a debugger finds its symbols and sources; where a
+ * worker's rights do not reach that path, from the copy, as a worker does. */
 static int load_app(struct worker *w, struct image *image, const char *symbol, struct error *err)
 {
     const char *path = image->parts[image->count - 1].path;
@@ -143,7 +144,7 @@ static int run_request(struct worker *w, struct gcorn_environ *env, struct error
                      ascii_error(out.failed));
 }
 
-/* All in this process from here on has the rights of a worker. */
+/* From here on the process has the rights of a worker. */
 static int run(const struct config *config, struct image *image, const char *symbol,
                int *request_fd, struct error *err)
 {

@@ -57,7 +57,7 @@ static void __attribute__((noreturn)) boot_failed(const struct worker *w, const 
     _exit(EXIT_APP);
 }
 
-/* An application may change TZ; the log's zone stays the master's. */
+/* The log keeps the master's time zone, although an application may change TZ. */
 static void take_zone(const struct worker *w)
 {
     if (w->args->builtin)
@@ -75,7 +75,7 @@ static uint64_t count_in_flight(const struct worker *w)
     return count;
 }
 
-/* What is stored once and not with each request, again: another process may have overwritten it. */
+/* Stores again what is not stored with each request: another process may have overwritten it. */
 static void show_worker(const struct worker *w)
 {
     w->slot->pid = (int32_t)w->pid;
@@ -147,7 +147,7 @@ static void init_http(struct worker *w)
         w->http.id_seed = now_ns() ^ (uint64_t)w->pid << 32; /* early in the system's life */
 }
 
-/* A different number in each worker, so that they do not all end at once. */
+/* Each worker has another number, so that they do not all end at once. */
 static void init_recycling(struct worker *w)
 {
     const struct config *cfg = w->config;
@@ -191,7 +191,6 @@ static void set_environment(const struct config *cfg)
         (void)putenv(xstrdup(cfg->raw_env.items[i])); /* checked: it has a '=' */
 }
 
-/* What a worker is to the system. One that was preloaded is most of it already. */
 int worker_prepare(const struct worker_args *args, struct error *err)
 {
     const char *name = args->config->proc_name ? args->config->proc_name : args->config->wsgi_app;
@@ -281,8 +280,8 @@ static void check_canary(struct worker *w)
         boot_failed(w, err.text);
 }
 
-/* An application that closes every descriptor that it does not know, as programs do that become
- * daemons, has closed the server's. */
+/* An application may close every descriptor that it does not know, as daemons do, and with them the
+ * server's. */
 static void check_descriptors(struct worker *w)
 {
     if (!commands_check(w)) /* the master cannot be told */
@@ -291,7 +290,7 @@ static void check_descriptors(struct worker *w)
         boot_failed(w, descriptors_lost);
 }
 
-/* This process's worker from now on. */
+/* Makes the worker of this process. */
 static struct worker *new_worker(const struct worker_args *args)
 {
     struct worker *w = xcalloc(1, sizeof(*w));
@@ -323,8 +322,8 @@ struct worker *worker_new_alone(const struct worker_args *args)
     return w;
 }
 
-/* Each file there is of a worker whose replacement comes by here: so one in a crash loop does not
- * fill the disk. A directory that is gone since the start keeps nobody from replacing a worker. */
+/* A worker that replaces one that crashed removes old files here, so a crash loop does not fill the
+ * disk. When the directory has gone since the start, workers are still replaced. */
 static void open_crash_dir(struct worker *w)
 {
     struct error err;
@@ -335,17 +334,16 @@ static void open_crash_dir(struct worker *w)
     if (w->crash_dir_fd < 0 && !w->args->is_proven)
         boot_failed(w, err.text);
     if (w->crash_dir_fd < 0) {
-        log_errorx("%s: requests of worker %d are not kept", err.text, (int)w->pid);
+        log_errorx("Worker (pid:%d): %s; it keeps no requests of crashes", (int)w->pid, err.text);
         return;
     }
     if (w->config->crash_keep > 0 &&
         crash_file_dir_trim(w->crash_dir_fd, (unsigned)w->config->crash_keep) < 0)
-        log_warn("crash_dir: %s cannot be listed, so no file is ever removed",
-                 w->config->crash_dir);
+        log_warn("crash_dir: cannot list %s, so old files are not removed", w->config->crash_dir);
 }
 
-/* Answers that are under way end here, and the application is told as ever: bodies are closed,
- * deferred functions run. */
+/* Ends the answers that are under way. The application hears of it: bodies are closed, deferred
+ * functions run. */
 static void drop_conns(struct worker *w)
 {
     for (size_t i = 0; i < w->table_used; i++) {
@@ -403,7 +401,7 @@ void worker_run(const struct worker_args *args)
     call_open(w);
     start_watchers(w);
     w->slot->state = SLOT_IDLE;
-    commands_catch_term(); /* last of all: who sees that it is caught may send anything */
+    commands_catch_term(); /* last: the master may send anything once TERM is caught */
     notify_ready(w);
     pages_drop_clean();
     (void)ev_run(w->loop, 0);

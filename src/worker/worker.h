@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * worker - a process that serves connections: one libev loop around synchronous calls of the
- * application. It reads and writes as clients allow and calls only when a request is complete, so
- * no slow client ever holds it; what holds it is a call, and nothing but a call.
+ * worker/ is the process that serves clients. From the bottom up: wire/ carries bytes, loop/ has the
+ * clock, the queues and what connections borrow, call/ calls the application, conn/ and accept/ have
+ * the connections, crash/ the end of a worker that dies; the files of this folder boot it, run it and
+ * take the master's commands.
+ *
+ * worker - the life of a worker: one libev loop around calls of the application. It reads and writes
+ * as clients allow and calls only when a request is complete, so a slow client never blocks it: only
+ * a call can.
  */
 #ifndef GCORN_WORKER_WORKER_H
 #define GCORN_WORKER_WORKER_H
@@ -19,27 +24,27 @@
 /* Where long request bodies are kept: the setting, $TMPDIR or /tmp. Borrowed. */
 const char *worker_upload_dir(const struct config *cfg);
 
-/* Never returns. The process is the master's child, fresh from fork, signals blocked. */
+/* Boots and serves until the worker is to leave; never returns. The process is a child that the
+ * master has just forked, with signals blocked. */
 void worker_run(const struct worker_args *args) __attribute__((noreturn));
 
-/* Makes this process what a worker is to the system: user, signals, environment. 0, or -1 with
- * err: then it must exit. */
+/* Takes the user, signals and environment of a worker. Returns 0, or -1 with err: then the process
+ * must exit. */
 int worker_prepare(const struct worker_args *args, struct error *err);
 
-/* For workers that are forked later, with app in their args.preloaded: loads the application, after
- * worker_prepare. Of args it takes what is the same for all of them. 0, or -1 with err: then it
- * must exit. */
+/* In a template, after worker_prepare: loads the application for workers that are forked later with
+ * app in their args.preloaded. Uses only those of args that all of them share. Returns 0, or -1 with
+ * err: then the process must exit. */
 int worker_preload(const struct worker_args *args, struct app *app, struct error *err);
 
-/* A worker in the process of whoever asks, with no sockets, no master and no signals of its own:
- * what takes an environ and calls the application works. NULL when there is no event loop. For
- * replay.c; once in a process. */
+/* Makes a worker without sockets, master and signals in the calling process: environs and calls of
+ * the application work. NULL when no event loop can be made. For --replay; once in a process. */
 struct worker *worker_new_alone(const struct worker_args *args);
 
-/* Ends the process, whatever is under way. */
+/* Ends the process: calls that run are waited for, answers that are under way are cut. */
 void worker_leave(struct worker *w) __attribute__((noreturn));
 
-/* Nothing is left to do, nor to come. */
+/* Does the worker drain, and has no connection left and none to come? */
 bool worker_is_drained(const struct worker *w);
 
 #endif

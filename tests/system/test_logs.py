@@ -326,7 +326,7 @@ def test_a_full_disk_costs_lines_and_nothing_else(gcorn, tmp_path):
     with server.connect() as client:
         for _ in range(20):
             assert client.send(request("/")).response().status == 200
-    server.wait_log(r"access log: \d+ lines lost: File too large")
+    server.wait_log(r"access log: dropped \d+ lines: File too large")
     assert os.stat(access).st_size > most - 1000
     with open(access, "rb+") as file:
         file.seek(most - 1000)

@@ -355,7 +355,7 @@ static void test_alarm_comes_once_and_not_early(void **state)
 {
     struct worker_case *t = *state;
 
-    answers[1].alarm_ms = 60;
+    answers[1].alarm_ms = 300;
     int client = wait_for(t, 1);
     unsigned turns = ev_iteration(t->w->loop);
     WORKER_CASE_UNTIL(t, answers[1].nexts == 2);

@@ -38,14 +38,14 @@ int crash_file_dir_open(const char *path, struct error *err)
 
 /* ---- keeping the newest ------------------------------------------------------------------ */
 
-enum { LIST_MAX = 65536 }; /* files that are looked at in one go: the next worker finds the rest */
+enum { LIST_MAX = 65536 }; /* files in one go; the next worker finds the rest */
 
 struct kept {
     char name[SLOT_FILE_NAME_SIZE];
     struct timespec at;
 };
 
-/* As slot_file_name makes it: whatever else lies there is somebody else's. */
+/* Is it a name that slot_file_name makes? Other files in the directory are left alone. */
 static bool is_kept_name(const char *name)
 {
     return strspn(name, "0123456789") == 10 && name[10] == '-' &&
@@ -61,7 +61,7 @@ static int oldest_first(const void *a, const void *b)
     return (v->tv_nsec > w->tv_nsec) - (v->tv_nsec < w->tv_nsec);
 }
 
-/* How many there are; *list is to be freed. */
+/* Returns how many there are; the caller frees *list. */
 static size_t list_kept(DIR *dir, struct kept **list)
 {
     const struct dirent *entry;
@@ -170,7 +170,7 @@ static bool name_has(const struct field *f, const char *const *words)
     return false;
 }
 
-/* The text up to its query, of which only the place is kept. */
+/* Adds the text up to its query, which is replaced. */
 static void add_uri(struct sink *s, const char *p, size_t len, bool redact)
 {
     const char *query = redact ? memchr(p, '?', len) : NULL;
@@ -180,8 +180,8 @@ static void add_uri(struct sink *s, const char *p, size_t len, bool redact)
         sink_addstr(s, "?redacted");
 }
 
-/* Secrets are known by the field's name: all kinds of names are in use, and a value too many that
- * is kept back does less harm than one too few. */
+/* A secret is told by the name of its field. Many names are in use, so the words are broad: to redact
+ * a harmless value does less harm than to keep a secret. */
 static void add_field(struct sink *s, const struct field *f, bool redact)
 {
     static const char *const secrets[] = {"auth",  "cookie",  "key",        "token",     "secret",
@@ -260,7 +260,7 @@ int crash_file_save(int dir_fd, const char *name, const struct request *r, bool 
     if (!s.failed)
         return 0;
     int reason = errno;
-    (void)unlinkat(dir_fd, name, 0); /* half a request is none */
+    (void)unlinkat(dir_fd, name, 0); /* half a request is useless */
     errno = reason;
     return -1;
 }

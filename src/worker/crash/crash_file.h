@@ -15,13 +15,13 @@ struct request;
 
 enum { CRASH_FILE_BODY_MAX = 64 * 1024 }; /* bytes of a body that are kept */
 
-/* Opens a directory for crash_file_save, and makes sure that this process may make files in it. The
- * descriptor (O_PATH, close-on-exec), or -1 with err. */
+/* Opens a directory for crash_file_save, and checks that this process may make files in it. Returns
+ * the descriptor (O_PATH, close-on-exec), or -1 with err. */
 int crash_file_dir_open(const char *path, struct error *err);
 
-/* Removes the oldest of the files that crash_file_save has made there by a worker's names (of this
- * server or another), until so many are left; those that cannot be removed stay. 0, or -1 with
- * errno: the directory cannot be listed. */
+/* Removes the oldest files that workers of this server or another have made there, until `keep` are
+ * left; files that cannot be removed stay. Returns 0, or -1 with errno when the directory cannot be
+ * listed. */
 int crash_file_dir_trim(int dir_fd, unsigned keep);
 
 /* Keeps a request whose head is complete in the new file `name`, mode 0600, of the directory. The
