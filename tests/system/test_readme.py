@@ -51,6 +51,28 @@ def test_every_command_is_known():
         assert command.startswith(known), command
 
 
+def test_every_make_goal_exists():
+    """Those in the text, and those in the table at the end."""
+    makefile = (REPO / "Makefile").read_text()
+    said = re.findall(r"`make ([^`]*)`", README) + re.findall(r"^    make (.*?)(?:  #|$)", README, re.M)
+    goals = {word for words in said for word in words.split() if "=" not in word}
+    for row in re.findall(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \|", README[README.index("| target |"):], re.M):
+        goals |= set(re.findall(r"`([a-z-]+)`", row))
+    assert {"check", "lint", "figures", "deps"} <= goals
+    for goal in goals:
+        assert re.search(rf"^(?:[\w-]+ )*{goal}(?: [\w-]+)*(?: &)?:", makefile, re.M), goal
+
+
+def test_every_named_file_exists():
+    """Paths in code marks, of the repository or of src/."""
+    part = README[README.index("## Working on gcorn"):README.index("## Changes")]
+    names = re.findall(r"`([\w./-]+/[\w.-]*|\.[a-z-]+|[\w-]+\.def)`", part)
+    assert len(names) > 20
+    for name in names:
+        places = [REPO, REPO / "src", *(REPO / "src").iterdir()]
+        assert any((place / name).exists() for place in places), name
+
+
 def serves(command):
     return command.startswith("gcorn ") and not re.search(r"--(help|version|check|print|replay)", command)
 
