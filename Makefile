@@ -23,10 +23,12 @@ DEPS_TEST := libssl-dev zlib1g-dev libsqlite3-dev libcurl4-openssl-dev libcmocka
              gdb valgrind linux-perf strace wrk nghttp2-client clang libclang-rt-dev help2man groff-base musl-tools \
              apache2-utils nodejs
 DEPS_DOCS := help2man
+DEPS_LINT := clang clang-format clang-tidy cppcheck universal-ctags python3-pyflakes libcmocka-dev
 DEPS_BENCH := nghttp2-client valgrind strace wrk nginx-light kore libh2o-evloop-dev libssl-dev gunicorn
 GOALS := $(filter-out deps deps-bench,$(MAKECMDGOALS))
 DEPS := $(DEPS_BUILD) $(if $(filter check% fuzz coverage zerodrop% soak,$(GOALS)),$(DEPS_TEST)) \
         $(if $(filter docs man install,$(GOALS)),$(DEPS_DOCS)) \
+        $(if $(filter lint figures,$(GOALS)),$(DEPS_LINT)) \
         $(if $(filter deps-bench,$(MAKECMDGOALS)),$(DEPS_BENCH))
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # RUNLEVEL=1: a server that comes as a dependency of the tests is not started
@@ -513,14 +515,26 @@ check-locale: $(foreach room,$(LOCALE_ROOMS),$(filter $(B)/$(room)/%,$(OBJS)))
 	@found=$$(grep -nE '"[^"]*%[-+ #0-9.*]*[lL]?[aefgAEFG][^"]*"' $(wildcard $(foreach room,$(LOCALE_ROOMS),src/$(room)/*.c src/$(room)/*/*.c))); [ -z "$$found" ] || \
 	    { echo "$$found"; echo "lint: a locale changes the point of a decimal"; exit 1; }
 
-# clang-format in place of arguments about layout; cppcheck and clang's warnings where installed.
-lint: check-locale
+# clang-format in place of arguments about layout; clang-tidy with clang's warnings (.clang-tidy says
+# which), cppcheck and pyflakes where installed: `make deps lint` installs them.
+LINT_FLAGS = $(filter-out -fno-sanitize-recover=all $(LTO),$(ALL_CFLAGS)) $(JANSSON_CFLAGS) $(DW_CFLAGS)
+LINT_SRCS := $(SRCS) src/main.c $(CTL_SRCS) src/testlib/gcorn_test.c
+lint: check-locale check-includes
 	@clang-format --dry-run -Werror $(wildcard src/*/*.[ch] src/*/*/*.[ch] src/*.c include/*.h tests/unit/*.[ch] tests/examples/*.c examples/*/*.c)
-	@if command -v clang >/dev/null; then for f in $(SRCS) src/main.c $(CTL_SRCS); do \
-	    clang $(filter-out -fno-sanitize-recover=all $(LTO),$(ALL_CFLAGS)) -Werror -fsyntax-only $$f || exit 1; done; fi
-	@if command -v cppcheck >/dev/null; then cppcheck -q --std=c11 --error-exitcode=1 \
+	@printf '%s\n' $(LINT_FLAGS) -I$(CURDIR)/include -I$(CURDIR)/src > $(B)/compile_flags.txt
+	@if command -v clang-tidy >/dev/null; then \
+	    printf '%s\n' $(LINT_SRCS) | xargs -P $(JOBS) -n 4 clang-tidy --quiet -p $(B) 2>/dev/null; fi
+	@if command -v cppcheck >/dev/null; then cppcheck -q -j $(JOBS) --std=c11 --error-exitcode=1 \
 	    --enable=warning,portability --inline-suppr --suppress=missingIncludeSystem -Isrc -Iinclude \
 	    -DGCORN_VERSION='"$(VERSION)"' src; fi
+	@if $(PYTHON) -c 'import pyflakes' 2>/dev/null; then $(PYTHON) -B -m pyflakes tests; fi
+
+# The yardstick of a review: functions, comments, asserts, mutable objects; with a build made for it also
+# which lines and branches the unit tests and the corpus reach (make figures COVERED=1).
+.PHONY: figures
+figures:
+	@$(if $(COVERED),find build/coverage -name '*.gcda' -delete 2>/dev/null; $(MAKE) COVERAGE=1 check-unit check-corpus >/dev/null)
+	@$(PYTHON) -B tests/figures.py $(if $(COVERED),build/coverage)
 
 clean:
 	rm -rf build

@@ -504,7 +504,7 @@ void log_about(enum log_level level, const char *request_id, const char *fmt, ..
         va_list ap;                                                                                \
                                                                                                    \
         va_start(ap, fmt);                                                                         \
-        emit(&(struct about){.level = its_level, .error_number = errors_number}, fmt, ap);         \
+        emit(&(struct about){.level = (its_level), .error_number = (errors_number)}, fmt, ap);     \
         va_end(ap);                                                                                \
         errno = saved_errno;                                                                       \
     }

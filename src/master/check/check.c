@@ -34,8 +34,6 @@
 #include "system/process/privileges.h"
 #include "system/file/safe_open.h"
 
-extern char **environ;
-
 /* What is found on the way. */
 struct check {
     const struct config *config;
