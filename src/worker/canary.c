@@ -35,7 +35,7 @@ int canary_check(struct worker *w, const char *path, struct error *err)
 {
     static const struct http_local local = {"", "", "http"};
     static const struct http_peer peer = {.local = &local};
-    struct gcorn_environ *env = worker_take_environ(w, &peer);
+    struct gcorn_environ *env = worker_take_environ(w, &peer, NULL);
     struct strbuf text = {0};
     int status;
 

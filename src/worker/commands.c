@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "system/process/signals.h"
+#include "worker/conn/conn.h"
 #include "worker/worker.h"
 
 enum {
@@ -33,7 +34,7 @@ static void on_drain(struct ev_loop *loop, struct ev_timer *timer, int revents)
     worker_look_at_clock(w);
     for (size_t i = 0; i < w->table_used; i++) {
         if (w->conns[i].state != CONN_FREE)
-            (void)conn_let_go(&w->conns[i]);
+            (void)conn_close_if_idle(&w->conns[i]);
     }
 }
 

@@ -159,7 +159,7 @@ static int run(const struct config *config, struct image *image, const char *sym
     struct worker *w = worker_new_alone(&args);
     if (!w)
         return error_set(err, EXIT_FAILED, "no event loop can be made: out of descriptors?");
-    struct gcorn_environ *env = worker_take_environ(w, &peer);
+    struct gcorn_environ *env = worker_take_environ(w, &peer, NULL);
     int result = read_request(&env->request, *request_fd, config->replay_file, err);
     *request_fd = -1;
     if (result == 0)

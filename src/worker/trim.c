@@ -30,7 +30,7 @@ static void give_back(void *table, size_t used, size_t size)
  * and others hang behind it (wake.h). */
 static bool is_unused(const struct conn *c)
 {
-    return c->state == CONN_FREE && !atomic_load(&c->waiter.is_due);
+    return c->state == CONN_FREE && !atomic_load(&c->h1.is_due);
 }
 
 /* The table ends behind the last connection that is open; the free ones before it are taken again
@@ -42,13 +42,13 @@ static void trim_conns(struct worker *w)
     while (used > 0 && is_unused(&w->conns[used - 1]))
         used--;
     w->table_used = used;
-    w->free_conns = NULL;
+    w->free_streams = NULL;
     for (size_t i = used; i-- > 0;) {
         struct conn *c = &w->conns[i];
 
         if (c->state == CONN_FREE) {
-            c->next = w->free_conns;
-            w->free_conns = c;
+            c->h1.next = w->free_streams;
+            w->free_streams = &c->h1;
         }
     }
     give_back(w->conns, used * sizeof(*w->conns), w->max_conns * sizeof(*w->conns));

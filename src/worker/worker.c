@@ -35,6 +35,7 @@
 #include "worker/commands.h"
 #include "worker/canary.h"
 #include "worker/crash/crash_file.h"
+#include "worker/conn/conn.h"
 #include "worker/trim.h"
 
 enum {
@@ -71,7 +72,7 @@ static uint64_t count_in_flight(const struct worker *w)
     uint64_t count = 0;
 
     for (size_t i = 0; i < w->table_used; i++)
-        count += w->conns[i].state != CONN_FREE && w->conns[i].runs;
+        count += w->conns[i].h1.runs;
     return count;
 }
 
@@ -349,8 +350,8 @@ static void drop_conns(struct worker *w)
     for (size_t i = 0; i < w->table_used; i++) {
         struct conn *c = &w->conns[i];
 
-        if (c->state != CONN_FREE && conn_has_begun(c)) {
-            c->env->response.ended = "stopped";
+        if (c->state != CONN_FREE && stream_has_begun(&c->h1)) {
+            c->h1.env->response.ended = "stopped";
             conn_drop(c);
         }
     }

@@ -16,6 +16,8 @@
 #include "base/util.h"
 #include "worker/accept/accept.h"
 #include "worker/commands.h"
+#include "worker/conn/conn.h"
+#include "worker/conn/admission.h"
 
 enum { FILE_LEN = 300000, LONG_LEN = 40000, HUGE_LEN = 1200000, PASSES_MAX = 200, SLOW_MS = 20 };
 
@@ -313,13 +315,13 @@ static void require_free_conns(const struct worker *w)
 {
     size_t free_count = 0;
 
-    for (const struct conn *c = w->free_conns; c; c = c->next)
+    for (const struct stream *s = w->free_streams; s; s = s->next)
         free_count++;
     require(free_count == w->table_used, "a place in the table is neither free nor open");
     for (size_t i = 0; i < w->table_used; i++) {
         require(!ev_is_active(&w->conns[i].io), "a closed connection is watched");
         require(w->conns[i].timer.kind == TIMER_NONE, "a closed connection has a timer");
-        require(!w->conns[i].env && !w->conns[i].x, "a closed connection has a request");
+        require(!w->conns[i].h1.env && !w->conns[i].h1.x, "a closed connection has a request");
     }
     for (size_t i = 0; i < w->exchanges_used; i++)
         require(!w->exchanges[i].is_lent, "an exchange is still lent");
@@ -367,7 +369,7 @@ void fake_worker_reset(struct worker *w)
     w->draining = w->answers_close = false;
     memset(w->conns, 0, w->table_used * sizeof(*w->conns));
     memset(w->exchanges, 0, w->exchanges_used * sizeof(*w->exchanges));
-    w->free_conns = NULL;
+    w->free_streams = NULL;
     w->free_exchanges = NULL;
     w->table_used = w->exchanges_used = w->peak_conns = 0;
     w->request_count = w->run_count = w->http.id_seed = 0;

@@ -17,6 +17,8 @@
 #include "base/util.h"
 #include "fake_worker.h"
 #include "outcome.h"
+#include "worker/conn/admission.h"
+#include "worker/conn/conn.h"
 
 enum { CLIENTS = 8, CONNECTIONS = 5, STEPS_MAX = 400, TAKEN_MAX = 64 << 20 };
 
@@ -248,7 +250,7 @@ static void let_go(struct worker *w, unsigned i)
 
     worker_look_at_clock(w);
     if (c)
-        (void)conn_let_go(c);
+        (void)conn_close_if_idle(c);
 }
 
 static void order(struct worker *w, unsigned which)

@@ -190,7 +190,7 @@ static void test_deadline_is_that_of_the_calls_thread(void **state)
 
     open_pool(t, 2);
     int first = run(t, 1), second = run(t, 2);
-    unsigned thread = conn_of(t->w, calls[2].env)->x->call.slot_index;
+    unsigned thread = stream_of(calls[2].env)->x->call.slot_index;
     gcorn_extend_deadline(calls[2].env, 50000);
     uint64_t until_ms = atomic_load(&t->slot->calls[thread].until_ms);
     assert_true(until_ms >= now_ms() + 40000 && until_ms <= now_ms() + 50000);
@@ -216,16 +216,16 @@ static void test_slot_shows_a_call_while_it_runs(void **state)
     assert_int_equal(slot_running_calls(t->slot), 0);
     assert_int_equal(atomic_load(&t->slot->calls[1].until_ms), 0);
     int client = run(t, 1);
-    unsigned thread = conn_of(t->w, calls[1].env)->x->call.slot_index;
+    unsigned thread = stream_of(calls[1].env)->x->call.slot_index;
     const struct slot_call *shown = &t->slot->calls[thread];
-    const struct call *call = &conn_of(t->w, calls[1].env)->x->call;
+    const struct call *call = &stream_of(calls[1].env)->x->call;
     assert_true(call->handed_ns >= before * 1000000 && call->handed_ns <= call->taken_ns);
     assert_true(slot_call_started_ms(shown) >= before && slot_call_started_ms(shown) <= now_ms());
     assert_string_equal(shown->target, "/1");
     assert_string_equal(shown->method, "GET");
     assert_int_equal(shown->answers, 1);
     assert_int_equal(t->slot->state, SLOT_CALLING);
-    assert_ptr_equal(call_serving(t->w, thread), conn_of(t->w, calls[1].env));
+    assert_ptr_equal(call_serving(t->w, thread), stream_of(calls[1].env));
     assert_null(call_serving(t->w, 1 - thread));
     answer(t, 1, client);
     WORKER_CASE_UNTIL(t, t->w->open_conns == 0);
@@ -322,7 +322,7 @@ static void test_each_thread_of_a_pool_runs_a_call(void **state)
         clients[i] = run(t, i);
     assert_int_equal(slot_running_calls(t->slot), 3);
     for (int i = 1; i < 4; i++) {
-        unsigned thread = conn_of(t->w, calls[i].env)->x->call.slot_index;
+        unsigned thread = stream_of(calls[i].env)->x->call.slot_index;
         assert_int_equal(t->slot->calls[thread].target[1], '0' + i);
     }
     for (int i = 1; i < 4; i++)
@@ -340,11 +340,11 @@ static void test_wake_during_a_call_is_not_lost(void **state)
     int first = worker_case_ask(t, "/1?i");
     atomic_store(&calls[1].waits, true);
     WORKER_CASE_UNTIL(t, t->slot->waiting == 1);
-    struct conn *c = conn_of(t->w, calls[1].env);
+    struct stream *s = stream_of(calls[1].env);
     unsigned nexts = atomic_load(&calls[1].nexts);
-    conn_wake(c); /* handed over: the call is on its way */
-    assert_int_equal(c->state, CONN_CALLING);
-    conn_wake(c);
+    stream_wake(s); /* handed over: the call is on its way */
+    assert_int_equal(s->phase, STREAM_CALLING);
+    stream_wake(s);
     WORKER_CASE_UNTIL(t, atomic_load(&calls[1].nexts) == nexts + 2);
     worker_case_turns(t);
     assert_int_equal(atomic_load(&calls[1].nexts), nexts + 2); /* and not a third time */
@@ -453,7 +453,7 @@ static void test_stop_ends_what_is_over_and_runs_nothing_new(void **state)
     for (size_t i = 0; i < t->w->table_used; i++) {
         struct conn *c = &t->w->conns[i];
         if (c->state != CONN_FREE) {
-            c->env->response.ended = "stopped";
+            c->h1.env->response.ended = "stopped";
             conn_drop(c);
         }
     }
@@ -472,14 +472,14 @@ static void test_stop_runs_the_ends_that_wait(void **state)
     atomic_store(&calls[1].waits, true);
     WORKER_CASE_UNTIL(t, t->slot->waiting == 1);
     int second = run(t, 2);
-    conn_drop(conn_of(t->w, calls[1].env)); /* its end waits for the thread */
+    conn_drop(conn_of(stream_of(calls[1].env))); /* its end waits for the thread */
     atomic_store(&calls[2].may_go, true);
     call_stop(t->w);
     assert_int_equal(atomic_load(&calls[1].closes), 1);
-    assert_null(t->w->conns[0].env); /* it has been given back */
+    assert_null(t->w->conns[0].h1.env); /* it has been given back */
     for (size_t i = 0; i < t->w->table_used; i++) {
         struct conn *c = &t->w->conns[i];
-        if (c->state == CONN_CALLING)
+        if (c->h1.phase == STREAM_CALLING)
             conn_drop(c);
     }
     (void)close(first);

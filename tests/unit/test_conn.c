@@ -17,6 +17,8 @@
 
 #include "fake_worker.h"
 #include "settings/config.h"
+#include "worker/conn/conn.h"
+#include "worker/conn/linger.h"
 
 enum {
     HEADER_MS = 1000,
@@ -125,6 +127,7 @@ static bool is_closed(unsigned i)
 }
 
 #define assert_state(i, name) assert_int_equal(fake_conn(w, i)->state, name)
+#define assert_phase(i, name) assert_int_equal(fake_conn(w, i)->h1.phase, name)
 
 /* ---- states ------------------------------------------------------------------------------ */
 
@@ -133,8 +136,8 @@ static void test_idle_connection_closes_at_keepalive(void **state)
     (void)state;
     connect_client(0);
     sends(0, GET("/"));
-    assert_state(0, CONN_IDLE);
-    assert_null(fake_conn(w, 0)->x); /* it holds nothing */
+    assert_phase(0, STREAM_NONE);
+    assert_null(fake_conn(w, 0)->h1.x); /* it holds nothing */
     fake_wait_ms(w, KEEPALIVE_MS - 10);
     assert_false(is_closed(0));
     fake_wait_ms(w, 20);
@@ -146,7 +149,7 @@ static void test_silent_connection_closes_at_header_timeout(void **state)
 {
     (void)state;
     connect_client(0);
-    assert_state(0, CONN_HEAD);
+    assert_phase(0, STREAM_HEAD);
     fake_wait_ms(w, HEADER_MS + 10);
     assert_true(is_closed(0));
     assert_string_equal(taken(0), "");
@@ -159,7 +162,7 @@ static void test_late_head_is_answered_408(void **state)
     sends(0, "GET / HT");
     fake_wait_ms(w, HEADER_MS - 100);
     sends(0, "TP/1.1\r\n"); /* bytes of a head give it no more time */
-    assert_state(0, CONN_HEAD);
+    assert_phase(0, STREAM_HEAD);
     fake_wait_ms(w, 110);
     assert_true(has(0, "HTTP/1.1 408 "));
     assert_state(0, CONN_LINGER);
@@ -170,11 +173,11 @@ static void test_each_piece_of_body_renews_its_timeout(void **state)
     (void)state;
     connect_client(0);
     sends(0, POST("/e", "3") "a");
-    assert_state(0, CONN_BODY);
+    assert_phase(0, STREAM_BODY);
     fake_wait_ms(w, BODY_MS - 100);
     sends(0, "b");
     fake_wait_ms(w, BODY_MS - 100);
-    assert_state(0, CONN_BODY);
+    assert_phase(0, STREAM_BODY);
     fake_wait_ms(w, 110);
     assert_true(has(0, "HTTP/1.1 408 "));
 }
@@ -185,13 +188,13 @@ static void test_slow_reader_gets_whole_answer(void **state)
     connect_client(0);
     fake_clients[0].window = 100;
     sends(0, GET("/b"));
-    assert_state(0, CONN_WRITE);
+    assert_phase(0, STREAM_SENDING);
     for (int i = 0; i < 4; i++) { /* longer than one timeout: each progress renews it */
         fake_wait_ms(w, WRITE_MS - 100);
         fake_clients[0].window = 80000;
         fake_turn(w);
     }
-    assert_state(0, CONN_IDLE);
+    assert_phase(0, STREAM_NONE);
     assert_int_equal(fake_clients[0].taken.len,
                      strstr(taken(0), "\r\n\r\n") + 4 - taken(0) + 300000);
 }
@@ -213,13 +216,13 @@ static void test_waiting_answer_reads_and_keeps_next_request(void **state)
     (void)state;
     connect_client(0);
     sends(0, GET("/i/ap"));
-    assert_state(0, CONN_WAIT);
+    assert_phase(0, STREAM_WAITING);
     assert_int_equal(w->slot->waiting, 1);
     sends(0, GET("/"));
-    assert_state(0, CONN_WAIT);
+    assert_phase(0, STREAM_WAITING);
     wakes(0);
     assert_int_equal(count(0, "HTTP/1.1 200 OK"), 2);
-    assert_state(0, CONN_IDLE);
+    assert_phase(0, STREAM_NONE);
     assert_int_equal(w->slot->waiting, 0);
 }
 
@@ -250,7 +253,7 @@ static void test_many_requests_take_turns(void **state)
     fake_loop_pass(w->loop);
     fake_loop_pass(w->loop);
     assert_true(has(1, "HTTP/1.1 200 OK"));
-    assert_state(0, CONN_QUEUED);
+    assert_phase(0, STREAM_READY);
     fake_turn(w);
     assert_int_equal(count(0, "HTTP/1.1 200 OK"), 3);
 }
@@ -288,7 +291,7 @@ static void test_bytes_held_by_wire_are_read_without_epoll(void **state)
     fake_clients[0].read_max = 10;
     sends(0, GET("/") GET("/") POST("/e", "4") "body");
     assert_int_equal(count(0, "HTTP/1.1 200 OK"), 3);
-    assert_state(0, CONN_IDLE);
+    assert_phase(0, STREAM_NONE);
 }
 
 static void test_read_that_needs_writable_socket_waits_for_it(void **state)
@@ -318,7 +321,7 @@ static void test_interrupted_reads_and_sends_are_tried_again(void **state)
     fake_clients[0].interrupts = 2;
     fake_clients[0].window = 1000000;
     fake_turn(w);
-    assert_state(0, CONN_IDLE);
+    assert_phase(0, STREAM_NONE);
     assert_true(fake_clients[0].taken.len > 600000);
 }
 
@@ -328,7 +331,7 @@ static void test_file_that_shrinks_resets_close_delimited_answer(void **state)
     connect_client(0);
     fake_clients[0].window = 50000;
     sends(0, "GET /t HTTP/1.0\r\n\r\n");
-    assert_state(0, CONN_WRITE);
+    assert_phase(0, STREAM_SENDING);
     fake_truncate_file();
     fake_clients[0].window = 1000000;
     fake_turn(w);
@@ -388,7 +391,7 @@ static void test_wake_under_way_when_place_is_taken_again(void **state)
     assert_ptr_equal(fake_connect(w, 1), first);
     sends(1, GET("/i/aap"));
     assert_in_range(fake_app.asked, 2, 3); /* at most once for no reason */
-    assert_state(1, CONN_WAIT);
+    assert_phase(1, STREAM_WAITING);
 }
 
 static void test_alarm_of_request_before_wakes_no_next_one(void **state)
@@ -469,7 +472,7 @@ static void test_new_connection_may_be_kept_alive(void **state)
     sends(1, GET("/"));
     sends(1, GET("/"));
     assert_int_equal(count(1, "HTTP/1.1 200 OK"), 2);
-    assert_state(1, CONN_IDLE);
+    assert_phase(1, STREAM_NONE);
 }
 
 static void test_new_connection_lingers_for_its_own_body(void **state)
@@ -483,7 +486,7 @@ static void test_new_connection_lingers_for_its_own_body(void **state)
     assert_ptr_equal(connect_client(1), first);
     sends(1, "NOT HTTP\r\n\r\n"); /* announces nothing */
     assert_state(1, CONN_LINGER);
-    assert_int_equal(fake_conn(w, 1)->lingering.announced, 0);
+    assert_int_equal(fake_conn(w, 1)->h1.x->lingering.announced, 0);
 }
 
 static void test_date_of_kept_head_goes_on(void **state)
@@ -514,8 +517,8 @@ static void test_body_list_forgets_answered_request(void **state)
     sends(0, POST("/e", "2") "a");
     assert_non_null(w->room.oldest);
     sends(0, "b" POST("/e", "2") "c");
-    assert_ptr_equal(w->room.oldest, fake_conn(w, 0));
-    assert_ptr_equal(w->room.newest, fake_conn(w, 0));
+    assert_ptr_equal(w->room.oldest, &fake_conn(w, 0)->h1);
+    assert_ptr_equal(w->room.newest, &fake_conn(w, 0)->h1);
     sends(0, "d");
     assert_null(w->room.oldest);
     assert_int_equal(count(0, "HTTP/1.1 200 OK"), 2);
@@ -654,7 +657,7 @@ static void test_reset_with_answer_in_flight_ends_it(void **state)
     connect_client(0);
     fake_clients[0].window = 1000;
     sends(0, GET("/i/llll"));
-    assert_state(0, CONN_WRITE);
+    assert_phase(0, STREAM_SENDING);
     leave(0);
     fake_turn(w);
     assert_true(is_closed(0));
@@ -708,7 +711,7 @@ static void test_call_of_other_takes_no_time_from_client(void **state)
     sends(0, "GET");
     fake_wait_ms(w, HEADER_MS - 10);
     sends(1, GET("/s/")); /* 20 ms in a call: client time stands still */
-    assert_state(0, CONN_HEAD);
+    assert_phase(0, STREAM_HEAD);
     fake_wait_ms(w, 15);
     assert_true(has(0, "HTTP/1.1 408 "));
 }

@@ -90,7 +90,7 @@ static int close_case(void **state)
     struct worker_case *t = *state;
 
     for (size_t i = 0; i < t->w->table_used; i++) {
-        if (t->w->conns[i].state != CONN_FREE && t->w->conns[i].state != CONN_CALLING)
+        if (t->w->conns[i].state != CONN_FREE && t->w->conns[i].h1.phase != STREAM_CALLING)
             conn_drop(&t->w->conns[i]);
     }
     WORKER_CASE_UNTIL(t, t->w->open_conns == 0);
@@ -345,7 +345,7 @@ static void test_calls_of_other_threads_are_turned_away(void **state)
 
     begin(t, 2);
     int first = run_in_thread(t, "/1", 1), second = run_in_thread(t, "/2", 2);
-    unsigned slot_index = t->w->conns[0].x->call.slot_index;
+    unsigned slot_index = t->w->conns[0].h1.x->call.slot_index;
     const struct conn *crashed = farewell_served(slot_index);
     assert_ptr_equal(crashed, &t->w->conns[0]);
     say_farewell(crashed);
@@ -370,8 +370,8 @@ static void test_each_call_that_is_too_long_is_answered_504(void **state)
     clients[1] = run_in_thread(t, "/2", 2);
     clients[2] = run_in_thread(t, "/3", 3);
     for (unsigned i = 0; i < 3; i++)
-        slot_call_begin(&t->slot->calls[t->w->conns[i].x->call.slot_index], now_ms() - 5000);
-    atomic_store(&t->slot->calls[t->w->conns[2].x->call.slot_index].until_ms, now_ms() + 60000);
+        slot_call_begin(&t->slot->calls[t->w->conns[i].h1.x->call.slot_index], now_ms() - 5000);
+    atomic_store(&t->slot->calls[t->w->conns[2].h1.x->call.slot_index].until_ms, now_ms() + 60000);
     is_timeout = true;
     say_farewell(&t->w->conns[0]);
     assert_memory_equal(worker_case_read(clients[0]), "HTTP/1.1 504 ", 13);

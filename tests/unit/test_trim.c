@@ -113,7 +113,7 @@ static void test_full_table_has_no_connection(void **state)
     assert_int_equal(w->open_conns, WORKER_CASE_CONNS);
     while (count > 0)
         worker_give_conn(w, taken[--count]);
-    assert_ptr_equal(w->free_conns, taken[0]); /* the latest to be given is the first to be taken */
+    assert_ptr_equal(w->free_streams, &taken[0]->h1); /* the latest to be given is the first to be taken */
 }
 
 static void test_end_of_the_table_is_given_back_after_a_burst(void **state)
@@ -125,7 +125,7 @@ static void test_end_of_the_table_is_given_back_after_a_burst(void **state)
     be_quiet(w);
     assert_int_equal(w->table_used, 1);
     assert_int_equal(w->exchanges_used, 1);
-    assert_null(w->free_conns);
+    assert_null(w->free_streams);
     assert_null(w->free_exchanges);
     assert_int_equal(w->peak_conns, 1);
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -149,7 +149,7 @@ static void test_open_connections_keep_what_is_before_them(void **state)
         struct conn *c = worker_take_conn(w);
         assert_ptr_equal(c, &w->conns[i]);
     }
-    assert_null(w->free_conns);
+    assert_null(w->free_streams);
     for (size_t i = 40; i-- > 0;)
         worker_give_conn(w, &w->conns[i]);
 }
@@ -158,7 +158,7 @@ static void test_exchanges_are_lent_from_the_front(void **state)
 {
     struct burst *b = *state;
     struct worker *w = b->t.w;
-    struct exchange *last = w->conns[BURST - 1].x;
+    struct exchange *last = w->conns[BURST - 1].h1.x;
 
     leave(b, 0, BURST - 1);
     be_quiet(w);
@@ -218,7 +218,7 @@ static void test_place_that_is_due_is_kept(void **state)
     be_quiet(w);
     assert_int_equal(w->table_used, 51);
     worker_case_turns(&b->t);
-    assert_false(atomic_load(&w->conns[50].waiter.is_due));
+    assert_false(atomic_load(&w->conns[50].h1.is_due));
     w->peak_conns = BURST;
     be_quiet(w);
     assert_int_equal(w->table_used, 1);
@@ -248,7 +248,7 @@ static void test_environs_are_kept_for_the_next_requests(void **state)
     uint64_t id = 0;
 
     for (size_t i = 0; i <= WORKER_SPARE_ENVIRONS; i++) {
-        envs[i] = worker_take_environ(w, &peer);
+        envs[i] = worker_take_environ(w, &peer, NULL);
         assert_int_not_equal(envs[i]->id, id);
         id = envs[i]->id;
     }
@@ -258,7 +258,7 @@ static void test_environs_are_kept_for_the_next_requests(void **state)
         worker_keep_environ(w, envs[i]);
     }
     assert_int_equal(w->spare_count, WORKER_SPARE_ENVIRONS);
-    assert_ptr_equal(worker_take_environ(w, &peer), envs[WORKER_SPARE_ENVIRONS - 1]);
+    assert_ptr_equal(worker_take_environ(w, &peer, NULL), envs[WORKER_SPARE_ENVIRONS - 1]);
     environ_reset(envs[WORKER_SPARE_ENVIRONS - 1]);
     worker_keep_environ(w, envs[WORKER_SPARE_ENVIRONS - 1]);
 }

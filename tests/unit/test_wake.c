@@ -158,7 +158,7 @@ static void test_stale_ticket_wakes_no_later_connection(void **state)
     (void)close(client);
     WORKER_CASE_UNTIL(t, t->w->open_conns == 0);
     client = wait_for(t, 2); /* in the same place */
-    assert_int_equal(conn_of(t->w, answers[2].env) - t->w->conns, 0);
+    assert_int_equal(conn_of(stream_of(answers[2].env)) - t->w->conns, 0);
     gcorn_wake(stale);
     worker_case_turns(t);
     assert_int_equal(answers[2].nexts, 1);
@@ -185,7 +185,7 @@ static void test_request_of_no_client_has_a_dead_ticket(void **state)
     struct worker_case *t = *state;
     static const struct http_local local = {"", "", "http"};
     static const struct http_peer peer = {.local = &local};
-    struct gcorn_environ *env = worker_take_environ(t->w, &peer);
+    struct gcorn_environ *env = worker_take_environ(t->w, &peer, NULL);
     uint64_t ticket = gcorn_ticket(env);
 
     assert_int_not_equal(ticket, 0);
@@ -424,7 +424,7 @@ static void test_exchange_forgets_the_alarm_of_a_request(void **state)
 
     answers[1].alarm_ms = 3600 * 1000;
     int client = wait_for(t, 1);
-    struct exchange *x = conn_of(t->w, answers[1].env)->x;
+    struct exchange *x = stream_of(answers[1].env)->x;
     assert_non_null(x->alarm.timer);
     answers[1].is_ready = true;
     gcorn_wake(answers[1].ticket);
@@ -458,8 +458,8 @@ static void test_drain_wakes_those_that_run_alone(void **state)
 
     worker_case_turns(t);
     wake_all(t->w);
-    assert_true(atomic_load(&conn_of(t->w, answers[1].env)->waiter.is_due));
-    assert_false(atomic_load(&t->w->conns[2].waiter.is_due)); /* the idle one */
+    assert_true(atomic_load(&stream_of(answers[1].env)->is_due));
+    assert_false(atomic_load(&t->w->conns[2].h1.is_due)); /* the idle one */
     worker_case_turns(t);
     assert_int_equal(answers[1].nexts, 2);
     assert_int_equal(answers[2].nexts, 2);

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -35,6 +36,7 @@
 #include "worker/call/wake.h"
 #include "worker/commands.h"
 #include "worker/conn/conn.h"
+#include "worker/conn/stream.h"
 #include "worker/wire/wire.h"
 #include "worker/single_request.h"
 #include "worker/worker.h"

@@ -22,6 +22,7 @@
 #include "worker/call/forked.h"
 #include "worker/commands.h"
 #include "worker/accept/accept_balance.h"
+#include "worker/conn/conn.h"
 #include "worker/worker.h"
 
 enum {

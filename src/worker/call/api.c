@@ -40,20 +40,20 @@ static unsigned host_threads(void)
 static bool host_client_gone(struct gcorn_environ *env)
 {
     const struct worker *w = worker_this();
-    const struct conn *c = w ? conn_of(w, env) : NULL;
+    const struct stream *s = w ? stream_of(env) : NULL;
 
-    return c && wire_peer_gone(&c->wire);
+    return s && wire_peer_gone(&conn_of(s)->wire);
 }
 
 /* Only of the call that runs: it is forgotten when that ends. */
 static void host_extend_deadline(struct gcorn_environ *env, unsigned ms)
 {
     struct worker *w = worker_this();
-    const struct conn *c = w ? conn_of(w, env) : NULL;
+    const struct stream *s = w ? stream_of(env) : NULL;
 
     if (!w)
         return;
-    struct slot_call *call = &w->slot->calls[c && c->x ? c->x->call.slot_index : 0];
+    struct slot_call *call = &w->slot->calls[s && s->x ? s->x->call.slot_index : 0];
     uint64_t until_ms = now_ms() + ms;
     if (until_ms > atomic_load(&call->until_ms))
         atomic_store(&call->until_ms, until_ms);

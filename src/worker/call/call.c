@@ -54,19 +54,19 @@ pid_t call_thread_id(const struct worker *w, unsigned i)
     return w->calls ? w->calls->thread_id(w, i) : w->pid;
 }
 
-const struct conn *call_serving(const struct worker *w, unsigned i)
+const struct stream *call_serving(const struct worker *w, unsigned i)
 {
     return w->calls ? w->calls->serving(w, i) : w->serving;
 }
 
 /* What has waited too long is not run: an overloaded server would otherwise work for clients that
  * have given up, and be late for the others too. */
-int call_refusal(const struct conn *c, uint64_t queued_ms)
+int call_refusal(const struct stream *s, uint64_t queued_ms)
 {
-    const struct config *cfg = worker_of(c)->config;
+    const struct config *cfg = worker_of(conn_of(s))->config;
 
     if (cfg->skip_gone_after_ms > 0 && queued_ms > cfg->skip_gone_after_ms &&
-        wire_peer_gone(&c->wire))
+        wire_peer_gone(&conn_of(s)->wire))
         return 499;
     return cfg->queue_timeout_ms > 0 && queued_ms > cfg->queue_timeout_ms ? 503 : 0;
 }
@@ -94,26 +94,26 @@ static void note_request(struct slot_call *call, const struct gcorn_environ *env
 
 /* Part of call_enter rather than called by it. */
 static inline void __attribute__((always_inline))
-show_call(struct slot_call *call, const struct conn *c, const struct gcorn_environ *env,
+show_call(struct slot_call *call, const struct stream *s, const struct gcorn_environ *env,
           uint64_t started_ms)
 {
-    call->answers = c != NULL;
+    call->answers = s != NULL;
     if (call->request_id != env->id)
         note_request(call, env);
     slot_call_begin(call, started_ms);
 }
 
-void call_show(struct slot_call *call, const struct conn *c, const struct gcorn_environ *env,
+void call_show(struct slot_call *call, const struct stream *s, const struct gcorn_environ *env,
                uint64_t started_ms)
 {
-    show_call(call, c, env, started_ms);
+    show_call(call, s, env, started_ms);
 }
 
-void call_enter(struct worker *w, struct conn *c, const struct gcorn_environ *env)
+void call_enter(struct worker *w, struct stream *s, const struct gcorn_environ *env)
 {
-    w->serving = c;
+    w->serving = s;
     w->slot->state = SLOT_CALLING;
-    show_call(&w->slot->calls[0], c, env, w->now_ns / 1000000);
+    show_call(&w->slot->calls[0], s, env, w->now_ns / 1000000);
 }
 
 uint64_t call_leave(struct worker *w)
@@ -141,33 +141,35 @@ void call_handler(const struct worker *w, struct gcorn_environ *env)
     response_run(env, w->app.handler);
 }
 
-void call_note_piece(struct conn *c)
+void call_note_piece(struct stream *s)
 {
-    c->x->answer_begun = c->env->response.phase != RESPONSE_OPEN;
-    c->x->close_delimited = c->env->h1.framing == FRAMING_CLOSE;
+    bool by_close = s->env->h1.framing == FRAMING_CLOSE;
+    enum answer_stage begun = by_close ? ANSWER_BY_CLOSE : ANSWER_BEGUN;
+
+    s->x->answer = s->env->response.phase == RESPONSE_OPEN ? ANSWER_NOT_BEGUN : begun;
 }
 
-static void make_piece(struct conn *c)
+static void make_piece(struct stream *s)
 {
-    c->x->whole_len = c->x->out.len;
-    c->x->more = framing_h1_next(c->env, &c->x->out, &c->x->piece, &c->x->piece_len);
-    call_note_piece(c);
+    s->x->whole_len = s->x->out.len;
+    s->x->more = framing_h1_next(s->env, &s->x->out, &s->x->piece, &s->x->piece_len);
+    call_note_piece(s);
 }
 
 /* Not inlined, as the clock's locals would cost every answer a stack check. */
-static void __attribute__((noinline)) make_piece_in_call(struct worker *w, struct conn *c)
+static void __attribute__((noinline)) make_piece_in_call(struct worker *w, struct stream *s)
 {
-    call_enter(w, c, c->env);
-    make_piece(c);
+    call_enter(w, s, s->env);
+    make_piece(s);
     (void)call_leave(w);
 }
 
-void call_make_piece(struct worker *w, struct conn *c)
+void call_make_piece(struct worker *w, struct stream *s)
 {
-    if (body_runs_app(c->env->response.body))
-        make_piece_in_call(w, c);
+    if (body_runs_app(s->env->response.body))
+        make_piece_in_call(w, s);
     else
-        make_piece(c);
+        make_piece(s);
 }
 
 /* ---- the end ----------------------------------------------------------------------------- */

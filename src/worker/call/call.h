@@ -15,45 +15,30 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct conn;
+#include "worker/loop/types.h"
+
 struct gcorn_environ;
 struct slot_call;
 struct worker;
 
-enum call_kind {
-    CALL_HANDLER, /* the request's, and gcorn_on_pre_request before it */
-    CALL_NEXT,    /* the next piece of its answer, where application code makes it */
-    CALL_END,     /* the request is over: close, deferred functions, gcorn_on_post_request */
-};
-
-/* Of each request: its last call, or the one that runs. */
-struct call {
-    enum call_kind kind;
-    unsigned slot_index; /* in the slot's calls */
-    int refusal; /* the status with which the request is refused instead of being run, or 0 */
-    bool woken;  /* since it was handed over: next is to be called again (the loop's) */
-    uint64_t handed_ns; /* to the class */
-    uint64_t taken_ns;  /* by a thread */
-};
-
 enum called {
     CALL_DONE,
-    CALL_LATER,   /* the class has the connection (conn_lend); conn_called will hand it back */
+    CALL_LATER,   /* the class has the stream (stream_lend); stream_called will hand it back */
     CALL_REFUSED, /* start alone: call.refusal says with which status */
 };
 
 /* A class of workers. All but the last three are called by the loop's thread; those may be called
  * in a signal handler. */
 struct call_ops {
-    /* The request is complete: runs its handler. CALL_LATER here leaves the connection where it is:
+    /* The request is complete: runs its handler. CALL_LATER here leaves the stream where it is:
      * next, which is called when nothing of earlier answers is unsent, runs the handler first. */
-    enum called (*start)(struct worker *w, struct conn *c);
+    enum called (*start)(struct worker *w, struct stream *s);
 
     /* The next piece of its answer, into x->out and x->piece; x->more says whether others follow. */
-    enum called (*next)(struct worker *w, struct conn *c);
+    enum called (*next)(struct worker *w, struct stream *s);
 
     /* The request is over, and its environ is given back. */
-    enum called (*end)(struct worker *w, struct conn *c);
+    enum called (*end)(struct worker *w, struct stream *s);
 
     /* Would another request wait for a call to end? */
     bool (*is_busy)(const struct worker *w);
@@ -65,7 +50,7 @@ struct call_ops {
     /* The threads that call; the one's id, 0 before it has begun; whose request it runs, or NULL. */
     unsigned (*thread_count)(const struct worker *w);
     pid_t (*thread_id)(const struct worker *w, unsigned i);
-    const struct conn *(*serving)(const struct worker *w, unsigned i);
+    const struct stream *(*serving)(const struct worker *w, unsigned i);
 };
 
 /* Sets w->calls as the settings say: NULL for the class that calls on the loop's thread. Ends the
@@ -84,36 +69,36 @@ unsigned call_thread_count(const struct worker *w);
 /* How many calls can run at once, at least 1: as many of the slot's calls are in use. */
 unsigned call_count(const struct worker *w);
 
-/* The thread that runs the slot's i-th call, 0 before it has begun; and the connection whose request
+/* The thread that runs the slot's i-th call, 0 before it has begun; and the stream whose request
  * that call is for. On the loop's thread that is also the one whose call has just ended. NULL when
  * there is none. */
 pid_t call_thread_id(const struct worker *w, unsigned i);
-const struct conn *call_serving(const struct worker *w, unsigned i);
+const struct stream *call_serving(const struct worker *w, unsigned i);
 
 /* The status with which a request that has queued for so long is refused instead of being run; 0: it
  * is run. Any thread. */
-int call_refusal(const struct conn *c, uint64_t queued_ms);
+int call_refusal(const struct stream *s, uint64_t queued_ms);
 
 /* ---- the parts of a call ----------------------------------------------------------------- */
 
-/* Brackets every stay of the loop's thread in application code; they do not nest. c is the
- * connection whose request is served, NULL when that is over, or there is none. call_leave returns
+/* Brackets every stay of the loop's thread in application code; they do not nest. s is the
+ * stream whose request is served, NULL when that is over, or there is none. call_leave returns
  * how long it took, in nanoseconds. */
-void call_enter(struct worker *w, struct conn *c, const struct gcorn_environ *env);
+void call_enter(struct worker *w, struct stream *s, const struct gcorn_environ *env);
 uint64_t call_leave(struct worker *w);
 
-/* Shows in the slot what a thread runs from now on; for which connection's answer: c, or NULL. */
-void call_show(struct slot_call *call, const struct conn *c, const struct gcorn_environ *env,
+/* Shows in the slot what a thread runs from now on; for which stream's answer: s, or NULL. */
+void call_show(struct slot_call *call, const struct stream *s, const struct gcorn_environ *env,
                uint64_t started_ms);
 
 /* Runs the handler, and gcorn_on_pre_request before it. Any thread. */
 void call_handler(const struct worker *w, struct gcorn_environ *env);
 
 /* Makes the next piece of the answer on this thread, the loop's. */
-void call_make_piece(struct worker *w, struct conn *c);
+void call_make_piece(struct worker *w, struct stream *s);
 
 /* Notes for a crash how far the answer is, after a piece was made. */
-void call_note_piece(struct conn *c);
+void call_note_piece(struct stream *s);
 
 /* Does ending the request run the application's code? */
 bool call_end_runs_app(const struct worker *w, const struct gcorn_environ *env);

@@ -8,30 +8,30 @@
 #include "worker/loop/counts.h"
 #include "worker/worker.h"
 
-enum called call_inline_start(struct worker *w, struct conn *c)
+enum called call_inline_start(struct worker *w, struct stream *s)
 {
-    struct gcorn_environ *env = c->env;
-    uint64_t queued_ns = w->now_ns - c->x->arrived_ns;
+    struct gcorn_environ *env = s->env;
+    uint64_t queued_ns = w->now_ns - s->x->arrived_ns;
 
-    int refusal = call_refusal(c, queued_ns / 1000000);
+    int refusal = call_refusal(s, queued_ns / 1000000);
     if (refusal != 0) {
-        c->x->call.refusal = refusal;
+        s->x->call.refusal = refusal;
         return CALL_REFUSED;
     }
     worker_note_run(w, queued_ns);
-    call_enter(w, c, env);
+    call_enter(w, s, env);
     call_handler(w, env);
     w->last_call_ns = call_leave(w);
     return CALL_DONE;
 }
 
-/* c->env is NULL first: what runs or breaks from here on is no reason to answer it again. */
-enum called call_inline_end(struct worker *w, struct conn *c)
+/* s->env is NULL first: what runs or breaks from here on is no reason to answer it again. */
+enum called call_inline_end(struct worker *w, struct stream *s)
 {
-    struct gcorn_environ *env = c->env;
+    struct gcorn_environ *env = s->env;
 
-    c->env = NULL;
+    s->env = NULL;
     call_finish(w, env);
-    wake_forget(&c->waiter, &c->x->alarm);
+    wake_forget(s);
     return CALL_DONE;
 }

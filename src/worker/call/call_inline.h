@@ -10,30 +10,30 @@
 #include "worker/loop/state.h"
 
 /* The class itself: see struct call_ops. */
-enum called call_inline_start(struct worker *w, struct conn *c);
-enum called call_inline_end(struct worker *w, struct conn *c);
+enum called call_inline_start(struct worker *w, struct stream *s);
+enum called call_inline_end(struct worker *w, struct stream *s);
 
 /* Runs the handler of a complete request: see struct call_ops. */
-static inline enum called call_start(struct worker *w, struct conn *c)
+static inline enum called call_start(struct worker *w, struct stream *s)
 {
     if (__builtin_expect(!w->calls, 1))
-        return call_inline_start(w, c);
-    return w->calls->start(w, c);
+        return call_inline_start(w, s);
+    return w->calls->start(w, s);
 }
 
-static inline enum called call_next(struct worker *w, struct conn *c)
+static inline enum called call_next(struct worker *w, struct stream *s)
 {
     if (__builtin_expect(w->calls != NULL, 0))
-        return w->calls->next(w, c);
-    call_make_piece(w, c);
+        return w->calls->next(w, s);
+    call_make_piece(w, s);
     return CALL_DONE;
 }
 
-static inline enum called call_end(struct worker *w, struct conn *c)
+static inline enum called call_end(struct worker *w, struct stream *s)
 {
     if (__builtin_expect(!w->calls, 1))
-        return call_inline_end(w, c);
-    return w->calls->end(w, c);
+        return call_inline_end(w, s);
+    return w->calls->end(w, s);
 }
 
 #endif

@@ -24,10 +24,11 @@
 #include "worker/crash/crash.h"
 #include "worker/call/call_inline.h"
 #include "worker/call/forked.h"
+#include "worker/conn/stream.h"
 #include "worker/worker.h"
 
 struct queue {
-    struct conn *first, **end;
+    struct stream *first, **end;
 };
 
 struct pool_thread {
@@ -35,7 +36,7 @@ struct pool_thread {
     unsigned number;
     pthread_t handle;
     _Atomic pid_t id;
-    const struct conn *_Atomic serving;
+    const struct stream *_Atomic serving;
     struct slot_call *shown; /* what it runs, in the slot */
     struct http_context http;
 };
@@ -61,37 +62,37 @@ static void queue_init(struct queue *q)
     q->end = &q->first;
 }
 
-static void queue_put(struct queue *q, struct conn *c)
+static void queue_put(struct queue *q, struct stream *s)
 {
-    c->next = NULL;
-    *q->end = c;
-    q->end = &c->next;
+    s->next = NULL;
+    *q->end = s;
+    q->end = &s->next;
 }
 
-static struct conn *queue_take(struct queue *q)
+static struct stream *queue_take(struct queue *q)
 {
-    struct conn *c = q->first;
+    struct stream *s = q->first;
 
-    if (c && !(q->first = c->next))
+    if (s && !(q->first = s->next))
         q->end = &q->first;
-    return c;
+    return s;
 }
 
 /* ---- a thread ---------------------------------------------------------------------------- */
 
-static void run_call(struct pool_thread *t, struct conn *c)
+static void run_call(struct pool_thread *t, struct stream *s)
 {
     struct worker *w = t->pool->worker;
-    struct gcorn_environ *env = c->env;
+    struct gcorn_environ *env = s->env;
 
     env->context = &t->http;
     http_context_set_date(&t->http, time(NULL));
-    call_show(t->shown, c->x->call.kind == CALL_END ? NULL : c, env, c->x->call.taken_ns / 1000000);
-    atomic_store(&t->serving, c);
-    switch (c->x->call.kind) {
+    call_show(t->shown, s->x->call.kind == CALL_END ? NULL : s, env, s->x->call.taken_ns / 1000000);
+    atomic_store(&t->serving, s);
+    switch (s->x->call.kind) {
     case CALL_HANDLER: call_handler(w, env); break;
     case CALL_NEXT:
-        c->x->more = framing_h1_next(env, &c->x->out, &c->x->piece, &c->x->piece_len);
+        s->x->more = framing_h1_next(env, &s->x->out, &s->x->piece, &s->x->piece_len);
         break;
     case CALL_END: call_end_environ(w, env); break;
     }
@@ -105,15 +106,15 @@ static void run_call(struct pool_thread *t, struct conn *c)
 
 /* The next connection for this thread; NULL: it is to end. What is over must be ended in any case.
  */
-static struct conn *wait_for_call(struct pool *p)
+static struct stream *wait_for_call(struct pool *p)
 {
-    struct conn *c;
+    struct stream *s;
 
     for (;;) {
-        while ((c = queue_take(&p->waiting)) && p->ends && c->x->call.kind != CALL_END)
+        while ((s = queue_take(&p->waiting)) && p->ends && s->x->call.kind != CALL_END)
             continue;
-        if (c || p->ends)
-            return c;
+        if (s || p->ends)
+            return s;
         (void)pthread_cond_wait(&p->come, &p->lock);
     }
 }
@@ -122,22 +123,22 @@ static void *run_thread(void *arg)
 {
     struct pool_thread *t = arg;
     struct pool *p = t->pool;
-    struct conn *c;
+    struct stream *s;
 
     atomic_store(&t->id, (pid_t)syscall(SYS_gettid));
     crash_init_thread();
     (void)pthread_mutex_lock(&p->lock);
-    while ((c = wait_for_call(p))) {
+    while ((s = wait_for_call(p))) {
         (void)pthread_mutex_unlock(&p->lock);
-        c->x->call.slot_index = t->number;
-        c->x->call.taken_ns = now_ns();
-        if (c->x->call.kind == CALL_HANDLER)
-            c->x->call.refusal =
-                call_refusal(c, (c->x->call.taken_ns - c->x->arrived_ns) / 1000000);
-        if (c->x->call.refusal == 0)
-            run_call(t, c);
+        s->x->call.slot_index = t->number;
+        s->x->call.taken_ns = now_ns();
+        if (s->x->call.kind == CALL_HANDLER)
+            s->x->call.refusal =
+                call_refusal(s, (s->x->call.taken_ns - s->x->arrived_ns) / 1000000);
+        if (s->x->call.refusal == 0)
+            run_call(t, s);
         (void)pthread_mutex_lock(&p->lock);
-        queue_put(&p->called, c);
+        queue_put(&p->called, s);
         ev_async_send(p->worker->loop, &p->turn);
     }
     (void)pthread_mutex_unlock(&p->lock);
@@ -146,33 +147,33 @@ static void *run_thread(void *arg)
 
 /* ---- the loop's thread ------------------------------------------------------------------- */
 
-static struct conn *take_called(struct pool *p)
+static struct stream *take_called(struct pool *p)
 {
     (void)pthread_mutex_lock(&p->lock);
-    struct conn *c = p->called.first;
+    struct stream *s = p->called.first;
     queue_init(&p->called);
     (void)pthread_mutex_unlock(&p->lock);
-    return c;
+    return s;
 }
 
 static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
 {
     struct pool *p = async->data;
     struct worker *w = p->worker;
-    struct conn *c = take_called(p);
+    struct stream *s = take_called(p);
 
     (void)loop;
     (void)revents;
     worker_look_at_clock(w);
-    while (c) {
-        struct conn *next = c->next;
+    while (s) {
+        struct stream *next = s->next;
 
         if (--p->handed_count == 0)
             w->slot->state = w->draining ? SLOT_DRAINING : SLOT_IDLE;
-        if (c->x->call.kind == CALL_HANDLER && c->x->call.refusal == 0)
-            worker_note_run(w, c->x->call.taken_ns - c->x->arrived_ns);
-        conn_called(c);
-        c = next;
+        if (s->x->call.kind == CALL_HANDLER && s->x->call.refusal == 0)
+            worker_note_run(w, s->x->call.taken_ns - s->x->arrived_ns);
+        stream_called(s);
+        s = next;
     }
     accept_update(w);
 }
@@ -191,17 +192,17 @@ static bool is_busy(const struct worker *w)
 }
 
 /* Queues the connection for a thread. */
-static enum called hand_over(struct worker *w, struct conn *c, enum call_kind kind)
+static enum called hand_over(struct worker *w, struct stream *s, enum call_kind kind)
 {
     struct pool *p = w->pool;
 
-    conn_lend(c);
-    c->x->call = (struct call){.kind = kind, .handed_ns = w->now_ns};
+    stream_lend(s);
+    s->x->call = (struct call){.kind = kind, .handed_ns = w->now_ns};
     p->handed_count++;
     if (!w->draining)
         w->slot->state = SLOT_CALLING;
     (void)pthread_mutex_lock(&p->lock);
-    queue_put(&p->waiting, c);
+    queue_put(&p->waiting, s);
     (void)pthread_cond_signal(&p->come);
     (void)pthread_mutex_unlock(&p->lock);
     if (is_busy(w))
@@ -210,31 +211,31 @@ static enum called hand_over(struct worker *w, struct conn *c, enum call_kind ki
 }
 
 /* What earlier answers have left unsent goes first. */
-static enum called start_handler(struct worker *w, struct conn *c)
+static enum called start_handler(struct worker *w, struct stream *s)
 {
     (void)w;
-    (void)c;
+    (void)s;
     return CALL_LATER;
 }
 
-static enum called next_piece(struct worker *w, struct conn *c)
+static enum called next_piece(struct worker *w, struct stream *s)
 {
-    const struct gcorn_body *body = c->env->response.body;
+    const struct gcorn_body *body = s->env->response.body;
 
     if (!body)
-        return hand_over(w, c, CALL_HANDLER);
+        return hand_over(w, s, CALL_HANDLER);
     if (body_runs_app(body))
-        return hand_over(w, c, CALL_NEXT);
-    call_make_piece(w, c);
+        return hand_over(w, s, CALL_NEXT);
+    call_make_piece(w, s);
     return CALL_DONE;
 }
 
-static enum called end_request(struct worker *w, struct conn *c)
+static enum called end_request(struct worker *w, struct stream *s)
 {
-    if (!call_end_runs_app(w, c->env))
-        return call_inline_end(w, c);
-    call_count_run(w, c->env);
-    return hand_over(w, c, CALL_END);
+    if (!call_end_runs_app(w, s->env))
+        return call_inline_end(w, s);
+    call_count_run(w, s->env);
+    return hand_over(w, s, CALL_END);
 }
 
 /* It blocks what the loop's thread blocks, which is nothing: programs that a handler starts inherit
@@ -269,9 +270,9 @@ static void stop(struct worker *w)
         (void)pthread_join(p->threads[i].handle, NULL);
     ev_async_stop(w->loop, &p->turn);
     ev_prepare_stop(w->loop, &p->rest);
-    for (struct conn *c = p->called.first; c; c = c->next) {
-        if (c->x->call.kind == CALL_END)
-            conn_forget_request(c);
+    for (struct stream *s = p->called.first; s; s = s->next) {
+        if (s->x->call.kind == CALL_END)
+            stream_forget_request(s);
     }
     w->pool = NULL;
     free(p);
@@ -289,7 +290,7 @@ static pid_t thread_id(const struct worker *w, unsigned i)
     return atomic_load(&w->pool->threads[i].id);
 }
 
-static const struct conn *serving(const struct worker *w, unsigned i)
+static const struct stream *serving(const struct worker *w, unsigned i)
 {
     return atomic_load(&w->pool->threads[i].serving);
 }

@@ -4,7 +4,7 @@
  * in a pool of threads.
  *
  * A connection whose request is to be run is handed to the pool, and handed back when the call is
- * over. In between it is CONN_CALLING: the loop's thread keeps its hands off it, and the pool's
+ * over. In between it is STREAM_CALLING: the loop's thread keeps its hands off it, and the pool's
  * thread touches nothing but it and its request. So neither needs a lock for what it works on; the
  * two queues have one.
  */

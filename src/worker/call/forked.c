@@ -111,8 +111,8 @@ static void on_child(void)
 
 /* ---- the parent -------------------------------------------------------------------------- */
 
-/* The connection whose request this thread serves; NULL: none's. */
-static const struct conn *own_conn(const struct worker *w)
+/* The stream whose request this thread serves; NULL: none's. */
+static const struct stream *own_stream(const struct worker *w)
 {
     pid_t thread = (pid_t)syscall(SYS_gettid);
 
@@ -128,8 +128,8 @@ static void on_prepare(void)
     if (is_servers_fork)
         return;
     owned_lock();
-    const struct conn *c = self.worker && !self.is_child ? own_conn(self.worker) : NULL;
-    self.body_fd = c && c->env ? c->env->request.body.fd : -1;
+    const struct stream *s = self.worker && !self.is_child ? own_stream(self.worker) : NULL;
+    self.body_fd = s && s->env ? s->env->request.body.fd : -1;
     atomic_store(&self.has_forked, true);
 }
 

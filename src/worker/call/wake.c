@@ -10,6 +10,7 @@
 #include <assert.h>
 
 #include "base/util.h"
+#include "worker/conn/stream.h"
 #include "worker/worker.h"
 
 enum { PLACE_BITS = 20 }; /* worker_connections is at most 1000000 */
@@ -17,33 +18,34 @@ enum { PLACE_BITS = 20 }; /* worker_connections is at most 1000000 */
 _Static_assert(1000000 <= 1 << PLACE_BITS, "a ticket holds a connection's place");
 
 /* Has it called again soon. Any thread. */
-static void wake(struct worker *w, struct conn *c)
+static void wake(struct worker *w, struct stream *s)
 {
-    struct conn *first;
+    struct stream *first;
 
-    if (atomic_exchange(&c->waiter.is_due, true))
+    if (atomic_exchange(&s->is_due, true))
         return;
     first = atomic_load(&w->waker.woken);
     do {
-        c->waiter.next = first;
-    } while (!atomic_compare_exchange_weak(&w->waker.woken, &first, c));
+        s->woken_next = first;
+    } while (!atomic_compare_exchange_weak(&w->waker.woken, &first, s));
     ev_async_send(w->loop, &w->waker.turn);
 }
 
 /* In the order in which they were woken, behind those that are left over. */
 static void take_woken(struct waker *waker)
 {
-    struct conn *latest = atomic_exchange(&waker->woken, NULL), *first = NULL, **end = &waker->due;
+    struct stream *latest = atomic_exchange(&waker->woken, NULL), *first = NULL,
+                  **end = &waker->due;
 
     while (latest) {
-        struct conn *next = latest->waiter.next;
+        struct stream *next = latest->woken_next;
 
-        latest->waiter.next = first;
+        latest->woken_next = first;
         first = latest;
         latest = next;
     }
     while (*end)
-        end = &(*end)->waiter.next;
+        end = &(*end)->woken_next;
     *end = first;
 }
 
@@ -56,11 +58,11 @@ static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
     worker_look_at_clock(w);
     take_woken(&w->waker);
     while (w->waker.due && !worker_pass_is_long(w)) {
-        struct conn *c = w->waker.due;
+        struct stream *s = w->waker.due;
 
-        w->waker.due = c->waiter.next;
-        atomic_store(&c->waiter.is_due, false);
-        conn_wake(c);
+        w->waker.due = s->woken_next;
+        atomic_store(&s->is_due, false);
+        stream_wake(s);
     }
     if (w->waker.due)
         ev_async_send(loop, async);
@@ -68,49 +70,49 @@ static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
 
 static void on_alarm(struct ev_loop *loop, struct ev_timer *timer, int revents)
 {
-    struct conn *c = timer->data;
-    struct worker *w = worker_of(c);
+    struct stream *s = timer->data;
+    struct worker *w = worker_of(conn_of(s));
 
     (void)loop;
     (void)revents;
     worker_look_at_clock(w);
-    if (w->now_ns / 1000000 < c->x->alarm.at_ms) {
-        wake_wait(c); /* the loop's clock is not as fine */
+    if (w->now_ns / 1000000 < s->x->alarm.at_ms) {
+        wake_wait(s); /* the loop's clock is not as fine */
         return;
     }
-    c->x->alarm.at_ms = 0;
-    conn_wake(c);
+    s->x->alarm.at_ms = 0;
+    stream_wake(s);
 }
 
-void wake_wait(struct conn *c)
+void wake_wait(struct stream *s)
 {
-    struct worker *w = worker_of(c);
-    struct alarm *alarm = &c->x->alarm;
+    struct worker *w = worker_of(conn_of(s));
+    struct alarm *alarm = &s->x->alarm;
     uint64_t now = now_ms();
 
     if (alarm->at_ms == 0)
         return;
     if (!alarm->timer) {
-        alarm->timer = arena_alloc(&c->env->arena, sizeof(*alarm->timer));
+        alarm->timer = arena_alloc(&s->env->arena, sizeof(*alarm->timer));
         ev_init(alarm->timer, on_alarm);
-        alarm->timer->data = c;
+        alarm->timer->data = s;
     }
     assert(!ev_is_active(alarm->timer)); /* what ends the wait stops it: wake_stop */
     ev_timer_set(alarm->timer, alarm->at_ms > now ? (double)(alarm->at_ms - now) / 1000 : 0, 0);
     ev_timer_start(w->loop, alarm->timer);
 }
 
-void wake_stop(struct conn *c)
+void wake_stop(struct stream *s)
 {
-    if (c->x->alarm.timer)
-        ev_timer_stop(worker_of(c)->loop, c->x->alarm.timer);
+    if (s->x->alarm.timer)
+        ev_timer_stop(worker_of(conn_of(s))->loop, s->x->alarm.timer);
 }
 
 void wake_all(struct worker *w)
 {
     for (size_t i = 0; i < w->table_used; i++) {
-        if (w->conns[i].runs)
-            wake(w, &w->conns[i]);
+        if (w->conns[i].h1.runs)
+            wake(w, &w->conns[i].h1);
     }
 }
 
@@ -125,15 +127,15 @@ void wake_init(struct worker *w)
 uint64_t wake_ticket(struct gcorn_environ *env)
 {
     struct worker *w = worker_this();
-    struct conn *c = w ? conn_of(w, env) : NULL;
+    struct stream *s = w ? stream_of(env) : NULL;
 
-    if (!c)
+    if (!s)
         return 0;
-    uint64_t ticket = atomic_load_explicit(&c->waiter.ticket, memory_order_relaxed);
+    uint64_t ticket = atomic_load_explicit(&s->ticket, memory_order_relaxed);
     if (ticket == 0) {
         ticket = (atomic_fetch_add(&w->waker.ticket_count, 1) + 1) << PLACE_BITS |
-                 (uint64_t)(c - w->conns);
-        atomic_store_explicit(&c->waiter.ticket, ticket, memory_order_release);
+                 (uint64_t)(conn_of(s) - w->conns);
+        atomic_store_explicit(&s->ticket, ticket, memory_order_release);
     }
     return ticket;
 }
@@ -144,15 +146,15 @@ void wake_request(uint64_t ticket)
     size_t place = ticket & ((1 << PLACE_BITS) - 1);
 
     if (w && place < w->max_conns &&
-        atomic_load_explicit(&w->conns[place].waiter.ticket, memory_order_acquire) == ticket)
-        wake(w, &w->conns[place]);
+        atomic_load_explicit(&w->conns[place].h1.ticket, memory_order_acquire) == ticket)
+        wake(w, &w->conns[place].h1);
 }
 
 void wake_set_alarm(struct gcorn_environ *env, uint64_t when)
 {
     struct worker *w = worker_this();
-    struct conn *c = w ? conn_of(w, env) : NULL;
+    struct stream *s = w ? stream_of(env) : NULL;
 
-    if (c)
-        c->x->alarm.at_ms = when;
+    if (s)
+        s->x->alarm.at_ms = when;
 }

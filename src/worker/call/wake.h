@@ -15,28 +15,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct conn;
+#include "worker/loop/types.h"
+
 struct gcorn_environ;
 struct worker;
 
-/* Of each connection. A connection may be freed and taken anew while it is on its way to being
- * woken, so nothing resets is_due and next. */
-struct waiter {
-    _Atomic uint64_t ticket; /* of its request; 0: nobody has asked for one */
-    _Atomic bool is_due;     /* has been woken, and had no turn since */
-    struct conn *next;       /* of those that are due */
-};
-
-/* Of each request. */
-struct alarm {
-    uint64_t at_ms;         /* gcorn_now()'s clock; 0: it is not set */
-    struct ev_timer *timer; /* in the request's arena; NULL: never needed yet */
-};
-
 /* Of each worker. */
 struct waker {
-    struct conn *_Atomic woken; /* by any thread, the latest first */
-    struct conn *due;           /* in order, behind those that have had their turn */
+    struct stream *_Atomic woken; /* by any thread, the latest first */
+    struct stream *due;           /* in order, behind those that have had their turn */
     struct ev_async turn;
     _Atomic uint64_t ticket_count;
 };
@@ -44,16 +31,15 @@ struct waker {
 void wake_init(struct worker *w);
 
 /* The connection's answer waits from now on; it does no more. */
-void wake_wait(struct conn *c);
-void wake_stop(struct conn *c);
+void wake_wait(struct stream *s);
+void wake_stop(struct stream *s);
 
 /* The request is over: its ticket names nothing any more. */
-static inline void wake_forget(struct waiter *waiter, struct alarm *alarm)
+static inline void wake_forget(struct stream *s)
 {
-    if (atomic_load_explicit(&waiter->ticket, memory_order_relaxed) != 0)
-        atomic_store_explicit(&waiter->ticket, 0, memory_order_relaxed);
-    alarm->at_ms = 0;
-    alarm->timer = NULL;
+    if (atomic_load_explicit(&s->ticket, memory_order_relaxed) != 0)
+        atomic_store_explicit(&s->ticket, 0, memory_order_relaxed);
+    s->x->alarm = (struct alarm){0};
 }
 
 /* Every answer that waits: the worker begins to drain. */

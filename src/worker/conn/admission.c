@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "worker/conn/conn.h"
 #include "worker/worker.h"
 
 enum {
@@ -14,32 +15,32 @@ enum {
     SAID_EVERY_MS = 10000,
 };
 
-void room_body_begins(struct worker *w, struct conn *c)
+void room_body_begins(struct worker *w, struct stream *s)
 {
     struct room *r = &w->room;
 
-    c->x->body_ms = worker_client_ms(w);
-    c->x->body_older = r->newest;
-    c->x->body_newer = NULL;
+    s->x->body_ms = worker_client_ms(w);
+    s->x->body_older = r->newest;
+    s->x->body_newer = NULL;
     if (r->newest)
-        r->newest->x->body_newer = c;
+        r->newest->x->body_newer = s;
     else
-        r->oldest = c;
-    r->newest = c;
+        r->oldest = s;
+    r->newest = s;
 }
 
-void room_body_ends(struct worker *w, struct conn *c)
+void room_body_ends(struct worker *w, struct stream *s)
 {
     struct room *r = &w->room;
 
-    if (c->x->body_older)
-        c->x->body_older->x->body_newer = c->x->body_newer;
+    if (s->x->body_older)
+        s->x->body_older->x->body_newer = s->x->body_newer;
     else
-        r->oldest = c->x->body_newer;
-    if (c->x->body_newer)
-        c->x->body_newer->x->body_older = c->x->body_older;
+        r->oldest = s->x->body_newer;
+    if (s->x->body_newer)
+        s->x->body_newer->x->body_older = s->x->body_older;
     else
-        r->newest = c->x->body_older;
+        r->newest = s->x->body_older;
 }
 
 static struct conn *first_of(struct worker *w, enum timer_kind kind)
@@ -73,20 +74,20 @@ static struct conn *oldest_head(struct worker *w)
 static struct conn *slowest_body(struct worker *w)
 {
     uint64_t now_ms = worker_client_ms(w), least = UINT64_MAX;
-    struct conn *c = w->room.oldest, *slowest = NULL;
+    struct stream *s = w->room.oldest, *slowest = NULL;
 
-    for (int i = 0; c && i < ROOM_BODIES; c = c->x->body_newer, i++) {
-        uint64_t took_ms = now_ms - c->x->body_ms;
+    for (int i = 0; s && i < ROOM_BODIES; s = s->x->body_newer, i++) {
+        uint64_t took_ms = now_ms - s->x->body_ms;
 
         if (took_ms < ROOM_AGE_MS) /* and so have those behind it just begun */
             break;
-        uint64_t rate = c->env->request.body.len * 1000 / took_ms;
+        uint64_t rate = s->env->request.body.len * 1000 / took_ms;
         if (rate < least) {
             least = rate;
-            slowest = c;
+            slowest = s;
         }
     }
-    return slowest;
+    return slowest ? conn_of(slowest) : NULL;
 }
 
 static struct conn *next_to_go(struct worker *w)

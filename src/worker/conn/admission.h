@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct conn;
+struct stream;
 struct worker;
 
 enum {
@@ -29,14 +29,14 @@ enum {
 };
 
 struct room {
-    struct conn *oldest, *newest; /* in CONN_BODY, in the order in which their bodies began */
+    struct stream *oldest, *newest; /* in STREAM_BODY, in the order in which their bodies began */
     uint64_t said_ms;
     unsigned gave_way; /* unfinished requests, since that was last logged */
 };
 
 /* A body begins, or has ended (or its connection). */
-void room_body_begins(struct worker *w, struct conn *c);
-void room_body_ends(struct worker *w, struct conn *c);
+void room_body_begins(struct worker *w, struct stream *s);
+void room_body_ends(struct worker *w, struct stream *s);
 
 /* Is there a connection that could give way, at once or when it is ROOM_AGE_MS old? */
 bool room_is_possible(struct worker *w);

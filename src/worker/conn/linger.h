@@ -13,17 +13,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "worker/loop/types.h"
+
 enum {
     LINGER_MAX_MS = 30000,  /* in all */
     LINGER_GAP_MS = 2000,   /* between two bytes: the length of TIMER_LINGER */
     LINGER_GRACE_MS = 5000, /* from then on the bytes keep up with body_min_rate */
     LINGER_WHOLE_MS = 200,  /* after the announced length: the length of TIMER_LINGER_WHOLE */
-};
-
-struct lingering {
-    uint64_t announced; /* bytes of a refused body that are not read yet; 0: unknown */
-    uint64_t came;      /* bytes read since */
-    uint64_t since_ms;  /* when the answer was sent */
 };
 
 enum linger_next {

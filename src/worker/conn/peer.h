@@ -15,6 +15,7 @@
 #include "http/environ.h"
 #include "http/request/proxy_protocol.h"
 #include "http/request/request.h"
+#include "worker/loop/types.h"
 
 struct config;
 
@@ -35,11 +36,6 @@ struct peer_preface {
     struct http_local local;        /* by it */
     char sender[ADDRESS_TEXT_SIZE]; /* whose socket it is; "" for a unix socket */
     bool is_foreign;                /* it must not send one */
-};
-
-struct peer {
-    struct http_peer seen;        /* what requests see of it */
-    struct peer_preface *preface; /* NULL: none is asked for */
 };
 
 /* forwarded is filled in too, and borrowed. */

@@ -16,27 +16,27 @@ enum {
     SEND_TURN = 1024 * 1024,   /* bytes of a file or a large piece, then others have a turn */
 };
 
-void out_borrow(struct conn *c)
+void out_borrow(struct stream *s)
 {
-    struct worker *w = worker_of(c);
+    struct worker *w = worker_of(conn_of(s));
 
-    if (c->x->out.data)
+    if (s->x->out.data)
         return;
-    c->x->out = w->out;
+    s->x->out = w->out;
     w->out = (struct strbuf){0};
 }
 
-void out_return(struct conn *c)
+void out_return(struct stream *s)
 {
-    struct worker *w = worker_of(c);
+    struct worker *w = worker_of(conn_of(s));
 
-    c->x->out_sent = 0;
-    strbuf_reset(&c->x->out);
-    if (w->out.data || c->x->out.cap > OUT_KEEP_MAX)
-        strbuf_release(&c->x->out);
+    s->x->out_sent = 0;
+    strbuf_reset(&s->x->out);
+    if (w->out.data || s->x->out.cap > OUT_KEEP_MAX)
+        strbuf_release(&s->x->out);
     else
-        w->out = c->x->out;
-    c->x->out = (struct strbuf){0};
+        w->out = s->x->out;
+    s->x->out = (struct strbuf){0};
 }
 
 /* ---- the buffer, and a piece behind it --------------------------------------------------- */
@@ -44,85 +44,85 @@ void out_return(struct conn *c)
 /* Not inlined, as its arrays would cost every flush a stack check. After a megabyte the socket
  * counts as full: a client that takes a long piece as fast as it is sent must not hold the worker.
  */
-static ssize_t __attribute__((noinline)) send_with_piece(struct conn *c)
+static ssize_t __attribute__((noinline)) send_with_piece(struct stream *s)
 {
-    size_t len = c->x->piece_len < SEND_TURN ? c->x->piece_len : SEND_TURN;
-    struct iovec iov[2] = {{exchange_unsent(c->x), c->x->out.len - c->x->out_sent},
-                           {(void *)(uintptr_t)c->x->piece, len}};
+    size_t len = s->x->piece_len < SEND_TURN ? s->x->piece_len : SEND_TURN;
+    struct iovec iov[2] = {{exchange_unsent(s->x), s->x->out.len - s->x->out_sent},
+                           {(void *)(uintptr_t)s->x->piece, len}};
     ssize_t n = -1;
 
     errno = EAGAIN;
-    if (c->x->turn_sent < SEND_TURN)
-        n = wire_send_pieces(&c->wire, iov, 2);
-    c->x->turn_sent = n < 0 ? 0 : c->x->turn_sent + (uint32_t)n;
+    if (s->x->turn_sent < SEND_TURN)
+        n = wire_send_pieces(&conn_of(s)->wire, iov, 2);
+    s->x->turn_sent = n < 0 ? 0 : s->x->turn_sent + (uint32_t)n;
     return n;
 }
 
-static ssize_t send_some(struct conn *c)
+static ssize_t send_some(struct stream *s)
 {
-    bool is_file_next = c->x->more && c->env->response.file.left > 0;
+    bool is_file_next = s->x->more && s->env->response.file.left > 0;
 
-    if (c->x->piece_len > 0)
-        return send_with_piece(c);
-    return wire_send(&c->wire, c->x->out.data + c->x->out_sent, c->x->out.len - c->x->out_sent,
-                     is_file_next);
+    if (s->x->piece_len > 0)
+        return send_with_piece(s);
+    return wire_send(&conn_of(s)->wire, s->x->out.data + s->x->out_sent,
+                     s->x->out.len - s->x->out_sent, is_file_next);
 }
 
-static void mark_sent(struct conn *c, size_t n)
+static void mark_sent(struct stream *s, size_t n)
 {
-    size_t left = c->x->out.len - c->x->out_sent;
+    size_t left = s->x->out.len - s->x->out_sent;
     size_t of_out = n < left ? n : left;
 
-    c->x->out_sent += of_out;
+    s->x->out_sent += of_out;
     if (n > of_out) { /* else there may be no piece */
-        c->x->piece += n - of_out;
-        c->x->piece_len -= n - of_out;
+        s->x->piece += n - of_out;
+        s->x->piece_len -= n - of_out;
     }
-    worker_of(c)->slot->counts.bytes_out += n;
+    worker_of(conn_of(s))->slot->counts.bytes_out += n;
 }
 
 /* A crash that came between the two would not know what is sent, and send it twice. */
-static ssize_t send_and_mark(struct conn *c)
+static ssize_t send_and_mark(struct stream *s)
 {
-    struct worker *w = worker_of(c);
+    struct worker *w = worker_of(conn_of(s));
 
     w->is_sending = true;
-    ssize_t n = send_some(c);
+    ssize_t n = send_some(s);
     if (n >= 0)
-        mark_sent(c, (size_t)n);
+        mark_sent(s, (size_t)n);
     w->is_sending = false;
     if (w->held_signal)
         crash_take_held();
     return n;
 }
 
-enum out_sent out_send(struct conn *c)
+enum out_sent out_send(struct stream *s)
 {
-    struct worker *w = worker_of(c);
+    struct worker *w = worker_of(conn_of(s));
 
-    while (c->x->out_sent < c->x->out.len || c->x->piece_len > 0) {
+    while (s->x->out_sent < s->x->out.len || s->x->piece_len > 0) {
         /* a broken answer's line says so, and is written at its end */
-        bool ends = c->runs && !c->x->more && !c->env->response.broken;
+        bool ends = s->runs && !s->x->more && !s->env->response.broken;
 
         if (ends)
-            access_log_writer_add_early(&w->access_log, c->env, w->now_ns - c->x->request_ns);
-        if (send_and_mark(c) >= 0 || errno == EINTR)
+            access_log_writer_add_early(&w->access_log, s->env, w->now_ns - s->x->request_ns);
+        if (send_and_mark(s) >= 0 || errno == EINTR)
             continue;
         if (ends)
             access_log_writer_take_back(&w->access_log);
         return errno == EAGAIN ? OUT_FULL : OUT_FAILED;
     }
-    c->x->out_sent = 0;
-    strbuf_reset(&c->x->out);
+    s->x->out_sent = 0;
+    strbuf_reset(&s->x->out);
     return OUT_ALL;
 }
 
 /* ---- a file ------------------------------------------------------------------------------ */
 
-enum out_sent out_send_file(struct conn *c)
+enum out_sent out_send_file(struct stream *s)
 {
-    struct worker *w = worker_of(c);
-    struct response *r = &c->env->response;
+    struct worker *w = worker_of(conn_of(s));
+    struct response *r = &s->env->response;
 
     r->file.reads = r->file.reads || !w->config->sendfile;
     for (size_t turn = SEND_TURN; r->file.left > 0;) {
@@ -132,8 +132,9 @@ enum out_sent out_send_file(struct conn *c)
         if (len == 0)
             return OUT_TURN;
         if (ends)
-            access_log_writer_add_early(&w->access_log, c->env, w->now_ns - c->x->request_ns);
-        ssize_t n = wire_send_file(&c->wire, r->file.fd, r->file.offset, len, &r->file.reads);
+            access_log_writer_add_early(&w->access_log, s->env, w->now_ns - s->x->request_ns);
+        ssize_t n =
+            wire_send_file(&conn_of(s)->wire, r->file.fd, r->file.offset, len, &r->file.reads);
         if (ends && n != (ssize_t)len)
             access_log_writer_take_back(&w->access_log);
         if (n > 0) {
@@ -146,7 +147,7 @@ enum out_sent out_send_file(struct conn *c)
             r->body_len -= r->file.left;
             r->file.left = 0;
             r->broken = true;
-            c->x->more = false;
+            s->x->more = false;
             return OUT_ALL;
         } else if (errno == EAGAIN) {
             return OUT_FULL;

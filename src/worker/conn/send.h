@@ -6,21 +6,21 @@
 #ifndef GCORN_WORKER_CONN_SEND_H
 #define GCORN_WORKER_CONN_SEND_H
 
-struct conn;
+struct stream;
 
 /* FULL: the socket takes no more. TURN: it would, but others have their turn now. FAILED: the
  * client is gone. */
 enum out_sent { OUT_ALL, OUT_FULL, OUT_TURN, OUT_FAILED };
 
 /* Gives the connection a buffer for answers if it has none; takes it away, empty. */
-void out_borrow(struct conn *c);
-void out_return(struct conn *c);
+void out_borrow(struct stream *s);
+void out_return(struct stream *s);
 
 /* Sends buffer and piece. With the last bytes of an answer goes its line into the access log. */
-enum out_sent out_send(struct conn *c);
+enum out_sent out_send(struct stream *s);
 
 /* Sends the file that is the next part of the answer; nothing else is unsent. ALL: it is gone, or
  * it cannot be read any more: then the answer is broken, and has no further pieces. */
-enum out_sent out_send_file(struct conn *c);
+enum out_sent out_send_file(struct stream *s);
 
 #endif

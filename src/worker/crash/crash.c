@@ -205,11 +205,11 @@ static void save_request(const struct conn *crashed, int call)
 {
     char name[SLOT_FILE_NAME_SIZE];
 
-    if (self.worker->crash_dir_fd < 0 || !crashed || !crashed->env)
+    if (self.worker->crash_dir_fd < 0 || !crashed || !crashed->h1.env)
         return;
     slot_file_name(self.slot, &self.slot->calls[call], name);
     self.slot->crash.saved =
-        crash_file_save(self.worker->crash_dir_fd, name, &crashed->env->request,
+        crash_file_save(self.worker->crash_dir_fd, name, &crashed->h1.env->request,
                         self.worker->config->crash_redact) == 0;
 }
 

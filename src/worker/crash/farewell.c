@@ -91,7 +91,17 @@ static struct exchange *exchange_of(const struct conn *c)
 {
     static struct exchange nothing;
 
-    return c->x ? c->x : &nothing;
+    return c->h1.x ? c->h1.x : &nothing;
+}
+
+static bool has_begun(const struct conn *c)
+{
+    return exchange_of(c)->answer != ANSWER_NOT_BEGUN;
+}
+
+static bool ends_by_close(const struct conn *c)
+{
+    return exchange_of(c)->answer == ANSWER_BY_CLOSE;
 }
 
 /* Its answer, behind what is unsent. */
@@ -123,18 +133,18 @@ static void count_end(const struct conn *c, int status, enum slot_ended ended)
 {
     struct slot_counts *counts = &self.slot->counts;
     const struct exchange *x = exchange_of(c);
-    uint64_t now = now_ns(), since = c->runs || c->env ? x->request_ns : x->arrived_ns;
+    uint64_t now = now_ns(), since = c->h1.runs || c->h1.env ? x->request_ns : x->arrived_ns;
 
-    if (!c->runs)
+    if (!c->h1.runs)
         counts->begun++;
-    slot_times_add(&counts->durations, c->x && now > since ? (now - since) / 1000 : 0);
+    slot_times_add(&counts->durations, c->h1.x && now > since ? (now - since) / 1000 : 0);
     slot_counts_end(counts, status, ended, 1);
 }
 
 /* A request that was not run, or whose answer waits for the application. */
 static void turn_away(struct conn *c)
 {
-    if (c->runs)
+    if (c->h1.runs)
         take_back(c);
     add_canned(c, CANNED_503);
     count_end(c, 503, self.ended);
@@ -148,7 +158,7 @@ static void cut(struct conn *c)
     struct last_words *last = last_of(c);
 
     last->ends = true;
-    last->resets = exchange_of(c)->close_delimited;
+    last->resets = ends_by_close(c);
     last->step = LAST_FLUSH;
 }
 
@@ -156,9 +166,9 @@ static void begin_crashed(struct conn *c, bool is_timeout)
 {
     struct slot_crash *crash = &self.slot->crash;
 
-    if (exchange_of(c)->answer_begun) {
+    if (has_begun(c)) {
         cut(c);
-        crash->client = exchange_of(c)->close_delimited ? CRASH_CLIENT_RESET : CRASH_CLIENT_CUT;
+        crash->client = ends_by_close(c) ? CRASH_CLIENT_RESET : CRASH_CLIENT_CUT;
         return;
     }
     take_back(c);
@@ -182,12 +192,12 @@ static void begin_other(struct conn *c)
     last_of(c)->step = LAST_WATCH;
     if (c->state == CONN_LINGER) {
         last_of(c)->step = LAST_LINGER;
-    } else if (c->runs && !x->answer_begun) {
+    } else if (c->h1.runs && !has_begun(c)) {
         turn_away(c); /* it waits for the application */
-    } else if (c->runs && x->more) {
+    } else if (c->h1.runs && x->more) {
         cut(c);
         self.slot->crash.others_cut++;
-    } else if (!c->runs && ((c->env && c->state != CONN_CALLING) || x->in.len > 0)) {
+    } else if (!c->h1.runs && ((c->h1.env && c->h1.phase != STREAM_CALLING) || x->in.len > 0)) {
         turn_away(c);
     } else if (has_unsent(c)) {
         last_of(c)->step = LAST_FLUSH;
@@ -211,11 +221,11 @@ static void mark_sent(struct conn *c, const struct iovec *iov, size_t n)
         parts[i] = n < iov[i].iov_len ? n : iov[i].iov_len;
         n -= parts[i];
     }
-    if (c->x)
-        c->x->out_sent += parts[0];
-    if (c->x && parts[1] > 0) { /* else there may be no piece */
-        c->x->piece += parts[1];
-        c->x->piece_len -= parts[1];
+    if (c->h1.x)
+        c->h1.x->out_sent += parts[0];
+    if (c->h1.x && parts[1] > 0) { /* else there may be no piece */
+        c->h1.x->piece += parts[1];
+        c->h1.x->piece_len -= parts[1];
     }
     for (size_t i = 0; i < 2; i++) {
         if (parts[2 + i] > 0)
@@ -292,18 +302,18 @@ static size_t table_used(void)
 /* Has the application said all that its answer begins with, and the answer is not there yet? */
 static bool is_being_made(const struct conn *c)
 {
-    return call_thread_count(self.worker) == 0 && !exchange_of(c)->answer_begun &&
-           !conn_is_waiting(c);
+    return call_thread_count(self.worker) == 0 && !has_begun(c) && !stream_is_waiting(&c->h1);
 }
 
 const struct conn *farewell_served(unsigned call)
 {
     const struct worker *w = self.worker;
-    const struct conn *c = call_serving(w, call);
+    const struct stream *s = call_serving(w, call);
+    const struct conn *c = s ? conn_of(s) : NULL;
     bool is_one = c >= self.conns && c < self.conns + table_used();
     bool is_in_call = slot_call_runs(&self.slot->calls[call]);
 
-    return is_one && c->runs && (is_in_call || is_being_made(c)) ? c : NULL;
+    return is_one && c->h1.runs && (is_in_call || is_being_made(c)) ? c : NULL;
 }
 
 /* Is it among the calls for which the master ends the worker? (plan_judge) */
@@ -338,14 +348,15 @@ static void begin_all(const struct conn *crashed, bool is_timeout)
 
         if (c->state == CONN_FREE || c->wire.fd < 0)
             continue;
-        if (c->state == CONN_CALLING) { /* what is there is half made; nothing else is unsent */
-            c->x->out = (struct strbuf){0};
-            c->x->out_sent = c->x->piece_len = 0;
-            c->x->more = c->runs;
+        if (c->h1.phase ==
+            STREAM_CALLING) { /* what is there is half made; nothing else is unsent */
+            c->h1.x->out = (struct strbuf){0};
+            c->h1.x->out_sent = c->h1.x->piece_len = 0;
+            c->h1.x->more = c->h1.runs;
         }
         if (c == crashed)
             begin_crashed(c, is_timeout);
-        else if (is_timeout && c->runs && !exchange_of(c)->answer_begun && is_too_long(c))
+        else if (is_timeout && c->h1.runs && !has_begun(c) && is_too_long(c))
             time_out(c);
         else
             begin_other(c);
@@ -378,7 +389,7 @@ static void abandon_all(void)
         if (last_of(c)->step == LAST_FLUSH && !last_of(c)->ends)
             self.slot->crash.others_cut++;
         if (last_of(c)->step == LAST_FLUSH &&
-            (last_of(c)->resets || (c->runs && exchange_of(c)->close_delimited)))
+            (last_of(c)->resets || (c->h1.runs && ends_by_close(c))))
             finish(c, true);
         else if (last_of(c)->step == LAST_WATCH)
             (void)wire_last_shutdown(&c->wire);
@@ -402,22 +413,23 @@ void farewell_say(const struct conn *crashed, bool is_timeout)
 /* Its answer may be whole by now. */
 static void log_answer(const struct conn *c, const char *ended, int told)
 {
-    struct response *r = &c->env->response;
+    struct response *r = &c->h1.env->response;
     const struct exchange *x = exchange_of(c);
 
-    if (!x->answer_begun)
+    if (!has_begun(c))
         r->status = told;
-    r->ended = x->answer_begun && !x->more && !has_unsent(c) ? r->ended : ended;
-    if (x->answer_begun)
+    r->ended = has_begun(c) && !x->more && !has_unsent(c) ? r->ended : ended;
+    if (has_begun(c))
         count_end(c, r->status, slot_ended_of(r->ended)); /* the others were when they were told */
-    access_log_writer_add(&self.worker->access_log, c->env, now_ns() - exchange_of(c)->request_ns);
+    access_log_writer_add(&self.worker->access_log, c->h1.env,
+                          now_ns() - exchange_of(c)->request_ns);
 }
 
 /* A request that was not run, of which often nothing is known. */
 static void log_turned_away(const struct conn *c, const char *ended)
 {
     static struct gcorn_environ unread;
-    struct gcorn_environ *env = c->env;
+    struct gcorn_environ *env = c->h1.env;
 
     if (!env) {
         env = &unread;
@@ -426,7 +438,7 @@ static void log_turned_away(const struct conn *c, const char *ended)
     env->response.status = 503;
     env->response.ended = ended;
     access_log_writer_add(&self.worker->access_log, env,
-                          c->env ? now_ns() - exchange_of(c)->request_ns : 0);
+                          c->h1.env ? now_ns() - exchange_of(c)->request_ns : 0);
 }
 
 /* Its line is written, so the master need not do that. */
@@ -446,7 +458,7 @@ void farewell_log(const struct conn *crashed, bool is_timeout)
 
     access_log_writer_last(&self.worker->access_log);
     access_log_writer_take_back(&self.worker->access_log); /* its answer is one of those below */
-    if (crashed && crashed->env)
+    if (crashed && crashed->h1.env)
         log_answer(crashed, ended, status);
     forget_answers(crashed);
     for (size_t i = 0; i < table_used(); i++) {
@@ -454,7 +466,7 @@ void farewell_log(const struct conn *crashed, bool is_timeout)
 
         if (c->state == CONN_FREE || c == crashed)
             continue;
-        if (c->runs && c->env) {
+        if (c->h1.runs && c->h1.env) {
             log_answer(c, ended, last_of(c)->status);
             forget_answers(c);
         } else if (last_of(c)->is_turned_away) {

@@ -9,6 +9,8 @@
 
 #include "base/util.h"
 #include "worker/call/forked.h"
+#include "worker/conn/conn.h"
+#include "worker/conn/linger.h"
 #include "worker/worker.h"
 
 enum {

@@ -25,12 +25,14 @@ static uint64_t next_request_id(struct worker *w)
     return z ^ z >> 31;
 }
 
-struct gcorn_environ *worker_take_environ(struct worker *w, const struct http_peer *peer)
+struct gcorn_environ *worker_take_environ(struct worker *w, const struct http_peer *peer,
+                                          struct stream *s)
 {
     struct gcorn_environ *env =
         w->spare_count > 0 ? w->spare[--w->spare_count] : xcalloc(1, sizeof(*env));
 
     environ_init(env, &w->http, peer, next_request_id(w));
+    env->stream = s;
     return env;
 }
 
@@ -46,14 +48,17 @@ void worker_keep_environ(struct worker *w, struct gcorn_environ *env)
 
 struct conn *worker_take_conn(struct worker *w)
 {
-    struct conn *c = w->free_conns;
+    struct stream *s = w->free_streams;
+    struct conn *c;
 
-    if (c)
-        w->free_conns = c->next;
-    else if (w->table_used < w->max_conns)
+    if (s) {
+        w->free_streams = s->next;
+        c = conn_of(s);
+    } else if (w->table_used < w->max_conns) {
         c = &w->conns[w->table_used++];
-    else
+    } else {
         return NULL;
+    }
     w->slot->connections_open = ++w->open_conns;
     if (w->open_conns > w->peak_conns)
         w->peak_conns = w->open_conns;
@@ -63,8 +68,8 @@ struct conn *worker_take_conn(struct worker *w)
 
 void worker_give_conn(struct worker *w, struct conn *c)
 {
-    c->next = w->free_conns;
-    w->free_conns = c;
+    c->h1.next = w->free_streams;
+    w->free_streams = &c->h1;
     w->slot->connections_open = --w->open_conns;
     accept_note_gone(w);
     if (worker_is_drained(w))

@@ -11,8 +11,9 @@
 /* Maps the tables, for config->worker_connections. Exits when there is no memory. */
 void pools_init(struct worker *w);
 
-/* A fresh environ; and back, ended. */
-struct gcorn_environ *worker_take_environ(struct worker *w, const struct http_peer *peer);
+/* A fresh environ, for a stream's request; s is NULL where no client has sent it. And back, ended. */
+struct gcorn_environ *worker_take_environ(struct worker *w, const struct http_peer *peer,
+                                          struct stream *s);
 void worker_keep_environ(struct worker *w, struct gcorn_environ *env);
 
 /* A conn in CONN_FREE, NULL when there are max_conns; and back. */

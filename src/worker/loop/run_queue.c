@@ -5,24 +5,25 @@
 #include "worker/loop/run_queue.h"
 
 #include "worker/loop/clock.h"
+#include "worker/conn/stream.h"
 #include "worker/worker.h"
 
-void worker_queue_conn(struct worker *w, struct conn *c)
+void worker_queue_stream(struct worker *w, struct stream *s)
 {
-    c->next = NULL;
-    *w->queue_end = c;
-    w->queue_end = &c->next;
+    s->next = NULL;
+    *w->queue_end = s;
+    w->queue_end = &s->next;
     ev_prepare_start(w->loop, &w->queue_turn);
     ev_idle_start(w->loop, &w->queue_waits);
 }
 
-static struct conn *take_queued(struct worker *w)
+static struct stream *take_queued(struct worker *w)
 {
-    struct conn *c = w->queue;
+    struct stream *s = w->queue;
 
-    if (!(w->queue = c->next))
+    if (!(w->queue = s->next))
         w->queue_end = &w->queue;
-    return c;
+    return s;
 }
 
 /* At the end of a pass: those that were queued when the turn began, as far as there is time. The
@@ -30,15 +31,15 @@ static struct conn *take_queued(struct worker *w)
 static void on_queue_turn(struct ev_loop *loop, struct ev_prepare *turn, int revents)
 {
     struct worker *w = turn->data;
-    struct conn *const *last = w->queue_end;
-    struct conn *c;
+    struct stream *const *last = w->queue_end;
+    struct stream *s;
 
     (void)revents;
     do {
         worker_look_at_clock(w);
-        c = take_queued(w);
-        conn_resume(c);
-    } while (&c->next != last && !worker_pass_is_long(w));
+        s = take_queued(w);
+        stream_resume(s);
+    } while (&s->next != last && !worker_pass_is_long(w));
     if (w->queue)
         return;
     ev_prepare_stop(loop, turn);

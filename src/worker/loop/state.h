@@ -23,13 +23,13 @@
 #include "worker/accept/accept.h"
 #include "worker/access_log_writer.h"
 #include "worker/call/app.h"
-#include "worker/conn/conn.h"
 #include "worker/conn/fair_close.h"
 #include "worker/conn/peer.h"
 #include "worker/conn/admission.h"
 #include "worker/call/call.h"
 #include "worker/notify_master.h"
 #include "worker/loop/timers.h"
+#include "worker/loop/types.h"
 #include "worker/call/wake.h"
 
 /* What the master gives a worker; all borrowed, and unchanged while the process lives. */
@@ -82,14 +82,14 @@ struct worker {
     size_t max_conns;
     size_t table_used; /* conns ever used: [0, table_used) */
     size_t open_conns;
-    size_t peak_conns;      /* most that were open at once since memory was trimmed */
-    uint64_t beat_requests; /* request_count at the last heartbeat */
-    struct conn *free_conns;
+    size_t peak_conns;           /* most that were open at once since memory was trimmed */
+    uint64_t beat_requests;      /* request_count at the last heartbeat */
+    struct stream *free_streams; /* of conns that are CONN_FREE */
     struct room room;
     struct exchange *exchanges; /* the same of what is lent to them */
     size_t exchanges_used;
     struct exchange *free_exchanges;
-    struct conn *queue, **queue_end;
+    struct stream *queue, **queue_end;
     struct ev_prepare queue_turn;
     struct ev_idle queue_waits; /* the loop does not sleep while it is active */
 
@@ -113,7 +113,7 @@ struct worker {
     struct waker waker;
     uint64_t waiting_count; /* connections whose answer waits for the application */
 
-    struct conn *serving;         /* while a call for a request runs: whose */
+    struct stream *serving;       /* while a call for a request runs: whose */
     const struct call_ops *calls; /* the class of workers; NULL: calls run on the loop's thread */
     struct pool *pool;            /* what the class gthread has */
 

@@ -2,28 +2,28 @@
  *
  * See queue_delay.h. The time up to the call is judged there (call_refusal).
  */
-#include "worker/conn/queue_delay.h"
+#include "worker/loop/queue_delay.h"
 
 #include "worker/worker.h"
 
 enum { QUEUE_LONG_NS = 10000000 }; /* who has waited so long may have waited for longer */
 
 /* When the bytes came for which the loop's own account may not do. */
-static uint64_t __attribute__((noinline)) look_closer(struct conn *c, uint64_t waited_ns)
+static uint64_t __attribute__((noinline)) look_closer(struct stream *s, uint64_t waited_ns)
 {
-    struct worker *w = worker_of(c);
+    struct worker *w = worker_of(conn_of(s));
     bool asks = waited_ns >= QUEUE_LONG_NS;
 
-    if (c->x->may_have_queued) {
+    if (s->x->may_have_queued) {
         /* It was there when it was first looked for, in the pass that accepted the connection;
          * arrived_ns: since when it can have been. */
-        waited_ns = w->now_ns - c->x->arrived_ns;
+        waited_ns = w->now_ns - s->x->arrived_ns;
         asks = waited_ns >= QUEUE_LONG_NS || w->queue_ns >= QUEUE_LONG_NS ||
                w->now_ns - w->queue_asked_ns > QUEUE_LONG_NS;
-        c->x->may_have_queued = false;
+        s->x->may_have_queued = false;
     }
     if (asks) {
-        int64_t ms = wire_queue_delay_ms(&c->wire);
+        int64_t ms = wire_queue_delay_ms(&conn_of(s)->wire);
 
         if (ms >= 0)
             waited_ns = (uint64_t)ms * 1000000;
@@ -36,12 +36,12 @@ static uint64_t __attribute__((noinline)) look_closer(struct conn *c, uint64_t w
 /* The loop knows how long it has not looked; but who waited to be accepted may have waited for
  * longer. The kernel knows, and is asked where that can make a difference: a system call for each
  * request would cost too much. */
-uint64_t arrival_ns(struct conn *c)
+uint64_t arrival_ns(struct stream *s)
 {
-    const struct worker *w = worker_of(c);
+    const struct worker *w = worker_of(conn_of(s));
     uint64_t waited_ns = worker_waited_ns(w);
 
-    if (waited_ns < QUEUE_LONG_NS && !c->x->may_have_queued)
+    if (waited_ns < QUEUE_LONG_NS && !s->x->may_have_queued)
         return w->now_ns - waited_ns;
-    return look_closer(c, waited_ns);
+    return look_closer(s, waited_ns);
 }

@@ -2,14 +2,14 @@
  *
  * arrival - when a client's bytes had come.
  */
-#ifndef GCORN_WORKER_CONN_QUEUE_DELAY_H
-#define GCORN_WORKER_CONN_QUEUE_DELAY_H
+#ifndef GCORN_WORKER_LOOP_QUEUE_DELAY_H
+#define GCORN_WORKER_LOOP_QUEUE_DELAY_H
 
 #include <stdint.h>
 
-struct conn;
+struct stream;
 
 /* When the bytes had come that are being read; to be asked once for each read. */
-uint64_t arrival_ns(struct conn *c);
+uint64_t arrival_ns(struct stream *s);
 
 #endif

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See stream.h. The path of a request, in the order of this file from the bottom up:
+ *
+ *   conn_work -> stream_answer    the application, its answer into `out`
+ *                stream_flush     one write at once (send.c); EV_WRITE only when that cannot
+ *
+ * An answer that waits for its application (wake.h) holds no buffer, and its client is read from:
+ * one that leaves ends it.
+ */
+#include "worker/conn/stream.h"
+
+#include <assert.h>
+
+#include "base/log.h"
+#include "worker/call/call_inline.h"
+#include "worker/commands.h"
+#include "worker/conn/conn.h"
+#include "worker/conn/read.h"
+#include "worker/conn/send.h"
+#include "worker/worker.h"
+
+enum {
+    CALL_LONG_NS = 1000000, /* in a call this long, an order may have come */
+    SAID_EVERY_MS = 10000,  /* that a body cannot be kept */
+};
+
+static struct worker *worker_of_stream(const struct stream *s)
+{
+    return worker_of(conn_of(s));
+}
+
+/* ---- the end of a request ---------------------------------------------------------------- */
+
+/* The application may ask for the request, and so for its connection, until the call is over; what
+ * it makes is put into buffers that no other thread has. */
+void stream_lend(struct stream *s)
+{
+    struct conn *c = conn_of(s);
+
+    out_return(s);
+    conn_set(c, (enum conn_state)c->state, STREAM_CALLING);
+}
+
+void stream_forget_request(struct stream *s)
+{
+    worker_keep_environ(worker_of_stream(s), s->env);
+    wake_forget(s);
+    s->env = NULL;
+}
+
+/* The request is over. SOME: but for the application, which has to hear of it. */
+static enum flushed end_request(struct stream *s)
+{
+    return call_end(worker_of_stream(s), s) == CALL_LATER ? FLUSHED_SOME : FLUSHED_ALL;
+}
+
+enum flushed stream_abandon(struct stream *s)
+{
+    struct worker *w = worker_of_stream(s);
+
+    if (stream_has_begun(s)) {
+        if (!stream_is_answering(s))
+            worker_note_begun(w);
+        if (!s->env->response.ended)
+            s->env->response.ended = "client gone";
+        response_abandon(s->env);
+        worker_note_answer(w, s->env, w->now_ns - s->x->request_ns);
+    }
+    s->runs = false;
+    return s->env ? end_request(s) : FLUSHED_ALL;
+}
+
+/* ---- answers ----------------------------------------------------------------------------- */
+
+/* The answer's last byte is in `out`, or sent; with a pool, sent. */
+static enum flushed end_answer(struct stream *s)
+{
+    struct conn *c = conn_of(s);
+    struct worker *w = worker_of(c);
+    struct gcorn_environ *env = s->env;
+
+    s->runs = false;
+    s->has_answered = true;
+    if (env->response.broken)
+        env->response.ended = "application";
+    if (env->h1.close || env->response.broken)
+        c->closing = true;
+    /* by saying so, the client sends nothing more (RFC 9112 9.6); but old ones send a CRLF behind a
+     * body (2.2) */
+    if (!env->request.keep_alive && env->request.state == REQUEST_DONE &&
+        env->request.body.len == 0)
+        c->wire.peer_ended = true;
+    worker_note_answer(w, env, w->now_ns - s->x->request_ns);
+    return end_request(s);
+}
+
+static enum flushed wait_writable(struct stream *s)
+{
+    if (s->x->out_sent == s->x->out.len)
+        out_return(s);
+    conn_set(conn_of(s), CONN_OPEN, STREAM_SENDING);
+    return FLUSHED_SOME;
+}
+
+/* In a queue, for the kernel finds those that can be written to in the same order each time, and the
+ * first would always have the whole of a pass. */
+enum flushed stream_wait_turn(struct stream *s)
+{
+    if (s->x->out_sent == s->x->out.len)
+        out_return(s);
+    conn_set(conn_of(s), CONN_OPEN, STREAM_READY);
+    worker_queue_stream(worker_of_stream(s), s);
+    return FLUSHED_SOME;
+}
+
+/* The application has nothing yet. */
+static enum flushed wait_woken(struct stream *s)
+{
+    struct conn *c = conn_of(s);
+
+    out_return(s);
+    conn_set(c, CONN_OPEN, read_may_go_ahead(c) ? STREAM_WAITING : STREAM_PAUSED);
+    return FLUSHED_SOME;
+}
+
+/* What has become of sending. */
+static enum flushed flushed_out(struct stream *s, enum out_sent sent)
+{
+    switch (sent) {
+    case OUT_ALL: return FLUSHED_ALL;
+    case OUT_FULL: return wait_writable(s);
+    case OUT_TURN: return stream_wait_turn(s);
+    case OUT_FAILED: break;
+    }
+    conn_drop(conn_of(s));
+    return FLUSHED_FAILED;
+}
+
+/* An answer without length ends with the connection, so one that is cut short must not end in an
+ * orderly way: it would look whole. */
+static enum flushed reset_broken(struct stream *s)
+{
+    struct conn *c = conn_of(s);
+
+    s->env->response.ended = "application";
+    wire_reset(&c->wire);
+    conn_drop(c);
+    return FLUSHED_FAILED;
+}
+
+enum flushed stream_flush(struct stream *s)
+{
+    struct worker *w = worker_of_stream(s);
+
+    for (;;) {
+        enum flushed flushed = flushed_out(s, out_send(s));
+
+        if (flushed != FLUSHED_ALL)
+            return flushed;
+        if (!stream_is_answering(s))
+            return FLUSHED_ALL;
+        if (!s->x->more) {
+            if (s->env->response.broken && s->env->h1.framing == FRAMING_CLOSE)
+                return reset_broken(s);
+            return end_answer(s);
+        }
+        if (s->env->response.file.left > 0) {
+            flushed = flushed_out(s, out_send_file(s));
+            if (flushed != FLUSHED_ALL)
+                return flushed;
+            if (s->x->more)
+                call_make_piece(w, s); /* at once: its line in the access log is there already */
+            continue;
+        }
+        if (s->env->response.waits)
+            return wait_woken(s);
+        if (worker_pass_is_long(w))
+            return stream_wait_turn(s);
+        if (call_next(w, s) == CALL_LATER)
+            return FLUSHED_SOME;
+    }
+}
+
+/* ---- refused ----------------------------------------------------------------------------- */
+
+static void log_not_kept(struct worker *w, const char *reason)
+{
+    uint64_t now = w->now_ns / 1000000;
+
+    if (w->upload_said_ms != 0 && now < w->upload_said_ms + SAID_EVERY_MS)
+        return;
+    w->upload_said_ms = now;
+    log_errorx("cannot keep a request body in %s: %s (logged at most every %d s)",
+               w->http.limits.body_dir, reason, SAID_EVERY_MS / 1000);
+}
+
+void stream_refuse(struct stream *s, int status, const char *reason)
+{
+    struct conn *c = conn_of(s);
+    struct worker *w = worker_of(c);
+    struct gcorn_environ *env = s->env;
+
+    log_debug("refused a request of %s: %d: %s",
+              *c->peer.seen.remote_addr ? c->peer.seen.remote_addr : "a unix peer", status, reason);
+    if (env->request.foreign != FOREIGN_UNKNOWN)
+        peer_log_foreign(&c->peer, &w->peers, env->request.foreign, status);
+    if (!env->was_run)
+        worker_note_begun(w);
+    if (status == 507)
+        log_not_kept(w, reason);
+    out_borrow(s);
+    response_refuse(env, status, reason);
+    env->h1.close = true;
+    s->x->lingering.announced = request_announced(&env->request);
+    s->x->more = framing_h1_next(env, &s->x->out, &s->x->piece, &s->x->piece_len);
+    assert(!s->x->more && s->x->piece_len == 0);
+    call_note_piece(s);
+    s->runs = true; /* it ends when this is sent */
+}
+
+/* The request is not run, although it has been counted as begun. */
+static void turn_away(struct stream *s)
+{
+    struct slot_counts *counts = &worker_of_stream(s)->slot->counts;
+
+    s->runs = s->x->more = false;
+    if (s->x->call.refusal == 499) {
+        counts->gone++;
+        s->env->response.ended = "client gone";
+        stream_refuse(s, 499, "the client had left before its request was run");
+    } else {
+        counts->shed++;
+        stream_refuse(s, 503, "the request has waited too long");
+    }
+    s->env->was_run = false;
+}
+
+/* ---- the call ---------------------------------------------------------------------------- */
+
+static bool must_close(const struct stream *s)
+{
+    struct worker *w = worker_of_stream(s);
+
+    if (!s->env->request.keep_alive || w->answers_close || w->config->keepalive_ms == 0)
+        return true;
+    if (!fair_lets_go(&w->fair, w->now_ns / 1000000))
+        return false;
+    w->slot->counts.fair_closes++;
+    return true;
+}
+
+/* From now on the request is the application's, as far as a crash is concerned. */
+static void begin_answer(struct stream *s)
+{
+    struct conn *c = conn_of(s);
+    struct worker *w = worker_of(c);
+    struct gcorn_environ *env = s->env;
+
+    env->was_run = true;
+    worker_note_begun(w);
+    if (env->request.forwarded && env->request.forwarded->distrusted)
+        peer_log_distrust(&c->peer, &w->peers, env->request.forwarded->distrusted);
+    s->runs = true;
+    s->x->answer = ANSWER_NOT_BEGUN;
+    s->x->whole_len = s->x->out.len;
+    s->x->is_head = env->request.is_head;
+}
+
+/* The handler has been run. */
+static void handler_done(struct stream *s)
+{
+    struct worker *w = worker_of_stream(s);
+    uint64_t serial = conn_of(s)->serial;
+
+    fair_note_call(&w->fair, serial, w->last_call_ns / 1000000, w->now_ns / 1000000);
+    if (w->last_call_ns > CALL_LONG_NS)
+        commands_run(w); /* told to stop meanwhile: then this answer says so */
+    s->env->h1.close = must_close(s);
+    s->env->response.takes_files = true;
+}
+
+void stream_answer(struct stream *s)
+{
+    struct worker *w = worker_of_stream(s);
+
+    begin_answer(s);
+    switch (call_start(w, s)) {
+    case CALL_REFUSED: turn_away(s); return;
+    case CALL_LATER: s->x->more = true; return; /* all of it: stream_flush asks for that */
+    case CALL_DONE: break;
+    }
+    handler_done(s);
+    if (call_next(w, s) == CALL_DONE && !s->x->more && s->x->piece_len == 0 &&
+        !s->env->response.broken)
+        (void)end_answer(s);
+}
+
+/* ---- events ------------------------------------------------------------------------------ */
+
+/* The answer goes on; when it has ended, what the client has sent meanwhile is worked. */
+void stream_resume(struct stream *s)
+{
+    struct conn *c = conn_of(s);
+
+    out_borrow(s);
+    if (stream_flush(s) != FLUSHED_ALL)
+        return;
+    if (c->closing)
+        read_settle(c);
+    else
+        read_unparsed(c);
+}
+
+void stream_note_turn(struct stream *s)
+{
+    const struct worker *w = worker_of_stream(s);
+
+    s->x->arrived_ns = w->now_ns - worker_waited_ns(w);
+}
+
+/* A thread has run the handler, or found that it is too late for that. */
+static void handler_called(struct stream *s)
+{
+    struct worker *w = worker_of_stream(s);
+    uint64_t waited_ms = (s->x->call.taken_ns - s->x->call.handed_ns) / 1000000;
+
+    if (s->x->call.refusal != 0) {
+        turn_away(s);
+        return;
+    }
+    fair_note_wait(&w->fair, conn_of(s)->serial, waited_ms, w->now_ns / 1000000);
+    handler_done(s);
+}
+
+static void next_called(struct stream *s)
+{
+    call_note_piece(s);
+    if (s->x->call.woken)
+        s->env->response.waits = false;
+}
+
+static void end_called(struct stream *s)
+{
+    struct conn *c = conn_of(s);
+
+    stream_forget_request(s);
+    if (c->state == CONN_CLOSED)
+        conn_free(c);
+    else
+        read_unparsed(c);
+}
+
+void stream_called(struct stream *s)
+{
+    struct conn *c = conn_of(s);
+
+    conn_set(c, (enum conn_state)c->state, STREAM_READY); /* it is the loop's; `out` is whole */
+    if (s->x->call.kind == CALL_END) {
+        end_called(s);
+        return;
+    }
+    if (s->x->call.kind == CALL_HANDLER)
+        handler_called(s);
+    else
+        next_called(s);
+    stream_resume(s);
+}
+
+/* One whose earlier answers are still on their way goes on behind them. */
+void stream_wake(struct stream *s)
+{
+    if (s->phase == STREAM_CALLING)
+        s->x->call.woken = true;
+    else if (s->env)
+        s->env->response.waits = false;
+    if (!stream_is_waiting(s))
+        return;
+    wake_stop(s);
+    stream_note_turn(s);
+    stream_resume(s);
+}
