@@ -104,6 +104,13 @@ static int write_at(int fd, const char *data, size_t len, uint64_t offset)
     return 0;
 }
 
+static void free_memory(struct spool *s)
+{
+    free(s->mem);
+    s->mem = NULL;
+    s->mem_cap = 0;
+}
+
 /* The budget counts bytes from here on. */
 static int move_to_file(struct spool *s)
 {
@@ -117,9 +124,7 @@ static int move_to_file(struct spool *s)
         owned_close(&fd);
         return -1;
     }
-    free(s->mem);
-    s->mem = NULL;
-    s->mem_cap = 0;
+    free_memory(s);
     s->fd = fd;
     return 0;
 }
@@ -193,9 +198,7 @@ int spool_finish(struct spool *s)
         return 0;
     if (s->gathered > 0 && write_gathered(s) < 0)
         return -1;
-    free(s->mem);
-    s->mem = NULL;
-    s->mem_cap = 0;
+    free_memory(s);
     return 0;
 }
 

@@ -152,6 +152,19 @@ char *path_absolute(const char *path)
     return absolute;
 }
 
+char *path_dir(const char *path)
+{
+    size_t len = strlen(path);
+
+    while (len > 0 && path[len - 1] == '/')
+        len--;
+    while (len > 0 && path[len - 1] != '/')
+        len--;
+    while (len > 1 && path[len - 1] == '/')
+        len--;
+    return len > 0 ? xasprintf("%.*s", (int)len, path) : xstrdup(".");
+}
+
 void fd_mark(int fd, struct fd_mark *mark)
 {
     struct stat st = {0};

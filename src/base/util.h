@@ -45,6 +45,10 @@ int fd_set_nonblock(int fd);
  * working directory has been removed. */
 char *path_absolute(const char *path);
 
+/* The directory of path without a slash at its end, "/" or ".": "a//b/" gives "a". The caller frees
+ * it. */
+char *path_dir(const char *path);
+
 /* fd_mark notes which file a descriptor leads to; fd_is tells later whether it still does: an
  * application may have closed or replaced it. Async-signal-safe; errno is kept. */
 struct fd_mark {

@@ -128,6 +128,22 @@ static void test_a_reserved_number_is_given_to_no_other(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static void test_taken_descriptor_is_marked(void **state)
+{
+    int status, fd = owned_take(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    pid_t pid = fork();
+
+    (void)state;
+    if (pid == 0) {
+        owned_close_all(-1);
+        _exit(is_open(fd) ? 1 : 0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(WEXITSTATUS(status), 0);
+    owned_close(&fd);
+    assert_int_equal(fd, -1);
+}
+
 static void test_standard_descriptors_are_filled(void **state)
 {
     int status;
@@ -161,6 +177,7 @@ int main(void)
         cmocka_unit_test(test_a_child_closes_what_is_marked),
         cmocka_unit_test(test_a_closed_number_is_not_marked),
         cmocka_unit_test(test_a_reserved_number_is_given_to_no_other),
+        cmocka_unit_test(test_taken_descriptor_is_marked),
         cmocka_unit_test(test_standard_descriptors_are_filled),
         cmocka_unit_test(test_numbers_that_are_none_are_ignored),
     };

@@ -247,6 +247,90 @@ static void test_words_for_an_end_lead_back_to_it(void **state)
     assert_int_equal(slot_ended_of("no such word"), ENDED_OTHER);
 }
 
+static void die_by(void *where)
+{
+    (void)signal(SIGSEGV, SIG_DFL); /* sanitizers have a handler */
+    *(volatile char *)where = 1;
+}
+
+/* Another slot may be guarded later: the first one is then read-only. */
+static void guard_twice(void *arg)
+{
+    struct scoreboard *sb = arg;
+
+    CHECK(scoreboard_guard(sb, scoreboard_slot(sb, 0)) == 0);
+    CHECK(scoreboard_guard(sb, scoreboard_slot(sb, 2)) == 0);
+    scoreboard_slot(sb, 2)->pid = 5;
+    die_by(scoreboard_slot(sb, 0));
+}
+
+static void test_second_guard_replaces_the_first(void **state)
+{
+    int status = in_child(guard_twice, *state);
+
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(scoreboard_slot(*state, 2)->pid, 5);
+    assert_int_equal(scoreboard_slot(*state, 0)->pid, 0);
+}
+
+static void forget(void *arg)
+{
+    struct scoreboard *sb = arg;
+
+    CHECK(scoreboard_forget(sb) == 0);
+    CHECK(scoreboard_slot(sb, 0)->pid == 0);
+    scoreboard_slot(sb, 0)->pid = 99;
+}
+
+static void test_forgotten_scoreboard_is_private(void **state)
+{
+    scoreboard_slot(*state, 0)->pid = 4;
+    expect_exit(forget, *state, 0);
+    assert_int_equal(scoreboard_slot(*state, 0)->pid, 4);
+}
+
+static void test_broken_state_is_an_empty_one(void **state)
+{
+    struct slot *s = scoreboard_slot(*state, 0);
+
+    s->state = SLOT_DRAINING;
+    assert_int_equal(slot_get_state(s), SLOT_DRAINING);
+    assert_string_equal(slot_state_name(slot_get_state(s)), "draining");
+    s->state = SLOT_DRAINING + 1;
+    assert_int_equal(slot_get_state(s), SLOT_EMPTY);
+}
+
+static void test_text_without_an_end_is_cut(void **state)
+{
+    char field[4] = {'a', 'b', 'c', 'd'}, out[8];
+
+    (void)state;
+    assert_int_equal(slot_get_text(field, sizeof(field), out, sizeof(out)), 4);
+    assert_string_equal(out, "abcd");
+    assert_int_equal(slot_get_text(field, sizeof(field), out, 3), 2);
+    assert_string_equal(out, "ab");
+    slot_set_text(field, sizeof(field), "longer", 6);
+    assert_string_equal(field, "lon");
+    slot_set_text(field, sizeof(field), "xy", 2);
+    assert_string_equal(field, "xy");
+}
+
+static void test_log_is_whole_lines_without_controls(void **state)
+{
+    struct slot *s = scoreboard_slot(*state, 0);
+    char out[64];
+
+    memcpy(s->log, "one\n\x1b[31m\ttwo\nthree", 19);
+    atomic_store(&s->log_len, 19);
+    size_t len = slot_get_log(s, out, sizeof(out));
+    assert_int_equal(len, strlen("one\n?[31m\ttwo\n"));
+    assert_memory_equal(out, "one\n?[31m\ttwo\n", len);
+    assert_int_equal(slot_get_log(s, out, 6), 4); /* what fits, and whole lines of it */
+    atomic_store(&s->log_len, UINT32_MAX);
+    memset(s->log, 'x', sizeof(s->log));
+    assert_int_equal(slot_get_log(s, out, sizeof(out)), 0);
+}
+
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, open_scoreboard, close_scoreboard)
@@ -264,6 +348,11 @@ int main(void)
         CASE(test_sums_leave_out_what_is_no_count),
         CASE(test_requests_in_flight_are_begun_and_not_ended),
         CASE(test_words_for_an_end_lead_back_to_it),
+        CASE(test_second_guard_replaces_the_first),
+        CASE(test_forgotten_scoreboard_is_private),
+        CASE(test_broken_state_is_an_empty_one),
+        CASE(test_text_without_an_end_is_cut),
+        CASE(test_log_is_whole_lines_without_controls),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

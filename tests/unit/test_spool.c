@@ -17,7 +17,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <signal.h>
+
+#include <sys/resource.h>
+
 #include "base/spool.h"
+#include "in_child.h"
 #include "temp_dir.h"
 
 enum { MEM_MAX = 100 };
@@ -280,6 +285,55 @@ static void test_spool_failure_keeps_the_budget(void **state)
     assert_int_equal(budget.used, 0);
 }
 
+static void test_release_closes_the_file(void **state)
+{
+    struct spool s;
+    int before = dup(STDERR_FILENO);
+
+    (void)state;
+    (void)close(before);
+    spool_init(&s, 0, temp_dir, NULL);
+    assert_int_equal(spool_append(&s, "file", 4), 0);
+    assert_true(s.fd >= 0);
+    spool_release(&s);
+    assert_int_equal(s.fd, -1);
+    int after = dup(STDERR_FILENO);
+    assert_int_equal(after, before);
+    (void)close(after);
+}
+
+/* In a child: a file there may grow to 30000 bytes. */
+static void append_past_the_limit(void *arg)
+{
+    const struct rlimit limit = {30000, 30000};
+    struct spool_budget budget = {.max = 1000000};
+    char bytes[20000] = "";
+    struct spool s;
+
+    (void)arg;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    spool_init(&s, 0, temp_dir, &budget);
+    CHECK(spool_append(&s, bytes, sizeof(bytes)) == 0);
+    CHECK(budget.used == 20000);
+    CHECK(spool_append(&s, bytes, sizeof(bytes)) == -1 && errno == EFBIG);
+    CHECK(budget.used == 20000 && s.len == 20000); /* as before */
+    spool_release(&s);
+    CHECK(budget.used == 0);
+    spool_init(&s, 50000, temp_dir, &budget); /* in memory, until it moves to a file */
+    CHECK(spool_append(&s, bytes, sizeof(bytes)) == 0);
+    CHECK(spool_append(&s, bytes, sizeof(bytes)) == 0);
+    CHECK(spool_append(&s, bytes, sizeof(bytes)) == -1 && errno == EFBIG);
+    CHECK(budget.used == 0 && s.len == 40000 && s.fd == -1);
+    spool_release(&s);
+}
+
+static void test_failed_write_changes_nothing(void **state)
+{
+    (void)state;
+    expect_exit(append_past_the_limit, NULL, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +347,8 @@ int main(void)
         cmocka_unit_test(test_spool_mixed_pieces),
         cmocka_unit_test(test_spool_budget_is_shared),
         cmocka_unit_test(test_spool_failure_keeps_the_budget),
+        cmocka_unit_test(test_release_closes_the_file),
+        cmocka_unit_test(test_failed_write_changes_nothing),
     };
 
     return cmocka_run_group_tests(tests, temp_dir_make, temp_dir_remove);

@@ -247,20 +247,6 @@ static bool is_replaceable(const char *dir, const char *path, const struct privi
     return may_have_placed(workers, &around, &st);
 }
 
-/* The directory of a path, which the caller frees. */
-static char *dir_of(const char *path)
-{
-    size_t len = strlen(path);
-
-    while (len > 0 && path[len - 1] == '/')
-        len--;
-    while (len > 0 && path[len - 1] != '/')
-        len--;
-    while (len > 1 && path[len - 1] == '/')
-        len--;
-    return len > 0 ? xasprintf("%.*s", (int)len, path) : xstrdup(".");
-}
-
 char *safe_open_shared_dir(const char *path, const struct privileges *workers)
 {
     char *at = path_absolute(path), *dir = NULL;
@@ -272,7 +258,7 @@ char *safe_open_shared_dir(const char *path, const struct privileges *workers)
     }
     while (!is_shared && strcmp(at, "/") != 0 && strcmp(at, ".") != 0) {
         free(dir);
-        dir = dir_of(at);
+        dir = path_dir(at);
         is_shared = is_replaceable(dir, at, workers);
         free(at);
         at = xstrdup(dir);

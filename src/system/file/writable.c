@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,11 +26,7 @@ static bool sticks(const char *dir, const char *path)
 
 int writable_new(const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    char *dir = !slash ? xstrdup(".") : slash == path ? xstrdup("/") : xstrdup(path);
-
-    if (slash && slash != path)
-        dir[slash - path] = '\0';
+    char *dir = path_dir(path);
     int result = faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS);
     if (result == 0 && sticks(dir, path)) {
         errno = EPERM;

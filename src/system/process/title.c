@@ -21,12 +21,18 @@ static struct {
     char **environment; /* the copy's array: setenv replaces it by its own */
 } title;
 
-static char **copy_strings(char **strings)
+static size_t count_strings(char **strings)
 {
     size_t count = 0;
 
     while (strings[count])
         count++;
+    return count;
+}
+
+static char **copy_strings(char **strings)
+{
+    size_t count = count_strings(strings);
     char **copy = xcalloc(count + 1, sizeof(*copy));
     for (size_t i = 0; i < count; i++)
         copy[i] = xstrdup(strings[i]);
@@ -35,10 +41,7 @@ static char **copy_strings(char **strings)
 
 static char **copy_pointers(char **strings)
 {
-    size_t count = 0;
-
-    while (strings[count])
-        count++;
+    size_t count = count_strings(strings);
     char **copy = xcalloc(count + 1, sizeof(*copy));
     memcpy(copy, strings, count * sizeof(*copy));
     return copy;
