@@ -64,16 +64,11 @@ void proc_fill(struct proc *p, const struct worker_proc *w, struct generation *s
         .w = p->w, .settings = generation_ref(settings), .channel = *channel, .output = output};
 }
 
-static void note_failure(struct proc *p, const char *why)
+/* The first one counts. */
+static void note_text(char **noted, const char *text)
 {
-    if (!p->noted.boot_failure)
-        p->noted.boot_failure = xstrdup(why);
-}
-
-static void note_wish(struct proc *p, const char *why)
-{
-    free(p->noted.wish);
-    p->noted.wish = xstrdup(why);
+    if (!*noted)
+        *noted = xstrdup(text);
 }
 
 static void note(struct proc *p, const struct up_message *message)
@@ -81,8 +76,8 @@ static void note(struct proc *p, const struct up_message *message)
     switch (message->type) {
     case UP_READY: p->noted.is_ready = true; break;
     case UP_HEARTBEAT: p->w->heard_ms = now_ms(); break;
-    case UP_BOOTFAIL: note_failure(p, message->text); break;
-    case UP_RECYCLE: note_wish(p, message->text); break;
+    case UP_BOOTFAIL: note_text(&p->noted.boot_failure, message->text); break;
+    case UP_RECYCLE: note_text(&p->noted.wish, message->text); break;
     case UP_DYING: p->noted.is_dying = true; break;
     case UP_CRASHED: p->noted.is_answered = true; break;
     }

@@ -5,6 +5,8 @@
  */
 #include "master_case.h"
 
+#include <fcntl.h>
+
 #include "master/boots.h"
 #include "master/crashes.h"
 #include "master/liveness.h"
@@ -57,7 +59,7 @@ static void test_ready_ends_the_boot(void **state)
     uint64_t before = now_ms();
 
     (void)state;
-    m.boot_by_ms = 0;
+    m.boot_by_ms = p->w->heard_ms = 0;
     say_and_act(p, UP_READY, NULL);
     assert_int_equal(p->w->phase, PROC_READY);
     assert_true(p->w->deadline_ms == NO_DEADLINE);
@@ -498,6 +500,87 @@ static void test_nothing_counts_while_the_master_was_away(void **state)
     assert_int_equal(p->w->phase, PROC_READY);
 }
 
+/* A call of this age, in the worker's place for it. */
+static void set_call(struct proc *p, unsigned thread, uint64_t age_ms)
+{
+    slot_call_begin(&proc_slot(&m.procs, p)->calls[thread], now_ms() - age_ms);
+}
+
+static void test_slow_call_is_told_of_once(void **state)
+{
+    struct proc *p = add_worker(0, &current, PROC_READY);
+
+    (void)state;
+    current.config.slow_request_ms = 1000;
+    set_call(p, 0, 500);
+    liveness_check(&m, now_ms());
+    assert_string_equal(logged(), "");
+    set_call(p, 0, 1500);
+    liveness_check(&m, now_ms());
+    assert_non_null(strstr(logged(), "Slow request"));
+    liveness_check(&m, now_ms());
+    assert_string_equal(logged(), "");
+    set_call(p, 0, 1200); /* a later one */
+    liveness_check(&m, now_ms());
+    assert_non_null(strstr(logged(), "Slow request"));
+    assert_int_equal(p->w->phase, PROC_READY);
+    assert_true(p->stack_log == 0); /* nothing waits for its stacks */
+}
+
+static void test_partly_hung_worker_finishes_its_other_calls(void **state)
+{
+    struct proc *p = add_worker(0, &current, PROC_READY);
+
+    (void)state;
+    current.config.threads = 2;
+    current.config.timeout_ms = 1000;
+    set_call(p, 0, 1500);
+    set_call(p, 1, 100);
+    liveness_check(&m, now_ms());
+    assert_int_equal(p->w->phase, PROC_FINISHING);
+    assert_int_equal(p->w->end, END_TIMEOUT);
+    assert_int_equal(last_order(p, NULL), DOWN_RETIRE);
+    assert_true(p->w->told_to_drain);
+    assert_true(p->w->deadline_ms > now_ms() + GRACE_MS - 1000);
+    p->noted.has_stacks = true;
+    procs_act_on(&m, p, now_ms());
+    assert_int_equal(p->w->phase, PROC_FINISHING); /* one call is to be finished yet */
+    slot_call_end(&proc_slot(&m.procs, p)->calls[1]);
+    procs_act_on(&m, p, now_ms());
+    assert_int_equal(p->w->phase, PROC_ABORTED);
+    assert_int_equal(ended_by(p), SIGABRT);
+}
+
+static void test_quick_stop_waits_for_no_other_call(void **state)
+{
+    struct proc *p = add_worker(0, &current, PROC_FINISHING);
+
+    (void)state;
+    current.config.threads = 2;
+    current.config.timeout_ms = 1000;
+    set_call(p, 0, 1500);
+    set_call(p, 1, 100);
+    p->noted.has_stacks = true;
+    m.quick = true;
+    procs_act_on(&m, p, now_ms());
+    assert_int_equal(p->w->phase, PROC_ABORTED);
+}
+
+/* A stopped process takes no signal before it goes on. */
+static void test_stopped_worker_is_continued_to_abort(void **state)
+{
+    struct proc *p = add_worker(0, &current, PROC_EXPLAINING);
+    int status;
+
+    (void)state;
+    assert_int_equal(kill(p->w->pid, SIGSTOP), 0);
+    assert_int_equal(waitpid(p->w->pid, &status, WUNTRACED), p->w->pid);
+    procs_abort(&m, p, PROC_IS_EXPLAINED);
+    (void)alarm(20);
+    assert_int_equal(ended_by(p), SIGABRT);
+    (void)alarm(0);
+}
+
 /* ---- retiring ---------------------------------------------------------------------------- */
 
 static void test_retire_orders(void **state)
@@ -669,6 +752,24 @@ static void test_stop_retires_again_and_ends_boots(void **state)
     assert_string_equal(logged(), "");
 }
 
+/* Clients wait, and no worker serves them: those that boot are needed; those that will not serve
+ * may exit, unless the stop is quick. */
+static void test_stop_leaves_boots_that_clients_wait_for(void **state)
+{
+    struct proc *booting = add_worker(0, &current, PROC_BOOTING);
+    struct proc *failed = add_worker(1, &current, PROC_BOOT_FAILED);
+
+    (void)state;
+    m.plan.stopping = true;
+    procs_kill_booting(&m);
+    assert_int_equal(booting->w->phase, PROC_BOOTING);
+    assert_int_equal(failed->w->phase, PROC_BOOT_FAILED);
+    m.quick = true;
+    procs_kill_booting(&m);
+    assert_int_equal(booting->w->phase, PROC_BOOTING);
+    assert_int_equal(failed->w->phase, PROC_KILLED);
+}
+
 /* A READY that is still in the pipe: its worker serves clients. */
 static void test_stop_reads_ready_before_it_ends_boots(void **state)
 {
@@ -725,6 +826,49 @@ static void test_killed_worker_is_counted_and_its_place_empty(void **state)
     assert_true(!p->settings && !p->noted.wish && p->stack_log == 0 && p->w->crash_by_ms == 0);
     assert_false(m.child_has_ended);
     assert_int_equal(current.refs, 1000);
+}
+
+static unsigned count_open(void)
+{
+    unsigned count = 0;
+
+    for (int fd = 0; fd < 200; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+static void test_ended_worker_leaves_nothing_open(void **state)
+{
+    unsigned before = count_open();
+    struct proc *p = add_worker(0, &current, PROC_READY);
+
+    (void)state;
+    fd_close(&p->channel.down_worker);
+    p->channel.down_worker = -1;
+    die(p, SIGKILL);
+    assert_int_equal(count_open(), before);
+}
+
+/* What was of the worker before is not the next one's in its place. */
+static void test_place_is_taken_again_by_a_fresh_worker(void **state)
+{
+    struct proc *p = add_worker(0, &current, PROC_READY);
+
+    (void)state;
+    p->speech.said = ~0u;
+    p->speech.is_over = true;
+    p->tracer = 4711;
+    p->inherited_size = 1 << 20;
+    p->noted.boot_failure = xstrdup("x");
+    p->noted.is_dying = p->noted.is_ready = false;
+    p->noted.has_stacks = true;
+    die(p, SIGKILL);
+    assert_true(p->speech.said == 0 && !p->speech.is_over && p->tracer == 0);
+    assert_true(p->inherited_size == 0 && !p->noted.has_stacks && !p->noted.boot_failure);
+    p = add_worker(0, &current, PROC_BOOTING);
+    say_and_act(p, UP_READY, NULL);
+    assert_int_equal(p->w->phase, PROC_READY);
+    assert_int_equal(p->w->end, END_UNASKED);
 }
 
 static void test_nothing_is_reaped_without_sigchld(void **state)
@@ -996,6 +1140,10 @@ int main(void)
         T(hung_loop_is_found),
         T(hung_retiring_worker_counts_for_nothing),
         T(nothing_counts_while_the_master_was_away),
+        T(slow_call_is_told_of_once),
+        T(partly_hung_worker_finishes_its_other_calls),
+        T(quick_stop_waits_for_no_other_call),
+        T(stopped_worker_is_continued_to_abort),
         T(retire_orders),
         T(retired_twice_keeps_the_earlier_deadline_and_reason),
         T(hurried_worker_closes_idle_connections_soon),
@@ -1003,9 +1151,12 @@ int main(void)
         T(stop_wishes),
         T(drain_ends_by_itself_or_by_a_second_term),
         T(stop_retires_again_and_ends_boots),
+        T(stop_leaves_boots_that_clients_wait_for),
         T(stop_reads_ready_before_it_ends_boots),
         T(given_up_canary_is_killed),
         T(killed_worker_is_counted_and_its_place_empty),
+        T(ended_worker_leaves_nothing_open),
+        T(place_is_taken_again_by_a_fresh_worker),
         T(nothing_is_reaped_without_sigchld),
         T(kill_in_a_boot_is_tried_again_at_once),
         T(kills_of_a_canary_count_when_its_time_is_over),
