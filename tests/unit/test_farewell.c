@@ -95,7 +95,7 @@ static int close_case(void **state)
     }
     WORKER_CASE_UNTIL(t, t->w->open_conns == 0);
     (void)close(t->w->access_log.fd);
-    accesslog_free(t->w->access_log.format);
+    access_log_free(t->w->access_log.format);
     worker_case_close(t);
     free(t);
     return 0;
