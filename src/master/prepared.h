@@ -3,8 +3,8 @@
  * prepared - what the process that prepares a reload (prepare.h) hands to the master: a record of
  * many packets, one for each thing that is open, with its descriptor.
  *
- *   child    prepared_send_all
- *   master   prepared_add of each packet, and after the last one prepared_open
+ *   child    prepared_send_all (prepared_send.h)
+ *   master   prepared_add of each packet, and after the last one prepared_open (prepared_open.h)
  *
  * The settings come as the bytes of their file, so the master makes the same settings of them by the
  * same code; only what a disk or a name server had to be asked for is in the record.
@@ -18,11 +18,7 @@
 
 #include "system/net/listener.h"
 
-struct error;
-struct generation;
 struct packet;
-struct sources;
-struct start;
 
 enum {
     PREPARED_TEXT_MAX = 32 * 1024,               /* bytes of the settings file in one packet */
@@ -50,20 +46,9 @@ struct prepared_rest {
     struct listener control; /* CONTROL_IS_NEW */
 };
 
-/* Child: sends it all; `before` is the generation whose sockets g may share. 0, or -1 with errno.
- * Blocks while the master does not read. */
-int prepared_send_all(int fd, const struct sources *from, const struct generation *g,
-                      const struct generation *before, const struct prepared_rest *rest);
-
 /* Master: keeps a packet with its descriptors. 1: it was the last one. 0: more follow. -1 with
  * errno: ENOMEM, or EPROTO for what is no part of a record. */
 int prepared_add(struct prepared *p, const void *data, struct packet *packet);
-
-/* Master: makes the generation of a whole record: its descriptors are taken out of it. Blocks
- * nowhere. NULL with err. `before` as for the child. */
-struct generation *prepared_open(struct prepared *p, const struct start *start, unsigned id,
-                                 struct generation *before, struct prepared_rest *rest,
-                                 struct error *err);
 
 /* Closes what is left; the file of a unix socket that was made goes with it. Harmless on a zeroed
  * one. */

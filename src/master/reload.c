@@ -20,6 +20,8 @@
 #include "master/check/advice.h"
 #include "master/listeners.h"
 #include "master/logs.h"
+#include "master/prepared_open.h"
+#include "master/prepared_send.h"
 #include "master/preload/preload.h"
 #include "master/stats_update.h"
 #include "master/boots.h"

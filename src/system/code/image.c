@@ -9,358 +9,20 @@
  */
 #include "system/code/image.h"
 
-#include <dlfcn.h>
-#include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <link.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/ascii.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "system/file/memfile.h"
-
-/* The machine that this binary is for, read off its own header. */
-extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
-
-/* A mapped ELF file. */
-struct elf {
-    const char *data;
-    size_t size;
-    const ElfW(Ehdr) * header;
-    const ElfW(Phdr) * segments;
-    const ElfW(Dyn) * dynamic;
-    size_t dynamic_count;
-    const char *strings; /* of the dynamic section */
-    size_t strings_size;
-};
-
-/* ---- copying ----------------------------------------------------------------------------- */
-
-static int copy_bytes(int from, int to, off_t size)
-{
-    off_t at = 0;
-
-    while (at < size) {
-        char block[64 * 1024];
-        ssize_t n = pread(from, block, sizeof(block), at);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0) {
-            errno = ETXTBSY; /* shorter than it was: somebody is writing it */
-            return -1;
-        }
-        if (write_all(to, block, (size_t)n) < 0)
-            return -1;
-        at += n;
-    }
-    return 0;
-}
-
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
-/* A name under which any process finds a descriptor of this one, as long as this one lives: the
- * pid is what /proc calls it, which in a pid namespace need not be getpid(). 0, or -1 with errno:
- * /proc does not show the descriptor. */
-static int name_fd(int fd, char *name, size_t size)
-{
-    struct stat shown, st;
-    char self[16];
-    ssize_t len = readlink("/proc/self", self, sizeof(self) - 1);
-
-    if (len < 0)
-        return -1;
-    self[len] = '\0';
-    (void)snprintf(name, size, "/proc/%s/fd/%d", self, fd);
-    if (stat(name, &shown) < 0 || fstat(fd, &st) < 0)
-        return -1;
-    if (shown.st_dev == st.st_dev && shown.st_ino == st.st_ino)
-        return 0;
-    errno = ENOENT;
-    return -1;
-}
-
-/* The server works without private copies; this line is the only difference that an operator sees.
- * It is logged once in a process, whatever the number of reloads. errno says why. */
-static void tell_from_disk(const char *what)
-{
-    static bool told;
-
-    if (!told)
-        log_warnx("%s: %s: the application is loaded from its file, not from a private copy; "
-                  "replace the file by rename, do not overwrite it",
-                  what, strerror(errno));
-    told = true;
-}
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? slash + 1 : path;
-}
-
-/* Copies size bytes of fd into a sealed file in memory. Its descriptor; -1 with errno, and
- * *is_refused when this system allows no such file. */
-static int copy_to_memory(const char *path, int fd, off_t size, bool *is_refused)
-{
-    int copy = memfile_sealable(base_name(path));
-    char name[IMAGE_NAME_SIZE];
-
-    if (copy < 0) {
-        *is_refused = errno == ENOSYS || errno == EPERM || errno == EACCES;
-        if (*is_refused)
-            tell_from_disk("memfd_create");
-    } else if (name_fd(copy, name, sizeof(name)) < 0) {
-        *is_refused = true;
-        tell_from_disk("/proc/self/fd");
-        fd_close(&copy);
-    } else if (copy_bytes(fd, copy, size) < 0) {
-        fd_close(&copy);
-    } else { /* a wild write of one worker must not reach the others; refused: it can */
-        (void)fcntl(copy, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
-    }
-    return copy;
-}
-
-/* The same into a file of app_copy_dir, which *name is. */
-static int copy_to_file(struct copies *copies, const char *path, int fd, off_t size, char **name)
-{
-    int copy = copies_make(copies, base_name(path), name);
-
-    if (copy >= 0 && copy_bytes(fd, copy, size) < 0)
-        fd_close(&copy);
-    if (copy >= 0)
-        (void)copies_finish(*name, &copy); /* failed: copy is -1 */
-    return copy;
-}
-
-/* Opens the part's file and copies it. 0, or -1 with errno; ETXTBSY: the file changed meanwhile. */
-static int copy_part(struct image *image, struct image_part *part)
-{
-    struct stat before, after;
-    bool is_refused = false;
-    /* no FIFO holds the master, which would wait for its writer */
-    int fd = open(part->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-
-    if (fd < 0 || fstat(fd, &before) < 0)
-        goto out;
-    if (!S_ISREG(before.st_mode)) {
-        errno = EINVAL;
-        goto out;
-    }
-    if (image->copies.path)
-        part->fd = copy_to_file(&image->copies, part->path, fd, before.st_size, &part->copy);
-    else
-        part->fd = copy_to_memory(part->path, fd, before.st_size, &is_refused);
-    if (is_refused) {
-        image->from_disk = true;
-        part->fd = fd;
-        return 0;
-    }
-    if (part->fd < 0)
-        goto out;
-    if (stat(part->path, &after) < 0) {
-        fd_close(&part->fd);
-    } else if (!same_file(&before, &after)) {
-        fd_close(&part->fd);
-        errno = ETXTBSY;
-    }
-out:
-    fd_close(&fd);
-    return part->fd < 0 ? -1 : 0;
-}
-
-/* ---- reading ELF ------------------------------------------------------------------------- */
-
-static bool is_inside(const struct elf *e, uint64_t offset, uint64_t size)
-{
-    return offset <= e->size && size <= e->size - offset;
-}
-
-/* Where a virtual address lies in the file; NULL when it does not. */
-static const char *at_address(const struct elf *e, uint64_t address, uint64_t *room)
-{
-    for (size_t i = 0; i < e->header->e_phnum; i++) {
-        const ElfW(Phdr) *s = &e->segments[i];
-
-        if (s->p_type == PT_LOAD && address >= s->p_vaddr && address - s->p_vaddr < s->p_filesz) {
-            *room = s->p_filesz - (address - s->p_vaddr);
-            return e->data + s->p_offset + (address - s->p_vaddr);
-        }
-    }
-    return NULL;
-}
-
-static uint64_t dynamic_value(const struct elf *e, int64_t tag)
-{
-    for (size_t i = 0; i < e->dynamic_count; i++) {
-        if (e->dynamic[i].d_tag == tag)
-            return e->dynamic[i].d_un.d_val;
-    }
-    return 0;
-}
-
-/* A string of the dynamic section; NULL when it runs out of it. */
-static const char *dynamic_string(const struct elf *e, uint64_t offset)
-{
-    if (offset >= e->strings_size ||
-        !memchr(e->strings + offset, '\0', (size_t)(e->strings_size - offset)))
-        return NULL;
-    return e->strings + offset;
-}
-
-static int check_header(const struct elf *e, const char *path, struct error *err)
-{
-    const ElfW(Ehdr) *h = e->header, *own = &__ehdr_start;
-
-    if (e->size < sizeof(*h) || memcmp(h->e_ident, ELFMAG, SELFMAG) != 0)
-        return error_set(err, EXIT_APP, "%s is not a shared object: build it with cc -shared -fPIC",
-                         path);
-    if (h->e_ident[EI_CLASS] != own->e_ident[EI_CLASS] || h->e_machine != own->e_machine)
-        return error_set(err, EXIT_APP,
-                         "%s is built for another machine (ELF machine %d, this gcorn is %d)", path,
-                         h->e_machine, own->e_machine);
-    if (h->e_type != ET_DYN)
-        return error_set(err, EXIT_APP,
-                         "%s is an ELF file but no shared object: build it with cc -shared -fPIC",
-                         path);
-    return 0;
-}
-
-/* Everything that the file says it has must be in it: a file cut short is being written. */
-static int check_whole(struct elf *e, const char *path, struct error *err)
-{
-    const ElfW(Ehdr) *h = e->header;
-    bool whole = h->e_phentsize == sizeof(ElfW(Phdr)) && h->e_phoff % _Alignof(ElfW(Phdr)) == 0 &&
-                 is_inside(e, h->e_phoff, (uint64_t)h->e_phnum * sizeof(ElfW(Phdr))) &&
-                 is_inside(e, h->e_shoff, (uint64_t)h->e_shnum * h->e_shentsize);
-
-    e->segments = (const ElfW(Phdr) *)(const void *)(e->data + (whole ? h->e_phoff : 0));
-    for (size_t i = 0; whole && i < h->e_phnum; i++)
-        whole = is_inside(e, e->segments[i].p_offset, e->segments[i].p_filesz);
-    if (!whole)
-        return error_set(err, EXIT_APP, "%s is not whole: is it being written?", path);
-    return 0;
-}
-
-static void find_dynamic(struct elf *e)
-{
-    uint64_t room;
-
-    for (size_t i = 0; i < e->header->e_phnum; i++) {
-        const ElfW(Phdr) *s = &e->segments[i];
-
-        if (s->p_type == PT_DYNAMIC && s->p_offset % _Alignof(ElfW(Dyn)) == 0) {
-            e->dynamic = (const ElfW(Dyn) *)(const void *)(e->data + s->p_offset);
-            e->dynamic_count = s->p_filesz / sizeof(ElfW(Dyn));
-        }
-    }
-    e->strings = at_address(e, dynamic_value(e, DT_STRTAB), &room);
-    uint64_t size = dynamic_value(e, DT_STRSZ);
-    e->strings_size = e->strings ? (size < room ? size : room) : 0;
-}
-
-/* Does a string of the dynamic section hold this text? A symbol's name is one with its NUL. */
-static bool has_text(const struct elf *e, const char *text, size_t len)
-{
-    return e->strings && memmem(e->strings, e->strings_size, text, len);
-}
-
-/* A sanitizer's code works only where its library was there before everything else: dlopen would
- * end the process with a message about the order of libraries, or load what then crashes. */
-static int check_sanitizer(const struct elf *e, const char *path, struct error *err)
-{
-    static const struct {
-        const char *symbol, *library, *name, *option;
-    } sanitizers[] = {
-        {"__asan_init", "libasan.so.", "AddressSanitizer", "address"},
-        {"__hwasan_init", "libhwasan.so.", "HWAddressSanitizer", "hwaddress"},
-        {"__tsan_init", "libtsan.so.", "ThreadSanitizer", "thread"},
-        {"__msan_init", "libmsan.so.", "MemorySanitizer", "memory"},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(sanitizers); i++) {
-        const char *symbol = sanitizers[i].symbol, *library = sanitizers[i].library;
-
-        if (!has_text(e, symbol, strlen(symbol) + 1) && !has_text(e, library, strlen(library)))
-            continue;
-        if (!dlsym(RTLD_DEFAULT,
-                   symbol)) /* else it is here: gcorn is built so, or it is preloaded */
-            return error_set(err, EXIT_APP,
-                             "%s is built with %s, which this gcorn is not: build gcorn with make "
-                             "SANITIZE=%s, or the application without",
-                             path, sanitizers[i].name, sanitizers[i].option);
-    }
-    return 0;
-}
-
-static int elf_map(struct elf *e, int fd, const char *path, struct error *err)
-{
-    struct stat st;
-
-    *e = (struct elf){0};
-    if (fstat(fd, &st) < 0)
-        return error_set(err, EXIT_APP, "cannot read %s: %s", path, strerror(errno));
-    e->size = (size_t)st.st_size;
-    e->data = e->size > 0 ? mmap(NULL, e->size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
-    if (e->data == MAP_FAILED)
-        return error_set(err, EXIT_APP, "cannot read %s: %s", path, strerror(errno));
-    e->header = (const ElfW(Ehdr) *)(const void *)e->data;
-    if (check_header(e, path, err) < 0 || check_whole(e, path, err) < 0)
-        return -1;
-    find_dynamic(e);
-    return check_sanitizer(e, path, err);
-}
-
-static void elf_unmap(struct elf *e)
-{
-    if (e->data && e->data != MAP_FAILED)
-        (void)munmap((void *)(uintptr_t)e->data, e->size); /* it is a mapping of ours */
-}
-
-static void read_build_id(const struct elf *e, char *out, size_t size)
-{
-    out[0] = '\0';
-    for (size_t i = 0; i < e->header->e_phnum; i++) {
-        const ElfW(Phdr) *s = &e->segments[i];
-        const char *p = e->data + s->p_offset, *end = p + s->p_filesz;
-
-        while (s->p_type == PT_NOTE && (size_t)(end - p) >= sizeof(ElfW(Nhdr))) {
-            ElfW(Nhdr) note;
-
-            memcpy(&note, p, sizeof(note));
-            size_t name = ((size_t)note.n_namesz + 3) & ~(size_t)3,
-                   desc = ((size_t)note.n_descsz + 3) & ~(size_t)3;
-            if (name + desc > (size_t)(end - p) - sizeof(note))
-                break;
-            if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 &&
-                memcmp(p + sizeof(note), "GNU", 4) == 0) {
-                for (size_t j = 0; j < note.n_descsz && 2 * j + 2 < size; j++, out += 2)
-                    ascii_put_hex(out, p[sizeof(note) + name + j]);
-                *out = '\0';
-                return;
-            }
-            p += sizeof(note) + name + desc;
-        }
-    }
-}
+#include "system/code/elf_file.h"
+#include "system/code/image_copy.h"
 
 /* ---- private libraries ------------------------------------------------------------------- */
 
@@ -441,16 +103,17 @@ static bool has_part(const struct image *image, const char *path)
 static int add_libraries(struct image *image, const struct elf *e, const struct chain *chain,
                          struct error *err)
 {
-    uint64_t runpath = dynamic_value(e, DT_RUNPATH), rpath = dynamic_value(e, DT_RPATH);
-    const char *search = runpath || rpath ? dynamic_string(e, runpath ? runpath : rpath) : NULL;
+    uint64_t runpath = elf_dynamic_value(e, DT_RUNPATH), rpath = elf_dynamic_value(e, DT_RPATH);
+    const char *search = runpath || rpath ? elf_dynamic_string(e, runpath ? runpath : rpath) : NULL;
     int result = 0;
 
     if (!search)
         return 0;
     char *origin = directory_of(chain->path);
     for (size_t i = 0; i < e->dynamic_count && result == 0; i++) {
-        const char *name =
-            e->dynamic[i].d_tag == DT_NEEDED ? dynamic_string(e, e->dynamic[i].d_un.d_val) : NULL;
+        const char *name = e->dynamic[i].d_tag == DT_NEEDED
+                               ? elf_dynamic_string(e, e->dynamic[i].d_un.d_val)
+                               : NULL;
         char *library = name && !strchr(name, '/') ? find_private(search, origin, name) : NULL;
 
         if (library && !has_part(image, library) && !is_in_chain(chain, library))
@@ -491,7 +154,7 @@ static int add_part(struct image *image, const char *path, const struct chain *u
     struct elf e = {0};
     int result = -1;
 
-    if (copy_part(image, &part) < 0) {
+    if (image_copy_part(image, &part) < 0) {
         (void)explain_copy(image, path, up ? "library" : "application", errno, err);
         goto out;
     }
@@ -503,8 +166,8 @@ static int add_part(struct image *image, const char *path, const struct chain *u
         goto out;
     }
     if (!up) {
-        read_build_id(&e, image->build_id, sizeof(image->build_id));
-    } else if (dynamic_value(&e, DT_SONAME) == 0 && !image->from_disk) {
+        elf_build_id(&e, image->build_id, sizeof(image->build_id));
+    } else if (elf_dynamic_value(&e, DT_SONAME) == 0 && !image->from_disk) {
         log_warnx("%s has no SONAME (-Wl,-soname): the application is loaded from disk, not from a "
                   "private copy; do not overwrite it",
                   path);
@@ -537,18 +200,4 @@ void image_close(struct image *image)
         part_close(&image->parts[i]);
     image->count = 0;
     copies_close(&image->copies);
-}
-
-int image_part_name(const struct image_part *part, char *name, size_t size)
-{
-    if (part->copy) {
-        int len = snprintf(name, size, "%s", part->copy);
-
-        errno = ENAMETOOLONG;
-        return len < 0 || (size_t)len >= size ? -1 : 0;
-    }
-    if (name_fd(part->fd, name, size) == 0)
-        return 0;
-    tell_from_disk("/proc/self/fd");
-    return -1;
 }

@@ -21,6 +21,7 @@
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "system/file/memfile.h"
+#include "system/net/handed_fd.h"
 #include "system/net/listener.h"
 
 enum { VERSION = 3, KIND_BESIDE = 2, FIRST_PASSED_FD = 3, RECORD_MAX = 64 << 20 };

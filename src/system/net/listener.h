@@ -55,11 +55,6 @@ int listener_open_for(struct listener *l, const char *text, int backlog,
 /* The same with the process's own user and group. */
 int listener_open(struct listener *l, const char *text, int backlog, struct error *err);
 
-/* Takes over a socket that another master has opened, with what that one's listener says of it: fd,
- * text, name, inherited, path, dev and ino. Takes fd, copies the rest. 0, or -1 with err
- * (EXIT_BIND): the descriptor is no listening stream socket; *l is closed then. */
-int listener_adopt(struct listener *l, const struct listener *described, struct error *err);
-
 enum listener_state {
     LISTENER_FREE,
     LISTENER_IN_USE,  /* somebody serves it */
