@@ -48,6 +48,31 @@ def master_breaches(path, header):
         yield f"{name} includes {header}: a subfolder of master/ knows only its types"
 
 
+# In worker/: a file knows its own floor and those below it; accept/ and conn/ are one. What a floor
+# tells one above it is declared in loop/upward.h.
+FLOORS = {"wire": 0, "loop": 1, "call": 2, "conn": 3, "accept": 3, "crash": 4}
+TOP = 5  # the files of worker/ itself, but for these, which need no floor above the loop:
+FLOOR_OF = {"worker/access_log_writer.h": 1, "worker/notify_master.h": 1}
+# struct worker is made of a part of each floor.
+KNOWS_ALL_FLOORS = "src/worker/loop/state.h"
+
+
+def floor_of(name):
+    """The floor of worker/foo/bar.h."""
+    return FLOOR_OF.get(name, FLOORS.get(name.split("/")[1], TOP))
+
+
+def worker_breaches(path, header):
+    name = path.as_posix()
+    if not name.startswith("src/worker/") or not header.startswith("worker/"):
+        return
+    floor = floor_of(name[len("src/"):])
+    if header == "worker/worker.h" and len(path.parts) > 3:
+        yield f"{name} includes {header}: only the files of worker/ itself may"
+    elif floor_of(header) > floor and name != KNOWS_ALL_FLOORS:
+        yield f"{name} includes {header}: a floor of worker/ knows those below it alone (loop/upward.h)"
+
+
 def level_of(name):
     """Which list of LEVELS a header is in, and where in it; None for others."""
     for levels in LEVELS:
@@ -73,6 +98,7 @@ def breaches(path):
             yield f"{name} includes {header}: {room}/ may not know {target}/"
         elif room == "master" == target:
             yield from master_breaches(path, header)
+        yield from worker_breaches(path, header)
         own, other = level_of(name), level_of(f"src/{header}")
         if own and other and own[0] is other[0] and own[1] < other[1]:
             yield f"{name} includes {header}, a header of a level above its own"

@@ -6,8 +6,10 @@
 
 #include "base/error.h"
 #include "base/strbuf.h"
+#include "worker/call/call.h"
+#include "worker/loop/pools.h"
+#include "worker/loop/state.h"
 #include "worker/single_request.h"
-#include "worker/worker.h"
 
 /* A stream's status is known once it has started. */
 static bool wait_for_status(void *state, struct gcorn_environ *env)

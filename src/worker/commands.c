@@ -15,7 +15,14 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "system/process/signals.h"
+#include "worker/accept/accept.h"
+#include "worker/access_log_writer.h"
+#include "worker/call/wake.h"
 #include "worker/conn/conn.h"
+#include "worker/loop/clock.h"
+#include "worker/loop/state.h"
+#include "worker/loop/upward.h"
+#include "worker/notify_master.h"
 #include "worker/worker.h"
 
 enum {

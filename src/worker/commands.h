@@ -9,6 +9,8 @@
 
 #include <stdbool.h>
 
+#include "worker/loop/upward.h"
+
 struct worker;
 
 /* Catches a signal in order to do nothing. It is not ignored: what the application execs starts
@@ -25,9 +27,6 @@ void commands_catch_term(void);
 /* Makes w's watchers of orders; starts them. */
 void commands_init(struct worker *w);
 void commands_start(struct worker *w);
-
-/* Obeys what the master has ordered by now; may leave the process. */
-void commands_run(struct worker *w);
 
 /* Ends a worker whose channel to the master the application has closed or replaced: it can neither
  * be told anything nor say so. False: it ends. Once a second. */

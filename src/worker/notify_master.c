@@ -7,7 +7,7 @@
 #include <errno.h>
 
 #include "system/ipc/channel.h"
-#include "worker/worker.h"
+#include "worker/loop/state.h"
 
 /* False: the message stays due. */
 static bool send_up(const struct worker *w, enum up_type type, const char *text)

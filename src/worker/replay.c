@@ -26,7 +26,10 @@
 #include "system/ipc/scoreboard.h"
 #include "http/exchange.h"
 #include "worker/call/app.h"
+#include "worker/call/call.h"
 #include "worker/crash/crash_file.h"
+#include "worker/loop/pools.h"
+#include "worker/loop/state.h"
 #include "worker/single_request.h"
 #include "worker/worker.h"
 

@@ -6,7 +6,9 @@
 
 #include <ev.h>
 
-#include "worker/worker.h"
+#include "worker/call/call.h"
+#include "worker/loop/clock.h"
+#include "worker/loop/state.h"
 
 enum { WAIT_MS = 10 };
 

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/compat.h"
-#include "worker/worker.h"
+#include "worker/loop/state.h"
 
 enum { BURST_MIN = 64 }; /* fewer connections leave nothing that is worth it */
 

@@ -14,12 +14,8 @@
 
 #include <stdbool.h>
 
-#include "worker/call/call.h"
-#include "worker/loop/clock.h"
-#include "worker/loop/counts.h"
-#include "worker/loop/pools.h"
-#include "worker/loop/run_queue.h"
 #include "worker/loop/state.h"
+#include "worker/loop/upward.h"
 
 /* Where long request bodies are kept: the setting, $TMPDIR or /tmp. Borrowed. */
 const char *worker_upload_dir(const struct config *cfg);
@@ -43,8 +39,5 @@ struct worker *worker_new_alone(const struct worker_args *args);
 
 /* Ends the process: calls that run are waited for, answers that are under way are cut. */
 void worker_leave(struct worker *w) __attribute__((noreturn));
-
-/* Does the worker drain, and has no connection left and none to come? */
-bool worker_is_drained(const struct worker *w);
 
 #endif

@@ -23,6 +23,9 @@
 
 #include "fake_loop.h"
 #include "fake_wire.h"
+#include "worker/loop/clock.h"
+#include "worker/loop/pools.h"
+#include "worker/loop/run_queue.h"
 #include "worker/worker.h"
 
 enum { FAKE_TICKETS = 32 };

@@ -33,12 +33,17 @@
 #include "system/ipc/scoreboard.h"
 #include "worker/accept/accept.h"
 #include "worker/call/app.h"
+#include "worker/call/call.h"
 #include "worker/call/wake.h"
 #include "worker/commands.h"
 #include "worker/conn/conn.h"
 #include "worker/conn/stream.h"
 #include "worker/wire/wire.h"
 #include "worker/single_request.h"
+#include "worker/loop/clock.h"
+#include "worker/loop/counts.h"
+#include "worker/loop/pools.h"
+#include "worker/loop/run_queue.h"
 #include "worker/worker.h"
 
 void __lsan_unregister_root_region(const void *p, size_t size) __attribute__((weak));

@@ -19,11 +19,14 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/util.h"
-#include "worker/call/forked.h"
-#include "worker/commands.h"
 #include "worker/accept/accept_balance.h"
+#include "worker/call/call.h"
+#include "worker/call/forked.h"
 #include "worker/conn/conn.h"
-#include "worker/worker.h"
+#include "worker/loop/clock.h"
+#include "worker/loop/state.h"
+#include "worker/loop/upward.h"
+#include "worker/notify_master.h"
 
 enum {
     PAUSE_MS = 100,        /* after accept failed for want of something */

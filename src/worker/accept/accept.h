@@ -13,6 +13,7 @@
 
 #include "base/util.h"
 #include "http/environ.h"
+#include "worker/loop/upward.h"
 
 struct listener;
 struct worker;
@@ -35,12 +36,6 @@ void accept_check(struct worker *w);
 
 /* Are they all still open, before any has been given up? */
 bool accept_has_sockets(const struct worker *w);
-
-/* Starts or stops the acceptors, whichever the worker's state asks for: after room came or went. */
-void accept_update(struct worker *w);
-
-/* A connection has gone: it may be this worker's turn again. */
-void accept_note_gone(struct worker *w);
 
 /* No more connections. take_queue: those that wait in the kernel's queue are still taken, as room
  * comes, because nobody else will (trap T25). Then the sockets are closed, so that the address is

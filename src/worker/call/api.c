@@ -13,7 +13,7 @@
 #include "base/util.h"
 #include "worker/call/app_metrics.h"
 #include "worker/call/wake.h"
-#include "worker/worker.h"
+#include "worker/loop/state.h"
 
 static unsigned host_slot(void)
 {

@@ -9,8 +9,10 @@
 #include "base/util.h"
 #include "worker/call/call_pool.h"
 #include "worker/call/forked.h"
-#include "worker/crash/crash.h"
-#include "worker/worker.h"
+#include "worker/loop/pools.h"
+#include "worker/loop/state.h"
+#include "worker/loop/upward.h"
+#include "worker/notify_master.h"
 
 /* What begins a class whose calls do not run on the loop's thread. */
 static void (*const open_class[])(struct worker *w) = {

@@ -4,9 +4,10 @@
  */
 #include "worker/call/call_inline.h"
 
+#include "worker/call/call.h"
 #include "worker/call/wake.h"
 #include "worker/loop/counts.h"
-#include "worker/worker.h"
+#include "worker/loop/state.h"
 
 enum called call_inline_start(struct worker *w, struct stream *s)
 {

@@ -21,11 +21,13 @@
 #include "base/ascii.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "worker/crash/crash.h"
+#include "worker/call/call.h"
 #include "worker/call/call_inline.h"
 #include "worker/call/forked.h"
-#include "worker/conn/stream.h"
-#include "worker/worker.h"
+#include "worker/loop/clock.h"
+#include "worker/loop/counts.h"
+#include "worker/loop/state.h"
+#include "worker/loop/upward.h"
 
 struct queue {
     struct stream *first, **end;

@@ -30,7 +30,9 @@
 #include "base/syslog.h"
 #include "base/util.h"
 #include "system/process/loop.h"
-#include "worker/worker.h"
+#include "worker/call/call.h"
+#include "worker/loop/state.h"
+#include "worker/loop/upward.h"
 
 static struct {
     const struct worker_args *args;

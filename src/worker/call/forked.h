@@ -20,6 +20,8 @@
 
 #include <stdbool.h>
 
+#include "worker/loop/upward.h"
+
 struct error;
 struct ev_loop;
 struct worker;
@@ -42,10 +44,6 @@ bool forked_has_loop(void);
 /* The server itself forks, in a process with an application: children of this thread keep
  * everything while it is on. For both sides to end. */
 void forked_by_server(bool on);
-
-/* At each return of the application that is no call of a request (those end in call_leave):
- * ends the process if it is a child that the application forked. */
-void forked_check(void);
 
 /* The same, of which it is known. Async-signal-safe but for its line in the log. */
 void forked_end(void) __attribute__((noreturn));

@@ -10,8 +10,9 @@
 #include <assert.h>
 
 #include "base/util.h"
-#include "worker/conn/stream.h"
-#include "worker/worker.h"
+#include "worker/loop/clock.h"
+#include "worker/loop/state.h"
+#include "worker/loop/upward.h"
 
 enum { PLACE_BITS = 20 }; /* worker_connections is at most 1000000 */
 

@@ -8,7 +8,8 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "worker/conn/conn.h"
-#include "worker/worker.h"
+#include "worker/loop/clock.h"
+#include "worker/loop/state.h"
 
 enum {
     ROOM_TRIES = 8,

@@ -8,11 +8,16 @@
 #include <errno.h>
 
 #include "worker/call/forked.h"
+#include "worker/call/wake.h"
 #include "worker/conn/admission.h"
 #include "worker/conn/linger.h"
+#include "worker/conn/peer.h"
 #include "worker/conn/read.h"
 #include "worker/conn/stream.h"
-#include "worker/worker.h"
+#include "worker/loop/clock.h"
+#include "worker/loop/pools.h"
+#include "worker/loop/state.h"
+#include "worker/loop/upward.h"
 
 /* ---- state ------------------------------------------------------------------------------- */
 

@@ -15,6 +15,7 @@
 #define GCORN_WORKER_CONN_CONN_H
 
 #include "worker/loop/types.h"
+#include "worker/loop/upward.h"
 
 /* Takes over the wire of a connection that was accepted; there is room for it. address: the peer's,
  * as accept gives it; local is borrowed. */
@@ -56,9 +57,6 @@ void conn_drop(struct conn *c);
 
 /* Gives the place in the table back: the wire is closed and the request over. */
 void conn_free(struct conn *c);
-
-/* The timer's deadline has come. */
-void conn_timed_out(struct conn *c);
 
 /* The connection is idle and the worker would like it gone: reads it once, and closes it if there
  * is nothing. True when it is closed. */

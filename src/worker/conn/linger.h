@@ -17,9 +17,7 @@
 
 enum {
     LINGER_MAX_MS = 30000,  /* in all */
-    LINGER_GAP_MS = 2000,   /* between two bytes: the length of TIMER_LINGER */
     LINGER_GRACE_MS = 5000, /* from then on the bytes keep up with body_min_rate */
-    LINGER_WHOLE_MS = 200,  /* after the announced length: the length of TIMER_LINGER_WHOLE */
 };
 
 enum linger_next {

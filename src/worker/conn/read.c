@@ -8,10 +8,15 @@
 
 #include "worker/conn/admission.h"
 #include "worker/conn/conn.h"
+#include "worker/conn/fair_close.h"
+#include "worker/conn/peer.h"
 #include "worker/conn/send.h"
 #include "worker/conn/stream.h"
+#include "worker/loop/clock.h"
+#include "worker/loop/pools.h"
 #include "worker/loop/queue_delay.h"
-#include "worker/worker.h"
+#include "worker/loop/run_queue.h"
+#include "worker/loop/state.h"
 
 enum {
     GATHER_NS = 1000000,   /* answers wait for no call that may take as long as this */

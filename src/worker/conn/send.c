@@ -8,8 +8,9 @@
 #include <errno.h>
 
 #include "base/log.h"
-#include "worker/crash/crash.h"
-#include "worker/worker.h"
+#include "worker/access_log_writer.h"
+#include "worker/loop/state.h"
+#include "worker/loop/upward.h"
 
 enum {
     OUT_KEEP_MAX = 256 * 1024, /* a larger buffer is not kept for the next connection */

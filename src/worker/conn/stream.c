@@ -13,12 +13,20 @@
 #include <assert.h>
 
 #include "base/log.h"
+#include "worker/call/call.h"
 #include "worker/call/call_inline.h"
-#include "worker/commands.h"
+#include "worker/call/wake.h"
 #include "worker/conn/conn.h"
+#include "worker/conn/fair_close.h"
+#include "worker/conn/peer.h"
 #include "worker/conn/read.h"
 #include "worker/conn/send.h"
-#include "worker/worker.h"
+#include "worker/loop/clock.h"
+#include "worker/loop/counts.h"
+#include "worker/loop/pools.h"
+#include "worker/loop/run_queue.h"
+#include "worker/loop/state.h"
+#include "worker/loop/upward.h"
 
 enum {
     CALL_LONG_NS = 1000000, /* in a call this long, an order may have come */

@@ -12,6 +12,7 @@
 #define GCORN_WORKER_CONN_STREAM_H
 
 #include "worker/loop/types.h"
+#include "worker/loop/upward.h"
 
 /* SOME: there is more to come, and the stream waits for what it needs. FAILED: the connection is
  * closed, and the stream may be gone. */
@@ -43,21 +44,5 @@ enum flushed stream_wait_turn(struct stream *s);
 /* The connection has been closed: whatever is in flight ends here. ALL: the request is over; SOME:
  * a thread still ends it. */
 enum flushed stream_abandon(struct stream *s);
-
-/* Takes up what was left when the stream was queued: its answer, or bytes of requests. */
-void stream_resume(struct stream *s);
-
-/* Asks the application again whose answer waits; nothing if none does. */
-void stream_wake(struct stream *s);
-
-/* A class of workers takes the stream for a call in another thread: nothing of its answers is
- * unsent, and until stream_called the loop does nothing with it (STREAM_CALLING). */
-void stream_lend(struct stream *s);
-
-/* It is handed back: the call is over. */
-void stream_called(struct stream *s);
-
-/* The request has ended, and its environ been reset. */
-void stream_forget_request(struct stream *s);
 
 #endif

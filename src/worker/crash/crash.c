@@ -20,9 +20,13 @@
 #include "base/compat.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "worker/accept/accept.h"
+#include "worker/call/call.h"
 #include "worker/crash/crash_file.h"
 #include "worker/crash/farewell.h"
-#include "worker/worker.h"
+#include "worker/loop/clock.h"
+#include "worker/loop/state.h"
+#include "worker/loop/upward.h"
 
 enum {
     ALT_STACK_SIZE = 64 * 1024,

@@ -12,6 +12,8 @@
 
 #include <signal.h>
 
+#include "worker/loop/upward.h"
+
 struct worker;
 
 /* Catches fatal signals and exit() from now on: before the application is loaded. With
@@ -22,27 +24,8 @@ void crash_init(struct worker *w);
  * get a signal after the server's. */
 void crash_go_in_front(void);
 
-/* Ends a worker that has been reported as crashed, and whose application has recovered: by
- * siglongjmp in a handler of its own, say. Its clients have had their answers, and its place is
- * filled. To be called whenever the application returns. */
-void crash_end_recovered(void);
-
-/* A further thread that calls the application: it can crash for want of stack, too. */
-void crash_init_thread(void);
-
-/* Takes the fatal signals out of a set of those to be blocked. */
-void crash_spare_fatal(sigset_t *blocked);
-
 /* exit() is ours from now on. */
 void crash_expect_exit(void);
-
-/* The loop's thread, with a pool, between what it does and the next: when another thread is dying,
- * it does not return. */
-void crash_rest(void);
-
-/* Dies of worker->held_signal, which came when worker->is_sending was true. Returns only if the
- * application's own handler of the signal does. */
-void crash_take_held(void);
 
 /* Once a second or so: has the application taken a handler away, or blocked a signal? Then crashes
  * would be silent, and the log says so. */

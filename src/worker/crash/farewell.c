@@ -14,8 +14,11 @@
 #include "base/ascii.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "worker/access_log_writer.h"
+#include "worker/call/call.h"
+#include "worker/loop/clock.h"
+#include "worker/loop/state.h"
 #include "worker/wire/last.h"
-#include "worker/worker.h"
 
 enum {
     LINGER_MS = 50,        /* for clients to take their answers and to send what is on its way */

@@ -8,10 +8,8 @@
 #include <time.h>
 
 #include "base/util.h"
-#include "worker/call/forked.h"
-#include "worker/conn/conn.h"
-#include "worker/conn/linger.h"
-#include "worker/worker.h"
+#include "worker/loop/state.h"
+#include "worker/loop/upward.h"
 
 enum {
     PASS_LONG_MS = 10,     /* after so long in calls, others have their turn */

@@ -4,7 +4,8 @@
  */
 #include "worker/loop/counts.h"
 
-#include "worker/worker.h"
+#include "worker/access_log_writer.h"
+#include "worker/loop/state.h"
 
 void worker_note_run(struct worker *w, uint64_t queued_ns)
 {

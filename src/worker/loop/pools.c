@@ -12,7 +12,8 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "system/code/sanitizer.h"
-#include "worker/worker.h"
+#include "worker/loop/state.h"
+#include "worker/loop/upward.h"
 
 /* splitmix64: consecutive numbers into ones that look like nothing, so ids of workers with
  * different seeds do not meet. */

@@ -4,7 +4,8 @@
  */
 #include "worker/loop/queue_delay.h"
 
-#include "worker/worker.h"
+#include "worker/loop/clock.h"
+#include "worker/loop/state.h"
 
 enum { QUEUE_LONG_NS = 10000000 }; /* who has waited so long may have waited for longer */
 

@@ -5,8 +5,8 @@
 #include "worker/loop/run_queue.h"
 
 #include "worker/loop/clock.h"
-#include "worker/conn/stream.h"
-#include "worker/worker.h"
+#include "worker/loop/state.h"
+#include "worker/loop/upward.h"
 
 void worker_queue_stream(struct worker *w, struct stream *s)
 {

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "base/strbuf.h"
+#include "base/util.h"
 #include "http/environ.h"
 #include "settings/config.h"
 #include "system/ipc/channel.h"
@@ -20,7 +21,6 @@
 #include "system/process/privileges.h"
 #include "system/ipc/scoreboard.h"
 #include "system/code/image.h"
-#include "worker/accept/accept.h"
 #include "worker/access_log_writer.h"
 #include "worker/call/app.h"
 #include "worker/conn/fair_close.h"
@@ -31,6 +31,9 @@
 #include "worker/loop/timers.h"
 #include "worker/loop/types.h"
 #include "worker/call/wake.h"
+
+struct acceptor;
+struct pool;
 
 /* What the master gives a worker; all borrowed, and unchanged while the process lives. */
 struct worker_args {

@@ -13,6 +13,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* How long a connection is read after its last answer (conn/linger.h). */
+enum {
+    LINGER_GAP_MS = 2000,  /* between two bytes: TIMER_LINGER */
+    LINGER_WHOLE_MS = 200, /* after the announced length: TIMER_LINGER_WHOLE */
+};
+
 enum timer_kind {
     TIMER_HEADER,       /* a request head must be complete */
     TIMER_BODY,         /* the next bytes of a body must come */
