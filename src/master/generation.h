@@ -80,7 +80,7 @@ struct generation *generation_inherit(unsigned id, struct config *config, struct
 struct generation *generation_ref(struct generation *g);
 
 /* Gives a reference back; the last one closes everything. unlink_files: also the files of unix
- * sockets, because nobody serves them any more. NULL is allowed. */
+ * sockets, because no process serves them any more. NULL is allowed. */
 void generation_unref(struct generation *g, bool unlink_files);
 
 /* Makes its directory and umask the process's. 0, or -1 with errno: the directory is as it was. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * See master.h. One loop. Handlers of signals, pipes and timers only note what they hear; at the end
- * of each turn of the loop one pass (reconcile) makes the processes match:
+ * of each turn of the loop one pass (master_reconcile) makes the processes match:
  *
  *   reap children -> what workers and templates said -> the tick: health -> deadlines -> stop ->
  *   outcome of the reload -> begin a reload -> other requests -> retire -> spawn -> tell
@@ -168,7 +168,7 @@ static bool is_over(const struct master *m)
 
 /* One pass: makes the processes match what is wanted and what was noted. All acting is here, in this
  * order. */
-static void reconcile(struct master *m)
+static void master_reconcile(struct master *m)
 {
     uint64_t now = now_ms();
 
@@ -198,7 +198,7 @@ static void on_prepare(struct ev_loop *loop, struct ev_prepare *prepare, int rev
     (void)loop;
     (void)revents;
     if (m->is_due || m->procs.has_news)
-        reconcile(m);
+        master_reconcile(m);
 }
 
 static void on_wake(struct ev_loop *loop, struct ev_timer *timer, int revents)
@@ -210,9 +210,9 @@ static void on_wake(struct ev_loop *loop, struct ev_timer *timer, int revents)
     m->is_due = true;
 }
 
-/* Before all else whenever the loop comes to life, which the tick sees to. A master that was
- * stopped, or on a machine that was, finds everybody silent and every deadline past: that time
- * counts for nobody. */
+/* Runs before all handlers of a turn of the loop, of which the tick causes one a second. A master
+ * that was stopped, or on a machine that was, finds all workers unresponsive and all deadlines past:
+ * that time counts for none of them. */
 static void on_awake(struct ev_loop *loop, struct ev_check *check, int revents)
 {
     struct master *m = check->data;
@@ -296,7 +296,7 @@ static void start_watchers(struct master *m)
         m->signals[i].data = m;
         ev_signal_start(m->loop, &m->signals[i]);
     }
-    /* a log that nobody reads any more, or that is as long as a file may be, ends nothing */
+    /* a log whose reader has left, or that is as long as a file may be, ends nothing */
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN);
     ev_init(&m->tick, on_tick);
@@ -436,7 +436,7 @@ static void close_all(struct master *m)
         prepare_end(&m->prepare);
         stack_logs_release(&m->stack_logs);
         dumps_release(&m->dumps);
-        preload_stop(m); /* no worker is left, unborn or not */
+        preload_stop(m); /* no worker is left, pending or not */
         control_close(&m->control);
         ev_loop_destroy(m->loop);
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * speech - how a process may speak to the master: how much at a time, and what after what.
+ * message_limits - how many messages a process may send to the master, and in which order.
  * Application code can write into the pipes and sockets of a worker and of a template; none of it
  * may keep the master from its other work, or fill its log. Functions of plain structs.
  */
@@ -22,7 +22,7 @@ struct speech {
     uint64_t second_ms; /* when the second began that is counted */
     unsigned count;
     unsigned said; /* bits of enum up_type */
-    bool is_over;  /* the sender is killed for what it said, and the log says so */
+    bool is_over;  /* the sender is killed for what it sent, and the log says so */
 };
 
 /* Counts a message. False: the sender floods. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * plan - the master's decisions: which worker to start, to retire, to kill. Functions of plain
- * structs and of the time: they do nothing, so they are tested without a process. Carrying them out
- * is procs.c's.
+ * structs and of the time: they do nothing, so they are tested without a process. The steps of
+ * master_reconcile carry them out.
  */
 #ifndef GCORN_MASTER_PLAN_H
 #define GCORN_MASTER_PLAN_H

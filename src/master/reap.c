@@ -22,8 +22,7 @@
 
 enum { REAP_MAX = 64 }; /* children in a pass */
 
-/* Writes the access log lines that it left in its slot, once: no process reads the slot before the
- * next worker has it empty. */
+/* Writes the access log lines that it left in its slot, which is reset when it has been counted. */
 static void write_last_lines(const struct master *m, const struct proc *p)
 {
     struct slot *s = proc_slot(&m->procs, p);
@@ -35,7 +34,6 @@ static void write_last_lines(const struct master *m, const struct proc *p)
         return;
     if (log_write(fd, lines, len) < 0)
         s->counts.log_lines_lost += log_count_lines(lines, len);
-    atomic_store(&s->log_len, 0);
 }
 
 static void run_child_exit(struct master *m, const struct worker_proc *w, int status)

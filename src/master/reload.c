@@ -34,7 +34,7 @@
 #include "system/process/title.h"
 
 enum {
-    TICK_MS = 1000,    /* workers are judged this often at least */
+    TICK_MS = 1000,    /* the health of workers is checked this often at least */
     TICK_MIN_MS = 100, /* and at most */
     TICKS_PER_TIMEOUT = 4,
 };
@@ -47,7 +47,6 @@ void reload_drop(struct master *m)
     generation_unref(m->candidate, true);
     m->candidate = NULL;
     plan_try_generation(&m->plan, 0);
-    m->candidate_is_ready = false;
     free(m->candidate_failure);
     m->candidate_failure = NULL;
     listener_close(&m->next_control, true);
@@ -121,7 +120,7 @@ static int check_new(const struct master *m, const struct config *cfg, struct er
     return origin->source == SOURCE_DEFAULT ? -1 : error_prefix(err, "%s", origin->text);
 }
 
-/* The one that nobody asked for may fail. */
+/* Only the default one may fail. */
 int reload_open_control(struct master *m, const struct config *cfg, struct error *err)
 {
     const char *now = control_path(&m->control), *path = cfg->control_socket;

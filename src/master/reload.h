@@ -59,8 +59,8 @@ int reload_open_control(struct master *m, const struct config *cfg, struct error
 void reload_apply_files(struct master *m);
 
 /* What start and reload share: puts what is the master's own in order with the settings that now
- * count; makes room for a generation's descriptors; judges as often as the
- * timeouts of all living generations ask for. */
+ * count; makes room for a generation's descriptors; checks health as often as
+ * the timeouts of all living generations ask for. */
 void reload_apply(struct master *m);
 void reload_raise_limits(const struct master *m, const struct generation *g);
 void reload_set_tick(struct master *m);

@@ -171,7 +171,7 @@ static void set_place(struct worker_args *args, const struct spawner *s, unsigne
 
 /* ---- by a template ----------------------------------------------------------------------- */
 
-/* The template, and each worker that it bears. */
+/* The template, and each worker that it forks. */
 static void __attribute__((noreturn))
 run_template(const struct spawner *s, struct worker_args args, struct generation *g, int orders_fd,
              int output_fd)
@@ -267,7 +267,7 @@ static int order_worker(const struct generation *g, const struct worker_args *ar
 
 /* ---- a worker ---------------------------------------------------------------------------- */
 
-/* The pid; 0 when a template is to bear it; or -1 with errno. */
+/* The pid; 0 when a template is to fork it; or -1 with errno. */
 static pid_t start_worker(const struct spawner *s, struct worker_args *args, unsigned place,
                           struct generation *g, int output_fd)
 {

@@ -83,7 +83,7 @@ int start_enter(const struct start *s)
     return is_gone ? 0 : -1;
 }
 
-/* Settings of a file that went with its directory are not the defaults: nobody has chosen those. */
+/* Settings of a file that went with its directory must not turn into the defaults. */
 static int check_file(const struct start *s, const struct config *config,
                       const struct config *before, struct error *err)
 {

@@ -18,7 +18,7 @@ struct start {
     char **argv;
     char *program; /* to be executed by an upgrade, seen from dir */
     char *dir;     /* the working directory, by the name that the shell had for it: a link in it is
-                      followed anew by each reload */
+                      followed again by each reload */
     mode_t umask;  /* what it was then */
     struct socket_activation activation; /* sockets that came with it */
 };

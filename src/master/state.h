@@ -104,7 +104,7 @@ struct master {
     struct stats *stats;
     bool metrics_are_lost; /* and the log says so */
     struct oom oom;
-    struct samples samples; /* of the workers, while somebody may ask */
+    struct samples samples; /* of the workers, while there is a control socket */
     char **config_at_start; /* the values of its settings */
     struct pidfile pidfile;
     struct pidfile next_pidfile; /* of the candidate */

@@ -70,7 +70,7 @@ static void drain(struct master *m, uint64_t delay_ms, uint64_t now)
 }
 
 /* TERM: the end is announced by Connection: close for drain_delay, then it comes. Before the first
- * client there is none to announce it to. */
+ * client it is announced to no one. */
 static void stop_gracefully(struct master *m, uint64_t now)
 {
     procs_read_booting(m); /* else a stop would kill one that serves clients */

@@ -10,6 +10,7 @@
 #include "master/boots.h"
 #include "master/crashes.h"
 #include "master/liveness.h"
+#include "master/preload/template.h"
 #include "master/procs.h"
 #include "master/reap.h"
 #include "master/reload.h"
@@ -832,7 +833,7 @@ static unsigned count_open(void)
 {
     unsigned count = 0;
 
-    for (int fd = 0; fd < 200; fd++)
+    for (int fd = 0; fd < 1024; fd++)
         count += fcntl(fd, F_GETFD) >= 0;
     return count;
 }
@@ -997,6 +998,15 @@ static void test_full_table_is_said_once(void **state)
     assert_non_null(strstr(logged(), "No worker can be started"));
     assert_false(boots_start(&m, 0, 1));
     assert_string_equal(logged(), "");
+    struct template dead = {.fd = -1}; /* there is room again, but it cannot fork */
+    current.template = &dead;
+    current.config.preload_app = true;
+    places[3].phase = PROC_EMPTY;
+    assert_false(boots_start(&m, 0, 1));
+    assert_non_null(strstr(logged(), "cannot start a worker"));
+    places[3].phase = PROC_KILLED;
+    assert_false(boots_start(&m, 0, 1));
+    assert_non_null(strstr(logged(), "No worker can be started"));
     for (unsigned i = 0; i < PLACES; i++)
         places[i].phase = PROC_EMPTY;
 }
@@ -1071,6 +1081,56 @@ static void test_roll_is_over_when_all_serve_and_no_old_one_accepts(void **state
     reload_decide(&m, now_ms());
     assert_false(m.rolling);
     assert_true(m.last_reload.ok);
+}
+
+static void test_ready_canary_makes_its_generation_count(void **state)
+{
+    uint64_t before = now_ms();
+
+    (void)state;
+    candidate.config.boot_timeout_ms = 7000;
+    candidate.config.workers = 3;
+    candidate.error_fd = log_file;
+    candidate.next = candidate.prev = &current;
+    current.next = current.prev = &candidate;
+    tries_a_candidate();
+    m.candidate_is_ready = true;
+    m.reloads_begun = 4;
+    backoffs[1].not_before_ms = before + 30000;
+    reload_decide(&m, now_ms());
+    assert_true(m.current == &candidate && !m.candidate && !m.candidate_is_ready);
+    assert_true(m.plan.generation == 2 && m.plan.candidate == 0 && m.plan.workers == 3);
+    assert_true(m.rolling && m.reload_committed == 4);
+    assert_true(m.boot_by_ms >= before + 7000 && m.boot_by_ms <= now_ms() + 7000);
+    assert_true(backoffs[1].not_before_ms == 0);
+    assert_int_equal(current.refs, 999);
+    current.next = current.prev = &current;
+}
+
+static void prepare_nothing(void *arg, int fd)
+{
+    (void)arg;
+    (void)fd;
+}
+
+static void test_reload_begins_once(void **state)
+{
+    (void)state;
+    prepare_init(&m.prepare, m.loop, prepare_nothing, NULL);
+    m.reloads_begun = 4;
+    reload_begin(&m);
+    assert_int_equal(m.reloads_begun, 4); /* none is wanted */
+    m.reload_requested = true;
+    reload_begin(&m);
+    assert_false(m.reload_requested);
+    assert_true(m.reloads_begun == 5 && m.reload_first == 5);
+    assert_true(reload_is_trying(&m));
+    m.reload_requested = true; /* a newer one waits */
+    reload_begin(&m);
+    assert_true(m.reload_requested && m.reloads_begun == 5);
+    pid_t pid = m.prepare.pid;
+    prepare_end(&m.prepare);
+    (void)waitpid(pid, NULL, 0);
 }
 
 static void test_stopping_server_decides_no_reload(void **state)
@@ -1171,6 +1231,8 @@ int main(void)
         T(failed_reload_is_dropped),
         T(roll_that_fails_is_over),
         T(roll_is_over_when_all_serve_and_no_old_one_accepts),
+        T(ready_canary_makes_its_generation_count),
+        T(reload_begins_once),
         T(stopping_server_decides_no_reload),
         T(workers_wanted_by_signals),
     };

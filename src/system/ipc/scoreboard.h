@@ -16,7 +16,7 @@
  * There are three kinds of pages: the header, which the master alone writes; the shared hints, which
  * every worker writes; the slots. In a worker everything but the hints and its own slot is
  * read-only, so a stray write ends the worker that makes it and not a sibling. Code that wants to
- * harm siblings still can, so the master kills no worker for what stands here alone (plan_judge).
+ * harm siblings still can, so the master kills no worker for what stands here alone (plan_check_health).
  */
 #ifndef GCORN_SYSTEM_IPC_SCOREBOARD_H
 #define GCORN_SYSTEM_IPC_SCOREBOARD_H

@@ -31,7 +31,7 @@
 enum {
     ALT_STACK_SIZE = 64 * 1024,
     STACKS_MS = 7000, /* for the master to take the stacks: many may crash at once */
-    DEADLINE_S = 9,   /* for all of it: less than the master gives it, CRASH_MS in procs.c */
+    DEADLINE_S = 9,   /* for all of it: less than the master gives it, CRASH_MS in crashes.c */
     PARK_MS = 20,     /* for the worker's other threads to come to a stand */
     REST_MS = 250,    /* for the loop's thread to come to the end of what it does */
     NO_CALL = -1,

@@ -319,7 +319,7 @@ const struct conn *farewell_served(unsigned call)
     return is_one && c->h1.runs && (is_in_call || is_being_made(c)) ? c : NULL;
 }
 
-/* Is it among the calls for which the master ends the worker? (plan_judge) */
+/* Is it among the calls for which the master ends the worker? (plan_check_health) */
 static bool is_too_long(const struct conn *c)
 {
     uint64_t now = now_ms(), timeout = self.worker->config->timeout_ms;
