@@ -395,6 +395,7 @@ PRINTER void put_members(struct log_line *l, bool json, struct access_line *line
 
     l->end -= TAIL;
     ACCESS_FIELDS(NOTHING, NOTHING, PUT_MEMBER, PUT_BOTH)
+    assert(m.long_left == 0);
     l->end += TAIL;
     if (l->cut) {
         put_key(&m, json, ",\"truncated\":", sizeof("truncated") - 1);

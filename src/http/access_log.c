@@ -6,6 +6,7 @@
  */
 #include "http/access_log.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,6 +173,7 @@ size_t access_log_line(struct access_log *log, struct gcorn_environ *env,
         log->put_members(&l, &line);
     else
         put_pieces(&l, log, &line);
+    assert(l.p <= l.end);
     *l.p++ = '\n';
     return (size_t)(l.p - out);
 }

@@ -5,6 +5,7 @@
  */
 #include "http/environ.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +24,7 @@ static void __attribute__((noinline)) render_date(struct http_context *c, time_t
     c->date = wall;
     c->common_fields_len = (size_t)snprintf(c->common_fields, sizeof(c->common_fields),
                                             "\r\nServer: gcorn\r\nDate: %s\r\n", date);
+    assert(c->common_fields_len < sizeof(c->common_fields));
 }
 
 void http_context_set_date(struct http_context *c, time_t wall)

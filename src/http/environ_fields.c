@@ -4,6 +4,7 @@
  */
 #include "http/environ_fields.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "http/environ.h"
@@ -107,6 +108,7 @@ static const char *join_fields(struct gcorn_environ *env, const struct field_nam
         memcpy(p, f->value, f->value_len);
         p += f->value_len;
     }
+    assert((size_t)(p - joined) < room);
     *p = '\0';
     return joined;
 }

@@ -5,6 +5,7 @@
  */
 #include "http/variables.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -322,6 +323,7 @@ static void list_vars(struct gcorn_environ *env)
         if (v->value)
             env->listed[--count] = *v;
     }
+    assert(count == 0);
 }
 
 const char *gcorn_each(struct gcorn_environ *env, size_t i, const char **value)

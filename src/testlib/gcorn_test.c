@@ -49,14 +49,14 @@ static struct {
     _Atomic bool draining;
 } self = {.now_ms = CLOCK_START_MS};
 
-/* Of what gcorn_wake reads and changes, from any thread. */
+/* Guards what gcorn_wake reads and changes, from any thread: the list, and is_woken of each test. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
 {
     (void)loop;
     (void)async;
-    (void)revents; /* the loop has been woken: that is all */
+    (void)revents; /* it was needed to wake the loop, no more */
 }
 
 static void init(void)
@@ -101,6 +101,7 @@ static void read_head(struct test *t, size_t len)
     for (char *end; (end = strstr(line, "\r\n")) && end > line; line = end + 2) {
         char *colon = strstr(line, ": ");
 
+        assert(colon); /* as the server has written it */
         *colon = *end = '\0';
         t->headers[count].name = line;
         t->headers[count++].value = colon + 2;
@@ -179,6 +180,7 @@ static void go_on(struct test *t)
     show(t, exchange_go_on(&t->env, &sink));
 }
 
+/* Is the request due? Then it is not any more. */
 static bool take_wake(struct test *t)
 {
     (void)pthread_mutex_lock(&lock);

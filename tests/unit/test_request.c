@@ -335,6 +335,14 @@ static void compare_list(const struct row *row)
     strbuf_release(&by_list);
 }
 
+#define HOST_FIELD                                                                                 \
+    {                                                                                              \
+        TEXT("host"), TEXT("H.example:80")                                                         \
+    }
+#define OTHER_HOST_FIELD                                                                           \
+    {                                                                                              \
+        TEXT("Host"), TEXT("other")                                                                \
+    }
 #define TEXT(literal)                                                                              \
     {                                                                                              \
         (literal), sizeof(literal) - 1                                                             \
@@ -344,8 +352,6 @@ static void compare_list(const struct row *row)
  * and names. */
 static void test_request_list_alone(void **state)
 {
-    static const struct request_pair host = {TEXT("host"), TEXT("H.example:80")},
-                                     other_host = {TEXT("Host"), TEXT("other")};
     static const struct {
         const char *says;
         struct bytes scheme, authority;
@@ -356,12 +362,13 @@ static void test_request_list_alone(void **state)
         {"authority is Host", TEXT("http"), TEXT("h.example:80"), .http_host = "h.example:80"},
         {"scheme in capitals", TEXT("HTTP"), TEXT("h"), .http_host = "h"},
         {"no scheme", {NULL, 0}, TEXT("h"), .http_host = "h"},
-        {"the same Host", TEXT("http"), TEXT("h.example:80"), host, .http_host = "H.example:80"},
-        {"another Host", TEXT("http"), TEXT("h.example:80"), other_host, 400, NULL},
-        {"a longer Host", TEXT("http"), TEXT("othe"), other_host, 400, NULL},
-        {"Host alone", TEXT("http"), {NULL, 0}, other_host, .http_host = "other"},
+        {"the same Host", TEXT("http"), TEXT("h.example:80"), HOST_FIELD,
+         .http_host = "H.example:80"},
+        {"another Host", TEXT("http"), TEXT("h.example:80"), OTHER_HOST_FIELD, 400, NULL},
+        {"a longer Host", TEXT("http"), TEXT("othe"), OTHER_HOST_FIELD, 400, NULL},
+        {"Host alone", TEXT("http"), {NULL, 0}, OTHER_HOST_FIELD, .http_host = "other"},
         {"neither", TEXT("http"), {NULL, 0}, {{NULL, 0}, {NULL, 0}}, 400, NULL},
-        {"an empty authority", TEXT("http"), {"", 0}, other_host, 400, NULL},
+        {"an empty authority", TEXT("http"), {"", 0}, OTHER_HOST_FIELD, 400, NULL},
         {"a user in it", TEXT("http"), TEXT("u@h"), .status = 400},
         {"an end of line in it", TEXT("http"), TEXT("h\r\nX: 1"), .status = 400},
         {"another scheme", TEXT("ftp"), TEXT("h"), .status = 400},

@@ -26,6 +26,7 @@ enum { FILE_CHUNK = 64 * 1024 };
 
 struct gcorn_body *body_new(struct gcorn_environ *env, const struct body_ops *ops, size_t size)
 {
+    assert(size >= sizeof(struct gcorn_body));
     struct gcorn_body *body = arena_alloc(&env->arena, size);
 
     body->env = env;
@@ -233,6 +234,7 @@ static ssize_t file_next(struct gcorn_body *body, const void **chunk)
     size_t size = f->rest.len < FILE_CHUNK ? (size_t)f->rest.len : FILE_CHUNK;
     ssize_t n;
 
+    assert(f->rest.len >= 0);
     if (size == 0)
         return 0;
     if (!f->read)

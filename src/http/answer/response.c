@@ -229,6 +229,7 @@ static ssize_t open_response(struct gcorn_environ *env)
 static size_t clip_counted(struct gcorn_environ *env, size_t n)
 {
     struct response *r = &env->response;
+    assert(r->body_len <= r->body_max);
     uint64_t left = r->body_max - r->body_len;
 
     if (n > left) {

@@ -6,6 +6,7 @@
  */
 #include "http/request/chunk.h"
 
+#include <assert.h>
 #include <stdbool.h>
 
 #include "base/ascii.h"
@@ -139,6 +140,7 @@ int chunk_line_feed(struct chunk_line *c, size_t ext_max, const char *data, size
 {
     size_t i = 0;
 
+    assert(c->place != CHUNK_LINE_END); /* chunk_line_next comes first */
     while (i < len && c->place != CHUNK_LINE_END) {
         if (!step(c, data[i++])) {
             *reason = "a chunk does not begin with a valid size line";

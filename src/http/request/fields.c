@@ -134,6 +134,7 @@ static const struct field *first_of(const struct request *r, enum field_id id)
 {
     const struct field *f = r->fields;
 
+    assert(r->seen[id] > 0);
     while (f->id != id)
         f++;
     return f;

@@ -6,6 +6,7 @@
  */
 #include "http/request/forwarded.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -242,6 +243,7 @@ static int read_script_name(struct request *request, const struct field *f, cons
         found_in(request)->distrusted = "SCRIPT_NAME";
         return 0;
     }
+    assert(request->path.len > 0);
     if (request->path.p[0] != '/') /* OPTIONS * is about the server */
         return 0;
     if (request->forwarded && request->forwarded->script_name) {
@@ -323,6 +325,7 @@ int forwarded_read(struct request *request, const char **reason)
 {
     const struct forwarded_rules *r = request->rules;
 
+    assert(r);
     for (size_t i = 0; i < request->field_count; i++) {
         const struct field *f = &request->fields[i];
 

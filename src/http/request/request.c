@@ -31,6 +31,7 @@ enum { HEAD_FIRST_SIZE = 1024 };
 /* Not inlined, as it runs for few. */
 void __attribute__((noinline)) request_refuse(struct request *r, int status, const char *reason)
 {
+    assert(status >= 400 && status < 600 && reason);
     r->state = REQUEST_REFUSED;
     r->refusal = status;
     r->refusal_reason = reason;
@@ -276,6 +277,7 @@ static void append_head(struct request *r, const char *data, size_t len, size_t 
         r->head = head;
         r->head_cap = cap;
     }
+    assert(need <= r->head_cap);
     memcpy(r->head + had, data, len);
 }
 

@@ -5,6 +5,7 @@
  */
 #include "http/request/request_body.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <llhttp.h>
 #include <string.h>
@@ -102,6 +103,7 @@ static void begin_chunk(struct request *r)
         request_refuse(r, 413, "the body is larger than limit_request_body");
         return;
     }
+    assert(r->chunk.digits > 0 && r->chunk.digits <= CHUNK_DIGITS_MAX);
     memcpy(line, r->chunk.hex, r->chunk.digits);
     memcpy(line + r->chunk.digits, "\r\n", 2);
     feed_parser(r, line, (size_t)r->chunk.digits + 2);
@@ -165,6 +167,8 @@ size_t request_body_feed(struct request *r, const char *data, size_t len)
     switch (r->state) {
     case REQUEST_COUNTED: return feed_counted(r, data, len);
     case REQUEST_CHUNKS: return feed_chunks(r, data, len);
-    default: return feed_trailers(r, data, len);
+    default: break;
     }
+    assert(r->state == REQUEST_TRAILERS);
+    return feed_trailers(r, data, len);
 }

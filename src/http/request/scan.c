@@ -86,32 +86,6 @@ static inline unsigned block_mask(const char *p)
 
 #endif
 
-/* May one of eight bytes be a control byte (or an HTAB)? The usual arithmetic on bytes in a word: a
- * byte below 0x20 borrows from its top bit, and so does a zero. */
-static inline bool word_has_control(uint64_t word)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
-    const uint64_t del = word ^ ones * 0x7f;
-
-    return (((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & tops;
-}
-
-/* The same of a piece of 4 to 16 bytes, by two words that may overlap. */
-static inline bool short_has_control(const char *p, size_t len)
-{
-    uint64_t first, last;
-    uint32_t half[2];
-
-    if (len < sizeof(first)) {
-        memcpy(&half[0], p, sizeof(half[0]));
-        memcpy(&half[1], p + len - sizeof(half[1]), sizeof(half[1]));
-        return word_has_control((uint64_t)half[0] << 32 | half[1]);
-    }
-    memcpy(&first, p, sizeof(first));
-    memcpy(&last, p + len - sizeof(last), sizeof(last));
-    return word_has_control(first) || word_has_control(last);
-}
-
 static inline size_t find_control(const char *p, size_t len)
 {
     size_t i = 0;
@@ -136,8 +110,6 @@ size_t scan_control(const char *p, size_t len)
 
 bool scan_has_control(const char *p, size_t len)
 {
-    if (len >= sizeof(uint32_t) && len < BLOCK && !short_has_control(p, len))
-        return false;
     return scan_control(p, len) < len;
 }
 

@@ -76,7 +76,7 @@ static inline size_t scan_line_end(const struct scan *s, size_t line, const char
 size_t scan_control(const char *p, size_t len);
 size_t scan_control_portable(const char *p, size_t len);
 
-/* Is there such a byte at all? For short texts, too. */
+/* Is there such a byte? */
 bool scan_has_control(const char *p, size_t len);
 
 #endif
