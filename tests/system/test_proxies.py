@@ -371,7 +371,7 @@ def test_stop_does_not_wait_for_a_preface(gcorn):
 
 @pytest.mark.parametrize("words, complaint", [
     (["--forwarded-allow-ips", "10.0.0.0/8,localhost"], 'not "localhost"'),
-    (["--forwarded-allow-ips", "10.0.0.1/8"], "no bit set behind its prefix"),
+    (["--forwarded-allow-ips", "10.0.0.1/8"], "no bit set after its prefix"),
     (["--proxy-allow-from", "300.0.0.1"], "must be an address"),
     (["--secure-scheme-headers", "https"], "NAME=VALUE"),
     (["--forwarder-headers", "A:B"], "header field's name"),

@@ -213,6 +213,28 @@ static void test_access_log_escaping(void **state)
     http_case_close(&c);
 }
 
+/* A number that does not fit is cut where the line ends, as a text is. */
+static void test_access_log_number_at_the_end(void **state)
+{
+    struct http_case c;
+
+    (void)state;
+    for (size_t room = 0; room <= 3; room++) {
+        struct strbuf format = {0};
+
+        open_answered(&c, "GET / HTTP/1.0\r\n\r\n");
+        for (size_t i = 0; i < ACCESS_LOG_LINE_MAX - 1 - room; i++)
+            strbuf_addch(&format, 'x');
+        strbuf_addstr(&format, "%(s)s");
+        char *line = line_of(&c, format.data);
+        assert_int_equal(strlen(line), ACCESS_LOG_LINE_MAX);
+        assert_memory_equal(line + ACCESS_LOG_LINE_MAX - 1 - room, "201", room);
+        free(line);
+        strbuf_release(&format);
+        http_case_close(&c);
+    }
+}
+
 static void test_access_log_truncated(void **state)
 {
     char out[ACCESS_LOG_LINE_MAX + 64];
@@ -640,6 +662,7 @@ int main(void)
         cmocka_unit_test(test_access_log_absent),
         cmocka_unit_test(test_access_log_user),
         cmocka_unit_test(test_access_log_escaping),
+        cmocka_unit_test(test_access_log_number_at_the_end),
         cmocka_unit_test(test_access_log_truncated),
         cmocka_unit_test(test_access_log_bad_formats),
         cmocka_unit_test(test_access_log_refused),

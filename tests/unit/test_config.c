@@ -589,7 +589,7 @@ static void test_proxy_settings(void **state)
     assert_true(c.forwarded_remote_addr);
     config_release(&c);
     expect_error(ARGS("a", "--proxy-allow-from", "10.0.0.1/8"), ENV("X=1"),
-                 "--proxy-allow-from: must be a network with no bit set behind its prefix, such as "
+                 "--proxy-allow-from: must be a network with no bit set after its prefix, such as "
                  "10.0.0.0/8, not \"10.0.0.1/8\"");
     expect_error(ARGS("a", "--secure-scheme-headers", "X-Proto"), ENV("X=1"),
                  "--secure-scheme-headers: must be a header field and its value, NAME=VALUE, not "

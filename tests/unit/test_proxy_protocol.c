@@ -74,7 +74,7 @@ static void test_network_parse(void **state)
     }
     for (size_t i = 0; i < ARRAY_LEN(loose); i++) {
         assert_int_equal(network_parse(&n, loose[i], &wanted), -1);
-        assert_non_null(strstr(wanted, "no bit set behind its prefix"));
+        assert_non_null(strstr(wanted, "no bit set after its prefix"));
     }
 }
 

@@ -1603,6 +1603,19 @@ static void test_request_body_no_room(void **state)
     assert_int_equal(status_of(RAW(CHUNKED "11\r\n0123456789abcdefg\r\n0\r\n\r\n"), &limits), 507);
 }
 
+/* Where no body is taken, the head alone decides; an empty body is none. */
+static void test_request_that_may_have_no_body(void **state)
+{
+    struct request_limits limits = normal;
+
+    (void)state;
+    limits.takes_no_body = true;
+    assert_int_equal(status_of(RAW(FIELDS("")), &limits), DONE);
+    assert_int_equal(status_of(RAW(LENGTH(" 0", "")), &limits), DONE);
+    assert_int_equal(status_of(RAW(LENGTH(" 1", "")), &limits), 413);
+    assert_int_equal(status_of(RAW(CHUNKED), &limits), 413);
+}
+
 /* A head that is larger than its first buffer, in pieces. */
 static void test_request_head_grows(void **state)
 {
@@ -1769,6 +1782,7 @@ int main(void)
         cmocka_unit_test(test_request_pipeline),
         cmocka_unit_test(test_request_body_large),
         cmocka_unit_test(test_request_body_no_room),
+        cmocka_unit_test(test_request_that_may_have_no_body),
         cmocka_unit_test(test_request_head_grows),
         cmocka_unit_test(test_request_has_begun),
         cmocka_unit_test(test_request_mutations),
