@@ -3,8 +3,9 @@
  * See master.h. One loop. Handlers of signals, pipes and timers only note what they hear; at the end
  * of each turn of the loop one pass (master_reconcile) makes the processes match:
  *
- *   reap children -> what workers and templates said -> the tick: health -> deadlines -> stop ->
- *   outcome of the reload -> begin a reload -> other requests -> retire -> spawn -> tell
+ *   reap children -> what workers and templates said -> the tick: health -> deadlines -> what the
+ *   other master said -> stop -> outcome of the reload -> begin a reload -> other requests ->
+ *   retire -> spawn -> tell
  *
  * The decisions are plan.c's. There is no waiting anywhere else: stopping and reloading are states,
  * with deadlines.
@@ -178,6 +179,8 @@ static void master_reconcile(struct master *m)
     procs_act(m, now);
     tick(m, now);
     procs_end_late(m, now);
+    upgrade_act(m);
+    successor_act(m);
     stop_decide(m, now);
     reload_decide(m, now);
     reload_begin(m);

@@ -120,9 +120,9 @@ static void take_files(struct master *m)
 static void on_old_master(struct ev_loop *loop, struct ev_io *io, int revents)
 {
     struct master *m = io->data;
-    struct handover *from = &m->successor.from;
+    struct successor *s = &m->successor;
     char word;
-    ssize_t n = recv(from->report_fd, &word, 1, MSG_DONTWAIT);
+    ssize_t n = recv(s->from.report_fd, &word, 1, MSG_DONTWAIT);
 
     (void)revents;
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -130,11 +130,21 @@ static void on_old_master(struct ev_loop *loop, struct ev_io *io, int revents)
     if (n > 0 && word != UPGRADE_TAKE_OVER)
         return;
     ev_io_stop(loop, io);
-    fd_close(&from->report_fd);
-    log_info("Upgrade: the old master (pid:%d) %s, this one is the only one", (int)from->pid,
-             n > 0 ? "leaves" : "has ended");
+    s->predecessor_leaves = m->is_due = true;
+    s->predecessor_ended = n <= 0;
+}
+
+void successor_act(struct master *m)
+{
+    struct successor *s = &m->successor;
+
+    if (!s->predecessor_leaves)
+        return;
+    s->predecessor_leaves = false;
+    fd_close(&s->from.report_fd);
+    log_info("Upgrade: the old master (pid:%d) %s, this one is the only one", (int)s->from.pid,
+             s->predecessor_ended ? "has ended" : "leaves");
     promote(m);
-    m->is_due = true;
 }
 
 void successor_start(struct master *m)

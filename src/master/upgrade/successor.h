@@ -21,11 +21,13 @@ struct generation;
 struct master;
 
 struct successor {
-    struct handover from; /* what is not taken out of it yet; not received: an ordinary start */
-    bool is_promoted;     /* no other master has a say */
-    bool files_are_due;   /* promoted, and its files are not the usual ones yet */
-    bool files_failed;    /* once, and the log says so */
-    bool has_reported;    /* that its workers serve, or that they will not */
+    struct handover from;    /* what is not taken out of it yet; not received: an ordinary start */
+    bool predecessor_leaves; /* noted: it has said so, or has ended */
+    bool predecessor_ended;
+    bool is_promoted;               /* no other master has a say */
+    bool files_are_due;             /* promoted, and its files are not the usual ones yet */
+    bool files_failed;              /* once, and the log says so */
+    bool has_reported;              /* that its workers serve, or that they will not */
     struct generation *predecessor; /* while it is kept for its sockets' sake */
     struct listener control;        /* the other's, until it is ours */
     struct ev_io io;                /* the old master says something, or has ended */
@@ -36,6 +38,9 @@ int successor_begin(struct master *m, struct handover *from, struct error *err);
 
 /* When the master is about to run. */
 void successor_start(struct master *m);
+
+/* Two steps of the master's pass. The old master leaves: this one is the only one from now on. */
+void successor_act(struct master *m);
 
 /* Says that all workers serve, when they do; puts the files in order, when that is due. */
 void successor_proceed(struct master *m);

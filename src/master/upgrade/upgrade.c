@@ -88,6 +88,7 @@ static void forget_program(struct master *m)
     fd_close(&u->fd);
     u->pid = 0;
     u->phase = UPGRADE_NONE;
+    u->serves = u->is_overdue = false;
 }
 
 static void failed(struct master *m, const char *why)
@@ -147,39 +148,66 @@ static bool has_left(const struct upgrade *u)
     return recv(u->fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
-static void on_word(struct ev_loop *loop, struct ev_io *io, int revents)
+/* Notes what it says. */
+static void read_word(struct master *m)
 {
-    struct master *m = io->data;
     struct upgrade *u = &m->upgrade;
     char packet[1 + UPGRADE_TEXT_MAX];
     ssize_t n = recv(u->fd, packet, sizeof(packet), MSG_DONTWAIT);
 
-    (void)revents;
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (n <= 0) { /* it has ended, as SIGCHLD will tell, or will never say anything */
-        ev_io_stop(loop, io);
-        return;
-    }
-    if (packet[0] == UPGRADE_SERVES && u->phase == UPGRADE_BOOTING && !has_left(u))
-        successor_serves(m);
+    if (n <= 0) /* it has ended, as SIGCHLD will tell, or will never say anything */
+        ev_io_stop(m->loop, &u->io);
+    else if (packet[0] == UPGRADE_SERVES)
+        u->serves = m->is_due = true;
     else if (packet[0] == UPGRADE_FAILS && u->why[0] == '\0')
         (void)snprintf(u->why, sizeof(u->why), "%.*s", (int)n - 1, packet + 1);
-    m->is_due = true;
+}
+
+static void on_word(struct ev_loop *loop, struct ev_io *io, int revents)
+{
+    (void)loop;
+    (void)revents;
+    read_word(io->data);
 }
 
 static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int revents)
 {
     struct master *m = timer->data;
 
+    (void)loop;
     (void)revents;
-    if (m->upgrade.phase != UPGRADE_BOOTING) {
-        (void)kill(m->upgrade.pid, SIGKILL); /* FAILED, and not reaped */
-        return;
-    }
-    on_word(loop, &m->upgrade.io, EV_READ); /* timers come before sockets: perhaps it serves */
-    if (m->upgrade.phase == UPGRADE_BOOTING)
+    m->upgrade.is_overdue = m->is_due = true;
+}
+
+static void act_on_word(struct master *m)
+{
+    struct upgrade *u = &m->upgrade;
+
+    if (u->serves && u->phase == UPGRADE_BOOTING && !has_left(u))
+        successor_serves(m);
+    u->serves = false;
+}
+
+static void is_late(struct master *m)
+{
+    struct upgrade *u = &m->upgrade;
+
+    u->is_overdue = false;
+    if (u->phase == UPGRADE_BOOTING)
         end_program(m, "the new program did not say within boot_timeout that it serves");
+    else if (u->phase == UPGRADE_FAILED)
+        (void)kill(u->pid, SIGKILL); /* it is not reaped, so the pid is its own */
+}
+
+void upgrade_act(struct master *m)
+{
+    if (m->upgrade.is_overdue && m->upgrade.phase == UPGRADE_BOOTING)
+        read_word(m); /* timers come before sockets: perhaps it serves */
+    act_on_word(m);
+    if (m->upgrade.is_overdue)
+        is_late(m);
 }
 
 static void describe_status(int status, char *text, size_t size)
@@ -209,7 +237,8 @@ bool upgrade_reaped(struct master *m, pid_t pid, int status)
     if (u->pid == 0 || pid != u->pid)
         return false;
     if (u->phase == UPGRADE_BOOTING || u->phase == UPGRADE_BESIDE) /* its last words come first */
-        on_word(m->loop, &u->io, EV_READ);
+        read_word(m);
+    act_on_word(m);
     if (u->phase == UPGRADE_BESIDE) {
         resume(m);
     } else if (!master_is_stopping(m)) {

@@ -36,6 +36,8 @@ struct upgrade {
     int fd;                /* to it; -1: none */
     bool hands_over;       /* as soon as the new master serves */
     char why[1000];        /* it failed; "" while it has not said */
+    bool serves;           /* noted: it has said so */
+    bool is_overdue;       /* noted: the timer has ended */
     struct ev_io io;       /* it has something to say */
     struct ev_timer timer; /* it has had long enough */
 };
@@ -53,6 +55,9 @@ void upgrade_init(struct master *m);
 /* Begins one. 0, or -1 with err: nothing has begun. How it ends, the log says, and who waits for it
  * at the control socket is told. */
 int upgrade_begin(struct master *m, bool hands_over, struct error *err);
+
+/* A step of the master's pass: acts on what the new program has said, and on its deadline. */
+void upgrade_act(struct master *m);
 
 /* Does another master serve the same sockets, and will when this one has gone? */
 bool upgrade_has_successor(const struct master *m);
