@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See control.h. A client is a small state machine: READING its line, perhaps WAITING for a reload
- * or a dump, WRITING what the socket did not take at once, FREE. set_state() alone owns watchers
- * and timers.
- *
- * An answer may be given from inside an operation (a reload that fails at once), so nothing touches
- * a client after it has called one.
+ * See control.h: the socket and its clients; control_client.h has one client's states,
+ * control_ops.h the commands.
  */
 #include "master/operator/control.h"
 
@@ -22,277 +18,15 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "master/operator/control_client.h"
+#include "master/operator/control_ops.h"
 
 enum {
     BACKLOG = 16,
-    WORD_SHOWN = 40,      /* bytes of an unknown command that the answer shows */
-    GONE_CHECK_MS = 1000, /* whether a waiting client is still there */
     ACCEPT_AGAIN_MS = 1000,
 };
 
 static void on_client(struct ev_loop *loop, struct ev_io *io, int revents);
-
-/* ---- a client ---------------------------------------------------------------------------- */
-
-static void set_timer(struct control_client *client, uint64_t after_ms, uint64_t repeat_ms)
-{
-    struct ev_loop *loop = client->control->loop;
-
-    ev_timer_stop(loop, &client->timer);
-    ev_timer_set(&client->timer, (double)after_ms / 1000, (double)repeat_ms / 1000);
-    ev_timer_start(loop, &client->timer);
-}
-
-static void set_state(struct control_client *client, enum client_state state)
-{
-    struct control *c = client->control;
-
-    client->state = state;
-    ev_io_stop(c->loop, &client->io);
-    switch (state) {
-    case CLIENT_READING:
-    case CLIENT_WRITING:
-        ev_io_set(&client->io, client->fd, state == CLIENT_READING ? EV_READ : EV_WRITE);
-        ev_io_start(c->loop, &client->io);
-        set_timer(client, c->stall_ms, 0);
-        break;
-    case CLIENT_WAITING: set_timer(client, GONE_CHECK_MS, GONE_CHECK_MS); break;
-    case CLIENT_FREE:
-        ev_timer_stop(c->loop, &client->timer);
-        fd_close(&client->fd);
-        strbuf_release(&client->answer);
-        break;
-    }
-}
-
-static void wait_for(struct control_client *client, enum client_wait what)
-{
-    client->waits_for = what;
-    set_state(client, CLIENT_WAITING);
-}
-
-/* Sends what the socket takes; when that was all, the end follows. */
-static void flush(struct control_client *client)
-{
-    const struct strbuf *answer = &client->answer;
-
-    while (client->sent < answer->len) {
-        ssize_t n = send(client->fd, answer->data + client->sent, answer->len - client->sent,
-                         MSG_NOSIGNAL | MSG_DONTWAIT);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN) {
-            set_state(client, CLIENT_WRITING);
-            return;
-        }
-        if (n < 0)
-            break; /* it has left */
-        client->sent += (size_t)n;
-    }
-    set_state(client, CLIENT_FREE);
-}
-
-static void add_error(struct strbuf *answer, const char *why)
-{
-    strbuf_addstr(answer, "{\"ok\": false, \"error\": ");
-    json_add_string(answer, why);
-    strbuf_addstr(answer, "}\n");
-}
-
-static void answer_error(struct control_client *client, const char *why)
-{
-    add_error(&client->answer, why);
-    flush(client);
-}
-
-/* ---- commands ---------------------------------------------------------------------------- */
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
-static void answer_ok(struct control_client *client)
-{
-    strbuf_addstr(&client->answer, "{\"ok\": true}\n");
-    flush(client);
-}
-
-static void answer_status(struct control_client *client, const char *argument)
-{
-    struct control *c = client->control;
-
-    (void)argument;
-    c->ops->status(c->master, &client->answer);
-    strbuf_addch(&client->answer, '\n');
-    flush(client);
-}
-
-static void answer_config(struct control_client *client, const char *argument)
-{
-    struct control *c = client->control;
-
-    (void)argument;
-    c->ops->config(c->master, &client->answer);
-    strbuf_addch(&client->answer, '\n');
-    flush(client);
-}
-
-static void answer_reload(struct control_client *client, const char *argument)
-{
-    struct control *c = client->control;
-
-    (void)argument;
-    client->reload = c->ops->next_reload(c->master);
-    if (client->reload == 0) {
-        answer_error(client, "the server is stopping");
-        return;
-    }
-    wait_for(client, WAIT_RELOAD);
-    c->ops->reload(c->master);
-}
-
-/* How many workers "+N", "-N" and "set N" ask for when there are `wanted`. False: it is none of
- * them. */
-static bool parse_workers(const char *argument, unsigned wanted, int64_t *number)
-{
-    static const char set[] = "set";
-    bool is_set = strncmp(argument, set, strlen(set)) == 0 && is_blank(argument[strlen(set)]);
-    const char *digits = argument + 1;
-    int64_t n;
-
-    if (is_set) {
-        digits = argument + strlen(set);
-        while (is_blank(*digits))
-            digits++;
-    } else if (*argument != '+' && *argument != '-') {
-        return false;
-    }
-    if (parse_int(digits, 0, INT_MAX, &n) < 0)
-        return false;
-    *number = is_set ? n : *argument == '+' ? (int64_t)wanted + n : (int64_t)wanted - n;
-    return true;
-}
-
-static void answer_workers(struct control_client *client, const char *argument)
-{
-    struct control *c = client->control;
-    struct error err;
-    int64_t number;
-
-    if (!parse_workers(argument, c->ops->workers_wanted(c->master), &number)) {
-        answer_error(client, "workers: needs +N, -N or set N");
-    } else if (c->ops->set_workers(c->master, number, &client->answer, &err) < 0) {
-        answer_error(client, err.text);
-    } else {
-        strbuf_addch(&client->answer, '\n');
-        flush(client);
-    }
-}
-
-static void answer_reopen(struct control_client *client, const char *argument)
-{
-    struct control *c = client->control;
-    struct error err;
-
-    (void)argument;
-    if (c->ops->reopen(c->master, &err) < 0)
-        answer_error(client, err.text);
-    else
-        answer_ok(client);
-}
-
-static void answer_stop(struct control_client *client, const char *argument)
-{
-    struct control *c = client->control;
-
-    (void)argument;
-    answer_ok(client); /* before the end begins */
-    c->ops->stop(c->master);
-}
-
-static void answer_dump(struct control_client *client, const char *argument)
-{
-    struct control *c = client->control;
-    const char *why;
-    int64_t pid = 0;
-
-    if (*argument != '\0' && parse_int(argument, 1, INT32_MAX, &pid) < 0) {
-        answer_error(client, "dump takes the pid of a worker");
-        return;
-    }
-    client->dump = c->ops->dump(c->master, (pid_t)pid, &why);
-    if (client->dump == 0)
-        answer_error(client, why);
-    else
-        wait_for(client, WAIT_DUMP);
-}
-
-static void answer_upgrade(struct control_client *client, const char *argument)
-{
-    struct control *c = client->control;
-    struct error err;
-
-    (void)argument;
-    wait_for(client, WAIT_UPGRADE);
-    if (c->ops->upgrade(c->master, &err) < 0)
-        answer_error(client, err.text);
-}
-
-static const struct command {
-    const char *word;
-    void (*answer)(struct control_client *client, const char *argument);
-    bool has_argument; /* takes what stands behind the word, "" when there is nothing */
-} commands[] = {
-    {"status", answer_status, false}, {"config", answer_config, false},
-    {"reload", answer_reload, false}, {"workers", answer_workers, true},
-    {"reopen", answer_reopen, false}, {"stop", answer_stop, false},
-    {"dump", answer_dump, true},      {"upgrade", answer_upgrade, false},
-};
-
-static void answer_unknown(struct control_client *client, const char *word, size_t word_len)
-{
-    struct strbuf why = {0};
-
-    strbuf_addstr(&why, "no such command: ");
-    strbuf_add(&why, word, word_len < WORD_SHOWN ? word_len : WORD_SHOWN);
-    strbuf_addstr(&client->answer, "{\"ok\": false, \"error\": ");
-    json_add_bytes(&client->answer, why.data, why.len); /* it may hold anything */
-    strbuf_addstr(&client->answer, "}\n");
-    strbuf_release(&why);
-    flush(client);
-}
-
-/* The line is len bytes of anything; then comes a byte that may be overwritten. */
-static void obey(struct control_client *client, size_t len)
-{
-    char *word = client->line, *end = client->line + len;
-    size_t word_len = 0;
-
-    while (end > word && is_blank(end[-1]))
-        end--;
-    *end = '\0';
-    while (word < end && is_blank(*word))
-        word++;
-    while (word + word_len < end && !is_blank(word[word_len]))
-        word_len++;
-    const char *argument = word + word_len;
-    while (argument < end && is_blank(*argument))
-        argument++;
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (strlen(commands[i].word) != word_len || memcmp(commands[i].word, word, word_len) != 0)
-            continue;
-        if (argument < end && !commands[i].has_argument)
-            answer_error(client, "this command takes no further word");
-        else if (strlen(argument) != (size_t)(end - argument))
-            answer_error(client, "a word has a NUL byte in it");
-        else
-            commands[i].answer(client, argument);
-        return;
-    }
-    answer_unknown(client, word, word_len);
-}
 
 /* ---- events ------------------------------------------------------------------------------ */
 
@@ -304,15 +38,15 @@ static void read_line(struct control_client *client)
     if (n < 0 && (errno == EINTR || errno == EAGAIN))
         return;
     if (n < 0 || (n == 0 && client->line_len == 0)) {
-        set_state(client, CLIENT_FREE);
+        control_client_set(client, CLIENT_FREE);
         return;
     }
     client->line_len += (size_t)n;
     const char *newline = memchr(client->line, '\n', client->line_len);
     if (newline || n == 0) /* the end is an end of line too */
-        obey(client, newline ? (size_t)(newline - client->line) : client->line_len);
+        control_run(client, newline ? (size_t)(newline - client->line) : client->line_len);
     else if (client->line_len == sizeof(client->line))
-        answer_error(client, "the command is too long");
+        control_client_refuse(client, "the command is too long");
 }
 
 static void on_client(struct ev_loop *loop, struct ev_io *io, int revents)
@@ -324,7 +58,7 @@ static void on_client(struct ev_loop *loop, struct ev_io *io, int revents)
     if (client->state == CLIENT_READING)
         read_line(client);
     else
-        flush(client);
+        control_client_flush(client);
 }
 
 /* Has the client hung up? Who has only said that it will write no more is still there. */
@@ -342,7 +76,7 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int revents)
     (void)loop;
     (void)revents;
     if (client->state != CLIENT_WAITING || is_gone(client))
-        set_state(client, CLIENT_FREE);
+        control_client_set(client, CLIENT_FREE);
 }
 
 /* Says no with what the socket takes, and closes. */
@@ -350,7 +84,7 @@ static void refuse(int fd, const char *why)
 {
     struct strbuf answer = {0};
 
-    add_error(&answer, why);
+    control_add_error(&answer, why);
     (void)send(fd, answer.data, answer.len, MSG_NOSIGNAL | MSG_DONTWAIT); /* a courtesy */
     strbuf_release(&answer);
     (void)close(fd);
@@ -362,7 +96,7 @@ static struct control_client *find_free(struct control *c)
         struct control_client *client = &c->clients[i];
 
         if (client->state == CLIENT_WAITING && is_gone(client))
-            set_state(client, CLIENT_FREE);
+            control_client_set(client, CLIENT_FREE);
         if (client->state == CLIENT_FREE)
             return client;
     }
@@ -388,7 +122,7 @@ void control_add(struct control *c, int fd)
     struct control_client *client = add_client(c, fd);
 
     if (client)
-        set_state(client, CLIENT_READING);
+        control_client_set(client, CLIENT_READING);
 }
 
 static bool is_allowed(int fd)
@@ -451,7 +185,7 @@ void control_reload_done(struct control *c, uint64_t last, unsigned generation)
         if (!awaits(&c->clients[i], 0, last))
             continue;
         strbuf_addf(&c->clients[i].answer, "{\"ok\": true, \"generation\": %u}\n", generation);
-        flush(&c->clients[i]);
+        control_client_flush(&c->clients[i]);
     }
 }
 
@@ -459,7 +193,7 @@ void control_reload_failed(struct control *c, uint64_t first, uint64_t last, con
 {
     for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
         if (awaits(&c->clients[i], first, last))
-            answer_error(&c->clients[i], why);
+            control_client_refuse(&c->clients[i], why);
     }
 }
 
@@ -475,7 +209,7 @@ void control_dump_done(struct control *c, uint64_t dump, const char *members, si
         strbuf_addstr(&client->answer, "{\"ok\": true, ");
         strbuf_add(&client->answer, members, len);
         strbuf_addstr(&client->answer, "}\n");
-        flush(client);
+        control_client_flush(client);
     }
 }
 
@@ -489,7 +223,7 @@ void control_upgrade_done(struct control *c, pid_t pid)
         if (!waits(client, WAIT_UPGRADE))
             continue;
         strbuf_addf(&client->answer, "{\"ok\": true, \"pid\": %d}\n", (int)pid);
-        flush(client);
+        control_client_flush(client);
     }
 }
 
@@ -497,7 +231,7 @@ void control_upgrade_failed(struct control *c, const char *why)
 {
     for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
         if (waits(&c->clients[i], WAIT_UPGRADE))
-            answer_error(&c->clients[i], why);
+            control_client_refuse(&c->clients[i], why);
     }
 }
 
@@ -586,7 +320,7 @@ void control_close(struct control *c)
 
     for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
         if (c->clients[i].state != CLIENT_FREE)
-            set_state(&c->clients[i], CLIENT_FREE);
+            control_client_set(&c->clients[i], CLIENT_FREE);
     }
     control_serve(c, &none);
 }
