@@ -247,7 +247,7 @@ struct conn *fake_connect(struct worker *w, unsigned i)
     static const struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = 0x3930};
 
     worker_look_at_clock(w);
-    if (w->draining || (w->open_conns >= w->max_conns && !room_make(w, w->max_conns - 1)))
+    if (w->draining || (w->open_conns >= w->max_conns && !admission_make_room(w, w->max_conns - 1)))
         return NULL;
     conn_open(w, fake_wire_open(i), &local, &address);
     return fake_conn(w, i);
@@ -339,7 +339,7 @@ void fake_assert_idle(struct worker *w)
     require(w->open_conns == 0 && w->slot->connections_open == 0, "connections are open");
     require(w->waiting_count == 0 && w->slot->waiting == 0, "answers wait");
     require(!w->queue, "connections are queued");
-    require(!w->room.oldest && !w->room.newest, "a body is still coming");
+    require(!w->admission.oldest && !w->admission.newest, "a body is still coming");
     require(timers_next_ms(&w->timers) == UINT64_MAX, "a timer is set");
     require(w->uploads.used == 0, "tmp_upload_max counts a body that is gone");
     require(slot_in_flight(&w->slot->counts) == 0, "a request is in flight");
@@ -354,8 +354,8 @@ static void reset_time(struct worker *w)
 {
     fake_loop_reset_time();
     w->now_ns = w->pass_ns = w->last_pass_ns = w->waited_ns = w->calls_ns = w->last_call_ns = 0;
-    w->queue_ns = w->queue_asked_ns = w->accept_said_ms = w->accept_failed_ns = 0;
-    w->upload_said_ms = w->room.said_ms = w->peers.refused_logged_ms = 0;
+    w->queue_ns = w->queue_asked_ns = w->accept_logged_ms = w->accept_failed_ns = 0;
+    w->upload_logged_ms = w->admission.logged_ms = w->peers.refused_logged_ms = 0;
     w->is_busy = false;
     worker_look_at_clock(w);
 }

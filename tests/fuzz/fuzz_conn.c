@@ -305,7 +305,7 @@ static void play(struct worker *w, struct script *s, struct strbuf *text)
     case STEP_ORDER: order(w, take(s)); break;
     case STEP_ROOM:
         worker_look_at_clock(w);
-        (void)room_make(w, take(s) % CONNECTIONS);
+        (void)admission_make_room(w, take(s) % CONNECTIONS);
         break;
     case STEP_TRUNCATE: fake_truncate_file(); break;
     default: play_client(w, s, first / 32, (enum step)step, text); break;

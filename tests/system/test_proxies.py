@@ -101,7 +101,7 @@ def test_untrusted_forwarded_fields_are_logged_once(gcorn, connect):
     see(connect(server, "127.0.0.3"), fields="X-Forwarded-Proto: https\r\n")
     assert re.findall(r"\[WARNING\] (.*ignored.*)", server.log()) == [
         "The X-FORWARDED-PROTO of 127.0.0.2 is ignored: forwarded_allow_ips does not name this "
-        "peer (said once per worker)"]
+        "peer (logged once per worker)"]
 
 
 def test_nothing_is_logged_without_such_fields(gcorn, connect):
@@ -285,7 +285,7 @@ def test_proxy_allow_ips(gcorn, connect):
         client.assert_closed()
     assert re.findall(r"\[WARNING\] (Refused .*)", server.log()) == [
         "Refused a connection of 127.0.0.2: proxy_protocol is on and proxy_allow_ips does not name "
-        "this peer (said once a minute at most)"]
+        "this peer (logged at most once a minute)"]
     assert server.connect().send(V1 + REQUEST).response().status == 200
 
 

@@ -45,8 +45,8 @@ static void test_share_alone(void **state)
 {
     const struct slot *own = add_worker(*state, 0, ANY);
 
-    assert_true(share_limit(*state, own) == UINT64_MAX);
-    assert_true(share_limit(NULL, own) == UINT64_MAX);
+    assert_true(accept_balance_limit(*state, own) == UINT64_MAX);
+    assert_true(accept_balance_limit(NULL, own) == UINT64_MAX);
 }
 
 static void test_share_who_holds_fewest_takes_all(void **state)
@@ -55,7 +55,7 @@ static void test_share_who_holds_fewest_takes_all(void **state)
 
     (void)add_worker(*state, 0, ANY);
     (void)add_worker(*state, 1, ANY + 1);
-    assert_true(share_limit(*state, own) == UINT64_MAX);
+    assert_true(accept_balance_limit(*state, own) == UINT64_MAX);
 }
 
 static void test_share_the_sibling_with_fewest_counts(void **state)
@@ -65,20 +65,20 @@ static void test_share_the_sibling_with_fewest_counts(void **state)
     (void)add_worker(*state, 0, 60);
     (void)add_worker(*state, 2, 40);
     (void)add_worker(*state, 3, 50);
-    assert_int_equal(share_limit(*state, own), 40 + 40 / 8 + SHARE_SLACK);
+    assert_int_equal(accept_balance_limit(*state, own), 40 + 40 / 8 + ACCEPT_BALANCE_SLACK);
 }
 
 static void test_share_small_differences_are_none(void **state)
 {
-    struct slot *own = add_worker(*state, 0, SHARE_SLACK);
+    struct slot *own = add_worker(*state, 0, ACCEPT_BALANCE_SLACK);
     struct slot *sibling = add_worker(*state, 1, 0);
 
-    assert_true(share_limit(*state, own) >= SHARE_SLACK);
+    assert_true(accept_balance_limit(*state, own) >= ACCEPT_BALANCE_SLACK);
     sibling->connections_open = 80;
-    own->connections_open = 80 + 80 / 8 + SHARE_SLACK;
-    assert_true(share_limit(*state, own) >= own->connections_open);
+    own->connections_open = 80 + 80 / 8 + ACCEPT_BALANCE_SLACK;
+    assert_true(accept_balance_limit(*state, own) >= own->connections_open);
     own->connections_open++;
-    assert_true(share_limit(*state, own) < own->connections_open);
+    assert_true(accept_balance_limit(*state, own) < own->connections_open);
 }
 
 static void test_share_only_siblings_that_serve(void **state)
@@ -89,14 +89,14 @@ static void test_share_only_siblings_that_serve(void **state)
 
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         sibling->state = others[i];
-        assert_true(share_limit(*state, own) == UINT64_MAX);
+        assert_true(accept_balance_limit(*state, own) == UINT64_MAX);
     }
     sibling->state = ~0u; /* a broken worker's */
-    assert_true(share_limit(*state, own) == UINT64_MAX);
+    assert_true(accept_balance_limit(*state, own) == UINT64_MAX);
     sibling->state = SLOT_IDLE;
-    assert_true(share_limit(*state, own) < ANY);
+    assert_true(accept_balance_limit(*state, own) < ANY);
     sibling->generation++; /* it may listen elsewhere */
-    assert_true(share_limit(*state, own) == UINT64_MAX);
+    assert_true(accept_balance_limit(*state, own) == UINT64_MAX);
 }
 
 static void test_share_a_free_thread_is_enough(void **state)
@@ -107,9 +107,9 @@ static void test_share_a_free_thread_is_enough(void **state)
     sibling->state = SLOT_CALLING;
     sibling->call_count = 2;
     slot_call_begin(&sibling->calls[0], 1);
-    assert_int_equal(share_limit(*state, own), SHARE_SLACK);
+    assert_int_equal(accept_balance_limit(*state, own), ACCEPT_BALANCE_SLACK);
     slot_call_begin(&sibling->calls[1], 1);
-    assert_int_equal(share_limit(*state, own), SHARE_BUSY_SLACK);
+    assert_int_equal(accept_balance_limit(*state, own), ACCEPT_BALANCE_BUSY_SLACK);
 }
 
 static void test_share_a_busy_sibling_counts_double(void **state)
@@ -119,9 +119,9 @@ static void test_share_a_busy_sibling_counts_double(void **state)
 
     (void)add_worker(*state, 2, 90);
     sibling->state = SLOT_CALLING;
-    assert_int_equal(share_limit(*state, own), 40 * 2 + SHARE_BUSY_SLACK);
+    assert_int_equal(accept_balance_limit(*state, own), 40 * 2 + ACCEPT_BALANCE_BUSY_SLACK);
     sibling->connections_open = 60; /* it has its share: the free one counts */
-    assert_int_equal(share_limit(*state, own), 90 + 90 / 8 + SHARE_SLACK);
+    assert_int_equal(accept_balance_limit(*state, own), 90 + 90 / 8 + ACCEPT_BALANCE_SLACK);
 }
 
 /* What was never claimed is not even looked at. */
@@ -134,7 +134,7 @@ static void test_share_slots_in_use(void **state)
     assert_int_equal(scoreboard_used(sb), 5);
     (void)scoreboard_claim(sb, 1);
     assert_int_equal(scoreboard_used(sb), 5);
-    assert_true(share_limit(sb, add_worker(sb, 0, ANY)) == UINT64_MAX);
+    assert_true(accept_balance_limit(sb, add_worker(sb, 0, ANY)) == UINT64_MAX);
 }
 
 int main(void)

@@ -515,12 +515,12 @@ static void test_body_list_forgets_answered_request(void **state)
     (void)state;
     connect_client(0);
     sends(0, POST("/e", "2") "a");
-    assert_non_null(w->room.oldest);
+    assert_non_null(w->admission.oldest);
     sends(0, "b" POST("/e", "2") "c");
-    assert_ptr_equal(w->room.oldest, &fake_conn(w, 0)->h1);
-    assert_ptr_equal(w->room.newest, &fake_conn(w, 0)->h1);
+    assert_ptr_equal(w->admission.oldest, &fake_conn(w, 0)->h1);
+    assert_ptr_equal(w->admission.newest, &fake_conn(w, 0)->h1);
     sends(0, "d");
-    assert_null(w->room.oldest);
+    assert_null(w->admission.oldest);
     assert_int_equal(count(0, "HTTP/1.1 200 OK"), 2);
 }
 

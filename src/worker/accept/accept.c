@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * See accept.h. Accepting has the lowest priority of the loop: who is connected already is read
+ * See accept.h. Accepting has the lowest priority of the loop: clients that are connected are read
  * first.
  *
  * A worker with more than its share (accept_balance.h) leaves what comes to its siblings for a
  * moment, and does not watch the sockets meanwhile: they would only keep it from sleeping, and the
  * siblings from the processor. The kernel wakes every worker that waits for a socket, so a
- * connection that is left is never forgotten; and what is there when the moment is over nobody else
- * was quick enough for: this worker takes it.
+ * connection that is left is never forgotten; and for what is there when the moment is over no
+ * sibling was quick enough: this worker takes it.
  */
 #include "worker/accept/accept.h"
 
@@ -29,8 +29,8 @@
 #include "worker/notify_master.h"
 
 enum {
-    PAUSE_MS = 100,        /* after accept failed for want of something */
-    SAID_EVERY_MS = 10000, /* and this often it is said */
+    PAUSE_MS = 100,       /* after accept failed for want of something */
+    LOG_EVERY_MS = 10000, /* a failure is logged at most this often */
     FAILED_NS =
         1000000000,      /* while connections wait it is tried, and fails, more often than this */
     BEHIND_NS = 1000000, /* a pass as long as this is one in which many can have come */
@@ -60,7 +60,7 @@ static void note_full(struct worker *w, bool is_full)
 
 void accept_update(struct worker *w)
 {
-    bool can_take = w->open_conns < w->max_conns || room_is_possible(w);
+    bool can_take = w->open_conns < w->max_conns || admission_is_possible(w);
     bool has_siblings = w->config->workers > 1 && !w->draining; /* one of them may be free */
     bool is_busy = has_siblings && call_is_busy(w);
     bool wanted = can_take && !is_busy && !ev_is_active(&w->accept_pause);
@@ -106,9 +106,11 @@ static void log_failure(struct worker *w)
 {
     uint64_t now = w->now_ns / 1000000;
 
-    if (now >= w->accept_said_ms + SAID_EVERY_MS || w->accept_said_ms == 0) {
-        log_error("accept (next try in %d ms; said every %d s)", PAUSE_MS, SAID_EVERY_MS / 1000);
-        w->accept_said_ms = now;
+    if (now >= w->accept_logged_ms + LOG_EVERY_MS || w->accept_logged_ms == 0) {
+        log_error(
+            "Worker (pid:%d): cannot accept; trying again in %d ms (logged at most every %d s)",
+            (int)w->pid, PAUSE_MS, LOG_EVERY_MS / 1000);
+        w->accept_logged_ms = now;
     }
 }
 
@@ -139,11 +141,11 @@ static enum accepted make_room(struct worker *w, int listen_fd)
 {
     if (!has_queue(listen_fd))
         return ACCEPTED_NONE;
-    if (room_make(w, w->max_conns - 1)) {
+    if (admission_make_room(w, w->max_conns - 1)) {
         accept_update(w);
         return ACCEPTED_ONE;
     }
-    pause_accepting(w, ROOM_AGE_MS, w->max_conns - 1);
+    pause_accepting(w, ADMISSION_AGE_MS, w->max_conns - 1);
     return ACCEPTED_FULL;
 }
 
@@ -158,7 +160,7 @@ static int accept_for_another(struct worker *w, int listen_fd, struct sockaddr_s
     }
     errno = saved_errno;
     log_failure(w);
-    if (w->open_conns > 0 && room_make(w, w->open_conns - 1))
+    if (w->open_conns > 0 && admission_make_room(w, w->open_conns - 1))
         return accept_marked(listen_fd, address);
     errno = saved_errno;
     return -1;
@@ -274,7 +276,7 @@ static enum accepted accept_one(struct acceptor *a)
     int fd = accept_next(w, a->io.fd, &address);
     if (fd >= 0) {
         conn_open(w, wire_plain(fd), &a->local, &address);
-        w->waited_ns = 0; /* those behind it came later: perhaps just now (queue_delay.c) */
+        w->waited_ns = 0; /* those after it came later: perhaps just now (queue_delay.c) */
         accept_update(w);
         return ACCEPTED_ONE;
     }
@@ -316,8 +318,8 @@ static void take_queue_of(struct acceptor *a)
         close_acceptor(a);
 }
 
-/* Many at once? Only where calls are known to be short, or have several threads: whoever is taken
- * waits for those of the others here, although a sibling may become free. */
+/* Many at once? Only where calls are known to be short, or have several threads: each client that is
+ * taken waits for the calls of the others here, although a sibling may become free. */
 static bool may_take_many(const struct worker *w)
 {
     bool is_quick = w->last_call_ns > 0 && w->last_call_ns < BEHIND_NS;
@@ -325,7 +327,7 @@ static bool may_take_many(const struct worker *w)
     return w->config->workers == 1 || call_thread_count(w) > 0 || is_quick;
 }
 
-/* One, so that siblings get the others. But all who wait to be accepted wait for a long pass to
+/* One, so that siblings get the others. But all clients in the backlog wait for a long pass to
  * end, and with one in each they would wait for as many as there are in front of them; siblings
  * have had the time of the pass to take them. */
 static int batch(const struct worker *w)
@@ -343,7 +345,7 @@ static void take_left(struct acceptor *a)
 }
 
 /* The time, at the start of each callback that may accept. Calls of this very pass may have lasted
- * while the master told the worker to drain: the order counts before a connection does, because the
+ * while the master told the worker to drain: the command counts before a connection does, because the
  * master takes it for granted then (procs_may_accept). */
 static void begin(struct worker *w)
 {
@@ -366,7 +368,7 @@ static void on_pause_over(struct ev_loop *loop, struct ev_timer *timer, int reve
         take_left(&w->acceptors[i]);
 }
 
-/* The siblings may be as busy, and for ever. Then who is new waits for a thread as the others do.
+/* The siblings may be as busy, and for ever. Then a new client waits for a thread as the others do.
  * That a thread is free for a moment is no turn for the sockets: what waits here has it at once. */
 static void on_busy(struct ev_loop *loop, struct ev_timer *timer, int revents)
 {
@@ -384,7 +386,7 @@ static void on_busy(struct ev_loop *loop, struct ev_timer *timer, int revents)
 /* Does the next connection belong to a sibling? Then it has a moment to take it. */
 static bool is_siblings(struct worker *w)
 {
-    uint64_t limit = share_limit(w->args->scoreboard, w->slot);
+    uint64_t limit = accept_balance_limit(w->args->scoreboard, w->slot);
 
     if (w->open_conns <= limit)
         return false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * accept - taking connections: one a wake-up, while there is room and no sibling should have it, or
- * many where nobody else would take them; and, at the end, all that the kernel has already accepted
+ * many where no sibling would take them; and, at the end, all that the kernel has already accepted
  * on the server's behalf.
  */
 #ifndef GCORN_WORKER_ACCEPT_ACCEPT_H
@@ -23,7 +23,7 @@ struct acceptor {
     struct worker *worker;
     struct fd_mark mark;             /* of its socket */
     struct sockaddr_storage address; /* which it is bound to */
-    struct listener *listener;       /* its fd is -1 once this worker has let go of it */
+    struct listener *listener;       /* its fd is -1 once this worker has given it up */
     struct http_local local;         /* what requests that come by it see */
 };
 
@@ -38,8 +38,8 @@ void accept_check(struct worker *w);
 bool accept_has_sockets(const struct worker *w);
 
 /* No more connections. take_queue: those that wait in the kernel's queue are still taken, as room
- * comes, because nobody else will (trap T25). Then the sockets are closed, so that the address is
- * free and no queue is left that nobody serves. */
+ * comes, because no other worker will (trap T25). Then the sockets are closed, so that the address
+ * is free and no backlog is left that no worker serves. */
 void accept_end(struct worker *w, bool take_queue);
 
 /* Has accept_end come to its end? */

@@ -12,13 +12,13 @@
 #include "worker/loop/state.h"
 
 enum {
-    ROOM_TRIES = 8,
-    SAID_EVERY_MS = 10000,
+    ADMISSION_TRIES = 8,
+    LOG_EVERY_MS = 10000,
 };
 
-void room_body_begins(struct worker *w, struct stream *s)
+void admission_body_begins(struct worker *w, struct stream *s)
 {
-    struct room *r = &w->room;
+    struct admission *r = &w->admission;
 
     s->x->body_ms = worker_client_ms(w);
     s->x->body_older = r->newest;
@@ -30,9 +30,9 @@ void room_body_begins(struct worker *w, struct stream *s)
     r->newest = s;
 }
 
-void room_body_ends(struct worker *w, struct stream *s)
+void admission_body_ends(struct worker *w, struct stream *s)
 {
-    struct room *r = &w->room;
+    struct admission *r = &w->admission;
 
     if (s->x->body_older)
         s->x->body_older->x->body_newer = s->x->body_newer;
@@ -55,10 +55,10 @@ static struct conn *slowest_reader(struct worker *w)
     return w->args->builtin ? first_of(w, TIMER_WRITE) : NULL;
 }
 
-bool room_is_possible(struct worker *w)
+bool admission_is_possible(struct worker *w)
 {
     return first_of(w, TIMER_LINGER) || first_of(w, TIMER_LINGER_WHOLE) ||
-           first_of(w, TIMER_KEEPALIVE) || first_of(w, TIMER_HEADER) || w->room.oldest ||
+           first_of(w, TIMER_KEEPALIVE) || first_of(w, TIMER_HEADER) || w->admission.oldest ||
            slowest_reader(w);
 }
 
@@ -69,18 +69,18 @@ static struct conn *oldest_head(struct worker *w)
     if (!c)
         return NULL;
     uint64_t since_ms = c->timer.deadline_ms - w->timers.length_ms[TIMER_HEADER];
-    return worker_client_ms(w) >= since_ms + ROOM_AGE_MS ? c : NULL;
+    return worker_client_ms(w) >= since_ms + ADMISSION_AGE_MS ? c : NULL;
 }
 
 static struct conn *slowest_body(struct worker *w)
 {
     uint64_t now_ms = worker_client_ms(w), least = UINT64_MAX;
-    struct stream *s = w->room.oldest, *slowest = NULL;
+    struct stream *s = w->admission.oldest, *slowest = NULL;
 
-    for (int i = 0; s && i < ROOM_BODIES; s = s->x->body_newer, i++) {
+    for (int i = 0; s && i < ADMISSION_BODIES; s = s->x->body_newer, i++) {
         uint64_t took_ms = now_ms - s->x->body_ms;
 
-        if (took_ms < ROOM_AGE_MS) /* and so have those behind it just begun */
+        if (took_ms < ADMISSION_AGE_MS) /* and so have those after it */
             break;
         uint64_t rate = s->env->request.body.len * 1000 / took_ms;
         if (rate < least) {
@@ -102,31 +102,31 @@ static struct conn *next_to_go(struct worker *w)
     return c ? c : slowest_reader(w);
 }
 
-static void log_gave_way(struct room *r, const struct worker *w)
+static void log_gave_way(struct admission *r, const struct worker *w)
 {
     uint64_t now = w->now_ns / 1000000;
 
     r->gave_way++;
-    if (r->said_ms != 0 && now < r->said_ms + SAID_EVERY_MS)
+    if (r->logged_ms != 0 && now < r->logged_ms + LOG_EVERY_MS)
         return;
     log_warnx(
         "Worker full (pid: %d): %zu connections are open; answered %u unfinished requests 408 "
         "to make room for new ones (logged at most every %d s)",
-        (int)w->pid, w->open_conns, r->gave_way, SAID_EVERY_MS / 1000);
-    r->said_ms = now;
+        (int)w->pid, w->open_conns, r->gave_way, LOG_EVERY_MS / 1000);
+    r->logged_ms = now;
     r->gave_way = 0;
 }
 
-bool room_make(struct worker *w, size_t max_open)
+bool admission_make_room(struct worker *w, size_t max_open)
 {
     struct conn *c;
 
-    for (int tries = 0; tries < ROOM_TRIES && w->open_conns > max_open; tries++) {
+    for (int tries = 0; tries < ADMISSION_TRIES && w->open_conns > max_open; tries++) {
         c = next_to_go(w);
         if (!c)
             break;
         if (conn_give_way(c))
-            log_gave_way(&w->room, w);
+            log_gave_way(&w->admission, w);
     }
     return w->open_conns <= max_open;
 }

@@ -24,25 +24,25 @@ struct stream;
 struct worker;
 
 enum {
-    ROOM_AGE_MS = 20, /* a head or a body that has just begun does not give way */
-    ROOM_BODIES = 8,
+    ADMISSION_AGE_MS = 20, /* a head or a body that has just begun does not give way */
+    ADMISSION_BODIES = 8,
 };
 
-struct room {
+struct admission {
     struct stream *oldest, *newest; /* in STREAM_BODY, in the order in which their bodies began */
-    uint64_t said_ms;
+    uint64_t logged_ms;
     unsigned gave_way; /* unfinished requests, since that was last logged */
 };
 
 /* A body begins, or has ended (or its connection). */
-void room_body_begins(struct worker *w, struct stream *s);
-void room_body_ends(struct worker *w, struct stream *s);
+void admission_body_begins(struct worker *w, struct stream *s);
+void admission_body_ends(struct worker *w, struct stream *s);
 
-/* Is there a connection that could give way, at once or when it is ROOM_AGE_MS old? */
-bool room_is_possible(struct worker *w);
+/* Is there a connection that could give way, at once or when it is ADMISSION_AGE_MS old? */
+bool admission_is_possible(struct worker *w);
 
 /* Asks connections to give way until at most max_open are open; a few at a time. True when they
  * are. It reads each connection first: what completes a request by that is served. */
-bool room_make(struct worker *w, size_t max_open);
+bool admission_make_room(struct worker *w, size_t max_open);
 
 #endif

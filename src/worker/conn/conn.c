@@ -87,7 +87,7 @@ static void __attribute__((noinline)) leave_list(struct stream *s, enum stream_p
         w->slot->waiting = --w->waiting_count;
         wake_stop(s);
     } else if (next != STREAM_BODY) {
-        room_body_ends(w, s);
+        admission_body_ends(w, s);
     }
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * See peer.h. Who is trusted is decided by the address of the socket, as gunicorn does, also behind
+ * See peer.h. The address of the socket decides what is trusted, as in gunicorn, also after
  * a PROXY preface: that was written by the same peer. Only X-Forwarded-For goes by the client in
  * the preface: if that one is no proxy of ours, the fields cannot know better.
  */
@@ -149,11 +149,11 @@ static void log_refused(const struct peer *p, struct peer_rules *r, const char *
     r->refused_logged_ms = now;
     if (p->preface->is_foreign)
         log_warnx("Refused a connection of %s: proxy_protocol is on and proxy_allow_ips does not "
-                  "name this peer (said once a minute at most)",
+                  "name this peer (logged at most once a minute)",
                   name_of(p));
     else
-        log_warnx("Refused a connection of %s: proxy_protocol is on, and it began with %s (said "
-                  "once a minute at most)",
+        log_warnx("Refused a connection of %s: proxy_protocol is on, and it began with %s "
+                  "(logged at most once a minute)",
                   name_of(p), reason);
 }
 
@@ -209,7 +209,7 @@ void peer_log_distrust(const struct peer *p, struct peer_rules *r, const char *f
     if (r->distrust_logged)
         return;
     r->distrust_logged = true;
-    log_warnx("The %.*s of %s is ignored: forwarded_allow_ips does not name this peer (said once "
-              "per worker)",
+    log_warnx("The %.*s of %s is ignored: forwarded_allow_ips does not name this peer (logged "
+              "once per worker)",
               (int)strcspn(field, "="), field, name_of(p));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * peer - who is at the other end of a connection and what of it is believed: its address, or the
+ * peer - the other end of a connection and what of it is believed: its address, or the
  * one in its PROXY preface; whether its header fields count (http/request/forwarded.h). Everything
  * is found out once a connection.
  */
@@ -19,10 +19,10 @@
 
 struct config;
 
-/* A worker's settings about peers, and what it has said about them. */
+/* A worker's settings about peers, and what it has logged about them. */
 struct peer_rules {
     const struct forwarded_rules *forwarded;
-    struct networks proxies; /* who may, and must, send a PROXY preface */
+    struct networks proxies; /* which may, and must, send a PROXY preface */
     bool takes_v1;
     bool takes_v2;
     bool has_refused;
@@ -53,7 +53,7 @@ static inline bool peer_owes_preface(const struct peer *p)
     return p->preface && p->preface->proxy.state != PROXY_DONE;
 }
 
-/* Takes bytes of the preface: *data and *len move behind them. 0, or the status to refuse the
+/* Takes bytes of the preface: *data and *len move past them. 0, or the status to refuse the
  * connection with. */
 int peer_feed(struct peer *p, struct peer_rules *r, const char **data, size_t *len,
               const char **reason);

@@ -47,9 +47,9 @@ static void wait_body(struct conn *c)
     bool is_new = s->phase != STREAM_BODY || s->has_answered;
 
     if (s->phase == STREAM_BODY && is_new)
-        room_body_ends(worker_of(c), s); /* of the request before */
+        admission_body_ends(worker_of(c), s); /* of the request before */
     if (is_new)
-        room_body_begins(worker_of(c), s);
+        admission_body_begins(worker_of(c), s);
     s->has_answered = false;
     conn_set(c, CONN_OPEN, STREAM_BODY);
     if (trickles(s))
@@ -60,7 +60,7 @@ void read_settle(struct conn *c)
 {
     struct stream *s = &c->h1;
 
-    out_return(s);
+    send_return_buffer(s);
     if (c->closing) {
         conn_finish(c);
     } else if (s->x->in.len > 0 || c->wire.has_pending) {
@@ -117,7 +117,7 @@ static void work(struct conn *c, const char *data, size_t len)
     struct stream *s = &c->h1;
     enum flushed flushed = FLUSHED_ALL;
 
-    out_borrow(s);
+    send_borrow_buffer(s);
     while (len > 0 && !c->closing && flushed == FLUSHED_ALL) {
         /* answers gather in one write, but none waits for a call that may be long */
         if (s->x->out.len > 0 && w->last_call_ns > GATHER_NS) {
@@ -218,8 +218,9 @@ void read_requests(struct conn *c)
     if (n > 0) {
         if (!s->x)
             s->x = worker_lend_exchange(w);
-        s->x->arrived_ns = arrival_ns(s);
-        fair_note_wait(&w->fair, c->serial, worker_waited_ns(w) / 1000000, w->now_ns / 1000000);
+        s->x->arrived_ns = queue_delay_arrived_ns(s);
+        fair_close_note_wait(&w->fair, c->serial, worker_waited_ns(w) / 1000000,
+                             w->now_ns / 1000000);
         w->slot->counts.bytes_in += (uint64_t)n;
         if (peer_owes_preface(&c->peer))
             read_preface(c, w->in, (size_t)n);

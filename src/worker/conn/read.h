@@ -17,7 +17,7 @@ void read_ahead(struct conn *c);
 /* May more be read from a client whose answer waits? */
 bool read_may_go_ahead(const struct conn *c);
 
-/* Works the bytes that were left behind a request, or those that the wire has read and holds. */
+/* Works the bytes that were left after a request, or those that the wire has read and holds. */
 void read_unparsed(struct conn *c);
 
 /* All answers are in the kernel's hands: what the connection waits for next. */

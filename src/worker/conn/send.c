@@ -17,7 +17,7 @@ enum {
     SEND_TURN = 1024 * 1024,   /* bytes of a file or a large piece, then others have a turn */
 };
 
-void out_borrow(struct stream *s)
+void send_borrow_buffer(struct stream *s)
 {
     struct worker *w = worker_of(conn_of(s));
 
@@ -27,7 +27,7 @@ void out_borrow(struct stream *s)
     w->out = (struct strbuf){0};
 }
 
-void out_return(struct stream *s)
+void send_return_buffer(struct stream *s)
 {
     struct worker *w = worker_of(conn_of(s));
 
@@ -40,7 +40,7 @@ void out_return(struct stream *s)
     s->x->out = (struct strbuf){0};
 }
 
-/* ---- the buffer, and a piece behind it --------------------------------------------------- */
+/* ---- the buffer, and a piece after it ---------------------------------------------------- */
 
 /* Not inlined, as its arrays would cost every flush a stack check. After a megabyte the socket
  * counts as full: a client that takes a long piece as fast as it is sent must not hold the worker.
@@ -97,7 +97,7 @@ static ssize_t send_and_mark(struct stream *s)
     return n;
 }
 
-enum out_sent out_send(struct stream *s)
+enum send_result send_out(struct stream *s)
 {
     struct worker *w = worker_of(conn_of(s));
 
@@ -111,16 +111,16 @@ enum out_sent out_send(struct stream *s)
             continue;
         if (ends)
             access_log_writer_take_back(&w->access_log);
-        return errno == EAGAIN ? OUT_FULL : OUT_FAILED;
+        return errno == EAGAIN ? SEND_FULL : SEND_FAILED;
     }
     s->x->out_sent = 0;
     strbuf_reset(&s->x->out);
-    return OUT_ALL;
+    return SEND_ALL;
 }
 
 /* ---- a file ------------------------------------------------------------------------------ */
 
-enum out_sent out_send_file(struct stream *s)
+enum send_result send_file(struct stream *s)
 {
     struct worker *w = worker_of(conn_of(s));
     struct response *r = &s->env->response;
@@ -131,7 +131,7 @@ enum out_sent out_send_file(struct stream *s)
         bool ends = len == r->file.left && r->body_len == r->body_max;
 
         if (len == 0)
-            return OUT_TURN;
+            return SEND_TURN_OVER;
         if (ends)
             access_log_writer_add_early(&w->access_log, s->env, w->now_ns - s->x->request_ns);
         ssize_t n =
@@ -149,12 +149,12 @@ enum out_sent out_send_file(struct stream *s)
             r->file.left = 0;
             r->broken = true;
             s->x->more = false;
-            return OUT_ALL;
+            return SEND_ALL;
         } else if (errno == EAGAIN) {
-            return OUT_FULL;
+            return SEND_FULL;
         } else if (errno != EINTR) {
-            return OUT_FAILED;
+            return SEND_FAILED;
         }
     }
-    return OUT_ALL;
+    return SEND_ALL;
 }

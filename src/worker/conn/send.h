@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * out - bytes of answers on their way from a connection to its client: what lies in the buffer
- * `out`, the piece behind it that is sent from where it lies, and after these a file.
+ * send - bytes of answers on their way from a connection to its client: what lies in the buffer
+ * `out`, the piece after it that is sent from where it lies, and after these a file.
  */
 #ifndef GCORN_WORKER_CONN_SEND_H
 #define GCORN_WORKER_CONN_SEND_H
@@ -10,17 +10,17 @@ struct stream;
 
 /* FULL: the socket takes no more. TURN: it would, but others have their turn now. FAILED: the
  * client is gone. */
-enum out_sent { OUT_ALL, OUT_FULL, OUT_TURN, OUT_FAILED };
+enum send_result { SEND_ALL, SEND_FULL, SEND_TURN_OVER, SEND_FAILED };
 
 /* Gives the connection a buffer for answers if it has none; takes it away, empty. */
-void out_borrow(struct stream *s);
-void out_return(struct stream *s);
+void send_borrow_buffer(struct stream *s);
+void send_return_buffer(struct stream *s);
 
 /* Sends buffer and piece. With the last bytes of an answer goes its line into the access log. */
-enum out_sent out_send(struct stream *s);
+enum send_result send_out(struct stream *s);
 
 /* Sends the file that is the next part of the answer; nothing else is unsent. ALL: it is gone, or
  * it cannot be read any more: then the answer is broken, and has no further pieces. */
-enum out_sent out_send_file(struct stream *s);
+enum send_result send_file(struct stream *s);
 
 #endif

@@ -30,7 +30,7 @@
 
 enum {
     CALL_LONG_NS = 1000000, /* in a call this long, an order may have come */
-    SAID_EVERY_MS = 10000,  /* that a body cannot be kept */
+    LOG_EVERY_MS = 10000,   /* that a body cannot be kept */
 };
 
 static struct worker *worker_of_stream(const struct stream *s)
@@ -46,7 +46,7 @@ void stream_lend(struct stream *s)
 {
     struct conn *c = conn_of(s);
 
-    out_return(s);
+    send_return_buffer(s);
     conn_set(c, (enum conn_state)c->state, STREAM_CALLING);
 }
 
@@ -94,7 +94,7 @@ static enum flushed end_answer(struct stream *s)
         env->response.ended = "application";
     if (env->h1.close || env->response.broken)
         c->closing = true;
-    /* by saying so, the client sends nothing more (RFC 9112 9.6); but old ones send a CRLF behind a
+    /* by saying so, the client sends nothing more (RFC 9112 9.6); but old ones send a CRLF after a
      * body (2.2) */
     if (!env->request.keep_alive && env->request.state == REQUEST_DONE &&
         env->request.body.len == 0)
@@ -106,7 +106,7 @@ static enum flushed end_answer(struct stream *s)
 static enum flushed wait_writable(struct stream *s)
 {
     if (s->x->out_sent == s->x->out.len)
-        out_return(s);
+        send_return_buffer(s);
     conn_set(conn_of(s), CONN_OPEN, STREAM_SENDING);
     return FLUSHED_SOME;
 }
@@ -116,7 +116,7 @@ static enum flushed wait_writable(struct stream *s)
 enum flushed stream_wait_turn(struct stream *s)
 {
     if (s->x->out_sent == s->x->out.len)
-        out_return(s);
+        send_return_buffer(s);
     conn_set(conn_of(s), CONN_OPEN, STREAM_READY);
     worker_queue_stream(worker_of_stream(s), s);
     return FLUSHED_SOME;
@@ -127,19 +127,19 @@ static enum flushed wait_woken(struct stream *s)
 {
     struct conn *c = conn_of(s);
 
-    out_return(s);
+    send_return_buffer(s);
     conn_set(c, CONN_OPEN, read_may_go_ahead(c) ? STREAM_WAITING : STREAM_PAUSED);
     return FLUSHED_SOME;
 }
 
 /* What has become of sending. */
-static enum flushed flushed_out(struct stream *s, enum out_sent sent)
+static enum flushed flushed_out(struct stream *s, enum send_result sent)
 {
     switch (sent) {
-    case OUT_ALL: return FLUSHED_ALL;
-    case OUT_FULL: return wait_writable(s);
-    case OUT_TURN: return stream_wait_turn(s);
-    case OUT_FAILED: break;
+    case SEND_ALL: return FLUSHED_ALL;
+    case SEND_FULL: return wait_writable(s);
+    case SEND_TURN_OVER: return stream_wait_turn(s);
+    case SEND_FAILED: break;
     }
     conn_drop(conn_of(s));
     return FLUSHED_FAILED;
@@ -162,7 +162,7 @@ enum flushed stream_flush(struct stream *s)
     struct worker *w = worker_of_stream(s);
 
     for (;;) {
-        enum flushed flushed = flushed_out(s, out_send(s));
+        enum flushed flushed = flushed_out(s, send_out(s));
 
         if (flushed != FLUSHED_ALL)
             return flushed;
@@ -174,7 +174,7 @@ enum flushed stream_flush(struct stream *s)
             return end_answer(s);
         }
         if (s->env->response.file.left > 0) {
-            flushed = flushed_out(s, out_send_file(s));
+            flushed = flushed_out(s, send_file(s));
             if (flushed != FLUSHED_ALL)
                 return flushed;
             if (s->x->more)
@@ -196,11 +196,11 @@ static void log_not_kept(struct worker *w, const char *reason)
 {
     uint64_t now = w->now_ns / 1000000;
 
-    if (w->upload_said_ms != 0 && now < w->upload_said_ms + SAID_EVERY_MS)
+    if (w->upload_logged_ms != 0 && now < w->upload_logged_ms + LOG_EVERY_MS)
         return;
-    w->upload_said_ms = now;
+    w->upload_logged_ms = now;
     log_errorx("cannot keep a request body in %s: %s (logged at most every %d s)",
-               w->http.limits.body_dir, reason, SAID_EVERY_MS / 1000);
+               w->http.limits.body_dir, reason, LOG_EVERY_MS / 1000);
 }
 
 void stream_refuse(struct stream *s, int status, const char *reason)
@@ -217,7 +217,7 @@ void stream_refuse(struct stream *s, int status, const char *reason)
         worker_note_begun(w);
     if (status == 507)
         log_not_kept(w, reason);
-    out_borrow(s);
+    send_borrow_buffer(s);
     response_refuse(env, status, reason);
     env->h1.close = true;
     s->x->lingering.announced = request_announced(&env->request);
@@ -252,7 +252,7 @@ static bool must_close(const struct stream *s)
 
     if (!s->env->request.keep_alive || w->answers_close || w->config->keepalive_ms == 0)
         return true;
-    if (!fair_lets_go(&w->fair, w->now_ns / 1000000))
+    if (!fair_close_is_due(&w->fair, w->now_ns / 1000000))
         return false;
     w->slot->counts.fair_closes++;
     return true;
@@ -281,9 +281,9 @@ static void handler_done(struct stream *s)
     struct worker *w = worker_of_stream(s);
     uint64_t serial = conn_of(s)->serial;
 
-    fair_note_call(&w->fair, serial, w->last_call_ns / 1000000, w->now_ns / 1000000);
+    fair_close_note_call(&w->fair, serial, w->last_call_ns / 1000000, w->now_ns / 1000000);
     if (w->last_call_ns > CALL_LONG_NS)
-        commands_run(w); /* told to stop meanwhile: then this answer says so */
+        commands_run(w); /* if the master says stop meanwhile, this answer closes */
     s->env->h1.close = must_close(s);
     s->env->response.takes_files = true;
 }
@@ -311,7 +311,7 @@ void stream_resume(struct stream *s)
 {
     struct conn *c = conn_of(s);
 
-    out_borrow(s);
+    send_borrow_buffer(s);
     if (stream_flush(s) != FLUSHED_ALL)
         return;
     if (c->closing)
@@ -337,7 +337,7 @@ static void handler_called(struct stream *s)
         turn_away(s);
         return;
     }
-    fair_note_wait(&w->fair, conn_of(s)->serial, waited_ms, w->now_ns / 1000000);
+    fair_close_note_wait(&w->fair, conn_of(s)->serial, waited_ms, w->now_ns / 1000000);
     handler_done(s);
 }
 
@@ -375,7 +375,7 @@ void stream_called(struct stream *s)
     stream_resume(s);
 }
 
-/* One whose earlier answers are still on their way goes on behind them. */
+/* A stream whose earlier answers are still being sent goes on after them. */
 void stream_wake(struct stream *s)
 {
     if (s->phase == STREAM_CALLING)

@@ -34,7 +34,7 @@ static inline bool stream_is_answering(const struct stream *s)
     return s->runs;
 }
 
-/* Requests behind an answer have waited for its client, or its application, so far; from now on it
+/* Requests after an answer have waited for its client, or its application, so far; from now on it
  * is for the worker. */
 void stream_note_turn(struct stream *s);
 

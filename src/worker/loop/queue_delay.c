@@ -7,7 +7,9 @@
 #include "worker/loop/clock.h"
 #include "worker/loop/state.h"
 
-enum { QUEUE_LONG_NS = 10000000 }; /* who has waited so long may have waited for longer */
+enum {
+    QUEUE_LONG_NS = 10000000
+}; /* beyond this, the loop's estimate is only a lower bound: ask the kernel */
 
 /* When the bytes came for which the loop's own account may not do. */
 static uint64_t __attribute__((noinline)) look_closer(struct stream *s, uint64_t waited_ns)
@@ -34,10 +36,10 @@ static uint64_t __attribute__((noinline)) look_closer(struct stream *s, uint64_t
     return w->now_ns - waited_ns;
 }
 
-/* The loop knows how long it has not looked; but who waited to be accepted may have waited for
+/* The loop knows how long it has not looked; but a client in the backlog may have waited for
  * longer. The kernel knows, and is asked where that can make a difference: a system call for each
  * request would cost too much. */
-uint64_t arrival_ns(struct stream *s)
+uint64_t queue_delay_arrived_ns(struct stream *s)
 {
     const struct worker *w = worker_of(conn_of(s));
     uint64_t waited_ns = worker_waited_ns(w);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * arrival - when a client's bytes had come.
+ * queue_delay - when a client's bytes had come.
  */
 #ifndef GCORN_WORKER_LOOP_QUEUE_DELAY_H
 #define GCORN_WORKER_LOOP_QUEUE_DELAY_H
@@ -10,6 +10,6 @@
 struct stream;
 
 /* When the bytes had come that are being read; to be asked once for each read. */
-uint64_t arrival_ns(struct stream *s);
+uint64_t queue_delay_arrived_ns(struct stream *s);
 
 #endif

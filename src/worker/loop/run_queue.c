@@ -27,7 +27,7 @@ static struct stream *take_queued(struct worker *w)
 }
 
 /* At the end of a pass: those that were queued when the turn began, as far as there is time. The
- * next turn begins with who had none. */
+ * next turn begins with those that had none. */
 static void on_queue_turn(struct ev_loop *loop, struct ev_prepare *turn, int revents)
 {
     struct worker *w = turn->data;

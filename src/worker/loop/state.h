@@ -70,7 +70,7 @@ struct worker {
     struct http_context http;
     struct peer_rules peers;
     struct spool_budget uploads; /* tmp_upload_max */
-    uint64_t upload_said_ms;     /* when one that could not be kept was last logged */
+    uint64_t upload_logged_ms;   /* when one that could not be kept was last logged */
 
     struct acceptor *acceptors;
     bool accepting;
@@ -78,7 +78,7 @@ struct worker {
     struct ev_timer accept_pause;
     struct ev_timer accept_busy; /* since every thread of the pool was busy */
     size_t pause_limit;          /* it ends when there are no more connections than this */
-    uint64_t accept_said_ms;     /* when a failure was last logged */
+    uint64_t accept_logged_ms;   /* when a failure was last logged */
     uint64_t accept_failed_ns;   /* when there was one for want of something */
 
     struct conn *conns; /* the table: a mapping of its own, max_conns long */
@@ -88,7 +88,7 @@ struct worker {
     size_t peak_conns;           /* most that were open at once since memory was trimmed */
     uint64_t beat_requests;      /* request_count at the last heartbeat */
     struct stream *free_streams; /* of conns that are CONN_FREE */
-    struct room room;
+    struct admission admission;
     struct exchange *exchanges; /* the same of what is lent to them */
     size_t exchanges_used;
     struct exchange *free_exchanges;
@@ -110,7 +110,7 @@ struct worker {
     uint64_t run_count; /* answered by the application, for max_requests */
     uint64_t queue_ns;  /* how long the last one had queued that the kernel was asked about */
     uint64_t queue_asked_ns;
-    struct fair fair;
+    struct fair_close fair;
     uint64_t last_call_ns; /* how long the last call took */
 
     struct waker waker;

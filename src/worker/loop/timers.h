@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * timers - the deadlines of connections. All timers of one kind have one length, so each kind is a
- * list in the order of deadlines: setting and clearing one is a few pointers, and finding who is
+ * list in the order of deadlines: setting and clearing one is a few pointers, and finding what is
  * late looks only at the heads. One libev timer serves them all (worker.c).
  *
  * Deadlines are in client time: monotonic milliseconds less those spent in application code, so

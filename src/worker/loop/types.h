@@ -80,8 +80,8 @@ struct lingering {
     uint64_t since_ms;  /* when the answer was sent */
 };
 
-/* Lent by the worker, out of a mapping of its own, where a crash finds it. It is given back all
- * zero. */
+/* Lent by the worker, out of a mapping of its own, where a crash finds it. Its buffers
+ * are empty when it is given back. */
 struct exchange {
     struct exchange *next; /* of those that are not lent */
     bool is_lent;
@@ -92,10 +92,10 @@ struct exchange {
     uint32_t turn_sent;   /* with pieces, since the socket was full */
     size_t whole_len;     /* of out, before the answer's first or next piece: for a crash */
 
-    struct strbuf in;  /* bytes behind the request, not parsed yet */
+    struct strbuf in;  /* bytes after the request, not parsed yet */
     struct strbuf out; /* of answers, for the socket */
     size_t out_sent;   /* bytes of out that are gone */
-    const char *piece; /* part of the answer, to be sent behind out from where it lies */
+    const char *piece; /* part of the answer, to be sent after out from where it lies */
     size_t piece_len;
     uint64_t request_ns; /* when the first bytes of the request were read */
     uint64_t arrived_ns; /* when the bytes read last had come, or the turn of those that wait */
@@ -131,7 +131,7 @@ struct stream {
 
 struct peer_preface;
 
-/* Who is at the other end: see conn/peer.h. */
+/* The other end: see conn/peer.h. */
 struct peer {
     struct http_peer seen;        /* what requests see of it */
     struct peer_preface *preface; /* NULL: none is asked for */

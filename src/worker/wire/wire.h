@@ -26,7 +26,7 @@ struct wire {
     int fd;           /* -1: closed */
     uint8_t kind;     /* enum wire_kind */
     bool wants_write; /* the next read needs the socket to be writable (TLS may) */
-    bool has_pending; /* the wire holds bytes for the next read, of which epoll knows nothing */
+    bool has_pending; /* the wire holds bytes for the next read, which epoll does not see */
     bool peer_ended;  /* the client has sent its last byte, or has said so */
 };
 
@@ -112,7 +112,7 @@ int wire_shutdown(struct wire *wire);
  * socket has no reset: there it sees the close alone. */
 void wire_reset(struct wire *wire);
 
-/* Closes the socket; fd is -1 from then on. Whoever watched it stops first. */
+/* Closes the socket; fd is -1 from then on. Its watcher is stopped first. */
 void wire_close(struct wire *wire);
 
 /* Has the client closed the connection, or its side of it, which looks the same? True when the wire
