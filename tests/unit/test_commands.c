@@ -17,6 +17,7 @@
 #include "worker/notify_master.h"
 
 static uint64_t ticket;
+static char big[8 * 1024 * 1024]; /* more than a socket takes */
 
 static ssize_t next(struct gcorn_environ *env, void *state, const void **chunk)
 {
@@ -30,6 +31,10 @@ static struct gcorn_body *handler(struct gcorn_environ *env,
                                   struct gcorn_start_response *start_response)
 {
     (void)gcorn_start(start_response, "200 OK", NULL);
+    if (strcmp(gcorn_get(env, "PATH_INFO"), "/big") == 0) {
+        memset(big, 'b', sizeof(big));
+        return gcorn_body_bytes(env, big, sizeof(big));
+    }
     if (strcmp(gcorn_get(env, "PATH_INFO"), "/wait") != 0)
         return gcorn_body_text(env, "whole");
     ticket = gcorn_ticket(env);
@@ -171,24 +176,62 @@ static void test_drain_looks_for_idle_ones_again(void **state)
     (void)close(late);
 }
 
-/* Clients that only linger do not hold up a drain: half of graceful_timeout. */
+static void finish_lingering(struct worker_case *t, int client)
+{
+    WORKER_CASE_UNTIL(t, t->w->conns[0].state == CONN_LINGER);
+    uint64_t before = now_ms();
+    worker_case_order(t, DOWN_RETIRE, 3600 * 1000);
+    WORKER_CASE_UNTIL(t, t->w->open_conns == 0);
+    assert_true(now_ms() >= before + 150); /* it may take the answer until then */
+    (void)close(client);
+}
+
+/* Clients that only linger do not hold up a drain for longer than half of graceful_timeout. */
 static void test_drain_ends_lingering(void **state)
 {
     struct worker_case *t = *state;
 
     t->config.graceful_timeout_ms = 400;
-    int client = worker_case_ask(t, "/");
-    (void)worker_case_answer(t, client, "whole");
+    t->w->timers.length_ms[TIMER_LINGER] = 3600 * 1000;
     worker_case_order(t, DOWN_CLOSE, 0);
     WORKER_CASE_UNTIL(t, t->w->answers_close);
     assert_false(gcorn_draining());
+    int client = worker_case_connect(t);
     worker_case_send(client, "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n\r\na");
-    (void)worker_case_answer(t, client, "whole");
-    WORKER_CASE_UNTIL(t, t->w->conns[0].state == CONN_LINGER);
-    uint64_t before = now_ms();
-    worker_case_order(t, DOWN_RETIRE, 3600 * 1000);
-    WORKER_CASE_UNTIL(t, t->w->open_conns == 0);
-    assert_true(now_ms() >= before + 150);
+    (void)worker_case_answer(t, client, "Connection: close");
+    finish_lingering(t, client);
+}
+
+static void test_drain_ends_lingering_of_a_refused_body(void **state)
+{
+    struct worker_case *t = *state;
+
+    t->config.graceful_timeout_ms = 400;
+    t->w->timers.length_ms[TIMER_LINGER_WHOLE] = 3600 * 1000;
+    t->w->http.limits.body_max = 5;
+    int client = worker_case_connect(t);
+    worker_case_send(client, "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\n");
+    (void)worker_case_answer(t, client, "HTTP/1.1 413");
+    worker_case_send(client, "aaaaaaaaaa"); /* all that was announced */
+    finish_lingering(t, client);
+}
+
+/* An answer that promised to keep the connection is still being sent when the drain begins. */
+static void test_drain_closes_what_becomes_idle_later(void **state)
+{
+    struct worker_case *t = *state;
+    int client = worker_case_ask(t, "/big");
+
+    WORKER_CASE_UNTIL(t, worker_case_has(client, "HTTP/1.1 200"));
+    worker_case_order(t, DOWN_RETIRE, 0);
+    WORKER_CASE_UNTIL(t, gcorn_draining());
+    worker_case_turns(t);
+    assert_int_equal(t->w->open_conns, 1);
+    for (size_t got = 0; got < sizeof(big);) {
+        got += strlen(worker_case_read(client));
+        worker_case_turn(t);
+    }
+    WORKER_CASE_UNTIL(t, worker_case_is_closed(client));
     (void)close(client);
 }
 
@@ -214,17 +257,28 @@ static void test_last_connection_ends_a_drained_loop(void **state)
 
 /* ---- the master is gone ------------------------------------------------------------------ */
 
+static void on_beat(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    (void)loop;
+    (void)timer;
+    (void)revents;
+}
+
 static void test_worker_without_master_finishes(void **state)
 {
     struct worker_case *t = *state;
 
     t->config.graceful_timeout_ms = 30000;
+    ev_timer_init(&t->w->heartbeat, on_beat, 3600, 0);
+    ev_timer_start(t->w->loop, &t->w->heartbeat);
     fd_close(&t->channel.down_master);
     WORKER_CASE_UNTIL(t, gcorn_draining());
     assert_false(ev_is_active(&t->w->commands));
     assert_false(ev_is_active(&t->w->heartbeat));
     unsigned left = alarm(0);
     assert_true(left >= 29 && left <= 31);
+    commands_run(t->w); /* nothing can come: it does not begin again */
+    assert_int_equal(alarm(0), 0);
 }
 
 static void test_lost_channel_ends_the_worker(void **state)
@@ -457,6 +511,8 @@ int main(void)
         CASE(test_later_order_does_not_lengthen_it),
         CASE(test_drain_looks_for_idle_ones_again),
         CASE(test_drain_ends_lingering),
+        CASE(test_drain_ends_lingering_of_a_refused_body),
+        CASE(test_drain_closes_what_becomes_idle_later),
         CASE(test_drained_worker_leaves_its_loop),
         CASE(test_last_connection_ends_a_drained_loop),
         CASE(test_worker_without_master_finishes),

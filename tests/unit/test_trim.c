@@ -113,7 +113,10 @@ static void test_full_table_has_no_connection(void **state)
     assert_int_equal(w->open_conns, WORKER_CASE_CONNS);
     while (count > 0)
         worker_give_conn(w, taken[--count]);
-    assert_ptr_equal(w->free_streams, &taken[0]->h1); /* the latest to be given is the first to be taken */
+    for (size_t i = 0; i < 3; i++) /* the latest to be given is the first to be taken */
+        assert_ptr_equal(worker_take_conn(w), taken[i]);
+    for (size_t i = 3; i-- > 0;)
+        worker_give_conn(w, taken[i]);
 }
 
 static void test_end_of_the_table_is_given_back_after_a_burst(void **state)
@@ -169,6 +172,9 @@ static void test_exchanges_are_lent_from_the_front(void **state)
     worker_give_exchange(w, first);
     assert_false(first->is_lent);
     assert_ptr_equal(worker_lend_exchange(w), first);
+    struct exchange *second = worker_lend_exchange(w);
+    assert_ptr_equal(second, &w->exchanges[1]);
+    worker_give_exchange(w, second);
     worker_give_exchange(w, first);
 }
 
