@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See commands.h. A signal's handler does no more than wake the loop, but for a worker whose master
- * is dead: that one may hang in a call, and nobody is left to end it.
+ * See commands.h. The handler of SIGTERM only wakes the loop; when the master has died it also sets
+ * an alarm, because the worker may hang in a call and no master can kill it.
  */
 #include "worker/commands.h"
 
@@ -26,8 +26,9 @@
 #include "worker/worker.h"
 
 enum {
-    DRAIN_AGAIN_MS = 100,  /* connections that became idle late are looked for so often */
-    ORPHAN_IDLE_MS = 1000, /* a worker without a master keeps idle connections no longer */
+    DRAIN_AGAIN_MS = 100, /* between two searches for connections that have become idle */
+    ORPHAN_IDLE_MS =
+        1000, /* idle connections of a worker without a master stay at most this long */
 };
 
 /* ---- finishing --------------------------------------------------------------------------- */
@@ -45,8 +46,8 @@ static void on_drain(struct ev_loop *loop, struct ev_timer *timer, int revents)
     }
 }
 
-/* Half of graceful_timeout is over: clients that only linger must not have the worker killed, which
- * may serve others until then. */
+/* Half of graceful_timeout is over. Connections that only linger are closed, so that the worker is not
+ * killed for them while it still serves others. */
 static void on_linger_over(struct ev_loop *loop, struct ev_timer *timer, int revents)
 {
     struct worker *w = timer->data;
@@ -60,9 +61,9 @@ static void on_linger_over(struct ev_loop *loop, struct ev_timer *timer, int rev
         conn_drop((struct conn *)(void *)lingers);
 }
 
-/* Finishes: takes nothing new, answers what is there, with Connection: close. Connections that are
- * idle may still send a request for idle_ms; a later order can make that shorter. take_queue: what
- * waits in the kernel's queue is served too, because nobody else will. */
+/* Drains: accepts no more, answers what is there with Connection: close. Idle connections may still
+ * send a request for idle_ms; a later command can make that shorter, never longer. take_queue: also
+ * serves the connections in the listen backlog, because no other worker will. */
 static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
 {
     worker_look_at_clock(w);
@@ -70,7 +71,7 @@ static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
         w->draining = w->answers_close = true;
         w->slot->state = SLOT_DRAINING;
         accept_end(w, take_queue);
-        /* a reload is done when the master has seen the state; if this is lost, its tick sees it */
+        /* a reload is done when the master has seen this state; its tick sees it if this is lost */
         notify_alive(w);
         wake_all(w); /* so that streams end */
         ev_timer_set(&w->linger_over, w->config->graceful_timeout_ms / 2000.0,
@@ -88,27 +89,31 @@ static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
 
 /* ---- from the master --------------------------------------------------------------------- */
 
-/* Puts a log that the master has opened anew behind the number of the old one. */
+/* Makes the old log's descriptor refer to the log that the master has reopened. */
 static void replace_log(const char *which, int new_fd, int fd)
 {
     if (new_fd < 0)
         return;
     if (fd < 0 || dup3(new_fd, fd, O_CLOEXEC) < 0)
-        log_error("cannot reopen the %s log", which);
+        log_error("Worker (pid:%d): cannot reopen the %s log; it writes to the old one",
+                  (int)getpid(), which);
     (void)close(new_fd); /* a second number of the same file */
 }
 
 static void reopen_logs(struct worker *w, const struct down_message *m)
 {
     if (m->fds_lost)
-        log_warnx("a reopened log could not be taken over: too many open files");
+        log_warnx(
+            "Worker (pid:%d): cannot receive a reopened log: too many open files; it writes to "
+            "the old one",
+            (int)w->pid);
     access_log_writer_write(&w->access_log);
     replace_log("error", m->fds[0], log_fd());
     replace_log("access", m->fds[1], w->access_log.fd);
     access_log_writer_reopened(&w->access_log);
 }
 
-static void obey(struct worker *w, const struct down_message *m)
+static void run_command(struct worker *w, const struct down_message *m)
 {
     switch (m->type) {
     case DOWN_RETIRE: drain(w, m->ms, false); break;
@@ -120,7 +125,7 @@ static void obey(struct worker *w, const struct down_message *m)
     }
 }
 
-/* Nobody is left to end a worker that does not end by itself. */
+/* No master will kill a worker that does not finish: an alarm does. */
 static void stop_orphan(struct worker *w)
 {
     ev_io_stop(w->loop, &w->commands);
@@ -139,7 +144,7 @@ void commands_run(struct worker *w)
 
     while (ev_is_active(&w->commands) &&
            (got = channel_recv_down(w->args->channel.down_worker, &m)) > 0)
-        obey(w, &m);
+        run_command(w, &m);
     if (got < 0) {
         log_info("Parent changed, shutting down (pid: %d)", (int)w->pid);
         stop_orphan(w);
@@ -153,15 +158,15 @@ bool commands_check(struct worker *w)
     if (fd_is(c->down_worker, &w->down_mark) && fd_is(c->up_write, &w->up_mark))
         return true;
     if (ev_is_active(&w->commands)) {
-        log_errorx("Worker: the application has closed its channel to the master, or put another "
-                   "file in the place of a descriptor (%d, %d); this worker ends, and is replaced",
-                   c->down_worker, c->up_write);
+        log_errorx("Worker (pid:%d): the application has closed its channel to the master, or has "
+                   "replaced one of its descriptors (%d, %d); this worker ends and is replaced",
+                   (int)w->pid, c->down_worker, c->up_write);
         stop_orphan(w);
     }
     return false;
 }
 
-static void on_orders(struct ev_loop *loop, struct ev_io *io, int revents)
+static void on_command(struct ev_loop *loop, struct ev_io *io, int revents)
 {
     (void)loop;
     (void)revents;
@@ -182,8 +187,8 @@ void commands_disregard(int signal_number)
     (void)sigaction(signal_number, &action, NULL); /* cannot fail: the numbers are valid */
 }
 
-/* Those that a terminal or `pkill gcorn` sends to everybody: orders come through the channel. And
- * those of a log that nobody reads any more, or that is as long as a file may be. */
+/* The signals that a terminal or `pkill gcorn` sends to all processes: a worker gets its commands
+ * through the channel. And those of a log: no reader, or longer than a file may be. */
 static void disregard_masters(void)
 {
     static const int masters[] = {SIGINT,  SIGQUIT, SIGHUP,   SIGUSR1, SIGUSR2,
@@ -205,7 +210,7 @@ void commands_leave_signals_to_master(void)
     signals_restore(&mask);
 }
 
-/* Children that the application forks are not the worker. */
+/* Is this the worker, rather than a child that the application has forked? Such a child dies. */
 static bool is_own_process(int signal_number)
 {
     const struct worker *w = worker_this();
@@ -217,7 +222,7 @@ static bool is_own_process(int signal_number)
     return false;
 }
 
-/* What the handler does, it does between two steps of the loop. False in the loop's own thread. */
+/* The handler's work is done on the loop's thread, so between two of its steps. False there. */
 static bool is_passed_on_to_loop(int signal_number, pid_t pid)
 {
     if (gettid() == pid)
@@ -226,8 +231,8 @@ static bool is_passed_on_to_loop(int signal_number, pid_t pid)
     return true;
 }
 
-/* From a person, who means this one worker, or from the kernel: the master is dead. The kernel may
- * choose any thread. */
+/* A person sends it to this one worker; the kernel sends it when the master has died. Any thread may
+ * get it. */
 static void on_term(int signal_number)
 {
     struct worker *w = worker_this();
@@ -251,7 +256,8 @@ void commands_catch_term(void)
     (void)sigaction(SIGTERM, &action, NULL);
 }
 
-/* By a person: this worker is to go. Its replacement first, so that nobody is refused meanwhile. */
+/* A person wants this worker to go. The master starts its replacement first, so that no client is
+ * refused. */
 static void on_told_to_stop(struct ev_loop *loop, struct ev_async *async, int revents)
 {
     struct worker *w = async->data;
@@ -269,7 +275,7 @@ void commands_init(struct worker *w)
 {
     fd_mark(w->args->channel.down_worker, &w->down_mark);
     fd_mark(w->args->channel.up_write, &w->up_mark);
-    ev_io_init(&w->commands, on_orders, w->args->channel.down_worker, EV_READ);
+    ev_io_init(&w->commands, on_command, w->args->channel.down_worker, EV_READ);
     ev_async_init(&w->told_to_stop, on_told_to_stop);
     ev_init(&w->drain, on_drain);
     ev_init(&w->linger_over, on_linger_over);

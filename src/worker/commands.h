@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * orders - what a worker is told beside its clients' requests: by the master through the channel,
- * by a person through TERM, by the kernel when the master has died. Most of it means to finish:
- * take nothing new, answer what is there, leave.
+ * commands - what tells a worker to finish, or to reopen its logs: the master through the channel, a
+ * person by SIGTERM, the kernel when the master has died. To finish is to drain: to accept no more
+ * connections, answer the requests that are there, and leave.
  */
 #ifndef GCORN_WORKER_COMMANDS_H
 #define GCORN_WORKER_COMMANDS_H
@@ -13,23 +13,23 @@
 
 struct worker;
 
-/* Catches a signal in order to do nothing. It is not ignored: what the application execs starts
- * with the default. */
+/* Catches a signal and does nothing. It is not ignored (SIG_IGN), because programs that the
+ * application executes would inherit that. */
 void commands_disregard(int signal_number);
 
-/* Gives every signal its default, but for those that mean the master: they do nothing from now on,
- * and at no moment meet a default. Nothing is blocked then. */
+/* Gives every signal its default, except those that are meant for the master, which do nothing from
+ * now on and are never without a handler. Unblocks all signals. */
 void commands_leave_signals_to_master(void);
 
-/* From now on TERM is an order; until then it ends a worker that boots. */
+/* Catches SIGTERM as a command; until then it ends a worker that boots. */
 void commands_catch_term(void);
 
-/* Makes w's watchers of orders; starts them. */
+/* Makes the watchers of commands; starts them. */
 void commands_init(struct worker *w);
 void commands_start(struct worker *w);
 
-/* Ends a worker whose channel to the master the application has closed or replaced: it can neither
- * be told anything nor say so. False: it ends. Once a second. */
+/* To be called once a second. Makes a worker finish whose channel the application has closed or
+ * replaced, since its master cannot reach it any more; returns false then. */
 bool commands_check(struct worker *w);
 
 #endif

@@ -381,13 +381,13 @@ def test_handler_of_the_application_runs_after_ours(gcorn, app):
 def test_a_handler_that_is_taken_away_is_noticed(gcorn, app):
     server = gcorn(f"{app('crasher')}:handler")
     assert server.get("/steal").status == 200
-    server.wait_log("The application has its own handler of SIGSEGV now")
+    server.wait_log("the application has installed a handler of SIGSEGV")
 
 
 def test_blocked_fatal_signals_are_unblocked(gcorn, app):
     server = gcorn(f"{app('crasher')}:handler")
     assert server.get("/block").status == 200
-    server.wait_log("The application had blocked fatal signals")
+    server.wait_log("the application has blocked fatal signals")
     assert server.get("/segv").status == 500
 
 
@@ -608,7 +608,7 @@ def test_missing_crash_dir_does_not_stop_replacement(gcorn, tmp_path, args):
     before = server.worker_pids
     assert server.get("/segv").status == 500
     assert server.get("/").status == 200
-    server.wait_log("crash_dir: cannot open the directory crashes: .*: requests .* are not kept")
+    server.wait_log("crash_dir: cannot open the directory crashes: .*; it keeps no requests of crashes")
     server.wait_workers(1, other_than=before)
 
 

@@ -48,7 +48,7 @@ def test_a_worker_without_its_channel_ends(gcorn, thief):
     server = gcorn(thief)
     before = server.worker_pids
     assert server.get("/channel").status == 200
-    server.wait_log(r"\[ERROR\] Worker: the application has closed its channel to the master")
+    server.wait_log(r"\[ERROR\] Worker \(pid:\d+\): the application has closed its channel to the master")
     server.wait_workers(1, other_than=before)
     assert int(server.get("/").text) not in before
 

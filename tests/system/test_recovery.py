@@ -39,8 +39,8 @@ def test_a_callback_that_recovers_ends_the_worker(gcorn, recover):
     old, = server.worker_pids
     assert server.get("/timer").status == 200
     server.wait_log(rf"Worker \(pid:{old}\) was sent SIGSEGV!")
-    server.wait_log(rf"Worker \(pid:{old}\): its application has recovered from a crash after its "
-                    "clients were answered; it ends")
+    server.wait_log(rf"Worker \(pid:{old}\): the application has recovered from a crash, but its "
+                    "clients have been answered already; this worker ends")
     assert server.get("/count").text.split()[2] != str(old)
 
 

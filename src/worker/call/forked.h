@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * forked - a child that the application forks, in a worker or in the template: what it has of the
- * server, and what becomes of it when it does not end by itself.
+ * forked - a child that the application forks, in a worker or in the template: what it keeps of the
+ * server, and what happens when it returns to the server.
  *
  * It has the application's descriptors, 0 to 2 and the logs, and the body of the request that was
  * being served. Everything else is closed in it the moment it is forked: clients' connections,
@@ -41,16 +41,16 @@ struct ev_loop *forked_new_loop(struct error *err);
  * would end in an assertion. */
 bool forked_has_loop(void);
 
-/* The server itself forks, in a process with an application: children of this thread keep
- * everything while it is on. For both sides to end. */
+/* The server itself forks, in a process with an application: while this is on, children of this thread
+ * keep everything. Parent and child switch it off. */
 void forked_by_server(bool on);
 
-/* The same, of which it is known. Async-signal-safe but for its line in the log. */
+/* Ends a process that is known to be such a child. Async-signal-safe but for its line in the log. */
 void forked_end(void) __attribute__((noreturn));
 
-/* Before a descriptor that the loop has watched is closed: takes it out of the kernel's set. It
- * would stay there, and be told about, as long as a forked child or another process of the server
- * has a copy of it, and libev would then make its set anew. */
+/* To be called before a descriptor that the loop has watched is closed: removes it from the epoll set.
+ * Else it would stay there, with events, as long as a forked child or another process of the server
+ * has a copy of it, and libev would then make a new set. */
 void forked_forget_fd(int fd);
 
 #endif

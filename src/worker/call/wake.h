@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * wake - answers that wait: the application had nothing to send and said GCORN_AGAIN. Tickets name
- * them for whoever wakes them, from any thread, and an alarm does it at a time.
+ * wake - answers that wait because the application has returned GCORN_AGAIN. Any thread may wake one
+ * by its ticket, and an alarm wakes one at a time.
  *
  * A ticket is a connection's place in the table and a number that is never used again. The table
  * never moves and is never unmapped, so a late wake finds at worst another request there, whose
@@ -30,11 +30,11 @@ struct waker {
 
 void wake_init(struct worker *w);
 
-/* The connection's answer waits from now on; it does no more. */
+/* The answer waits from now on: sets its alarm. It does not wait any more: stops it. */
 void wake_wait(struct stream *s);
 void wake_stop(struct stream *s);
 
-/* The request is over: its ticket names nothing any more. */
+/* The request is over: its ticket is invalid from now on. */
 static inline void wake_forget(struct stream *s)
 {
     if (atomic_load_explicit(&s->ticket, memory_order_relaxed) != 0)
@@ -42,7 +42,7 @@ static inline void wake_forget(struct stream *s)
     s->x->alarm = (struct alarm){0};
 }
 
-/* Every answer that waits: the worker begins to drain. */
+/* Wakes every answer that waits, so that streams end: the worker begins to drain. */
 void wake_all(struct worker *w);
 
 /* gcorn_ticket, gcorn_wake and gcorn_wake_at of this process's worker (http/host.h). A request that

@@ -30,10 +30,10 @@
 
 enum {
     ALT_STACK_SIZE = 64 * 1024,
-    STACKS_MS = 7000, /* for the master to take the stacks: many may crash at once */
-    DEADLINE_S = 9,   /* for all of it: less than the master gives it, CRASH_MS in crashes.c */
-    PARK_MS = 20,     /* for the worker's other threads to come to a stand */
-    REST_MS = 250,    /* for the loop's thread to come to the end of what it does */
+    STACKS_MS = 7000, /* for the master to take the stacks; many workers may crash at once */
+    DEADLINE_S = 9,   /* in all; the master gives it more (CRASH_MS in crashes.c) */
+    PARK_MS = 20,     /* for the other threads of the worker to stop */
+    REST_MS = 250,    /* for the loop's thread to finish the callback it is in */
     NO_CALL = -1,
 };
 
@@ -158,7 +158,7 @@ static void park_others(void)
     (void)wait_parked(told, PARK_MS);
 }
 
-/* A clock that ends us whatever happens, as the master would a little later. */
+/* An alarm ends the process whatever happens, a little before the master would. */
 static void set_deadline(void)
 {
     sigset_t alarm_only;
@@ -170,15 +170,15 @@ static void set_deadline(void)
     (void)alarm(DEADLINE_S);
 }
 
-/* The master takes the stacks, says so, or is gone. */
+/* Waits until the master has taken the stacks (DOWN_GO) or is gone. */
 static void wait_for_stacks(void)
 {
-    struct pollfd orders = {.fd = self.channel.down_worker, .events = POLLIN};
+    struct pollfd commands = {.fd = self.channel.down_worker, .events = POLLIN};
     uint64_t until_ns = now_ns() + STACKS_MS * UINT64_C(1000000), now;
     struct down_message message;
 
     while ((now = now_ns()) < until_ns) {
-        if (poll(&orders, 1, (int)((until_ns - now) / 1000000) + 1) < 0 && errno != EINTR)
+        if (poll(&commands, 1, (int)((until_ns - now) / 1000000) + 1) < 0 && errno != EINTR)
             return;
         int got = channel_recv_down(self.channel.down_worker, &message);
         if (got < 0 || (got > 0 && message.type == DOWN_GO))
@@ -186,8 +186,8 @@ static void wait_for_stacks(void)
     }
 }
 
-/* True for the one thread that sees to it; the others stand still. False when that one falls again:
- * in what exit() calls behind us, or over what the application has broken. */
+/* True for the first thread that dies; the others stop here for good. False when that thread faults
+ * again, in what exit() calls later or over what the application has broken. */
 static bool claim(void)
 {
     pid_t other = 0;
@@ -203,8 +203,8 @@ static bool claim(void)
     return true;
 }
 
-/* The crashed request as a file. The pointers to it may be broken, so this is the last act: a fault
- * ends it, and only this is lost. */
+/* Saves the crashed request to a file. Late, because the pointers to it may be broken: a fault here
+ * loses only the file. */
 static void save_request(const struct conn *crashed, int call)
 {
     char name[SLOT_FILE_NAME_SIZE];
@@ -245,8 +245,8 @@ static void die(bool is_timeout)
     farewell_log(crashed, is_timeout);
 }
 
-/* Who had the signal before has it again. The application may recover: then each of its calls ends
- * in crash_end_recovered, and the loop does. */
+/* The handler that had the signal before gets it again. If the application recovers, each of its calls
+ * ends in crash_end_recovered, and so does the loop. */
 static void let_recover(void)
 {
     self.is_over = 1;
@@ -269,8 +269,8 @@ static bool is_from_master(const siginfo_t *info)
     return info->si_signo == SIGABRT && info->si_code == SI_USER && info->si_pid == self.master_pid;
 }
 
-/* A signal that was sent comes at any time, not only at a bad one for us. True: it will be raised
- * again in a moment. */
+/* A signal that a process has sent may come while bytes are sent to a client and not yet marked as
+ * sent. True: it is held, and raised again after that. */
 static bool hold(const siginfo_t *info)
 {
     struct worker *w = self.worker;
@@ -423,9 +423,10 @@ void crash_end_recovered(void)
 {
     if (!self.is_over || getpid() != self.pid)
         return;
-    log_errorx("Worker (pid:%d): its application has recovered from a crash after its clients were "
-               "answered; it ends",
-               (int)self.pid);
+    log_errorx(
+        "Worker (pid:%d): the application has recovered from a crash, but its clients have been "
+        "answered already; this worker ends",
+        (int)self.pid);
     _exit(EXIT_FAILED);
 }
 
@@ -445,14 +446,19 @@ void crash_check(void)
     if (is_blocked) {
         (void)pthread_sigmask(SIG_UNBLOCK, &fatal, NULL);
         if (!self.said_blocked)
-            log_warnx("The application had blocked fatal signals: unblocked, so that a crash is "
-                      "answered and explained");
+            log_warnx(
+                "Worker (pid:%d): the application has blocked fatal signals; unblocked, so that "
+                "clients of a crash are answered",
+                (int)self.pid);
         self.said_blocked = true;
     }
     bool is_stolen = sigaction(SIGSEGV, NULL, &now) == 0 && !is_ours(&now);
     if (is_stolen && !self.said_stolen) {
-        log_warnx("The application has its own handler of SIGSEGV now: clients of a crash are not "
-                  "answered. Install it in gcorn_on_worker_init, and it runs behind gcorn's");
+        log_warnx(
+            "Worker (pid:%d): the application has installed a handler of SIGSEGV: clients of a "
+            "crash are not answered; install it in gcorn_on_worker_init, then it runs after "
+            "gcorn's",
+            (int)self.pid);
         self.said_stolen = true;
     }
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * crash - a worker's last moments: a fatal signal, or exit() called by the application.
+ * crash/ is the end of a worker by a fault: the signal handler (crash), the answers that clients
+ * still get (farewell), the file of the request (crash_file).
  *
- * From the signal handler every client is answered (farewell.h). Then the worker stands still for
- * the master to take its stacks, its access log is written, and the signal takes its course. The
- * heap may be broken, or locked: none of it calls malloc, and only the access log reads it. It acts
- * in the worker itself, never in a child that the application forked.
+ * crash - the end of a worker by a fatal signal, or by exit() called by the application. The signal
+ * handler answers every client, waits while the master takes the stacks of the worker, writes the
+ * access log, and lets the signal take its course. The heap may be broken, or locked: the handler
+ * does not call malloc, and only the access log reads the heap. It acts in the worker itself, never
+ * in a child that the application forked.
  */
 #ifndef GCORN_WORKER_CRASH_CRASH_H
 #define GCORN_WORKER_CRASH_CRASH_H
@@ -20,15 +22,15 @@ struct worker;
  * crash_handler off, exit() alone. */
 void crash_init(struct worker *w);
 
-/* The application is loaded, and has had its gcorn_on_worker_init: handlers that it has installed
+/* After the application was loaded and gcorn_on_worker_init has run: handlers that it has installed
  * get a signal after the server's. */
 void crash_go_in_front(void);
 
-/* exit() is ours from now on. */
+/* From now on exit() is the server's own. */
 void crash_expect_exit(void);
 
-/* Once a second or so: has the application taken a handler away, or blocked a signal? Then crashes
- * would be silent, and the log says so. */
+/* To be called about once a second: has the application replaced a handler, or blocked a signal? Then
+ * a crash would end the worker without an answer, and the log says so. */
 void crash_check(void);
 
 #endif

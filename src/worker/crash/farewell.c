@@ -26,15 +26,15 @@ enum {
 };
 
 /* How far a connection is on its way out. */
-enum last_step {
-    LAST_DONE,
-    LAST_FLUSH,  /* its last bytes are being sent */
-    LAST_WATCH,  /* it has nothing; perhaps a request is on its way */
-    LAST_LINGER, /* our side is closed: reads on, so that nothing is reset */
+enum farewell_step {
+    STEP_DONE,
+    STEP_FLUSH,  /* its last bytes are being sent */
+    STEP_WATCH,  /* it has nothing; perhaps a request is on its way */
+    STEP_LINGER, /* our side is closed: reads on, so that nothing is reset */
 };
 
-struct last_words {
-    enum last_step step;
+struct farewell {
+    enum farewell_step step;
     bool is_turned_away; /* its request is told 503 */
     int status;          /* of the answer that they are */
     bool ends;           /* the connection, behind them */
@@ -49,8 +49,8 @@ static struct {
     struct slot *slot;
     struct conn *conns;
     size_t max_conns;
-    struct last_words *last; /* one a connection; no memory until it is written */
-    enum slot_ended ended;   /* what cut requests are counted as */
+    struct farewell *farewells; /* one a connection; no memory until it is written */
+    enum slot_ended ended;      /* what cut requests are counted as */
 } self;
 
 void farewell_init(struct worker *w)
@@ -59,34 +59,34 @@ void farewell_init(struct worker *w)
     self.slot = w->slot;
     self.conns = w->conns;
     self.max_conns = w->max_conns;
-    self.last = mmap(NULL, w->max_conns * sizeof(*self.last), PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (self.last == MAP_FAILED)
+    self.farewells = mmap(NULL, w->max_conns * sizeof(*self.farewells), PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (self.farewells == MAP_FAILED)
         fatal("cannot map a table of %zu connections: %s", w->max_conns, ascii_error(errno));
 }
 
 /* ---- one client -------------------------------------------------------------------------- */
 
-#define CANNED(status, text)                                                                       \
+#define PREPARED(status, text)                                                                     \
     "HTTP/1.1 " status "\r\nServer: gcorn\r\nConnection: close\r\nContent-Type: text/plain; "      \
     "charset=utf-8\r\n" text
 
-static const struct canned {
+static const struct prepared {
     int status;
     const char *head, *body;
-} canned[] = {
-    {500, CANNED("500 Internal Server Error", "Content-Length: 26\r\n\r\n"),
+} prepared[] = {
+    {500, PREPARED("500 Internal Server Error", "Content-Length: 26\r\n\r\n"),
      "500 Internal Server Error\n"},
-    /* no body: nobody knows whether it is asked by HEAD */
-    {503, CANNED("503 Service Unavailable", "Retry-After: 0\r\nContent-Length: 0\r\n\r\n"), ""},
-    {504, CANNED("504 Gateway Timeout", "Content-Length: 20\r\n\r\n"), "504 Gateway Timeout\n"},
+    /* no body: the request may be a HEAD that was not read */
+    {503, PREPARED("503 Service Unavailable", "Retry-After: 0\r\nContent-Length: 0\r\n\r\n"), ""},
+    {504, PREPARED("504 Gateway Timeout", "Content-Length: 20\r\n\r\n"), "504 Gateway Timeout\n"},
 };
 
-enum { CANNED_500, CANNED_503, CANNED_504 };
+enum { PREPARED_500, PREPARED_503, PREPARED_504 };
 
-static struct last_words *last_of(const struct conn *c)
+static struct farewell *farewell_of(const struct conn *c)
 {
-    return &self.last[c - self.conns];
+    return &self.farewells[c - self.conns];
 }
 
 /* What it has in flight: nothing where it is idle. */
@@ -107,21 +107,21 @@ static bool ends_by_close(const struct conn *c)
     return exchange_of(c)->answer == ANSWER_BY_CLOSE;
 }
 
-/* Its answer, behind what is unsent. */
-static void add_canned(struct conn *c, unsigned which)
+/* Adds an answer after the unsent bytes of earlier ones. */
+static void add_prepared(struct conn *c, unsigned which)
 {
-    struct last_words *last = last_of(c);
+    struct farewell *f = farewell_of(c);
 
-    last->status = canned[which].status;
-    last->text[0] = canned[which].head;
-    last->text[1] = exchange_of(c)->is_head ? "" : canned[which].body;
-    last->left[0] = strlen(last->text[0]);
-    last->left[1] = strlen(last->text[1]);
-    last->ends = true;
-    last->step = LAST_FLUSH;
+    f->status = prepared[which].status;
+    f->text[0] = prepared[which].head;
+    f->text[1] = exchange_of(c)->is_head ? "" : prepared[which].body;
+    f->left[0] = strlen(f->text[0]);
+    f->left[1] = strlen(f->text[1]);
+    f->ends = true;
+    f->step = STEP_FLUSH;
 }
 
-/* Of an answer that has not begun: what was being put together for it. */
+/* Drops what was being put together of an answer that has not begun. */
 static void take_back(struct conn *c)
 {
     struct exchange *x = exchange_of(c);
@@ -131,7 +131,7 @@ static void take_back(struct conn *c)
     x->piece_len = 0;
 }
 
-/* Its request ends here. One that has not been run has not been counted as begun. */
+/* Counts a request that ends here; one that has not been run has not been counted as begun either. */
 static void count_end(const struct conn *c, int status, enum slot_ended ended)
 {
     struct slot_counts *counts = &self.slot->counts;
@@ -149,20 +149,20 @@ static void turn_away(struct conn *c)
 {
     if (c->h1.runs)
         take_back(c);
-    add_canned(c, CANNED_503);
+    add_prepared(c, PREPARED_503);
     count_end(c, 503, self.ended);
-    last_of(c)->is_turned_away = true;
+    farewell_of(c)->is_turned_away = true;
     self.slot->crash.others_answered++;
 }
 
 /* An answer that has begun and cannot go on. */
 static void cut(struct conn *c)
 {
-    struct last_words *last = last_of(c);
+    struct farewell *f = farewell_of(c);
 
-    last->ends = true;
-    last->resets = ends_by_close(c);
-    last->step = LAST_FLUSH;
+    f->ends = true;
+    f->resets = ends_by_close(c);
+    f->step = STEP_FLUSH;
 }
 
 static void begin_crashed(struct conn *c, bool is_timeout)
@@ -175,10 +175,10 @@ static void begin_crashed(struct conn *c, bool is_timeout)
         return;
     }
     take_back(c);
-    add_canned(c, is_timeout ? CANNED_504 : CANNED_500);
-    count_end(c, last_of(c)->status, self.ended);
+    add_prepared(c, is_timeout ? PREPARED_504 : PREPARED_500);
+    count_end(c, farewell_of(c)->status, self.ended);
     crash->client = CRASH_CLIENT_LOST; /* until it is sent */
-    crash->client_status = (uint32_t)last_of(c)->status;
+    crash->client_status = (uint32_t)farewell_of(c)->status;
 }
 
 static bool has_unsent(const struct conn *c)
@@ -192,9 +192,9 @@ static void begin_other(struct conn *c)
 {
     const struct exchange *x = exchange_of(c);
 
-    last_of(c)->step = LAST_WATCH;
+    farewell_of(c)->step = STEP_WATCH;
     if (c->state == CONN_LINGER) {
-        last_of(c)->step = LAST_LINGER;
+        farewell_of(c)->step = STEP_LINGER;
     } else if (c->h1.runs && !has_begun(c)) {
         turn_away(c); /* it waits for the application */
     } else if (c->h1.runs && x->more) {
@@ -203,20 +203,20 @@ static void begin_other(struct conn *c)
     } else if (!c->h1.runs && ((c->h1.env && c->h1.phase != STREAM_CALLING) || x->in.len > 0)) {
         turn_away(c);
     } else if (has_unsent(c)) {
-        last_of(c)->step = LAST_FLUSH;
+        farewell_of(c)->step = STEP_FLUSH;
     }
 }
 
 static void finish(struct conn *c, bool resets)
 {
     wire_last_close(&c->wire, resets);
-    last_of(c)->step = LAST_DONE;
+    farewell_of(c)->step = STEP_DONE;
 }
 
 /* Takes n bytes off the front of the four pieces that send_rest sends. */
 static void mark_sent(struct conn *c, const struct iovec *iov, size_t n)
 {
-    struct last_words *last = last_of(c);
+    struct farewell *f = farewell_of(c);
     size_t parts[4];
 
     self.slot->counts.bytes_out += n;
@@ -232,8 +232,8 @@ static void mark_sent(struct conn *c, const struct iovec *iov, size_t n)
     }
     for (size_t i = 0; i < 2; i++) {
         if (parts[2 + i] > 0)
-            last->text[i] += parts[2 + i];
-        last->left[i] -= parts[2 + i];
+            f->text[i] += parts[2 + i];
+        f->left[i] -= parts[2 + i];
     }
 }
 
@@ -242,13 +242,13 @@ static void mark_sent(struct conn *c, const struct iovec *iov, size_t n)
 static int send_rest(struct conn *c)
 {
     const struct exchange *x = exchange_of(c);
-    const struct last_words *last = last_of(c);
+    const struct farewell *f = farewell_of(c);
 
     for (;;) {
         struct iovec iov[4] = {{exchange_unsent(x), x->out.len - x->out_sent},
                                {(void *)(uintptr_t)x->piece, x->piece_len},
-                               {(void *)(uintptr_t)last->text[0], last->left[0]},
-                               {(void *)(uintptr_t)last->text[1], last->left[1]}};
+                               {(void *)(uintptr_t)f->text[0], f->left[0]},
+                               {(void *)(uintptr_t)f->text[1], f->left[1]}};
 
         if (iov[0].iov_len + iov[1].iov_len + iov[2].iov_len + iov[3].iov_len == 0)
             return 1;
@@ -262,34 +262,34 @@ static int send_rest(struct conn *c)
 
 static void flush(struct conn *c, const struct conn *crashed)
 {
-    struct last_words *last = last_of(c);
+    struct farewell *f = farewell_of(c);
     int sent = send_rest(c);
 
     if (sent == 0)
         return;
     if (c == crashed && sent > 0 && self.slot->crash.client == CRASH_CLIENT_LOST)
         self.slot->crash.client = CRASH_CLIENT_ANSWERED;
-    if (sent < 0 || last->resets)
-        finish(c, last->resets);
-    else if (!last->ends && !c->closing)
-        last->step = LAST_WATCH;
+    if (sent < 0 || f->resets)
+        finish(c, f->resets);
+    else if (!f->ends && !c->closing)
+        f->step = STEP_WATCH;
     else if (wire_last_shutdown(&c->wire) < 0)
         finish(c, false);
     else
-        last->step = LAST_LINGER;
+        f->step = STEP_LINGER;
 }
 
-/* Reads what there is and throws it away. */
+/* Reads what the client has sent, and discards it. */
 static void take(struct conn *c)
 {
-    static char waste[16 * 1024];
+    static char discarded[16 * 1024];
     ssize_t n;
 
-    while ((n = wire_last_read(&c->wire, waste, sizeof(waste))) > 0) {
-        if (last_of(c)->step == LAST_WATCH)
+    while ((n = wire_last_read(&c->wire, discarded, sizeof(discarded))) > 0) {
+        if (farewell_of(c)->step == STEP_WATCH)
             turn_away(c);
     }
-    if ((n == 0 || (errno != EAGAIN && errno != EINTR)) && last_of(c)->step != LAST_FLUSH)
+    if ((n == 0 || (errno != EAGAIN && errno != EINTR)) && farewell_of(c)->step != STEP_FLUSH)
         finish(c, false);
 }
 
@@ -340,7 +340,7 @@ static bool is_too_long(const struct conn *c)
 /* One more that takes too long. */
 static void time_out(struct conn *c)
 {
-    add_canned(c, CANNED_504);
+    add_prepared(c, PREPARED_504);
     count_end(c, 504, self.ended);
 }
 
@@ -374,27 +374,28 @@ static size_t serve_all(const struct conn *crashed)
     for (size_t i = 0; i < table_used(); i++) {
         struct conn *c = &self.conns[i];
 
-        if (last_of(c)->step == LAST_WATCH || last_of(c)->step == LAST_LINGER)
+        if (farewell_of(c)->step == STEP_WATCH || farewell_of(c)->step == STEP_LINGER)
             take(c);
-        if (last_of(c)->step == LAST_FLUSH)
+        if (farewell_of(c)->step == STEP_FLUSH)
             flush(c, crashed);
-        left += last_of(c)->step != LAST_DONE;
+        left += farewell_of(c)->step != STEP_DONE;
     }
     return left;
 }
 
-/* Time is over. Who still has not taken a close-delimited answer must not think it whole. */
+/* Time is over. A client that has not taken all of a close-delimited answer gets a reset, or it would
+ * take the answer for whole. */
 static void abandon_all(void)
 {
     for (size_t i = 0; i < table_used(); i++) {
         struct conn *c = &self.conns[i];
 
-        if (last_of(c)->step == LAST_FLUSH && !last_of(c)->ends)
+        if (farewell_of(c)->step == STEP_FLUSH && !farewell_of(c)->ends)
             self.slot->crash.others_cut++;
-        if (last_of(c)->step == LAST_FLUSH &&
-            (last_of(c)->resets || (c->h1.runs && ends_by_close(c))))
+        if (farewell_of(c)->step == STEP_FLUSH &&
+            (farewell_of(c)->resets || (c->h1.runs && ends_by_close(c))))
             finish(c, true);
-        else if (last_of(c)->step == LAST_WATCH)
+        else if (farewell_of(c)->step == STEP_WATCH)
             (void)wire_last_shutdown(&c->wire);
     }
 }
@@ -428,7 +429,7 @@ static void log_answer(const struct conn *c, const char *ended, int told)
                           now_ns() - exchange_of(c)->request_ns);
 }
 
-/* A request that was not run, of which often nothing is known. */
+/* The line of a request that was not run, of which often nothing is known. */
 static void log_turned_away(const struct conn *c, const char *ended)
 {
     static struct gcorn_environ unread;
@@ -444,7 +445,7 @@ static void log_turned_away(const struct conn *c, const char *ended)
                           c->h1.env ? now_ns() - exchange_of(c)->request_ns : 0);
 }
 
-/* Its line is written, so the master need not do that. */
+/* The line is written, so the master need not write it. */
 static void forget_answers(const struct conn *c)
 {
     for (unsigned i = 0; i < call_count(self.worker); i++) {
@@ -470,9 +471,9 @@ void farewell_log(const struct conn *crashed, bool is_timeout)
         if (c->state == CONN_FREE || c == crashed)
             continue;
         if (c->h1.runs && c->h1.env) {
-            log_answer(c, ended, last_of(c)->status);
+            log_answer(c, ended, farewell_of(c)->status);
             forget_answers(c);
-        } else if (last_of(c)->is_turned_away) {
+        } else if (farewell_of(c)->is_turned_away) {
             log_turned_away(c, ended);
         }
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * lastwords - what a dying worker still sends to its clients, who are owed more than a reset.
+ * farewell - the answers that a dying worker still sends, so that its clients do not get a reset.
  *
  * Each connection gets what answers before the crash left unsent, in order; then the request that
  * crashed is answered 500 (504 when the master ended it for its timeout), requests that were not
@@ -26,17 +26,16 @@ struct worker;
 /* Of this process's worker: before anything can crash. */
 void farewell_init(struct worker *w);
 
-/* The connection whose request is in the application's hands in that place of the slot's calls, or
- * was just now: what it did to the heap shows when its answer is put together. NULL when there is
- * none. */
+/* The connection whose request runs as the slot's call of this index. Also that of the call which has
+ * just ended: a heap that the call has broken shows when the answer is made. NULL: none. */
 const struct conn *farewell_served(unsigned call);
 
-/* Answers every client, crashed (NULL: nobody's request is to blame) as is_timeout says. Takes a
- * moment at most. The slot's crash says what became of it, its counts have the answers. */
+/* Answers every client; that of the crashed request (NULL: no request is to blame) as is_timeout
+ * says. Takes about 50 ms at most. The result is in the slot's crash and counts. */
 void farewell_say(const struct conn *crashed, bool is_timeout);
 
-/* Then, or never, the access log: of everything that will not end by itself. It follows pointers
- * that may be broken: a fault in it leaves the line of the crashed request to the master. */
+/* Afterwards: adds lines to the access log for every request that ends here. It follows pointers that
+ * may be broken; after a fault in it, the master writes the line of the crashed request. */
 void farewell_log(const struct conn *crashed, bool is_timeout);
 
 #endif
