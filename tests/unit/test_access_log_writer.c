@@ -240,6 +240,20 @@ static void test_file_takes_whole_lines_and_is_told_from_a_pipe(void **state)
     (void)close(file);
 }
 
+static void test_file_is_known_from_the_start(void **state)
+{
+    struct log_case *c = *state;
+    struct access_log_writer writer;
+    struct error err;
+    int file = memfd_create("log", MFD_CLOEXEC);
+
+    assert_int_equal(access_log_writer_init(&writer, c->slot, "%(U)s", file, &err), 0);
+    assert_true(writer.is_file);
+    assert_int_equal(writer.worker, 5);
+    access_log_free(writer.format);
+    (void)close(file);
+}
+
 static void test_no_log_does_nothing(void **state)
 {
     struct log_case *c = *state;
@@ -277,6 +291,7 @@ int main(void)
         CASE(test_end_writes_and_says_what_is_left),
         CASE(test_dying_worker_makes_lines_without_the_requests_memory),
         CASE(test_file_takes_whole_lines_and_is_told_from_a_pipe),
+        CASE(test_file_is_known_from_the_start),
         CASE(test_no_log_does_nothing),
         CASE(test_format_that_is_none_is_refused),
     };
