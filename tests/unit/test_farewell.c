@@ -362,26 +362,46 @@ static void test_calls_of_other_threads_are_turned_away(void **state)
 /* Each call that has lasted too long is answered 504, those that may last 503. */
 static void test_each_call_that_is_too_long_is_answered_504(void **state)
 {
+    static const char *const targets[] = {"/0", "/1", "/2", "/3"};
     struct worker_case *t = *state;
-    int clients[3];
+    struct slot_call *calls[4];
+    int clients[4];
 
-    begin(t, 3);
-    clients[0] = run_in_thread(t, "/1", 1);
-    clients[1] = run_in_thread(t, "/2", 2);
-    clients[2] = run_in_thread(t, "/3", 3);
+    begin(t, 4);
+    for (unsigned i = 0; i < 4; i++) {
+        clients[i] = run_in_thread(t, targets[i], i + 1);
+        calls[i] = &t->slot->calls[t->w->conns[i].h1.x->call.slot_index];
+    }
     for (unsigned i = 0; i < 3; i++)
-        slot_call_begin(&t->slot->calls[t->w->conns[i].h1.x->call.slot_index], now_ms() - 5000);
-    atomic_store(&t->slot->calls[t->w->conns[2].h1.x->call.slot_index].until_ms, now_ms() + 60000);
+        slot_call_begin(calls[i], now_ms() - 5000);
+    atomic_store(&calls[2]->until_ms, now_ms() + 60000); /* extended */
+    slot_call_begin(calls[3], now_ms());                 /* has just begun */
     is_timeout = true;
     say_farewell(&t->w->conns[0]);
     assert_memory_equal(worker_case_read(clients[0]), "HTTP/1.1 504 ", 13);
     assert_memory_equal(worker_case_read(clients[1]), "HTTP/1.1 504 ", 13);
     assert_memory_equal(worker_case_read(clients[2]), "HTTP/1.1 503 ", 13);
+    assert_memory_equal(worker_case_read(clients[3]), "HTTP/1.1 503 ", 13);
     assert_int_equal(count_ended(504, ENDED_TIMEOUT), 2);
-    assert_int_equal(count_ended(503, ENDED_TIMEOUT), 1);
+    assert_int_equal(count_ended(503, ENDED_TIMEOUT), 2);
     let_all_go();
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 4; i++)
         (void)close(clients[i]);
+}
+
+/* A line that was added before its answer was sent is not written twice. */
+static void test_early_line_is_replaced_by_that_of_the_end(void **state)
+{
+    struct worker_case *t = *state;
+
+    begin(t, 0);
+    int waiting = worker_case_ask(t, "/wait");
+    WORKER_CASE_UNTIL(t, t->slot->waiting == 1);
+    access_log_writer_add_early(&t->w->access_log, t->w->conns[0].h1.env, 1000);
+    say_farewell(NULL);
+    assert_string_equal(lines(), "503 /wait\n");
+    assert_true(t->w->access_log.is_last); /* lines are made without the heap */
+    (void)close(waiting);
 }
 
 int main(void)
@@ -401,6 +421,7 @@ int main(void)
         CASE(test_nobody_to_blame_blames_no_request),
         CASE(test_calls_of_other_threads_are_turned_away),
         CASE(test_each_call_that_is_too_long_is_answered_504),
+        CASE(test_early_line_is_replaced_by_that_of_the_end),
     };
 
     log_set_level(LOG_LEVEL_CRITICAL);
