@@ -125,6 +125,7 @@ static size_t add_line(struct access_log_writer *a, struct gcorn_environ *env, u
 
     if (a->len + len > SLOT_LOG_SIZE)
         access_log_writer_write(a);
+    assert(a->len + len <= SLOT_LOG_SIZE);
     memcpy(a->slot->log + a->len, line, len);
     set_len(a, a->len + len);
     return len;

@@ -5,6 +5,7 @@
  */
 #include "worker/commands.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
@@ -66,6 +67,7 @@ static void on_linger_over(struct ev_loop *loop, struct ev_timer *timer, int rev
  * serves the connections in the listen backlog, because no other worker will. */
 static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
 {
+    assert(!w->draining || w->answers_close);
     worker_look_at_clock(w);
     if (!w->draining) {
         w->draining = w->answers_close = true;

@@ -4,6 +4,7 @@
  */
 #include "worker/single_request.h"
 
+#include <assert.h>
 #include <ev.h>
 
 #include "worker/call/call.h"
@@ -15,6 +16,7 @@ enum { WAIT_MS = 10 };
 enum exchange_end single_request_run(struct worker *w, struct gcorn_environ *env,
                                      const struct exchange_sink *sink)
 {
+    assert(env->request.state == REQUEST_DONE && !slot_call_runs(&w->slot->calls[0]));
     worker_look_at_clock(w);
     call_enter(w, NULL, env);
     env->was_run = true;

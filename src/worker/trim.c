@@ -5,6 +5,7 @@
  */
 #include "worker/trim.h"
 
+#include <assert.h>
 #include <malloc.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -61,6 +62,7 @@ static void trim_exchanges(struct worker *w)
 
     while (used > 0 && !w->exchanges[used - 1].is_lent)
         used--;
+    assert(used <= w->max_conns);
     w->exchanges_used = used;
     w->free_exchanges = NULL;
     for (size_t i = used; i-- > 0;) {

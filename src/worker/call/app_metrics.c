@@ -6,6 +6,7 @@
  */
 #include "worker/call/app_metrics.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <pthread.h>
@@ -37,6 +38,7 @@ void metrics_init(struct slot *slot)
 
 static struct gcorn_metric *add_metric(const struct slot_metric *wanted)
 {
+    assert(self.slot && self.count < SLOT_METRICS);
     struct gcorn_metric *m = &self.table[self.count];
     struct slot_metric *shown = &self.slot->metrics[self.count++];
 

@@ -170,6 +170,7 @@ static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
     while (s) {
         struct stream *next = s->next;
 
+        assert(p->handed_count > 0);
         if (--p->handed_count == 0)
             w->slot->state = w->draining ? SLOT_DRAINING : SLOT_IDLE;
         if (s->x->call.kind == CALL_HANDLER && s->x->call.refusal == 0)
@@ -203,6 +204,7 @@ static enum called hand_over(struct worker *w, struct stream *s, enum call_kind 
     p->handed_count++;
     if (!w->draining)
         w->slot->state = SLOT_CALLING;
+    assert(!p->ends);
     (void)pthread_mutex_lock(&p->lock);
     queue_put(&p->waiting, s);
     (void)pthread_cond_signal(&p->come);
