@@ -427,7 +427,7 @@ static void announce(const struct master *m)
 
     log_info("Starting gcorn " GCORN_VERSION);
     listeners_log(m->current);
-    log_info("Using worker: %s", config_threads(cfg) > 0 ? "gthread" : "sync");
+    log_info("Using worker: %s", config_worker_class_name(cfg));
     log_info("Workers: %d (%s)", cfg->workers, config_origin(cfg, workers)->text);
     check_log_warnings(cfg);
 }

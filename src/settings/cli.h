@@ -41,7 +41,7 @@ struct cli {
 
 /* Reads all words. applies: sets the settings; else notes only the file, and the action in c. Returns
  * 0, or -1 with err. */
-int cli_read(struct cli *cli, bool applies, struct error *err);
+int cli_read(struct cli *w, bool applies, struct error *err);
 
 /* Splits text into words as a shell does, quotes and backslashes included. Returns them NULL-ended in
  * the arena; NULL with err. */

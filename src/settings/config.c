@@ -51,9 +51,26 @@ int config_check(const struct config *c, struct error *err)
     return 0;
 }
 
+#define RUNS_THREADS(id, name, runs_threads, open, help) [WORKER_CLASS_##id] = (runs_threads),
+static const bool class_runs_threads[] = {WORKER_CLASSES(RUNS_THREADS)};
+
+enum worker_class config_worker_class(const struct config *c)
+{
+    bool needs_threads = c->threads > 1 && !class_runs_threads[c->worker_class];
+
+    return needs_threads ? WORKER_CLASS_GTHREAD : (enum worker_class)c->worker_class;
+}
+
+const char *config_worker_class_name(const struct config *c)
+{
+    static const char *const names[] = {WORKER_CLASSES(WORKER_CLASS_NAME)};
+
+    return names[config_worker_class(c)];
+}
+
 unsigned config_threads(const struct config *c)
 {
-    return c->worker_class == WORKER_CLASS_GTHREAD || c->threads > 1 ? (unsigned)c->threads : 0;
+    return class_runs_threads[config_worker_class(c)] ? (unsigned)c->threads : 0;
 }
 
 void config_resolve_workers(struct config *c, int cores, const char *how)

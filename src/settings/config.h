@@ -15,15 +15,13 @@
 #include <sys/types.h>
 
 #include "base/arena.h"
+#include "settings/worker_classes.h"
 
 struct error;
 struct setting;
 
 /* The values of the ENUM settings; loglevel's are enum log_level (base/log.h). */
-enum worker_class {
-    WORKER_CLASS_SYNC,
-    WORKER_CLASS_GTHREAD,
-};
+enum worker_class { WORKER_CLASSES(WORKER_CLASS_ID) };
 
 enum header_map {
     HEADER_MAP_DROP,
@@ -114,6 +112,11 @@ int config_check(const struct config *c, struct error *err);
 /* How many threads run the application in each worker; 0: the worker's own thread does (sync). As in
  * gunicorn, threads above 1 choose the gthread class. */
 unsigned config_threads(const struct config *c);
+
+/* The class of workers that the settings choose: more than one thread makes of a class without
+ * threads gthread. */
+enum worker_class config_worker_class(const struct config *c);
+const char *config_worker_class_name(const struct config *c);
 
 /* Replaces workers "auto" by 2 x cores + 1; a given number stays. The origin then says how many
  * cores and why, in the words of how: "2 cores (cgroup quota 2 CPUs)"; NULL: only their number. */

@@ -73,11 +73,7 @@ static int check_field_name(const char *text, struct error *err)
 
 /* ---- the table --------------------------------------------------------------------------- */
 
-static const char *const worker_class_names[] = {
-    [WORKER_CLASS_SYNC] = "sync",
-    [WORKER_CLASS_GTHREAD] = "gthread",
-    NULL,
-};
+static const char *const worker_class_names[] = {WORKER_CLASSES(WORKER_CLASS_NAME) NULL};
 
 static const char *const log_level_names[] = {
     [LOG_LEVEL_DEBUG] = "debug", [LOG_LEVEL_INFO] = "info",         [LOG_LEVEL_WARNING] = "warning",

@@ -7,26 +7,25 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "worker/call/call_pool.h"
 #include "worker/call/forked.h"
 #include "worker/loop/pools.h"
 #include "worker/loop/state.h"
 #include "worker/loop/upward.h"
 #include "worker/notify_master.h"
 
-/* What begins a class whose calls do not run on the loop's thread. */
-static void (*const open_class[])(struct worker *w) = {
-    [WORKER_CLASS_SYNC] = NULL,
-    [WORKER_CLASS_GTHREAD] = call_pool_open,
-};
+#define OPEN_ROW(id, name, runs_threads, open, help) [WORKER_CLASS_##id] = open,
+static void (*const open_class[])(struct worker *w) = {WORKER_CLASSES(OPEN_ROW)};
 
 void call_open(struct worker *w)
 {
-    /* threads make any class gthread; what is built in has no need of them */
-    enum worker_class class = w->http.multithread ? WORKER_CLASS_GTHREAD : WORKER_CLASS_SYNC;
+    /* what is built in never blocks, so it needs no class */
+    open_class[w->args->builtin ? WORKER_CLASS_SYNC : config_worker_class(w->config)](w);
+}
 
-    if (open_class[class])
-        open_class[class](w);
+/* The usual class: w->calls stays NULL, see call_inline.h. */
+void call_inline_open(struct worker *w)
+{
+    w->calls = NULL;
 }
 
 void call_stop(struct worker *w)

@@ -6,7 +6,7 @@
  *
  * call - what a class of workers is. The usual class, sync, calls on the loop's thread: call_inline.h
  * has it, and the functions that conn.c uses whatever the class. Any other class is one file with a
- * table of operations, and a row in call.c.
+ * table of operations, and a row in settings/worker_classes.h.
  */
 #ifndef GCORN_WORKER_CALL_CALL_H
 #define GCORN_WORKER_CALL_CALL_H
@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "settings/worker_classes.h"
 #include "worker/loop/types.h"
 
 struct gcorn_environ;
@@ -52,6 +53,10 @@ struct call_ops {
     pid_t (*thread_id)(const struct worker *w, unsigned i);
     const struct stream *(*serving)(const struct worker *w, unsigned i);
 };
+
+/* What begins a class: sets w->calls, or ends the process when the class cannot begin. */
+#define WORKER_CLASS_OPEN(id, name, runs_threads, open, help) void open(struct worker *w);
+WORKER_CLASSES(WORKER_CLASS_OPEN)
 
 /* Sets w->calls as the settings say: NULL for the class that calls on the loop's thread. Ends the
  * process when the class cannot begin. */

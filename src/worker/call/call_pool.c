@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: MIT
  *
- * See call_pool.h. Two queues of connections under one lock: those that wait for a thread, in
+ * call_pool - the class gthread: the loop's thread reads and writes, and calls of the application run
+ * in a pool of threads.
+ *
+ * A connection whose request is to be run is handed to the pool, and handed back when the call is
+ * over. Between the two it is STREAM_CALLING: the thread of the loop leaves it alone, and the pool's
+ * thread touches nothing but it and its request. So neither needs a lock for what it works on; the
+ * two queues have one.
+ *
+ * Two queues of connections under one lock: those that wait for a thread, in
  * order, and those whose call is over, which the loop's thread takes whole when it is woken.
  *
  * What requests share is only read, but for the date of answers: each thread has its own copy of
  * the context, in which it sets that, and lends it to the request while it runs.
  */
-#include "worker/call/call_pool.h"
+#include "worker/call/call.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -328,6 +336,7 @@ static struct pool *new_pool(struct worker *w, unsigned count)
     return p;
 }
 
+/* As many threads as the settings say, 1 to SLOT_CALLS. Ends the process when they cannot be started. */
 void call_pool_open(struct worker *w)
 {
     unsigned count = config_threads(w->config);
