@@ -6,8 +6,8 @@ balance.py RUN COUNT      prints the test files of the run RUN of 1..COUNT
 balance.py --record FILE  makes tests/system/durations.txt of what GCORN_DURATIONS=FILE has gathered
 
 A file goes whole into one run, because its tests share applications that are compiled once. The
-longest file is placed first, each into the run that is shortest so far. A file that nobody has measured
-yet counts as one of the usual length. Without the file of durations the runs only get equally many.
+longest file is placed first, each into the run that is shortest so far. A file that is not
+measured yet counts as one of the usual length. Without the file of durations each run gets equally many files.
 """
 import collections
 import pathlib

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who takes a new connection: workers that hold few, and others only where those do not come."""
+"""Which worker takes a new connection: one that holds few, and another only if that one does not come."""
 import collections
 import os
 import signal

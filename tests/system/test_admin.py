@@ -404,7 +404,7 @@ def test_ready_workers(start):
 
 
 def test_leaving_worker_is_not_ready(start, app, tmp_path):
-    """It is in its last hook, and nobody has told it to leave."""
+    """It is in its exit hook, without an order of the master."""
     server = start(f"{app('threaded')}:handler", workers=1)
     (tmp_path / "exit.hold").touch()
     server.ask("/leave")
@@ -532,7 +532,7 @@ def test_no_answer_is_lost_or_counted_twice(start):
     for thread in load:
         thread.join(PATIENCE)
     answered, lost = sum(t.answered for t in load), sum(t.lost for t in load)
-    # whoever was killed between sending and counting had at most one request a kill
+    # a worker killed between sending and counting had at most one request a kill
     wait_for(lambda: answered - kills <= look() <= answered + lost, f"{answered} answers, {lost} lost")
     assert kills == KILLS
     wait_for(lambda: metrics(server)['gcorn_worker_restarts_total{reason="killed"}'] >= kills,

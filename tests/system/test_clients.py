@@ -108,7 +108,7 @@ def test_node_keeps_connections_alive_and_aborts(gcorn):
 
 
 def test_client_that_resets_harms_no_other(gcorn):
-    """RST in every state: connected, amid a head, a body, an answer."""
+    """RST in every state: connected, within a head, a body, an answer."""
     server = gcorn("environ")
     sent = [b"", b"GET / HT", b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\nab",
             b"GET / HTTP/1.1\r\nHost: t\r\n\r\n" * 200]

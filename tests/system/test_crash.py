@@ -1,5 +1,5 @@
-"""An application crashes: its client is told 500, nobody gets another's answer, the others lose
-nothing, and the log says what happened."""
+"""An application crashes: its client is answered 500, no client gets the answer of another, the others
+lose nothing, and the log says what happened."""
 import contextlib
 import json
 import os
@@ -402,7 +402,7 @@ def test_a_worker_whose_listening_socket_is_closed_is_replaced(gcorn, app):
     assert "graceful_timeout" not in server.log()
 
 
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer has a malloc of its own")
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer replaces malloc")
 @pytest.mark.parametrize("path, status", [("/segv", 500), ("/hang", 504)])
 @pytest.mark.parametrize("form, line", [
     ("%(u)s %(s)s %({X-List}i)s %({HTTP_X_LIST}e)s %({QUERY_STRING}e)s", "me {} a{{3000}}, b"),

@@ -358,5 +358,5 @@ def test_process_one_reaps_orphans_and_stops_on_term(tmp_path):
     log = (tmp_path / "log").read_text()
     assert (done.returncode, done.stderr) == (0, ""), log
     assert "Shutting down: Master" in log
-    assert "code 3" not in log  # the orphan's end is nobody's business
+    assert "code 3" not in log  # the end of an orphan is not logged
     assert sorted(path.name for path in tmp_path.iterdir()) == ["driver.py", "log", "orphan"]

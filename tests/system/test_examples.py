@@ -345,7 +345,7 @@ def test_chat_lets_go_when_it_stops(served):
 
 
 def test_chat_goes_on_after_a_restart(served):
-    """Who was further than the new worker is, hears all that it has."""
+    """A client that was further than the new worker is gets all messages."""
     server = served("chat")
     client = server.ask("/?after=1000")
     assert client.is_silent_for(0.05)

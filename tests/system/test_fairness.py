@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Many answers that go on as fast as their clients read: each has its turn, and so has who is new."""
+"""Many answers that go on as fast as their clients read: each has its turn, and so has a new client."""
 import threading
 import time
 
@@ -15,7 +15,7 @@ def flood(gcorn, app):
 
 
 class Readers:
-    """Clients that read as fast as they can, each in a thread of its own; how much each has got."""
+    """Clients that read as fast as they can, each in a thread; how much each has received."""
 
     def __init__(self, clients):
         self.totals, self.over = [0] * len(clients), threading.Event()

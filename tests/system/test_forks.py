@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Children that the application forks: they have nothing of the server, hold up nobody's answer or
-close, and do not serve when they come back."""
+"""Children that the application forks: they have no descriptor of the server, delay no answer
+and no close, and do not serve when they return."""
 import os
 import re
 import threading

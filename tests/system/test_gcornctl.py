@@ -244,7 +244,7 @@ def test_each_reload_gets_its_own_outcome(gcorn, app, tmp_path):
 
 
 def test_second_worker_that_fails_to_boot_fails_the_reload(gcorn, app, tmp_path):
-    """The new generation serves, but nobody waits for ever for all of it."""
+    """The new generation serves, but the command does not wait for ever for all of it."""
     install(tmp_path / "app.so", app("probe"))
     server = gcorn("app.so:handler", "--workers", "2", "--control-socket", "ctl")
     install(tmp_path / "app.so", app("picky"))
@@ -584,7 +584,7 @@ def test_reload_of_a_stopped_server_times_out(server):
 
 
 class Screen:
-    """gcornctl on a terminal of its own."""
+    """gcornctl on a pseudo-terminal."""
 
     ENTERED, LEFT = "\x1b[?1049h", "\x1b[?1049l"
 

@@ -706,7 +706,7 @@ def test_syslog_that_starts_late_is_retried(gcorn, daemon):
         server.wait_log("syslog: connected to .*log.sock", after=mark)
         assert re.search(rb"<12>1 .* syslog: dropped \d+ lines?: daemon away or too slow$",
                          syslog.wait(rb".*syslog: dropped.*")[0])
-        for i in range(3):  # something to say; how it is found out that nobody listens; to say that
+        for i in range(3):  # something to say; a send that finds no reader; to say that
             killed = server.wait_workers(1)[0].pid
             os.kill(killed, signal.SIGKILL)
             server.wait_log(rf"pid:{killed}\) was sent SIGKILL", after=mark)
@@ -718,7 +718,7 @@ def test_syslog_that_starts_late_is_retried(gcorn, daemon):
 
 
 def test_a_restart_of_syslog_costs_no_line(gcorn, daemon, talk):
-    """Whoever finds that it has restarted sends its line again."""
+    """A process that finds that syslog has restarted sends its line again."""
     syslog = daemon()
     server = gcorn(talk, *SYSLOG)
     for _ in range(3):

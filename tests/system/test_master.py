@@ -926,7 +926,7 @@ def test_chdir_is_where_the_application_is_found_and_runs(gcorn, app, tmp_path):
 
 
 def test_stdin_closed_at_start(tmp_path):
-    """Descriptors 0 to 2 are filled, so that no socket becomes somebody's standard output."""
+    """Descriptors 0 to 2 are filled, so that no socket becomes the standard output of a process."""
     process = subprocess.Popen(  # pylint: disable=consider-using-with
         ["/bin/sh", "-c", f'exec "{GCORN}" -w 1 -b unix:app.sock "{example("hello")}" <&- >&-'],
         cwd=tmp_path, env=clean_environment(), stderr=subprocess.DEVNULL, start_new_session=True)

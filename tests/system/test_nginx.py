@@ -53,7 +53,7 @@ def test_a_thousand_requests(gcorn, nginx, bind):
 
 
 def test_a_thousand_requests_with_fair_close(gcorn, nginx):
-    """Connections that gcorn lets go are no errors to nginx."""
+    """nginx logs no error for connections that gcorn closes."""
     server = gcorn("environ", "--workers", "2", "--fair-close")
     front = nginx(server.address)
     failures = []

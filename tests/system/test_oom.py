@@ -15,7 +15,7 @@ NOT_OOM = (r"not by gcorn; (the kernel counts no out-of-memory kill"
 
 
 class Cgroup:
-    """A cgroup of its own with a limit of memory. OSError where none can be had."""
+    """A new cgroup with a limit of memory. OSError where none can be made."""
 
     def __init__(self):
         name = f"gcorn-test-{os.getpid()}-{time.monotonic_ns()}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""preload_app: a template process loads the application, and bears the workers."""
+"""preload_app: a template process loads the application and forks the workers."""
 import os
 import signal
 
@@ -18,7 +18,7 @@ def template_of(server):
 
 
 def loaders(server, count):
-    """{worker: who ran the constructor}, of all workers."""
+    """{worker: the process that ran the constructor}, of all workers."""
     found = {}
 
     def all_of_them():
@@ -80,7 +80,7 @@ def test_a_template_that_dies_is_restarted(gcorn, table):
     old, before = template_of(server), server.worker_pids
     os.kill(old.pid, signal.SIGKILL)
     server.wait_log(rf"Template \(pid:{old.pid}\): the template process was killed by SIGKILL")
-    assert server.worker_pids == before  # who is born does not need it
+    assert server.worker_pids == before  # forked workers do not need it
     server.kill(signal.SIGTTIN)
     server.wait_workers(2)
     assert template_of(server).pid != old.pid
@@ -90,7 +90,7 @@ def test_template_that_dies_during_a_fork_is_restarted(gcorn, app, tmp_path):
     install(tmp_path / "app.so", app("table"))
     server = gcorn("app.so:handler", "--preload")
     first = template_of(server)
-    os.kill(first.pid, signal.SIGSTOP)  # it bears nobody, until it dies
+    os.kill(first.pid, signal.SIGSTOP)  # it forks no worker until it dies
     server.kill(signal.SIGTTIN)
     server.wait_log("2 workers wanted")
     os.kill(first.pid, signal.SIGKILL)
@@ -142,7 +142,7 @@ def test_stop_finishes_a_worker_whose_ready_is_unread(gcorn, app, more):
 
 
 def test_a_stop_while_the_template_is_stuck(gcorn, app):
-    """Nobody is born yet: nobody is silent, or too late."""
+    """No worker is forked yet, so none can be unresponsive or late."""
     server = gcorn(f"{app('hooks', '-DSTUCK')}:handler", "--preload", "--workers", "2",
                    "--heartbeat", "2s", "--graceful-timeout", "3s", ready=0)
     server.wait_log("Preloading the application")
@@ -180,7 +180,7 @@ def test_template_that_does_not_boot_fails_start_and_reload(gcorn, app, tmp_path
     wait_for(lambda: server.worker_pids == before, "the end of its worker")
 
 
-# ---- what is as ever ----------------------------------------------------------------------------
+# ---- as without preload_app ---------------------------------------------------------------------
 
 
 @ROOT_ONLY
@@ -217,7 +217,7 @@ def test_process_that_claims_to_be_a_worker_is_ignored(gcorn, app):
     cuckoo = int(server.wait_log(r"pid (\d+) says that it is a worker, and is not").group(1))
     assert int(server.get("/").text) in server.worker_pids - {cuckoo}
     server.stop(signal.SIGQUIT)
-    assert Process(cuckoo).is_alive, "nobody's to kill"
+    assert Process(cuckoo).is_alive, "it is no process of the server"
     os.kill(cuckoo, signal.SIGKILL)
 
 
@@ -227,7 +227,7 @@ def test_max_memory_is_the_workers_own(gcorn, app):
                    "--max-memory", "20MiB")
     grown = int(server.get("/grow").text.split()[0])
     server.wait_log(rf"Worker \(pid:{grown}\) is to be replaced: max_memory \(3\d MiB\)")
-    assert server.log().count("is to be replaced") == 1, "who has not grown, either"
+    assert server.log().count("is to be replaced") == 1, "a worker that has not grown is replaced, too"
     server.wait_workers(3, other_than=[grown])
     assert server.get("/crash").status == 500
     server.wait_log(r"memory \d\.\d MiB; the client was answered")

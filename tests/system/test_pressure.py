@@ -24,7 +24,7 @@ def test_a_stop_serves_the_queue_beyond_the_connection_cap(gcorn):
 
 
 def test_a_draining_worker_keeps_no_address(gcorn, probe):
-    """Who comes while the last request runs is refused at once, and can go elsewhere."""
+    """A client that connects while the last request runs is refused at once, and can try another server."""
     server = gcorn(probe)
     held = Held(server)
     server.kill(signal.SIGTERM)
@@ -104,7 +104,7 @@ def test_a_log_fifo_without_reader_is_refused(gcorn, tmp_path):
 def test_term_to_a_worker_brings_its_replacement_first(gcorn, probe):
     server = gcorn(probe, "--graceful-timeout", "5s")
     upload = server.connect()
-    old = int(upload.get("/pid").text)  # who has accepted it
+    old = int(upload.get("/pid").text)  # the worker that accepted it
     upload.send("POST /pid HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\n12345")
     os.kill(old, signal.SIGTERM)
     wait_for(lambda: pid_of(server) != old, "another worker to answer")

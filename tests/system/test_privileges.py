@@ -176,7 +176,7 @@ def test_signal_taken_by_a_pool_thread_is_handled(gcorn, app, number):
 
 
 @ROOT_ONLY
-@pytest.mark.skipif(SANITIZED, reason="LeakSanitizer cannot trace who has changed its user")
+@pytest.mark.skipif(SANITIZED, reason="LeakSanitizer cannot trace a process that changed its user")
 @pytest.mark.parametrize("user, kept", [("nobody", NOBODY), (None, 0)])
 def test_replay_and_check_load_as_a_worker(rights_dir, user, kept):
     args = ["app.so:handler", *(("--user", user) if user else ())]
@@ -195,7 +195,7 @@ def test_replay_and_check_load_as_a_worker(rights_dir, user, kept):
 
 
 @ROOT_ONLY
-@pytest.mark.skipif(SANITIZED, reason="LeakSanitizer cannot trace who has changed its user")
+@pytest.mark.skipif(SANITIZED, reason="LeakSanitizer cannot trace a process that changed its user")
 def test_replay_loads_an_application_only_root_can_read(rights_dir):
     private = rights_dir / "private"
     private.mkdir(mode=0o700)

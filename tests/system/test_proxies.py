@@ -24,7 +24,7 @@ def v2(command=1, family=0x11, addresses=None, tlvs=b""):
 
 
 class ClientFrom(Client):
-    """A client with a source address of its own."""
+    """A client with a chosen source address."""
 
     def __init__(self, source, address):  # pylint: disable=super-init-not-called
         self.socket = socket.create_connection(address, PATIENCE, source_address=(source, 0))

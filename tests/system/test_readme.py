@@ -25,7 +25,7 @@ def commands():
 
 @pytest.fixture(scope="module")
 def newcomer(tmp_path_factory):
-    """An empty directory with hello.c in it, and the environment of somebody who installed gcorn."""
+    """An empty directory with hello.c in it, and the environment after an installation of gcorn."""
     root = tmp_path_factory.mktemp("readme")
     subprocess.run(["make", "-s", "-C", REPO, "install", f"DESTDIR={root}/root", "PREFIX=/usr",
                     *(["SANITIZE=" + os.environ["SANITIZE"]] if os.environ.get("SANITIZE") else [])],
@@ -131,7 +131,7 @@ def test_gcornctl(hello):
 
 @pytest.mark.needs("help2man", "groff")
 def test_manual_pages(newcomer):
-    """Made of --help and of the header, installed, and without a complaint of who shows them."""
+    """Made of --help and of the header, installed, and shown by groff without a warning."""
     pages = sorted((newcomer[0].parent / "root/usr/share/man").rglob("*.[13]"))
     names = [page.name for page in pages]
     assert "gcorn.h.3" in names

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The memory that the master shares with its processes: who can write it, and what becomes of the
+"""The memory that the master shares with its processes: which of them can write it, and what happens to the
 server when one of them writes everywhere. GCORN_LONG=1 lets it write for 30 s."""
 import json
 import os

@@ -45,7 +45,7 @@ def request(chance):
 
 
 def leave(client, data, chance):
-    """Amid the request, before the answer, or amid it; by closing or by a reset."""
+    """Within the request, before the answer, or within it; by a close or a reset."""
     client.send(data[:chance.randrange(1, len(data))] if chance.randrange(3) == 0 else data)
     if chance.randrange(2):
         client.socket.settimeout(0.001 * chance.randrange(1, 5))

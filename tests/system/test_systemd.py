@@ -66,7 +66,7 @@ def test_failed_reload_is_announced_as_over(gcorn, manager, tmp_path):
 
 
 def test_why_a_reload_failed_is_one_line(gcorn, manager, tmp_path):
-    """What a file or an application says cannot become an assignment of its own."""
+    """What a file or an application says cannot become a separate assignment."""
     settings = tmp_path / "gunicorn-c.yaml"
     settings.write_text(f"wsgi_app: {BUILD}/examples/hello.so:handler\n")
     server = gcorn(None, env=manager.env)
@@ -206,7 +206,7 @@ def test_print_config_says_where_bind_came_from(tmp_path, listening):
 
 
 def answered(address, outcomes, stop):
-    """A client that comes anew for each request, until it is told to stop."""
+    """A client with a new connection for each request, until stop is set."""
     while not stop.is_set():
         try:
             with Client(address) as client:
@@ -216,8 +216,8 @@ def answered(address, outcomes, stop):
 
 
 def test_no_connection_is_lost_in_a_restart(gcorn, listening):
-    """The manager holds the socket: who comes before the first start, between two runs and amid a
-    stop is served by whoever runs next."""
+    """The manager holds the socket: a client that connects before the first start, between two runs
+    or during a stop is served by the next run."""
     one = listening()
     early = Client(one.getsockname())
     early.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")

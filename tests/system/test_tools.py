@@ -23,7 +23,7 @@ def bare_path(tmp_path_factory):
 
 
 def run_test(name, **env):
-    """pytest's last lines of one test in a process of its own, and its exit status."""
+    """The exit status and the output of pytest with one test, in a new process."""
     kept = {key: value for key, value in os.environ.items() if key not in ("CI", "PATH")}
     done = subprocess.run([sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs",
                            HERE / name], env={**kept, **env}, text=True, capture_output=True,

@@ -19,7 +19,7 @@ from harness import (GCORN, GCORNCTL, PATIENCE, PROCESS_ONE, SLOWER, Client, Hel
 
 @pytest.fixture
 def start(gcorn, app, tmp_path):
-    """A server of VERSION one, run from a gcorn of its own, with all files that it can have."""
+    """A server of VERSION one, run from a copy of gcorn, with all files that it can have."""
     def start_it(*args, **options):
         install(tmp_path / "app.so", app("probe", '-DVERSION="one"'))
         program = tmp_path / "gcorn"

@@ -266,7 +266,7 @@ def is_reset(client):
 
 def test_full_worker_makes_room_in_order(waits):
     """Requests that wait are complete: they never give way. When there are no others the worker is not
-    ready, and whoever comes waits until one of them ends."""
+    ready, and a new client waits until one of them ends."""
     server = waits("--worker-connections", "4", "--limit-request-body", "1000", "--admin-bind",
                    "127.0.0.1:0", "--ready-fresh", "2s", "--keep-alive", "60", ready=2)
     body = begin_body(server.connect(), 900, 10)

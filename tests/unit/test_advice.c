@@ -211,7 +211,7 @@ static void test_the_place_in_a_file(void **state)
     config_release(&c);
 }
 
-/* Who holds what, and is it another server's? */
+/* Which process holds an address or a file, and is it another server's? */
 static void test_holders(void **state)
 {
     static const struct {

@@ -50,7 +50,7 @@ static char *make_file(struct copies *c, const char *name)
     return path;
 }
 
-/* Who may write to the directory may put something else where the copy was written. */
+/* A user that may write to the directory may replace the copy. */
 static void test_file_that_is_replaced(void **state)
 {
     struct copies c;

@@ -28,7 +28,7 @@ static const struct privileges workers = {
     .uid = WORKER, .gid = GROUP, .groups = groups, .group_count = ARRAY_LEN(groups)};
 static char top[64];
 
-/* Directories by their name: who may write there. */
+/* Directories by their name: which users may write there. */
 static const struct {
     const char *name;
     mode_t mode;

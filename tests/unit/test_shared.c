@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Memory of several processes: who can write it, and copies of it while it is written.
+ * Memory of several processes: which of them can write it, and copies of it while it is written.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -321,7 +321,7 @@ static void look_for_end(struct conn *c)
         the.reset_idle++;
     } else {
         c->begun = c->sent = now_ns();
-        fail(c, WRONG, "bytes that nobody asked for");
+        fail(c, WRONG, "bytes without a request");
         return;
     }
     hang_up(c);
@@ -456,7 +456,7 @@ static const char *check_body(const struct conn *c, const struct answer *a, int 
     memcpy(line, a->body, line_len);
     line[line_len - 1] = '\0';
     if (memcmp(line, token, 16) != 0)
-        return "somebody else's token";
+        return "the token of another request";
     if (sscanf(line + 16, " %d %u %d", version, &number, pid) != 3 || *version < 0 ||
         *version >= VERSIONS_MAX)
         return "first line";

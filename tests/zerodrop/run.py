@@ -138,7 +138,7 @@ class Server:
         self.process, self.pid = Stranger(pid), pid
 
     def write_settings(self, text=None, **changes):
-        """Renamed into place, so that nobody reads half of it."""
+        """Renamed into place, so that no process reads half of it."""
         if text is None:
             text = "".join(f"{key}: {value}\n" for key, value in {**self.settings, **changes}.items())
         fresh = self.dir / "gunicorn-c.new"
@@ -790,7 +790,7 @@ def scenario_usr2_broken(s):
 
 def scenario_preload(s):
     """Workers that a template bears: 10 HUPs and 10 upgrades by USR2, and in between it is killed
-    amid its births."""
+    while workers are forked."""
     count = s.times(10, least=2)
     builds = s.builds.good(2 * count + 1)
     program = start_upgradable(s, builds[0], preload_app="true")

@@ -15,7 +15,7 @@
  *   /steal  /block         takes SIGSEGV's handler away; blocks all signals
  *   /deaf                  closes the server's listening sockets
  *
- * With HANDLES it has a handler of its own from the start.
+ * With HANDLES it installs a signal handler when it is loaded.
  */
 #include <ev.h>
 #include <pthread.h>

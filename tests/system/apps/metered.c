@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * metered - an application with numbers of its own: visits, their sizes (/?size=N), and a gauge.
+ * metered - an application with metrics: visits, their sizes (/?size=N), and a gauge.
  * With -DMANY=N there are N more, of the largest kind.
  */
 #include <stdio.h>
@@ -30,7 +30,7 @@ int gcorn_on_worker_init(void)
 
     visits = gcorn_counter("visits_total{kind=\"get\"}", "Visits.");
     sizes = gcorn_histogram("visit_bytes", "How large they were.", bounds, 3);
-    gcorn_metric_set(gcorn_gauge("visitors", "Who is there."), 1);
+    gcorn_metric_set(gcorn_gauge("visitors", "Visitors now."), 1);
     for (int i = 0; i < MANY; i++)
         add_large(i);
     return visits && sizes ? 0 : -1;

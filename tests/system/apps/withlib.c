@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * withlib - an application that brings a library of its own, libprivate.so.1, found by $ORIGIN.
+ * withlib - an application that brings a private library, libprivate.so.1, found by $ORIGIN.
  */
 #include <gcorn.h>
 

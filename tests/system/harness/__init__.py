@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The harness of the system tests: the real gcorn, started in a directory of its own.
+"""The harness of the system tests: the real gcorn, started in a temporary directory.
 
     server = gcorn("hello", "--workers", "2")     the fixture of conftest.py: started, and ready
-    response = server.get("/")                    one request on a connection of its own
+    response = server.get("/")                    one request on a new connection
     client = server.connect()                     raw bytes: send, response, eof
 
 No test waits for luck: every wait is for a condition (wait_for), and the one for silence

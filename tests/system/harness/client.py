@@ -174,7 +174,7 @@ def can_bind(port):
 
 
 def free_port():
-    """One that the kernel gives to nobody who asks for any: other tests ask for many."""
+    """A port outside the range of which the kernel gives out port 0: other tests ask for many of those."""
     while True:
         port = random.randrange(10000, 32768)
         if can_bind(port):

@@ -22,7 +22,7 @@ def install(path, app_file):
 
 
 class Held:
-    """A request that runs until it is let go: apps/probe.c's /hold."""
+    """A request that runs until let_go() is called: /hold of apps/probe.c."""
 
     def __init__(self, server, name="held", method="GET"):
         self.go = server.dir / f"{name}.go"
