@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,7 @@ static const char paths[] =
     "/null        returns no body\n"
     "/bad-header  sends a field with a line break in it\n"
     "/fork-exit   forks a child that calls exit(0), answers\n"
+    "/spawn       runs the program `true`, answers\n"
     "/fork-segv   forks a child that writes through a bad pointer, answers\n"
     "/own-thread-segv  waits for a thread of its own that does so\n"
     "/uaf         uses memory after it was freed, answers if it can\n"
@@ -98,19 +100,35 @@ __attribute__((noinline)) static const char *overflow(volatile size_t len)
     return array[0] == 'A' ? "still alive\n" : "odd\n";
 }
 
+static const char *status_of(struct gcorn_environ *env, pid_t pid)
+{
+    int status = -1;
+
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return gcorn_printf(env, "the child's status is %d\n", status);
+}
+
+static const char *spawn(struct gcorn_environ *env)
+{
+    char name[] = "true", *const argv[] = {name, NULL}, *const variables[] = {NULL};
+    pid_t pid;
+
+    if (posix_spawnp(&pid, name, NULL, NULL, argv, variables) != 0)
+        return "posix_spawnp failed\n";
+    return status_of(env, pid);
+}
+
 /* The child's exit() runs what the worker registered with atexit, on the worker's sockets. */
 static const char *fork_exit(struct gcorn_environ *env)
 {
-    int status = -1;
     pid_t pid = fork();
 
     if (pid < 0)
         return "fork failed\n";
     if (pid == 0)
         exit(0);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
-    return gcorn_printf(env, "the child's status is %d\n", status);
+    return status_of(env, pid);
 }
 
 /* The worker is not hurt, but the child has inherited its handlers and its sockets. */
@@ -266,6 +284,8 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
         headers = split;
     } else if (strcmp(path, "/fork-exit") == 0) {
         text = fork_exit(env);
+    } else if (strcmp(path, "/spawn") == 0) {
+        text = spawn(env);
     } else if (strcmp(path, "/fork-segv") == 0) {
         text = fork_segv(env);
     } else if (strcmp(path, "/own-thread-segv") == 0) {

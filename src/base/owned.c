@@ -2,6 +2,10 @@
  *
  * See owned.h. One bit for each descriptor: a child cannot walk the table of connections instead,
  * because another thread may have been changing it during the fork.
+ *
+ * A fork holds the lock as long as the kernel copies the process. Where the loop goes on meanwhile,
+ * it waits in the kernel instead (mmap_lock, at its first write to a copied page), and its requests
+ * take as long or longer. tests/bench/forks.py shows what a fork costs.
  */
 #include "base/owned.h"
 

@@ -484,6 +484,15 @@ def test_exit_of_a_forked_child_harms_no_worker(gcorn):
     assert server.worker_pids == pids
 
 
+def test_a_spawned_program_harms_no_worker(gcorn):
+    server = gcorn("faulty", "-k", "gthread", "--threads", "2")
+    pids = server.worker_pids
+    with server.connect() as client:
+        assert client.get("/spawn").text == "the child's status is 0\n"
+        assert client.get("/").status == 200
+    assert server.worker_pids == pids
+
+
 @pytest.mark.parametrize("path", ["/hang", "/spin"])
 def test_timeout_kills_a_call_that_takes_too_long(gcorn, path):
     server = gcorn("faulty", "-t", "1")
