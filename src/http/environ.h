@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
+ * http/ - bytes in, bytes out: a request is parsed (request/), the application sees it as an environ
+ * and answers (answer/), an access log line tells of both. No descriptor, no loop, no clock.
+ *
  * environ - what an application sees of one request: CGI variables as PEP 3333 has them, the input,
  * memory and deferred functions. Variables are made when they are asked for: a request that reads
  * two pays for two.
  *
  * struct gcorn_environ holds the request and its answer and owns the arena that both live in; it is
- * reset whole and used again. The gcorn_* functions of include/gcorn.h that take an environ live
- * here, in answer/start.c (headers) and in answer/body.c (bodies).
+ * reset whole and used again. The functions of include/gcorn.h are here (input, memory, log), in
+ * variables.c, host.c (the process), answer/start.c (headers) and answer/body.c (bodies).
  */
 #ifndef GCORN_HTTP_ENVIRON_H
 #define GCORN_HTTP_ENVIRON_H
@@ -68,7 +71,7 @@ struct gcorn_environ {
     const struct http_context *context;
     const struct http_peer *peer;
     struct stream *stream; /* the worker's, which http/ does not look into; NULL: no client's */
-    uint64_t id; /* gcorn.request_id, in hex for the application and the logs */
+    uint64_t id;           /* gcorn.request_id, in hex for the application and the logs */
     char id_text[17];
     bool was_run; /* handed to the application */
     uint64_t input_offset;

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT
  *
- * answer - what an application returns (body), what it says of it (start), both as one answer
- * (response), and the bytes of HTTP/1.1 that carry the answer (framing_h1).
- *
  * body - bytes, a buffer that the application writes into, a part of a file, an iterator. Whatever
  * its kind, a body yields chunk after chunk to the answer that sends it, or to a middleware.
  *

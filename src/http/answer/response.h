@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
+ * answer/ - what an application says (start) and returns (body), both as one answer (response), and
+ * the bytes of HTTP/1 that carry it (framing_h1).
+ *
  * response - an application's answer: the status and fields that it started with, and its body in
  * pieces, as long as was promised. No descriptor, no loop, no framing: a framing (framing_h1.h)
  * asks for the next piece when the last one is gone.

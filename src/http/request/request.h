@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
+ * request/ - a request out of what a client sends: lines (scan) and their grammar (syntax), target
+ * and fields (fields), the body in chunks (request_body, chunk), and what proxies say about the
+ * client (forwarded, proxy_protocol).
+ *
  * request - one HTTP/1.x request out of bytes (RFC 9112, RFC 9110).
  *
  * Bytes are fed as they come, in pieces of any size; what is decided never depends on how they were
