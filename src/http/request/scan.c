@@ -5,6 +5,10 @@
  *
  *   scan_whole   the common head, which has come whole and is short and in order
  *   scan_head    any piece of any head, by a state machine that runs once a line
+ *
+ * Both are there for their figures. Without the steps of 16 bytes a request costs 3,692 user
+ * instructions in place of 2,607, and one of a browser 14,371 in place of 5,770; without scan_whole
+ * 2,829 and 6,553 (make count).
  */
 #include "http/request/scan.h"
 

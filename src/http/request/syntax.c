@@ -68,7 +68,8 @@ static inline uint64_t load_8(const char *p)
     return word;
 }
 
-/* In steps of a word, of which the last may overlap the one before. */
+/* In steps of a word, of which the last may overlap the one before: by single bytes a browser's
+ * request costs 5,896 user instructions in place of 5,770. */
 bool syntax_is(const char *p, size_t len, const char *lower)
 {
     size_t i = 0;
