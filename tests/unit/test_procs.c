@@ -1164,6 +1164,24 @@ static void test_workers_wanted_by_signals(void **state)
     assert_non_null(strstr(logged(), "this master has room for"));
 }
 
+/* Each signal counts once. */
+static void test_requests_by_signals_are_acted_on_once(void **state)
+{
+    (void)state;
+    m.rolling = m.upgrade_requested = true;
+    requests_act(&m);
+    assert_non_null(strstr(logged(), "USR2 is ignored: a reload is under way"));
+    current.config.daemon = true;
+    m.retire_requested = true;
+    requests_act(&m);
+    assert_int_equal(m.plan.workers, 0);
+    m.plan.workers = 2;
+    (void)logged();
+    requests_act(&m);
+    assert_int_equal(m.plan.workers, 2);
+    assert_string_equal(logged(), "");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, master_setup, master_teardown)
 
 int main(void)
@@ -1235,6 +1253,7 @@ int main(void)
         T(reload_begins_once),
         T(stopping_server_decides_no_reload),
         T(workers_wanted_by_signals),
+        T(requests_by_signals_are_acted_on_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

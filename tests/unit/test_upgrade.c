@@ -70,10 +70,17 @@ static void test_handler_only_notes(void **state)
 
 static void test_program_that_serves_stands_beside(void **state)
 {
+    struct shared_listener shared = {.listener.fd = -1, .refs = 1};
+    struct listener *listeners[] = {&shared.listener};
+
     (void)state;
+    current.listeners = listeners;
+    current.listener_count = 1;
     says("+");
     turn();
     upgrade_act(&m);
+    assert_true(shared.listener.lent); /* its file is the other's, too */
+    current.listener_count = 0;
     assert_int_equal(m.upgrade.phase, UPGRADE_BESIDE);
     assert_false(m.upgrade.serves);
     assert_int_equal(m.stop_wish, STOP_NOT);
