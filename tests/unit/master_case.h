@@ -37,6 +37,7 @@ static struct master m;
 static struct generation current, candidate;
 static struct backoff backoffs[PLACES + 1];
 static struct worker_proc places[PLACES];
+static const struct start start;
 static int log_file = -1;
 
 /* What the log says since the last call; borrowed until the next one. */
@@ -72,6 +73,7 @@ static inline int master_setup(void **state)
     memset(places, 0, sizeof(places));
     make_generation(&current, 1);
     make_generation(&candidate, 2);
+    m.start = &start;
     m.current = &current;
     m.stop_at_ms = NO_DEADLINE;
     m.has_served = true;

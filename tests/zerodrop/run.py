@@ -48,8 +48,8 @@ now = time.monotonic_ns  # CLOCK_MONOTONIC, as the client's
 
 
 # No scenario makes a worker die of anything but SIGKILL.
-UNEXPECTED = re.compile(r"did not finish within|WORKER TIMEOUT|WORKER UNRESPONSIVE|was killed by SIG|was sent SIG(?!KILL|\w+! .*Before it was ready)"
-                        r"|exited with code [1-9]")
+UNEXPECTED = re.compile(r"did not finish within|WORKER TIMEOUT|WORKER UNRESPONSIVE|Worker \(pid:\d+\) "
+                        r"(?:was killed by SIG|was sent SIG(?!KILL|\w+! .*Before it was ready)|exited with code [1-9])")
 
 
 class Failed(Exception):
