@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "in_child.h"
 #include "base/util.h"
 #include "system/ipc/channel.h"
 #include "system/ipc/scoreboard.h"
@@ -50,6 +51,26 @@ static bool same_file(int a, int b)
     assert_int_equal(fstat(a, &sa), 0);
     assert_int_equal(fstat(b, &sb), 0);
     return sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+}
+
+/* In a child, with room for three of the four descriptors. */
+static void open_without_room(void *arg)
+{
+    int lowest = dup(STDERR_FILENO);
+    const struct rlimit limit = {(rlim_t)lowest + 3, (rlim_t)lowest + 3};
+    struct channel c;
+
+    (void)arg;
+    (void)close(lowest);
+    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    CHECK(channel_open(&c) == -1 && errno == EMFILE);
+    CHECK(dup(STDERR_FILENO) == lowest); /* nothing is left open */
+}
+
+static void test_failed_open_leaves_nothing_open(void **state)
+{
+    (void)state;
+    expect_exit(open_without_room, NULL, 0);
 }
 
 /* ---- up ------------------------------------------------------------------------------------- */
@@ -355,6 +376,7 @@ static void test_slot_time_bucket(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_failed_open_leaves_nothing_open),
         CHANNEL_TEST(test_up_messages),
         CHANNEL_TEST(test_up_long_text_is_cut),
         CHANNEL_TEST(test_up_full_and_closed),

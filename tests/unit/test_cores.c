@@ -115,6 +115,9 @@ static void test_v2_memory_and_processes(void **state)
     expect_limits(*state, 67108864, 100);
     put(*state, "sys/fs/cgroup/a.slice/pids.max", "50\n");
     expect_limits(*state, 67108864, 50);
+    put(*state, "sys/fs/cgroup/a.slice/b.scope/memory.max", "33554432\n"); /* the smaller one */
+    put(*state, "sys/fs/cgroup/a.slice/b.scope/pids.max", "20\n");
+    expect_limits(*state, 33554432, 20);
 }
 
 static void test_v1_memory_and_processes(void **state)

@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -23,6 +25,7 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "base/util.h"
+#include "in_child.h"
 
 static int ends[2];
 static char text[70000];
@@ -326,6 +329,52 @@ static void test_log_lost(void **state)
     (void)close(full[1]);
 }
 
+/* In a child: a file there may grow to 10 bytes. */
+static void append_past_the_limit(void *arg)
+{
+    const struct rlimit limit = {10, 10};
+    char path[] = "/tmp/gcorn-log-XXXXXX";
+    struct stat st;
+    int fd = mkostemp(path, O_APPEND | O_CLOEXEC);
+
+    (void)arg;
+    CHECK(fd >= 0 && unlink(path) == 0);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    CHECK(log_append(fd, "12345\n7890123\n", 14) == 6 && errno == EFBIG);
+    CHECK(fstat(fd, &st) == 0 && st.st_size == 6); /* no half line */
+    CHECK(log_append(fd, "789\n", 4) == 4);
+}
+
+static void test_full_file_has_whole_lines(void **state)
+{
+    (void)state;
+    expect_exit(append_past_the_limit, NULL, 0);
+}
+
+/* An application that closes all that it finds open closes the log, too. */
+static void log_after_close(void *arg)
+{
+    int fds[2], fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    char line[200] = "";
+
+    (void)arg;
+    CHECK(pipe2(fds, O_CLOEXEC | O_NONBLOCK) == 0);
+    int kept = dup(STDERR_FILENO);
+    log_set_fd(fd);
+    (void)close(fd);
+    CHECK(dup2(fds[1], STDERR_FILENO) == STDERR_FILENO);
+    log_info("still heard");
+    CHECK(dup2(kept, STDERR_FILENO) == STDERR_FILENO);
+    CHECK(read(fds[0], line, sizeof(line) - 1) > 0 && strstr(line, "still heard\n"));
+}
+
+static void test_closed_log_goes_to_standard_error(void **state)
+{
+    (void)state;
+    expect_exit(log_after_close, NULL, 0);
+}
+
 static void test_log_fatal(void **state)
 {
     int status;
@@ -381,12 +430,20 @@ static int make_pipe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_log_format),      cmocka_unit_test(test_log_levels),
-        cmocka_unit_test(test_log_errno),       cmocka_unit_test(test_log_escapes),
-        cmocka_unit_test(test_log_long),        cmocka_unit_test(test_log_file),
-        cmocka_unit_test(test_log_standard_fd), cmocka_unit_test(test_log_fatal),
-        cmocka_unit_test(test_error),           cmocka_unit_test(test_log_json),
-        cmocka_unit_test(test_log_json_long),   cmocka_unit_test(test_log_output),
+        cmocka_unit_test(test_full_file_has_whole_lines),
+        cmocka_unit_test(test_closed_log_goes_to_standard_error),
+        cmocka_unit_test(test_log_format),
+        cmocka_unit_test(test_log_levels),
+        cmocka_unit_test(test_log_errno),
+        cmocka_unit_test(test_log_escapes),
+        cmocka_unit_test(test_log_long),
+        cmocka_unit_test(test_log_file),
+        cmocka_unit_test(test_log_standard_fd),
+        cmocka_unit_test(test_log_fatal),
+        cmocka_unit_test(test_error),
+        cmocka_unit_test(test_log_json),
+        cmocka_unit_test(test_log_json_long),
+        cmocka_unit_test(test_log_output),
         cmocka_unit_test(test_log_lost),
     };
 

@@ -55,6 +55,28 @@ static int make_dirs(void **state)
     return 0;
 }
 
+static int lowest_free_fd(void)
+{
+    int fd = dup(STDERR_FILENO);
+
+    (void)close(fd);
+    return fd;
+}
+
+static void test_walk_leaves_no_descriptor_open(void **state)
+{
+    int before = lowest_free_fd();
+
+    (void)state;
+    int fd = safe_open("root/deep/../deep/new", O_WRONLY | O_CREAT | O_CLOEXEC, 0600, &workers);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    assert_int_equal(lowest_free_fd(), before); /* the walk's own descriptors are closed */
+    assert_int_equal(unlink("root/deep/new"), 0);
+    assert_int_equal(safe_open("root/absent/x", O_RDONLY, 0, &workers), -1);
+    assert_int_equal(lowest_free_fd(), before);
+}
+
 static int remove_dirs(void **state)
 {
     char *command = xasprintf("rm -r %s", top);
@@ -268,6 +290,7 @@ static void test_shared_directories(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_walk_leaves_no_descriptor_open),
         cmocka_unit_test(test_link_that_workers_could_have_placed),
         cmocka_unit_test(test_paths_lead_where_open_leads),
         cmocka_unit_test(test_paths_that_lead_nowhere),
