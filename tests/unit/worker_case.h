@@ -236,6 +236,8 @@ static inline void worker_case_close(struct worker_case *t)
         free(env);
     }
     ev_loop_destroy(w->loop);
+    forwarded_rules_release(&w->http.forwarded);
+    networks_release(&w->peers.proxies);
     strbuf_release(&w->out);
     free(w->in);
     free(w->acceptors);
