@@ -15,7 +15,9 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "worker/accept/accept.h"
+#include "worker/call/call_inline.h"
 #include "worker/commands.h"
+#include "worker/conn/stream.h"
 #include "worker/conn/conn.h"
 #include "worker/conn/admission.h"
 
@@ -32,6 +34,7 @@ static struct {
     int file_fd, cut_fd;
     char *bytes;
     bool has_order;
+    struct stream *waiting; /* for the end of its call */
 } self = {.file_fd = -1, .cut_fd = -1};
 
 /* ---- the application --------------------------------------------------------------------- */
@@ -301,6 +304,122 @@ void fake_order(struct worker *w, enum down_type type, uint32_t ms)
     self.has_order = channel_send_down(self.channel.down_master, &m) == 0;
 }
 
+/* ---- calls that end later ---------------------------------------------------------------- */
+
+static enum called later(struct worker *w, struct stream *s, enum call_kind kind)
+{
+    struct stream **end = &self.waiting;
+
+    stream_lend(s);
+    s->x->call = (struct call){.kind = kind, .handed_ns = w->now_ns};
+    while (*end)
+        end = &(*end)->next;
+    s->next = NULL;
+    *end = s;
+    return CALL_LATER;
+}
+
+static enum called later_start(struct worker *w, struct stream *s)
+{
+    (void)w;
+    (void)s;
+    return CALL_LATER;
+}
+
+static enum called later_next(struct worker *w, struct stream *s)
+{
+    const struct gcorn_body *body = s->env->response.body;
+
+    if (!body || body_runs_app(body))
+        return later(w, s, body ? CALL_NEXT : CALL_HANDLER);
+    call_make_piece(w, s);
+    return CALL_DONE;
+}
+
+static enum called later_end(struct worker *w, struct stream *s)
+{
+    if (!call_end_runs_app(w, s->env))
+        return call_inline_end(w, s);
+    call_count_run(w, s->env);
+    return later(w, s, CALL_END);
+}
+
+static bool later_is_busy(const struct worker *w)
+{
+    (void)w;
+    return false;
+}
+
+static void later_stop(struct worker *w)
+{
+    (void)w;
+}
+
+static unsigned later_thread_count(const struct worker *w)
+{
+    (void)w;
+    return 1;
+}
+
+static pid_t later_thread_id(const struct worker *w, unsigned i)
+{
+    (void)w;
+    (void)i;
+    return 0;
+}
+
+static const struct stream *later_serving(const struct worker *w, unsigned i)
+{
+    (void)w;
+    (void)i;
+    return NULL;
+}
+
+void fake_call_later(struct worker *w, bool is_later)
+{
+    static const struct call_ops ops = {.start = later_start,
+                                        .next = later_next,
+                                        .end = later_end,
+                                        .is_busy = later_is_busy,
+                                        .stop = later_stop,
+                                        .thread_count = later_thread_count,
+                                        .thread_id = later_thread_id,
+                                        .serving = later_serving};
+
+    if (w->open_conns > 0)
+        abort();
+    w->calls = is_later ? &ops : NULL;
+}
+
+static void run_call(struct worker *w, struct stream *s)
+{
+    struct exchange *x = s->x;
+
+    switch (x->call.kind) {
+    case CALL_HANDLER: call_handler(w, s->env); break;
+    case CALL_NEXT: x->more = framing_h1_next(s->env, &x->out, &x->piece, &x->piece_len); break;
+    case CALL_END: call_end_environ(w, s->env); break;
+    }
+}
+
+bool fake_finish_call(struct worker *w)
+{
+    struct stream *s = self.waiting;
+
+    if (!s)
+        return false;
+    self.waiting = s->next;
+    worker_look_at_clock(w);
+    s->x->call.taken_ns = w->now_ns;
+    if (s->x->call.kind == CALL_HANDLER)
+        s->x->call.refusal = call_refusal(s, (w->now_ns - s->x->arrived_ns) / 1000000);
+    if (s->x->call.refusal == 0)
+        run_call(w, s);
+    worker_look_at_clock(w);
+    stream_called(s);
+    return true;
+}
+
 /* ---- the end ----------------------------------------------------------------------------- */
 
 static void require(bool holds, const char *what)
@@ -339,6 +458,7 @@ void fake_assert_idle(struct worker *w)
     require(w->open_conns == 0 && w->slot->connections_open == 0, "connections are open");
     require(w->waiting_count == 0 && w->slot->waiting == 0, "answers wait");
     require(!w->queue, "connections are queued");
+    require(!self.waiting, "calls have not ended");
     require(!w->admission.oldest && !w->admission.newest, "a body is still coming");
     require(timers_next_ms(&w->timers) == UINT64_MAX, "a timer is set");
     require(w->uploads.used == 0, "tmp_upload_max counts a body that is gone");
@@ -367,6 +487,7 @@ void fake_worker_reset(struct worker *w)
     ev_timer_stop(w->loop, &w->drain);
     ev_timer_stop(w->loop, &w->linger_over);
     w->draining = w->answers_close = false;
+    w->calls = NULL;
     memset(w->conns, 0, w->table_used * sizeof(*w->conns));
     memset(w->exchanges, 0, w->exchanges_used * sizeof(*w->exchanges));
     w->free_streams = NULL;

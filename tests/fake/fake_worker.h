@@ -66,6 +66,13 @@ void fake_order(struct worker *w, enum down_type type, uint32_t ms);
 /* Cuts the file of the last /t to 1,000 bytes. */
 void fake_truncate_file(void);
 
+/* From now on calls are made by a class of workers whose calls end when the script says so, as those
+ * of threads do; or again by the loop. No connection may be open. */
+void fake_call_later(struct worker *w, bool later);
+
+/* Runs the call that has waited for longest and hands its stream back; false: none waits. */
+bool fake_finish_call(struct worker *w);
+
 /* Nothing open, in flight or unclosed: aborts the test, with a line, unless that is so. */
 void fake_assert_idle(struct worker *w);
 

@@ -43,6 +43,8 @@ enum step {
     STEP_TRUNCATE, /* the file that is being sent */
     STEP_WRITABLE, /* the next read needs the socket to be writable */
     STEP_QUEUED,   /* the kernel says that the bytes have waited for so many times 10 ms */
+    STEP_CLASS,    /* while no connection is open: calls end later, or at once again */
+    STEP_CALL,     /* the call that has waited for longest ends */
     STEPS,
 };
 
@@ -308,6 +310,11 @@ static void play(struct worker *w, struct script *s, struct strbuf *text)
         (void)admission_make_room(w, take(s) % CONNECTIONS);
         break;
     case STEP_TRUNCATE: fake_truncate_file(); break;
+    case STEP_CLASS:
+        if (w->open_conns == 0)
+            fake_call_later(w, !w->calls);
+        break;
+    case STEP_CALL: (void)fake_finish_call(w); break;
     default: play_client(w, s, first / 32, (enum step)step, text); break;
     }
 }
@@ -321,7 +328,9 @@ static void end(struct worker *w, struct strbuf *text)
             fake_clients[i].error = ECONNRESET;
         fake_clients[i].interrupts = 0;
     }
-    fake_turn(w);
+    do {
+        fake_turn(w);
+    } while (fake_finish_call(w));
     fake_wait_ms(w, 120000);
     for (unsigned i = 0; i < CLIENTS; i++) {
         check_answers(i);

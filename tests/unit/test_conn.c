@@ -716,6 +716,62 @@ static void test_call_of_other_takes_no_time_from_client(void **state)
     assert_true(has(0, "HTTP/1.1 408 "));
 }
 
+/* ---- calls that end later ---------------------------------------------------------------- */
+
+static void test_client_gone_during_call_is_closed_after_it(void **state)
+{
+    (void)state;
+    fake_call_later(w, true);
+    struct conn *c = connect_client(0);
+    sends(0, GET("/i/p"));
+    assert_phase(0, STREAM_CALLING);
+    assert_false(fake_loop_watches(w->loop, c->wire.fd));
+    leave(0);
+    fake_turn(w);
+    assert_false(is_closed(0));       /* the loop leaves it alone meanwhile */
+    assert_true(fake_finish_call(w)); /* the handler */
+    while (!is_closed(0))
+        assert_true(fake_finish_call(w));
+    assert_int_equal(c->state, CONN_CLOSED); /* its request has yet to end */
+    assert_int_equal(c->h1.phase, STREAM_CALLING);
+    assert_int_equal(fake_app.closed, 0);
+    assert_true(fake_finish_call(w));
+    assert_int_equal(c->state, CONN_FREE);
+    assert_int_equal(fake_app.closed, 1);
+}
+
+static void test_wake_during_call_brings_another_one(void **state)
+{
+    (void)state;
+    fake_call_later(w, true);
+    connect_client(0);
+    sends(0, GET("/i/ap"));
+    assert_true(fake_finish_call(w));
+    assert_true(fake_finish_call(w)); /* next: it has nothing */
+    assert_phase(0, STREAM_WAITING);
+    wakes(0);
+    assert_phase(0, STREAM_CALLING);
+    wakes(0); /* while it runs */
+    while (fake_finish_call(w))
+        fake_turn(w);
+    assert_true(has(0, "\r\n0\r\n\r\n"));
+    assert_phase(0, STREAM_NONE);
+}
+
+static void test_drain_during_call_in_thread_closes_with_answer(void **state)
+{
+    (void)state;
+    fake_call_later(w, true);
+    connect_client(0);
+    sends(0, GET("/"));
+    fake_order(w, DOWN_RETIRE, 0);
+    fake_turn(w);
+    assert_phase(0, STREAM_CALLING);
+    while (fake_finish_call(w))
+        fake_turn(w);
+    assert_true(has(0, "Connection: close"));
+}
+
 /* ---- full -------------------------------------------------------------------------------- */
 
 static void test_idle_connection_gives_way_to_new_one(void **state)
@@ -809,6 +865,9 @@ int main(void)
         TEST(test_bytes_in_socket_win_over_deadline),
         TEST(test_progress_wins_over_write_timeout),
         TEST(test_call_of_other_takes_no_time_from_client),
+        TEST(test_client_gone_during_call_is_closed_after_it),
+        TEST(test_wake_during_call_brings_another_one),
+        TEST(test_drain_during_call_in_thread_closes_with_answer),
         TEST(test_idle_connection_gives_way_to_new_one),
         TEST(test_running_requests_do_not_give_way),
         TEST(test_slowest_body_gives_way_with_408),
