@@ -54,9 +54,16 @@ static void on_no_memory(size_t size)
 static void __attribute__((noreturn))
 run_child(void (*work)(void *arg, int fd), void *arg, int fd, pid_t master_pid)
 {
+    sigset_t parent_died;
+
     title_set("gcorn: reload");
-    signals_reset();
+    signals_default();
     process_die_with_parent(master_pid);
+    /* Other signals stay blocked: those to the process group are the master's, which kills this
+     * process when they end the reload. */
+    (void)sigemptyset(&parent_died);
+    (void)sigaddset(&parent_died, SIGTERM);
+    (void)sigprocmask(SIG_UNBLOCK, &parent_died, NULL);
     log_after_fork();
     report_fd = fd;
     xmalloc_set_handler(on_no_memory);
