@@ -15,7 +15,7 @@
 #include "master/upgrade/successor.h"
 #include "master/fatal.h"
 #include "master/master.h"
-#include "master/start.h"
+#include "master/generation/start.h"
 #include "system/ipc/handover.h"
 #include "system/process/daemon.h"
 #include "system/process/process.h"

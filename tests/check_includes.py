@@ -30,23 +30,28 @@ IS_WORKER_CLASS = re.compile(r"src/worker/call/call_\w+\.c")
 # Becoming a daemon is a fork too; a process that traces threads waits for their stops.
 FORKS = {"src/system/process/daemon.c", "src/system/trace/ptrace.c"}
 
-# In master/: a subfolder owns its structs and gets the rest by parameter. Of the files beside it, it
-# knows the types, and never what acts; the types know no subfolder. KNOWS_STATE: not yet so.
-MASTER_TYPES = {"phase.h", "plan.h", "proc.h", "message_limits.h", "generation.h", "listeners.h", "logs.h"}
-KNOW_NO_SUBFOLDER = {"phase", "plan", "proc", "message_limits"}
+# In master/: the files of master/ itself and of workers/ act, and know the master's state. Any other
+# subfolder owns its structs and gets the rest by parameter: it knows the types, and never what acts.
+# The types of proc/ know those of generation/ alone. KNOWS_STATE: not yet so.
+MASTER_ACTS = {"", "workers"}
 KNOWS_STATE = {"src/master/preload/preload.c", "src/master/upgrade/upgrade.c",
                "src/master/upgrade/successor.c", "src/master/upgrade/systemd.c"}
-TRIES = {"src/master/check/check.c": "spawn.h"}
+TRIES = {"src/master/check/check.c": "master/workers/spawn.h"}
+
+
+def part_of_master(name):
+    """plan.h: "", proc/plan.h: "proc"."""
+    return name.rpartition("/")[0]
 
 
 def master_breaches(path, header):
-    name, target = path.as_posix(), header.split("/")[1:]
-    if path.parts[1] != "master":
+    name = path.as_posix()
+    own, other = part_of_master(name[len("src/master/"):]), part_of_master(header[len("master/"):])
+    if own in MASTER_ACTS or own == other or name in KNOWS_STATE or TRIES.get(name) == header:
         return
-    if len(target) > 1 and len(path.parts) == 3 and path.stem in KNOW_NO_SUBFOLDER:
-        yield f"{name} includes {header}: the master's types know no subfolder"
-    if (len(target) == 1 and len(path.parts) > 3 and target[0] not in MASTER_TYPES
-            and name not in KNOWS_STATE and TRIES.get(name) != target[0]):
+    if own == "proc" and other != "generation":
+        yield f"{name} includes {header}: the types of a process know generation/ alone"
+    if other in MASTER_ACTS:
         yield f"{name} includes {header}: a subfolder of master/ knows only its types"
 
 

@@ -15,7 +15,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
-#include "master/listeners.h"
+#include "master/generation/listeners.h"
 #include "master/state.h"
 #include "system/process/daemon.h"
 

@@ -6,7 +6,7 @@
 #ifndef GCORN_MASTER_MASTER_H
 #define GCORN_MASTER_MASTER_H
 
-#include "master/generation.h"
+#include "master/generation/generation.h"
 
 struct handover;
 struct start;

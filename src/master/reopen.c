@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "master/logs.h"
+#include "master/generation/logs.h"
 #include "master/reload.h"
 #include "master/state.h"
 #include "master/preload/template.h"

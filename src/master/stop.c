@@ -6,9 +6,9 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "master/listeners.h"
-#include "master/procs.h"
-#include "master/retire.h"
+#include "master/generation/listeners.h"
+#include "master/workers/procs.h"
+#include "master/workers/retire.h"
 #include "master/state.h"
 
 void stop_listening(struct master *m)

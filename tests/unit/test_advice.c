@@ -14,7 +14,7 @@
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "master/check/advice.h"
-#include "master/plan.h"
+#include "master/proc/plan.h"
 #include "settings/config.h"
 #include "settings/config_load.h"
 #include "settings/config_set.h"

@@ -22,7 +22,7 @@
 #include "base/error.h"
 #include "base/util.h"
 #include "master/operator/control.h"
-#include "master/plan.h"
+#include "master/proc/plan.h"
 #include "master/operator/rates.h"
 #include "master/operator/status.h"
 #include "settings/config.h"

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "master/message_limits.h"
+#include "master/proc/message_limits.h"
 
 enum { NOW = 5000 };
 

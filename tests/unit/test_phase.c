@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "master/phase.h"
+#include "master/proc/phase.h"
 
 static const char *const names[PROC_PHASES] = {
     "empty",    "pending", "recalled",   "booting",   "late",    "failed",  "boom",  "ready",

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "master/plan.h"
+#include "master/proc/plan.h"
 
 enum { PLACES = 16, NOW = 1000000 };
 

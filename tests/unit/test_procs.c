@@ -7,14 +7,14 @@
 
 #include <fcntl.h>
 
-#include "master/boots.h"
-#include "master/crashes.h"
-#include "master/liveness.h"
+#include "master/workers/boots.h"
+#include "master/workers/crashes.h"
+#include "master/workers/liveness.h"
 #include "master/preload/template.h"
-#include "master/procs.h"
-#include "master/reap.h"
+#include "master/workers/procs.h"
+#include "master/workers/reap.h"
 #include "master/reload.h"
-#include "master/retire.h"
+#include "master/workers/retire.h"
 #include "master/stop.h"
 
 static void say(struct proc *p, enum up_type type, const char *text)

@@ -13,7 +13,7 @@
 
 #include "base/error.h"
 #include "base/util.h"
-#include "master/plan.h"
+#include "master/proc/plan.h"
 #include "master/operator/rates.h"
 #include "system/process/process.h"
 #include "system/ipc/scoreboard.h"

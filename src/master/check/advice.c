@@ -11,7 +11,7 @@
 
 #include "base/log.h"
 #include "base/strbuf.h"
-#include "master/plan.h"
+#include "master/proc/plan.h"
 #include "settings/config.h"
 #include "settings/setting.h"
 #include "settings/text.h"

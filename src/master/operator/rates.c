@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "base/util.h"
-#include "master/plan.h"
+#include "master/proc/plan.h"
 #include "system/process/process.h"
 
 enum {

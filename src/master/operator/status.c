@@ -12,7 +12,7 @@
 #include "base/json.h"
 #include "base/strbuf.h"
 #include "base/util.h"
-#include "master/plan.h"
+#include "master/proc/plan.h"
 #include "master/operator/rates.h"
 #include "settings/config.h"
 #include "settings/config_print.h"

@@ -18,7 +18,7 @@
 #include "base/wait_status.h"
 #include "master/postmortem/stack_log.h"
 #include "master/postmortem/helper.h"
-#include "master/proc.h"
+#include "master/proc/proc.h"
 
 enum { TIME_S = 10 }; /* for one worker; it takes some milliseconds */
 

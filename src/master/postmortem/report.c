@@ -17,7 +17,7 @@
 #include "base/util.h"
 #include "base/wait_status.h"
 #include "http/access_log.h"
-#include "master/generation.h"
+#include "master/generation/generation.h"
 #include "master/preload/template.h"
 #include "system/host/oom.h"
 #include "system/process/procfs.h"

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "base/log.h"
-#include "master/proc.h"
+#include "master/proc/proc.h"
 #include "system/ipc/scoreboard.h"
 
 struct oom;

@@ -10,9 +10,9 @@
 
 #include "base/util.h"
 #include "master/postmortem/helper.h"
-#include "master/generation.h"
+#include "master/generation/generation.h"
 #include "master/postmortem/report.h"
-#include "master/proc.h"
+#include "master/proc/proc.h"
 #include "master/preload/template.h"
 #include "system/trace/stacks.h"
 

@@ -21,7 +21,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
-#include "master/message_limits.h"
+#include "master/proc/message_limits.h"
 #include "system/ipc/channel.h"
 
 struct output;

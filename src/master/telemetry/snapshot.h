@@ -12,7 +12,7 @@
 #include <sys/types.h>
 
 #include "master/telemetry/stats.h"
-#include "master/plan.h"
+#include "master/proc/plan.h"
 #include "system/ipc/scoreboard.h"
 
 struct strbuf;

@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "master/phase.h"
+#include "master/proc/phase.h"
 #include "system/ipc/scoreboard.h"
 
 struct error;

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * start - how the program was started: what each reload and each upgrade starts from again.
+ */
+#ifndef GCORN_MASTER_GENERATION_START_H
+#define GCORN_MASTER_GENERATION_START_H
+
+#include <sys/types.h>
+
+#include "master/upgrade/socket_activation.h"
+#include "settings/config_load.h"
+
+struct config;
+struct error;
+
+struct start {
+    int argc;
+    char **argv;
+    char *program; /* to be executed by an upgrade, seen from dir */
+    char *dir;     /* the working directory, by the name that the shell had for it: a link in it is
+                      followed again by each reload */
+    mode_t umask;  /* what it was then */
+    struct socket_activation activation; /* sockets that came with it */
+};
+
+/* Remembers how; argv is borrowed for ever. */
+void start_init(struct start *s, int argc, char **argv);
+
+/* Changes to the directory of the start. When its name leads nowhere any more (a release that has
+ * been cleaned up), to one where every relative path fails, and the log says so. 0, or -1 with
+ * errno. */
+int start_enter(const struct start *s);
+
+/* What the settings are made of beside the command line and the environment, which stay the same:
+ * what start_load_config has read, and start_load_again starts from. Zeroed: nothing yet. */
+struct sources {
+    struct config_file file;
+    int cores;
+    char how_cores[160]; /* as of cores_available */
+};
+void sources_release(struct sources *from);
+
+/* Loads the settings (config_load) as at start, from the directory of the start (start_enter), and
+ * then changes to the directory that they name. before: those that count so far; NULL: none do.
+ * Fills in *from. 0, or -1 with err; sources_release in either case. */
+int start_load_config(const struct start *s, const struct config *before, struct sources *from,
+                      struct config *config, struct error *err);
+
+/* The same settings once more, without a look at any file: blocks nowhere. 0, or -1 with err. */
+int start_load_again(const struct start *s, struct sources *from, struct config *config,
+                     struct error *err);
+
+#endif

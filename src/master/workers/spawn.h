@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * spawn - forks a worker or a template, which keeps what it is given of the master's descriptors and
+ * closes all others.
+ */
+#ifndef GCORN_MASTER_WORKERS_SPAWN_H
+#define GCORN_MASTER_WORKERS_SPAWN_H
+
+#include <ev.h>
+#include <stdbool.h>
+
+#include "master/generation/generation.h"
+#include "master/proc/proc.h"
+#include "system/ipc/scoreboard.h"
+
+struct error;
+struct socket_activation;
+struct stats;
+
+/* What of the master's a worker is made with. */
+struct spawner {
+    struct plan *plan;
+    struct procs *procs;
+    struct scoreboard *scoreboard;
+    struct stats *stats;
+    struct ev_loop *loop;
+    const struct socket_activation *activation;
+    bool is_trial; /* the first workers decide whether this master stays: each is a canary */
+};
+
+/* Forks g's template process (template.h): sets g->template. The child never returns. 0, or -1 with
+ * errno. */
+int spawn_template(const struct spawner *s, struct generation *g);
+
+/* Forks a worker, or the admin process if that is whose number it is, for procs[place], which is
+ * empty: fills it in. Where g has a template, a worker is ordered from that one. The
+ * child never returns. 0, or -1 with errno. */
+int spawn_worker(const struct spawner *s, int place, unsigned number, struct generation *g);
+
+/* For --check-config: loads the application in a child, within boot_timeout and with a worker's
+ * privileges, and tells what it says. 0, or -1 with err. */
+int spawn_check_app(const struct config *config, const struct privileges *privileges,
+                    struct error *err);
+
+/* The same for where long request bodies go: makes a nameless file there, in a child that has
+ * become the workers' user. */
+int spawn_check_uploads(const struct config *config, const struct privileges *privileges,
+                        struct error *err);
+
+/* The same for crash_dir: opens it. 0 also when there is none. */
+int spawn_check_crash_dir(const struct config *config, const struct privileges *privileges,
+                          struct error *err);
+
+#endif
