@@ -251,10 +251,10 @@ musl:
 	        if [ -e $$d/$$h ]; then ln -sfn $$d/$$h build/musl/headers/$$h; fi; done; done
 	@$(MAKE) objects CC=$(MUSL_CC) B=build/musl LTO= SANITIZE= COVERAGE= CFLAGS='-O1 -g' CPPFLAGS='-idirafter build/musl/headers'
 
-$(CTL_OBJS): CPPFLAGS += $(JANSSON_CFLAGS)
-$(B)/system/trace/stacks.o $(B)/tests/test_stacks $(B)/version.o: CPPFLAGS += $(DW_CFLAGS)
-$(B)/version.o: CPPFLAGS += -DHAS_OWN_LLHTTP=$(if $(LLHTTP_OBJS),1,0)
-$(B)/base/build_info.o: CPPFLAGS += -DBUILD_OPTIONS='"$(BUILD_OPTIONS)"'
+$(CTL_OBJS): override CPPFLAGS += $(JANSSON_CFLAGS)
+$(B)/system/trace/stacks.o $(B)/tests/test_stacks $(B)/version.o: override CPPFLAGS += $(DW_CFLAGS)
+$(B)/version.o: override CPPFLAGS += -DHAS_OWN_LLHTTP=$(if $(LLHTTP_OBJS),1,0)
+$(B)/base/build_info.o: override CPPFLAGS += -DBUILD_OPTIONS='"$(BUILD_OPTIONS)"'
 
 $(B)/%.o: src/%.c Makefile
 	@mkdir -p $(@D)

@@ -331,7 +331,7 @@ def test_out_of_descriptors_neither_spins_nor_kills(
     worker = server.workers[0]
     streams = [server.connect().send(wait_request(i)) for i in range(limit)]
     late = server.ask()
-    server.wait_log(r"\[ERROR\] accept .*Too many open files")
+    server.wait_log(r"\[ERROR\] Worker .*: cannot accept; .*Too many open files")
     cpu = Process(worker.pid).cpu_s
     assert late.is_silent_for(0.3)
     assert Process(worker.pid).cpu_s - cpu <= 0.1
@@ -347,7 +347,7 @@ def test_out_of_descriptors_the_oldest_make_room(gcorn):
     server = gcorn("hello", preexec=few_files(limit))
     clients = [server.connect() for _ in range(limit)]
     assert clients[0].get().status == 200
-    server.wait_log(r"\[ERROR\] accept .*Too many open files")
+    server.wait_log(r"\[ERROR\] Worker .*: cannot accept; .*Too many open files")
     assert clients[-1].send(request()).response().status == 200
     clients[0].assert_closed()
     assert server.log().count("Too many open files") == 1
