@@ -369,7 +369,7 @@ def test_hup_moves_the_pid_file(gcorn, tmp_path):
     assert (tmp_path / "two.pid").read_text() == f"{server.pid}\n"
     (tmp_path / "other").write_text("no pid")
     write_config(tmp_path, bind="127.0.0.1:0", workers=1, pidfile="other")
-    hup(server, "Reload failed: pid file .*holds something else")
+    hup(server, "Reload failed: pid file .*holds something other than a pid")
     assert (tmp_path / "two.pid").exists()
     assert run("--pid", "two.pid", "-b", "unix:x", example("hello"), cwd=tmp_path / "..",
                env={"GCORN_CHDIR": str(tmp_path)}).returncode == 1  # still locked
