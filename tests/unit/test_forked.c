@@ -9,6 +9,8 @@
 #include "in_child.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sys/wait.h>
 
 #include "base/owned.h"
@@ -226,6 +228,69 @@ static void test_child_of_the_server_keeps_everything(void **state)
     expect_exit(fork_by_server, NULL, 0);
 }
 
+/* Handlers of forks run in the reverse order of their registration: one that is registered before the
+ * server's runs while that holds the lock, and one that is registered later runs before it. */
+static _Thread_local bool is_application_thread;
+static int lock_held[2], server_forks[2]; /* pipes */
+
+static void before_servers_handler(void)
+{
+    if (!is_application_thread && server_forks[1] >= 0)
+        CHECK(write(server_forks[1], "f", 1) == 1);
+}
+
+static void after_servers_handler(void)
+{
+    char byte;
+
+    if (!is_application_thread)
+        return;
+    CHECK(write(lock_held[1], "l", 1) == 1);
+    CHECK(read(server_forks[0], &byte, 1) == 1);
+    (void)poll(NULL, 0, 100); /* for the server's fork to go past the lock, if it does */
+}
+
+static void *fork_in_thread(void *unused)
+{
+    (void)unused;
+    is_application_thread = true;
+    CHECK(status_of_child(check_descriptors) == 0);
+    return NULL;
+}
+
+static void take_lock_in_child(void)
+{
+    (void)alarm(5);
+    owned_lock();
+    owned_unlock();
+}
+
+static void fork_while_a_thread_forks(void *unused)
+{
+    pthread_t thread;
+    char byte;
+
+    (void)unused;
+    CHECK(pipe(lock_held) == 0 && pipe(server_forks) == 0);
+    CHECK(pthread_atfork(after_servers_handler, NULL, NULL) == 0);
+    become_worker();
+    (void)worker_case_connect(&the_case);
+    owned_add(the_case.w->conns[0].wire.fd);
+    CHECK(pthread_atfork(before_servers_handler, NULL, NULL) == 0);
+    CHECK(pthread_create(&thread, NULL, fork_in_thread, NULL) == 0);
+    CHECK(read(lock_held[0], &byte, 1) == 1);
+    forked_by_server(true);
+    CHECK(status_of_child(take_lock_in_child) == 0);
+    forked_by_server(false);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static void test_server_forks_while_a_thread_forks_lock_is_free(void **state)
+{
+    (void)state;
+    expect_exit(fork_while_a_thread_forks, NULL, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +300,7 @@ int main(void)
         cmocka_unit_test(test_child_that_returns_from_a_handler_answers_nobody),
         cmocka_unit_test(test_child_of_a_call_keeps_the_body_of_its_request),
         cmocka_unit_test(test_child_of_the_server_keeps_everything),
+        cmocka_unit_test(test_server_forks_while_a_thread_forks_lock_is_free),
     };
 
     log_set_level(LOG_LEVEL_CRITICAL);

@@ -92,9 +92,7 @@ static void set_traps(struct worker *w)
 
 static void on_child(void)
 {
-    if (is_servers_fork)
-        return;
-    if (self.is_child) {
+    if (is_servers_fork || self.is_child) {
         owned_unlock();
         return;
     }
@@ -125,11 +123,13 @@ static const struct stream *own_stream(const struct worker *w)
     return NULL;
 }
 
+/* The server's forks take the lock, too: another thread, which may fork itself at this moment, would
+ * leave it locked for good in the child. */
 static void on_prepare(void)
 {
+    owned_lock();
     if (is_servers_fork)
         return;
-    owned_lock();
     const struct stream *s = self.worker && !self.is_child ? own_stream(self.worker) : NULL;
     self.body_fd = s && s->env ? s->env->request.body.fd : -1;
     atomic_store(&self.has_forked, true);
@@ -137,8 +137,7 @@ static void on_prepare(void)
 
 static void on_parent(void)
 {
-    if (!is_servers_fork)
-        owned_unlock();
+    owned_unlock();
 }
 
 void forked_by_server(bool on)
