@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifdef HAVE_JANSSON
 #include <jansson.h>
@@ -33,8 +34,6 @@
 #include "settings/config.h"
 #include "settings/config_load.h"
 #include "settings/text.h"
-
-extern char **environ;
 
 enum { WORDS_MAX = 3 };
 

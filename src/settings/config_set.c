@@ -168,6 +168,7 @@ int config_set(struct config *c, const struct setting *s, const char *text,
 
     if (!text && !s->nullable)
         return error_set(err, EXIT_USAGE, "needs a value");
+    assert(text || s->type == SETTING_STRING); /* no other type is nullable */
     switch (s->type) {
     case SETTING_INTEGER:
     case SETTING_DURATION:

@@ -241,9 +241,9 @@ static void feed(struct test *t, const char *head, const void *body, size_t len)
     struct strbuf bytes = {0};
 
     add_head(&bytes, head, len);
-    size_t used = request_feed(r, bytes.data, bytes.len);
+    (void)request_feed(r, bytes.data, bytes.len);
     strbuf_release(&bytes);
-    for (used = 0; used < len && r->state < REQUEST_DONE;)
+    for (size_t used = 0; used < len && r->state < REQUEST_DONE;)
         used += request_feed(r, (const char *)body + used, len - used);
 }
 

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/address.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "worker/accept/accept.h"
@@ -217,6 +218,8 @@ void fake_worker_free(struct worker *w)
         free(w->spare[i]);
     }
     fake_loop_free(w->loop);
+    forwarded_rules_release(&w->http.forwarded);
+    networks_release(&w->peers.proxies);
     (void)munmap(w->conns, w->max_conns * sizeof(*w->conns));
     (void)munmap(w->exchanges, w->max_conns * sizeof(*w->exchanges));
     strbuf_release(&w->out);

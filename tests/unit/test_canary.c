@@ -173,10 +173,13 @@ int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, open_case, close_case)
     const struct CMUnitTest tests[] = {
-        CASE(test_answers_from_200_to_399_are_good), CASE(test_other_answers_are_bad),
-        CASE(test_answer_that_breaks_is_bad),        CASE(test_answer_without_a_status_is_waited_for),
+        CASE(test_answers_from_200_to_399_are_good),
+        CASE(test_other_answers_are_bad),
+        CASE(test_answer_that_breaks_is_bad),
+        CASE(test_answer_without_a_status_is_waited_for),
         CASE(test_stream_with_a_status_is_not_waited_for),
-        CASE(test_path_that_is_no_target_is_bad),    CASE(test_request_is_a_call_of_its_own_kind),
+        CASE(test_path_that_is_no_target_is_bad),
+        CASE(test_request_is_a_call_of_its_own_kind),
     };
 
     log_set_level(LOG_LEVEL_CRITICAL);

@@ -71,6 +71,7 @@ static struct listener *find_listener(const struct generation *g, const char *te
     for (size_t i = 0; g && i < g->listener_count; i++) {
         struct listener *l = g->listeners[i];
 
+        assert(l);
         if (listener_same(l, text) && (!bind_is_any6(text) || l->v6_only == v6_only))
             return l;
     }

@@ -20,8 +20,6 @@
 #include "system/host/cores.h"
 #include "system/process/process.h"
 
-extern char **environ;
-
 void start_init(struct start *s, int argc, char **argv)
 {
     const char *pwd = getenv("PWD");

@@ -229,6 +229,8 @@ void stack_log_begin_template(struct stack_logs *logs, struct generation *g, enu
 
 void stack_logs_release(struct stack_logs *logs)
 {
-    while (logs->first)
-        forget(logs->first);
+    for (struct stack_log *e = logs->first, *next; e; e = next) {
+        next = e->next;
+        forget(e);
+    }
 }

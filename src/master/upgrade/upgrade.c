@@ -21,7 +21,6 @@
 #include "master/workers/procs.h"
 #include "master/workers/retire.h"
 #include "master/reload.h"
-#include "master/workers/retire.h"
 #include "master/state.h"
 #include "system/ipc/handover.h"
 #include "system/process/signals.h"
@@ -30,8 +29,6 @@ enum {
     SPARE_MS = 2000, /* beside boot_timeout: to load settings and open what they name */
     END_MS = 2000,   /* from SIGTERM to SIGKILL */
 };
-
-extern char **environ;
 
 /* ---- what is left ------------------------------------------------------------------------ */
 

@@ -4,6 +4,7 @@
  */
 #include "system/code/elf_file.h"
 
+#include <assert.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
@@ -76,6 +77,8 @@ static int check_header(const struct elf *e, const char *path, struct error *err
 static int check_whole(struct elf *e, const char *path, struct error *err)
 {
     const ElfW(Ehdr) *h = e->header;
+
+    assert(h); /* check_header has read it */
     bool whole = h->e_phentsize == sizeof(ElfW(Phdr)) && h->e_phoff % _Alignof(ElfW(Phdr)) == 0 &&
                  is_inside(e, h->e_phoff, (uint64_t)h->e_phnum * sizeof(ElfW(Phdr))) &&
                  is_inside(e, h->e_shoff, (uint64_t)h->e_shnum * h->e_shentsize);

@@ -35,7 +35,7 @@ static bool is_v6_only(int fd)
 
 int tcp_describe(struct listener *l)
 {
-    struct sockaddr_storage ss;
+    struct sockaddr_storage ss = {0};
     socklen_t len = sizeof(ss);
 
     if (getsockname(l->fd, (struct sockaddr *)&ss, &len) < 0)

@@ -191,6 +191,8 @@ static void *open_part(const struct image *image, size_t i, struct error *err)
     if (dl)
         return dl;
     name_files(image, dlerror(), &message);
+    if (!message.data)
+        strbuf_addstr(&message, "no reason is given");
     (void)explain_dlopen(part->path, message.data, err);
     if (part->copy) /* whose directory may be closed to this user, or mounted noexec */
         (void)error_prefix(err, "the copy %s", part->copy);

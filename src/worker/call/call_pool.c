@@ -29,7 +29,6 @@
 #include "base/ascii.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "worker/call/call.h"
 #include "worker/call/call_inline.h"
 #include "worker/call/forked.h"
 #include "worker/loop/clock.h"

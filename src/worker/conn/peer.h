@@ -42,9 +42,9 @@ struct peer_preface {
 void peer_rules_init(struct peer_rules *r, struct forwarded_rules *forwarded,
                      const struct config *cfg);
 
-/* address is the socket's, as accept gives it; local, the listener's, is borrowed. */
+/* sockaddr is the socket's, as accept gives it; local, the listener's, is borrowed. */
 void peer_open(struct peer *p, const struct peer_rules *r, const struct http_local *local,
-               const void *address);
+               const void *sockaddr);
 void peer_close(struct peer *p);
 
 /* Does a PROXY preface come before the next byte of a request? */
