@@ -109,7 +109,7 @@ void hooks_run(struct hooks *h, const char *event, const char *command, const ch
     if (!command)
         return;
     if (!hook) {
-        log_warnx("%s is left out: %d commands of hooks run already", event, HOOKS_MAX);
+        log_warnx("%s: its command is not run: %d hook commands run already", event, HOOKS_MAX);
         return;
     }
     int error = spawn_command(h, &hook->pid, event, command, getpid(), facts);

@@ -165,7 +165,7 @@ def test_fifo_log_without_reader_is_reported(tmp_path, key):
     done = check(tmp_path)
     assert done.returncode == 0
     assert warned(done, key) == [
-        f"gunicorn-c.yaml:1: {key}: log is a FIFO: a start fails unless somebody reads from it by then"]
+        f"gunicorn-c.yaml:1: {key}: log is a FIFO: a start fails unless a process reads it by then"]
 
 
 def test_check_sends_no_end_to_a_fifo_log(tmp_path):

@@ -198,7 +198,7 @@ def test_an_answer_that_has_begun_is_visibly_cut(gcorn, app, framing, version, e
         assert b"first" in data
         assert b"500" not in data
         assert not data.endswith(b"0\r\n\r\n")
-    server.wait_log("its connection was reset amid the answer" if how == "reset"
+    server.wait_log("its connection was reset during the answer" if how == "reset"
                     else "its answer was cut short")
 
 

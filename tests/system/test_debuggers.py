@@ -236,7 +236,7 @@ def test_without_memfd_create_the_file_is_loaded(gcorn, app, tmp_path):
 def test_without_memfd_create_an_upgrade_works(gcorn, app):
     server = gcorn(f"{app('table')}:handler", "--control-socket", "ctl", preexec=forbid_memfd_create)
     server.kill(signal.SIGUSR2)
-    found = server.wait_log(r"the new master \(pid:(\d+)\) serves beside")
+    found = server.wait_log(r"the new master \(pid:(\d+)\) serves as well")
     server.kill(signal.SIGTERM)
     assert server.wait_exit() == 0
     server.is_succeeded_by(int(found.group(1)))

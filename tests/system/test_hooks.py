@@ -105,7 +105,7 @@ def test_hooks_past_the_limit_are_dropped(gcorn):
             mark = server.mark()
             server.kill(number)
             server.wait_log(f"{count} workers wanted", after=mark)
-    server.wait_log("nworkers_changed is left out")
+    server.wait_log("nworkers_changed: its command is not run")
     server.process.terminate()
     assert server.wait_exit() == 0
     for p in server.left_over():

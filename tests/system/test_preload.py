@@ -214,7 +214,7 @@ def test_what_a_constructor_prints_is_captured(gcorn, table):
 
 def test_process_that_claims_to_be_a_worker_is_ignored(gcorn, app):
     server = gcorn(f"{app('cuckoo')}:handler", "--preload")
-    cuckoo = int(server.wait_log(r"pid (\d+) says that it is a worker, and is not").group(1))
+    cuckoo = int(server.wait_log(r"process (\d+) says that it is a worker, but is not one").group(1))
     assert int(server.get("/").text) in server.worker_pids - {cuckoo}
     server.stop(signal.SIGQUIT)
     assert Process(cuckoo).is_alive, "it is no process of the server"

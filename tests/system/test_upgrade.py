@@ -41,7 +41,7 @@ def usr2(server):
     """The new master's pid, when it serves."""
     mark = server.mark()
     server.kill(signal.SIGUSR2)
-    return int(server.wait_log(r"the new master \(pid:(\d+)\) serves beside", mark).group(1))
+    return int(server.wait_log(r"the new master \(pid:(\d+)\) serves as well", mark).group(1))
 
 
 def masters(server):
@@ -174,7 +174,7 @@ def test_files_go_with_both_masters(start, tmp_path):
     os.kill(new, signal.SIGTERM)
     server.wait_log(rf"\[{new}\] \[INFO\] Handling signal: term")
     server.kill(signal.SIGTERM)
-    server.wait_log(rf"the old master \(pid:{server.pid}\) leaves")
+    server.wait_log(rf"the old master \(pid:{server.pid}\) is stopping")
     assert held.let_go().status == 200
     assert server.wait_exit() == 0
     wait_for(lambda: not masters(server), "the end of both")
@@ -306,7 +306,7 @@ def test_upgrade_waits_until_old_workers_accept_no_more(start):
     os.kill(stopped, signal.SIGSTOP)
     with subprocess.Popen([GCORNCTL, "-s", "ctl", "--json", "upgrade"], cwd=server.dir, text=True,
                           env=clean_environment(), stdout=subprocess.PIPE) as asking:
-        server.wait_log("takes over, this one leaves")
+        server.wait_log("takes over; this one stops")
         wait_for(lambda: other not in server.worker_pids, "the other worker to leave")
         assert asking.poll() is None
         os.kill(stopped, signal.SIGCONT)
@@ -489,7 +489,7 @@ def test_new_master_is_heard_by_one_that_was_stopped(start):
     wait_for(lambda: len([p for p in children(new) if p.is_ready_worker]) == 2, "its workers")
     pace(boot_s + 2.2)
     server.kill(signal.SIGCONT)
-    server.wait_log(rf"the new master \(pid:{new}\) serves beside")
+    server.wait_log(rf"the new master \(pid:{new}\) serves as well")
     os.kill(new, signal.SIGTERM)
     server.wait_log("Upgrade rolled back")
 

@@ -711,7 +711,7 @@ def usr2(s):
     """When it was sent, and the new master's pid, once that serves."""
     mark = s.server.mark()
     at = s.server.kill(signal.SIGUSR2)
-    found = s.server.wait_log(r"the new master \(pid:(\d+)\) serves beside|Upgrade failed.*", mark)
+    found = s.server.wait_log(r"the new master \(pid:(\d+)\) serves as well|Upgrade failed.*", mark)
     if not found.group(1):
         raise Failed(found.group(0))
     return at, int(found.group(1))
@@ -729,7 +729,7 @@ def upgrade_and_leave(s, version):
     mark = s.server.mark()
     s.timeline.spans[old][1] = s.server.kill(signal.SIGTERM)
     s.server.is_succeeded_by(new)  # before the old one's end can be seen
-    s.server.wait_log("this one is the only one", mark)
+    s.server.wait_log("this one serves alone", mark)
     s.client.wait_version(version)
 
 

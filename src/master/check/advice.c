@@ -111,7 +111,7 @@ static void on_graceful_timeout(const struct config *c, struct strbuf *out)
     char *graceful = duration(c->graceful_timeout_ms), *timeout = duration(c->timeout_ms);
     advice_add(out, c, is_set ? "graceful_timeout" : "timeout",
                "a graceful_timeout of %s is shorter than a timeout of %s: calls that are allowed "
-               "to go on so long are cut off by a stop or reload; set graceful_timeout to %s",
+               "to last that long are cut off by a stop or reload; set graceful_timeout to %s",
                graceful, timeout, timeout);
     free(graceful);
     free(timeout);
@@ -218,7 +218,7 @@ static void on_cpus(const struct config *c, double cpus, struct strbuf *out)
     if (cpus > 0 && (unsigned)c->workers > cores * WORKERS_PER_CPU)
         advice_add(out, c, "workers",
                    "%d are many for the cgroup's quota of %.4g CPUs: unless the application mostly "
-                   "waits they wait for each other; auto makes %u of it",
+                   "waits, they compete for the CPUs; auto would start %u",
                    c->workers, cpus, 2 * cores + 1);
 }
 

@@ -191,7 +191,7 @@ static void check_fifo(struct check *c, const char *key, const char *path)
     if (path && log_standard_fd(path, STDERR_FILENO) < 0 && stat(path, &st) == 0 &&
         S_ISFIFO(st.st_mode))
         advice_add(&c->warnings, c->config, key,
-                   "%s is a FIFO: a start fails unless somebody reads from it by then", path);
+                   "%s is a FIFO: a start fails unless a process reads it by then", path);
 }
 
 /* A start opens nothing through a link that is there now; the user may place one at any time, and

@@ -94,7 +94,7 @@ static void add_fault(struct strbuf *out, const struct slot_crash *c, pid_t pid)
     else if (c->signal == SIGSEGV && c->code == SEGV_ACCERR)
         strbuf_addf(out, " No access to address 0x%llx;", address);
     else if (c->signal == SIGSEGV && c->code == SI_KERNEL)
-        strbuf_addstr(out, " At an address that is none;");
+        strbuf_addstr(out, " At a non-canonical address;");
     else if (c->signal == SIGFPE && c->code == FPE_INTDIV)
         strbuf_addf(out, " Division by zero at 0x%llx;", address);
     else if (c->signal == SIGBUS || c->signal == SIGILL || c->signal == SIGFPE)
@@ -109,10 +109,10 @@ static void add_client(struct strbuf *out, const struct slot_crash *c)
         break;
     case CRASH_CLIENT_CUT: strbuf_addstr(out, "; its answer was cut short"); break;
     case CRASH_CLIENT_RESET:
-        strbuf_addstr(out, "; its connection was reset amid the answer");
+        strbuf_addstr(out, "; its connection was reset during the answer");
         break;
     case CRASH_CLIENT_LOST:
-        strbuf_addf(out, "; the client did not take its %u", c->client_status);
+        strbuf_addf(out, "; the client did not take its answer %u", c->client_status);
         break;
     default: break;
     }
@@ -298,7 +298,7 @@ bool report_death(const struct proc *p, const struct slot *s, int status, struct
     bool is_oom = false, timed_out = plan_timed_out(p->w);
 
     if (timed_out && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STOPPED) {
-        log_warnx("Worker (pid:%d) has finished all its calls after all, and ended",
+        log_warnx("Worker (pid:%d) finished all its calls after the timeout, and ended",
                   (int)p->w->pid);
         return false;
     }

@@ -62,9 +62,10 @@ static void take_worker(struct master *m, struct template *t, struct proc *p, pi
 static void doubt(struct template *t, pid_t pid)
 {
     if (!t->was_doubted)
-        log_warnx("Template (pid:%d): pid %d says that it is a worker, and is not; ignoring it "
-                  "and all that say so (logged once)",
-                  (int)t->pid, (int)pid);
+        log_warnx(
+            "Template (pid:%d): process %d says that it is a worker, but is not one; ignoring "
+            "this message and all others like it (logged once)",
+            (int)t->pid, (int)pid);
     t->was_doubted = true;
 }
 

@@ -65,7 +65,7 @@ static struct gcorn_body *refuse_stuck(struct gcorn_environ *env,
                                        struct gcorn_start_response *start_response)
 {
     return answer(env, start_response, "503 Service Unavailable",
-                  "the master has stopped amid its bookkeeping\n");
+                  "the master stopped while it wrote its statistics\n");
 }
 
 static struct gcorn_body *livez(struct gcorn_environ *env,
@@ -77,9 +77,9 @@ static struct gcorn_body *livez(struct gcorn_environ *env,
         return answer(env, start_response, "503 Service Unavailable", "the master is gone\n");
     if (now > beat_ms && now - beat_ms > BEAT_MAX_MS) {
         (void)gcorn_start(start_response, "503 Service Unavailable", plain);
-        return gcorn_body_text(env,
-                               gcorn_printf(env, "the master hangs: no sign of life for %u s\n",
-                                            (unsigned)((now - beat_ms) / 1000)));
+        return gcorn_body_text(
+            env, gcorn_printf(env, "the master hangs: its event loop has not run for %u s\n",
+                              (unsigned)((now - beat_ms) / 1000)));
     }
     return answer(env, start_response, "200 OK", "alive\n");
 }

@@ -118,7 +118,7 @@ static void add_listeners(struct strbuf *out, const struct stats_facts *f)
         if (f->listeners[i].is_known)
             add_labelled(out, queued, "listener", f->listeners[i].name, f->listeners[i].queued);
     }
-    add_family(out, limit, "gauge", "How many may.");
+    add_family(out, limit, "gauge", "How many connections may wait there.");
     for (uint32_t i = 0; i < f->listener_count; i++) {
         if (f->listeners[i].is_known)
             add_labelled(out, limit, "listener", f->listeners[i].name, f->listeners[i].limit);
@@ -212,7 +212,7 @@ static void add_usage(struct strbuf *out, const struct snapshot *s)
     add_family(out, rss, "gauge", "Resident memory by worker number.");
     add_by_number(out, s, rss, rss_of);
     add_family(out, cpu, "counter",
-               "Processor time by worker number; it begins anew when the worker is replaced.");
+               "Processor time by worker number; from 0 again when the worker is replaced.");
     add_by_number(out, s, cpu, cpu_seconds_of);
 }
 
@@ -255,7 +255,7 @@ static void add_requests(struct strbuf *out, const struct slot_counts *c)
     add_number(out, "gcorn_requests_gone_total", "counter",
                "Requests not run because their client had left.", c->gone);
     add_number(out, "gcorn_access_log_lines_lost_total", "counter",
-               "Lines of the access log that nobody took.", c->log_lines_lost);
+               "Lines of the access log that were dropped.", c->log_lines_lost);
 }
 
 /* A worker that takes nothing new adds only what it still runs. */
@@ -287,7 +287,7 @@ static void add_connections(struct strbuf *out, const struct snapshot *s)
     add_number(out, "gcorn_connections_open", "gauge", "Connections that workers hold.", open);
     add_number(out, "gcorn_connections_total", "counter", "Connections that were accepted.",
                s->counts.connections);
-    add_number(out, "gcorn_fair_closes_total", "counter", "Connections let go by fair_close.",
+    add_number(out, "gcorn_fair_closes_total", "counter", "Connections closed by fair_close.",
                s->counts.fair_closes);
     add_number(out, "gcorn_received_bytes_total", "counter", "Bytes that came from clients.",
                s->counts.bytes_in);

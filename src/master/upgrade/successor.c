@@ -142,8 +142,8 @@ void successor_act(struct master *m)
         return;
     s->predecessor_leaves = false;
     fd_close(&s->from.report_fd);
-    log_info("Upgrade: the old master (pid:%d) %s, this one is the only one", (int)s->from.pid,
-             s->predecessor_ended ? "has ended" : "leaves");
+    log_info("Upgrade: the old master (pid:%d) %s; this one serves alone", (int)s->from.pid,
+             s->predecessor_ended ? "has ended" : "is stopping");
     promote(m);
 }
 

@@ -118,7 +118,7 @@ static void tell_of_successor(struct systemd *s)
     if (result < 0 && errno == EAGAIN)
         return;
     if (result < 0)
-        log_warn("NOTIFY_SOCKET: MAINPID could not be told");
+        log_warn("NOTIFY_SOCKET: cannot send MAINPID");
     s->successor_is_told = true;
 }
 

@@ -123,7 +123,7 @@ static void successor_serves(struct master *m)
     struct upgrade *u = &m->upgrade;
 
     ev_timer_stop(m->loop, &u->timer);
-    log_info("Upgrade: the new master (pid:%d) serves beside this one", (int)u->pid);
+    log_info("Upgrade: the new master (pid:%d) serves as well as this one", (int)u->pid);
     u->phase = UPGRADE_BESIDE;
     listeners_lend(m->current, true);
     if (!u->hands_over)
@@ -222,7 +222,7 @@ static void resume(struct master *m)
     control_upgrade_failed(&m->control, "the new master ended while this one was leaving");
     if (m->plan.stopping)
         return;
-    log_warnx("Upgrade rolled back: the new master (pid:%d) has left, this one goes on",
+    log_warnx("Upgrade rolled back: the new master (pid:%d) has ended; this one serves alone again",
               (int)m->upgrade.pid);
     (void)upgrade_resume(m);
 }
@@ -411,7 +411,7 @@ void upgrade_leave(struct master *m)
     upgrade_cancel(m);
     if (!upgrade_has_successor(m))
         return;
-    log_info("Upgrade: the new master (pid:%d) takes over, this one leaves", (int)m->upgrade.pid);
+    log_info("Upgrade: the new master (pid:%d) takes over; this one stops", (int)m->upgrade.pid);
     retire_admin(m);
     control_lend(&m->control);
     pidfile_close(&m->pidfile);
@@ -424,7 +424,7 @@ void upgrade_retire_workers(struct master *m)
 {
     if (!upgrade_has_successor(m) && !config_of(m)->daemon)
         return; /* somebody has changed the size of a terminal */
-    log_info("Workers are retired, the master stays: HUP brings them back, QUIT ends it");
+    log_info("Workers are retiring, the master stays: HUP starts them again, QUIT ends the master");
     m->plan.workers = 0;
     m->plan.has_admin = false;
 }
@@ -435,7 +435,7 @@ bool upgrade_resume(struct master *m)
         return false;
     m->plan.workers = (unsigned)config_of(m)->workers;
     m->plan.has_admin = m->current->admin_listener != NULL;
-    log_info("Workers are started again: %u, of generation %u as before", m->plan.workers,
+    log_info("Workers are started again: %u, of the same generation %u", m->plan.workers,
              m->current->id);
     return true;
 }
