@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * See dump.h. A worker that is gone by the time its turn comes is left out of the answer.
+ * See dump.h. A worker that has ended by the time its turn comes is left out of the answer.
  */
 #include "master/postmortem/dump.h"
 
@@ -45,7 +45,7 @@ static void finish(struct dump_request *r)
     uint64_t number = r->number;
 
     free(r->pids);
-    *r = (struct dump_request){0}; /* free, before its client hears of it */
+    *r = (struct dump_request){0}; /* free before its client is answered */
     strbuf_addstr(&members, members.len > 0 ? "]" : "\"dumps\": []");
     all->done(all->arg, number, members.data, members.len);
     strbuf_release(&members);
@@ -69,7 +69,7 @@ static void go_on(struct dump_request *r)
     finish(r);
 }
 
-/* What a helper's end means for its text. */
+/* Adds how a helper ended, when its text is incomplete. */
 static void add_end(struct strbuf *text, int status)
 {
     char end[WAIT_STATUS_TEXT_SIZE];
@@ -105,7 +105,7 @@ static struct dump_request *find_free(struct dumps *dumps)
     return NULL;
 }
 
-/* The worker with this pid, or all that there are with 0. */
+/* Chooses the worker with this pid, or with 0 all workers. */
 static void choose(struct dump_request *r, pid_t pid)
 {
     const struct plan *plan = r->all->stack_logs->procs->plan;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * dump - the stacks of workers (system/trace/stacks.h), for who asks by the control socket. One
- * worker after the other, each by a helper of its own, which gets that worker's user; the workers
- * serve on. The members of the answer:
+ * dump - the stacks of workers (system/trace/stacks.h), for a client of the control socket. One
+ * worker after the other, each by a separate helper process, which takes that worker's user; the
+ * workers go on serving. The members of the answer:
  *
  *   "dumps": [{"number": 0, "pid": 4711, "generation": 2, "text": "process 4711 ..."}]
  */
@@ -19,7 +19,7 @@ struct stack_logs;
 
 enum { DUMPS_MAX = 4 }; /* at once: helpers are for other things too */
 
-/* One that is asked for; which processes it is of is decided when it begins. */
+/* A dump that a client asked for. Its processes are chosen when it begins. */
 struct dump_request {
     uint64_t number; /* 0: free */
     struct dumps *all;
@@ -31,17 +31,17 @@ struct dump_request {
 
 struct dumps {
     struct stack_logs *stack_logs; /* borrowed */
-    /* A dump is there: its members of the answer, after "ok". */
+    /* Called when a dump is complete: its members of the answer, after "ok". */
     void (*done)(void *arg, uint64_t dump, const char *members, size_t len);
     void *arg;
     uint64_t last;
     struct dump_request list[DUMPS_MAX];
 };
 
-/* As control_ops.dump has it. */
+/* What control_ops.dump does; the same contract. */
 uint64_t dump_begin(struct dumps *dumps, pid_t pid, const char **why);
 
-/* Forgets all that are under way. */
+/* Forgets all dumps that are under way. */
 void dumps_release(struct dumps *dumps);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See helper.h. The child is a copy of the master that never returns into its code. It keeps none
- * of its descriptors: a listening socket or the end of a worker's channel, held here, would outlive
- * its owner.
+ * See helper.h. The child is a copy of the master that never returns into the master's code. It
+ * closes the master's descriptors: a listening socket or the end of a worker's channel, held open
+ * here, would outlive its owner.
  */
 #include "master/postmortem/helper.h"
 
@@ -22,7 +22,7 @@
 
 /* ---- the child --------------------------------------------------------------------------- */
 
-/* What the signal handler must reach. The text's memory does not move: all of it is there from the
+/* The signal handler's data. The text's memory does not move: all of it is allocated at the
  * beginning. */
 static struct {
     struct strbuf text;
@@ -37,10 +37,10 @@ static void close_others(const struct helper_job *job)
     process_close_all_but(keep, job->keep_count + 2, false);
 }
 
-/* Its time is over, or the job has crashed: saves what there is, and dies of the signal. */
+/* The job's time is over, or it has crashed: writes the text so far, and dies of the signal. */
 static void on_end(int number)
 {
-    (void)write_all(own.fd, own.text.data, own.text.len); /* it is a write(2) in a loop */
+    (void)write_all(own.fd, own.text.data, own.text.len); /* loops over write(2) */
     (void)signal(number, SIG_DFL);
     (void)raise(number);
 }
@@ -63,7 +63,7 @@ run_child(const struct helper_job *job, int fd, pid_t master_pid)
     title_set("gcorn: helper");
     close_others(job);
     catch_ends();
-    (void)limits_set_memory(HELPER_MEMORY_MAX); /* fails without /proc, and so does the job */
+    (void)limits_set_memory(HELPER_MEMORY_MAX); /* fails without /proc, as the job does */
     (void)alarm(job->time_s);
     process_die_with_parent(master_pid);
     job->work(job->arg, &own.text);
@@ -89,7 +89,7 @@ static void stop_reading(struct ev_loop *loop, struct helper *one)
     fd_close(&one->fd);
 }
 
-/* Reads once. False: there is nothing more now, or ever. */
+/* Reads once. False: nothing more can be read now, or the pipe has ended. */
 static bool read_some(struct ev_loop *loop, struct helper *one)
 {
     char bytes[65536];
@@ -103,7 +103,7 @@ static bool read_some(struct ev_loop *loop, struct helper *one)
         stop_reading(loop, one);
         return false;
     }
-    size_t room = HELPER_TEXT_MAX - one->text.len; /* a job that has gone mad may write for ever */
+    size_t room = HELPER_TEXT_MAX - one->text.len; /* a job out of control may write for ever */
     strbuf_add(&one->text, bytes, (size_t)n < room ? (size_t)n : room);
     return true;
 }
@@ -114,14 +114,15 @@ static void on_text(struct ev_loop *loop, struct ev_io *io, int revents)
     (void)read_some(loop, io->data);
 }
 
-/* It has become the workers' user, who may have stopped it, and what waits for it is to go on. */
+/* The helper runs as the workers' user, and a process of that user may have stopped it (SIGSTOP):
+ * the master kills it, so that whatever waits for its text goes on. */
 static void on_overdue(struct ev_loop *loop, struct ev_timer *timer, int revents)
 {
     const struct helper *one = timer->data;
 
     (void)loop;
     (void)revents;
-    (void)kill(one->pid, SIGKILL); /* it is not reaped, so the pid is its own */
+    (void)kill(one->pid, SIGKILL); /* not reaped yet, so the pid is still the helper's */
 }
 
 static struct helper *find(struct helpers *h, pid_t pid)
@@ -213,7 +214,7 @@ void helpers_close(struct helpers *h)
         struct helper *one = &h->list[i];
 
         if (one->pid > 0)
-            (void)kill(one->pid, SIGKILL); /* it is not reaped, so the pid is its own */
+            (void)kill(one->pid, SIGKILL); /* not reaped yet, so the pid is still the helper's */
         stop_reading(h->loop, one);
         ev_timer_stop(h->loop, &one->overdue);
         strbuf_release(&one->text);

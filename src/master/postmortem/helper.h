@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * helper - one job in a process of its own, forked off the master without blocking it: for work
- * that is slow or may crash. The job writes a text, which the master reads bit by bit; when the
- * process has ended, whatever the reason, the text comes to a callback.
+ * helper - one job in a separate process, forked from the master without blocking it: for work that
+ * is slow or may crash. The job writes a text, which the master reads as it comes; when the process
+ * has ended, for whatever reason, the master passes the text to a callback.
  *
- * What the job has written until it crashes or its time is over arrives too.
+ * A job that crashes or runs out of time delivers the text that it has written so far.
  */
 #ifndef GCORN_MASTER_POSTMORTEM_HELPER_H
 #define GCORN_MASTER_POSTMORTEM_HELPER_H
@@ -21,15 +21,15 @@ enum {
     HELPER_TEXT_MAX = 1 << 20,
     HELPER_KEEPS_MAX = 80,
     HELPER_GRACE_S = 2,
-    HELPER_MEMORY_MAX = 1 << 30, /* beyond what the master has: bytes of a job that has gone mad */
+    HELPER_MEMORY_MAX = 1 << 30, /* bytes beyond the master's own, against a job out of control */
 };
 
-/* The text is NUL-ended and borrowed; status is the process's wait status: not 0 when the text is
- * only the beginning. */
+/* The text ends with NUL and is borrowed; status is the process's wait status: when it is not 0,
+ * the text is incomplete. */
 typedef void helper_done(void *data, const char *text, size_t len, int status);
 
 struct helper_job {
-    /* In the child. May append HELPER_TEXT_MAX bytes to out and not one more. */
+    /* Runs in the child. Appends at most HELPER_TEXT_MAX bytes to out. */
     void (*work)(const void *arg, struct strbuf *out);
     const void *arg;
     /* Descriptors that the job needs; the child closes all others but the standard ones and the
@@ -37,14 +37,14 @@ struct helper_job {
     int keeps[HELPER_KEEPS_MAX];
     size_t keep_count;
     unsigned time_s; /* then SIGALRM ends it; SIGKILL HELPER_GRACE_S later */
-    /* In the master, once, never from inside helper_start. */
+    /* Called in the master, once, never from inside helper_start. */
     helper_done *done;
     void *data;
 };
 
 struct helper {
     pid_t pid; /* 0: free */
-    int fd;    /* the text comes from here; -1: it has ended */
+    int fd;    /* the pipe that the text comes from; -1: it has ended */
     struct ev_io io;
     struct ev_timer overdue;
     struct strbuf text;
@@ -60,14 +60,14 @@ struct helpers {
 /* The struct may not move from now on. */
 void helpers_init(struct helpers *h, struct ev_loop *loop);
 
-/* Starts a job; what it points to is needed only until this returns. 0, or -1 with errno: EBUSY
- * when HELPERS_MAX run already. */
+/* Starts a job; the data that it points to may be freed when this returns. Returns 0, or -1 with
+ * errno: EBUSY when HELPERS_MAX jobs run already. */
 int helper_start(struct helpers *h, const struct helper_job *job);
 
-/* Of a child that was reaped: was it a helper? Then it is done. */
+/* A child was reaped. If it was a helper, calls its `done` and returns true. */
 bool helpers_reaped(struct helpers *h, pid_t pid, int status);
 
-/* Is this process one? */
+/* Is this process a helper? */
 bool helpers_have(const struct helpers *h, pid_t pid);
 
 /* Is one at work? */

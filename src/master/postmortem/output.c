@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See output.h. One read for each time the loop finds something keeps a worker that never stops
- * printing from holding the master.
+ * See output.h. Each event reads once, so that a worker that prints without end cannot keep the
+ * master busy.
  */
 #include "master/postmortem/output.h"
 
@@ -17,7 +17,7 @@
 #include "base/util.h"
 
 enum {
-    PIECE_MAX = 3840,  /* of a longer line; it fits a log line, with what goes in front of it */
+    PIECE_MAX = 3840,  /* of a longer line: fits in a log line with its prefix */
     READS_AT_END = 32, /* more than a pipe holds */
 };
 
@@ -55,7 +55,7 @@ int output_redirect(int worker_fd)
     return result;
 }
 
-/* An empty line says nothing. */
+/* Logs one line; empty lines are skipped. */
 static void log_line(const struct output *o, const char *line, size_t len)
 {
     if (len > 0 && line[len - 1] == '\r')
@@ -64,7 +64,7 @@ static void log_line(const struct output *o, const char *line, size_t len)
         log_output(o->pid, line, len);
 }
 
-/* Whole lines; of one that fills the buffer, the piece that is there. */
+/* Logs all complete lines; of a line that fills the buffer, the part that is there. */
 static void log_lines(struct output *o)
 {
     size_t done = 0;
@@ -84,7 +84,7 @@ static void log_lines(struct output *o)
     memmove(o->text, o->text + done, o->len);
 }
 
-/* False: nothing more now, or ever. */
+/* Reads once. False: nothing more can be read now, or the pipe has ended. */
 static bool read_some(struct output *o)
 {
     ssize_t n = read(o->fd, o->text + o->len, sizeof(o->text) - o->len);
@@ -123,7 +123,7 @@ void output_take(struct output *o)
         return;
     for (int i = 0; i < READS_AT_END && read_some(o); i++)
         continue;
-    log_line(o, o->text, o->len); /* a line that never ended */
+    log_line(o, o->text, o->len); /* a last line without a newline */
     o->len = 0;
 }
 

@@ -80,7 +80,7 @@ void report_slow(const struct proc *p, const struct slot_call *call, uint64_t ms
 
 /* ---- a crash ----------------------------------------------------------------------------- */
 
-/* Where the fault was, for signals that have a place. */
+/* Appends the address of the fault, or which process sent the signal. */
 static void add_fault(struct strbuf *out, const struct slot_crash *c, pid_t pid)
 {
     unsigned long long address = c->address;
@@ -165,7 +165,7 @@ void report_boot_step(const struct slot *s, char step[BOOT_STEP_SIZE])
     }
 }
 
-/* What ran, for how long, and the how-many-eth it was. */
+/* Appends the request that ran, for how long it had run, and its number within the worker. */
 static void add_call(struct strbuf *out, const struct slot *s, const struct slot_crash *c,
                      bool redact)
 {
@@ -245,7 +245,7 @@ void report_template_crash(const struct template *t, const struct template_fault
     strbuf_release(&text);
 }
 
-/* A SIGKILL that gcorn has not sent. True when the kernel was out of memory. */
+/* Reports a SIGKILL that gcorn has not sent. True when the kernel was out of memory. */
 static bool report_kill(const struct proc *p, const char *during, const char *id, struct oom *oom)
 {
     char how[4200];
@@ -274,7 +274,7 @@ static bool report_kill(const struct proc *p, const char *during, const char *id
     return answer == OOM_YES;
 }
 
-/* A worker that hung is gone: was its client told? */
+/* Reports the end of a worker that hung, and whether its client was answered. */
 static void report_hung_end(const struct proc *p, const struct slot *s)
 {
     struct slot_crash c = s->crash;
@@ -294,7 +294,7 @@ bool report_death(const struct proc *p, const struct slot *s, int status, struct
 {
     struct strbuf what = {0};
     char room[SLOT_GIVEN_ID_SIZE], end[WAIT_STATUS_TEXT_SIZE];
-    const char *id = NULL; /* the text names all, a member can name one */
+    const char *id = NULL; /* the text names all requests, the field only one */
     bool is_oom = false, timed_out = plan_timed_out(p->w);
 
     if (timed_out && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STOPPED) {
@@ -325,7 +325,7 @@ bool report_death(const struct proc *p, const struct slot *s, int status, struct
 
 /* ---- the last request -------------------------------------------------------------------- */
 
-/* What its client was told, 0 if nothing, and why. */
+/* Fills in the status that the client was sent, 0 if none, and how the request ended. */
 static void describe_end(const struct proc *p, const struct slot *s, struct access_request *q)
 {
     bool spoke = atomic_load(&s->crash.stage) >= CRASH_ANSWERED;
@@ -343,7 +343,7 @@ static void write_line(const struct generation *g, const struct access_request *
     struct access_log *log = access_log_new(g->config.access_log_format, &err);
 
     if (!log)
-        return; /* it was checked: a worker could not have booted */
+        return; /* cannot happen: no worker boots with a bad format */
     size_t len = access_log_line_of(log, q, facts, line);
     if (log_write(g->access_fd, line, len) < 0)
         log_warn("access log: the line of the request that a worker died in is lost");

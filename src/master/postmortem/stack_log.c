@@ -25,10 +25,10 @@ _Static_assert((int)IMAGE_PARTS_MAX <= (int)HELPER_KEEPS_MAX, "the helper reads 
 
 static void take_stacks(const void *arg, struct strbuf *out)
 {
-    (void)stacks_write(arg, out); /* what goes wrong is in the text */
+    (void)stacks_write(arg, out); /* the text says what failed */
 }
 
-/* Of a process of g's application. */
+/* Starts a helper for a process of g's application. */
 static int start(struct stack_logs *logs, pid_t pid, const struct generation *g, unsigned time_s,
                  helper_done *done, void *data)
 {
@@ -54,9 +54,9 @@ struct stack_log {
     pid_t pid;
     struct generation *settings; /* a template's; NULL: it is a worker's */
     enum log_level level;
-    uint64_t serial; /* never the same twice, so that what waits for another one is not misled */
+    uint64_t serial; /* unique, so that a process that waits for one does not take another for it */
     bool is_started, has_id;
-    char id[SLOT_GIVEN_ID_SIZE]; /* of the request that is to blame */
+    char id[SLOT_GIVEN_ID_SIZE]; /* of the request that was running */
     struct stack_log *next;      /* of all, the oldest first */
 };
 
@@ -100,7 +100,7 @@ static struct template *template_of(const struct stack_log *e)
     return t && t->pid == e->pid ? t : NULL;
 }
 
-/* The generation whose process it is, while that lives; else NULL. */
+/* The generation of the process, while the process exists; else NULL. */
 static const struct generation *owner(const struct stack_log *e)
 {
     const struct proc *p = e->settings ? NULL : procs_find(e->all->procs, e->pid);
@@ -110,7 +110,7 @@ static const struct generation *owner(const struct stack_log *e)
     return p ? p->settings : NULL;
 }
 
-/* Notes that they are taken, or given up, for the next pass of the master. */
+/* Notes for the next pass of the master that the stacks are taken, or given up. */
 static void note_end(const struct stack_log *e)
 {
     struct template *t = template_of(e);
@@ -136,8 +136,8 @@ static void forget(struct stack_log *e)
     free(e);
 }
 
-/* Starts it. False: too many helpers run. When none can be started for another reason, or its
- * process has not waited for its turn, it is over. */
+/* Starts the helper. False: too many helpers run, so it waits. If the helper cannot be started for
+ * another reason, or the process has ended meanwhile, the entry is logged as failed and removed. */
 static bool try_start(struct stack_log *e)
 {
     const struct generation *g = owner(e);
@@ -154,7 +154,7 @@ static bool try_start(struct stack_log *e)
     return true;
 }
 
-/* The next that waits because too many helpers ran. */
+/* The first entry that waits because too many helpers ran. */
 static struct stack_log *first_waiting(const struct stack_logs *logs)
 {
     struct stack_log *e = logs->first;

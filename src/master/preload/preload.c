@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See preload.h. A template holds nothing of value, so it is ended by SIGKILL; its pid is its own
- * until it is reaped.
+ * See preload.h. A template has no state to save, so the master ends it by SIGKILL; its pid cannot
+ * be reused until it is reaped.
  */
 #include "master/preload/preload.h"
 
@@ -25,7 +25,7 @@
 #include "system/process/process.h"
 #include "system/process/procfs.h"
 
-enum { STACKS_MS = 3000 }; /* for the stacks of a hung template to be taken */
+enum { STACKS_MS = 3000 }; /* to take the stacks of a template that hangs */
 
 static bool is_pending(const struct proc *p, const struct template *t)
 {
@@ -43,18 +43,18 @@ static struct proc *find_pending(struct master *m, const struct template *t, uin
     return NULL;
 }
 
-/* Application code runs where the news comes from, and might tell of any process: a signal must
- * meet neither a stranger nor another worker. */
+/* The message comes from a process that runs application code, which could name any pid: the master
+ * must not send a signal to a foreign process or to another worker. */
 static bool is_newborn(struct master *m, const struct template *t, pid_t pid)
 {
     return process_is_child(pid) && pid != t->pid && !procs_find(&m->procs, pid);
 }
 
-/* A worker is forked. */
+/* The template has forked the pending worker p. */
 static void take_worker(struct master *m, struct template *t, struct proc *p, pid_t pid)
 {
     t->has_forked = true;
-    (void)procfs_private_memory(t->pid, &p->inherited_size); /* failed: it is dead, and 0 */
+    (void)procfs_private_memory(t->pid, &p->inherited_size); /* 0 if it has ended */
     p->noted.pid = pid;
     procs_act_on(m, p, now_ms());
 }
@@ -74,13 +74,13 @@ static void take_news_of_one(struct master *m, struct template *t, const struct 
     struct proc *p = find_pending(m, t, news->serial);
 
     if (news->why[0] != '\0') {
-        if (p) { /* it can fork no more for now, as the master at times */
+        if (p) { /* its fork failed, as fork in the master can */
             procs_forget(m, p);
             boots_not_started(m, news->why);
         }
     } else if (!is_newborn(m, t, news->pid)) {
         doubt(t, news->pid);
-    } else if (!p) { /* given up meanwhile */
+    } else if (!p) { /* the master has given this worker up */
         (void)kill(news->pid, SIGKILL);
     } else {
         take_worker(m, t, p, news->pid);
@@ -98,7 +98,8 @@ static void fail_pending(struct master *m, const struct template *t, bool was_ki
     }
 }
 
-/* Its application's code holds its socket. Its unborn fail when it is reaped. */
+/* Messages are not trusted: code of the application can write to the template's socket. The pending
+ * workers fail when the template is reaped. */
 static void kill_misbehaving(struct template *t, const char *misdeed)
 {
     log_critical("Template (pid:%d): it %s; killing it", (int)t->pid, misdeed);
@@ -159,7 +160,8 @@ static void set_deadlines(struct master *m, const struct template *t, uint64_t d
     }
 }
 
-/* Its stacks are taken: a crash takes its course, and a boot that hangs is given up. */
+/* When the stacks are taken: a template that crashed continues and dies of its signal; the pending
+ * workers of one that hangs are given up. */
 static void act_on_stacks(struct master *m, struct template *t)
 {
     if (!t->has_stacks)
@@ -171,7 +173,7 @@ static void act_on_stacks(struct master *m, struct template *t)
         set_deadlines(m, t, 0);
 }
 
-/* A pass's worth: one for each worker that is to be forked, and some more. */
+/* Reads at most one message for each pending worker, and SPEECH_PASS_MAX more, in a pass. */
 static void read_news(struct master *m, struct generation *g)
 {
     struct template *t = g->template;
@@ -188,7 +190,7 @@ static void read_news(struct master *m, struct generation *g)
     if (!t->speech.is_over && got < 0 && errno == EPROTO)
         kill_misbehaving(t, "sent a malformed message");
     if (got < 0 || t->speech.is_over)
-        ev_io_stop(m->loop, &t->io); /* its end will be reaped */
+        ev_io_stop(m->loop, &t->io); /* the template ends; SIGCHLD follows */
 }
 
 void preload_read(struct master *m)
@@ -198,13 +200,13 @@ void preload_read(struct master *m)
     for_each_generation (g, m->current) {
         if (!g->template)
             continue;
-        assert(g == m->current || g == m->candidate); /* the others want no more workers */
+        assert(g == m->current || g == m->candidate); /* other generations start no workers */
         read_news(m, g);
         act_on_stacks(m, g->template);
     }
 }
 
-/* The next pass reads it. */
+/* The next pass of the master reads the message. */
 static void on_news(struct ev_loop *loop, struct ev_io *io, int revents)
 {
     struct master *m = io->data;
@@ -225,7 +227,7 @@ void preload_watch(struct master *m, struct generation *g)
         output_watch(t->output, m->loop, t->pid);
 }
 
-/* Lets go of a template that is dead, or as good as. */
+/* Frees the template of g, which has ended or has been sent SIGKILL. */
 static void drop(struct master *m, struct generation *g)
 {
     struct template *t = g->template;
@@ -263,7 +265,7 @@ bool preload_reaped(struct master *m, pid_t pid, int status)
         log_errorx("Template (pid:%d): %s", (int)pid, why);
     fail_pending(m, t, is_foreign && boots_is_kill(status), why);
     drop(m, g);
-    m->spawn_not_before_ms = 0; /* an order may have failed for no other reason than this */
+    m->spawn_not_before_ms = 0; /* retry now: an order may have failed because of this end */
     return true;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See template.h. Descriptors always go in the same order; a mask says which there are. The master
- * does not believe what a newborn says of its pid, but asks the kernel who sent (SO_PASSCRED).
+ * See template.h. Descriptors always go in the same order; a mask says which are present. The
+ * master takes a new worker's pid from the kernel (SO_PASSCRED), not from the message.
  */
 #include "master/preload/template.h"
 
@@ -38,7 +38,7 @@ struct order_wire {
 
 struct news_wire {
     uint64_t serial;
-    char why[UP_TEXT_MAX]; /* as much of it as there is */
+    char why[UP_TEXT_MAX]; /* a packet may end before its end */
 };
 
 int template_socket(int fds[2])
@@ -57,7 +57,7 @@ int template_socket(int fds[2])
 
 /* ---- orders ------------------------------------------------------------------------------ */
 
-/* Where an order keeps its descriptors, in the order in which they are sent. */
+/* Lists the members that hold descriptors, in the order in which they are sent. */
 static void list_fds(struct template_order *o, int *places[ORDER_FDS])
 {
     places[0] = &o->channel.up_write;
@@ -102,13 +102,13 @@ static void refuse(int fd, uint64_t serial, const char *why)
     size_t len = strnlen(why, sizeof(wire.why));
 
     memcpy(wire.why, why, len);
-    (void)packet_send(fd, &wire, offsetof(struct news_wire, why) + len, NULL, 0); /* or a deadline
-                                                                                    tells */
+    /* if this fails, the deadline ends what waits for it */
+    (void)packet_send(fd, &wire, offsetof(struct news_wire, why) + len, NULL, 0);
 }
 
 /* ---- a crash ----------------------------------------------------------------------------- */
 
-/* What a signal's handler must reach. */
+/* The data of the signal handler. */
 static struct {
     int fd;
     pid_t pid;
@@ -132,10 +132,10 @@ static void tell_crash(const siginfo_t *info)
     (void)sigemptyset(&go);
     (void)sigaddset(&go, SIGCONT);
     while (sigtimedwait(&go, NULL, &left) < 0 && errno == EINTR && now_ms() < until_ms)
-        continue; /* all signals are blocked here: whoever takes the stacks interrupts it */
+        continue; /* all signals are blocked here: EINTR is from the helper's ptrace(2) */
 }
 
-/* Also in workers and in children of the application, which have the handler by fork. */
+/* Runs also in workers and in children of the application, which inherit the handler by fork. */
 static void on_fatal(int number, siginfo_t *info, void *context)
 {
     (void)context;
@@ -161,7 +161,7 @@ void template_catch_crash(int fd)
 
 /* ---- orders, carried out ------------------------------------------------------------------ */
 
-/* The next order. False when the master is gone. */
+/* Receives the next order. False when the master has ended. */
 static bool take_order(int fd, struct template_order *o)
 {
     struct order_wire wire;
@@ -203,17 +203,19 @@ static void close_order(struct template_order *o)
         fd_close(places[i]);
 }
 
-/* The template keeps no file that has been rotated away, and what it bears has the same. */
+/* Replaces the log file that was rotated away, in the template and so in the workers that it forks
+ * later. */
 static void take_log(int *fd, int number)
 {
     if (*fd >= 0 && number >= 0)
-        (void)dup3(*fd, number, O_CLOEXEC); /* failed: the old file is written on */
+        (void)dup3(*fd, number, O_CLOEXEC); /* on failure the old file stays in use */
     fd_close(fd);
 }
 
-/* ---- births ------------------------------------------------------------------------------ */
+/* ---- forking a worker -------------------------------------------------------------------- */
 
-/* In the grandchild: waits for the end of the one between, after which it is the master's child. */
+/* In the grandchild: waits until the process in between has been reaped; from then on the
+ * grandchild is the master's child. */
 static void await_adoption(int gate[2])
 {
     char nothing;
@@ -226,13 +228,13 @@ static void await_adoption(int gate[2])
 
 enum fork_result { FORK_FAILED, FORK_BORNE, FORK_NEWBORN };
 
-/* The application may ignore SIGCHLD, or reap whatever child there is in a handler of its own: not
- * while the template waits for the child between. Its children have the application's way again. */
+/* The application may ignore SIGCHLD, or reap any child in its handler: the default applies while
+ * the template waits for the process in between. The new worker has the application's again. */
 static enum fork_result fork_twice(void)
 {
     const struct sigaction dfl = {.sa_handler = SIG_DFL};
     struct sigaction before;
-    int gate[2]; /* its end is the template's closing, after it has reaped the one between */
+    int gate[2]; /* the template closes it when it has reaped the process in between */
     int status = EXIT_FAILED;
 
     if (pipe2(gate, O_CLOEXEC) < 0)
@@ -265,7 +267,7 @@ static void announce(int fd, uint64_t serial)
     struct news_wire wire = {.serial = serial};
 
     if (packet_send(fd, &wire, sizeof(wire.serial), NULL, 0) < 0)
-        _exit(EXIT_STOPPED); /* the master wants this template's children no more */
+        _exit(EXIT_STOPPED); /* the master has closed the socket: it wants no more workers */
 }
 
 void template_fork_worker(int fd, struct template_order *order, int error_number, int access_number)
@@ -279,7 +281,7 @@ void template_fork_worker(int fd, struct template_order *order, int error_number
 
         if (result == FORK_NEWBORN) {
             announce(fd, order->serial);
-            owned_close(&fd); /* its number may be the application's next */
+            owned_close(&fd); /* the application may get the same number next */
             return;
         }
         if (result == FORK_FAILED)
@@ -301,12 +303,13 @@ int template_recv(const struct template *t, struct template_news *news)
     struct packet packet;
     int got = packet_recv(t->fd, &wire, sizeof(wire), &packet);
 
-    /* An order lay unread when it died: the kernel says so once, and ahead of its last words. */
+    /* When the template died with an unread order, the kernel reports ECONNRESET once, before the
+     * packets that the template had sent. */
     if (got < 0 && errno == ECONNRESET)
         got = packet_recv(t->fd, &wire, sizeof(wire), &packet);
     if (got <= 0)
         return got;
-    packet_close_fds(&packet); /* nobody was asked for any */
+    packet_close_fds(&packet); /* messages to the master carry none */
     size_t head = offsetof(struct news_wire, why);
     errno = EPROTO;
     if (packet.len < head || packet.is_cut || packet.sender <= 0)
