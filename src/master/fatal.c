@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See fatal.h. Nothing here allocates, but for a JSON log line: memory that was put by is given
- * back for that, and if it does not do, a plain line takes its place.
+ * See fatal.h. Only a JSON log line allocates here: memory reserved at the start is freed for it,
+ * and if that is not enough, a plain line is written instead.
  */
 #include "master/fatal.h"
 
@@ -21,9 +21,9 @@
 
 enum { RESERVE_SIZE = 64 * 1024 };
 
-/* What functions without context must reach. */
+/* The data of callbacks that get no context. */
 static struct {
-    struct master *master; /* NULL: there is none yet */
+    struct master *master; /* NULL: not created yet */
     pid_t pid;
     void *reserve;
     bool is_leaving;
@@ -103,9 +103,9 @@ void leave_prepare(struct master *m)
     self.master = m;
     self.pid = getpid();
     if (!self.reserve)
-        self.reserve = malloc(RESERVE_SIZE); /* NULL: then there is none */
+        self.reserve = malloc(RESERVE_SIZE); /* NULL: no reserve */
     if (self.reserve)
-        memset(self.reserve, 0, RESERVE_SIZE); /* so that the memory is there */
+        memset(self.reserve, 0, RESERVE_SIZE); /* so that the kernel provides the pages now */
     xmalloc_set_handler(on_no_memory);
     ev_set_allocator(allocate_for_libev);
     ev_set_syserr_cb(on_libev_failure);

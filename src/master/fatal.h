@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * leave - the one way out of a master that cannot go on: memory is out, in its own code or in
- * libev's, or the kernel fails the event loop. The files that it has made are removed, one line
- * says why, and the exit status is EXIT_FAILED. The workers see its end, finish and leave.
+ * fatal - the end of a master that cannot go on: an allocation failed, in its own code or in libev,
+ * or a system call of the event loop failed. It removes its pid file and sockets, logs one line
+ * with the reason and exits with EXIT_FAILED. The workers notice that, finish their requests and
+ * exit.
  */
 #ifndef GCORN_MASTER_FATAL_H
 #define GCORN_MASTER_FATAL_H
 
 struct master;
 
-/* From here on a failed allocation, and a failure of libev, leaves. Once at the start, with NULL,
- * and again with the master, in the process that it is. Its children abort instead, as a worker's
- * crash handler expects. */
+/* From here on a failed allocation, or a failure in libev, ends the process as above. Called at the
+ * start with NULL, and again with the master, in the master's own process. Its children abort
+ * instead, as a worker's crash handler expects. */
 void leave_prepare(struct master *m);
 
 #endif

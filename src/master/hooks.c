@@ -33,9 +33,9 @@ static struct hook *find(struct hooks *h, pid_t pid)
     return NULL;
 }
 
-/* The variables of a command: the facts, and the master's own but for those that tell the master
- * alone something, and those of a hook that started gcorn. The names of facts are HOOK_VARIABLE's,
- * which no setting has, so each name stands once: shells differ in which of two they take. */
+/* The variables of a command: the facts, and the master's own without those that are meant for the
+ * master alone (NOTIFY_SOCKET and the like) and without those of a hook that started gcorn. So each
+ * name is present once: shells differ in which of two they take. */
 static char **environment(const char *const *facts, char *event, char *master)
 {
     size_t own = 0, count = 0;
@@ -58,7 +58,8 @@ static char **environment(const char *const *facts, char *event, char *master)
     return all;
 }
 
-/* Signals as a program expects them, not as the master has them. 0, or an error number. */
+/* Starts the shell with all signals unblocked and at their defaults. Returns 0, or an error
+ * number. */
 static int spawn_shell(const struct hooks *h, pid_t *pid, const char *command,
                        char *const *variables)
 {
@@ -79,7 +80,7 @@ static int spawn_shell(const struct hooks *h, pid_t *pid, const char *command,
     (void)posix_spawnattr_setsigmask(&attributes, &none);
     (void)posix_spawnattr_setsigdefault(&attributes, &all);
     (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    mode_t own = umask(h->umask); /* the settings' is for the application's files */
+    mode_t own = umask(h->umask); /* the setting umask is for the application's files */
     error = posix_spawn(pid, "/bin/sh", &files, &attributes, words, variables);
     (void)umask(own);
     (void)posix_spawn_file_actions_destroy(&files);
@@ -87,7 +88,7 @@ static int spawn_shell(const struct hooks *h, pid_t *pid, const char *command,
     return error;
 }
 
-/* 0, or an error number. */
+/* Returns 0, or an error number. */
 static int spawn_command(const struct hooks *h, pid_t *pid, const char *event, const char *command,
                          pid_t master_pid, const char *const *facts)
 {
@@ -121,7 +122,7 @@ void hooks_run(struct hooks *h, const char *event, const char *command, const ch
     log_errorx("%s: its command cannot be run: %s", event, strerror(error));
 }
 
-/* Did it fail? Then text says how. */
+/* Fills in how the command ended. True: it failed. */
 static bool has_failed(int status, char *text, size_t size)
 {
     char end[WAIT_STATUS_TEXT_SIZE];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * reopen - after a rotation: the master opens the log files again, and every process that has them
- * open is given the new ones, so that none keeps a file that was removed.
+ * reopen - after a log rotation: the master opens the log files again and sends them to every
+ * process that has them open, so that no process keeps writing to a file that was rotated away.
  */
 #ifndef GCORN_MASTER_REOPEN_H
 #define GCORN_MASTER_REOPEN_H
@@ -9,8 +9,8 @@
 struct error;
 struct master;
 
-/* The logs of all generations; what cannot be opened stays as it was. Does not wait until the
- * processes have taken them. 0, or -1 with the first error, all of which are logged. */
+/* Reopens the logs of all generations; a log that cannot be opened stays as it was. Does not wait
+ * until the processes have taken them. Returns 0, or -1 with the first error; all are logged. */
 int reopen_logs(struct master *m, struct error *err);
 
 #endif

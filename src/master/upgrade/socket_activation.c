@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * See socket_activation.h. Whether the descriptors are what they are said to be is for
- * listener_open to find out.
+ * See socket_activation.h. listener_open checks that the descriptors are listening sockets.
  */
 #include "master/upgrade/socket_activation.h"
 
@@ -59,7 +58,7 @@ static bool is_fd(const char *text)
     return strncmp(text, fd_scheme, strlen(fd_scheme)) == 0;
 }
 
-/* Does bind itself say which? */
+/* True: bind itself names passed sockets. */
 static bool asks_for_some(const struct config_list *bind)
 {
     for (size_t i = 0; i < bind->count; i++) {
@@ -69,7 +68,7 @@ static bool asks_for_some(const struct config_list *bind)
     return false;
 }
 
-/* What bind is to hold, gathered first: setting it frees nothing, but changes the list. */
+/* The new items of bind, collected before bind is set, because setting it changes its list. */
 struct texts {
     char **items;
     size_t count;
@@ -86,7 +85,7 @@ static void texts_add_fd(struct texts *t, unsigned i)
     texts_add(t, xasprintf("%s%u", fd_scheme, PASSED_FIRST_FD + i));
 }
 
-/* A name may stand for several sockets: systemd gives all of one unit the same. */
+/* A name may mean several sockets: systemd gives all sockets of a unit the same name. */
 static int add_named(struct texts *t, const struct socket_activation *p, const char *text,
                      struct error *err)
 {
@@ -167,6 +166,6 @@ void socket_activation_forget(const struct socket_activation *p)
         int fd = PASSED_FIRST_FD + (int)i, flags = fcntl(fd, F_GETFD);
 
         if (flags >= 0 && !(flags & FD_CLOEXEC))
-            (void)close(fd); /* nothing was written to it */
+            (void)close(fd); /* a socket without data: no error to report */
     }
 }

@@ -21,7 +21,7 @@
 #include "master/state.h"
 #include "master/upgrade/upgrade.h"
 
-/* ---- telling the old master -------------------------------------------------------------- */
+/* ---- reports to the old master ----------------------------------------------------------- */
 
 static void report(const struct handover *from, enum upgrade_word word, const char *text)
 {
@@ -30,7 +30,7 @@ static void report(const struct handover *from, enum upgrade_word word, const ch
 
     if (len >= (int)sizeof(packet))
         len = sizeof(packet) - 1;
-    if (from->report_fd >= 0) /* who has ended needs no telling */
+    if (from->report_fd >= 0) /* else the old master has ended */
         (void)send(from->report_fd, packet, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
@@ -77,7 +77,7 @@ int successor_begin(struct master *m, struct handover *from, struct error *err)
     return 0;
 }
 
-/* ---- becoming the only one --------------------------------------------------------------- */
+/* ---- promotion --------------------------------------------------------------------------- */
 
 static void release_predecessor(struct successor *successor)
 {
@@ -92,11 +92,12 @@ static void promote(struct master *m)
     successor->is_promoted = successor->files_are_due = true;
     successor->control.lent = false;
     listeners_lend(m->current, false);
-    listeners_apply_backlog(m->current); /* until now the old master's counted */
+    listeners_apply_backlog(m->current); /* the old master's applied until now */
     release_predecessor(successor);
 }
 
-/* What the old master cannot yet have let go of, or a reload has in its hands, is tried again. */
+/* Takes the pid file and the control socket. When the old master still holds them, or a reload is
+ * under way, a later pass tries again. */
 static void take_files(struct master *m)
 {
     struct successor *successor = &m->successor;
@@ -113,7 +114,7 @@ static void take_files(struct master *m)
         return;
     }
     reload_apply_files(m);
-    listener_close(&successor->control, true); /* if other settings have left it over */
+    listener_close(&successor->control, true); /* still open when the settings name another one */
     successor->files_are_due = false;
 }
 

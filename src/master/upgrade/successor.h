@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * successor - a master that begins with what another left it (system/ipc/handover.h); upgrade.h is the
- * other one's part. The inherited sockets become a generation of their own, the predecessor: the
- * first own generation comes after it as after a reload.
+ * successor - the new master's part of an upgrade: it starts with the sockets that the old master
+ * hands over (system/ipc/handover.h); upgrade.h has the old master's part. The inherited sockets
+ * are held by a generation without workers, the predecessor; the first generation of this master
+ * follows it as after a reload.
  *
- * Until it is promoted, this master has PIDFILE.2 and no control socket, and its first workers
- * decide whether it stays. It is promoted when the old master says so, or has ended.
+ * Until it is promoted, this master uses PIDFILE.2 and has no control socket, and it ends if its
+ * first workers do not boot. It is promoted when the old master says so or has ended.
  */
 #ifndef GCORN_MASTER_UPGRADE_SUCCESSOR_H
 #define GCORN_MASTER_UPGRADE_SUCCESSOR_H
@@ -21,43 +22,45 @@ struct generation;
 struct master;
 
 struct successor {
-    struct handover from;    /* what is not taken out of it yet; not received: an ordinary start */
-    bool predecessor_leaves; /* noted: it has said so, or has ended */
+    struct handover from;    /* the part not taken yet; not received: an ordinary start */
+    bool predecessor_leaves; /* noted: the old master stops, or has ended */
     bool predecessor_ended;
-    bool is_promoted;               /* no other master has a say */
-    bool files_are_due;             /* promoted, and its files are not the usual ones yet */
-    bool files_failed;              /* once, and the log says so */
-    bool has_reported;              /* that its workers serve, or that they will not */
-    struct generation *predecessor; /* while it is kept for its sockets' sake */
-    struct listener control;        /* the other's, until it is ours */
-    struct ev_io io;                /* the old master says something, or has ended */
+    bool is_promoted;               /* this is the only master */
+    bool files_are_due;             /* promoted, but without the pid file and control socket */
+    bool files_failed;              /* at least once; logged */
+    bool has_reported;              /* to the old master: its workers serve, or failed */
+    struct generation *predecessor; /* kept for its sockets; NULL: not any more */
+    struct listener control;        /* the old master's, until this one serves it */
+    struct ev_io io;                /* a message of the old master, or its end */
 };
 
-/* Before anything is opened; takes *from. 0, or -1 with err. */
+/* Call before anything is opened; takes *from. Returns 0, or -1 with err. */
 int successor_begin(struct master *m, struct handover *from, struct error *err);
 
-/* When the master is about to run. */
+/* Call when the master is about to run its loop. */
 void successor_start(struct master *m);
 
-/* Two steps of the master's pass. The old master leaves: this one is the only one from now on. */
+/* A step of the master's pass: promotes this master when the old one stops or has ended. */
 void successor_act(struct master *m);
 
-/* Says that all workers serve, when they do; puts the files in order, when that is due. */
+/* A later step: reports to the old master when all workers serve, and takes the pid file and the
+ * control socket when that is due. */
 void successor_proceed(struct master *m);
 
-/* A worker did not boot: does that end this master? */
+/* A worker did not boot: reports it to the old master while that waits for a report. True: this
+ * master must end. */
 bool successor_ends_with(struct master *m, const char *why);
 
-/* May a worker yet decide that nothing comes of this master? */
+/* True while the failed boot of a worker would still end this master. */
 static inline bool successor_is_tried(const struct successor *successor)
 {
     return successor->from.is_received && !successor->has_reported;
 }
 
-/* The pid file that is right for now, to be freed; NULL: none. */
+/* The path of the pid file before or after the promotion, to be freed by the caller; NULL: none. */
 char *successor_pidfile(const struct successor *successor, const char *path);
 
-/* Tells the old master why nothing comes of it, if there is one to be told. */
+/* Reports to the old master, if there is one, why this master fails. */
 void successor_report_failure(const struct handover *from, const char *why);
 
 /* At the end. */

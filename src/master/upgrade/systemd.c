@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * See systemd.h. Nothing that happens tells the manager anything: after each pass of
- * master_reconcile() what is so is compared with what was told last. Only reloads are counted,
- * since one that fails at once is over before anybody has seen it, and `systemctl reload` waits for
- * both of its messages (Type=notify-reload).
+ * See systemd.h. Events send nothing: after each pass of master_reconcile() the state is compared
+ * with the state that was sent last. Reloads are counted in addition: one that fails at once begins
+ * and ends within a pass, and `systemctl reload` waits for both of its messages
+ * (Type=notify-reload).
  */
 #include "master/upgrade/systemd.h"
 
@@ -21,8 +21,8 @@
 #include "master/state.h"
 
 enum {
-    SUCCESSOR_WAIT_MS = 5000, /* a manager that reads nothing for so long does not care */
-    EXTEND_MS = 15000,        /* by so much, every tick: which may be late on a busy machine */
+    SUCCESSOR_WAIT_MS = 5000, /* give up when the manager has read nothing for that long */
+    EXTEND_MS = 15000,        /* sent each tick: more than a tick, for a busy machine */
     PINGS_PER_WATCHDOG = 4,   /* sd_watchdog_enabled(3) recommends two */
 };
 
@@ -61,13 +61,13 @@ static void describe(const struct master *m, enum server_state state, char *out,
                    count_serving(m), m->plan.workers, m->current->id,
                    failed ? "; reload failed: " : "", failed ? last->why : "");
     for (char *c = out; *c != '\0';
-         c++) { /* why may be an application's: one line, no assignment */
+         c++) { /* why may be text of the application: keep it one line */
         if (iscntrl((unsigned char)*c))
             *c = ' ';
     }
 }
 
-/* 0 when it has gone out. */
+/* Returns 0 when the message was sent. */
 static int send_state(struct systemd *s, const char *assignments, const char *status)
 {
     struct strbuf message = {0};
@@ -80,7 +80,7 @@ static int send_state(struct systemd *s, const char *assignments, const char *st
     return result;
 }
 
-/* Before READY a reload is nobody's business but ours. */
+/* Before READY the manager is not told of a reload. */
 static int tell_reload(struct systemd *s, const struct master *m, enum server_state state,
                        const char *status)
 {
@@ -99,14 +99,14 @@ static int tell_reload(struct systemd *s, const struct master *m, enum server_st
     return 0;
 }
 
-/* While two masters serve, the old one speaks; when it has handed over, the new one. */
+/* While two masters serve, the old one sends messages; after the handover the new one does. */
 static bool is_wanted(const struct master *m)
 {
     return sd_notify_is_wanted(&m->systemd.notify) && m->successor.is_promoted &&
            m->systemd.successor == 0;
 }
 
-/* Its queue may be full. Whatever else is wrong will not be better. */
+/* Tries again when the manager's queue is full; any other error is permanent. */
 static void tell_of_successor(struct systemd *s)
 {
     char message[40];

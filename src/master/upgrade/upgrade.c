@@ -26,11 +26,11 @@
 #include "system/process/signals.h"
 
 enum {
-    SPARE_MS = 2000, /* beside boot_timeout: to load settings and open what they name */
+    SPARE_MS = 2000, /* added to boot_timeout: to load the settings and open their files */
     END_MS = 2000,   /* from SIGTERM to SIGKILL */
 };
 
-/* ---- what is left ------------------------------------------------------------------------ */
+/* ---- what the successor inherits --------------------------------------------------------- */
 
 static int describe_sockets(const struct master *m, struct handover *h)
 {
@@ -45,7 +45,7 @@ static int describe_sockets(const struct master *m, struct handover *h)
     return handover_add_socket(h, &m->control.listener, HANDOVER_CONTROL);
 }
 
-/* 0, or -1 with errno. *h is to be released by handover_drop in either case. */
+/* Returns 0, or -1 with errno. The caller releases *h by handover_drop in either case. */
 static int describe(struct master *m, struct handover *h, int report_fd)
 {
     handover_init(h);
@@ -54,7 +54,8 @@ static int describe(struct master *m, struct handover *h, int report_fd)
     return describe_sockets(m, h);
 }
 
-/* What a service manager has said to the process of this number, it said to the service. */
+/* A service manager set this variable to the pid of the old master; it is meant for the service, so
+ * the new master gets it with its own pid. */
 static void readdress(const char *name)
 {
     char pid[16];
@@ -64,7 +65,7 @@ static void readdress(const char *name)
         abort(); /* out of memory, as in xmalloc */
 }
 
-/* Becomes the program. Only returns when that fails, with errno. */
+/* Executes the program. Returns only on failure, with errno. */
 static void execute(const struct master *m, const struct handover *h, int record_fd)
 {
     if (handover_pass(h, record_fd) < 0 || start_enter(m->start) < 0)
@@ -104,7 +105,7 @@ static void set_timer(struct master *m, uint64_t after_ms)
     ev_timer_start(m->loop, &u->timer);
 }
 
-/* It is not wanted any more. What it was says, when it is reaped, upgrade_reaped. */
+/* Ends the new program, which is not wanted any more. upgrade_reaped logs the failure. */
 static void end_program(struct master *m, const char *why)
 {
     struct upgrade *u = &m->upgrade;
@@ -112,11 +113,11 @@ static void end_program(struct master *m, const char *why)
     if (u->why[0] == '\0')
         (void)snprintf(u->why, sizeof(u->why), "%s", why);
     u->phase = UPGRADE_FAILED;
-    (void)kill(u->pid, SIGTERM); /* it is not reaped, so the pid is its own */
+    (void)kill(u->pid, SIGTERM); /* not reaped yet, so the pid is still the program's */
     set_timer(m, END_MS);
 }
 
-/* ---- what the new program says ----------------------------------------------------------- */
+/* ---- messages of the new program --------------------------------------------------------- */
 
 static void successor_serves(struct master *m)
 {
@@ -129,7 +130,7 @@ static void successor_serves(struct master *m)
     if (!u->hands_over)
         return;
     if (m->reload_requested) {
-        (void)kill(u->pid, SIGHUP); /* it is not reaped, so the pid is its own */
+        (void)kill(u->pid, SIGHUP); /* not reaped yet, so the pid is still the program's */
         control_reload_failed(&m->control, 0, UINT64_MAX,
                               "passed on to the new master: its log, and gcornctl status, tell "
                               "how it ended");
@@ -137,7 +138,7 @@ static void successor_serves(struct master *m)
     master_note_stop(m, STOP_AT_ONCE, EXIT_STOPPED);
 }
 
-/* Has the new master already closed its end, which is to say: ended? */
+/* True: the new master has closed its end of the socket, so it has ended. */
 static bool has_left(const struct upgrade *u)
 {
     char next;
@@ -145,7 +146,7 @@ static bool has_left(const struct upgrade *u)
     return recv(u->fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
-/* Notes what it says. */
+/* Reads one message of the new program and notes it. */
 static void read_word(struct master *m)
 {
     struct upgrade *u = &m->upgrade;
@@ -154,7 +155,7 @@ static void read_word(struct master *m)
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (n <= 0) /* it has ended, as SIGCHLD will tell, or will never say anything */
+    if (n <= 0) /* it has ended (SIGCHLD follows), or cannot report any more */
         ev_io_stop(m->loop, &u->io);
     else if (packet[0] == UPGRADE_SERVES)
         u->serves = m->is_due = true;
@@ -195,13 +196,13 @@ static void is_late(struct master *m)
     if (u->phase == UPGRADE_BOOTING)
         end_program(m, "the new program did not say within boot_timeout that it serves");
     else if (u->phase == UPGRADE_FAILED)
-        (void)kill(u->pid, SIGKILL); /* it is not reaped, so the pid is its own */
+        (void)kill(u->pid, SIGKILL); /* not reaped yet, so the pid is still the program's */
 }
 
 void upgrade_act(struct master *m)
 {
     if (m->upgrade.is_overdue && m->upgrade.phase == UPGRADE_BOOTING)
-        read_word(m); /* timers come before sockets: perhaps it serves */
+        read_word(m); /* timers run before sockets: its report may be waiting */
     act_on_word(m);
     if (m->upgrade.is_overdue)
         is_late(m);
@@ -233,7 +234,8 @@ bool upgrade_reaped(struct master *m, pid_t pid, int status)
 
     if (u->pid == 0 || pid != u->pid)
         return false;
-    if (u->phase == UPGRADE_BOOTING || u->phase == UPGRADE_BESIDE) /* its last words come first */
+    if (u->phase == UPGRADE_BOOTING ||
+        u->phase == UPGRADE_BESIDE) /* a message may be unread */
         read_word(m);
     act_on_word(m);
     if (u->phase == UPGRADE_BESIDE) {
@@ -258,13 +260,13 @@ static int run_pre_exec(const struct master *m, struct error *err)
     return hooks_run_and_wait(&m->hooks, "pre_exec", config_of(m)->pre_exec, facts, err);
 }
 
-/* In the new program's place: why there will be none. */
+/* In the child: reports why the program was not executed, and exits. */
 static void __attribute__((noreturn)) refuse_to_run(const struct handover *h, const char *why)
 {
     char packet[1 + UPGRADE_TEXT_MAX];
     int len = snprintf(packet, sizeof(packet), "%c%s", UPGRADE_FAILS, why);
 
-    (void)send(h->report_fd, packet, (size_t)len, MSG_NOSIGNAL); /* else the status tells */
+    (void)send(h->report_fd, packet, (size_t)len, MSG_NOSIGNAL); /* else the exit status says it */
     _exit(EXIT_FAILED);
 }
 
@@ -277,7 +279,7 @@ run_child(const struct master *m, const struct handover *h, int record_fd)
         readdress("LISTEN_PID");
     if (systemd_watchdog_ms(&m->systemd) > 0)
         readdress("WATCHDOG_PID");
-    signals_reset(); /* what comes too early ends it, and nothing has happened */
+    signals_reset(); /* a signal that comes too early ends the child; the upgrade then fails */
     if (run_pre_exec(m, &err) == 0) {
         execute(m, h, record_fd);
         (void)error_set(&err, EXIT_FAILED, "cannot execute %s: %s", m->start->program,
@@ -286,7 +288,7 @@ run_child(const struct master *m, const struct handover *h, int record_fd)
     refuse_to_run(h, err.text);
 }
 
-/* fds: our end, the child's. 0, or -1 with errno. */
+/* fds: the master's end, the child's end. Returns 0, or -1 with errno. */
 static int start_program(struct master *m, const int fds[2])
 {
     struct upgrade *u = &m->upgrade;
@@ -384,7 +386,8 @@ bool upgrade_is_pending(const struct master *m)
     return m->upgrade.phase == UPGRADE_BOOTING || m->upgrade.phase == UPGRADE_FAILED;
 }
 
-/* Both answer at one socket; this one's would say that the server stops. */
+/* Both masters' admin processes accept on one socket; this one's would answer that the server
+ * stops. */
 static void retire_admin(struct master *m)
 {
     struct proc *p;
@@ -416,14 +419,14 @@ void upgrade_leave(struct master *m)
     control_lend(&m->control);
     pidfile_close(&m->pidfile);
     systemd_hand_over(m, m->upgrade.pid);
-    /* else it takes over when this process has ended */
+    /* if this fails, the new master takes over when this process has ended */
     (void)send(m->upgrade.fd, &word, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 void upgrade_retire_workers(struct master *m)
 {
     if (!upgrade_has_successor(m) && !config_of(m)->daemon)
-        return; /* somebody has changed the size of a terminal */
+        return; /* the size of a terminal has changed */
     log_info("Workers are retiring, the master stays: HUP starts them again, QUIT ends the master");
     m->plan.workers = 0;
     m->plan.has_admin = false;
