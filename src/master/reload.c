@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See reload.h. The order matters: what can fail comes first, most of it in a process of its own, and
- * each step that the current generation would notice (its directory, its control socket, its pid
- * file) waits for the commit.
+ * See reload.h. The order matters: steps that can fail come first, most of them in a separate
+ * process, and each step that affects the current generation (its directory, its control socket,
+ * its pid file) waits for the commit.
  */
 #include "master/reload.h"
 
@@ -34,8 +34,8 @@
 #include "system/process/title.h"
 
 enum {
-    TICK_MS = 1000,    /* the health of workers is checked this often at least */
-    TICK_MIN_MS = 100, /* and at most */
+    TICK_MS = 1000,    /* the longest interval of health checks */
+    TICK_MIN_MS = 100, /* the shortest */
     TICKS_PER_TIMEOUT = 4,
 };
 
@@ -53,7 +53,7 @@ void reload_drop(struct master *m)
     pidfile_close(&m->next_pidfile);
 }
 
-/* why NULL: it is done. */
+/* Runs the hook on_reload. why NULL: the reload is done. */
 static void run_on_reload(struct master *m, const char *why)
 {
     char *reason = xasprintf("GCORN_HOOK_REASON=%s", why ? why : "");
@@ -64,7 +64,8 @@ static void run_on_reload(struct master *m, const char *why)
     free(reason);
 }
 
-/* Remembers how a reload ended, and tells those who wait for one of these. */
+/* Remembers that a reload failed, and answers the clients that wait for the reloads first to last.
+ * */
 static void note_reload_failed(struct master *m, uint64_t first, uint64_t last, const char *why)
 {
     m->last_reload = (struct status_reload){.at = time(NULL), .generation = m->current->id};
@@ -88,13 +89,13 @@ static void has_failed(struct master *m, const char *text)
 {
     char why[sizeof(m->prepare.err.text)];
 
-    (void)snprintf(why, sizeof(why), "%s", text); /* which may go with what is dropped */
+    (void)snprintf(why, sizeof(why), "%s", text); /* a copy: text may be freed below */
     log_errorx("Reload failed: %s. Generation %u goes on unchanged", why, m->current->id);
     reload_drop(m);
     note_reload_failed(m, m->reload_first, m->reloads_begun, why);
 }
 
-/* The master is in the directory of the generation that counts, but for moments. */
+/* The master is always in the directory of the current generation, except for brief moments. */
 void reload_enter_current(struct master *m)
 {
     if (generation_enter(m->current) < 0)
@@ -120,7 +121,7 @@ static int check_new(const struct master *m, const struct config *cfg, struct er
     return origin->source == SOURCE_DEFAULT ? -1 : error_prefix(err, "%s", origin->text);
 }
 
-/* Only the default one may fail. */
+/* The default control socket may fail: it only costs a warning. */
 int reload_open_control(struct master *m, const struct config *cfg, struct error *err)
 {
     const char *now = control_path(&m->control), *path = cfg->control_socket;
@@ -153,9 +154,10 @@ int reload_open_pidfile(struct master *m, const struct generation *g, struct err
     return result;
 }
 
-/* ---- preparing, in a process of its own (prepare.h) --------------------------------------- */
+/* ---- preparing, in a separate process (prepare.h) ----------------------------------------- */
 
-/* Would the pid file be taken? Locks are no child's to have, so the master takes it later. */
+/* Checks that the pid file can be taken. A lock of a child would end with it, so the master takes
+ * the file later. */
 static int try_pidfile(const struct master *m, const struct generation *g, struct error *err)
 {
     char *path = successor_pidfile(&m->successor, g->config.pidfile);
@@ -184,7 +186,8 @@ static int try_control(struct master *m, const struct config *cfg, struct prepar
     return 0;
 }
 
-/* Removes what files there are already on failure. */
+/* Opens everything but the settings and sends it to the master. On failure removes the files that
+ * it has made. */
 static int open_rest(struct master *m, struct generation *g, const struct sources *sources, int fd,
                      struct error *err)
 {
@@ -234,7 +237,7 @@ void reload_raise_limits(const struct master *m, const struct generation *g)
 
     if (getrlimit(RLIMIT_NOFILE, &before) < 0 || before.rlim_cur >= wanted)
         return;
-    (void)limits_raise_nofile(wanted, &got); /* whether it did, got says */
+    (void)limits_raise_nofile(wanted, &got); /* got says what was reached */
     if (advice_add_shortage(cfg, &need, got, &shortage))
         log_warnx("%s", shortage.data);
     else
@@ -295,7 +298,7 @@ static void take_control(struct master *m, const struct prepared_rest *rest)
     }
 }
 
-/* The pid file, by a name that is meant from the directory of g. */
+/* Opens the pid file, whose name is relative to the directory of g. */
 static int take_pidfile(struct master *m, const struct generation *g, struct error *err)
 {
     int result = generation_enter(g) < 0
@@ -307,7 +310,7 @@ static int take_pidfile(struct master *m, const struct generation *g, struct err
     return result;
 }
 
-/* What was prepared becomes the candidate. 0, or -1 with err. */
+/* Makes the prepared generation the candidate. Returns 0, or -1 with err. */
 static int take_candidate(struct master *m, struct error *err)
 {
     struct prepared_rest rest;
@@ -342,7 +345,7 @@ static void try_candidate(struct master *m)
         has_failed(m, err.text);
         return;
     }
-    reload_raise_limits(m, m->candidate); /* its first worker is to have the room already */
+    reload_raise_limits(m, m->candidate); /* before its first worker is forked */
     m->reload_step_ms = now_ms();
     boots_begin(m);
 }
@@ -360,7 +363,8 @@ static void prepare_is_late(struct master *m)
     has_failed(m, why);
 }
 
-/* A candidate that has booted for RELOAD_PATIENCE_MS serves no client yet. */
+/* The time when a newer HUP cancels the reload under way: it still serves no client after
+ * RELOAD_PATIENCE_MS. */
 static uint64_t supersede_ms(const struct master *m)
 {
     return reload_is_trying(m) && m->reload_requested ? m->reload_step_ms + RELOAD_PATIENCE_MS
@@ -401,7 +405,7 @@ uint64_t reload_wake_ms(const struct master *m)
     return at;
 }
 
-/* ---- what counts ------------------------------------------------------------------------- */
+/* ---- applying and committing ------------------------------------------------------------- */
 
 static void apply_control(struct master *m)
 {
@@ -426,7 +430,7 @@ void reload_apply_files(struct master *m)
     apply_pidfile(m);
 }
 
-/* Puts what is the master's own in order with the settings that now count. */
+/* Applies the current settings to the master itself. */
 void reload_apply(struct master *m)
 {
     const struct config *cfg = config_of(m);
@@ -434,13 +438,13 @@ void reload_apply(struct master *m)
     logs_use(m->current);
     logs_tend(m->current);
     if (m->plan.candidate != m->current->id)
-        plan_try_generation(&m->plan, m->current->id); /* the first one is not tried */
+        plan_try_generation(&m->plan, m->current->id); /* at the start: without a canary */
     plan_take_candidate(&m->plan, (unsigned)cfg->workers, m->current->admin_listener != NULL);
     title_set("gcorn: master [%s]", cfg->proc_name ? cfg->proc_name : cfg->wsgi_app);
     reload_apply_files(m);
 }
 
-/* Judging once a second would let a call of a short timeout run for twice as long. */
+/* With one check a second, a call could run for twice a short timeout. */
 void reload_set_tick(struct master *m)
 {
     uint64_t tick = TICK_MS, watchdog = systemd_watchdog_ms(&m->systemd) / TICKS_PER_TIMEOUT;
@@ -494,8 +498,8 @@ static void commit(struct master *m)
     generation_unref(old, true);
 }
 
-/* The new generation serves, and yet a worker of it did not boot. It is tried again, but no client
- * of the control socket waits for that. */
+/* The new generation serves, but one of its workers did not boot. The master retries the boot;
+ * clients of the control socket are answered now. */
 static void roll_has_failed(struct master *m, const char *why)
 {
     struct error err;

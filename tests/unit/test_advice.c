@@ -189,7 +189,7 @@ static void test_cpus(void **state)
             "9");
     s.cgroup.cpus = 0.2;
     SILENT(&s, "-w", "4");
-    ADVISED(&s, "command line: workers: ", "auto makes 3", "-w", "5");
+    ADVISED(&s, "command line: workers: ", "auto would start 3", "-w", "5");
     s.cgroup.cpus = 1e300; /* nonsense overflows nothing */
     SILENT(&s, "-w", "1024");
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See advice.h. The thresholds are low on purpose: who is warned for nothing reads no warning.
+ * See advice.h. The thresholds are low on purpose: needless warnings make operators ignore the
+ * useful ones.
  */
 #include "master/check/advice.h"
 
@@ -18,11 +19,11 @@
 
 enum {
     SPARE_DESCRIPTORS = 64,      /* of a worker, besides its connections */
-    DESCRIPTORS_PER_PLACE = 3,   /* of the master: a channel's two ends, its output's */
-    SPARE_PROCESSES = 4,         /* the master, a replacement, and what an operator starts */
-    WORKERS_PER_CPU = 4,         /* more only wait for each other when they compute */
+    DESCRIPTORS_PER_PLACE = 3,   /* of the master: two ends of a channel, one of the output */
+    SPARE_PROCESSES = 4,         /* the master, a replacement, and processes of an operator */
+    WORKERS_PER_CPU = 4,         /* more workers compete for the CPUs when they compute */
     BALANCER_IDLE_MS = 60000,    /* AWS's ALB, nginx's upstream keepalive_timeout */
-    WORKER_MEMORY_MIN = 8 << 20, /* bytes: a small application and what one request takes */
+    WORKER_MEMORY_MIN = 8 << 20, /* bytes: for a small application and one request */
 };
 
 void advice_add(struct strbuf *out, const struct config *c, const char *key, const char *fmt, ...)
@@ -41,7 +42,7 @@ void advice_add(struct strbuf *out, const struct config *c, const char *key, con
     strbuf_addch(out, '\n');
 }
 
-/* A value as the settings file has it; the caller frees it. */
+/* A value as it is written in the settings file; the caller frees it. */
 static char *duration(uint64_t ms)
 {
     struct strbuf text = {0};
@@ -99,13 +100,12 @@ static void on_keepalive(const struct config *c, struct strbuf *out)
     free(text);
 }
 
-/* The place is that of the one which was set. */
+/* Warns at the place of the setting that was set, of the two. */
 static void on_graceful_timeout(const struct config *c, struct strbuf *out)
 {
     bool is_set = config_origin(c, setting_find("graceful_timeout"))->source != SOURCE_DEFAULT;
 
-    /* a timeout of 0 has no end to wait for; a graceful_timeout of 0 is a choice: wait for nobody
-     */
+    /* timeout 0: calls have no limit; graceful_timeout 0: chosen, a stop waits for no request */
     if (c->graceful_timeout_ms == 0 || c->graceful_timeout_ms >= c->timeout_ms)
         return;
     char *graceful = duration(c->graceful_timeout_ms), *timeout = duration(c->timeout_ms);
@@ -117,7 +117,7 @@ static void on_graceful_timeout(const struct config *c, struct strbuf *out)
     free(timeout);
 }
 
-/* The place is that of the one which was set. */
+/* Warns at the place of the setting that was set, of the two. */
 static void on_upload_max(const struct config *c, struct strbuf *out)
 {
     bool is_set = config_origin(c, setting_find("tmp_upload_max"))->source != SOURCE_DEFAULT;
@@ -208,7 +208,7 @@ static void on_processes(const struct config *c, uint64_t limit, struct strbuf *
                    c->workers, (unsigned long long)limit);
 }
 
-/* Of a number that somebody chose: auto asks for fewer. */
+/* Only a number that an operator chose is warned of: auto gives fewer workers. */
 static void on_cpus(const struct config *c, double cpus, struct strbuf *out)
 {
     double most = 1024; /* as workers */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See check.h. Errors come in the order of a start, so that the first is the one that it would end
- * with; warnings come after them. What is wrong is decided in advice.c or said by those who would
- * meet it at a start; here the system is asked.
+ * See check.h. The checks run in the order of a start, so the first error is the one that a start
+ * would end with; warnings follow. This file asks the system. advice.c decides what is worth a
+ * warning; errors come from the functions that a start uses.
  */
 #include "master/check/check.h"
 
@@ -34,16 +34,16 @@
 #include "system/process/privileges.h"
 #include "system/file/safe_open.h"
 
-/* What is found on the way. */
+/* The findings so far. */
 struct check {
     const struct config *config;
     struct privileges privileges;
     struct holders holders;
-    struct strbuf in_use;   /* lines on addresses that somebody serves */
+    struct strbuf in_use;   /* lines about addresses in use */
     struct strbuf warnings; /* lines */
 };
 
-/* ---- what would stop a start ------------------------------------------------------------- */
+/* ---- errors that would end a start ------------------------------------------------------- */
 
 static bool is_gcorn_master(pid_t pid)
 {
@@ -55,8 +55,8 @@ static bool is_gcorn_master(pid_t pid)
     return pid > 0 && strcmp(text, title) == 0;
 }
 
-/* An address in use is no error, whoever has it: it may well be the server that is to be reloaded,
- * and the owner of a TCP port cannot be asked for its name. */
+/* An address in use is never an error: the process that serves it may be the server to be reloaded,
+ * and the kernel does not say which process has a TCP port. */
 static int check_address(struct check *c, const char *key, const char *text, struct error *err)
 {
     pid_t holder;
@@ -100,7 +100,7 @@ static int check_pidfile(struct check *c, struct error *held, struct error *err)
     return 0;
 }
 
-/* The one that nobody asked for may fail. */
+/* The default control socket may fail: it only costs a warning. */
 static int refuse_control(struct check *c, const struct error *err)
 {
     if (config_origin(c->config, setting_find("control_socket"))->source != SOURCE_DEFAULT)
@@ -126,7 +126,7 @@ static int check_control(struct check *c, struct error *held, struct error *err)
     return refuse_control(c, err);
 }
 
-/* Whether the files' holder is another server shows only when all are known. */
+/* All are probed first: only together they show whether another server holds the files. */
 static int check_sockets_and_files(struct check *c, struct error *err)
 {
     struct error pidfile_held, control_held;
@@ -167,7 +167,7 @@ static int check_errors(struct check *c, struct error *err)
     return check_sockets_and_files(c, err);
 }
 
-/* ---- what would go wrong later ----------------------------------------------------------- */
+/* ---- warnings ---------------------------------------------------------------------------- */
 
 static void survey(struct host_limits *s)
 {
@@ -183,7 +183,8 @@ static void survey(struct host_limits *s)
     cgroup_read(&s->cgroup, "");
 }
 
-/* Who reads it cannot be asked without being taken for a writer, whose leaving the reader sees. */
+/* Whether a process reads the FIFO cannot be tested without opening it as a writer, and the reader
+ * would see the end of file when this writer closes it. */
 static void check_fifo(struct check *c, const char *key, const char *path)
 {
     struct stat st;
@@ -194,8 +195,8 @@ static void check_fifo(struct check *c, const char *key, const char *path)
                    "%s is a FIFO: a start fails unless a process reads it by then", path);
 }
 
-/* A start opens nothing through a link that is there now; the user may place one at any time, and
- * take the file away. */
+/* A start opens no file through a symbolic link that is there now, but the workers' user can place
+ * one at any later time, or remove the file. */
 static void check_directory(struct check *c, const char *key, const char *path)
 {
     bool is_file = path && log_standard_fd(path, STDERR_FILENO) < 0;
@@ -217,7 +218,7 @@ static void check_warnings(struct check *c)
 
     survey(&limits);
     environment_add_unknown(environ, &c->warnings);
-    if (!c->holders.pidfile && !c->holders.control) /* whose server is the one that runs */
+    if (!c->holders.pidfile && !c->holders.control) /* else it is its own server */
         strbuf_add(&c->warnings, c->in_use.data, c->in_use.len);
     check_fifo(c, "errorlog", c->config->errorlog);
     check_fifo(c, "accesslog", c->config->accesslog);
@@ -234,7 +235,7 @@ static void check_warnings(struct check *c)
                    err.text);
 }
 
-/* Calls write for each line, its newline gone. */
+/* Calls write_line for each line, without its newline. */
 static void for_each_line(struct strbuf *lines, void (*write_line)(void *to, const char *line),
                           void *to)
 {
@@ -246,7 +247,7 @@ static void for_each_line(struct strbuf *lines, void (*write_line)(void *to, con
 
 static void print_warning(void *out, const char *line)
 {
-    (void)fprintf(out, "gcorn: warning: %s\n", line); /* to stderr, which nobody asks */
+    (void)fprintf(out, "gcorn: warning: %s\n", line); /* stderr: no error to handle */
 }
 
 static void log_warning(void *nothing, const char *line)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * check - --check-config: what would go wrong at a start with these settings on this machine, found
- * without serving and without making, truncating or removing anything.
+ * check - --check-config: finds the errors that a start with these settings on this machine would
+ * end with. It serves nothing and makes, truncates and removes no file.
  */
 #ifndef GCORN_MASTER_CHECK_CHECK_H
 #define GCORN_MASTER_CHECK_CHECK_H
@@ -11,15 +11,15 @@
 struct config;
 struct error;
 
-/* 0, with a line to out for each thing that is no error and worth mending; or -1 with the error
- * that a start would end with. The process is in the directory of the settings. Loads the
- * application in a child; blocks for that, and to resolve host names. What the running server of
- * these very settings holds (addresses, pid file, control socket) is no error: advice.h says how it
- * is told. */
+/* Returns 0, after writing each warning as a line to out; or -1 with the error that a start would
+ * end with. The current directory must be that of the settings. Loads the application in a child;
+ * blocks for that, and to resolve host names. Addresses, pid file and control socket that the
+ * running server with these settings holds are no error: advice.h says how that server is
+ * recognised. */
 int check_start(const struct config *config, FILE *out, struct error *err);
 
-/* At start: warns in the log of GCORN_ variables that are not settings, and of logs that a daemon
- * loses. */
+/* At a start: logs a warning for each GCORN_ variable that is not a setting, and for logs that a
+ * daemon would lose. */
 void check_log_warnings(const struct config *config);
 
 #endif
