@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See master.h. One loop. Handlers of signals, pipes and timers only note what they hear; at the end
- * of each turn of the loop one pass (master_reconcile) makes the processes match:
+ * See master.h. One loop. Handlers of signals, pipes and timers only note what they hear; at the
+ * end of each turn of the loop one pass (master_reconcile) makes the processes match:
  *
  *   reap children -> what workers and templates said -> the tick: health -> deadlines -> what the
  *   other master said -> stop -> outcome of the reload -> begin a reload -> other requests ->
@@ -55,7 +55,7 @@ enum {
     TICK_MS = 1000, /* until reload_set_tick knows better */
     BIND_TRIES = 5, /* of a start, at addresses that are in use */
     BIND_AGAIN_MS = 1000,
-    LATE_MS = 2000, /* a master that was idle so long was away, not the workers */
+    LATE_MS = 2000, /* after such a gap the master itself was stopped, not the workers */
 };
 
 /* ---- the loop ---------------------------------------------------------------------------- */
@@ -167,8 +167,8 @@ static bool is_over(const struct master *m)
            !systemd_owes_successor(m, now_ms()); /* the tick comes back to it */
 }
 
-/* One pass: makes the processes match what is wanted and what was noted. All acting is here, in this
- * order. */
+/* One pass: makes the processes match what is wanted and what was noted. All acting is here, in
+ * this order. */
 static void master_reconcile(struct master *m)
 {
     uint64_t now = now_ms();
@@ -214,8 +214,8 @@ static void on_wake(struct ev_loop *loop, struct ev_timer *timer, int revents)
 }
 
 /* Runs before all handlers of a turn of the loop, of which the tick causes one a second. A master
- * that was stopped, or on a machine that was, finds all workers unresponsive and all deadlines past:
- * that time counts for none of them. */
+ * that was stopped, or on a machine that was, finds all workers unresponsive and all deadlines
+ * past: that time counts for none of them. */
 static void on_awake(struct ev_loop *loop, struct ev_check *check, int revents)
 {
     struct master *m = check->data;

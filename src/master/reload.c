@@ -64,8 +64,7 @@ static void run_on_reload(struct master *m, const char *why)
     free(reason);
 }
 
-/* Remembers that a reload failed, and answers the clients that wait for the reloads first to last.
- * */
+/* Remembers that a reload failed, and answers the clients that wait for reloads first to last. */
 static void note_reload_failed(struct master *m, uint64_t first, uint64_t last, const char *why)
 {
     m->last_reload = (struct status_reload){.at = time(NULL), .generation = m->current->id};

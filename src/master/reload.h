@@ -56,8 +56,7 @@ void reload_drop(struct master *m);
 void reload_enter_current(struct master *m);
 
 /* Open the master's own files (pid file, control socket) that these settings name, if they differ
- * from the present ones, which stay open: reload_apply_files swaps them. Return 0, or -1 with err.
- * */
+ * from the present ones, which stay open: reload_apply_files swaps them. 0, or -1 with err. */
 int reload_open_pidfile(struct master *m, const struct generation *g, struct error *err);
 int reload_open_control(struct master *m, const struct config *cfg, struct error *err);
 

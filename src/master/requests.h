@@ -17,7 +17,7 @@ extern const struct control_ops requests_control_ops;
 /* HUP: a reload; but after WINCH the workers are wanted again. */
 void requests_hang_up(struct master *m);
 
-/* TTIN, TTOU: wants so many more workers, until a reload. The log says so if that cannot be. */
+/* TTIN, TTOU: changes the number of workers by that many, until a reload. Logs when it cannot. */
 void requests_change_workers(struct master *m, int by);
 
 /* A step of the pass: USR1, USR2, WINCH. */

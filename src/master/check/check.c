@@ -218,7 +218,7 @@ static void check_warnings(struct check *c)
 
     survey(&limits);
     environment_add_unknown(environ, &c->warnings);
-    if (!c->holders.pidfile && !c->holders.control) /* else it is its own server */
+    if (!c->holders.pidfile && !c->holders.control) /* else its server has them */
         strbuf_add(&c->warnings, c->in_use.data, c->in_use.len);
     check_fifo(c, "errorlog", c->config->errorlog);
     check_fifo(c, "accesslog", c->config->accesslog);

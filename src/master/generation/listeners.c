@@ -46,7 +46,7 @@ static int check_admin(const struct config *config, struct error *err)
     if (listener_check(text, err) < 0)
         return error_prefix(err, "admin_bind");
     if (colon && strcmp(colon, ":0") == 0)
-        return 0; /* the kernel gives another port to each who asks */
+        return 0; /* the kernel chooses a different port for each bind */
     for (size_t i = 0; i < config->bind.count; i++) {
         if (listener_same_text(text, config->bind.items[i]) ||
             bind_texts_overlap(text, config->bind.items[i], NULL, 0))

@@ -23,7 +23,7 @@ struct start {
     struct socket_activation activation; /* sockets that came with it */
 };
 
-/* Remembers how; argv is borrowed for ever. */
+/* Remembers how gcorn was started; argv is borrowed for ever. */
 void start_init(struct start *s, int argc, char **argv);
 
 /* Changes to the directory of the start. When its name leads nowhere any more (a release that has
@@ -31,8 +31,8 @@ void start_init(struct start *s, int argc, char **argv);
  * errno. */
 int start_enter(const struct start *s);
 
-/* What the settings are made of beside the command line and the environment, which stay the same:
- * what start_load_config has read, and start_load_again starts from. Zeroed: nothing yet. */
+/* The sources of the settings that may change, other than the command line and the environment:
+ * start_load_config reads them, start_load_again uses them again. Zeroed: nothing read yet. */
 struct sources {
     struct config_file file;
     int cores;
@@ -46,7 +46,8 @@ void sources_release(struct sources *from);
 int start_load_config(const struct start *s, const struct config *before, struct sources *from,
                       struct config *config, struct error *err);
 
-/* The same settings once more, without a look at any file: blocks nowhere. 0, or -1 with err. */
+/* Loads the same settings again from *from, without reading a file: never blocks. Returns 0, or -1
+ * with err. */
 int start_load_again(const struct start *s, struct sources *from, struct config *config,
                      struct error *err);
 

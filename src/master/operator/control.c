@@ -43,7 +43,7 @@ static void read_line(struct control_client *client)
     }
     client->line_len += (size_t)n;
     const char *newline = memchr(client->line, '\n', client->line_len);
-    if (newline || n == 0) /* the end is an end of line too */
+    if (newline || n == 0) /* the end of input ends the line too */
         control_run(client, newline ? (size_t)(newline - client->line) : client->line_len);
     else if (client->line_len == sizeof(client->line))
         control_client_refuse(client, "the command is too long");
@@ -61,7 +61,7 @@ static void on_client(struct ev_loop *loop, struct ev_io *io, int revents)
         control_client_flush(client);
 }
 
-/* Has the client hung up? Who has only said that it will write no more is still there. */
+/* True: the client has closed the connection. A half-closed client still reads the answer. */
 static bool is_gone(const struct control_client *client)
 {
     struct pollfd one = {.fd = client->fd};
@@ -79,13 +79,13 @@ static void on_timer(struct ev_loop *loop, struct ev_timer *timer, int revents)
         control_client_set(client, CLIENT_FREE);
 }
 
-/* Says no with what the socket takes, and closes. */
+/* Sends an error, as far as the socket takes it without blocking, and closes. */
 static void refuse(int fd, const char *why)
 {
     struct strbuf answer = {0};
 
     control_add_error(&answer, why);
-    (void)send(fd, answer.data, answer.len, MSG_NOSIGNAL | MSG_DONTWAIT); /* a courtesy */
+    (void)send(fd, answer.data, answer.len, MSG_NOSIGNAL | MSG_DONTWAIT); /* best effort */
     strbuf_release(&answer);
     (void)close(fd);
 }
@@ -103,7 +103,7 @@ static struct control_client *find_free(struct control *c)
     return NULL;
 }
 
-/* NULL: there are too many, and it has been told. */
+/* Returns NULL when there are too many clients; then fd is answered with an error and closed. */
 static struct control_client *add_client(struct control *c, int fd)
 {
     struct control_client *client = find_free(c);
@@ -147,7 +147,7 @@ static void on_accept(struct ev_loop *loop, struct ev_io *io, int revents)
     if (fd < 0) {
         if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
             return;
-        log_warn("Control socket: accept"); /* out of descriptors: it would be tried for ever */
+        log_warn("Control socket: accept"); /* out of descriptors: a retry at once would spin */
         ev_io_stop(loop, io);
         ev_timer_stop(loop, &c->accept_again);
         ev_timer_set(&c->accept_again, ACCEPT_AGAIN_MS / 1000.0, 0);
@@ -268,7 +268,7 @@ void control_init(struct control *c, struct ev_loop *loop, const struct control_
     }
 }
 
-/* Always a file, whose mode keeps others out. */
+/* Always a file, never an abstract socket: its mode keeps other users out. */
 static char *address_of(const char *path)
 {
     return xasprintf("unix:%s%s", path[0] == '@' ? "./" : "", path);

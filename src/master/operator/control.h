@@ -1,35 +1,37 @@
 /* SPDX-License-Identifier: MIT
  *
- * control - the control socket, on which an operator asks the master things (gcornctl).
+ * control - the control socket, on which an operator sends commands to the master (gcornctl).
  *
  * A client connects to the unix socket, sends one line and reads to the end:
  *
- *   status    what the server is and does (status.h)
- *   config    its settings, and which are others than at the start (status.h)
- *   reload    as HUP does; answered when it is over
+ *   status    the state of the server and its workers (status.h)
+ *   config    the settings, and which of them have changed since the start (status.h)
+ *   reload    as HUP does; answered when the reload is over
  *   workers +N, workers -N, workers set N
- *             so many more, fewer, or in all are wanted, until a reload; answered at once
- *   reopen    opens the log files anew, as USR1 does
- *   upgrade   starts the program that is there now in place of this one (upgrade.h); answered when
- *             it serves, or when it failed
+ *             starts N more, stops N, or changes to N in all, until a reload; answered at once
+ *   reopen    opens the log files again, as USR1 does
+ *   upgrade   replaces this master by the program that is now at its path (upgrade.h); answered
+ * when
+ *             the new master serves, or when the upgrade has failed
  *   stop      as TERM does; answered at once
- *   dump      the stacks of all workers (dump.h), dump PID those of one; answered when they are
- *             there
+ *   dump      the stacks of all workers (dump.h), dump PID those of one worker; answered when they
+ *             are complete
  *
- * The line is a word, for some with others behind it, separated by blanks; what comes after the
- * line is not read. The answer is one line that holds one JSON object, whose first member is
- * "ok". When that is false, "error" says why:
+ * The line is a word, for some commands followed by others, separated by blanks; bytes after the
+ * line are not read. The answer is one line with one JSON object, whose first member is "ok". When
+ * that is false, "error" has the reason:
  *
  *   {"ok": true, "generation": 2}
  *   {"ok": false, "error": "no such command: stauts"}
  *
  * A reload is over when every worker is READY and of the new generation, and the old ones have been
- * told to retire; or when it failed. Requests that come while one is under way are answered with
- * the outcome of the next one, which begins after them: what they waited for is certainly in it.
+ * told to retire; or when it has failed. A `reload` that comes while one is under way is answered
+ * with the outcome of the next one, which begins afterwards and so includes every change of files
+ * that was made before the client asked.
  *
- * Only root and the master's own user are listened to. Nothing here blocks; there are at most
- * CONTROL_CLIENTS, a line has at most CONTROL_LINE_MAX bytes, and who neither writes nor reads is
- * dropped after a while.
+ * Only root and the master's own user may connect. Nothing here blocks; there are at most
+ * CONTROL_CLIENTS clients, a line has at most CONTROL_LINE_MAX bytes, and a client that neither
+ * writes nor reads is dropped after CONTROL_STALL_MS.
  */
 #ifndef GCORN_MASTER_OPERATOR_CONTROL_H
 #define GCORN_MASTER_OPERATOR_CONTROL_H
@@ -50,28 +52,28 @@ enum {
     CONTROL_STALL_MS = 5000,
 };
 
-/* What the socket's commands come to: the master, or a test. */
+/* The operations behind the commands, implemented by the master, or by a test. */
 struct control_ops {
     /* Appends the answer to `status`. */
     void (*status)(void *master, struct strbuf *answer);
-    /* Which reload would cover a request made now, counted from 1; 0: none, the server stops. */
+    /* The number of the reload that a request made now waits for, from 1; 0: the server stops. */
     uint64_t (*next_reload)(void *master);
-    /* Asks for it. control_reload_done or _failed tells when it is over, perhaps at once. */
+    /* Requests that reload. control_reload_done or _failed is called later, perhaps at once. */
     void (*reload)(void *master);
     void (*stop)(void *master);
     /* Appends the answer to `config`. */
     void (*config)(void *master, struct strbuf *answer);
     unsigned (*workers_wanted)(void *master);
-    /* Wants so many. 0, and the answer is appended; or -1 with err: all is as before. */
+    /* Changes the number of workers. Returns 0 and appends the answer; or -1 with err: nothing has
+     * changed. */
     int (*set_workers)(void *master, int64_t number, struct strbuf *answer, struct error *err);
-    /* 0, or -1 with err: some logs are as before. */
+    /* Returns 0, or -1 with err: some logs could not be opened and are as before. */
     int (*reopen)(void *master, struct error *err);
-    /* Begins a dump of one worker, or with pid 0 of all. Its number, by which control_dump_done
-     * tells, later, that it is there; 0: none, and *why says why, for as long as the server runs.
-     */
+    /* Begins a dump of one worker, or with pid 0 of all. Returns its number, with which
+     * control_dump_done is called later; or 0 with the reason in *why, a static text. */
     uint64_t (*dump)(void *master, pid_t pid, const char **why);
-    /* Begins an upgrade. 0: control_upgrade_done or _failed tells, later, that it is over; or -1
-     * with err. */
+    /* Begins an upgrade. Returns 0: control_upgrade_done or _failed is called later; or -1 with
+     * err. */
     int (*upgrade)(void *master, struct error *err);
 };
 
@@ -79,8 +81,8 @@ enum client_wait { WAIT_RELOAD, WAIT_DUMP, WAIT_UPGRADE };
 
 enum client_state {
     CLIENT_FREE,
-    CLIENT_READING, /* its line */
-    CLIENT_WAITING, /* for the end of something */
+    CLIENT_READING, /* the command line */
+    CLIENT_WAITING, /* for the end of waits_for */
     CLIENT_WRITING,
 };
 
@@ -95,59 +97,62 @@ struct control_client {
     struct strbuf answer;
     size_t sent;
     enum client_wait waits_for;
-    uint64_t reload; /* for this one */
-    uint64_t dump;   /* or for this one */
+    uint64_t reload; /* number of the reload that it waits for */
+    uint64_t dump;   /* or of the dump */
 };
 
 struct control {
     struct ev_loop *loop;
     const struct control_ops *ops;
     void *master;
-    uint64_t stall_ms; /* who stalls longer is dropped */
+    uint64_t stall_ms; /* a client that stalls longer is dropped */
     struct listener listener;
     struct ev_io accepting;
-    struct ev_timer accept_again; /* there was no descriptor for a client */
+    struct ev_timer accept_again; /* after an accept that failed for want of descriptors */
     struct control_client clients[CONTROL_CLIENTS];
 };
 
-/* Without a socket yet. ops and master are borrowed; the struct may not move from now on. */
+/* Initialises c, without a socket yet. ops and master are borrowed; the struct may not move from
+ * now on. */
 void control_init(struct control *c, struct ev_loop *loop, const struct control_ops *ops,
                   void *master);
 
-/* Makes the socket, a file of mode 0600 from its first moment; what a dead server left is replaced.
- * It is not served yet. 0, or -1 with err. */
+/* Creates the socket, with mode 0600 from the beginning; replaces the file that a dead server has
+ * left. It is not served yet. Returns 0, or -1 with err. */
 int control_listen(struct listener *l, const char *path, struct error *err);
 
-/* What control_listen would meet, without making anything: listener_probe of that path. */
+/* Tells whether control_listen would succeed, without creating anything: listener_probe of the
+ * path. */
 enum listener_state control_probe(const char *path, pid_t *holder, struct error *err);
 
-/* Serves l from now on in place of the former socket, which is closed and unlinked. Takes *l, which
- * is closed afterwards; a closed one means none. Who is connected stays so. */
+/* Serves l from now on instead of the former socket, which is closed and unlinked. Takes *l and
+ * leaves it closed; with a closed one no socket is served. Connected clients stay connected. */
 void control_serve(struct control *c, struct listener *l);
 
-/* The socket's path; NULL: there is none. */
+/* The socket's path; NULL: no socket. */
 const char *control_path(const struct control *c);
 
-/* Takes a connected non-blocking socket as a client; refuses it when there are too many. */
+/* Takes a connected non-blocking socket as a client; refuses it when there are too many clients. */
 void control_add(struct control *c, int fd);
 
-/* The reloads up to that number are over, and this generation serves. */
+/* The reloads up to number `last` are done, and this generation serves: answers their clients. */
 void control_reload_done(struct control *c, uint64_t last, unsigned generation);
 
-/* The reloads first to last have failed. */
+/* The reloads first to last have failed: answers their clients. */
 void control_reload_failed(struct control *c, uint64_t first, uint64_t last, const char *why);
 
-/* A dump is there: its members of the answer, behind "ok". */
+/* A dump is complete: answers its clients with "ok" and these members. */
 void control_dump_done(struct control *c, uint64_t dump, const char *members, size_t len);
 
-/* The upgrade is over: this process is the master of the new program; or why it failed. */
+/* The upgrade is over: pid is the new master; or it failed for that reason. Answers the clients
+ * that wait for it. */
 void control_upgrade_done(struct control *c, pid_t pid);
 void control_upgrade_failed(struct control *c, const char *why);
 
-/* Serves its socket no more: another master does. Its file stays. */
+/* Stops serving the socket, which another master serves now. Its file stays. */
 void control_lend(struct control *c);
 
-/* Drops all clients and closes the socket; its file goes if it is still ours. */
+/* Drops all clients and closes the socket; removes its file if this master made it. */
 void control_close(struct control *c);
 
 #endif

@@ -12,7 +12,7 @@
 #include "base/util.h"
 #include "master/operator/control.h"
 
-enum { GONE_CHECK_MS = 1000 }; /* whether a waiting client is still there */
+enum { GONE_CHECK_MS = 1000 }; /* how often waiting clients are tested for a close */
 
 static void set_timer(struct control_client *client, uint64_t after_ms, uint64_t repeat_ms)
 {
@@ -66,7 +66,7 @@ void control_client_flush(struct control_client *client)
             return;
         }
         if (n < 0)
-            break; /* it has left */
+            break; /* the client has closed the connection */
         client->sent += (size_t)n;
     }
     control_client_set(client, CLIENT_FREE);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See control_ops.h. An answer may be given from inside an operation, so nothing touches a client
- * after it has called one.
+ * See control_ops.h. An operation may answer and free its client before it returns, so no code uses
+ * a client after calling one.
  */
 #include "master/operator/control_ops.h"
 
@@ -62,8 +62,8 @@ static void answer_reload(struct control_client *client, const char *argument)
     c->ops->reload(c->master);
 }
 
-/* How many workers "+N", "-N" and "set N" ask for when there are `wanted`. False: it is none of
- * them. */
+/* Stores the number of workers that "+N", "-N" or "set N" asks for, from `wanted`. False: the
+ * argument is malformed. */
 static bool parse_workers(const char *argument, unsigned wanted, int64_t *number)
 {
     static const char set[] = "set";
@@ -152,7 +152,7 @@ static void answer_upgrade(struct control_client *client, const char *argument)
 static const struct command {
     const char *word;
     void (*answer)(struct control_client *client, const char *argument);
-    bool has_argument; /* takes what stands behind the word, "" when there is nothing */
+    bool has_argument; /* gets the text after the word, "" without one */
 } commands[] = {
     {"status", answer_status, false}, {"config", answer_config, false},
     {"reload", answer_reload, false}, {"workers", answer_workers, true},
@@ -167,13 +167,13 @@ static void answer_unknown(struct control_client *client, const char *word, size
     strbuf_addstr(&why, "no such command: ");
     strbuf_add(&why, word, word_len < WORD_SHOWN ? word_len : WORD_SHOWN);
     strbuf_addstr(&client->answer, "{\"ok\": false, \"error\": ");
-    json_add_bytes(&client->answer, why.data, why.len); /* it may hold anything */
+    json_add_bytes(&client->answer, why.data, why.len); /* untrusted bytes */
     strbuf_addstr(&client->answer, "}\n");
     strbuf_release(&why);
     control_client_flush(client);
 }
 
-/* The line is len bytes of anything; then comes a byte that may be overwritten. */
+/* The line is len untrusted bytes; the byte after them may be overwritten. */
 void control_run(struct control_client *client, size_t len)
 {
     char *word = client->line, *end = client->line + len;

@@ -9,8 +9,8 @@
 
 struct control_client;
 
-/* Runs the command that the first len bytes of the client's line are, and answers, or lets the
- * client wait. */
+/* Runs the command in the first len bytes of the client's line, and answers the client, now or
+ * later. */
 void control_run(struct control_client *client, size_t len);
 
 #endif

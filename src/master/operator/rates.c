@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See rates.h. A slot is untrusted, and its owner goes on counting while it is read: each number
- * is read once, and what has fallen since the last time counts as nothing.
+ * See rates.h. A slot is untrusted, and its worker goes on counting while it is read: each number
+ * is read once, and a number that has fallen since the last sample counts as unchanged.
  */
 #include "master/operator/rates.h"
 
@@ -50,7 +50,7 @@ void samples_take(struct samples *s, const struct plan *plan, struct scoreboard 
 
         if (proc->phase == PROC_EMPTY || plan_is_admin(plan, proc))
             continue;
-        if (each->pid != proc->pid) /* it began with nothing done */
+        if (each->pid != proc->pid) /* a new process: it started from zero */
             each->last = (struct sample){.at_ms = proc->started_ms};
         each->pid = proc->pid;
         each->previous = each->last;

@@ -50,7 +50,7 @@ static void read_calls(struct status_worker *w, const struct slot *slot, uint64_
     qsort(w->calls, w->call_count, sizeof(*w->calls), longest_first);
 }
 
-/* A worker may lie about anything here; it cannot make the master do more than show it. */
+/* Everything here is untrusted input from the worker; the master only shows it. */
 static void read_slot(struct status_worker *w, const struct slot *slot, uint64_t now_ms)
 {
     w->state = slot_state_name(slot_get_state(slot));
@@ -103,7 +103,7 @@ void status_set_workers(struct status *s, const struct plan *plan, struct scoreb
         rates_add(&all, &rates);
         w->rates = rates_of(&rates);
         w->cpu_percent = rates_cpu_percent(&rates);
-        (void)procfs_resident_memory(proc->pid, &w->rss_bytes); /* it may have gone: 0 */
+        (void)procfs_resident_memory(proc->pid, &w->rss_bytes); /* 0 if it has ended */
     }
     s->rates = rates_of(&all);
     qsort(s->workers, s->worker_count, sizeof(*s->workers), by_number);
@@ -120,14 +120,14 @@ void status_release(struct status *s)
 
 /* ---- JSON -------------------------------------------------------------------------------- */
 
-/* `"key": "text"`, null for NULL and behind a comma. */
+/* Appends `, "key": "text"`, with null for NULL. */
 static void add_text(struct strbuf *out, const char *key, const char *text)
 {
     strbuf_addf(out, ", \"%s\": ", key);
     json_add_string(out, text);
 }
 
-/* At most what every reader of JSON takes: a slot may hold any number. */
+/* Limits the number to 2^53 - 1, which any JSON parser can hold: a slot may have any number. */
 static void add_number(struct strbuf *out, const char *key, uint64_t number)
 {
     const uint64_t most = ((uint64_t)1 << 53) - 1;
@@ -259,8 +259,8 @@ void status_free_config(char **values)
     free(values);
 }
 
-/* A value as config_print_value writes it, as JSON: numbers, true and false, null, texts in quotes
- * and lists of them are the same in both; what YAML writes as a bare word gets quotes. */
+/* Appends a value that config_print_value has written, as JSON: numbers, true and false, null,
+ * texts in quotes and lists of them are the same in both; a bare word of YAML gets quotes. */
 static void add_value(struct strbuf *out, const char *key, const struct setting *s,
                       const char *value)
 {

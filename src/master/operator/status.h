@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * status - what the server is and does right now, as plain values and as JSON. Requests are named
- * as the workers' slots say, which are untrusted: they are read once, bounded, and escaped.
+ * status - the present state of the server, as plain values and as JSON. The names of requests come
+ * from the workers' slots, which are untrusted: they are read once, bounded, and escaped.
  *
  *   {"ok": true, "version": "0.1.0", "state": "serving", "pid": 4711, "uptime_ms": 61000,
  *    "generation": 2, "application": "app.so:handler", "build_id": "3f...", "workers_wanted": 2,
@@ -15,19 +15,19 @@
  *                 "request": {"method": "GET", "target": "/slow", "ms": 1200},
  *                 "others": []}]}
  *
- * A worker's request is the one that has run for longest, others what its other threads run.
- * build_id, last_reload, its error and a worker's request may be null; the generation of
+ * A worker's `request` is the one that has run for longest, `others` are those of its other
+ * threads. build_id, last_reload, its error and a worker's request may be null; the generation of
  * last_reload is the one that served after it. Phases are the master's view, states the worker's
  * own. Rates are those of the last one to two seconds (rates.h), of the server or of one worker:
  * p50_ms and p99_ms are null when no request was answered, rss_bytes when the process has gone.
  *
- * The settings are told in their table's order:
+ * The settings come in the order of their table:
  *
  *   {"ok": true, "settings": [{"key": "workers", "value": "4", "origin": "command line",
  *                              "is_secret": false, "is_changed": true, "was": "2"}]}
  *
  * Values are texts as --print-config prints them, and null when they are secret. is_changed: the
- * server was started with another, which is what it "was"; null else, and of a secret one.
+ * server was started with another value, which is in "was"; else, and for a secret, that is null.
  */
 #ifndef GCORN_MASTER_OPERATOR_STATUS_H
 #define GCORN_MASTER_OPERATOR_STATUS_H
@@ -45,13 +45,13 @@ struct samples;
 struct scoreboard;
 struct strbuf;
 
-/* What it has done lately. */
+/* Rates of the last one to two seconds. */
 struct status_rates {
     double requests_per_s;
     double p50_ms, p99_ms; /* negative: no request was answered */
 };
 
-/* What runs, and for how long. */
+/* A call that runs, and for how long. */
 struct status_call {
     char method[40];  /* as of struct slot_call */
     char target[512]; /* without the query, which may hold secrets */
@@ -70,16 +70,16 @@ struct status_worker {
     uint64_t in_flight;
     struct status_rates rates;
     double cpu_percent;
-    uint64_t rss_bytes;        /* 0: it has gone */
-    struct status_call *calls; /* owned; that run, the one that began first before the others */
+    uint64_t rss_bytes;        /* 0: the process has ended */
+    struct status_call *calls; /* owned; the running ones, the longest first */
     size_t call_count;
 };
 
 /* How the last reload ended. */
 struct status_reload {
-    time_t at; /* by the wall clock, for people; 0: there was none */
+    time_t at; /* by the wall clock; 0: no reload so far */
     bool ok;
-    unsigned generation; /* that serves since then */
+    unsigned generation; /* the one that serves since then */
     char why[1000];
 };
 
@@ -89,7 +89,7 @@ struct status {
     uint64_t uptime_ms;
     unsigned generation;
     const char *app;
-    const char *build_id; /* "" when it has none */
+    const char *build_id; /* "": the application has none */
     unsigned workers_wanted;
     struct status_rates rates;
     struct listener *const *listeners;
@@ -105,15 +105,15 @@ void status_set_workers(struct status *s, const struct plan *plan, struct scoreb
 
 void status_add_json(struct strbuf *out, const struct status *s);
 
-/* The values of all settings, to be compared with later ones: in the table's order, to be freed by
- * the other. */
+/* The values of all settings, in the table's order, to be compared with later ones. The caller
+ * frees them by status_free_config. */
 char **status_keep_config(const struct config *c);
 void status_free_config(char **values); /* NULL is allowed */
 
-/* The settings that count now, each with its "value" as JSON that gives the same when it stands in
- * the file: numbers, booleans, texts, lists of texts, and null for none; durations and sizes with a
- * unit ("30s") and modes ("022") are texts. "was" is the value at the start, when it was another;
- * those of secret settings are null. at_start is what status_keep_config made of the first ones. */
+/* Appends the current settings. Each "value" is JSON that means the same in the settings file:
+ * numbers, booleans, texts, lists of texts, and null for none; durations and sizes with a unit
+ * ("30s") and modes ("022") are texts. "was" is the value at the start, if that was different. Both
+ * are null for secret settings. at_start comes from status_keep_config at the start. */
 void status_add_config_json(struct strbuf *out, const struct config *c, char *const *at_start);
 
 void status_release(struct status *s);

@@ -100,7 +100,7 @@ static void fail(struct prepare *p, const char *why)
     p->has_failed = true;
 }
 
-/* A packet beside the record. False: it is part of that. */
+/* Handles a packet that is not part of the record. False: it is part of it. */
 static bool take_word(struct prepare *p, const void *data, size_t len)
 {
     uint32_t word;

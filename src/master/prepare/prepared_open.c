@@ -30,8 +30,8 @@ struct reader {
     bool is_bad;
 };
 
-/* Is the next item of this kind? Then it is read: its value, of this size, and its descriptor, which
- * stays in the item. NULL: it is not. */
+/* Is the next item of this kind? Then it is read: its value, of this size, and its descriptor,
+ * which stays in the item. NULL: it is not. */
 static struct prepared_item *next_if(struct reader *r, enum prepared_kind kind)
 {
     struct prepared_item *item = r->at;
@@ -137,7 +137,7 @@ static void read_image(struct reader *r, struct image *image)
     image->from_disk = value->from_disk;
     image->copies = (struct copies){.path = path_or_null(value->copies, sizeof(value->copies)),
                                     .fd = prepared_take_fd(item),
-                                    .maker = getpid()}; /* who removes them */
+                                    .maker = getpid()}; /* this process removes them */
     while ((item = next_if(r, PREPARED_PART))) {
         struct prepared_part *part = prepared_value(item);
 

@@ -14,8 +14,8 @@ enum {
     BOOT_BACKOFF_MAX_MS = 30000,
     CRASH_BACKOFF_MS = 10, /* for workers that die soon after READY, or are killed before it */
     CRASH_BACKOFF_MAX_MS = 500,
-    CRASHES_FREE = 3,      /* so many in a row cost no delay at all */
-    LIVED_LONG_MS = 10000, /* who was READY so long has not failed */
+    CRASHES_FREE = 3,      /* that many in a row cause no delay */
+    LIVED_LONG_MS = 10000, /* a worker READY for that long has not failed */
     PLACES_MIN = 64,
     PLACES_PER_WORKER = 4,
     ADMIN_PLACES = 2,  /* its own, and its replacement's */
@@ -161,15 +161,15 @@ static unsigned count_leaving(const struct plan *p)
     return leaving;
 }
 
-/* A reload turns every worker into a retiring one: with more than one set of those about, it waits,
- * so that there are never more than 2 x workers old processes. */
+/* A reload retires every worker. It waits while more than plan.workers old ones are leaving, so
+ * that there are never more than 2 x workers old processes. */
 static bool has_room_for_reload(const struct plan *p)
 {
     return count_leaving(p) <= p->workers;
 }
 
-/* Recycling never has more leave than serve: who is to be replaced can serve on until one has
- * left. */
+/* While workers are recycled, fewer than plan.workers are leaving at any time: a worker that is to
+ * be replaced goes on serving until one of these has ended. */
 static bool has_room_for_recycling(const struct plan *p)
 {
     return count_leaving(p) < p->workers;

@@ -63,9 +63,9 @@ struct plan {
 
 enum { PLAN_NONE = -1 };
 
-/* How many places the table of a master has that starts with so many workers: they may double at a
- * reload, or grow by TTIN, and those that leave keep theirs for a while; two are the admin
- * process's. */
+/* The size of the table of processes for a master that starts with that many workers: their number
+ * may double at a reload, or grow by TTIN, and a leaving worker keeps its place for a while; two
+ * places are for the admin process. */
 unsigned plan_places(unsigned workers);
 
 /* The admin process is a process like the workers, with a number of its own beyond all of theirs.

@@ -66,10 +66,10 @@ struct procs {
 void procs_init(struct procs *procs, struct plan *plan, struct scoreboard *scoreboard);
 void procs_release(struct procs *procs);
 
-/* The process with this pid; NULL when there is none. */
+/* The process with this pid; NULL: not found. */
 struct proc *procs_find(const struct procs *procs, pid_t pid);
 
-/* What it says of itself: untrusted input. */
+/* The slot of the process: untrusted input. */
 struct slot *proc_slot(const struct procs *procs, const struct proc *p);
 
 /* For the log: Worker, or Admin process. */
@@ -86,14 +86,14 @@ void proc_fill(struct proc *p, const struct worker_proc *w, struct generation *s
 /* Listens to what it says, once it has a pid. */
 void proc_watch(struct procs *procs, struct proc *p);
 
-/* Notes what it has said, at most so many messages. */
+/* Reads at most that many messages of the process and notes them. */
 void proc_read(struct procs *procs, struct proc *p, int most);
 
 /* Sends an order that carries no descriptor. False: the channel did not take it. */
 bool proc_order(const struct proc *p, enum down_type type, uint64_t idle_ms);
 
-/* Its process is gone, or never was: closes what the master has of it, but for the output; its place
- * is empty. */
+/* Its process is gone, or never was: closes what the master has of it, but for the output; its
+ * place is empty. */
 void proc_clear(struct procs *procs, struct proc *p);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * See admin.h. The application is written against gcorn.h, as anybody's.
+ * See admin.h. The built-in application uses only gcorn.h, like any application.
  */
 #include "master/telemetry/admin.h"
 
@@ -24,11 +24,11 @@
 
 enum {
     CONNECTIONS_MAX = 128, /* scrapers and probes are few */
-    BEAT_MAX_MS = 6000,    /* a master whose loop has not turned for longer hangs */
-    CLIENT_MAX_MS = 2000,  /* for a client to send its head, and to take bytes of its answer */
+    BEAT_MAX_MS = 6000,    /* the master hangs if its loop has not run for longer */
+    CLIENT_MAX_MS = 2000,  /* for a client to send its head, or to read some of its answer */
 };
 
-/* A process has one state: it is the process's own, as any application's. */
+/* The state of the built-in application: one for the process. */
 static struct {
     struct config config;
     struct listener *listener;
@@ -43,7 +43,7 @@ static const struct gcorn_header plain[] = {{"Content-Type", "text/plain; charse
 typedef struct gcorn_body *endpoint(struct gcorn_environ *env,
                                     struct gcorn_start_response *start_response);
 
-/* Takes what is in text. */
+/* Takes the content of text. */
 static struct gcorn_body *body_of(struct gcorn_environ *env, struct strbuf *text)
 {
     size_t len = text->len;
@@ -84,7 +84,8 @@ static struct gcorn_body *livez(struct gcorn_environ *env,
     return answer(env, start_response, "200 OK", "alive\n");
 }
 
-/* Who has taken workers away (TTOU) wants the rest to serve. After WINCH nobody does. */
+/* After TTOU all workers that are left are enough; after WINCH none is left, and the server is not
+ * ready. */
 static unsigned needed_workers(const struct snapshot *s)
 {
     unsigned needed = (unsigned)admin.config.ready_workers, wanted = s->facts->workers_wanted;
@@ -161,8 +162,8 @@ static bool is_named(const char *host)
     return false;
 }
 
-/* A web page can have its own name resolve to this address (DNS rebinding), and read what is
- * answered: its browser sends that name. A browser reaches no unix socket. */
+/* Against DNS rebinding: a web page can make its own name resolve to this address and read the
+ * answer, but its browser sends that name as Host. A browser cannot reach a unix socket. */
 static bool is_for_us(struct gcorn_environ *env)
 {
     const char *field = gcorn_get(env, "HTTP_HOST");
@@ -196,7 +197,7 @@ static struct gcorn_body *admin_app(struct gcorn_environ *env,
     return function(env, start_response);
 }
 
-/* What is meant for the application's clients is not for those who ask here. */
+/* Copies the settings, without those that are meant for the application's clients. */
 static void own_config(struct config *own, const struct config *given)
 {
     *own = *given;
@@ -209,7 +210,7 @@ static void own_config(struct config *own, const struct config *given)
     own->crash_dir = NULL;
     own->worker_connections = CONNECTIONS_MAX;
     own->header_timeout_ms = own->write_timeout_ms = CLIENT_MAX_MS;
-    own->keepalive_ms = 0; /* a connection, a request: none waits behind another */
+    own->keepalive_ms = 0; /* one request for each connection */
 }
 
 void admin_prepare(struct worker_args *args, struct listener *listener, struct stats *stats,
@@ -229,7 +230,7 @@ void admin_prepare(struct worker_args *args, struct listener *listener, struct s
     args->listener_count = 1;
     args->slot = xcalloc(1, sizeof(*args->slot));
     args->hints = xcalloc(1, sizeof(*args->hints));
-    args->scoreboard = NULL; /* nobody shares its work */
+    args->scoreboard = NULL; /* it shares no connections with workers */
     args->number = 0;        /* gcorn_slot() */
     args->access_fd = -1;
     args->check_path = NULL;

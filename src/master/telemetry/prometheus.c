@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See prometheus.h. A family's HELP and TYPE stand once, before all of its samples. The same
- * samples are there every time, so that a series begins with 0 and not with its first event; only
- * status codes, which nobody knows before, come as they are met.
+ * See prometheus.h. A family's HELP and TYPE are written once, before all of its samples. The same
+ * samples are written every time, so that a series begins with 0 and not with its first event; only
+ * status codes, which are not known in advance, are added when they occur.
  */
 #include "master/telemetry/prometheus.h"
 
@@ -21,7 +21,7 @@
 /* The bounds shown of slot_times' buckets, as powers of two of a microsecond: 64 us to 67 s. */
 enum { FIRST_BOUND = 6, LAST_BOUND = 26 };
 
-/* The shortest text that is this number again. */
+/* Appends the shortest text that reads back as this number. */
 static void add_double(struct strbuf *out, double value)
 {
     char text[40];
@@ -36,7 +36,7 @@ static void add_double(struct strbuf *out, double value)
     strbuf_addstr(out, text);
 }
 
-/* Of a label's value, or of a help text, where quotes need not be. */
+/* Escapes a label's value, or a help text, where quotes need no escape. */
 static void add_escaped(struct strbuf *out, const char *text)
 {
     for (; *text != '\0'; text++) {
@@ -167,7 +167,7 @@ static void add_workers(struct strbuf *out, const struct snapshot *s)
                      worker_end_name((enum worker_end)i), s->facts->ends[i]);
 }
 
-/* Is it the first one of its number? While a worker is replaced there are two. */
+/* True: the first process with its number. While a worker is replaced, two have it. */
 static bool is_first(const struct snapshot *s, unsigned i)
 {
     for (unsigned j = 0; j < i; j++) {
@@ -177,7 +177,7 @@ static bool is_first(const struct snapshot *s, unsigned i)
     return true;
 }
 
-/* of: what is shown of one process. */
+/* of: the function that gives the value of one process. */
 static void add_by_number(struct strbuf *out, const struct snapshot *s, const char *name,
                           double (*of)(const struct snapshot_worker *w))
 {
@@ -216,8 +216,8 @@ static void add_usage(struct strbuf *out, const struct snapshot *s)
     add_by_number(out, s, cpu, cpu_seconds_of);
 }
 
-/* The kinds of an end are there from the start, so a series begins with 0; those with a status come
- * as they are met. */
+/* Each kind of end is shown from the start, so that its series begins with 0; series with a status
+ * are added when they occur. */
 static void add_ends(struct strbuf *out, const char *name, const struct slot_counts *c)
 {
     for (unsigned i = 0; i < SLOT_ENDS; i++) {
@@ -258,7 +258,7 @@ static void add_requests(struct strbuf *out, const struct slot_counts *c)
                "Lines of the access log that were dropped.", c->log_lines_lost);
 }
 
-/* A worker that takes nothing new adds only what it still runs. */
+/* A worker that accepts no new requests counts only with the calls that it still runs. */
 static void add_calls(struct strbuf *out, const struct snapshot *s)
 {
     uint64_t running = 0, limit = 0;
@@ -297,7 +297,7 @@ static void add_connections(struct strbuf *out, const struct snapshot *s)
 
 /* ---- the application's ------------------------------------------------------------------- */
 
-/* By family, then by name; of one name as they stand in the snapshot. */
+/* Orders by family, then by name; equal names keep their order in the snapshot. */
 static int compare(const void *a, const void *b)
 {
     const struct slot_metric *m = *(const struct slot_metric *const *)a;
@@ -326,12 +326,13 @@ static void add_head(struct strbuf *out, const struct slot_metric *m)
         else if ((unsigned char)*p >= 0x20 && (unsigned char)*p < 0x7f)
             strbuf_addch(out, *p);
         else
-            strbuf_addch(out, '?'); /* perhaps cut amid a character, or no text at all */
+            strbuf_addch(out, '?'); /* cut within a character, or not UTF-8 */
     }
     strbuf_addf(out, "\n# TYPE %.*s %s\n", len, m->name, types[m->type]);
 }
 
-/* Its name with a suffix before the labels, and the label le, if there is a bound, behind them. */
+/* Writes the name with a suffix before the labels and, if there is a bound, the label le after
+ * them. */
 static void add_name(struct strbuf *out, const struct slot_metric *m, const char *suffix,
                      const double *le)
 {
@@ -375,8 +376,8 @@ static void add_histogram(struct strbuf *out, const struct slot_metric *m)
     strbuf_addf(out, "%" PRIu64 "\n", below);
 }
 
-/* One family, which the generations may disagree about: the kind, and of a histogram the bounds,
- * that come first in the snapshot are shown. */
+/* Writes one family. Generations may define it differently: the first kind in the snapshot is used,
+ * and for a histogram the first bounds. */
 static void add_app_family(struct strbuf *out, const struct slot_metric *const *metrics,
                            size_t count)
 {

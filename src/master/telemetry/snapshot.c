@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * See snapshot.h. A worker's counts move to the stats while the stats are being written, so what
- * is read between two equal sequences has them once, in the one place or in the other.
+ * See snapshot.h. When a worker ends, the master moves its counts from its slot to the stats while
+ * the sequence is odd. So a copy that was made between two equal sequences has them exactly once,
+ * in the slot or in the stats.
  */
 #include "master/telemetry/snapshot.h"
 
@@ -39,7 +40,7 @@ static bool is_worker(const struct stats_proc *proc)
     return proc->phase != PROC_EMPTY && !proc->is_admin;
 }
 
-/* Of the workers of the generation that counts, or of all others. */
+/* Adds the metrics of the workers of the current generation, or of all others. */
 static void add_metrics(struct snapshot *s, const struct stats *stats,
                         struct scoreboard *scoreboard, bool of_current)
 {
@@ -53,8 +54,8 @@ static void add_metrics(struct snapshot *s, const struct stats *stats,
     }
 }
 
-/* The application that runs comes first: where a former one had other bounds or another kind for a
- * name, its sums must not stand in the way of what is counted now. */
+/* The current application's metrics come first: where an earlier one used the same name with other
+ * bounds or another kind, the current definition wins. */
 static void copy_metrics(struct snapshot *s, const struct stats *stats,
                          struct scoreboard *scoreboard)
 {

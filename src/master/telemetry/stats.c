@@ -2,8 +2,8 @@
  *
  * See stats.h. The words of the copy are stored with release order and loaded with acquire order
  * (shared.h). So a reader that has loaded a word of an unfinished copy finds the sequence changed
- * behind it, and one that finds it unchanged has loaded no such word: the fences of a seqlock, in a
- * form that ThreadSanitizer follows.
+ * afterwards, and a reader that finds it unchanged has loaded no such word: the fences of a
+ * seqlock, in a form that ThreadSanitizer understands.
  */
 #include "master/telemetry/stats.h"
 
@@ -21,13 +21,13 @@
 #include "system/ipc/shared.h"
 
 enum {
-    PATIENCE_TURNS = 500, /* of a reader with a writer that was interrupted */
+    PATIENCE_TURNS = 500, /* for how long a reader waits for a writer */
     TURN_NS = 1000000,
 };
 
-/* What the admin process sees. */
+/* The shared copy, which the admin process reads. */
 struct copy {
-    _Atomic uint64_t sequence; /* odd: it is being written */
+    _Atomic uint64_t sequence; /* odd: the master is writing */
     _Atomic uint64_t beat_ms;
     struct stats_facts facts;
     struct stats_proc procs[];
@@ -39,8 +39,8 @@ _Static_assert(sizeof(struct stats_facts) % 8 == 0 && sizeof(struct stats_proc) 
 struct stats {
     unsigned places;
     struct shared memory;
-    uint64_t sequence;        /* the master's own, as are these: */
-    struct stats_facts facts; /* what the copy was made of, or will be */
+    uint64_t sequence;        /* private to the master, like the facts */
+    struct stats_facts facts; /* the source of the copy */
 };
 
 static struct copy *copy_of(const struct stats *l)
@@ -100,7 +100,7 @@ void stats_set_proc(struct stats *l, unsigned place, const struct stats_proc *pr
     shared_store(&copy_of(l)->procs[place], proc, sizeof(*proc));
 }
 
-/* Everything, also what has not changed: so a copy that was spoiled is soon right again. */
+/* Writes everything, also what has not changed: so a damaged copy is soon correct again. */
 void stats_close(struct stats *l)
 {
     size_t metrics = l->facts.metric_count * sizeof(l->facts.metrics[0]);
@@ -146,7 +146,7 @@ bool stats_begin(const struct stats *l, uint64_t *sequence)
         *sequence = atomic_load_explicit(&copy_of(l)->sequence, memory_order_acquire);
         if (*sequence % 2 == 0)
             return true;
-        (void)nanosleep(&turn, NULL); /* woken early it only looks earlier */
+        (void)nanosleep(&turn, NULL); /* EINTR: it only looks earlier */
     }
     return false;
 }

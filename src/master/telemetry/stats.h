@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * stats - what only the master knows, in shared memory, for the admin process: the server's state,
- * its processes, its sockets' queues, and the counts of the workers that have gone.
+ * stats - facts of the master in shared memory, for the admin process: the server's state, its
+ * processes, its sockets' queues, and the counts of the workers that have ended.
  *
- * The master alone writes: it keeps the facts in memory of its own and copies them out, and reads
- * nothing back. The admin process maps the copy read-only, so it answers whatever the master or a
- * worker is doing; workers unmap it. The master makes the sequence odd before it writes, and even
- * again after it: what a reader has copied while the sequence stayed the same, and even, is whole.
+ * Only the master writes: it keeps the facts in private memory, copies them out and reads nothing
+ * back. The admin process maps the copy read-only, so it can answer whatever the master or a worker
+ * does; workers unmap it. It is a seqlock: the master makes the sequence odd before it writes, and
+ * even again afterwards; a copy is consistent if the sequence was even and the same before and
+ * after reading it.
  *
  *   master                                       admin process
  *   facts = stats_open(l);                      do {
@@ -39,12 +40,12 @@ enum { STATS_LISTENERS = 64, STATS_METRICS = 256 };
 
 struct stats_listener {
     char name[128];
-    uint32_t is_known; /* the kernel tells */
+    uint32_t is_known; /* the kernel reports queued and limit */
     uint32_t queued;
     uint32_t limit;
 };
 
-/* A process, in the scoreboard's slot of the same place. */
+/* A process. Its slot has the same place in the scoreboard. */
 struct stats_proc {
     uint32_t phase; /* enum proc_phase */
     int32_t pid;
@@ -52,14 +53,14 @@ struct stats_proc {
     uint32_t generation;
     uint32_t is_admin;
     uint64_t started_ms;
-    uint64_t ready_ms; /* 0: has not said READY */
+    uint64_t ready_ms; /* 0: not READY yet */
 };
 
 struct stats_facts {
     uint32_t state; /* enum server_state */
     uint32_t generation;
     uint32_t workers_wanted;
-    int64_t started_at; /* by the wall clock */
+    int64_t started_at; /* seconds since 1970, wall clock */
     char build_id[64];
     uint64_t ends[WORKER_ENDS];
     uint64_t reloads_done;
@@ -67,37 +68,38 @@ struct stats_facts {
     uint32_t listener_count;
     struct stats_listener listeners[STATS_LISTENERS];
 
-    /* Of the workers that have gone; with those of the living: of all there ever were. */
+    /* Counts of the workers that have ended; with the slots' counts: of all since the start. */
     struct slot_counts gone;
     uint32_t metric_count;
     struct slot_metric metrics[STATS_METRICS];
 };
 
-/* For so many processes. NULL with err filled. */
+/* Allocates stats for that many processes. Returns NULL with err on failure. */
 struct stats *stats_new(unsigned places, struct error *err);
 
 /* Unmaps it, in this process; NULL is allowed. */
 void stats_free(struct stats *l);
 
-/* Can no process map it writable again? False on old kernels: see shared_new. */
+/* True: no process can map it writable again. False on old kernels: see shared_new. */
 bool stats_is_sealed(const struct stats *l);
 
-/* In the admin process: nothing in it can be written any more. Returns 0, or -1 with errno. */
+/* In the admin process: maps it read-only from now on. Returns 0, or -1 with errno. */
 int stats_make_read_only(struct stats *l);
 
 /* ---- the master ---- */
 
-/* Writing; brief, and not nested. The facts are the master's own; closing copies them out. */
+/* Brackets a change of the facts, which must be brief and not nested. The facts are private memory
+ * of the master; stats_close copies them out. */
 struct stats_facts *stats_open(struct stats *l);
 void stats_set_proc(struct stats *l, unsigned place, const struct stats_proc *proc);
 void stats_close(struct stats *l);
 
-/* Between opening and closing: a worker has gone. Its counts are added to those of the gone, and
- * its slot is empty, in one step: a sum over the stats and the slots neither falls nor counts
- * anything twice. Returns how many of the application's metrics found no room. */
+/* Between stats_open and stats_close: a worker has ended. Adds its counts to `gone` and empties its
+ * slot in one step, so that a sum over the stats and the slots neither falls nor counts anything
+ * twice. Returns how many of the application's metrics found no room. */
 unsigned stats_add_exited(struct stats *l, struct slot *slot);
 
-/* The master's loop turns: to be said once a second. */
+/* The heartbeat of the master's event loop: call it once a second. */
 void stats_beat(struct stats *l, uint64_t now_ms);
 
 /* The master's own facts. */
@@ -105,18 +107,19 @@ const struct stats_facts *stats_facts(const struct stats *l);
 
 /* ---- the admin process ---- */
 
-/* False when the master has been writing for so long that it has stopped there. */
+/* Brackets reading; when stats_is_same returns false, read again. stats_begin waits while the
+ * master writes, and returns false when the master must have stopped during that. */
 bool stats_begin(const struct stats *l, uint64_t *sequence);
 bool stats_is_same(const struct stats *l, uint64_t sequence);
 
-/* Between the two: copies. Counts and texts of facts are in bounds, whatever the memory holds. */
+/* Copy between the two. Counts and texts of the facts are in bounds, whatever the memory holds. */
 void stats_copy_facts(const struct stats *l, struct stats_facts *facts);
 void stats_copy_proc(const struct stats *l, unsigned place, struct stats_proc *proc);
 
-/* When the master last said that its loop turns. */
+/* The time of the master's last heartbeat. */
 uint64_t stats_beat_ms(const struct stats *l);
 
-/* Both: how many processes have a place. */
+/* Master and admin process: the number of places for processes. */
 unsigned stats_places(const struct stats *l);
 
 const char *server_state_name(enum server_state state);

@@ -95,7 +95,8 @@ static void child_has_ended(struct master *m, pid_t pid, int status, uint64_t no
     /* else an orphan, when we are process 1 or an application forks */
 }
 
-/* A child that has ended, not reaped yet: its pid is still its own. 0: there is none. */
+/* The pid of a child that has ended but is not reaped yet, so it cannot be reused. 0: no such
+ * child. */
 static pid_t next_dead(void)
 {
     siginfo_t info = {.si_pid = 0};

@@ -439,7 +439,7 @@ static int run_trial(const struct trial *trial, int *status, struct error *err)
     static const char passed[] = {CHECK_PASSED, '\0'};
     int ends[2];
 
-    /* ignored, as who started us may have left it, it leaves nothing to wait for */
+    /* gcorn may have been started with SIGCHLD ignored: then waitpid would find no child */
     (void)signal(SIGCHLD, SIG_DFL);
     if (pipe2(ends, O_CLOEXEC) < 0)
         return error_set(err, EXIT_FAILED, "pipe: %s", strerror(errno));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * spawn - forks a worker or a template, which keeps what it is given of the master's descriptors and
- * closes all others.
+ * spawn - forks a worker or a template, which keeps what it is given of the master's descriptors
+ * and closes all others.
  */
 #ifndef GCORN_MASTER_WORKERS_SPAWN_H
 #define GCORN_MASTER_WORKERS_SPAWN_H
@@ -47,7 +47,7 @@ int spawn_check_app(const struct config *config, const struct privileges *privil
 int spawn_check_uploads(const struct config *config, const struct privileges *privileges,
                         struct error *err);
 
-/* The same for crash_dir: opens it. 0 also when there is none. */
+/* The same for crash_dir: opens it. Returns 0 also when it is not set. */
 int spawn_check_crash_dir(const struct config *config, const struct privileges *privileges,
                           struct error *err);
 
