@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * See access_log.h. A format is taken apart once, into texts and atoms; a line is then a walk over
- * them. json and logfmt have printers of their own (access_fields.h), since a line that is cut and a
- * value that is absent must leave them valid.
+ * them. json and logfmt have printers of their own (access_fields.h), since a line that is cut and
+ * a value that is absent must leave them valid.
  */
 #include "http/access_log.h"
 
@@ -49,8 +49,8 @@ static void add_piece(struct access_log *log, struct strbuf *text, const struct 
     p->text = strbuf_detach(text);
 }
 
-/* At "%(": adds the atom, which text stands before, and returns what follows its ")s"; NULL when
- * it is none. */
+/* At "%(": adds the atom, after the literal text before it, and returns the position after its
+ * ")s". NULL: no such atom. */
 static const char *add_atom(struct access_log *log, struct strbuf *text, const char *p)
 {
     const char *name = p + 2, *close = *name == '{' ? strchr(name, '}') : NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * access_log - one line about one answer, in gunicorn's format language (%(h)s, %({referer}i)s, ...)
- * or in one of three ready-made forms: combined, json, logfmt. The format is taken apart once; a
- * line is then a walk over its pieces.
+ * access_log - one line about one answer, in gunicorn's format language (%(h)s, %({referer}i)s,
+ * ...) or in one of three ready-made forms: combined, json, logfmt. The format is taken apart once;
+ * a line is then a walk over its pieces.
  */
 #ifndef GCORN_HTTP_ACCESS_LOG_H
 #define GCORN_HTTP_ACCESS_LOG_H
@@ -36,8 +36,8 @@ void access_log_free(struct access_log *log);
 size_t access_log_line(struct access_log *log, struct gcorn_environ *env,
                        const struct access_facts *facts, char *out);
 
-/* A request of which this is all that is known, because its worker is dead. All are texts, "" where
- * there is none. */
+/* A request whose worker has died: these are all the facts that are known. Each is a text, "" when
+ * unknown. */
 struct access_request {
     const char *method;
     const char *target;

@@ -62,7 +62,7 @@ static char dashed(char c)
     return c == '_' ? '-' : c;
 }
 
-/* As long flags, where '_' is '-'. `len` bytes of a. */
+/* Compares `len` bytes of a with b as long flags, where '_' equals '-'. */
 static bool flags_equal(const char *a, size_t len, const char *b)
 {
     if (!b || strlen(b) != len)
@@ -74,7 +74,7 @@ static bool flags_equal(const char *a, size_t len, const char *b)
     return true;
 }
 
-/* Is this a flag of the setting: gunicorn's, or its own name in the file? */
+/* True: this is a flag of the setting, gunicorn's or its name in the file. */
 static bool is_flag_of(const struct setting *s, const char *name, size_t len)
 {
     const char *const names[] = {s->flag, s->flag_alias, s->key, s->alias};
@@ -133,7 +133,7 @@ static bool takes_value(const struct option *option)
                            : option->command->metavar != NULL;
 }
 
-/* The flag that was perhaps meant by --name, or NULL. */
+/* The flag that --name is probably a misspelling of, or NULL. */
 static const char *nearest_flag(const char *name)
 {
     size_t best = SIZE_MAX;
@@ -147,7 +147,7 @@ static const char *nearest_flag(const char *name)
     return nearest;
 }
 
-/* word is "--name", "--name=value" or "-n" with anything behind it. */
+/* word is "--name", "--name=value" or "-n" followed by anything. */
 static int refuse_unknown(const char *word, struct error *err)
 {
     struct strbuf name = {0}, shown = {0};
@@ -182,7 +182,7 @@ static void take_command(struct cli *w, const struct cli_command *command, const
         w->c->action = command->action;
     if (command->action == CONFIG_RUN) {
         w->file = value;
-    } else if (value) { /* chdir comes before it is read */
+    } else if (value) { /* chdir happens before it is read */
         char *path = path_absolute(value);
 
         w->c->replay_file = arena_strdup(&w->c->arena, path);
@@ -211,8 +211,8 @@ static int take_option(struct cli *w, const struct option *option, const char *v
     return 0;
 }
 
-/* The value of an option that stands in the next word; *i moves to it. A word that looks like an
- * option is none: "--pid --daemon" is an option forgotten, not a file. */
+/* The value of an option, in the next word; *i moves to it. A word that looks like an option is not
+ * taken as a value: in "--pid --daemon" the value of --pid is missing. */
 static const char *next_value(const struct cli *w, size_t *i)
 {
     const char *word = w->words[*i + 1];
@@ -223,7 +223,7 @@ static const char *next_value(const struct cli *w, size_t *i)
     return word;
 }
 
-/* The flag alone is enough, and the next word is no value of it. */
+/* True: the flag needs no value, and the next word does not belong to it. */
 static bool stands_alone(const struct cli *w, const struct option *option, size_t i)
 {
     const struct setting *s = option->setting;
@@ -333,8 +333,8 @@ int cli_read(struct cli *w, bool applies, struct error *err)
 
 /* ---- words out of a text ------------------------------------------------------------------ */
 
-/* The word at *text as a shell reads it: 'as it is', "with \" and \\ in it", a\ b. *text moves past
- * it. 0, or -1 with err. */
+/* Reads the word at *text as a shell does: 'as it is', "with \" and \\ in it", a\ b. *text moves
+ * past it. Returns 0, or -1 with err. */
 static int split_word(const char **text, struct strbuf *word, struct error *err)
 {
     const char *p = *text;
@@ -362,7 +362,7 @@ char *const *cli_split(const char *text, struct arena *a, struct error *err)
 {
     struct strbuf word = {0};
     size_t count = 0;
-    /* a word and the blank behind it are at least two bytes */
+    /* a word and the blank after it are at least two bytes */
     char **words = arena_alloc(a, (strlen(text) / 2 + 2) * sizeof(*words));
 
     for (;;) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * See cli_help.h. All of it comes from the rows of settings.def and of cli.c.
+ * See cli_help.h. The help is made from the rows of settings.def and of cli.c.
  */
 #include "settings/cli_help.h"
 
@@ -13,7 +13,8 @@
 
 enum { HELP_COLUMN = 26 };
 
-/* "  -b, --bind ADDRESS" and beside it, or under it when it is long, the help. */
+/* Prints "  -b, --bind ADDRESS" and the help, on the same line or, after a long option, on the
+ * next. */
 static void print_option(FILE *out, const char *option, const char *help)
 {
     char prefix[HELP_COLUMN + 1];

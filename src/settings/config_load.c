@@ -50,7 +50,7 @@ static int load_sources(struct config *c, struct config_file *file, char *const 
 
     if (cli_read(&line, false, err) < 0)
         return -1;
-    if (c->action >= CONFIG_SAMPLE) /* --help helps whatever the environment holds */
+    if (c->action >= CONFIG_SAMPLE) /* --help works with any environment */
         return 0;
     args.words = cli_split(cmd_args ? cmd_args : "", &c->arena, err);
     if (!args.words || cli_read(&args, false, err) < 0)

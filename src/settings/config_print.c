@@ -83,7 +83,7 @@ void config_print(const struct config *c, FILE *out)
             strbuf_addch(&line, ' ');
         strbuf_addstr(&line, "# ");
         text_add_plain(&line, c->origins[i].text, SIZE_MAX);
-        (void)fprintf(out, "%s\n", line.data); /* the caller asks ferror(out) */
+        (void)fprintf(out, "%s\n", line.data); /* the caller tests ferror(out) */
     }
     strbuf_release(&line);
 }

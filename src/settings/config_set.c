@@ -127,7 +127,8 @@ static int set_string(struct config *c, const struct setting *s, const char *tex
     return 0;
 }
 
-/* anew: the list had an earlier source's items, or none. */
+/* Adds text to a list. anew: the list is emptied first, because its items come from an earlier
+ * source. */
 static int add_item(struct config *c, const struct setting *s, const char *text, bool anew,
                     struct error *err)
 {
@@ -160,7 +161,7 @@ int config_set(struct config *c, const struct setting *s, const char *text,
                const struct config_origin *origin, struct error *err)
 {
     const struct config_origin *before = config_origin(c, s);
-    /* one default replaces another, such as $PORT's address the default one */
+    /* one default replaces another: the address from $PORT replaces the built-in one */
     bool anew = origin->source != before->source ||
                 (origin->source == SOURCE_DEFAULT && origin->text != before->text);
     void *field = setting_field(c, s);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * See config_yaml.h. libyaml's events are taken one at a time; each read_ function is entered with
- * the first event of its piece as the current one and leaves with the first one after it. So depth
- * is bounded: what could nest is refused at its first event.
+ * the first event of its part as the current one and returns with the first event after that part.
+ * The depth is bounded: nested values are refused at their first event.
  */
 #include "settings/config_yaml.h"
 
@@ -42,7 +42,7 @@ struct reader {
 
 static int refuse(struct reader *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* The current event is wrong. */
+/* Sets an error at the place of the current event. */
 static int refuse(struct reader *r, const char *fmt, ...)
 {
     yaml_mark_t mark = r->event.start_mark;
@@ -56,7 +56,7 @@ static int refuse(struct reader *r, const char *fmt, ...)
                      reason);
 }
 
-/* The value that is the current event was refused by the setter, which knows no place. */
+/* Adds the place of the current event to an error of the setter, which does not know it. */
 static int place_error(struct reader *r, const struct setting *s)
 {
     yaml_mark_t mark = r->event.start_mark;
@@ -64,13 +64,13 @@ static int place_error(struct reader *r, const struct setting *s)
     return error_prefix(r->err, "%s:%zu:%zu: %s", r->name, mark.line + 1, mark.column + 1, s->key);
 }
 
-/* libyaml could not make an event of the text. */
+/* Sets the error of libyaml, which could not parse the text. */
 static int refuse_syntax(struct reader *r)
 {
     const yaml_parser_t *p = &r->parser;
     size_t line = p->problem_mark.line, column = p->problem_mark.column;
 
-    if (p->error == YAML_READER_ERROR) { /* an offset is all it gives; columns are bytes then */
+    if (p->error == YAML_READER_ERROR) { /* it gives only an offset: columns count bytes */
         line = column = 0;
         for (size_t i = 0; i < p->problem_offset; i++) {
             column = r->data[i] == '\n' ? 0 : column + 1;
@@ -108,7 +108,7 @@ static int refuse_unknown(struct reader *r, const char *key)
     return -1;
 }
 
-/* A scalar or the start of a sequence, without what settings have no use for. */
+/* Checks a scalar or the start of a sequence: no anchors, aliases, tags or NUL. */
 static int check_plain(struct reader *r)
 {
     const yaml_event_t *e = &r->event;
@@ -139,9 +139,9 @@ static const char *scalar_text(const struct reader *r)
     return text;
 }
 
-/* ---- plain words that are no text in YAML ------------------------------------------------ */
+/* ---- plain words that YAML takes for another type than text ------------------------------ */
 
-/* Of YAML 1.1, which most programs read, or of 1.2. */
+/* True: a boolean of YAML 1.1, which most programs read, or of 1.2. */
 static bool is_boolean(const char *text)
 {
     static const char *const words[] = {"true", "false", "yes", "no", "on", "off", "y", "n"};
@@ -165,7 +165,8 @@ static bool is_number_of_base(const char *text)
     return text[2 + strspn(text + 2, digits)] == '\0';
 }
 
-/* Also of either; but not 1.1's 12:30, 12 times 60 and 30, which every reader takes as a text. */
+/* True: a number of YAML 1.1 or 1.2. Without the base 60 of 1.1: every reader takes 12:30 as
+ * text. */
 static bool is_number(const char *text)
 {
     static const char digits[] = "0123456789_";
@@ -187,7 +188,7 @@ static bool is_number(const char *text)
     return *p == '\0';
 }
 
-/* The current scalar is for a setting that takes a text: has it another type in YAML? */
+/* Checks that the current scalar, for a setting that takes text, is text in YAML. */
 static int check_text(struct reader *r, const struct setting *s)
 {
     const char *text = (const char *)r->event.data.scalar.value;
@@ -206,7 +207,7 @@ static int check_text(struct reader *r, const struct setting *s)
                   s->nullable ? ", or write null" : "");
 }
 
-/* The current scalar is the whole value, or an item of the list that is. */
+/* Sets the current scalar, which is the whole value or an item of its list. */
 static int read_scalar(struct reader *r, const struct setting *s,
                        const struct config_origin *origin, bool is_item)
 {

@@ -57,7 +57,7 @@ int environment_set_defaults(struct config *c, char *const *env, struct error *e
         return error_prefix(err, "FORWARDED_ALLOW_IPS");
     const char *runtime = environment_filled(env, "RUNTIME_DIRECTORY");
     origin.text = "environment RUNTIME_DIRECTORY";
-    if (runtime) { /* systemd's may be several, with colons between */
+    if (runtime) { /* systemd may list several, separated by colons */
         const char *path =
             arena_printf(&c->arena, "%.*s/gcorn.ctl", (int)strcspn(runtime, ":"), runtime);
 
@@ -121,11 +121,11 @@ int environment_set(struct config *c, char *const *env, struct error *err)
     return 0;
 }
 
-/* The variables that are no settings, without the prefix: these, and the facts of hooks. */
+/* Variables that are read but are no settings, without the prefix. (A hook's facts are others.) */
 static const char *const other_variables[] = {"CMD_ARGS", "CONFIG"};
 #define HOOK_PREFIX "HOOK_"
 
-/* GCORN_ and this make a variable that is read. Keys are lower case, variables are not. */
+/* True: the variable GCORN_ with this name is read. Keys are lower case, variables upper case. */
 static bool is_known_variable(const char *name)
 {
     size_t count;
@@ -147,8 +147,9 @@ static bool is_known_variable(const char *name)
     return false;
 }
 
-/* Kubernetes (and docker's links) tell every container where each service is, by variables that
- * begin with its name: gcorn's are GCORN_SERVICE_HOST, GCORN_PORT, GCORN_PORT_80_TCP_ADDR. */
+/* Kubernetes (and docker's links) pass the address of each service to every container, in variables
+ * that begin with the service's name: for a service "gcorn" GCORN_SERVICE_HOST, GCORN_PORT,
+ * GCORN_PORT_80_TCP_ADDR. */
 static bool names_a_service(const char *name)
 {
     const char *port = strstr(name, "PORT");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See setting.h. All that differs between settings is in a row of settings.def, or by type in
- * config_set.c and config_print.c: text in, text out.
+ * See setting.h. The differences between settings are in the rows of settings.def; those between
+ * types are in config_set.c (reads text) and config_print.c (writes it).
  */
 #include "settings/setting.h"
 

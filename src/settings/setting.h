@@ -66,7 +66,7 @@ static inline const void *setting_const_field(const struct config *c, const stru
     return (const char *)c + s->offset;
 }
 
-/* The setting with this key or alias; NULL: there is none. */
+/* The setting with this key or alias; NULL: no such setting. */
 const struct setting *setting_find(const char *key);
 
 /* Fills err with: must be WHAT, not "TEXT". A long text is cut. Returns -1. */

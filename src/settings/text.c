@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See text.h. The two tables of units serve reading and writing alike, which is why what is written
- * reads as the same value.
+ * See text.h. Reading and writing use the same two tables of units, so a written value reads back
+ * as the same value.
  */
 #include "settings/text.h"
 
@@ -26,7 +26,7 @@ struct unit {
     uint64_t print_from; /* the smallest value printed in this unit; 0: it is only read */
 };
 
-/* The first that divides a value is the one it is printed in; 60s and 90s are not minutes. */
+/* A value is printed in the first unit that divides it; 60s and 90s stay seconds. */
 static const struct unit duration_units[] = {
     {"h", 3600000, 3600000}, {"m", 60000, 120000}, {"s", 1000, 1000}, {"ms", 1, 1},
     {"", 1000, 0},           {NULL, 0, 0},
@@ -42,7 +42,7 @@ static const struct unit size_units[] = {
 #define DIGITS_MAX  ((uint64_t)1000000000000000)
 #define DIVISOR_MAX 1000000
 
-/* A decimal number with perhaps a fraction and a unit, which together must make a whole value. */
+/* Reads a decimal number, with an optional fraction and unit; the result must be a whole number. */
 static int parse_scaled(const char *text, const struct unit *units, uint64_t *value)
 {
     uint64_t digits = 0, divisor = 1;
@@ -122,8 +122,8 @@ int text_parse_octal(const char *text, uint64_t *value)
 
 /* ---- characters -------------------------------------------------------------------------- */
 
-/* May it stand in a YAML file as it is? Controls, line breaks of Unicode and what libyaml refuses
- * may not. */
+/* True: the character needs no escape in a YAML file. Control characters, Unicode line breaks and
+ * characters that libyaml refuses need one. */
 static bool is_yaml_printable(uint32_t code)
 {
     return !utf8_is_control(code) && code != 0x2028 && code != 0x2029 && code != 0xfeff &&
@@ -170,7 +170,7 @@ void text_add_plain(struct strbuf *out, const char *text, size_t max)
 
 /* ---- names ------------------------------------------------------------------------------- */
 
-enum { NAME_MAX_LEN = 40 }; /* a longer one is no misspelt setting */
+enum { NAME_MAX_LEN = 40 }; /* a longer name is not a misspelt setting */
 
 static int fold(char c)
 {

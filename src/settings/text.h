@@ -13,8 +13,8 @@
 struct strbuf;
 
 /* Whole texts: 500ms, 1.5s, 2m, 1h, a plain number is seconds; 64KiB or 64k, 1MiB, 1GiB, 10kB, 1MB,
- * 1GB, 10B, a plain number; 022 or 0o22. 0, or -1 when it is none, or is not a whole number of
- * milliseconds or bytes. The case of units makes no difference. */
+ * 1GB, 10B, a plain number; 022 or 0o22. Returns 0; or -1 when the text is malformed or is not a
+ * whole number of milliseconds or bytes. The case of units makes no difference. */
 int text_parse_duration(const char *text, uint64_t *ms);
 int text_parse_size(const char *text, uint64_t *size);
 int text_parse_octal(const char *text, uint64_t *value);

@@ -27,8 +27,8 @@ static void give_back(void *table, size_t used, size_t size)
         (void)madvise((char *)table + kept, size - kept, MADV_DONTNEED);
 }
 
-/* Nobody has it, and it is in nobody's list: one that has been woken may be freed before its turn,
- * and others hang behind it (wake.h). */
+/* True: the place is free and the connection is in no list. A woken connection may be freed before
+ * its turn, while it still links to others in the list of wake.h. */
 static bool is_unused(const struct conn *c)
 {
     return c->state == CONN_FREE && !atomic_load(&c->h1.is_due);

@@ -50,7 +50,7 @@ static inline void framing_h1_init(struct framing_h1 *h1)
 }
 
 /* The next bytes of the answer: appends the head, framing and small pieces to out, and stores in
- * *data and *len a large piece to be sent after out (len 0: there is none), which stays valid until
+ * *data and *len a large piece to be sent after out (len 0: no piece), which stays valid until
  * the next call. So a slow client holds one piece and no worker. False after the last bytes. True
  * while there are more: `waits` of the response says that there were none yet, and its `file` may
  * name bytes of a file to be sent after all of that, before the next call. When the response is

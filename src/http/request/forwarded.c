@@ -138,7 +138,8 @@ static int parse_element(struct address *a, const char *p, size_t len)
     return address_parse(a, p, len);
 }
 
-/* The list's last element, trimmed, which *len then ends before. False when there is none. */
+/* Takes the last element off the list: trims it and sets *len to the part before it. False: the
+ * list is empty. */
 static bool last_element(const char *list, size_t *len, const char **element, size_t *element_len)
 {
     while (*len > 0) {

@@ -182,7 +182,7 @@ int copies_finish(const char *path, int *fd)
     if (reader >= 0 && (fstat(reader, &read) < 0 || read.st_dev != written.st_dev ||
                         read.st_ino != written.st_ino)) {
         fd_close(&reader);
-        errno = EEXIST; /* who may write to the directory has put another file there */
+        errno = EEXIST; /* another process has replaced the file in the directory */
     }
     fd_close(fd);
     *fd = reader;

@@ -2,8 +2,9 @@
  *
  * copies - the directory of app_copy_dir in which a generation's copies of its application lie as
  * files: DIR/PID-GENERATION/app.so. Profilers and valgrind read the file that a mapping names, so
- * it is there as long as the generation is. Its maker holds a lock (flock) on it: one that nobody
- * holds is left from a server that was killed, and the next one that starts there removes it.
+ * it exists as long as the generation does. The master that made it holds a lock (flock) on it: a
+ * directory without a lock is left from a server that was killed, and the next server that starts
+ * there removes it.
  */
 #ifndef GCORN_SYSTEM_CODE_COPIES_H
 #define GCORN_SYSTEM_CODE_COPIES_H

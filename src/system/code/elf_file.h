@@ -31,7 +31,7 @@ struct elf {
 int elf_map(struct elf *e, int fd, const char *path, struct error *err);
 void elf_unmap(struct elf *e);
 
-/* The value of an entry of the dynamic section; 0 where there is none. */
+/* The value of an entry of the dynamic section; 0: no such entry. */
 uint64_t elf_dynamic_value(const struct elf *e, int64_t tag);
 
 /* A string of the dynamic section; NULL where it runs past its end. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * See image.h. The ELF file is read through a mapping of its copy, every offset checked against its
- * size: a file that somebody is still writing must be refused, not crash the master.
+ * size: a file that is still being written must be refused, not crash the master.
  *
  * How the loader finds a part: a worker opens the libraries first, in order, by their descriptors'
  * names. When the application then asks for "libfoo.so.1", the loader recognises the one that is

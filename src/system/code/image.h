@@ -36,8 +36,8 @@ struct image_part {
 };
 
 struct image {
-    struct image_part parts[IMAGE_PARTS_MAX]; /* a library stands before who needs it; the
-                                                 application is the last */
+    struct image_part parts[IMAGE_PARTS_MAX]; /* libraries before the objects that need
+                                                 them; the application is the last */
     size_t count;
     struct copies copies; /* where they lie as files */
     bool from_disk;       /* a copy would not find its libraries: load the files themselves */
@@ -57,8 +57,8 @@ void image_close(struct image *image);
 
 /* The name under which the dynamic loader finds a part: its copy's file, or "/proc/4711/fd/7", with
  * this process's pid, so that a debugger, which resolves the name in its own process, finds the
- * same file. 0, or -1 with errno: there is none, which is logged once; then the part's path is its
- * name. */
+ * same file. Returns 0; or -1 with errno when there is no such name, which is logged once: then the
+ * part's path is its name. */
 int image_part_name(const struct image_part *part, char *name, size_t size);
 
 #endif

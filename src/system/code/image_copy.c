@@ -31,7 +31,7 @@ static int copy_bytes(int from, int to, off_t size)
         if (n < 0)
             return -1;
         if (n == 0) {
-            errno = ETXTBSY; /* shorter than it was: somebody is writing it */
+            errno = ETXTBSY; /* shorter than before: a process is writing it */
             return -1;
         }
         if (write_all(to, block, (size_t)n) < 0)

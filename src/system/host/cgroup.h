@@ -22,7 +22,7 @@ void cgroup_read(struct cgroup_limits *limits, const char *root);
 
 /* Writes the path of memory.events of this process's cgroup. Its line "oom_kill N" counts the
  * processes of the cgroup that the kernel has killed because memory was out, at whatever level the
- * limit was. Returns false if there is none: in the root cgroup and under version 1. */
+ * limit was. Returns false if there is no such file: in the root cgroup and under version 1. */
 bool cgroup_find_memory_events(char *path, size_t size, const char *root);
 
 #endif

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 struct oom {
-    char *events;       /* the file that counts; NULL: there is none */
+    char *events;       /* the file with the count; NULL: no such file */
     uint64_t before;    /* the count of some seconds ago */
     uint64_t recent;    /* the latest one */
     uint64_t recent_ms; /* when that was read */
@@ -29,8 +29,8 @@ enum oom_answer {
 void oom_init(struct oom *o, const char *root, uint64_t now_ms);
 void oom_release(struct oom *o);
 
-/* To be called about every second: a kill that is older than some seconds explains no death, because
- * the application's own children are counted too. */
+/* To be called about every second: a kill that is older than some seconds explains no death,
+ * because the application's own children are counted too. */
 void oom_tick(struct oom *o, uint64_t now_ms);
 
 /* A worker that was just reaped has died of a SIGKILL that the master did not send: did the kernel

@@ -63,7 +63,7 @@ void channel_close(struct channel *c);
  * are sent again later); EPIPE, the master is gone. Async-signal-safe. */
 int channel_send_up(int fd, enum up_type type, const char *text);
 
-/* Returns 1 with a message in *m; 0: there is none yet; -1 with errno: EPIPE, the other end is
+/* Returns 1 with a message in *m; 0: no message yet; -1 with errno: EPIPE, the other end is
  * closed; EPROTO, the packet is malformed, so the worker is broken. */
 int channel_recv_up(int fd, struct up_message *m);
 

@@ -29,7 +29,7 @@ static const char *skip_name(const char *p, bool with_colons)
     return p > start ? p : NULL;
 }
 
-/* One character of UTF-8 that is no control; NULL when it is none. */
+/* Skips one UTF-8 character that is not a control character. NULL: anything else. */
 static const char *skip_char(const char *p)
 {
     uint32_t code;
@@ -38,7 +38,7 @@ static const char *skip_char(const char *p)
     return used > 0 && code >= 0x20 ? p + used : NULL;
 }
 
-/* A label's value with its quotes; NULL when it is none. */
+/* Skips a label's value with its quotes. NULL: malformed. */
 static const char *skip_value(const char *p)
 {
     if (*p++ != '"')
@@ -68,7 +68,7 @@ static bool is_repeated(const char *first, const char *name, const char *end)
     return false;
 }
 
-/* label="value", behind those that begin at first; NULL when it is none. */
+/* Skips label="value"; the labels from first to p must have other names. NULL: malformed. */
 static const char *skip_label(const char *first, const char *p, enum slot_metric_type type)
 {
     const char *name = p;

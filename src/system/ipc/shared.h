@@ -16,7 +16,7 @@
 struct shared {
     char *map;
     size_t size;
-    int fd;         /* of the memfd, close-on-exec; -1: there is none, or it is closed */
+    int fd;         /* of the memfd, close-on-exec; -1: none, or closed */
     bool is_sealed; /* no process can make another writable mapping of it */
 };
 

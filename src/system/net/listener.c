@@ -200,9 +200,9 @@ void listener_stop(struct listener *l)
     if (l->path && !l->lent && listener_has_file(l, l->path))
         (void)unlink(l->path); /* a file left behind is recognised as stale by the next start */
     fd_close(&l->fd);
-    if (l->lent) /* whose file it will have been in the end shows later */
+    if (l->lent) /* another master has the same file; which one removes it is decided later */
         return;
-    free(l->path); /* who has the name from now on is no business of ours */
+    free(l->path); /* another process may use the name from now on */
     l->path = NULL;
 }
 

@@ -4,8 +4,8 @@
  *
  *   HOST:PORT   HOST (port 8000)   :PORT (0.0.0.0, all IPv4 addresses)   [::1]:PORT   [::1]
  *   unix:PATH   unix:@NAME (an abstract socket, unix(7); a file @NAME is unix:./@NAME)
- *   fd://N (N from 3: opened by somebody else, systemd for one; master/upgrade/socket_activation.h
- * has made a number of a name)
+ *   fd://N (N from 3: inherited, for example from systemd; master/upgrade/socket_activation.h has
+ *   replaced names by numbers)
  *
  * Port 0 lets the kernel choose; `name` and `port` then show its choice. `[::]` leaves IPV6_V6ONLY
  * to the system, whose default (net.ipv6.bindv6only = 0) takes IPv4 connections too. Beside
@@ -30,7 +30,7 @@ struct listener {
     char host[64];  /* SERVER_NAME: the bound address in numbers; "" for a unix socket */
     char port[8];   /* SERVER_PORT: "" for a unix socket */
     bool v6_only;   /* takes IPv6 connections alone (IPV6_V6ONLY) */
-    bool inherited; /* fd://: the socket and its file belong to who made them */
+    bool inherited; /* fd://: the process that made the socket owns it and its file */
     char *path;     /* the unix socket's file, absolute, when this process made it; else NULL */
     dev_t dev;      /* of that file, to know it again */
     ino_t ino;
@@ -57,7 +57,7 @@ int listener_open(struct listener *l, const char *text, int backlog, struct erro
 
 enum listener_state {
     LISTENER_FREE,
-    LISTENER_IN_USE,  /* somebody serves it */
+    LISTENER_IN_USE,  /* a process serves it */
     LISTENER_REFUSED, /* it cannot be had for another reason */
 };
 
@@ -88,7 +88,7 @@ int listener_check(const char *text, struct error *err);
 
 /* Does text name the address that l listens on, so that a reload keeps the socket? Host names are
  * compared as text and not resolved; the path of a unix socket, relative to the present directory,
- * must lead to the file that l made: when somebody has removed it nobody reaches l any more. */
+ * must lead to the file that l made: when it has been removed, no client can reach l any more. */
 bool listener_same(const struct listener *l, const char *text);
 
 /* Is what lies at path the socket file that l made? */

@@ -58,7 +58,7 @@ void tcp_set_nodelay(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
-/* A backlog for bind_tcp and its callers: the address is only tried, and nobody can connect. */
+/* A backlog for bind_tcp and its callers: the address is only tried, and no client can connect. */
 enum { NO_LISTEN = -1 };
 
 /* The listening descriptor, or -1 with errno. */
@@ -97,8 +97,8 @@ static int resolve(const struct bind_address *a, struct addrinfo **list)
 }
 
 /* Binds the first address of a name that this machine has; -1 with the reason in *why, and in errno
- * if it is one of the system's (else 0). "In use" and "permission denied" end the search: half the
- * clients of the name would reach somebody else. */
+ * if it is one of the system's (else 0). "In use" and "permission denied" end the search: else
+ * half of the clients of the name would reach another server. */
 static int bind_name(const struct bind_address *a, const struct tcp_binding *how, const char **why)
 {
     struct addrinfo *list;

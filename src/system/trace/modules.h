@@ -38,8 +38,8 @@ struct modules {
  * nothing by a name that the process could have chosen. 0, or -1 with errno. */
 int modules_read(struct modules *m, pid_t pid);
 
-/* Opens each: as a part of the image (NULL: there is none), by what modules_read found, or by its
- * name. The process chooses names and files, so the caller has its user's rights by now. */
+/* Opens each: as a part of the image (NULL: no image), by what modules_read found, or by its name.
+ * The process chooses names and files, so the caller has its user's rights by now. */
 void modules_open(struct modules *m, const struct image *image);
 void modules_release(struct modules *m);
 

@@ -2,7 +2,7 @@
  *
  * See ptrace.h. What /proc tells is read before a thread is held: afterwards it would only say
  * that it is being traced. A thread that is about to take a signal stops for that instead of for
- * our interrupt; it is given the signal when it is let go.
+ * our interrupt; PTRACE_DETACH delivers the signal.
  */
 #include "system/trace/ptrace.h"
 
@@ -223,7 +223,8 @@ void threads_let_go(struct threads *t)
             take_stop(one, t->pid);
         if (one->hold == THREAD_HELD)
             (void)ptrace(PTRACE_DETACH, one->tid, NULL, (void *)(intptr_t)one->signal);
-        /* One that never stopped, deep in the kernel, cannot be let go of; our end does it. */
+        /* A thread that never stopped, deep in the kernel, cannot be detached; the end of this
+         * process detaches it. */
         if (one->hold == THREAD_HELD || one->hold == THREAD_SEIZED)
             one->hold = THREAD_FREE;
     }

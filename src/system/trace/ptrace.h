@@ -6,7 +6,7 @@
  * They are held by PTRACE_SEIZE and PTRACE_INTERRUPT, which send no signal: the application's
  * handlers do not run, and poll, nanosleep, read and the like go on as if nothing had been. A few
  * system calls (epoll_wait, sigtimedwait, semop: signal(7)) return EINTR nevertheless, as they do
- * after SIGSTOP and SIGCONT. However the tracer ends, the kernel lets go of what it held.
+ * after SIGSTOP and SIGCONT. However the tracer ends, the kernel detaches its threads.
  */
 #ifndef GCORN_SYSTEM_TRACE_PTRACE_H
 #define GCORN_SYSTEM_TRACE_PTRACE_H
@@ -56,10 +56,10 @@ int threads_look(struct threads *t, pid_t pid);
  * (now_ms); each says in `hold` what became of it. How many are held. */
 size_t threads_hold(struct threads *t, uint64_t deadline_ms);
 
-/* Lets them go on as before. */
+/* Detaches the threads, which go on as before. */
 void threads_let_go(struct threads *t);
 
-/* Releases the list; lets go first if that was not done. */
+/* Releases the list; detaches the threads first if that was not done. */
 void threads_release(struct threads *t);
 
 /* "sleeping in hrtimer_nanosleep; user 12 ms, system 3 ms" */

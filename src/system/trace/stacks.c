@@ -7,7 +7,7 @@
  *   drop      become the process's user: from here on foreign data is interpreted, and files are
  *             opened by names that the process chose
  *   unwind    only addresses, as quickly as can be
- *   let go
+ *   detach    the process goes on
  *   write     names and lines, which takes longer, after the process runs again
  *
  * Only this file knows libdw. Without it a stack is the instruction that its thread is at.
@@ -125,7 +125,7 @@ static int find_elf(Dwfl_Module *mod, void **userdata, const char *name, Dwarf_A
 
     if (fd < 0)
         return dwfl_linux_proc_find_elf(mod, userdata, name, base, file_name, elf);
-    *file_name = strdup(module->path); /* debug files are looked for beside it */
+    *file_name = strdup(module->path); /* libdw looks for debug files in its directory */
     return fd;
 }
 

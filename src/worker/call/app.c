@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See app.h. What can be told before dlopen has been told (image.c): dlopen's own messages name
- * symbols and files, but rarely what to do.
+ * See app.h. image.c reports what it can before dlopen: dlopen's own messages name symbols and
+ * files, but rarely the remedy.
  */
 #include "worker/call/app.h"
 
@@ -43,7 +43,7 @@ static void name_files(const struct image *image, const char *message, struct st
     }
 }
 
-/* object lacks a symbol. */
+/* Sets the error for a symbol that object needs and no library defines. */
 static int explain_symbol(const char *object, const char *symbol, struct error *err)
 {
     if (strncmp(symbol, ABI_SYMBOL, strlen(ABI_SYMBOL)) == 0)
@@ -97,7 +97,7 @@ static int explain_no_handler(const char *path, const char *symbol, void *dl, st
                      path, symbol);
 }
 
-/* Stops at the object that has the address in a segment of code. */
+/* Callback of dl_iterate_phdr: stops at the object that has the address in a segment of code. */
 static int has_code_at(struct dl_phdr_info *object, size_t size, void *address)
 {
     uintptr_t wanted = (uintptr_t)address;
@@ -114,8 +114,9 @@ static int has_code_at(struct dl_phdr_info *object, size_t size, void *address)
     return 0;
 }
 
-/* Is a symbol's address a function's? A constant may lie in a segment of code, too; what a linker
- * or an assembler gives no type, or what an ifunc chose, is known by its segment alone. */
+/* True: the symbol's address is a function. A constant may lie in a segment of code, too, so the
+ * type counts; a symbol without a type, or the target of an ifunc, is judged by its segment
+ * alone. */
 static bool is_function(void *address)
 {
     const ElfW(Sym) *symbol = NULL;
@@ -131,9 +132,9 @@ static bool is_function(void *address)
     return dl_iterate_phdr(has_code_at, address) != 0;
 }
 
-/* A function of the application; it is NULL when there is none. 0, or -1 with err: it has data of
- * that name. ISO C has no conversion between object and function pointers; POSIX promises this
- * one. */
+/* Looks up a function of the application; NULL when it does not define it. Returns 0, or -1 with
+ * err: the name is data there. ISO C has no conversion between object and function pointers; POSIX
+ * promises this one. */
 static int find(void *dl, const char *path, const char *symbol, void *function, struct error *err)
 {
     void *address = dlsym(dl, symbol);
@@ -169,7 +170,7 @@ static int find_functions(struct app *app, void *dl, const char *path, const cha
     return app->handler ? 0 : explain_no_handler(path, symbol, dl, err);
 }
 
-/* What the loader finds a part by; NULL: its path. */
+/* The name by which the loader finds a part; NULL: its path. */
 static char *loader_name(const struct image *image, size_t i)
 {
     char name[IMAGE_NAME_SIZE];
@@ -194,7 +195,7 @@ static void *open_part(const struct image *image, size_t i, struct error *err)
     if (!message.data)
         strbuf_addstr(&message, "no reason is given");
     (void)explain_dlopen(part->path, message.data, err);
-    if (part->copy) /* whose directory may be closed to this user, or mounted noexec */
+    if (part->copy) /* its directory may be unreadable for this user, or noexec */
         (void)error_prefix(err, "the copy %s", part->copy);
     strbuf_release(&message);
     return NULL;
@@ -214,7 +215,7 @@ int app_load(struct app *app, const struct image *image, const char *symbol, str
     return find_functions(app, dl, last->path, symbol, err);
 }
 
-/* The old name, which is the loader's own copy of it, is left to it: it has other uses there. */
+/* The old name is not freed: it belongs to the loader, which may still use it. */
 static void rename_part(const struct image *image, size_t i)
 {
     struct link_map *map = NULL;
@@ -242,7 +243,7 @@ int app_parse(const char *spec, char **path, const char **symbol, struct error *
     const char *colon = strrchr(spec, ':');
 
     if (colon && strpbrk(colon, "/."))
-        colon = NULL; /* a colon of the path: no function is named so */
+        colon = NULL; /* part of the path: no function has such a name */
     size_t path_len = colon ? (size_t)(colon - spec) : strlen(spec);
     *symbol = colon ? colon + 1 : "handler";
     if (path_len == 0 || (*symbol)[0] == '\0')

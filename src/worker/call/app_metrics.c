@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * See app_metrics.h. A metric is whole before the count makes it known, and never goes, so readers
- * in other processes need no lock; makers of one process do. What a metric is lies in memory of the
- * process's own; the slot has a copy, which another process may spoil, and the numbers.
+ * See app_metrics.h. A metric is complete before the count makes it visible, and is never removed,
+ * so readers in other processes need no lock; threads of one process that create metrics do. The
+ * definition of a metric is in private memory; the slot has a copy of it, which another process may
+ * damage, and the numbers.
  */
 #include "worker/call/app_metrics.h"
 
@@ -22,7 +23,7 @@ struct gcorn_metric {
     struct slot_metric *shown; /* in the slot: its numbers count */
 };
 
-/* What gcorn.h's functions, which have no environ, must reach. */
+/* The data of gcorn.h's functions that get no environ. */
 static struct {
     struct slot *slot; /* NULL: there are no metrics */
     struct gcorn_metric table[SLOT_METRICS];
@@ -48,7 +49,7 @@ static struct gcorn_metric *add_metric(const struct slot_metric *wanted)
     return m;
 }
 
-/* The one of this name, or a new one at the end; NULL with errno. */
+/* Finds the metric with this name, or adds one; NULL with errno. */
 static struct gcorn_metric *find_or_add(const struct slot_metric *wanted)
 {
     for (uint32_t i = 0; i < self.count; i++) {
@@ -109,8 +110,8 @@ struct gcorn_metric *metrics_histogram(const char *name, const char *help, const
     return make(SLOT_HISTOGRAM, name, help, bounds, count);
 }
 
-/* A sum that is infinite or NaN would stay so for good, as it outlives the worker: such a step is
- * left out. */
+/* Skips a step after which the sum would be infinite or NaN: it would stay so, even after the
+ * worker has ended. */
 static void add(_Atomic double *to, double amount)
 {
     double before = atomic_load_explicit(to, memory_order_relaxed);

@@ -11,7 +11,8 @@
 struct gcorn_metric;
 struct slot;
 
-/* Metrics are made in this slot from now on. Without it (--check-config) there are none. */
+/* Metrics are made in this slot from now on. Without a slot (--check-config) the application has no
+ * metrics. */
 void metrics_init(struct slot *slot);
 
 /* gcorn_counter and its like (http/host.h). The metric of the last three is never NULL. */

@@ -4,9 +4,9 @@
  * class of workers (call_inline, call_pool), woken (wake), watched when it forks (forked); and what
  * gcorn.h lets it ask and tell (api, app_metrics).
  *
- * call - what a class of workers is. The usual class, sync, calls on the loop's thread: call_inline.h
- * has it, and the functions that conn.c uses whatever the class. Any other class is one file with a
- * table of operations, and a row in settings/worker_classes.h.
+ * call - what a class of workers is. The usual class, sync, calls on the loop's thread:
+ * call_inline.h has it, and the functions that conn.c uses whatever the class. Any other class is
+ * one file with a table of operations, and a row in settings/worker_classes.h.
  */
 #ifndef GCORN_WORKER_CALL_CALL_H
 #define GCORN_WORKER_CALL_CALL_H
@@ -35,7 +35,8 @@ struct call_ops {
      * next, which is called when nothing of earlier answers is unsent, runs the handler first. */
     enum called (*start)(struct worker *w, struct stream *s);
 
-    /* The next piece of its answer, into x->out and x->piece; x->more says whether others follow. */
+    /* The next piece of its answer, into x->out and x->piece; x->more says whether others
+     * follow. */
     enum called (*next)(struct worker *w, struct stream *s);
 
     /* The request is over, and its environ is given back. */
@@ -48,7 +49,8 @@ struct call_ops {
      * what the class has. */
     void (*stop)(struct worker *w);
 
-    /* The threads that call; the one's id, 0 before it has begun; whose request it runs, or NULL. */
+    /* The threads that call; the one's id, 0 before it has begun; whose request it runs, or
+     * NULL. */
     unsigned (*thread_count)(const struct worker *w);
     pid_t (*thread_id)(const struct worker *w, unsigned i);
     const struct stream *(*serving)(const struct worker *w, unsigned i);
@@ -75,20 +77,20 @@ unsigned call_thread_count(const struct worker *w);
 unsigned call_count(const struct worker *w);
 
 /* The thread that runs the slot's i-th call, 0 before it has begun; and the stream whose request
- * that call is for. On the loop's thread that is also the one whose call has just ended. NULL when
- * there is none. */
+ * that call is for. On the loop's thread that is also the one whose call has just ended. NULL: no
+ * such stream. */
 pid_t call_thread_id(const struct worker *w, unsigned i);
 const struct stream *call_serving(const struct worker *w, unsigned i);
 
-/* The status with which a request that has queued for so long is refused instead of being run; 0: it
- * is run. Any thread. */
+/* The status with which a request that has queued for that long is refused instead of being run; 0:
+ * it is run. Any thread. */
 int call_refusal(const struct stream *s, uint64_t queued_ms);
 
 /* ---- the parts of a call ----------------------------------------------------------------- */
 
 /* Brackets every stay of the loop's thread in application code; they do not nest. s is the
- * stream whose request is served, NULL when that is over, or there is none. call_leave returns
- * how long it took, in nanoseconds. */
+ * stream whose request is served; NULL when that is over, or the call serves no request. call_leave
+ * returns how long the stay was, in nanoseconds. */
 void call_enter(struct worker *w, struct stream *s, const struct gcorn_environ *env);
 uint64_t call_leave(struct worker *w);
 

@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * call_pool - the class gthread: the loop's thread reads and writes, and calls of the application run
- * in a pool of threads.
+ * call_pool - the class gthread: the loop's thread reads and writes, and calls of the application
+ * run in a pool of threads.
  *
- * A connection whose request is to be run is handed to the pool, and handed back when the call is
- * over. Between the two it is STREAM_CALLING: the thread of the loop leaves it alone, and the pool's
- * thread touches nothing but it and its request. So neither needs a lock for what it works on; the
- * two queues have one.
+ * The loop's thread hands a connection whose request is to be run to the pool, and gets it back
+ * when the call is over. Between the two its stream is STREAM_CALLING: the loop's thread does not
+ * use it, and the pool's thread uses only it and its request. So neither needs a lock for its work.
  *
- * Two queues of connections under one lock: those that wait for a thread, in
- * order, and those whose call is over, which the loop's thread takes whole when it is woken.
+ * One lock protects two queues of connections: those that wait for a thread, in order, and those
+ * whose call is over, which the loop's thread takes all at once when it is woken.
  *
- * What requests share is only read, but for the date of answers: each thread has its own copy of
- * the context, in which it sets that, and lends it to the request while it runs.
+ * Data that requests share is only read, except for the date of answers: each thread has its own
+ * copy of the context, sets the date in it, and lends it to the request while it runs.
  */
 #include "worker/call/call.h"
 
@@ -46,18 +45,18 @@ struct pool_thread {
     pthread_t handle;
     _Atomic pid_t id;
     const struct stream *_Atomic serving;
-    struct slot_call *shown; /* what it runs, in the slot */
+    struct slot_call *shown; /* the call that it runs, in the slot */
     struct http_context http;
 };
 
 struct pool {
     struct worker *worker;
-    size_t handed_count; /* to it, and not back yet; the loop's */
+    size_t handed_count; /* handed to it and not back yet; used by the loop's thread */
     struct ev_async turn;
     struct ev_prepare rest;
 
     pthread_mutex_t lock;
-    pthread_cond_t come; /* something waits, or it is over */
+    pthread_cond_t come; /* a connection waits, or the pool stops */
     struct queue waiting, called;
     bool ends;
 
@@ -113,8 +112,8 @@ static void run_call(struct pool_thread *t, struct stream *s)
     env->context = &w->http;
 }
 
-/* The next connection for this thread; NULL: it is to end. What is over must be ended in any case.
- */
+/* The next connection for this thread; NULL: the thread must end. A request that is over must be
+ * ended even then. */
 static struct stream *wait_for_call(struct pool *p)
 {
     struct stream *s;
@@ -221,7 +220,7 @@ static enum called hand_over(struct worker *w, struct stream *s, enum call_kind 
     return CALL_LATER;
 }
 
-/* What earlier answers have left unsent goes first. */
+/* Sends the rest of earlier answers first. */
 static enum called start_handler(struct worker *w, struct stream *s)
 {
     (void)w;
@@ -249,8 +248,8 @@ static enum called end_request(struct worker *w, struct stream *s)
     return hand_over(w, s, CALL_END);
 }
 
-/* It blocks what the loop's thread blocks, which is nothing: programs that a handler starts inherit
- * the mask, and posix_spawn, system and popen give no chance to change it. */
+/* The thread inherits the loop's signal mask, which is empty: programs that a handler starts
+ * inherit it in turn, and posix_spawn, system and popen give no chance to change it. */
 static void start(struct pool_thread *t)
 {
     char name[16];
@@ -266,7 +265,7 @@ static void start(struct pool_thread *t)
         fatal("cannot start thread %u of %u: %s", t->number + 1, t->pool->count,
               ascii_error(error));
     (void)snprintf(name, sizeof(name), "gcorn-call-%u", t->number);
-    (void)pthread_setname_np(t->handle, name); /* for people who look at it */
+    (void)pthread_setname_np(t->handle, name); /* only for debuggers and top */
 }
 
 static void stop(struct worker *w)
@@ -335,7 +334,8 @@ static struct pool *new_pool(struct worker *w, unsigned count)
     return p;
 }
 
-/* As many threads as the settings say, 1 to SLOT_CALLS. Ends the process when they cannot be started. */
+/* As many threads as the settings say, 1 to SLOT_CALLS. Ends the process when they cannot be
+ * started. */
 void call_pool_open(struct worker *w)
 {
     unsigned count = config_threads(w->config);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * See forked.h. What runs in the child between fork and the application's next instruction is
- * async-signal-safe: other threads are gone, with whatever locks they held.
+ * See forked.h. The code that runs in the child between fork and the application's next instruction
+ * is async-signal-safe: other threads do not exist there, but the locks that they held do.
  *
- * A child of a thread of the pool, or of the application's own, cannot come back further than to
- * run_thread. One of the loop's thread can come back to the loop, from a callback of the
- * application's; the next callback of the server's finds that out (worker_look_at_clock), or libev
- * itself, whose epoll descriptor is closed.
+ * A child of a thread of the pool, or of a thread of the application, can return at most to
+ * run_thread. A child of the loop's thread can return to the loop, from a callback of the
+ * application; the server's next callback detects that (worker_look_at_clock), or libev does,
+ * because its epoll descriptor is closed.
  */
 #include "worker/call/forked.h"
 
@@ -71,8 +71,9 @@ static void on_loop_failed(const char *message)
     forked_end();
 }
 
-/* libev makes a new epoll set now and then, and the number may be the application's by now. All
- * that is made of no file has the same inode, which those of an application rarely are. */
+/* libev sometimes makes a new epoll set, so the number may be a descriptor of the application by
+ * now. All descriptors without a file have the same inode (anon_inode); an application's rarely are
+ * such. */
 static void unmark_if_changed(int fd)
 {
     struct stat st;
@@ -81,8 +82,8 @@ static void unmark_if_changed(int fd)
         owned_remove(fd);
 }
 
-/* The end of a call is where a child of the loop's thread is found out: the branch for a call that
- * may last longer is taken in any case. */
+/* A child of the loop's thread is detected at the end of a call: here it is set up that this end
+ * takes the branch for calls that may last longer. */
 static void set_traps(struct worker *w)
 {
     atomic_store(&w->slot->calls[0].until_ms, UINT64_MAX);
@@ -111,7 +112,7 @@ static void on_child(void)
 
 /* ---- the parent -------------------------------------------------------------------------- */
 
-/* The stream whose request this thread serves; NULL: none's. */
+/* The stream whose request this thread serves; NULL: none. */
 static const struct stream *own_stream(const struct worker *w)
 {
     pid_t thread = (pid_t)syscall(SYS_gettid);
@@ -123,8 +124,8 @@ static const struct stream *own_stream(const struct worker *w)
     return NULL;
 }
 
-/* The server's forks take the lock, too: another thread, which may fork itself at this moment, would
- * leave it locked for good in the child. */
+/* The server's forks take the lock, too: another thread, which may fork itself at this moment,
+ * would leave it locked for good in the child. */
 static void on_prepare(void)
 {
     owned_lock();
@@ -153,7 +154,7 @@ void forked_forget_fd(int fd)
 
 /* ---- init -------------------------------------------------------------------------------- */
 
-/* The application's own code, which its debuggers read by this descriptor. */
+/* The application's own code: debuggers read it by this descriptor. */
 static bool is_image(int fd)
 {
     const struct image *image = self.args->image;
@@ -169,11 +170,12 @@ static bool is_servers(int fd)
 {
     int flags = fcntl(fd, F_GETFD);
 
-    /* what is not close-on-exec was given to gcorn for its application */
+    /* a descriptor without close-on-exec was passed to gcorn for its application */
     return fd > STDERR_FILENO && flags >= 0 && (flags & FD_CLOEXEC) && !is_image(fd);
 }
 
-/* Whatever is open before the application is there. Without /proc: what is marked one by one. */
+/* Marks all descriptors that are open before the application is loaded. Without /proc only those
+ * that are marked one by one. */
 static void mark_all(void)
 {
     DIR *dir = opendir("/proc/self/fd");
@@ -190,7 +192,7 @@ static void mark_all(void)
     (void)closedir(dir);
 }
 
-/* A child has them, too. */
+/* A child keeps these descriptors. */
 static void keep_logs(const struct worker_args *args)
 {
     const int logs[] = {log_fd(), args->access_fd, log_syslog() ? log_syslog()->fd : -1};
@@ -213,7 +215,7 @@ void forked_watch(const struct worker_args *args)
 {
     self.args = args;
     if (!self.is_watching) {
-        /* failed, for want of memory: children are as they were forked */
+        /* out of memory: children keep everything */
         self.is_watching = pthread_atfork(on_prepare, on_parent, on_child) == 0;
         mark_all();
         keep_logs(args);
@@ -230,7 +232,8 @@ void forked_init(struct worker *w)
     self.worker = w;
 }
 
-/* The number that the next descriptor will have; -1: unknown. Its inode is the loop's, too. */
+/* The number that the next descriptor will get; -1: unknown. Notes the inode, which the loop's
+ * descriptors have, too. */
 static int next_fd(void)
 {
     int fd = eventfd(0, EFD_CLOEXEC);
@@ -258,7 +261,7 @@ static void on_first(struct ev_loop *loop, struct ev_async *async, int revents)
     (void)revents;
 }
 
-/* libev does not say which descriptors it has: they are the lowest that are free. */
+/* libev does not tell its descriptors: they are the lowest free numbers. */
 struct ev_loop *forked_new_loop(struct error *err)
 {
     self.epoll_fd = next_fd();

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * See wake.h. Those that are woken hang in a list that any thread may push to and the loop takes
- * whole, so there is no lock that a crashed or slow thread could hold. A connection is in it at
- * most once; it leaves the mark that says so before its turn, so a wake that comes while its
- * application runs brings another turn.
+ * See wake.h. Woken connections are in a lock-free list that any thread may push to and the loop
+ * takes as a whole, so a crashed or slow thread cannot hold a lock. A connection is in the list at
+ * most once; a mark says so and is cleared before the connection's turn, so a wake during the
+ * application's call gives it another turn.
  */
 #include "worker/call/wake.h"
 
@@ -18,7 +18,7 @@ enum { PLACE_BITS = 20 }; /* worker_connections is at most 1000000 */
 
 _Static_assert(1000000 <= 1 << PLACE_BITS, "a ticket holds a connection's place");
 
-/* Has it called again soon. Any thread. */
+/* Makes the loop call the application again soon. Any thread. */
 static void wake(struct worker *w, struct stream *s)
 {
     struct stream *first;
@@ -32,7 +32,7 @@ static void wake(struct worker *w, struct stream *s)
     ev_async_send(w->loop, &w->waker.turn);
 }
 
-/* In the order in which they were woken, behind those that are left over. */
+/* Appends the woken connections, in the order of their wakes, after those that are left over. */
 static void take_woken(struct waker *waker)
 {
     struct stream *latest = atomic_exchange(&waker->woken, NULL), *first = NULL,
@@ -50,7 +50,7 @@ static void take_woken(struct waker *waker)
     *end = first;
 }
 
-/* When many are due, others have their turn in between. */
+/* Runs the woken connections; when there are many, other events get their turn in between. */
 static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
 {
     struct worker *w = async->data;
@@ -78,7 +78,7 @@ static void on_alarm(struct ev_loop *loop, struct ev_timer *timer, int revents)
     (void)revents;
     worker_look_at_clock(w);
     if (w->now_ns / 1000000 < s->x->alarm.at_ms) {
-        wake_wait(s); /* the loop's clock is not as fine */
+        wake_wait(s); /* too early: the loop's clock is coarser */
         return;
     }
     s->x->alarm.at_ms = 0;
@@ -98,7 +98,7 @@ void wake_wait(struct stream *s)
         ev_init(alarm->timer, on_alarm);
         alarm->timer->data = s;
     }
-    assert(!ev_is_active(alarm->timer)); /* what ends the wait stops it: wake_stop */
+    assert(!ev_is_active(alarm->timer)); /* wake_stop stops it when the wait ends */
     ev_timer_set(alarm->timer, alarm->at_ms > now ? (double)(alarm->at_ms - now) / 1000 : 0, 0);
     ev_timer_start(w->loop, alarm->timer);
 }

@@ -100,7 +100,8 @@ static pid_t thread_id(void)
 }
 
 /* Which of the slot's calls is to blame; NO_CALL: none. Whatever its thread, it is the only one of
- * a worker that calls on the loop's. Else it is the thread's own, or the one that has lasted too long. */
+ * a worker that calls on the loop's. Else it is the thread's own, or the one that has lasted too
+ * long. */
 static int find_call(bool is_timeout)
 {
     unsigned threads = call_thread_count(self.worker);
@@ -245,8 +246,8 @@ static void die(bool is_timeout)
     farewell_log(crashed, is_timeout);
 }
 
-/* The handler that had the signal before gets it again. If the application recovers, each of its calls
- * ends in crash_end_recovered, and so does the loop. */
+/* The handler that had the signal before gets it again. If the application recovers, each of its
+ * calls ends in crash_end_recovered, and so does the loop. */
 static void let_recover(void)
 {
     self.is_over = 1;
@@ -282,7 +283,8 @@ static bool hold(const siginfo_t *info)
     return true;
 }
 
-/* Is this the loop's thread, told to stand still amid its work? It goes on, to crash_rest. */
+/* True: this is the loop's thread, which was told to stop during its work. It goes on to
+ * crash_rest. */
 static bool goes_on(void)
 {
     pid_t dying = atomic_load(&self.dying);
@@ -327,7 +329,7 @@ static void on_fatal(int signal_number, siginfo_t *info, void *context)
     }
     give_back(signal_number);
     errno = saved_errno;
-    if (info->si_code <= 0) /* it was sent, so nothing will raise it anew */
+    if (info->si_code <= 0) /* it was sent, so nothing will raise it again */
         (void)raise(signal_number);
 }
 
@@ -349,8 +351,8 @@ void crash_expect_exit(void)
     atomic_store(&self.expects_exit, true);
 }
 
-/* A stack of its own, with a page under it that nobody can write: the thread's may be what is full.
- * Threads of the application have none, and use their own. */
+/* Gives the signal handler a separate stack with a guard page, because the thread's stack may be
+ * what has overflowed. Threads of the application get none: the handler runs on their own stack. */
 static void set_alt_stack(void)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);

@@ -3,7 +3,7 @@
  * crash_file - the request that an application crashed or hung in, kept in a file of crash_dir.
  *
  * The file is plain HTTP, head and body as a client would send them, and nothing else: nc can send
- * it, an editor can change it, --replay runs it. It does not say who sent it.
+ * it, an editor can change it, --replay runs it. It does not contain the client's address.
  */
 #ifndef GCORN_WORKER_CRASH_CRASH_FILE_H
 #define GCORN_WORKER_CRASH_CRASH_FILE_H
@@ -25,8 +25,8 @@ int crash_file_dir_open(const char *path, struct error *err);
 int crash_file_dir_trim(int dir_fd, unsigned keep);
 
 /* Keeps a request whose head is complete in the new file `name`, mode 0600, of the directory. The
- * body is cut after CRASH_FILE_BODY_MAX bytes; a chunked one is written as one chunk, its trailers are
- * not kept. redact: queries and the values of fields that carry secrets (Authorization, Cookie,
+ * body is cut after CRASH_FILE_BODY_MAX bytes; a chunked one is written as one chunk, its trailers
+ * are not kept. redact: queries and the values of fields that carry secrets (Authorization, Cookie,
  * X-Api-Key and the like) are replaced by "redacted"; the body is not.
  *
  * For signal handlers: takes no lock, allocates nothing, needs less than 2 KiB of stack; it follows

@@ -12,7 +12,7 @@
 #include "worker/loop/upward.h"
 
 enum {
-    PASS_LONG_MS = 10,     /* after so long in calls, others have their turn */
+    PASS_LONG_MS = 10,     /* after that long in calls, other events get their turn */
     NO_SLEEP_NS = 1000000, /* between two passes of a loop that had work waiting */
 };
 

@@ -27,7 +27,8 @@ static inline uint64_t worker_client_ms(const struct worker *w)
     return (w->now_ns - w->calls_ns) / 1000000;
 }
 
-/* Has this pass of the loop spent so long in calls that others should have their turn? */
+/* True: this pass of the loop has spent enough time in calls; other events should get their
+ * turn. */
 bool worker_pass_is_long(const struct worker *w);
 
 /* Sets the connection's timer, and sees to it that the sweep comes in time. */

@@ -9,7 +9,7 @@
 
 #include "worker/loop/state.h"
 
-/* A complete request has got into the application's hands, having waited so long. */
+/* A complete request is passed to the application, after waiting for queued_ns. */
 void worker_note_run(struct worker *w, uint64_t queued_ns);
 
 /* A request is complete, or is refused or cut before it is: it counts from now on. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * state - what a worker is made of: struct worker, and what the master gives it. Each member belongs
- * to one file, which alone writes it; the others read it here.
+ * state - what a worker is made of: struct worker, and what the master gives it. Each member
+ * belongs to one file, which alone writes it; the others read it here.
  */
 #ifndef GCORN_WORKER_LOOP_STATE_H
 #define GCORN_WORKER_LOOP_STATE_H
@@ -142,11 +142,11 @@ struct worker {
     bool answers_close;    /* every answer says Connection: close */
     struct ev_timer drain;
     struct ev_timer linger_over; /* while it drains */
-    uint64_t recycle_at; /* asks to be replaced after so many requests; 0: never, or it has */
+    uint64_t recycle_at; /* asks to be replaced after that many requests; 0: never, or done */
 };
 
-/* This process's worker; NULL where there is none: with --check-config, in the master, and in
- * children that the application has forked. Any thread, and signal handlers. */
+/* This process's worker; NULL in a process that is not a worker: with --check-config, in the
+ * master, and in children that the application has forked. Any thread, and signal handlers. */
 struct worker *worker_this(void);
 
 /* It is w from now on; NULL: this process is no worker. */

@@ -44,14 +44,14 @@ struct timers {
 void timers_init(struct timers *t);
 void timer_init(struct timer *timer);
 
-/* Sets the timer anew, whatever it was set to; clears it. */
+/* Sets the timer, whether or not it was set before; clears it. */
 void timer_set(struct timers *t, struct timer *timer, enum timer_kind kind, uint64_t now_ms);
 void timer_clear(struct timer *timer);
 
-/* The first timer of a kind, the one longest set; NULL when there is none. */
+/* The first timer of a kind, the one that was set first; NULL: none is set. */
 struct timer *timers_first(struct timers *t, enum timer_kind kind);
 
-/* The first timer whose deadline has come, NULL when there is none. It is still set. */
+/* The first timer whose deadline has passed, which is still set; NULL: none has. */
 struct timer *timers_late(struct timers *t, uint64_t now_ms);
 
 /* The earliest deadline; UINT64_MAX when none is set. */

@@ -33,7 +33,7 @@ enum conn_state {
 
 /* What a request does. From STREAM_BODY on it is in a list of the worker. */
 enum stream_phase {
-    STREAM_NONE,    /* there is none: the connection is idle, lingers or is closed */
+    STREAM_NONE,    /* no request: the connection is idle, lingers or is closed */
     STREAM_HEAD,    /* its head is coming, or the connection's first is awaited */
     STREAM_READY,   /* it has unparsed bytes, or more to send, and waits in the run queue */
     STREAM_CALLING, /* a thread has it, or it waits for one (stream_lend) */

@@ -44,7 +44,8 @@ struct wire_ops {
     int64_t (*queue_delay_ms)(const struct wire *wire);
 };
 
-/* Of WIRE_OTHER; set once, before the first connection of that kind. NULL: there is none. */
+/* The operations of WIRE_OTHER; set once, before the first connection of that kind. NULL: not
+ * set. */
 extern const struct wire_ops *wire_other;
 
 static inline bool wire_is_plain(const struct wire *wire)
@@ -59,7 +60,7 @@ static inline struct wire wire_plain(int fd)
 }
 
 /* Reads up to size bytes, size > 0. Returns how many; 0 when the client has sent its last byte, and
- * peer_ended says so from then on; -1 with errno. EAGAIN: there are none yet, and wire_wants says
+ * peer_ended says so from then on; -1 with errno. EAGAIN: no bytes yet, and wire_wants says
  * what the wire waits for. Any errno but EAGAIN and EINTR: the connection is lost. */
 ssize_t wire_read_other(struct wire *wire, char *bytes, size_t size);
 
@@ -108,8 +109,8 @@ static inline int wire_wants(const struct wire *wire, int events)
  * connection is lost. */
 int wire_shutdown(struct wire *wire);
 
-/* Makes the next wire_close a reset, by which the client learns that its answer is cut short. A unix
- * socket has no reset: there it sees the close alone. */
+/* Makes the next wire_close a reset, by which the client learns that its answer is cut short. A
+ * unix socket has no reset: there it sees the close alone. */
 void wire_reset(struct wire *wire);
 
 /* Closes the socket; fd is -1 from then on. Its watcher is stopped first. */
