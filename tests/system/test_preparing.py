@@ -338,7 +338,7 @@ def test_reload_keeps_open_only_what_counts(gcorn, tmp_path):
     write_config(tmp_path, control_socket="ctl", workers=1, accesslog="access", bind="unix:app.sock")
     server = gcorn("hello", bare=True)
     hup(server)
-    wait_for(lambda: len(server.workers) == 1, "the old worker to leave")
+    wait_for(lambda: len(status_of(tmp_path)["workers"]) == 1, "the master to reap the old worker")
     before = sorted(Process(server.pid).links)
     for count in range(1, 4):
         write_config(tmp_path, control_socket="ctl", workers=1, accesslog="access", bind="unix:app.sock",

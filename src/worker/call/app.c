@@ -191,9 +191,8 @@ static void *open_part(const struct image *image, size_t i, struct error *err)
     void *dl = dlopen(loaded_as[i] ? loaded_as[i] : part->path, RTLD_NOW | RTLD_LOCAL);
     if (dl)
         return dl;
-    name_files(image, dlerror(), &message);
-    if (!message.data)
-        strbuf_addstr(&message, "no reason is given");
+    const char *reason = dlerror();
+    name_files(image, reason ? reason : "no reason is given", &message);
     (void)explain_dlopen(part->path, message.data, err);
     if (part->copy) /* its directory may be unreadable for this user, or noexec */
         (void)error_prefix(err, "the copy %s", part->copy);

@@ -95,8 +95,9 @@ class Server:
 
     @property
     def workers(self):
+        """A child that has the master's title still has not said yet what it is."""
         return [p for p in children(self.pid)
-                if not p.title.startswith(("gcorn: template", "gcorn: reload"))]
+                if not p.title.startswith(("gcorn: template", "gcorn: reload", "gcorn: master"))]
 
     @property
     def templates(self):
