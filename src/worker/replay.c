@@ -92,7 +92,7 @@ static int read_request(struct request *r, int fd, const char *file, struct erro
     if (r->state == REQUEST_REFUSED)
         return error_set(err, EXIT_FAILED, "%s: the request is refused: %d: %s", file, r->refusal,
                          r->refusal_reason);
-    return error_set(err, EXIT_FAILED, "%s holds no whole request: it ends in the %s", file,
+    return error_set(err, EXIT_FAILED, "%s: incomplete request: the file ends in the %s", file,
                      r->state == REQUEST_HEAD ? "head" : "body");
 }
 

@@ -14,7 +14,7 @@ struct error;
  * a regular one and no symbolic link, is opened by the caller's. Debuggers find the application
  * under its own name. A body that was cut is filled up with zeros. The request comes from 127.0.0.1
  * and is believed like one of a proxy in forwarded_allow_ips. 0, or -1 with err: EXIT_APP when the
- * application does not load or boot, EXIT_FAILED when the file holds no whole request that is in
+ * application does not load or boot, EXIT_FAILED when the file holds no complete request that is in
  * order. To be called once in a process. */
 int replay_run(const struct config *config, struct error *err);
 

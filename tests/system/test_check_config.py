@@ -315,7 +315,7 @@ def test_uploads_are_tried_as_the_workers_user(place, closed):
     before = snapshot(place)
     found = warned(check(place, *words), "tmp_upload_dir")
     assert len(found) == 1
-    assert found[0].startswith(f"command line: tmp_upload_dir: user {NOBODY} can make no file in "
+    assert found[0].startswith(f"command line: tmp_upload_dir: user {NOBODY} cannot create a file in "
                                f"{closed}: Permission denied: ")
     assert not warned(check(place, *words[:-4]), "tmp_upload_dir")
     words[3] = place

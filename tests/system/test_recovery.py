@@ -48,8 +48,8 @@ def test_a_worker_in_a_handler_of_its_own_is_killed_soon(gcorn, recover):
     server = gcorn(recover)
     old, = server.worker_pids
     assert server.get("/stays").status == 500
-    server.wait_log(rf"Worker \(pid:{old}\) lives on after its crash: a signal handler of its "
-                    "application has taken the signal; killing it")
+    server.wait_log(rf"Worker \(pid:{old}\) survived its crash: a signal handler of its "
+                    "application handled the signal; killing it")
     wait_for(lambda: not Process(old).is_alive, "the old worker to end")
 
 

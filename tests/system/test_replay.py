@@ -95,9 +95,9 @@ def test_an_answer_that_cannot_be_written_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("raw, why", [
-    (b"", "holds no whole request: it ends in the head"),
-    (b"GET / HTTP/1.1\r\nHost: test\r\n", "it ends in the head"),
-    (b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\nabc", "it ends in the body"),
+    (b"", ": incomplete request: the file ends in the head"),
+    (b"GET / HTTP/1.1\r\nHost: test\r\n", "the file ends in the head"),
+    (b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\nabc", "the file ends in the body"),
     (b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc", "in the body"),
     (b"GET / HTTP/1.1\nHost: test\n\n", "the request is refused: 400: "),
     (b"GET / HTTP/1.1\r\n\r\n", "the request is refused: 400: no Host")])
@@ -215,7 +215,7 @@ def test_crash_dir_is_the_workers_to_write(gcorn):
         theirs.mkdir(0o700)
         os.chown(theirs, NOBODY, NOBODY)
         args = ["--user", NOBODY, "--bind", "127.0.0.1:0", example("hello"), "--crash-dir"]
-        wanted = f"crash_dir: user {NOBODY} can make no file in {mine}: Permission denied"
+        wanted = f"crash_dir: user {NOBODY} cannot create a file in {mine}: Permission denied"
         for words in ([], ["--check-config"]):
             done = run(*words, *args, mine, cwd=name)
             assert done.returncode == 3 and wanted in done.stderr

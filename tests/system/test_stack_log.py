@@ -131,7 +131,7 @@ def test_a_debugged_worker_is_left_alone(gcorn):
                 pytest.skip("strace cannot attach")
             with server.connect() as client:
                 client.send(request("/sleep?ms=2500"))
-                server.wait_log(rf"Worker \(pid:{pid}\) would be killed, but pid {strace.pid} traces it")
+                server.wait_log(rf"Worker \(pid:{pid}\) would be killed, but process {strace.pid} traces it")
                 assert client.response().status == 200
         finally:
             strace.send_signal(signal.SIGINT)

@@ -138,7 +138,7 @@ def test_usr2_twice_and_from_the_new_master_is_ignored(start):
     server.kill(signal.SIGUSR2)
     server.wait_log("USR2 is ignored: an upgrade is under way already")
     os.kill(new, signal.SIGUSR2)
-    server.wait_log(rf"USR2 is ignored: the old master \(pid:{server.pid}\) has not left yet")
+    server.wait_log(rf"USR2 is ignored: the old master \(pid:{server.pid}\) has not ended yet")
     assert masters(server) == {server.pid, new}
     os.kill(new, signal.SIGTERM)
     server.wait_log("Upgrade rolled back")

@@ -73,7 +73,7 @@ int start_enter(const struct start *s)
     int saved_errno = errno;
     bool is_gone = errno == ENOENT || errno == ENOTDIR;
     if (is_gone && enter_removed_dir() == 0)
-        log_warnx("The directory of the start, %s, is gone (%s): relative paths lead nowhere",
+        log_warnx("The directory of the start, %s, is gone (%s): relative paths do not work",
                   s->dir, strerror(saved_errno));
     else
         is_gone = false;

@@ -220,7 +220,7 @@ static void describe_status(int status, char *text, size_t size)
 static void resume(struct master *m)
 {
     listeners_lend(m->current, false);
-    control_upgrade_failed(&m->control, "the new master ended while this one was leaving");
+    control_upgrade_failed(&m->control, "the new master ended while this one was stopping");
     if (m->plan.stopping)
         return;
     log_warnx("Upgrade rolled back: the new master (pid:%d) has ended; this one serves alone again",
@@ -234,8 +234,7 @@ bool upgrade_reaped(struct master *m, pid_t pid, int status)
 
     if (u->pid == 0 || pid != u->pid)
         return false;
-    if (u->phase == UPGRADE_BOOTING ||
-        u->phase == UPGRADE_BESIDE) /* a message may be unread */
+    if (u->phase == UPGRADE_BOOTING || u->phase == UPGRADE_BESIDE) /* a message may be unread */
         read_word(m);
     act_on_word(m);
     if (u->phase == UPGRADE_BESIDE) {
@@ -328,7 +327,7 @@ static int check_allowed(const struct master *m, struct error *err)
     if (m->upgrade.phase != UPGRADE_NONE)
         return error_set(err, EXIT_FAILED, "an upgrade is under way already");
     if (!m->successor.is_promoted)
-        return error_set(err, EXIT_FAILED, "the old master (pid:%d) has not left yet",
+        return error_set(err, EXIT_FAILED, "the old master (pid:%d) has not ended yet",
                          (int)m->successor.from.pid);
     return 0;
 }

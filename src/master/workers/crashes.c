@@ -71,8 +71,8 @@ bool crash_goes_on(struct master *m, struct proc *p, uint64_t now)
         return true;
     }
     if (has_returned)
-        log_errorx("Worker (pid:%d) lives on after its crash: a signal handler of its application "
-                   "has taken the signal; killing it",
+        log_errorx("Worker (pid:%d) survived its crash: a signal handler of its application "
+                   "handled the signal; killing it",
                    (int)p->w->pid);
     return false;
 }

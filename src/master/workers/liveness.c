@@ -92,7 +92,8 @@ bool liveness_is_traced(struct master *m, struct proc *p)
     if (tracer == 0 || helpers_have(&m->helpers, tracer))
         return tracer != 0;
     if (p->tracer != tracer)
-        log_warnx("Worker (pid:%d) would be killed, but pid %d traces it (a debugger?): left alone",
+        log_warnx("Worker (pid:%d) would be killed, but process %d traces it (a debugger?); "
+                  "leaving it alone",
                   (int)p->w->pid, (int)tracer);
     p->tracer = tracer;
     return true;

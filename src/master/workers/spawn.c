@@ -368,7 +368,7 @@ static int try_uploads(const struct trial *trial, struct error *err)
     if (result == 0)
         result = spool_finish(&spool);
     if (result < 0)
-        (void)error_set(err, EXIT_FAILED, "user %u can make no file in %s: %s",
+        (void)error_set(err, EXIT_FAILED, "user %u cannot create a file in %s: %s",
                         (unsigned)trial->privileges->uid, dir, strerror(errno));
     spool_release(&spool);
     return result;
@@ -478,7 +478,7 @@ int spawn_check_uploads(const struct config *config, const struct privileges *pr
     int status = 0, result = run_trial(&trial, &status, err);
 
     if (result < 0 && err->text[0] == '\0')
-        (void)error_set(err, EXIT_FAILED, "making a file did not succeed within boot_timeout");
+        (void)error_set(err, EXIT_FAILED, "cannot create a file within boot_timeout");
     return result;
 }
 
@@ -492,6 +492,6 @@ int spawn_check_crash_dir(const struct config *config, const struct privileges *
         return 0;
     int result = run_trial(&trial, &status, err);
     if (result < 0 && err->text[0] == '\0')
-        (void)error_set(err, EXIT_APP, "crash_dir: opening it did not succeed within boot_timeout");
+        (void)error_set(err, EXIT_APP, "crash_dir: cannot open the directory within boot_timeout");
     return result;
 }

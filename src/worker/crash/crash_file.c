@@ -29,7 +29,7 @@ int crash_file_dir_open(const char *path, struct error *err)
         return error_set(err, EXIT_USAGE, "crash_dir: cannot open the directory %s: %s", path,
                          ascii_error(errno));
     if (faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) < 0) {
-        (void)error_set(err, EXIT_USAGE, "crash_dir: user %u can make no file in %s: %s",
+        (void)error_set(err, EXIT_USAGE, "crash_dir: user %u cannot create a file in %s: %s",
                         (unsigned)geteuid(), path, ascii_error(errno));
         fd_close(&fd);
     }
