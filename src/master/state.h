@@ -61,9 +61,9 @@ struct master {
     enum stop_wish stop_wish;
     int stop_status;
     bool reload_requested;   /* a HUP came */
-    bool candidate_is_ready; /* its canary has said so */
+    bool candidate_is_ready; /* its canary is READY */
     char *candidate_failure; /* owned; why the reload fails; NULL: it does not */
-    char *roll_failure;      /* owned; the same after its candidate has come to count */
+    char *roll_failure;      /* owned; the same after its candidate has become current */
     bool reopen_requested;   /* USR1 came */
     bool upgrade_requested;  /* USR2 came */
     bool retire_requested;   /* WINCH came */
@@ -81,7 +81,7 @@ struct master {
     int exit_status;
 
     uint64_t reloads_begun; /* since the start; each has its number */
-    uint64_t reload_first;  /* the oldest of those that the next outcome is told for */
+    uint64_t reload_first;  /* the oldest that the next outcome answers */
     uint64_t reload_committed;
     bool rolling; /* that one's workers are not all there yet, or old ones still accept */
     struct status_reload last_reload;
@@ -102,7 +102,7 @@ struct master {
 
     struct scoreboard *scoreboard;
     struct stats *stats;
-    bool metrics_are_lost; /* and the log says so */
+    bool metrics_are_lost; /* logged */
     struct oom oom;
     struct samples samples; /* of the workers, while there is a control socket */
     char **config_at_start; /* the values of its settings */
@@ -113,18 +113,18 @@ struct master {
     struct ev_signal signals[10];
     struct ev_timer tick;        /* checking health, and what else comes once a second */
     struct ev_timer wake;        /* the next deadline */
-    struct ev_check awake;       /* before the handlers: was the master away? */
+    struct ev_check awake;       /* before the handlers: did the master not run for long? */
     struct ev_prepare reconcile; /* after the handlers */
     uint64_t started_ms;
-    uint64_t awake_ms;            /* when the loop last came to life */
-    uint64_t counted_from_ms;     /* nothing before it counts: the master was away */
+    uint64_t awake_ms;            /* when the loop last woke up */
+    uint64_t counted_from_ms;     /* nothing earlier counts: the master did not run */
     uint64_t boot_by_ms;          /* starting a process may fail until then (boots.h) */
     uint64_t spawn_not_before_ms; /* starting a process failed */
     char spawn_why[160];          /* why it did; "": the last one was started */
-    bool table_full;              /* and the log says so */
+    bool table_full;              /* logged */
 };
 
-/* The settings that count. */
+/* The current settings. */
 static inline const struct config *config_of(const struct master *m)
 {
     return &m->current->config;
@@ -136,7 +136,7 @@ static inline bool master_is_stopping(const struct master *m)
     return m->plan.stopping || m->stop_at_ms != NO_DEADLINE;
 }
 
-/* Notes that the server is to stop, and with which exit status. The stronger wish counts, and of
+/* Notes that the server must stop, and with which exit status. The stronger request counts, and of
  * two equal ones the first. */
 static inline void master_note_stop(struct master *m, enum stop_wish wish, int status)
 {

@@ -12,17 +12,17 @@ struct proc;
 
 enum server_state stats_update_state(const struct master *m);
 
-/* Enters what the master is and has now. */
+/* Writes the master's present state to the stats. */
 void stats_update(struct master *m);
 
-/* Asks the kernel how long the sockets' queues are, if there is an admin process to tell. */
+/* Reads the lengths of the sockets' queues from the kernel, if an admin process runs. */
 void stats_update_listeners(struct master *m);
 
-/* A process has ended with this status; the log has said what there is to say. Counts the end, and
- * what the worker had counted. */
+/* A process has ended with this status and its end is logged: counts the end, and adds the worker's
+ * counts. */
 void stats_update_exited(struct master *m, const struct proc *p, int status);
 
-/* A reload is over. */
+/* Counts a reload that is over. */
 void stats_update_reload(struct master *m, bool ok);
 
 #endif

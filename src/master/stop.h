@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * stop - the end of the server: after drain_delay, when requests are answered, or at once. A step of
- * the master's pass.
+ * stop - the end of the server: after drain_delay, when requests are answered, or at once. A step
+ * of the master's pass.
  */
 #ifndef GCORN_MASTER_STOP_H
 #define GCORN_MASTER_STOP_H
@@ -11,14 +11,14 @@
 
 struct master;
 
-/* Acts on the wish that was noted (master_note_stop), and on the end of drain_delay. */
+/* Acts on the stop that was noted (master_note_stop), and on the end of drain_delay. */
 void stop_decide(struct master *m, uint64_t now);
 
-/* While the server stops, when the workers have their orders: they serve the clients that wait by
- * then; clients that come later are refused at once. */
+/* When the server stops and the workers have their orders: they serve the clients that are waiting
+ * now; later clients are refused at once. */
 void stop_listening(struct master *m);
 
-/* Does a client wait to be accepted, or was one ever served? */
+/* True: a client waits to be accepted, or one was served before. */
 bool stop_has_clients(const struct master *m);
 
 #endif

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * generation/ is one set of settings and what it opens: sockets, logs, the application's copy; and how
- * the program was started.
+ * generation/ is one set of settings and what it opens: sockets, logs, the application's copy; and
+ * how the program was started.
  *
- * generation - one set of settings with all that they open: the application's code, sockets, logs,
- * the workers' user. The
- * first is made at start, a further one by every reload; workers belong to the one that they were
- * forked with. It lives until the master wants another and its last worker is gone.
+ * generation - one set of settings with everything that they open: the application's code, sockets,
+ * logs, the workers' user. The master makes the first at its start and a new one for each reload. A
+ * worker keeps the generation that it was forked with. A generation is freed when another one is
+ * current and its last worker has ended.
  */
 #ifndef GCORN_MASTER_GENERATION_GENERATION_H
 #define GCORN_MASTER_GENERATION_GENERATION_H
@@ -49,34 +49,34 @@ struct generation {
     bool is_proven;            /* a worker of it has been ready */
 };
 
-/* Puts in front of err where the setting stands. Returns -1. */
+/* Prefixes err with the place where the setting was set. Returns -1. */
 int generation_blame(const struct config *config, const char *key, struct error *err);
 
-/* What can be wrong with config itself, found without opening anything; fills in the workers' user
- * (privileges_release, also on failure). 0, or -1 with err, which says where the setting stands. */
+/* Checks config without opening anything, and fills in the workers' user (privileges_release, also
+ * on failure). Returns 0, or -1 with err, which names the place of the setting. */
 int generation_check(const struct config *config, struct privileges *privileges, struct error *err);
 
-/* One with nothing open. Takes config. `before`: NULL, or one of those that there are. The caller
- * has one reference. */
+/* Makes a generation with nothing open. Takes config. `before`: NULL, or a generation of the ring
+ * that it joins. The caller has one reference. */
 struct generation *generation_make(unsigned id, struct config *config, struct generation *before);
 
-/* Opens all that its settings name but for the sockets, in the present directory, which becomes its
- * own; sets the umask. server: the process whose generation it will be. Reads disks, so it may
- * block. 0, or -1 with err; generation_unref in either
- * case. */
+/* Opens everything that its settings name, except the sockets, in the current directory, which
+ * becomes the generation's; sets the umask. server: the process that will own the generation. Reads
+ * disks, so it may block. Returns 0, or -1 with err; generation_unref in either case. */
 int generation_open(struct generation *g, pid_t server, struct error *err);
 
 /* Both. NULL with err; nothing is open then. */
 struct generation *generation_new(unsigned id, struct config *config, struct generation *before,
                                   struct error *err);
 
-/* What another master has left (handover.h): its sockets, taken from *from and lent, and no
- * application. To be the `before` of the first own generation. config as there. NULL with err. */
+/* Makes a generation of the sockets that another master hands over (handover.h), which are taken
+ * from *from and marked as lent; it has no application. It is the `before` of this master's first
+ * generation. Takes config. NULL with err. */
 struct handover;
 struct generation *generation_inherit(unsigned id, struct config *config, struct handover *from,
                                       struct error *err);
 
-/* Every generation that lives, beginning with `any`, which stays alive meanwhile. */
+/* Every generation in the ring, beginning with `any`, which must not be freed meanwhile. */
 #define for_each_generation(each, any)                                                             \
     for ((each) = (any); (each); (each) = (each)->next == (any) ? NULL : (each)->next)
 
@@ -86,7 +86,8 @@ struct generation *generation_ref(struct generation *g);
  * sockets, because no process serves them any more. NULL is allowed. */
 void generation_unref(struct generation *g, bool unlink_files);
 
-/* Makes its directory and umask the process's. 0, or -1 with errno: the directory is as it was. */
+/* Changes the process to the generation's directory and umask. Returns 0, or -1 with errno: the
+ * directory is unchanged. */
 int generation_enter(const struct generation *g);
 
 #endif

@@ -44,11 +44,11 @@ struct listener *listeners_adopt_one(struct handover_socket *s, struct error *er
  * of unix sockets, because no process serves them any more. */
 void listeners_close(struct generation *g, bool unlink_files);
 
-/* Another master serves the sockets of all generations too, or no longer does: whose files they are
- * (listener.lent). */
+/* Another master serves the sockets of all generations too, or stops doing so: marks the sockets'
+ * files as shared with it, or as this master's (listener.lent). */
 void listeners_lend(struct generation *any, bool lent);
 
-/* Do its workers listen on this very socket? */
+/* Do its workers listen on this socket? */
 bool listeners_contain(const struct generation *g, const struct listener *l);
 
 /* Does a client wait to be accepted by its workers? */
@@ -57,8 +57,8 @@ bool listeners_have_clients(const struct generation *g);
 /* Sets the backlog of its settings, also on the sockets that an older generation opened. */
 void listeners_apply_backlog(const struct generation *g);
 
-/* Workers listen no more, for good: closes the sockets and unlinks their files. Workers that have
- * them are not concerned, nor is the admin process. Harmless a second time. */
+/* Closes the sockets in the master and unlinks their files, when no more workers are forked.
+ * Workers that have the sockets, and the admin process, are not affected. May be called again. */
 void listeners_stop(struct generation *g);
 
 /* Logs the addresses. */

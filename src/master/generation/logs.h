@@ -28,8 +28,8 @@ void logs_tend(struct generation *g);
  * then. 0, or -1 with err: those that could not be opened are as they were. */
 int logs_reopen(struct generation *g, struct error *err);
 
-/* What of a log a process is sent that has had it since its fork: fd, under which another file may
- * be open by now; -1 where path stands for standard output or error, which stay. */
+/* The descriptor of a log to send to a process that has had the log since its fork: fd, which may
+ * be another file by now; -1 when path means standard output or error, which stay. */
 int logs_fd_to_send(const char *path, int fd);
 
 #endif

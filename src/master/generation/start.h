@@ -26,9 +26,8 @@ struct start {
 /* Remembers how gcorn was started; argv is borrowed for ever. */
 void start_init(struct start *s, int argc, char **argv);
 
-/* Changes to the directory of the start. When its name leads nowhere any more (a release that has
- * been cleaned up), to one where every relative path fails, and the log says so. 0, or -1 with
- * errno. */
+/* Changes to the directory of the start. When that was removed (an old release), changes to one
+ * where every relative path fails, and logs it. Returns 0, or -1 with errno. */
 int start_enter(const struct start *s);
 
 /* The sources of the settings that may change, other than the command line and the environment:
@@ -41,8 +40,8 @@ struct sources {
 void sources_release(struct sources *from);
 
 /* Loads the settings (config_load) as at start, from the directory of the start (start_enter), and
- * then changes to the directory that they name. before: those that count so far; NULL: none do.
- * Fills in *from. 0, or -1 with err; sources_release in either case. */
+ * then changes to the directory that they name. before: the current ones; NULL: none.
+ * Fills in *from. Returns 0, or -1 with err; sources_release in either case. */
 int start_load_config(const struct start *s, const struct config *before, struct sources *from,
                       struct config *config, struct error *err);
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * prepare/ is what a reload does apart from the master: a process opens what the new settings name,
- * and hands it over.
+ * prepare/ is the part of a reload outside the master: a process opens the files and sockets that
+ * the new settings name, and hands them over.
  *
- * prepare - the process that prepares a reload. What may block or fail for want of memory (reading
- * settings and disks, resolving names, copying the application) happens in it, so the master goes on
- * meanwhile, and only the reload fails. It hands over what it has opened (prepared.h) and ends.
+ * prepare - the process that prepares a reload. Work that may block or run out of memory (reading
+ * settings and disks, resolving names, copying the application) is done in it, so the master goes
+ * on meanwhile, and only the reload can fail. The process hands over the descriptors (prepared.h)
+ * and ends.
  */
 #ifndef GCORN_MASTER_PREPARE_PREPARE_H
 #define GCORN_MASTER_PREPARE_PREPARE_H
@@ -20,9 +21,9 @@
 
 enum prepare_state {
     PREPARE_NONE,
-    PREPARE_WAITS, /* the process could not be started, and err says why: it is tried again */
+    PREPARE_WAITS, /* the process could not be started (err); it is tried again */
     PREPARE_RUNS,
-    PREPARE_DONE,   /* it has ended, and the record is whole */
+    PREPARE_DONE,   /* it has ended, and the record is complete */
     PREPARE_FAILED, /* it has ended, and err says why */
 };
 
@@ -33,12 +34,12 @@ struct prepare {
     void (*work)(void *arg, int fd);
     void *arg;
     uint64_t retry_ms; /* PREPARE_WAITS: when it is tried again */
-    char step[80];     /* what it does, for people */
+    char step[80];     /* what it does, for logs */
     bool is_whole;     /* the record */
-    bool has_failed;   /* it has said so: err */
+    bool has_failed;   /* it has reported err */
     struct error err;
     struct prepared record;
-    bool logs_reopened; /* since it began: the logs that it has opened may be rotated away */
+    bool logs_reopened; /* since it began: the logs that it opened may be rotated */
     struct ev_loop *loop;
     struct ev_io io;
 };
@@ -52,14 +53,14 @@ void prepare_init(struct prepare *p, struct ev_loop *loop, void (*work)(void *ar
 enum { PREPARE_RETRY_MS = 1000 };
 void prepare_begin(struct prepare *p);
 
-/* In the process: what it does next, and why nothing comes of it. */
+/* In the process: report the next step, and the reason of a failure. */
 void prepare_step(int fd, const char *text);
 void prepare_report_failure(int fd, const struct error *err);
 
-/* Of a child that was reaped: was it this process? Then the state is known. */
+/* A child was reaped. If it was this process, sets the state and returns true. */
 bool prepare_reaped(struct prepare *p, pid_t pid, int status);
 
-/* Kills the process if it runs, and drops what it has handed over. Waits for nothing. */
+/* Kills the process if it runs, and closes what it has handed over. Does not wait. */
 void prepare_end(struct prepare *p);
 
 #endif

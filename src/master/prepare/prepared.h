@@ -6,8 +6,8 @@
  *   child    prepared_send_all (prepared_send.h)
  *   master   prepared_add of each packet, and after the last one prepared_open (prepared_open.h)
  *
- * The settings come as the bytes of their file, so the master makes the same settings of them by the
- * same code; only what a disk or a name server had to be asked for is in the record.
+ * The record has the bytes of the settings file, which the master loads by the same code, and only
+ * those results that need a disk or a name server.
  */
 #ifndef GCORN_MASTER_PREPARE_PREPARED_H
 #define GCORN_MASTER_PREPARE_PREPARED_H
@@ -29,7 +29,7 @@ enum {
 enum prepared_control {
     CONTROL_STAYS,
     CONTROL_ENDS,           /* the settings name none, or one that cannot be opened */
-    CONTROL_IS_NEW,         /* what was opened */
+    CONTROL_IS_NEW,         /* the socket that was opened */
     CONTROL_OF_PREDECESSOR, /* the one that the master has from its predecessor */
 };
 
@@ -40,18 +40,18 @@ struct prepared {
     size_t count;
 };
 
-/* What else than a generation is prepared. */
+/* The prepared part that does not belong to the generation. */
 struct prepared_rest {
     enum prepared_control control_is;
     struct listener control; /* CONTROL_IS_NEW */
 };
 
 /* Master: keeps a packet with its descriptors. 1: it was the last one. 0: more follow. -1 with
- * errno: ENOMEM, or EPROTO for what is no part of a record. */
+ * errno: ENOMEM, or EPROTO: the packet does not belong to a record. */
 int prepared_add(struct prepared *p, const void *data, struct packet *packet);
 
-/* Closes what is left; the file of a unix socket that was made goes with it. Harmless on a zeroed
- * one. */
+/* Closes the descriptors that were not taken, and removes the files of unix sockets that were made.
+ * May be called on a zeroed record. */
 void prepared_release(struct prepared *p);
 
 #endif

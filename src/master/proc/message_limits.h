@@ -22,18 +22,18 @@ struct speech {
     uint64_t second_ms; /* when the second began that is counted */
     unsigned count;
     unsigned said; /* bits of enum up_type */
-    bool is_over;  /* the sender is killed for what it sent, and the log says so */
+    bool is_over;  /* the sender is being killed for its messages; logged */
 };
 
 /* Counts a message. False: the sender floods. */
 bool speech_count(struct speech *s, uint64_t now_ms);
 
-/* May a worker say this after all that it has said? READY and BOOTFAIL are said once, and exclude
- * each other; heartbeats and wishes come from a worker that is READY; a crash is begun once, and
- * ended once. Notes it. */
+/* Notes a message. False: it must not follow the earlier ones. READY and BOOTFAIL come once and
+ * exclude each other; heartbeats and wishes come from a worker that is READY; a crash begins once
+ * and ends once. */
 bool speech_take(struct speech *s, enum up_type type);
 
-/* Has it said this? */
+/* Has the worker sent this message? */
 bool speech_has_said(const struct speech *s, enum up_type type);
 
 #endif

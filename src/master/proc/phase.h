@@ -21,9 +21,9 @@ enum proc_phase {
     PROC_EMPTY,        /* no process */
     PROC_PENDING,      /* ordered from a template, which has not forked it yet */
     PROC_RECALLED,     /* the same, and told to finish as soon as it is forked */
-    PROC_BOOTING,      /* has not said READY */
+    PROC_BOOTING,      /* not READY yet */
     PROC_LATE,         /* the same past its deadline: its stacks are being taken */
-    PROC_BOOT_FAILED,  /* has said why it does not serve, and exits */
+    PROC_BOOT_FAILED,  /* has reported why it does not serve, and exits */
     PROC_BOOT_CRASHED, /* dies of a signal or exit() before READY */
     PROC_READY,        /* serves */
     PROC_RETIRING,     /* told to finish */
@@ -39,26 +39,26 @@ enum proc_phase {
 /* What happens to a process. */
 enum proc_event {
     PROC_IS_FORKED,       /* by its template */
-    PROC_IS_READY,        /* it says so */
-    PROC_FAILS_TO_BOOT,   /* it says so */
-    PROC_IS_DYING,        /* it says so */
+    PROC_IS_READY,        /* the worker's message */
+    PROC_FAILS_TO_BOOT,   /* the worker's message */
+    PROC_IS_DYING,        /* the worker's message */
     PROC_IS_RETIRED,      /* the master tells it to finish, perhaps again */
     PROC_IS_HURRIED,      /* the master tells it not to wait for idle connections */
-    PROC_IS_HUNG,         /* its loop or a call is, and nothing else runs in it */
-    PROC_IS_PARTLY_HUNG,  /* a call is, and others run */
+    PROC_IS_HUNG,         /* its loop or a call hangs, and no other call runs */
+    PROC_IS_PARTLY_HUNG,  /* a call hangs, and others run */
     PROC_IS_EXPLAINED,    /* its stacks are in the log, and it has nothing left to finish */
-    PROC_DEADLINE_PASSES, /* that of its phase */
+    PROC_DEADLINE_PASSES, /* the deadline of its phase */
     PROC_IS_KILLED,       /* the master ends it at once */
     PROC_EVENTS,
 };
 
-/* Why a worker came to its end. */
+/* Why a worker ended. */
 enum worker_end {
     END_UNASKED, /* the master did not tell it to; its status says why */
     END_WITH_SERVER,
-    END_NOT_WANTED, /* one too many */
-    END_BOOT,       /* it did not */
-    END_CRASH,      /* a signal of its own making, or what it sent the master */
+    END_NOT_WANTED, /* fewer workers are wanted */
+    END_BOOT,       /* its boot failed */
+    END_CRASH,      /* a fatal signal, or a malformed message to the master */
     END_EXIT,
     END_KILLED, /* SIGKILL from another process */
     END_OOM,    /* SIGKILL from the kernel: out of memory */
@@ -70,37 +70,38 @@ enum worker_end {
     END_RELOAD,
     WORKER_ENDS,
 };
-enum { END_FIRST_RESTART = END_BOOT }; /* from here on: another is started for it */
+enum { END_FIRST_RESTART = END_BOOT }; /* from here on: a worker that is replaced */
 
-/* The phase that follows; the same one: the event changes nothing. Asserts that the event can
- * happen in this phase, which the master alone decides: what a process says is always possible. */
+/* Returns the next phase; the same one when the event changes nothing. Asserts that the event can
+ * happen in this phase: only the master's own acts can violate that, a process's messages
+ * cannot. */
 enum proc_phase phase_after(enum proc_phase phase, enum proc_event event);
 
-/* Can the event happen in this phase at all? */
+/* True: the event can happen in this phase. */
 bool phase_allows(enum proc_phase phase, enum proc_event event);
 
-/* Ordered, and without a pid yet? */
+/* Ordered from a template, without a pid yet? */
 bool phase_is_pending(enum proc_phase phase);
 
 /* Does it hold its number, so that no other process is started for it? */
 bool phase_holds_number(enum proc_phase phase);
 
-/* Will it serve, if all goes well; or does it? Then it can be told to finish. */
+/* Serves, or will serve after its boot? Then it can be told to finish. */
 bool phase_may_retire(enum proc_phase phase);
 
-/* Not READY yet, or never? */
+/* Not READY yet, or will never be? */
 bool phase_is_booting(enum proc_phase phase);
 
-/* On its way out, and no longer counted on? */
+/* Leaving, and not counted as a worker any more? */
 bool phase_is_leaving(enum proc_phase phase);
 
 /* Told to finish, and doing so? */
 bool phase_is_retiring(enum proc_phase phase);
 
-/* Beyond any further connection: it dies, or never came to serve? */
+/* Accepts no connection any more, because it dies or its boot failed? */
 bool phase_is_dying(enum proc_phase phase);
 
-/* Dies of a signal or exit(), and has said so? */
+/* Dies of a signal or exit(), and has reported it? */
 bool phase_has_crashed(enum proc_phase phase);
 
 /* For operators: booting, ready, retiring, killing or empty. */

@@ -29,13 +29,13 @@ struct worker_proc {
     unsigned generation;  /* of settings and application */
     uint64_t deadline_ms; /* of the phase */
     uint64_t started_ms;  /* forked, or ordered */
-    uint64_t ready_ms;    /* said READY; 0 while it has not */
+    uint64_t ready_ms;    /* became READY; 0: not yet */
     uint64_t heard_ms;    /* last heartbeat */
     uint64_t crash_by_ms; /* crashed: it has this long before the signal ends it */
-    uint64_t slow_ms;     /* slow_request has told of the calls that began by then */
+    uint64_t slow_ms;     /* slow calls that began by then are logged already */
     bool recycle;         /* has served enough: to be replaced as if its generation were old */
     bool told_to_drain;   /* its channel holds, or held, an order to accept no more connections */
-    enum worker_end end;  /* why it was told to, for the stats */
+    enum worker_end end;  /* why it was told to end, for the stats */
 };
 
 /* How often in a row the workers of one number failed, each kind of failure by itself: a worker
@@ -45,7 +45,7 @@ struct worker_proc {
 struct backoff {
     unsigned failures; /* boots that failed */
     unsigned crashes;  /* deaths soon after READY */
-    unsigned kills;    /* signals of a person or of the kernel before READY */
+    unsigned kills;    /* by an operator or the kernel before READY */
     uint64_t not_before_ms;
 };
 
@@ -68,9 +68,9 @@ enum { PLAN_NONE = -1 };
  * places are for the admin process. */
 unsigned plan_places(unsigned workers);
 
-/* The admin process is a process like the workers, with a number of its own beyond all of theirs.
- * It is supervised and replaced as they are; it is no worker where workers are counted, and when
- * the server stops it is the last to go, because it says so. */
+/* The admin process has a number beyond those of all workers. It is supervised and replaced like a
+ * worker, but not counted as one, and when the server stops it ends last, because it reports the
+ * stop. */
 static inline unsigned plan_admin_number(const struct plan *p)
 {
     return p->proc_count;
@@ -81,11 +81,11 @@ static inline bool plan_is_admin(const struct plan *p, const struct worker_proc 
     return w->number == plan_admin_number(p);
 }
 
-/* How many workers the table has room for: each, and the one that replaces it. */
+/* How many workers the table has room for, each with its replacement. */
 unsigned plan_most_workers(const struct plan *p);
 
-/* A process that is to finish: of an old generation or to be recycled, and replaced by one that is
- * READY; or one too many. Its place in the table, or PLAN_NONE. */
+/* The place of a process that must finish: one of an old generation or to be recycled, whose
+ * replacement is READY; or one more than wanted. PLAN_NONE: no such process. */
 int plan_retire(const struct plan *p);
 
 /* The oldest retiring process that still waits for its idle connections, when there are more of
@@ -101,25 +101,25 @@ bool plan_spawn(const struct plan *p, uint64_t now_ms, unsigned *number, unsigne
 /* A free place in the table, or PLAN_NONE. */
 int plan_free_place(const struct plan *p);
 
-/* Does every number serve the wanted generation, and has all that is older been told to
- * finish? Then a reload is over. */
+/* True: every worker is READY with the wanted generation, and all older ones have been told to
+ * finish. Then a reload is over. */
 bool plan_has_rolled(const struct plan *p);
 
-/* How many processes there are, the admin process included. */
+/* The number of processes, the admin process included. */
 unsigned plan_alive(const struct plan *p);
 
-/* Is there a worker, in whatever phase? A canary that boots or serves? */
+/* Is there a worker, in any phase? A canary that boots or serves? */
 bool plan_has_workers(const struct plan *p);
 bool plan_has_canary(const struct plan *p);
 
-/* What a worker showed of itself, and what it is allowed. 0 in a limit: no limit. */
+/* Measurements of a worker, and its limits. 0 in a limit: no limit. */
 struct health_sample {
     uint64_t call_started_ms; /* of one of its calls; 0: none runs */
     uint64_t call_until_ms;   /* the application extended the call's deadline to this; 0: it did
                                * not */
     bool loop_is_apart;       /* calls run in threads: the event loop sends heartbeats meanwhile */
     uint64_t loop_ms;         /* when the event loop last ran between calls */
-    uint64_t counted_from_ms; /* the master was away until then: nothing before it counts */
+    uint64_t counted_from_ms; /* the master did not run until then: nothing earlier counts */
     uint64_t timeout_ms;
     uint64_t heartbeat_ms;
 };
@@ -130,55 +130,57 @@ enum health {
     HEALTH_UNRESPONSIVE, /* no heartbeat came, and no call explains that */
 };
 
-/* Of a READY or retiring process. What its slot says does not suffice, as another process may have
- * written it: a call of the sync class is too long only when no heartbeat has come since it began,
- * and a loop is unresponsive only when neither the slot nor the pipe has told of it. In the other
- * class the slot's entry of a call has its own check (slot_call_started_ms). */
+/* Judges a READY or retiring process. The slot alone is not trusted, because another process may
+ * have written to it: a call of the sync class is too long only when no heartbeat has come since it
+ * began, and a loop is unresponsive only when neither the slot nor the pipe shows a heartbeat. In
+ * the other class the slot's entry of a call has its own check (slot_call_started_ms). */
 enum health plan_check_health(const struct worker_proc *proc, const struct health_sample *sample,
                               uint64_t now_ms);
 
-/* Something happens to the process: changes its phase (phase.h), and sets the deadline of the new
- * one. False: the event changes nothing, nor does the deadline. This is the only way in which a
- * phase changes between a process' start and its end. */
+/* An event of the process: changes its phase (phase.h), and sets the deadline of the new phase.
+ * False: the event changes neither. This function alone changes the phase between a process' start
+ * and its end. */
 bool plan_advance(struct worker_proc *w, enum proc_event event, uint64_t deadline_ms);
 
-/* How a process came to its end, for the stats: by what the master has noted of it, and by its wait
- * status. */
+/* Why a process ended, for the stats: from the master's notes and the wait status. */
 enum worker_end plan_end(const struct worker_proc *w, int status);
 
 /* What the log says about a process that has ended. */
 enum last_report {
-    REPORT_NOTHING, /* more than it has said already */
-    REPORT_BOOT,    /* it did not come to serve, and why not */
-    REPORT_END,     /* its status, and what it was doing */
+    REPORT_NOTHING, /* the log has it already */
+    REPORT_BOOT,    /* why its boot failed */
+    REPORT_END,     /* its status, and the requests that it ran */
 };
 enum last_report plan_last_report(const struct worker_proc *w);
 
-/* Did the master end it for a call or a loop that hung? Did it die by its own fault? Both while it
- * dies. */
+/* While it dies: did the master end it because a call or its loop hung? Did it crash? */
 bool plan_timed_out(const struct worker_proc *w);
 bool plan_crashed(const struct worker_proc *w);
 
 /* A reload tries this generation; 0: it has failed. */
 void plan_try_generation(struct plan *p, unsigned candidate);
 
-/* The candidate counts from now on. What its predecessor's workers failed at is forgotten. */
+/* The candidate is the current generation from now on. Failures of the older workers are
+ * forgotten. */
 void plan_take_candidate(struct plan *p, unsigned workers, bool has_admin);
 
-/* A process frees its number by its own fault, or is about to: for how soon the next one of that
- * number starts. Before its phase changes. Nothing happens for one that leaves anyway. */
+/* Counts the failure of a process, which frees its number now or soon: it delays the next process
+ * of that number. Call it before the phase changes. A process that is leaving anyway is not
+ * counted. */
 void plan_count_death(struct plan *p, const struct worker_proc *w, uint64_t now_ms);
 
-/* A process of this number died by itself: was_ready_ms after READY (0: it never was). When may the
- * next one start? A worker that a request killed is replaced at once; one that does not boot is
- * tried ever more rarely. */
+/* A process of this number died by itself, was_ready_ms after READY (0: it never was). Sets when
+ * the next one may start: a worker that crashed in a request is replaced at once; the delay grows
+ * while boots fail. */
 void plan_note_death(struct backoff *b, uint64_t was_ready_ms, uint64_t now_ms);
 
-/* A process of this number was killed from outside before READY, which says nothing of its
- * application: the next one may start at once, unless that goes on and on (out of memory). */
+/* A process of this number was killed by another process or the kernel before READY, so its
+ * application is not to blame: the next one may start at once, unless kills go on (out of
+ * memory). */
 void plan_note_kill(struct backoff *b, uint64_t now_ms);
 
-/* When something is due next by itself: a deadline, the end of a backoff. NO_DEADLINE: nothing. */
+/* The next time when something is due without an event: a deadline, the end of a backoff.
+ * NO_DEADLINE: nothing. */
 uint64_t plan_wake_ms(const struct plan *p, uint64_t now_ms);
 
 #endif

@@ -105,7 +105,7 @@ static int read_messages(struct proc *p, int most)
     return got < 0 ? -1 : 0;
 }
 
-/* One that closed its end is dead, and SIGCHLD says so, or is silent from now on. */
+/* A process that has closed its end has ended (SIGCHLD follows), or sends nothing more. */
 void proc_read(struct procs *procs, struct proc *p, int most)
 {
     if (phase_is_pending(p->w->phase))

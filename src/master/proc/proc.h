@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * proc - a worker process as the master holds it: its pipes, its settings, and what has been noted
- * about it. What is decided about it is in the struct worker_proc of the same place in the plan.
+ * proc - the master's data of a worker process: its pipes, its settings, and the events noted about
+ * it. The decisions about it are in the struct worker_proc of the same place in the plan.
  *
  * An event handler only notes (struct noted); procs_act and the other steps of a pass of the master
  * act on that.
@@ -23,27 +23,27 @@ struct generation;
 struct output;
 struct template;
 
-/* What a process has said, or what has become of it, since the last pass. */
+/* The messages and events of a process since the last pass. */
 struct noted {
     bool is_ready, is_dying, is_answered; /* UP_READY, UP_DYING, UP_CRASHED */
-    char *boot_failure;                   /* owned; why it does not boot; NULL: it has not said */
+    char *boot_failure;                   /* owned; why it does not boot; NULL: not reported */
     char *wish;                           /* owned; why it asks to be replaced; NULL: it does not */
-    const char *misdeed;                  /* why it is to be killed; NULL: it has done no wrong */
-    pid_t pid;                            /* its template has forked it; 0: it has not */
-    bool has_stacks;                      /* those that it waits for are in the log, or given up */
+    const char *misdeed;                  /* why it must be killed; NULL: it need not */
+    pid_t pid;                            /* its template has forked it; 0: not yet */
+    bool has_stacks;                      /* its stacks are in the log, or given up */
 };
 
 struct proc {
     struct worker_proc *w;       /* its place in the plan */
     struct generation *settings; /* a reference */
-    struct template *template;   /* that is to fork it; NULL once it has */
-    uint64_t serial;             /* of the order for that */
+    struct template *template;   /* will fork it; NULL: forked */
+    uint64_t serial;             /* of the order to fork it */
     uint64_t inherited_size;     /* bytes that it shared with its template when it was forked */
     struct channel channel;
     struct speech speech;
-    struct ev_io up;       /* it has something to say */
-    struct output *output; /* what the application prints; NULL: that is not captured */
-    pid_t tracer;          /* the log says that this debugger holds it; 0: none */
+    struct ev_io up;       /* its messages */
+    struct output *output; /* of the application; NULL: not captured */
+    pid_t tracer;          /* the debugger that traces it, already logged; 0: none */
     uint64_t stack_log;    /* the stacks that it waits for (stack_log.h); 0: none */
     struct noted noted;
 };
@@ -57,7 +57,7 @@ struct procs {
     bool has_news;     /* something was noted */
 };
 
-/* Every process that there is; the body may clear its place. */
+/* Every process; the body may clear its place. */
 #define for_each_proc(p, procs)                                                                    \
     for ((p) = (procs)->list; (p) < (procs)->list + (procs)->plan->proc_count; (p)++)              \
         if ((p)->w->phase != PROC_EMPTY)
@@ -75,7 +75,7 @@ struct slot *proc_slot(const struct procs *procs, const struct proc *p);
 /* For the log: Worker, or Admin process. */
 const char *proc_name(const struct procs *procs, const struct proc *p);
 
-/* How many calls it can run at once: by its settings, whatever its slot says. */
+/* How many calls it can run at once: from its settings, not from its slot. */
 unsigned proc_calls(const struct proc *p);
 
 /* A process is there, or ordered from a template (its pid is 0): fills its place. settings is
@@ -83,7 +83,7 @@ unsigned proc_calls(const struct proc *p);
 void proc_fill(struct proc *p, const struct worker_proc *w, struct generation *settings,
                const struct channel *channel, struct output *output);
 
-/* Listens to what it says, once it has a pid. */
+/* Reads its messages from now on, once it has a pid. */
 void proc_watch(struct procs *procs, struct proc *p);
 
 /* Reads at most that many messages of the process and notes them. */
@@ -92,8 +92,8 @@ void proc_read(struct procs *procs, struct proc *p, int most);
 /* Sends an order that carries no descriptor. False: the channel did not take it. */
 bool proc_order(const struct proc *p, enum down_type type, uint64_t idle_ms);
 
-/* Its process is gone, or never was: closes what the master has of it, but for the output; its
- * place is empty. */
+/* The process has ended, or was never forked: closes the master's side of it, except the output,
+ * and empties its place. */
 void proc_clear(struct procs *procs, struct proc *p);
 
 #endif

@@ -16,15 +16,15 @@ struct proc;
  * hangs. */
 void liveness_check(struct master *m, uint64_t now);
 
-/* Has workers replaced that have grown past max_memory. */
+/* Begins to replace workers that use more than max_memory. */
 void liveness_check_memory(struct master *m);
 
-/* Of a worker with a hung call: does it have threads that can still finish calls that clients wait
- * for? When none hangs any more, it ends by itself. */
+/* True: a worker with a hung call has other threads that can still finish calls for clients. When
+ * no call hangs any more, it ends by itself. */
 bool liveness_has_more_to_finish(const struct master *m, const struct proc *p);
 
-/* Does a debugger, or a helper of the master, hold it? Then it is late for a reason. The log says
- * so once a debugger. */
+/* True: a debugger, or a helper of the master, traces the process, which explains that it is late.
+ * Logged once for each debugger. */
 bool liveness_is_traced(struct master *m, struct proc *p);
 
 #endif

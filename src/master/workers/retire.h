@@ -16,9 +16,9 @@ void proc_retire(struct master *m, struct proc *p);
 /* Tells a retiring worker to wait for its idle connections no longer. */
 void proc_hurry(struct proc *p);
 
-/* May a process of a generation older than `before`, the admin process included, still accept a
- * connection? Also true while that is not known. The answer can become false only after a message
- * or the death of a process, or at the next tick. */
+/* True: a process of a generation older than `before`, the admin process included, may still accept
+ * a connection, or this is not known yet. It becomes false only after a message or the end of a
+ * process, or at a tick. */
 bool procs_may_accept(const struct master *m, unsigned before);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * spawn - forks a worker or a template, which keeps what it is given of the master's descriptors
+ * spawn - forks a worker or a template, which keeps those of the master's descriptors that it needs
  * and closes all others.
  */
 #ifndef GCORN_MASTER_WORKERS_SPAWN_H
@@ -17,7 +17,7 @@ struct error;
 struct socket_activation;
 struct stats;
 
-/* What of the master's a worker is made with. */
+/* The master's data that a worker is made with. */
 struct spawner {
     struct plan *plan;
     struct procs *procs;
@@ -25,20 +25,20 @@ struct spawner {
     struct stats *stats;
     struct ev_loop *loop;
     const struct socket_activation *activation;
-    bool is_trial; /* the first workers decide whether this master stays: each is a canary */
+    bool is_trial; /* this master ends if its first workers fail: each is a canary */
 };
 
 /* Forks g's template process (template.h): sets g->template. The child never returns. 0, or -1 with
  * errno. */
 int spawn_template(const struct spawner *s, struct generation *g);
 
-/* Forks a worker, or the admin process if that is whose number it is, for procs[place], which is
- * empty: fills it in. Where g has a template, a worker is ordered from that one. The
- * child never returns. 0, or -1 with errno. */
+/* Forks a worker, or the admin process if it has that number, for procs[place], which is empty, and
+ * fills that in. If g has a template, orders the worker from it. The child never returns. Returns
+ * 0, or -1 with errno. */
 int spawn_worker(const struct spawner *s, int place, unsigned number, struct generation *g);
 
 /* For --check-config: loads the application in a child, within boot_timeout and with a worker's
- * privileges, and tells what it says. 0, or -1 with err. */
+ * privileges. Returns 0, or -1 with the child's error in err. */
 int spawn_check_app(const struct config *config, const struct privileges *privileges,
                     struct error *err);
 
