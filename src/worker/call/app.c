@@ -5,6 +5,7 @@
  */
 #include "worker/call/app.h"
 
+#include <assert.h>
 #include <dlfcn.h>
 #include <link.h>
 #include <stdint.h>
@@ -63,6 +64,8 @@ static int explain_symbol(const char *object, const char *symbol, struct error *
 static int explain_dlopen(const char *path, char *message, struct error *err)
 {
     static const char undefined[] = "undefined symbol: ", missing[] = "cannot open shared object";
+
+    assert(message); /* name_files has put a reason into it */
     char *colon = strstr(message, ": ");
     const char *reason = colon ? colon + 2 : message;
     const char *symbol = strstr(reason, undefined);
