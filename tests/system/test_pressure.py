@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from harness import PATIENCE, Held, pace, pid_of, request, wait_for
+from harness import PATIENCE, Held, critical_lines, pace, pid_of, request, wait_for
 
 
 def test_a_stop_serves_the_queue_beyond_the_connection_cap(gcorn):
@@ -21,6 +21,29 @@ def test_a_stop_serves_the_queue_beyond_the_connection_cap(gcorn):
         assert client.response().status == 200
         client.close()
     assert server.wait_exit() == 0
+
+
+def test_stop_in_a_call_at_the_cap_answers_its_client(gcorn, probe):
+    """The worker learns of the stop when the call ends, and makes room for the client that waits:
+    not the place of the client whose answer it is about to send."""
+    server = gcorn(probe, "--worker-connections", "1")
+    client = server.connect()
+    assert client.get("/pid").status == 200
+    client.send(request("/hold?name=last"))
+    wait_for((server.dir / "last.running").exists, "the request to run")
+    waiting = server.connect()
+    waiting.send(request("/pid"))
+    mark = server.mark()
+    server.kill(signal.SIGTERM)
+    server.wait_log("Handling signal: term", after=mark)
+    (server.dir / "last.go").touch()
+    answer = client.response()
+    assert answer.status == 200 and answer.closes
+    client.close()
+    assert waiting.response().status == 200
+    waiting.close()
+    assert server.wait_exit() == 0
+    assert not critical_lines(server)
 
 
 def test_a_draining_worker_keeps_no_address(gcorn, probe):

@@ -453,7 +453,7 @@ void accept_end(struct worker *w, bool take_queue)
         if (!take_queue)
             close_acceptor(a);
         else if (a->listener->fd >= 0)
-            take_queue_of(a);
+            ev_feed_event(w->loop, &a->io, EV_READ); /* on_accept takes it */
     }
     accept_update(w);
 }

@@ -39,7 +39,9 @@ bool accept_has_sockets(const struct worker *w);
 
 /* No more connections. take_queue: those that wait in the kernel's queue are still taken, as room
  * comes, because no other worker will (trap T25). Then the sockets are closed, so that the address
- * is free and no backlog is left that no worker serves. */
+ * is free and no backlog is left that no worker serves. That begins when the loop goes on, not here:
+ * the command may have been read within the work for a client, and room for a new connection is made
+ * by reading others, that client among them. */
 void accept_end(struct worker *w, bool take_queue);
 
 /* Has accept_end come to its end? */
