@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See master.h. One loop. Handlers of signals, pipes and timers only note what they hear; at the
- * end of each turn of the loop one pass (master_reconcile) makes the processes match:
+ * See master.h. One event loop. Handlers of signals, pipes and timers only note events; at the end
+ * of each iteration of the loop one pass (master_reconcile) acts on them:
  *
  *   reap children -> what workers and templates said -> the tick: health -> deadlines -> what the
  *   other master said -> stop -> outcome of the reload -> begin a reload -> other requests ->
@@ -70,7 +70,7 @@ static void arm_wake(struct master *m, uint64_t now)
         at = m->stop_at_ms;
     if (reload_wake_ms(m) < at)
         at = reload_wake_ms(m);
-    if (m->is_due) /* an early step is to act on what a later one has noted */
+    if (m->is_due) /* a later step has noted something for an earlier one */
         at = now;
     ev_timer_stop(m->loop, &m->wake);
     if (at == NO_DEADLINE)
@@ -88,15 +88,15 @@ static void tend_logs(struct master *m)
         logs_tend(g);
 }
 
-/* Summer time begins and ends while the server runs. Workers have it from the master: what their
- * applications make of TZ is not the logs'. */
+/* Summer time begins and ends while the server runs. Workers get the time zone of logs from the
+ * master: an application that changes TZ must not change it. */
 static void take_zone(struct master *m)
 {
     process_take_zone();
     scoreboard_set_zone(m->scoreboard, zone_offset_s());
 }
 
-/* A hook of the settings: as many are wanted as before when it is not called. */
+/* Runs the hook nworkers_changed when the number of wanted workers has changed. */
 static void run_nworkers_changed(struct master *m)
 {
     char workers[64], before[64];
@@ -111,7 +111,7 @@ static void run_nworkers_changed(struct master *m)
     hooks_run(&m->hooks, "nworkers_changed", config_of(m)->nworkers_changed, facts);
 }
 
-/* The end of a pass: what others are told. */
+/* The end of a pass: sends answers and states. */
 static void tell(struct master *m)
 {
     if (m->plan.stopping) {
@@ -140,8 +140,7 @@ static void retire_and_spawn(struct master *m, uint64_t now)
     boots_give_up(m, now);
 }
 
-/* What comes once a tick. Timers come before pipes, so what the workers have said by now is read
- * first. */
+/* The work of a tick. Timers run before pipes, so the workers' messages are read first. */
 static void tick(struct master *m, uint64_t now)
 {
     if (!m->tick_is_due)
@@ -164,10 +163,10 @@ static void tick(struct master *m, uint64_t now)
 static bool is_over(const struct master *m)
 {
     return m->plan.stopping && plan_alive(&m->plan) == 0 && !upgrade_is_pending(m) &&
-           !systemd_owes_successor(m, now_ms()); /* the tick comes back to it */
+           !systemd_owes_successor(m, now_ms()); /* the next tick tries again */
 }
 
-/* One pass: makes the processes match what is wanted and what was noted. All acting is here, in
+/* One pass: makes the processes match the plan and the noted events. All actions happen here, in
  * this order. */
 static void master_reconcile(struct master *m)
 {
@@ -190,10 +189,10 @@ static void master_reconcile(struct master *m)
     tell(m);
     if (is_over(m))
         ev_break(m->loop, EVBREAK_ALL);
-    arm_wake(m, now); /* by another clock a back-off that ends right now would be missed */
+    arm_wake(m, now); /* a later clock would miss a backoff that ends now */
 }
 
-/* The handlers of this turn of the loop have noted what they heard. */
+/* Runs after the handlers of this iteration, which have noted their events. */
 static void on_prepare(struct ev_loop *loop, struct ev_prepare *prepare, int revents)
 {
     struct master *m = prepare->data;
@@ -213,9 +212,9 @@ static void on_wake(struct ev_loop *loop, struct ev_timer *timer, int revents)
     m->is_due = true;
 }
 
-/* Runs before all handlers of a turn of the loop, of which the tick causes one a second. A master
- * that was stopped, or on a machine that was, finds all workers unresponsive and all deadlines
- * past: that time counts for none of them. */
+/* Runs before the handlers of each iteration, at least once a second because of the tick. A master
+ * that was stopped (or its machine suspended) would find all workers unresponsive and all deadlines
+ * past: that time is not counted. */
 static void on_awake(struct ev_loop *loop, struct ev_check *check, int revents)
 {
     struct master *m = check->data;
@@ -299,7 +298,7 @@ static void start_watchers(struct master *m)
         m->signals[i].data = m;
         ev_signal_start(m->loop, &m->signals[i]);
     }
-    /* a log whose reader has left, or that is as long as a file may be, ends nothing */
+    /* a log without a reader, or at the limit of its size, must not end the master */
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN);
     ev_init(&m->tick, on_tick);
@@ -312,7 +311,7 @@ static void start_watchers(struct master *m)
     m->tick.data = m->wake.data = m->awake.data = m;
     m->awake_ms = now_ms();
     ev_check_start(m->loop, &m->awake);
-    take_zone(m); /* before the first worker asks */
+    take_zone(m); /* before the first worker needs it */
     reload_set_tick(m);
 }
 
@@ -346,7 +345,7 @@ static int init_tables(struct master *m, struct error *err)
     return 0;
 }
 
-/* Is the program told to stop within ms? The signals are still blocked. */
+/* True: a signal to stop comes within ms. The signals are still blocked. */
 static bool is_told_to_stop(unsigned ms, struct error *err)
 {
     const struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
@@ -376,8 +375,8 @@ static int open_control_now(struct master *m, struct error *err)
     return reload_open_control(m, config_of(m), err);
 }
 
-/* A restart begins while the old server finishes its requests, and still has the addresses: as in
- * gunicorn they are tried for a few seconds. An upgrade shares them. */
+/* At a restart the old server may still finish its requests and have the addresses: as in gunicorn
+ * the new one retries for a few seconds. An upgrade shares the sockets. */
 static int open_in_time(struct master *m, int (*open_now)(struct master *m, struct error *err),
                         struct error *err)
 {
@@ -392,7 +391,7 @@ static int open_in_time(struct master *m, int (*open_now)(struct master *m, stru
     return 0;
 }
 
-/* A master that the kernel wakes for neither signals nor operators would serve, and obey no one. */
+/* Without these events the master would serve but react to neither signals nor operators. */
 static int try_watchers(struct master *m, struct error *err)
 {
     if (loop_try(m->loop, err) < 0)
@@ -412,7 +411,7 @@ static int open_all(struct master *m, struct config *config, struct error *err)
     m->config_at_start = status_keep_config(config_of(m));
     if (reload_open_pidfile(m, m->current, err) < 0 || open_in_time(m, listen_now, err) < 0)
         return -1;
-    logs_use(m->current); /* for what goes wrong from here on */
+    logs_use(m->current); /* for errors from here on */
     if (init_tables(m, err) < 0 || open_in_time(m, open_control_now, err) < 0)
         return -1;
     reload_apply(m);
@@ -480,7 +479,7 @@ static void run(struct master *m)
     hooks_run(&m->hooks, "on_starting", config_of(m)->on_starting, NULL);
     (void)sigemptyset(&mine);
     signals_restore(&mine);
-    m->child_has_ended = true; /* process 1 inherits what ended before it listened for SIGCHLD */
+    m->child_has_ended = true; /* process 1 may have inherited children that ended before */
     m->is_due = true;
     (void)ev_run(m->loop, 0);
     log_info("Shutting down: Master");
@@ -490,7 +489,7 @@ static void run(struct master *m)
 int __attribute__((noinline))
 master_run(const struct start *start, struct config *config, struct handover *from)
 {
-    /* not on the stack, which every worker's lies on: most of it is never touched */
+    /* not on the stack, which workers inherit: most of it is never used */
     struct master *m = xcalloc(1, sizeof(*m));
     struct error err;
 

@@ -19,7 +19,7 @@
 
 /* ---- signals ----------------------------------------------------------------------------- */
 
-/* Until a reload. 0, or -1 with err: as many are wanted as before. */
+/* Changes the number of workers until a reload. Returns 0, or -1 with err: unchanged. */
 static int want_workers(struct master *m, int64_t number, struct error *err)
 {
     unsigned room = plan_most_workers(&m->plan);
@@ -73,7 +73,7 @@ void requests_dump_done(void *control, uint64_t dump, const char *members, size_
 
 /* ---- the control socket ------------------------------------------------------------------ */
 
-/* A stop is shown as soon as it is certain. */
+/* Shows a stop as soon as it is certain. */
 static const char *state_name(const struct master *m)
 {
     return master_is_stopping(m) ? "stopping" : server_state_name(stats_update_state(m));
@@ -101,7 +101,7 @@ static void asked_for_status(void *master, struct strbuf *answer)
     status_release(&status);
 }
 
-/* One that is under way may have read the files before they were changed for this request. */
+/* A reload under way may have read the files before the operator changed them for this one. */
 static uint64_t asked_for_next_reload(void *master)
 {
     const struct master *m = master;

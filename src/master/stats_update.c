@@ -73,8 +73,8 @@ void stats_update_listeners(struct master *m)
     stats_close(m->stats);
 }
 
-/* What its worker did not live to say of the requests that it had. Those that ran when it was ended
- * are timed, from the beginning of their call; nothing is known of the others. */
+/* Counts the requests that a worker had when it died. Those that ran are timed from the beginning
+ * of their call; the times of the others are not known. */
 static void count_unfinished(const struct worker_proc *w, struct slot *s, int status)
 {
     uint64_t left = slot_in_flight(&s->counts), now = now_ms();

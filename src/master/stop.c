@@ -30,7 +30,7 @@ bool stop_has_clients(const struct master *m)
     return m->has_served;
 }
 
-/* Those that were retiring already have had longer. */
+/* Workers that were retiring before have had more time already. */
 static void retire_again(struct master *m)
 {
     struct proc *p;
@@ -63,14 +63,14 @@ static void drain(struct master *m, uint64_t delay_ms, uint64_t now)
     struct proc *p;
 
     log_info("Draining: stopping in %llu ms", (unsigned long long)delay_ms);
-    upgrade_cancel(m); /* a new master would not know of it */
+    upgrade_cancel(m); /* a new master would not know of the stop */
     m->stop_at_ms = now + delay_ms;
     for_each_proc (p, &m->procs)
         (void)proc_order(p, DOWN_CLOSE, 0);
 }
 
-/* TERM: the end is announced by Connection: close for drain_delay, then it comes. Before the first
- * client it is announced to no one. */
+/* TERM: answers say Connection: close for drain_delay, then the server stops. Before the first
+ * client there is no delay. */
 static void stop_gracefully(struct master *m, uint64_t now)
 {
     procs_read_booting(m); /* else a stop would kill one that serves clients */

@@ -36,7 +36,8 @@ enum proxy_protocol {
     PROXY_PROTOCOL_AUTO,
 };
 
-/* What the command line asks for. Of several the greatest is done, so --help always helps. */
+/* The action that the command line asks for. Of several the highest is done, so --help always
+ * works. */
 enum config_action {
     CONFIG_RUN,
     CONFIG_REPLAY,  /* --replay */
@@ -59,7 +60,7 @@ enum config_source {
 
 struct config_origin {
     enum config_source source;
-    const char *text; /* for people: "default", "gunicorn-c.yaml:3", "environment GCORN_BIND" */
+    const char *text; /* shown: "default", "gunicorn-c.yaml:3", "environment GCORN_BIND" */
 };
 
 struct config_list {
@@ -105,11 +106,10 @@ void config_release(struct config *c);
 const struct config_origin *config_origin(const struct config *c, const struct setting *s);
 const struct config_list *config_list(const struct config *c, const struct setting *s);
 
-/* Checks what no single setting can: does c have what its action needs? Returns 0, or -1 with
- * err. */
+/* Checks c as a whole: it has the settings that its action needs. Returns 0, or -1 with err. */
 int config_check(const struct config *c, struct error *err);
 
-/* How many threads run the application in each worker; 0: the worker's own thread does (sync). As in
+/* How many threads run the application in each worker; 0: the loop's thread does (sync). As in
  * gunicorn, threads above 1 choose the gthread class. */
 unsigned config_threads(const struct config *c);
 

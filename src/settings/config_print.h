@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * config_print - the settings as text: --print-config, --print-sample, and what a reload changes.
- * What is printed reads back as the same value (config_set.h). The caller asks ferror(out).
+ * What is printed reads back as the same value (config_set.h). The caller tests ferror(out).
  */
 #ifndef GCORN_SETTINGS_CONFIG_PRINT_H
 #define GCORN_SETTINGS_CONFIG_PRINT_H
@@ -14,8 +14,8 @@ struct config;
 struct setting;
 struct strbuf;
 
-/* Prints every key and value as YAML, with its origin as a comment (--print-config). Read with -c it
- * gives the same values. */
+/* Prints every key and value as YAML, with its origin as a comment (--print-config). Read with -c
+ * it gives the same values. */
 void config_print(const struct config *c, FILE *out);
 
 /* Prints the commented gunicorn-c.yaml with all defaults (--print-sample). */

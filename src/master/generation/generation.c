@@ -28,8 +28,9 @@ int generation_blame(const struct config *config, const char *key, struct error 
     return origin->source == SOURCE_DEFAULT ? -1 : error_prefix(err, "%s", origin->text);
 }
 
-/* The directory was entered as its name leads, through every link. A log or pid file named from
- * there is no safer than that: a worker that placed one of the links chose the directory. */
+/* The directory was entered by its name, through every symbolic link. If a worker could have placed
+ * one of these links, it could have chosen the directory of a log or pid file with a relative
+ * name. */
 static int check_dir(const struct config *config, const struct privileges *workers,
                      struct error *err)
 {

@@ -22,7 +22,7 @@
 
 enum { ADMIN_BACKLOG = 128 };
 
-/* Before anything else is tried: a mistyped address is an error of the settings. */
+/* Checked before anything is opened: a mistyped address is an error of the settings. */
 static int check_workers(const struct config_list *texts, struct error *err)
 {
     for (size_t i = 0; i < texts->count; i++) {
@@ -88,9 +88,9 @@ static const struct listener *find_overlap(const struct generation *g, const cha
                                                                            : NULL;
 }
 
-/* An address is in use: by a listener of this server itself? Then err says by which, and errno is
- * none that goes away by itself. Those of an older generation stay until its last worker is gone.
- */
+/* An address is in use. If it is in use by a listener of this server, err names that, and errno is
+ * set to an error that is not retried. Listeners of an older generation stay until its last worker
+ * has ended. */
 static void blame_own(const struct generation *g, const char *text, struct error *err)
 {
     const struct generation *each;
@@ -127,8 +127,8 @@ struct listener *listeners_ref(struct listener *l)
     return l;
 }
 
-/* A new one, whose file is the workers' user's, as in gunicorn; NULL with err. The caller has a
- * reference. */
+/* Opens a new socket, whose file belongs to the workers' user, as in gunicorn; NULL with err. The
+ * caller has a reference. */
 static struct listener *open_one(const struct generation *g, const char *text, int backlog,
                                  bool v6_only, struct error *err)
 {
@@ -188,8 +188,8 @@ static int open_for_workers(struct generation *g, const struct generation *befor
     return 0;
 }
 
-/* Never a socket that workers have, nor they one of the admin process: while a reload is under way
- * the one would answer for the other. */
+/* The admin process never shares a socket with workers: during a reload either could get a
+ * connection for the other. */
 static int open_for_admin(struct generation *g, const struct generation *before, struct error *err)
 {
     const char *text = g->config.admin_bind;
@@ -274,8 +274,8 @@ bool listeners_contain(const struct generation *g, const struct listener *l)
 void listeners_apply_backlog(const struct generation *g)
 {
     for (size_t i = 0; i < g->listener_count; i++) {
-        if (!g->listeners[i]->inherited)                          /* whose owner chose */
-            (void)listen(g->listeners[i]->fd, g->config.backlog); /* failed: it is as it was */
+        if (!g->listeners[i]->inherited) /* else its owner set the backlog */
+            (void)listen(g->listeners[i]->fd, g->config.backlog); /* on failure unchanged */
     }
 }
 

@@ -58,7 +58,7 @@ static int open_log(const struct generation *g, const char *setting, const char 
     return *fd < 0 ? refuse_log(setting, path, err) : 0;
 }
 
-/* A daemon that is not there is no error: it may start later, or again. */
+/* A syslog daemon that does not run is no error: it may start later. */
 static int open_syslog(struct generation *g, struct error *err)
 {
     const struct config *cfg = &g->config;

@@ -30,7 +30,7 @@ void start_init(struct start *s, int argc, char **argv)
 
     s->argc = argc;
     s->argv = argv;
-    s->umask = umask(0); /* it cannot be asked for otherwise */
+    s->umask = umask(0); /* the only way to read it */
     (void)umask(s->umask);
     socket_activation_init(&s->activation);
     s->program = process_program(argv[0] ? argv[0] : "");
@@ -45,8 +45,8 @@ static void name_dir(const struct start *s, struct config *config)
                                to[0] == '/' ? "" : "/", to);
 }
 
-/* Makes a directory that is removed already the working directory: no relative path leads anywhere
- * from there, nor can anything be made in it. 0, or -1 with errno. */
+/* Makes a removed directory the working directory: there every relative path fails, and no file can
+ * be created. Returns 0, or -1 with errno. */
 static int enter_removed_dir(void)
 {
     char path[] = "/tmp/gcorn-XXXXXX";
@@ -81,7 +81,8 @@ int start_enter(const struct start *s)
     return is_gone ? 0 : -1;
 }
 
-/* Settings of a file that went with its directory must not turn into the defaults. */
+/* When the settings file was removed with its directory, the settings must not become the
+ * defaults. */
 static int check_file(const struct start *s, const struct config *config,
                       const struct config *before, struct error *err)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See prepare.h. The process is the master's own code in a fork of it: it runs nothing of the
- * application.
+ * See prepare.h. The process is a fork of the master that runs only the master's code, not the
+ * application's.
  */
 #include "master/prepare/prepare.h"
 
@@ -22,7 +22,7 @@
 #include "system/process/signals.h"
 #include "system/process/title.h"
 
-/* Packets that are not part of the record begin with one of these in place of a kind. */
+/* A packet that is not part of the record begins with one of these instead of a kind. */
 enum { WORD_STEP = 0x50455453, WORD_FAILURE = 0x4c494146 };
 
 enum { PACKETS_PER_EVENT = 16 };
@@ -39,7 +39,7 @@ struct failure_packet {
 
 /* ---- the process ------------------------------------------------------------------------- */
 
-/* Where a failed allocation is reported, which has no context. */
+/* The socket to report a failed allocation to: that callback gets no context. */
 static int report_fd = -1;
 
 static void on_no_memory(size_t size)
@@ -76,14 +76,14 @@ void prepare_step(int fd, const char *text)
     struct step_packet packet = {.word = WORD_STEP};
 
     (void)snprintf(packet.text, sizeof(packet.text), "%s", text);
-    (void)packet_send(fd, &packet, sizeof(packet), NULL, 0); /* it is for the log alone */
+    (void)packet_send(fd, &packet, sizeof(packet), NULL, 0); /* only for the log */
 }
 
 void prepare_report_failure(int fd, const struct error *err)
 {
     const struct failure_packet packet = {.word = WORD_FAILURE, .err = *err};
 
-    (void)packet_send(fd, &packet, sizeof(packet), NULL, 0); /* else the end of the process tells */
+    (void)packet_send(fd, &packet, sizeof(packet), NULL, 0); /* else the exit status says it */
 }
 
 /* ---- the master -------------------------------------------------------------------------- */
@@ -121,7 +121,7 @@ static bool take_word(struct prepare *p, const void *data, size_t len)
     return true;
 }
 
-/* One packet. False: there is no more now. */
+/* Reads one packet. False: no more now. */
 static bool read_one(struct prepare *p)
 {
     char data[PREPARED_PACKET_MAX];
@@ -229,7 +229,7 @@ bool prepare_reaped(struct prepare *p, pid_t pid, int status)
 void prepare_end(struct prepare *p)
 {
     if (p->pid > 0)
-        (void)kill(p->pid, SIGKILL); /* it is not reaped, so the pid is its own */
+        (void)kill(p->pid, SIGKILL); /* not reaped yet, so the pid is still its own */
     p->pid = 0;
     if (p->fd >= 0) {
         read_some(p, UINT32_MAX); /* a file that it has made is removed with the record */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See prepared_open.h. The master trusts the process
- * that sent it, which is its own code, and yet holds every kind, size and number against what it
- * must be: a mistake then fails the reload.
+ * See prepared_open.h. The master trusts the process that sent the record, which runs the master's
+ * code, but checks every kind, size and number: a mistake then fails only the reload.
  */
 #include "master/prepare/prepared_open.h"
 
@@ -24,14 +23,14 @@
 /* For settings, names and lists: what prepared_open takes besides a multiple of the file. */
 enum { OPEN_MEMORY = 512 * 1024 };
 
-/* What is read of a record. */
+/* The position in a record. */
 struct reader {
     struct prepared_item *at;
     bool is_bad;
 };
 
-/* Is the next item of this kind? Then it is read: its value, of this size, and its descriptor,
- * which stays in the item. NULL: it is not. */
+/* Takes the next item if it has this kind and a value of this size; its descriptor stays in it.
+ * NULL: it is another one. */
 static struct prepared_item *next_if(struct reader *r, enum prepared_kind kind)
 {
     struct prepared_item *item = r->at;
@@ -220,8 +219,8 @@ static int read_control(struct reader *r, struct prepared_rest *rest, struct err
     return handover_take_socket(&value->described, &rest->control, err);
 }
 
-/* Is there the memory that it takes to open this record? An allocation that failed on the way would
- * end the master. */
+/* True: there is enough memory to open this record. An allocation that failed later would end the
+ * master. */
 static bool has_memory(const struct prepared *p)
 {
     size_t size = OPEN_MEMORY;

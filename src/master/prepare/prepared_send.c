@@ -108,7 +108,7 @@ static int send_image(int to, const struct image *image)
     return 0;
 }
 
-/* 0, or -1 with errno; to be freed by handover_drop in either case. */
+/* Returns 0, or -1 with errno; the caller frees it by handover_drop in either case. */
 static int describe(struct handover *h, const struct listener *l)
 {
     handover_init(h);

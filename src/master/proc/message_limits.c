@@ -8,7 +8,7 @@ enum { SECOND_MS = 1000 };
 
 #define BIT(type) (1u << (type))
 
-/* What must have been said before, and what must not. */
+/* The messages that must have come before, and those that must not. */
 static const struct rule {
     unsigned after, not_after;
 } rules[] = {
@@ -16,7 +16,7 @@ static const struct rule {
     [UP_HEARTBEAT] = {BIT(UP_READY), 0},
     [UP_BOOTFAIL] = {0, BIT(UP_READY) | BIT(UP_BOOTFAIL)},
     [UP_DYING] = {0, BIT(UP_DYING)},
-    [UP_CRASHED] = {0, BIT(UP_CRASHED)}, /* DYING may have found no room */
+    [UP_CRASHED] = {0, BIT(UP_CRASHED)}, /* DYING may not have fitted in the pipe */
     [UP_RECYCLE] = {BIT(UP_READY), 0},
 };
 

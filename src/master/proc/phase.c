@@ -37,7 +37,7 @@ static const struct {
     [PROC_KILLED] = {"killing", LEAVES | DIES},
 };
 
-/* What follows, one row a phase. NO: the master never lets it happen; SAME: it changes nothing. */
+/* The next phases, one row for each phase. NO: cannot happen; SAME: the event changes nothing. */
 enum { NO = PROC_PHASES, SAME };
 
 /* clang-format off */

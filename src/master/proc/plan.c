@@ -20,7 +20,7 @@ enum {
     PLACES_PER_WORKER = 4,
     ADMIN_PLACES = 2,  /* its own, and its replacement's */
     HEAR_MS = 250,     /* a heartbeat may be read this long after the next call has begun */
-    BEATING_MS = 3000, /* a loop that turns sends a heartbeat each second */
+    BEATING_MS = 3000, /* an event loop that runs sends a heartbeat each second */
 };
 
 unsigned plan_places(unsigned workers)
@@ -66,13 +66,13 @@ static bool holds_number(const struct worker_proc *w)
     return phase_holds_number(w->phase);
 }
 
-/* Of the generation that is wanted, and to stay? */
+/* True: of the wanted generation, and not to be replaced. */
 static bool is_current(const struct plan *p, const struct worker_proc *w)
 {
     return w->generation == p->generation && !w->recycle;
 }
 
-/* To be replaced, in time? (A canary is neither current nor old.) */
+/* True: to be replaced at some time. (A canary is neither current nor old.) */
 static bool is_old(const struct plan *p, const struct worker_proc *w)
 {
     return !is_current(p, w) && w->generation != p->candidate;
@@ -221,7 +221,7 @@ static bool is_rolling(const struct plan *p)
     return false;
 }
 
-/* Wanted, and neither there nor on its way; it may be tried by now. */
+/* True: wanted, has no process, and its backoff is over. */
 static bool is_due(const struct plan *p, unsigned number, uint64_t now_ms)
 {
     return !has_current(p, number, holds_number) && now_ms >= p->backoffs[number].not_before_ms;
@@ -233,8 +233,8 @@ static bool canary_is_due(const struct plan *p, uint64_t now_ms)
            has_room_for_reload(p) && !is_rolling(p);
 }
 
-/* Of a number that is due: may its old process, which still serves, be replaced now? One at a time;
- * and a reload that is under way replaces it anyway. */
+/* True: the old process of this number, which still serves, may be replaced now. One at a time; a
+ * reload that is under way replaces it anyway. */
 static bool may_replace(const struct plan *p, unsigned number)
 {
     return p->candidate == 0 && !is_rolling(p) &&
@@ -310,9 +310,9 @@ static uint64_t latest(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* Has the loop gone on since the call began? Then what the slot says of that call is not true: it
- * was overwritten. A heartbeat counts a moment after it was sent, and a last one that the master
- * was late to read does not count for long. */
+/* True: the loop has run since the call began, so the slot's entry of the call is false: another
+ * process has overwritten it. A heartbeat counts only some time after it was sent, and the last
+ * one, if the master read it late, only for a short time. */
 static bool has_beaten_since(const struct worker_proc *proc, uint64_t started_ms, uint64_t now_ms)
 {
     return proc->heard_ms > started_ms + HEAR_MS &&
@@ -324,7 +324,7 @@ static bool call_is_too_long(const struct worker_proc *proc, const struct health
 {
     uint64_t since = latest(sample->call_started_ms, sample->counted_from_ms);
 
-    /* no call can ask for more than gcorn_extend_deadline takes: that is a broken worker */
+    /* more than gcorn_extend_deadline allows: the slot is damaged */
     if (sample->call_until_ms > now_ms && sample->call_until_ms - now_ms <= UINT32_MAX)
         return false;
     if (!sample->loop_is_apart && has_beaten_since(proc, sample->call_started_ms, now_ms))
@@ -372,7 +372,7 @@ bool plan_crashed(const struct worker_proc *w)
     return phase_has_crashed(w->phase) || (w->phase == PROC_KILLED && w->end == END_CRASH);
 }
 
-/* It was to serve, and the master knows that it will not; or it died first. */
+/* True: its boot failed, by its own report or because it died before. */
 static bool has_failed_to_boot(const struct worker_proc *w)
 {
     return w->phase == PROC_BOOT_FAILED ||

@@ -83,7 +83,7 @@ static void note(struct proc *p, const struct up_message *message)
     }
 }
 
-/* 0, or -1: it has closed its end, or done wrong. */
+/* Returns 0, or -1: it has closed its end, or sent a message that it must not. */
 static int read_messages(struct proc *p, int most)
 {
     struct up_message message;
@@ -139,8 +139,7 @@ bool proc_order(const struct proc *p, enum down_type type, uint64_t idle_ms)
 {
     const struct down_message order = {.type = type, .ms = (uint32_t)idle_ms, .fds = {-1, -1}};
 
-    /* EPIPE: it is dead already, and SIGCHLD says so. EAGAIN: it is stuck, and its deadline ends
-     * it. */
+    /* EPIPE: it has ended, SIGCHLD follows. EAGAIN: it does not read, and its deadline ends it. */
     return channel_send_down(p->channel.down_master, &order) == 0;
 }
 

@@ -40,11 +40,11 @@ static bool ends_start(struct master *m, const char *why)
 static void end_start(struct master *m, const char *what, const char *why, int status)
 {
     log_critical("%s: %s", what, why);
-    /* workers that are READY finish what they have */
+    /* workers that are READY finish their requests */
     master_note_stop(m, m->has_served ? STOP_AT_ONCE : STOP_QUICKLY, status);
 }
 
-/* What a later step of the pass acts on. The first reason counts. */
+/* Notes a failure for a later step of the pass. The first reason counts. */
 static void note_failure(char **failure, const char *why)
 {
     if (!*failure)
@@ -136,7 +136,7 @@ bool boots_start(struct master *m, unsigned number, unsigned generation)
     struct generation *g = generation == m->plan.candidate ? m->candidate : m->current;
     int place = plan_free_place(&m->plan);
 
-    if (place == PLAN_NONE) { /* the next death makes room */
+    if (place == PLAN_NONE) { /* the next end of a process makes room */
         if (!m->table_full)
             log_warnx("No worker can be started: there are %u processes, most of them leaving",
                       m->plan.proc_count);

@@ -16,9 +16,9 @@
 #include "system/process/procfs.h"
 
 enum {
-    CRASH_MS = 10000, /* it answers its clients, its stacks are taken, it writes what it keeps */
+    CRASH_MS = 10000, /* to answer clients, take stacks, keep the request */
     RETURN_MS = 1000, /* then the signal ends it */
-    LOOK_MS = 100,    /* how often a worker past that is looked at */
+    LOOK_MS = 100,    /* how often a worker after that is checked */
 };
 
 void crash_begun(struct master *m, struct proc *p, uint64_t now)
@@ -27,7 +27,7 @@ void crash_begun(struct master *m, struct proc *p, uint64_t now)
 
     p->noted.is_dying = false;
     if (phase_after(w->phase, PROC_IS_DYING) == w->phase)
-        return;                        /* the master has sent the signal, or it dies already */
+        return;                        /* the master has sent the signal, or it is dying */
     if (!phase_is_booting(w->phase)) { /* else its end is that of its boot */
         plan_count_death(&m->plan, w, now);
         w->end = END_CRASH;
@@ -38,7 +38,7 @@ void crash_begun(struct master *m, struct proc *p, uint64_t now)
 
 void crash_report(struct master *m, struct proc *p)
 {
-    output_take(p->output); /* its last words come first */
+    output_take(p->output); /* its last output comes first */
     report_crash(p, proc_slot(&m->procs, p));
 }
 
@@ -54,7 +54,7 @@ void crash_answered(struct master *m, struct proc *p, uint64_t now)
     const struct slot *slot = proc_slot(&m->procs, p);
 
     p->noted.is_answered = false;
-    if (!phase_has_crashed(p->w->phase)) { /* its UP_DYING may have found no room */
+    if (!phase_has_crashed(p->w->phase)) { /* its UP_DYING may not have fitted in the pipe */
         crash_release(p, now);
         return;
     }

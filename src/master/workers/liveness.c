@@ -15,7 +15,7 @@
 #include "master/state.h"
 #include "system/process/procfs.h"
 
-enum { STACKS_MS = 3000 }; /* for the stacks of a hung worker to be taken */
+enum { STACKS_MS = 3000 }; /* to take the stacks of a hung worker */
 
 /* A draining worker stops sending heartbeats; its retire deadline covers it. */
 static struct health_sample take_sample(const struct master *m, const struct proc *p,
@@ -66,8 +66,8 @@ static uint64_t hung_for_ms(const struct master *m, const struct proc *p,
     return now > since ? now - since : 0;
 }
 
-/* The calls that its other threads run are finished first, within the time that any worker has for
- * that; new connections are its replacement's. */
+/* The worker first finishes the calls of its other threads, within the usual time for that; its
+ * replacement accepts new connections. */
 static void end_hung(struct master *m, struct proc *p, const struct slot_call *call,
                      enum health health, uint64_t now)
 {
@@ -99,7 +99,7 @@ bool liveness_is_traced(struct master *m, struct proc *p)
     return true;
 }
 
-/* slow_request: once for each call; calls that began earlier are late earlier. */
+/* slow_request: logs each call once; calls that began earlier are due earlier. */
 static void log_slow_calls(struct master *m, struct proc *p, uint64_t now)
 {
     const struct slot *s = proc_slot(&m->procs, p);
@@ -112,8 +112,7 @@ static void log_slow_calls(struct master *m, struct proc *p, uint64_t now)
         if (since == 0 || now < since || now - since < limit || since <= p->w->slow_ms)
             continue;
         report_slow(p, &s->calls[i], now - since);
-        slow =
-            told_ms == p->w->slow_ms ? &s->calls[i] : NULL; /* the stacks are about all of them */
+        slow = told_ms == p->w->slow_ms ? &s->calls[i] : NULL; /* the stacks show all of them */
         told_ms = since > told_ms ? since : told_ms;
     }
     if (told_ms == p->w->slow_ms)
@@ -122,9 +121,8 @@ static void log_slow_calls(struct master *m, struct proc *p, uint64_t now)
     stack_log_begin(&m->stack_logs, p, slow, LOG_LEVEL_WARNING);
 }
 
-/* The call that hangs, the oldest of them, and what is wrong with it. The clock is read after the
- * sample: before it, a call that has just asked for the longest extension would have asked for
- * more. */
+/* The oldest call that hangs, and its health. The clock is read after the sample: with an earlier
+ * time a call that has just asked for the longest extension would seem to have asked for more. */
 static enum health check_calls(const struct master *m, const struct proc *p,
                                const struct slot_call **call)
 {
@@ -162,8 +160,8 @@ void liveness_check(struct master *m, uint64_t now)
     }
 }
 
-/* What a template has loaded is shared, and the worker did not allocate it; the kernel tells cheaply
- * only what does not belong to a file. */
+/* Memory that the template has loaded is shared and not the worker's own. The kernel gives the size
+ * of memory without a file cheaply, and no other. */
 static void check_memory(struct master *m, struct proc *p)
 {
     uint64_t max = p->settings->config.max_memory, size;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * See procs.h. A worker's pid is its own until it is reaped, so a signal cannot meet another
+ * See procs.h. A worker's pid cannot be reused until it is reaped, so a signal cannot reach another
  * process.
  */
 #include "master/workers/procs.h"
@@ -26,9 +26,9 @@
 
 enum {
     KILL_GRACE_MS = 2000,   /* from SIGABRT to SIGKILL */
-    LATE_STACKS_MS = 3000,  /* for the stacks of a late boot to be taken */
-    TRACED_MS = 1000,       /* how often the master looks whether a debugger still holds a worker */
-    FAILED_EXIT_MS = 10000, /* for a worker that has said why it does not boot to exit */
+    LATE_STACKS_MS = 3000,  /* to take the stacks of a late boot */
+    TRACED_MS = 1000,       /* how often the master looks for the debugger again */
+    FAILED_EXIT_MS = 10000, /* to exit, after the report of a failed boot */
 };
 
 void procs_watch(struct master *m, struct proc *p)
@@ -45,7 +45,7 @@ void procs_forget(struct master *m, struct proc *p)
     proc_clear(&m->procs, p);
 }
 
-/* The log says why, or there is nothing to say. */
+/* Sends SIGKILL. The caller has logged the reason, if it needs a line. */
 static void kill_proc(struct proc *p, enum proc_event event)
 {
     assert(p->w->pid > 0);
@@ -61,7 +61,7 @@ void procs_abort(struct master *m, struct proc *p, enum proc_event event)
         return;
     assert(p->w->phase == PROC_ABORTED && p->w->pid > 0);
     (void)kill(p->w->pid, SIGABRT);
-    (void)kill(p->w->pid, SIGCONT); /* a stopped worker can answer its clients yet */
+    (void)kill(p->w->pid, SIGCONT); /* so that a stopped worker can still answer its clients */
 }
 
 /* ---- what a process has said ------------------------------------------------------------- */
@@ -98,7 +98,7 @@ static void is_ready(struct master *m, struct proc *p, uint64_t now)
 {
     p->noted.is_ready = false;
     if (!plan_advance(p->w, PROC_IS_READY, NO_DEADLINE))
-        return; /* it was told to finish meanwhile */
+        return; /* it has been told to finish since */
     p->w->ready_ms = p->w->heard_ms = now;
     if (plan_is_admin(&m->plan, p->w))
         return;
@@ -144,8 +144,8 @@ void procs_recycle(struct master *m, struct proc *p, enum worker_end end, const 
     w->end = end;
 }
 
-/* What its application has broken, that of its replacement may break at once: as with a crash, the
- * next start is slowed down. */
+/* The application of the replacement may break the same thing at once: as after a crash, the next
+ * start is delayed. */
 static void asks_to_leave(struct master *m, struct proc *p, uint64_t now)
 {
     char *why = p->noted.wish;
@@ -185,7 +185,7 @@ static void fail_late_boot(struct master *m, struct proc *p, enum proc_event eve
     kill_proc(p, event);
 }
 
-/* The stacks that something waits for are in the log, or cannot be had. */
+/* The awaited stacks are in the log, or could not be taken. */
 static void is_explained(struct master *m, struct proc *p, uint64_t now)
 {
     if (p->w->phase == PROC_FINISHING && !m->quick && liveness_has_more_to_finish(m, p))
@@ -265,7 +265,7 @@ static void pending_is_late(struct master *m, struct proc *p, uint64_t now)
     generation_unref(g, true);
 }
 
-/* A boot that hangs is reported as a call is, unless a debugger holds the worker. */
+/* A boot that hangs is logged like a call that hangs, unless a debugger traces the worker. */
 static void boot_is_late(struct master *m, struct proc *p, uint64_t now)
 {
     char step[BOOT_STEP_SIZE];
@@ -324,7 +324,7 @@ void procs_end_late(struct master *m, uint64_t now)
     for_each_proc (p, &m->procs) {
         if (now < p->w->deadline_ms)
             continue;
-        proc_read(&m->procs, p, SPEECH_PASS_MAX); /* perhaps it has said that it is ready */
+        proc_read(&m->procs, p, SPEECH_PASS_MAX); /* a READY may be unread */
         procs_act_on(m, p, now);
         if (now >= p->w->deadline_ms)
             is_late(m, p, now);
@@ -356,9 +356,9 @@ static bool is_served(const struct master *m)
     return false;
 }
 
-/* A worker that boots holds the sockets and accepts nothing: clients would wait for it, and be cut
- * off when its time is over. Where another worker serves the clients, or none waits, it is not
- * needed. */
+/* A worker that boots keeps the sockets open but accepts nothing: clients would wait for it and be
+ * cut off at its deadline. It is not needed when another worker serves the clients, or none
+ * waits. */
 void procs_kill_booting(struct master *m)
 {
     bool for_nothing = is_served(m);

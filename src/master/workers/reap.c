@@ -54,7 +54,7 @@ static void report_end(struct master *m, struct proc *p, int status)
     struct slot *s = proc_slot(&m->procs, p);
 
     if (phase_has_crashed(p->w->phase) && !speech_has_said(&p->speech, UP_CRASHED))
-        crash_report(m, p); /* it did not come to say that it had answered its clients */
+        crash_report(m, p); /* it ended before its message that the clients are answered */
     switch (plan_last_report(p->w)) {
     case REPORT_BOOT: boots_died(m, p, status); break;
     case REPORT_END:
@@ -69,12 +69,12 @@ static void report_end(struct master *m, struct proc *p, int status)
 
 static void worker_has_ended(struct master *m, struct proc *p, int status, uint64_t now)
 {
-    proc_read(&m->procs, p, SPEECH_LAST_MAX); /* its last words, its application's too */
-    p->noted.misdeed = NULL;                  /* it is dead already */
+    proc_read(&m->procs, p, SPEECH_LAST_MAX); /* its last messages and output */
+    p->noted.misdeed = NULL;                  /* it has ended already */
     procs_act_on(m, p, now);
     output_end(p->output);
     p->output = NULL;
-    if (plan_last_report(p->w) != REPORT_BOOT) /* which may be no fault of its own */
+    if (plan_last_report(p->w) != REPORT_BOOT) /* its boot may have failed for another reason */
         plan_count_death(&m->plan, p->w, now);
     report_end(m, p, status);
     stats_update_exited(m, p, status);
@@ -92,7 +92,7 @@ static void child_has_ended(struct master *m, pid_t pid, int status, uint64_t no
     struct proc *p = procs_find(&m->procs, pid);
     if (p)
         worker_has_ended(m, p, status, now);
-    /* else an orphan, when we are process 1 or an application forks */
+    /* else an orphan: the master is process 1 or the subreaper */
 }
 
 /* The pid of a child that has ended but is not reaped yet, so it cannot be reused. 0: no such

@@ -14,7 +14,7 @@
 
 enum { QUIT_MS = 2000 }; /* a quick stop is over by then */
 
-/* Does this process listen on an address that no other process serves any more? */
+/* True: the process listens on an address that no other process serves any more. */
 static bool leaves_a_queue(const struct master *m, const struct proc *p)
 {
     const struct generation *g = p->settings;
@@ -35,7 +35,7 @@ static enum worker_end why_retired(const struct plan *p, const struct worker_pro
     return w->generation < p->generation ? END_RELOAD : END_NOT_WANTED;
 }
 
-/* A second order never gives a process more time. */
+/* A second order never extends the deadline. */
 static void begin_to_retire(struct master *m, struct worker_proc *w, uint64_t deadline_ms,
                             bool is_replaced)
 {
@@ -47,9 +47,9 @@ static void begin_to_retire(struct master *m, struct worker_proc *w, uint64_t de
         w->end = why_retired(&m->plan, w);
 }
 
-/* A worker that is replaced keeps its idle connections until their next request, for nearly all of
- * its grace; one that stops with the server only for a moment. When the workers are gone the admin
- * process has nothing more to tell, and ends at once. */
+/* A worker that is replaced keeps its idle connections until their next request, for most of its
+ * graceful_timeout; a worker that stops with the server only briefly. The admin process ends at
+ * once after the last worker. */
 void proc_retire(struct master *m, struct proc *p)
 {
     const struct config *cfg = &p->settings->config;
@@ -74,9 +74,9 @@ void proc_hurry(struct proc *p)
         p->w->told_to_drain = true;
 }
 
-/* Of a process whose channel holds the order. One that boots reads its channel before it accepts;
- * so does the loop of the sync class when the call that it runs right now is over (accept.c). A
- * loop with a pool of threads may be accepting at this very moment. */
+/* True: the process, whose channel holds the order, reads it before it accepts again. A process
+ * that boots does; so does the loop of the sync class after the present call (accept.c). A loop
+ * with a pool of threads may be accepting right now. */
 static bool reads_before_accepting(const struct master *m, const struct proc *p)
 {
     const struct slot *s = proc_slot(&m->procs, p);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See spawn.h. Signals are blocked around the fork: one that meets the child before it has its own
- * handlers must neither run the master's nor be lost.
+ * See spawn.h. Signals are blocked around the fork: a signal that reaches the child before it has
+ * its own handlers must neither run the master's handler nor be lost.
  */
 #include "master/workers/spawn.h"
 
@@ -41,7 +41,7 @@ struct ends {
     int orders_fd; /* a template's */
 };
 
-/* What a child is given of the master's descriptors. */
+/* The descriptors of the master that a child keeps. */
 struct gift {
     int *fds; /* owned; -1: none */
     size_t count;
@@ -74,9 +74,9 @@ static struct gift make_gift(const struct worker_args *args, const struct genera
     return gift;
 }
 
-/* Closes all that is the master's, another worker's or another generation's. A socket of another
- * generation held here would keep its address, which no process serves, for ever; a pipe of another
- * worker would hide its death, or the master's. */
+/* Closes the descriptors of the master, of other workers and of other generations. A socket of
+ * another generation, held open here, would keep an address in use that no process serves; a pipe
+ * of another worker would hide the end of that worker, or of the master. */
 static void keep_only(struct gift *gift, const struct spawner *s)
 {
     socket_activation_forget(s->activation);
@@ -86,14 +86,14 @@ static void keep_only(struct gift *gift, const struct spawner *s)
     free(gift->fds);
 }
 
-/* From here on a stray write of the application cannot meet a sibling's slot. */
+/* From here on a stray write of the application cannot change another worker's slot. */
 static void guard_siblings(const struct spawner *s, const struct slot *own)
 {
     if (scoreboard_guard(s->scoreboard, own) < 0)
         fatal("cannot make the slots of other workers read-only: %s", strerror(errno));
 }
 
-/* In the child, first of all: what it has from the master is what generation g has. */
+/* In the child, first of all: replaces the master's settings by those of generation g. */
 static void enter(const struct spawner *s, struct worker_args *args, struct generation *g,
                   const struct ends *ends)
 {
@@ -116,11 +116,11 @@ static void enter(const struct spawner *s, struct worker_args *args, struct gene
     keep_only(&gift, s);
     if (ends->output_fd >= 0 && output_redirect(ends->output_fd) < 0)
         fatal("capture_output: %s", strerror(errno));
-    /* what is printed before a crash must be out by then */
-    (void)setvbuf(stdout, NULL, _IOLBF, 0); /* failed: as it was */
+    /* lines printed before a crash must not be lost in a buffer */
+    (void)setvbuf(stdout, NULL, _IOLBF, 0); /* on failure unchanged */
 }
 
-/* The child: becomes a worker, or the admin process, which is one with an application of ours. */
+/* The child becomes a worker, or the admin process, a worker with a built-in application. */
 static void __attribute__((noreturn))
 run_child(const struct spawner *s, struct worker_args *args, struct generation *g, int output_fd)
 {
@@ -141,7 +141,7 @@ static void claim_slot(const struct spawner *s, unsigned place, unsigned number,
     slot->worker_number = number;
 }
 
-/* What all workers of g have in common. */
+/* Fills in the arguments that all workers of g share. */
 static struct worker_args common_args(const struct spawner *s, const struct generation *g)
 {
     return (struct worker_args){
@@ -336,14 +336,14 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
 
 enum { CHECK_PASSED = '+' };
 
-/* What is tried in a child: 0, or -1 with err. */
+/* The function to try in a child: returns 0, or -1 with err. */
 struct trial {
     int (*run)(const struct trial *trial, struct error *err);
     const struct config *config;
     const struct privileges *privileges;
 };
 
-/* The file is opened by the master's rights, and loaded by a worker's: as in a start. */
+/* As in a start, the file is opened with the master's privileges and loaded with a worker's. */
 static int try_app(const struct trial *trial, struct error *err)
 {
     struct image image;
@@ -385,26 +385,26 @@ static int try_crash_dir(const struct trial *trial, struct error *err)
     return 0;
 }
 
-/* Reports one byte, CHECK_PASSED, or the error's text; an application that leaves or hangs while it
- * is loaded reports nothing. */
+/* Reports one byte, CHECK_PASSED, or the error's text; when the application exits or hangs while it
+ * is loaded, the child reports nothing. */
 static void __attribute__((noreturn)) trial_child(const struct trial *trial, int report_fd)
 {
     const struct config *config = trial->config;
     struct error err = {.text = ""};
 
     signals_reset();
-    (void)alarm((unsigned)((config->boot_timeout_ms + 999) / 1000)); /* its default ends us */
+    (void)alarm((unsigned)((config->boot_timeout_ms + 999) / 1000)); /* SIGALRM ends this process */
     (void)umask((mode_t)config->umask);
     for (size_t i = 0; i < config->raw_env.count; i++)
         (void)putenv(xstrdup(config->raw_env.items[i]));
     int result = trial->run(trial, &err);
     if (result == 0)
         (void)snprintf(err.text, sizeof(err.text), "%c", CHECK_PASSED);
-    (void)write_all(report_fd, err.text, strlen(err.text)); /* else the status tells */
+    (void)write_all(report_fd, err.text, strlen(err.text)); /* else the exit status says it */
     _exit(result < 0 ? EXIT_APP : EXIT_STOPPED);
 }
 
-/* What a child's end says about it, for people. */
+/* Describes the end of a child, as an error text. */
 static void describe_end(int status, struct error *err)
 {
     char end[WAIT_STATUS_TEXT_SIZE];
@@ -433,7 +433,8 @@ static void read_report(int fd, struct error *err)
     err->status = EXIT_APP;
 }
 
-/* 0, or -1 with what the trial says: "" when it has ended without a word, with this status. */
+/* Returns 0; or -1 with the child's error, which is "" when it has ended with this status without a
+ * report. */
 static int run_trial(const struct trial *trial, int *status, struct error *err)
 {
     static const char passed[] = {CHECK_PASSED, '\0'};

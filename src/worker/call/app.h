@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * app - an application out of a shared object: found, checked, loaded, its hooks looked up. Only a
+ * app - finds, checks and loads an application from a shared object, and looks up its hooks. Only a
  * worker (or the child of --check-config) does this, never the master: constructors run at dlopen,
  * and they may crash, call exit or start threads.
  */

@@ -69,7 +69,7 @@ void call_stop(struct worker *w);
 
 bool call_is_busy(const struct worker *w);
 
-/* Threads that call, apart from the loop's: 0 when calls run on that one, and it is deaf meanwhile.
+/* The number of threads that call, without the loop's: 0 when calls run on that one, and block it.
  * Async-signal-safe, and so are the next three. */
 unsigned call_thread_count(const struct worker *w);
 

@@ -33,24 +33,25 @@ void forked_watch(const struct worker_args *args);
 /* In a worker with its loop, before the application is loaded or, when it was preloaded, called. */
 void forked_init(struct worker *w);
 
-/* The worker's loop (loop.h), tried, with the descriptors of its own that it will have. NULL with
+/* Makes the worker's loop (loop.h), tests it, and lets it open its own descriptors. NULL with
  * err. */
 struct ev_loop *forked_new_loop(struct error *err);
 
-/* Are those descriptors still the loop's? The application may have closed them. libev's next turn
- * would end in an assertion. */
+/* True: the loop still has those descriptors. If the application has closed them, libev's next
+ * iteration would fail an assertion. */
 bool forked_has_loop(void);
 
-/* The server itself forks, in a process with an application: while this is on, children of this thread
- * keep everything. Parent and child switch it off. */
+/* The server itself forks, in a process with an application: while this is on, children of this
+ * thread keep everything. Parent and child switch it off. */
 void forked_by_server(bool on);
 
-/* Ends a process that is known to be such a child. Async-signal-safe but for its line in the log. */
+/* Ends a process that is known to be such a child. Async-signal-safe but for its line in the
+ * log. */
 void forked_end(void) __attribute__((noreturn));
 
-/* To be called before a descriptor that the loop has watched is closed: removes it from the epoll set.
- * Else it would stay there, with events, as long as a forked child or another process of the server
- * has a copy of it, and libev would then make a new set. */
+/* To be called before a descriptor that the loop has watched is closed: removes it from the epoll
+ * set. Else it would stay there, with events, as long as a forked child or another process of the
+ * server has a copy of it, and libev would then make a new set. */
 void forked_forget_fd(int fd);
 
 #endif

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * wake - answers that wait because the application has returned GCORN_AGAIN. Any thread may wake one
- * by its ticket, and an alarm wakes one at a time.
+ * wake - answers that wait because the application has returned GCORN_AGAIN. Any thread may wake
+ * one by its ticket, and an alarm wakes one at a time.
  *
  * A ticket is a connection's place in the table and a number that is never used again. The table
- * never moves and is never unmapped, so a late wake finds at worst another request there, whose
- * next is then called for no reason.
+ * never moves and is never unmapped, so a late wake can at worst find another request there, whose
+ * next is then called without need.
  */
 #ifndef GCORN_WORKER_CALL_WAKE_H
 #define GCORN_WORKER_CALL_WAKE_H
