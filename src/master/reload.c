@@ -44,6 +44,8 @@ void reload_drop(struct master *m)
     if (m->prepare.state != PREPARE_NONE)
         prepare_end(&m->prepare);
     preload_end(m, m->candidate);
+    if (m->candidate)
+        listeners_give_back(m->candidate); /* its canary may keep the rest for a moment yet */
     generation_unref(m->candidate, true);
     m->candidate = NULL;
     plan_try_generation(&m->plan, 0);
@@ -436,6 +438,7 @@ void reload_apply(struct master *m)
 
     logs_use(m->current);
     logs_tend(m->current);
+    listeners_keep(m->current);
     if (m->plan.candidate != m->current->id)
         plan_try_generation(&m->plan, m->current->id); /* at the start: without a canary */
     plan_take_candidate(&m->plan, (unsigned)cfg->workers, m->current->admin_listener != NULL);

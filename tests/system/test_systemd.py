@@ -183,6 +183,29 @@ def test_bind_may_ask_for_some_by_name(gcorn, listening):
         assert client.get().status == 200
 
 
+def test_passed_socket_outlives_a_failed_reload(gcorn, app, listening, tmp_path):
+    """Also when the reload fails late, by an application that does not boot."""
+    one, two = listening(), listening()
+    broken = app("badboot", "-DIN_INIT", "-DLEAVES")
+
+    def settings(program, bind):
+        (tmp_path / "gunicorn-c.yaml").write_text(
+            f"wsgi_app: {program}\nbind: {bind}\nworkers: 1\n")
+
+    settings(example("hello"), "fd://one")
+    server = gcorn(None, bare=True, **passing([one, two], "one:two"))
+    settings(f"{broken}:handler", "[fd://one, fd://two]")
+    for failures in range(1, 3):
+        server.kill(signal.SIGHUP)
+        server.wait_log("Reload failed: .*exit.* Generation 1 goes on unchanged", count=failures)
+    settings(example("hello"), "[fd://one, fd://two]")
+    server.kill(signal.SIGHUP)
+    server.wait_log(r"Reloaded: generation 1 -> \d+")
+    for address in (one.getsockname(), two.getsockname()):
+        with Client(address) as client:
+            assert client.get().text == "Hello, World!"
+
+
 def test_a_name_that_was_not_passed(gcorn, listening):
     server = gcorn("hello", bind="fd://web", ready=0, **passing([listening()], "admin"))
     assert server.wait_exit() == 2

@@ -26,6 +26,7 @@
 struct shared_listener {
     struct listener listener; /* first: a listener is its share */
     unsigned refs;
+    bool is_borrowed; /* it was passed to gcorn, and no generation that has it has counted yet */
 };
 
 struct template;

@@ -107,6 +107,19 @@ static void blame_own(const struct generation *g, const char *text, struct error
     errno = l ? EINVAL : EADDRINUSE;
 }
 
+/* A socket that was passed to gcorn, and that only a failed reload has asked for, stays open: the next
+ * reload may ask for it again. */
+static void give_back(struct listener *l)
+{
+    struct shared_listener *shared = (struct shared_listener *)l;
+
+    if (!shared->is_borrowed)
+        return;
+    (void)fd_set_cloexec(l->fd, false); /* cannot fail: it is open */
+    l->fd = -1;
+    shared->is_borrowed = false;
+}
+
 static void listener_unref(struct listener *l, bool unlink_file)
 {
     struct shared_listener *shared = (struct shared_listener *)l;
@@ -114,6 +127,7 @@ static void listener_unref(struct listener *l, bool unlink_file)
     assert(shared->refs > 0);
     if (--shared->refs > 0)
         return;
+    give_back(l);
     listener_close(l, unlink_file);
     free(shared);
 }
@@ -137,8 +151,10 @@ static struct listener *open_one(const struct generation *g, const char *text, i
     struct shared_listener *shared = xcalloc(1, sizeof(*shared));
 
     shared->refs = 1;
-    if (listener_open_for(&shared->listener, text, backlog, &options, err) == 0)
+    if (listener_open_for(&shared->listener, text, backlog, &options, err) == 0) {
+        shared->is_borrowed = shared->listener.inherited;
         return &shared->listener;
+    }
     if (errno == EADDRINUSE)
         blame_own(g, text, err);
     int saved_errno = errno;
@@ -243,6 +259,22 @@ int listeners_inherit(struct generation *g, struct handover *from, struct error 
             g->listeners[g->listener_count++] = l;
     }
     return 0;
+}
+
+void listeners_keep(const struct generation *g)
+{
+    for (size_t i = 0; i < g->listener_count; i++)
+        ((struct shared_listener *)g->listeners[i])->is_borrowed = false;
+    if (g->admin_listener)
+        ((struct shared_listener *)g->admin_listener)->is_borrowed = false;
+}
+
+void listeners_give_back(const struct generation *g)
+{
+    for (size_t i = 0; i < g->listener_count; i++)
+        give_back(g->listeners[i]);
+    if (g->admin_listener)
+        give_back(g->admin_listener);
 }
 
 void listeners_lend(struct generation *any, bool lent)

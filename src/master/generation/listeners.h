@@ -44,6 +44,12 @@ struct listener *listeners_adopt_one(struct handover_socket *s, struct error *er
  * of unix sockets, because no process serves them any more. */
 void listeners_close(struct generation *g, bool unlink_files);
 
+/* g counts: it keeps the sockets that were passed to gcorn (fd://), which close with the last
+ * generation that has them. g, which has never counted, is given up: those that only g has asked for
+ * stay open as they were passed, for a later reload; g has them no more. */
+void listeners_keep(const struct generation *g);
+void listeners_give_back(const struct generation *g);
+
 /* Another master serves the sockets of all generations too, or stops doing so: marks the sockets'
  * files as shared with it, or as this master's (listener.lent). */
 void listeners_lend(struct generation *any, bool lent);
