@@ -136,7 +136,9 @@ static bool read_one(struct prepare *p)
     }
     result = take_word(p, data, packet.len) ? 0 : prepared_add(&p->record, data, &packet);
     if (result < 0)
-        fail(p, errno == ENOMEM ? "out of memory" : "what was prepared came as a malformed record");
+        fail(p, errno == ENOMEM   ? "out of memory"
+                : errno == EMFILE ? "the master has too many open files"
+                                  : "what was prepared came as a malformed record");
     else if (result > 0)
         p->is_whole = true;
     packet_close_fds(&packet);

@@ -48,7 +48,7 @@ int prepared_add(struct prepared *p, const void *data, struct packet *packet)
     struct prepared_item *item;
     struct prepared_head head;
 
-    errno = EPROTO;
+    errno = packet->fds_lost ? EMFILE : EPROTO;
     if (packet->is_cut || packet->fds_lost || packet->len < sizeof(head) || p->count == ITEMS_MAX)
         return -1;
     memcpy(&head, data, sizeof(head));

@@ -47,7 +47,8 @@ struct prepared_rest {
 };
 
 /* Master: keeps a packet with its descriptors. 1: it was the last one. 0: more follow. -1 with
- * errno: ENOMEM, or EPROTO: the packet does not belong to a record. */
+ * errno: ENOMEM; EMFILE: the master has no room for its descriptor; or EPROTO: the packet does not
+ * belong to a record. */
 int prepared_add(struct prepared *p, const void *data, struct packet *packet);
 
 /* Closes the descriptors that were not taken, and removes the files of unix sockets that were made.
