@@ -46,6 +46,37 @@ def test_stop_in_a_call_at_the_cap_answers_its_client(gcorn, probe):
     assert not critical_lines(server)
 
 
+def test_retirement_while_room_is_made_is_no_failure(gcorn, probe):
+    """To make room the worker reads its idle client, and runs the request that it finds; during that
+    call it is retired, and its listening socket closed."""
+    server = gcorn(probe, "--worker-connections", "1")
+    client = server.connect()
+
+    def hold(name):
+        client.send(request(f"/hold?name={name}"))
+
+    def finish(name):
+        wait_for((server.dir / f"{name}.running").exists, "the request to run")
+        (server.dir / f"{name}.go").touch()
+        assert client.response().status == 200
+
+    hold("first")
+    wait_for((server.dir / "first.running").exists, "the request to run")
+    hold("second")
+    waiting = server.connect()
+    waiting.send(request("/pid"))
+    finish("first")
+    wait_for((server.dir / "second.running").exists, "the request to run")
+    hold("third")
+    finish("second")
+    wait_for((server.dir / "third.running").exists, "the request to run")
+    server.kill(signal.SIGHUP)
+    assert waiting.response().status == 200, "by the new worker"
+    finish("third")
+    server.wait_log("Reloaded: generation")
+    assert "cannot accept" not in server.log()
+
+
 def test_a_draining_worker_keeps_no_address(gcorn, probe):
     """A client that connects while the last request runs is refused at once, and can try another server."""
     server = gcorn(probe)

@@ -136,12 +136,18 @@ static int accept_marked(int listen_fd, struct sockaddr_storage *address)
 }
 
 /* At the cap an older connection gives way. Where none does yet, or none can at all, those that
- * wait are looked at again soon. */
-static enum accepted make_room(struct worker *w, int listen_fd)
+ * wait are looked at again soon. What is read from it on that occasion may be run, and the worker be
+ * retired meanwhile: then the socket is closed. */
+static enum accepted make_room(struct acceptor *a)
 {
-    if (!has_queue(listen_fd))
+    struct worker *w = a->worker;
+
+    if (!has_queue(a->io.fd))
         return ACCEPTED_NONE;
-    if (admission_make_room(w, w->max_conns - 1)) {
+    bool has_room = admission_make_room(w, w->max_conns - 1);
+    if (a->listener->fd < 0)
+        return ACCEPTED_NONE;
+    if (has_room) {
         accept_update(w);
         return ACCEPTED_ONE;
     }
@@ -150,29 +156,35 @@ static enum accepted make_room(struct worker *w, int listen_fd)
 }
 
 /* The same for want of descriptors: a connection's, or that of the file with its body. */
-static int accept_for_another(struct worker *w, int listen_fd, struct sockaddr_storage *address)
+static int accept_for_another(struct acceptor *a, struct sockaddr_storage *address)
 {
+    struct worker *w = a->worker;
     int saved_errno = errno;
 
-    if (!has_queue(listen_fd)) {
+    if (!has_queue(a->io.fd)) {
         errno = EAGAIN; /* the kernel looks for a descriptor first */
         return -1;
     }
     errno = saved_errno;
     log_failure(w);
-    if (w->open_conns > 0 && admission_make_room(w, w->open_conns - 1))
-        return accept_marked(listen_fd, address);
+    bool has_room = w->open_conns > 0 && admission_make_room(w, w->open_conns - 1);
+    if (a->listener->fd < 0) {
+        errno = EAGAIN;
+        return -1;
+    }
+    if (has_room)
+        return accept_marked(a->io.fd, address);
     errno = saved_errno;
     return -1;
 }
 
-static int accept_next(struct worker *w, int listen_fd, struct sockaddr_storage *address)
+static int accept_next(struct acceptor *a, struct sockaddr_storage *address)
 {
-    int fd = accept_marked(listen_fd, address);
+    int fd = accept_marked(a->io.fd, address);
 
     if (fd >= 0 || (errno != EMFILE && errno != ENFILE))
         return fd;
-    return accept_for_another(w, listen_fd, address);
+    return accept_for_another(a, address);
 }
 
 /* What accept(2) says of a connection, not of the socket. */
@@ -268,12 +280,12 @@ static enum accepted accept_one(struct acceptor *a)
     if (!has_socket(a))
         return ACCEPTED_NONE;
     if (w->open_conns >= w->max_conns) {
-        enum accepted room = make_room(w, a->io.fd);
+        enum accepted room = make_room(a);
 
         if (room != ACCEPTED_ONE)
             return room;
     }
-    int fd = accept_next(w, a->io.fd, &address);
+    int fd = accept_next(a, &address);
     if (fd >= 0) {
         conn_open(w, wire_plain(fd), &a->local, &address);
         w->waited_ns = 0; /* those after it came later: perhaps just now (queue_delay.c) */
