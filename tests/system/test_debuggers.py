@@ -250,6 +250,8 @@ def test_without_memfd_create_an_upgrade_works(gcorn, app):
 def test_without_proc_the_file_is_loaded(gcorn, app, tmp_path, flags):
     install(tmp_path / "app.so", app("table"))
     hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    if subprocess.run([*hide, "true"], capture_output=True).returncode != 0:
+        pytest.skip("no mount namespace can be made here")
     server = gcorn("app.so:handler", *flags, wrapper=hide)
     assert server.get("/").status == 200
     server.wait_log(rf"\[WARNING\] /proc/self/fd: No such file or directory: {WARNING}")

@@ -303,6 +303,7 @@ def test_newer_hup_cancels_a_candidate_that_boots_for_long(gcorn, app, tmp_path)
         waiting.append(ask)
         server.wait_log("Control socket: reload", count=i + 1)
         if i == 0:
+            server.wait_log("Booting worker", count=2)
             canary = wait_for(lambda: [p for p in server.workers if not p.is_ready_worker and
                                        p.catches(signal.SIGHUP)], "the canary")[0].pid
             install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))

@@ -95,9 +95,9 @@ class Server:
 
     @property
     def workers(self):
-        """A child that has the master's title still has not said yet what it is."""
+        """A successor is among them, and so is any child that has no title of its own yet."""
         return [p for p in children(self.pid)
-                if not p.title.startswith(("gcorn: template", "gcorn: reload", "gcorn: master"))]
+                if not p.title.startswith(("gcorn: template", "gcorn: reload"))]
 
     @property
     def templates(self):
