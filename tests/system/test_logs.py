@@ -5,7 +5,6 @@ import json
 import os
 import re
 import resource
-import select
 import shutil
 import signal
 import socket
@@ -345,32 +344,31 @@ def test_a_full_disk_costs_lines_and_nothing_else(gcorn, tmp_path):
 
 
 class Terminal:
-    """Standard error of a server is its other end. It shows what comes while it is running."""
+    """Standard error of a server is its other end. It shows what comes once it is running: in a
+    process of its own, which waits for no thread of the tests."""
 
-    def __init__(self):
+    def __init__(self, directory):
         self.end, self.servers_end = os.openpty()
-        self.shown, self.is_running, self.is_over = b"", threading.Event(), False
-        self.thread = threading.Thread(target=self._show)
-        self.thread.start()
+        self.shown, self.process = directory / "shown", None
 
-    def _show(self):
-        while not self.is_over:
-            if self.is_running.wait(0.05) and select.select([self.end], [], [], 0.05)[0]:
-                self.shown += os.read(self.end, 65536)
+    def run(self):
+        with open(self.shown, "wb") as shown:
+            self.process = subprocess.Popen(["cat"], stdin=self.end, stdout=shown)
 
     def count(self, text):
-        return self.shown.count(text)
+        return self.shown.read_bytes().count(text) if self.process else 0
 
     def close(self):
-        self.is_over = True
-        self.thread.join()
+        if self.process:
+            self.process.kill()
+            self.process.wait()
         os.close(self.end)
         os.close(self.servers_end)
 
 
 @pytest.fixture
-def terminal():
-    shown = Terminal()
+def terminal(tmp_path):
+    shown = Terminal(tmp_path)
     yield shown
     shown.close()
 
@@ -408,7 +406,7 @@ def shows_all(server, terminal):
 
 def test_a_terminal_that_reads_loses_no_line(gcorn, talk, terminal):
     """In one round of a few: a machine that gives this reader no turn for long is a slow terminal."""
-    terminal.is_running.set()
+    terminal.run()
     server = on_terminal(gcorn, terminal, talk, "--workers", "2")
     assert any(shows_all(server, terminal) for _ in range(8))
 
@@ -418,7 +416,7 @@ def test_a_terminal_that_is_stopped_holds_no_request(gcorn, talk, terminal):
     begin = time.monotonic()
     log_many(server, 100)
     assert time.monotonic() - begin < PATIENCE
-    terminal.is_running.set()
+    terminal.run()
     wait_for(lambda: log_many(server, 1) or terminal.count(b"error log: dropped"),
              "the number of lost lines", timeout=3 * PATIENCE)
 
