@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from harness import PATIENCE, Held, critical_lines, pace, pid_of, request, wait_for
+from harness import PATIENCE, THREADS, Held, critical_lines, pace, pid_of, request, wait_for
 
 
 def test_a_stop_serves_the_queue_beyond_the_connection_cap(gcorn):
@@ -197,7 +197,7 @@ def test_fair_close_closes_clients_that_waited(gcorn):
     server = gcorn("faulty", "--fair-close", "--workers", "2")
     closed = 0
     for _ in range(20):
-        clients = [server.connect() for _ in range(6)]
+        clients = [server.connect() for _ in range(6 * int(THREADS or 1))]
         for _ in range(2):
             for client in clients:
                 client.send(request("/sleep?ms=20"))
