@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * proxy - the PROXY protocol, versions 1 and 2: the preface in which a proxy that passes bytes on
+ * proxy_protocol - the PROXY protocol, versions 1 and 2: the preface in which a proxy that passes bytes on
  * unread (HAProxy, a cloud's load balancer) names the client, once, before the connection's first
  * request. Bytes come in pieces of any size, and the outcome does not depend on how they were cut.
  *

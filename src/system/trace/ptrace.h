@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * threads - the threads of another process: what /proc tells of them, and holding them still for a
+ * ptrace - the threads of another process: what /proc tells of them, and holding them still for a
  * moment by ptrace.
  *
  * They are held by PTRACE_SEIZE and PTRACE_INTERRUPT, which send no signal: the application's

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * metrics - the application's own counters, gauges and histograms (gcorn_counter and its like in
+ * app_metrics - the application's own counters, gauges and histograms (gcorn_counter and its like in
  * gcorn.h), kept in the worker's slot, where they survive the worker.
  */
 #ifndef GCORN_WORKER_CALL_APP_METRICS_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * room - which connection gives way to a new one when a worker holds worker_connections of them, or
+ * admission - which connection gives way to a new one when a worker holds worker_connections of them, or
  * has no descriptor left. In this order:
  *
  *   1. one that lingers after its last answer, silent longest

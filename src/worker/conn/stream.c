@@ -2,8 +2,8 @@
  *
  * See stream.h. The path of a request, in the order of this file from the bottom up:
  *
- *   conn_work -> stream_answer    the application, its answer into `out`
- *                stream_flush     one write at once (send.c); EV_WRITE only when that cannot
+ *   stream_answer   the application, called by read.c; its answer into `out`
+ *   stream_flush    one write at once (send.c); EV_WRITE only when that cannot
  *
  * An answer that waits for its application (wake.h) holds no buffer, and its client is read from:
  * one that leaves ends it.
