@@ -417,9 +417,9 @@ def test_worker_killed_in_its_boot_is_replaced_at_once(gcorn, app, tmp_path, num
     server = gcorn("app.so:handler", "--boot-timeout", "60s")
     install(tmp_path / "app.so", app("hooks", "-DSTUCK"))
     server.kill(signal.SIGHUP)
-    for _ in range(3):
-        canary = wait_for(lambda: [p for p in server.workers if not p.is_ready_worker
-                                   and p.catches(signal.SIGHUP)], "the canary")[0].pid
+    for i in range(3):
+        canary = int(server.wait_log(r"Booting worker with pid: (\d+)", count=i + 2)[i + 1].group(1))
+        wait_for(lambda: Process(canary).catches(signal.SIGHUP), "the canary")
         os.kill(canary, number)
         server.wait_log(rf"Worker \(pid:{canary}\) was (sent SIGKILL|killed by SIGTERM)")
     assert "Reload failed" not in server.log() and server.get("/pid").status == 200

@@ -303,9 +303,8 @@ def test_newer_hup_cancels_a_candidate_that_boots_for_long(gcorn, app, tmp_path)
         waiting.append(ask)
         server.wait_log("Control socket: reload", count=i + 1)
         if i == 0:
-            server.wait_log("Booting worker", count=2)
-            canary = wait_for(lambda: [p for p in server.workers if not p.is_ready_worker and
-                                       p.catches(signal.SIGHUP)], "the canary")[0].pid
+            canary = int(server.wait_log(r"Booting worker with pid: (\d+)", count=2)[1].group(1))
+            wait_for(lambda: Process(canary).catches(signal.SIGHUP), "the canary")
             install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
     server.wait_log(r"generation 2 has booted for 2\.\d s and serves no client; cancelling it")
     server.wait_log("Reloaded: generation 1 -> 3")
