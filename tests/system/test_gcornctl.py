@@ -233,6 +233,7 @@ def test_each_reload_gets_its_own_outcome(gcorn, app, tmp_path):
     install(tmp_path / "app.so", app("hooks", "-DSTUCK"))
     with start_ctl(tmp_path, "-s", "ctl", "reload") as first:
         wait_for(lambda: status_of(tmp_path)["state"] == "reloading", "the reload to begin")
+        server.wait_log("Booting worker", count=2)
         install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
         with start_ctl(tmp_path, "-s", "ctl", "reload") as second, \
              start_ctl(tmp_path, "-s", "ctl", "reload") as third:
@@ -296,6 +297,7 @@ def test_a_waiting_reload_is_told_of_the_stop(gcorn, app, tmp_path):
     install(tmp_path / "app.so", app("hooks", "-DSTUCK"))
     with start_ctl(tmp_path, "-s", "ctl", "reload") as waiting:
         wait_for(lambda: status_of(tmp_path)["state"] == "reloading", "the reload to begin")
+        server.wait_log("Booting worker", count=2)
         server.kill(signal.SIGINT)
         assert "the server is stopping" in waiting.communicate(timeout=PATIENCE)[1]
     assert waiting.returncode == 1

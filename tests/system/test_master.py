@@ -237,7 +237,7 @@ def test_a_booting_worker_does_not_hold_up_a_stop(gcorn, app, tmp_path):
     server = gcorn("app.so:handler")
     install(tmp_path / "app.so", app("hooks", "-DSTUCK"))
     server.kill(signal.SIGHUP)
-    wait_for(lambda: len(server.workers) == 2, "the canary")
+    server.wait_log("Booting worker", count=2)
     server.kill(signal.SIGTERM)
     assert server.wait_exit() == 0
     assert "graceful_timeout" not in server.log()

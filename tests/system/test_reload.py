@@ -252,7 +252,7 @@ def test_reload_with_chdir_moves_no_other_generation(gcorn, app, tmp_path):
     write_config(tmp_path, bind="unix:app.sock", workers=1, chdir="two", umask="'077'",
                  boot_timeout="60s", pidfile="pid")
     server.kill(signal.SIGHUP)
-    wait_for(lambda: len(server.workers) == 2, "the canary")
+    server.wait_log("Booting worker", count=2)
     assert os.readlink(f"/proc/{server.pid}/cwd") == f"{tmp_path}/one"
     old = pid_of(server)
     os.kill(old, signal.SIGKILL)  # its successor is the old generation's
@@ -283,7 +283,7 @@ def test_a_hup_during_a_reload_that_fails_counts(gcorn, app, tmp_path):
     server = gcorn("app.so:handler", "--boot-timeout", "1s")
     install(tmp_path / "app.so", app("hooks", "-DSTUCK"))
     server.kill(signal.SIGHUP)
-    wait_for(lambda: len(server.workers) == 2, "the canary")
+    server.wait_log("Booting worker", count=2)
     install(tmp_path / "app.so", app("probe", '-DVERSION="two"'))
     server.kill(signal.SIGHUP)
     server.wait_log("Reload failed: it was not ready within boot_timeout")
@@ -450,10 +450,10 @@ def test_stopped_master_fails_no_booting_worker(gcorn, app, tmp_path):
     server = gcorn("app.so:handler", "--boot-timeout", "2s", "-t", "1", "--heartbeat", "2s")
     install(tmp_path / "app.so", app("hooks", "-DSLOW"))
     server.kill(signal.SIGHUP)
-    wait_for(lambda: len(server.workers) == 2, "the canary")
+    server.wait_log("Booting worker", count=2)
     stop_for(server, 3)
     server.wait_log("Reloaded: generation 1 -> 2")
-    assert "failed" not in server.log() and "SILENT" not in server.log()
+    assert "failed" not in server.log() and "UNRESPONSIVE" not in server.log()
 
 
 def test_stopped_master_lets_retiring_workers_finish(gcorn, probe):

@@ -625,8 +625,9 @@ def test_preloading_masters_hand_over(start, app, tmp_path):
     held.client.close()
     assert server.wait_exit() == 0
     server.is_succeeded_by(new)
-    os.kill(template_of(new), signal.SIGKILL)
-    os.kill(min(server.worker_pids), signal.SIGKILL)
+    victims = template_of(new), min(server.worker_pids)
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
     server.wait_log(r"Template \(pid:\d+\): the template process was killed")
     server.wait_workers(2)
     assert {p.parent for p in server.workers} == {new}
