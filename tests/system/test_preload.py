@@ -148,7 +148,7 @@ def test_a_stop_while_the_template_is_stuck(gcorn, app):
     server.wait_log("Preloading the application")
     server.kill(signal.SIGTERM)
     assert server.wait_exit() == 0
-    assert "pid:0" not in server.log() and "SILENT" not in server.log()
+    assert "pid:0" not in server.log() and "UNRESPONSIVE" not in server.log()
 
 
 # ---- what does not boot -------------------------------------------------------------------------
