@@ -307,6 +307,26 @@ static void test_answer_that_has_begun_is_cut(void **state)
     (void)close(client);
 }
 
+/* A signal from outside may come between the end of an answer and that of its environ. */
+static void test_answer_that_has_ended_is_followed_by_no_503(void **state)
+{
+    struct worker_case *t = *state;
+
+    begin(t, 0);
+    has_first_piece = true;
+    int stream = worker_case_ask(t, "/wait");
+    (void)worker_case_answer(t, stream, "first");
+    struct stream *s = &t->w->conns[0].h1;
+    assert_true(s->runs && s->env);
+    s->runs = s->x->more = false;
+    int client = die(t);
+    assert_true(worker_case_is_closed(stream));
+    assert_int_equal(at_death.crash.others_answered, 0);
+    assert_int_equal(at_death.crash.others_cut, 0);
+    (void)close(stream);
+    (void)close(client);
+}
+
 static void test_nobody_to_blame_blames_no_request(void **state)
 {
     struct worker_case *t = *state;
@@ -418,6 +438,7 @@ int main(void)
         CASE(test_half_a_request_is_turned_away_and_counted),
         CASE(test_answer_that_waits_is_turned_away),
         CASE(test_answer_that_has_begun_is_cut),
+        CASE(test_answer_that_has_ended_is_followed_by_no_503),
         CASE(test_nobody_to_blame_blames_no_request),
         CASE(test_calls_of_other_threads_are_turned_away),
         CASE(test_each_call_that_is_too_long_is_answered_504),

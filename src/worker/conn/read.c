@@ -105,6 +105,9 @@ static void begin_request(struct conn *c)
 {
     struct worker *w = worker_of(c);
 
+    /* first: a crash tells by it a request that was not run from one whose answer has just ended */
+    c->h1.x->answer = ANSWER_NOT_BEGUN;
+    atomic_signal_fence(memory_order_seq_cst);
     c->h1.env = worker_take_environ(w, &c->peer.seen, &c->h1);
     c->h1.x->request_ns = w->now_ns;
 }

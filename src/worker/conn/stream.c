@@ -269,10 +269,10 @@ static void begin_answer(struct stream *s)
     worker_note_begun(w);
     if (env->request.forwarded && env->request.forwarded->distrusted)
         peer_log_distrust(&c->peer, &w->peers, env->request.forwarded->distrusted);
-    s->runs = true;
-    s->x->answer = ANSWER_NOT_BEGUN;
     s->x->whole_len = s->x->out.len;
     s->x->is_head = env->request.is_head;
+    atomic_signal_fence(memory_order_seq_cst); /* a crash of a request that runs reads both */
+    s->runs = true;
 }
 
 /* The handler has been run. */

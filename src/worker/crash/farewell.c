@@ -188,6 +188,16 @@ static bool has_unsent(const struct conn *c)
     return x->out_sent < x->out.len || x->piece_len > 0;
 }
 
+/* Its request is read, whole or in part, and was not run. One whose answer has ended, too, has its
+ * environ for a moment. */
+static bool has_unrun(const struct conn *c)
+{
+    if (c->h1.runs)
+        return false;
+    return exchange_of(c)->in.len > 0 ||
+           (c->h1.env && c->h1.phase != STREAM_CALLING && !has_begun(c));
+}
+
 static void begin_other(struct conn *c)
 {
     const struct exchange *x = exchange_of(c);
@@ -200,7 +210,7 @@ static void begin_other(struct conn *c)
     } else if (c->h1.runs && x->more) {
         cut(c);
         self.slot->crash.others_cut++;
-    } else if (!c->h1.runs && ((c->h1.env && c->h1.phase != STREAM_CALLING) || x->in.len > 0)) {
+    } else if (has_unrun(c)) {
         turn_away(c);
     } else if (has_unsent(c)) {
         farewell_of(c)->step = STEP_FLUSH;

@@ -16,7 +16,7 @@ struct worker;
 
 /* ---- call/forked.c ---------------------------------------------------------------------- */
 
-/* At each return of the application that is no call of a request (those end in call_leave):
+/* Called each time the application returns from a hook or a callback (call_leave covers requests):
  * ends the process if it is a child that the application forked. */
 void forked_check(void);
 
