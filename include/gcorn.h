@@ -228,8 +228,8 @@ const char *gcorn_query(struct gcorn_environ *env, const char *name);
 /* The body of the request (wsgi.input). It is complete before the handler is called, in memory or
  * in an unlinked file, so neither function waits for the client. gcorn_read copies the next bytes
  * and returns how many, 0 at the end, or -1 with errno. gcorn_input returns the whole body,
- * followed by a NUL, "" when there is none; it does not change where gcorn_read reads. A body in a
- * file is mapped; NULL with errno when that fails. len may be NULL. */
+ * followed by a NUL, "" for a request without body; it does not change where gcorn_read reads. A
+ * body in a file is mapped; NULL with errno when that fails. len may be NULL. */
 ssize_t gcorn_read(struct gcorn_environ *env, void *buf, size_t size);
 const char *gcorn_input(struct gcorn_environ *env, size_t *len);
 

@@ -127,13 +127,13 @@ static int set_string(struct config *c, const struct setting *s, const char *tex
     return 0;
 }
 
-/* Adds text to a list. anew: the list is emptied first, because its items come from an earlier
+/* Adds text to a list. replaces: the list is emptied first, because its items come from an earlier
  * source. */
-static int add_item(struct config *c, const struct setting *s, const char *text, bool anew,
+static int add_item(struct config *c, const struct setting *s, const char *text, bool replaces,
                     struct error *err)
 {
     struct config_list *list = setting_field(c, s);
-    size_t count = anew ? 0 : list->count;
+    size_t count = replaces ? 0 : list->count;
 
     if (text[0] == '\0')
         return error_set(err, EXIT_USAGE, "must not be empty");
@@ -162,8 +162,8 @@ int config_set(struct config *c, const struct setting *s, const char *text,
 {
     const struct config_origin *before = config_origin(c, s);
     /* one default replaces another: the address from $PORT replaces the built-in one */
-    bool anew = origin->source != before->source ||
-                (origin->source == SOURCE_DEFAULT && origin->text != before->text);
+    bool replaces = origin->source != before->source ||
+                    (origin->source == SOURCE_DEFAULT && origin->text != before->text);
     void *field = setting_field(c, s);
     int result = -1;
 
@@ -178,7 +178,7 @@ int config_set(struct config *c, const struct setting *s, const char *text,
     case SETTING_BOOL: result = set_bool(text, field, err); break;
     case SETTING_ENUM: result = set_enum(s, text, field, err); break;
     case SETTING_STRING: result = set_string(c, s, text ? text : "", err); break;
-    case SETTING_LIST: result = add_item(c, s, text, anew, err); break;
+    case SETTING_LIST: result = add_item(c, s, text, replaces, err); break;
     }
     if (result == 0)
         c->origins[setting_index(s)] = *origin;

@@ -20,7 +20,7 @@
 
 enum { INPUT_MAX = 1 << 20 };
 
-/* FNV-1a: it guards against mistakes, and against nobody. */
+/* FNV-1a: it detects mistakes, and is no defence against an attacker. */
 static uint64_t digest(const char *text, size_t len)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);

@@ -88,7 +88,7 @@ bool upgrade_reaped(struct master *m, pid_t pid, int status);
 
 /* WINCH: workers finish, the master stays; ignored unless a successor serves or the master is a
  * daemon, which has no terminal. Afterwards HUP starts the workers again with the same generation:
- * upgrade_resume, which returns false when there are none to start. */
+ * upgrade_resume, which returns false when no workers were retired. */
 void upgrade_retire_workers(struct master *m);
 bool upgrade_resume(struct master *m);
 
