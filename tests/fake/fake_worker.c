@@ -479,7 +479,7 @@ static void reset_time(struct worker *w)
     w->now_ns = w->pass_ns = w->last_pass_ns = w->waited_ns = w->calls_ns = w->last_call_ns = 0;
     w->queue_ns = w->queue_asked_ns = w->accept_logged_ms = w->accept_failed_ns = 0;
     w->upload_logged_ms = w->admission.logged_ms = w->peers.refused_logged_ms = 0;
-    w->is_busy = false;
+    w->may_have_queued = false;
     worker_look_at_clock(w);
 }
 

@@ -239,7 +239,7 @@ void conn_open(struct worker *w, struct wire wire, const struct http_local *loca
     c->serial = w->slot->counts.connections;
     peer_open(&c->peer, &w->peers, local, address);
     s->x = worker_lend_exchange(w);
-    s->x->may_have_queued = w->is_busy;
+    s->x->may_have_queued = w->may_have_queued;
     s->x->request_ns = w->now_ns;
     s->x->arrived_ns = w->now_ns - worker_waited_ns(w);
     conn_set(c, CONN_OPEN, STREAM_HEAD);

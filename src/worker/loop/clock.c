@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/util.h"
+#include "worker/loop/queue_delay.h"
 #include "worker/loop/state.h"
 #include "worker/loop/upward.h"
 
@@ -24,9 +25,12 @@ void worker_look_at_clock(struct worker *w)
     if (w->pass_ns != 0)
         return;
     forked_check();
-    /* The loop did not sleep between two passes: what it found had come during the last one. */
-    w->is_busy = w->now_ns - last_ns < NO_SLEEP_NS;
-    w->waited_ns = w->is_busy ? w->last_pass_ns : 0;
+    /* The loop did not sleep between two passes: what it found had come during the last one. After
+     * a long pass it may have come then too, although time has gone since: the kernel may have run
+     * other processes in between. */
+    bool slept = w->now_ns - last_ns >= NO_SLEEP_NS;
+    w->waited_ns = slept ? 0 : w->last_pass_ns;
+    w->may_have_queued = !slept || w->last_pass_ns >= QUEUE_LONG_NS;
     w->pass_ns = w->now_ns;
     http_context_set_date(&w->http, time(NULL));
 }

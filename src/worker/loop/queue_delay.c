@@ -7,10 +7,6 @@
 #include "worker/loop/clock.h"
 #include "worker/loop/state.h"
 
-enum {
-    QUEUE_LONG_NS = 10000000
-}; /* beyond this, the loop's estimate is only a lower bound: ask the kernel */
-
 /* When the bytes came for which the loop's own account may not do. */
 static uint64_t __attribute__((noinline)) look_closer(struct stream *s, uint64_t waited_ns)
 {

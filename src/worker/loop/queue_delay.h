@@ -9,6 +9,10 @@
 
 struct stream;
 
+enum {
+    QUEUE_LONG_NS = 10000000
+}; /* beyond this, the loop's estimate is only a lower bound: ask the kernel */
+
 /* When the bytes had come that are being read; to be asked once for each read. */
 uint64_t queue_delay_arrived_ns(struct stream *s);
 

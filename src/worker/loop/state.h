@@ -104,7 +104,7 @@ struct worker {
     uint64_t pass_ns; /* when this pass of the loop began; 0: its first callback is yet to come */
     uint64_t last_pass_ns; /* how long the one before took */
     uint64_t waited_ns;    /* how long what this pass found may have waited for it */
-    bool is_busy;          /* the loop did not sleep before this pass */
+    bool may_have_queued;  /* connections of this pass may have waited to be accepted */
     uint64_t calls_ns;     /* spent in application code so far: client time stands still in it */
     uint64_t request_count;
     uint64_t run_count; /* answered by the application, for max_requests */
