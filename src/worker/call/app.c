@@ -151,20 +151,15 @@ static int find(void *dl, const char *path, const char *symbol, void *function, 
     return 0;
 }
 
+#define HOOK_WANTED(result, name, parameters) {"gcorn_" #name, &app->name},
+
 static int find_functions(struct app *app, void *dl, const char *path, const char *symbol,
                           struct error *err)
 {
     const struct {
         const char *name;
         void *function;
-    } wanted[] = {
-        {symbol, &app->handler},
-        {"gcorn_on_worker_init", &app->on_worker_init},
-        {"gcorn_on_worker_exit", &app->on_worker_exit},
-        {"gcorn_on_worker_abort", &app->on_worker_abort},
-        {"gcorn_on_pre_request", &app->on_pre_request},
-        {"gcorn_on_post_request", &app->on_post_request},
-    };
+    } wanted[] = {{symbol, &app->handler}, APP_HOOKS(HOOK_WANTED)};
 
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
         if (find(dl, path, wanted[i].name, wanted[i].function, err) < 0)

@@ -13,14 +13,23 @@
 /* The number of the ABI of gcorn.h that this server speaks. */
 #define APP_ABI "1"
 
+/* The hooks, each a row: HOOK(result, name, parameters). An application defines them as gcorn_NAME
+ * (gcorn.h); struct app has a pointer to each. */
+/* clang-format off */
+#define APP_HOOKS(HOOK)                                         \
+    HOOK(int,  on_worker_init,  (void))                         \
+    HOOK(void, on_worker_exit,  (void))                         \
+    HOOK(void, on_worker_abort, (void))                         \
+    HOOK(void, on_pre_request,  (struct gcorn_environ *env))    \
+    HOOK(void, on_post_request, (struct gcorn_environ *env))
+/* clang-format on */
+
+#define APP_HOOK_MEMBER(result, name, parameters) result(*name) parameters;
+
 /* Hooks are NULL where the application defines none. */
 struct app {
     gcorn_app *handler;
-    int (*on_worker_init)(void);
-    void (*on_worker_exit)(void);
-    void (*on_worker_abort)(void);
-    void (*on_pre_request)(struct gcorn_environ *env);
-    void (*on_post_request)(struct gcorn_environ *env);
+    APP_HOOKS(APP_HOOK_MEMBER)
 };
 
 struct copies_home;
