@@ -34,13 +34,11 @@ static struct {
     enum log_format format;
     struct syslog *syslog;
     atomic_ulong dropped; /* lines, in this process */
+    struct {
+        _Atomic uint64_t second, waited_ms; /* of this process: see wait_for_terminal */
+        atomic_bool is_cut;                 /* its last line ends without a newline */
+    } terminal;
 } sink = {.fd = STDERR_FILENO, .level = LOG_LEVEL_INFO};
-
-/* Of this process: see wait_for_terminal. */
-static struct {
-    _Atomic uint64_t second, waited_ms;
-    atomic_bool is_cut;
-} terminal;
 
 enum { TERMINAL_WAIT_MS = 100 };
 
@@ -245,13 +243,13 @@ static bool wait_for_terminal(int fd)
     struct pollfd room = {.fd = fd, .events = POLLOUT};
     uint64_t begin = now_ms(), second = begin / 1000;
 
-    if (atomic_exchange(&terminal.second, second) != second)
-        atomic_store(&terminal.waited_ms, 0);
-    uint64_t waited = atomic_load(&terminal.waited_ms);
+    if (atomic_exchange(&sink.terminal.second, second) != second)
+        atomic_store(&sink.terminal.waited_ms, 0);
+    uint64_t waited = atomic_load(&sink.terminal.waited_ms);
     if (waited >= TERMINAL_WAIT_MS)
         return false;
     int ready = poll(&room, 1, (int)(TERMINAL_WAIT_MS - waited));
-    atomic_fetch_add(&terminal.waited_ms, now_ms() - begin);
+    atomic_fetch_add(&sink.terminal.waited_ms, now_ms() - begin);
     return ready > 0 || (ready < 0 && errno == EINTR);
 }
 
@@ -260,8 +258,8 @@ static int write_terminal(int fd, const char *lines, size_t len)
 {
     size_t done = 0;
 
-    if (atomic_exchange(&terminal.is_cut, false) && write(fd, "\n", 1) < 0)
-        atomic_store(&terminal.is_cut, true);
+    if (atomic_exchange(&sink.terminal.is_cut, false) && write(fd, "\n", 1) < 0)
+        atomic_store(&sink.terminal.is_cut, true);
     while (done < len) {
         ssize_t n = write(fd, lines + done, len - done);
 
@@ -270,7 +268,7 @@ static int write_terminal(int fd, const char *lines, size_t len)
         } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
             return -1;
         } else if (!wait_for_terminal(fd)) {
-            atomic_store(&terminal.is_cut, done > 0);
+            atomic_store(&sink.terminal.is_cut, done > 0);
             errno = EAGAIN;
             return -1;
         }

@@ -22,19 +22,21 @@
 
 enum { OWNED_MAX = 1 << 20, WORD_BITS = 64 };
 
-/* Untouched pages of these arrays take no memory. */
-static _Atomic uint64_t marks[OWNED_MAX / WORD_BITS], reserved[OWNED_MAX / WORD_BITS];
-static _Atomic int highest; /* no mark was ever above this */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* The table of descriptors belongs to the process. Untouched pages of it take no memory. */
+static struct {
+    _Atomic uint64_t marks[OWNED_MAX / WORD_BITS], reserved[OWNED_MAX / WORD_BITS];
+    _Atomic int highest; /* no mark was ever above this */
+    pthread_mutex_t lock;
+} owned = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void owned_lock(void)
 {
-    (void)pthread_mutex_lock(&lock); /* cannot fail: initialised, and not recursive */
+    (void)pthread_mutex_lock(&owned.lock); /* cannot fail: initialised, and not recursive */
 }
 
 void owned_unlock(void)
 {
-    (void)pthread_mutex_unlock(&lock);
+    (void)pthread_mutex_unlock(&owned.lock);
 }
 
 static uint64_t bit_of(int fd)
@@ -46,16 +48,16 @@ void owned_add(int fd)
 {
     if (fd < 0 || fd >= OWNED_MAX)
         return;
-    int before = atomic_load(&highest);
-    while (fd > before && !atomic_compare_exchange_weak(&highest, &before, fd))
+    int before = atomic_load(&owned.highest);
+    while (fd > before && !atomic_compare_exchange_weak(&owned.highest, &before, fd))
         continue;
-    atomic_fetch_or(&marks[fd / WORD_BITS], bit_of(fd));
+    atomic_fetch_or(&owned.marks[fd / WORD_BITS], bit_of(fd));
 }
 
 void owned_remove(int fd)
 {
     if (fd >= 0 && fd < OWNED_MAX)
-        atomic_fetch_and(&marks[fd / WORD_BITS], ~bit_of(fd));
+        atomic_fetch_and(&owned.marks[fd / WORD_BITS], ~bit_of(fd));
 }
 
 void owned_close(int *fd)
@@ -78,12 +80,12 @@ static bool has_bit(const _Atomic uint64_t *bits, int fd)
 void owned_keep(int fd)
 {
     if (fd >= 0 && fd < OWNED_MAX)
-        atomic_fetch_or(&reserved[fd / WORD_BITS], bit_of(fd));
+        atomic_fetch_or(&owned.reserved[fd / WORD_BITS], bit_of(fd));
 }
 
 static bool is_reserved(int fd)
 {
-    return fd <= STDERR_FILENO || (fd < OWNED_MAX && has_bit(reserved, fd));
+    return fd <= STDERR_FILENO || (fd < OWNED_MAX && has_bit(owned.reserved, fd));
 }
 
 /* Replaces fd by /dev/null; if that cannot be opened, only closes fd. */
@@ -146,12 +148,12 @@ static void close_run(int first, int last)
 
 void owned_close_all(int except)
 {
-    int saved_errno = errno, end = atomic_load(&highest) + 1;
+    int saved_errno = errno, end = atomic_load(&owned.highest) + 1;
 
     for (int fd = 0; fd < end; fd++) {
         int first = fd;
 
-        while (fd < end && has_bit(marks, fd) && fd != except)
+        while (fd < end && has_bit(owned.marks, fd) && fd != except)
             owned_remove(fd++);
         if (first < fd)
             close_run(first, fd - 1);

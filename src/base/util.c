@@ -14,19 +14,24 @@
 #include <time.h>
 #include <unistd.h>
 
-static void (*memory_handler)(size_t size);
+/* Every function that allocates would otherwise take it. */
+static struct {
+    void (*function)(size_t size, void *arg);
+    void *arg;
+} memory_handler;
 
-void xmalloc_set_handler(void (*handler)(size_t size))
+void xmalloc_set_handler(void (*handler)(size_t size, void *arg), void *arg)
 {
-    memory_handler = handler;
+    memory_handler.function = handler;
+    memory_handler.arg = arg;
 }
 
 static void out_of_memory(size_t size)
 {
     char line[80];
 
-    if (memory_handler)
-        memory_handler(size);
+    if (memory_handler.function)
+        memory_handler.function(size, memory_handler.arg);
     int len = snprintf(line, sizeof(line), "gcorn: out of memory (%zu bytes)\n", size);
 
     (void)!write(STDERR_FILENO, line, (size_t)len); /* about to abort */

@@ -22,7 +22,7 @@ void *xcalloc(size_t count, size_t size); /* zeroed */
 void *xrealloc(void *p, size_t size);
 char *xstrdup(const char *s);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-void xmalloc_set_handler(void (*handler)(size_t size));
+void xmalloc_set_handler(void (*handler)(size_t size, void *arg), void *arg);
 char *xvasprintf(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
 
 /* CLOCK_MONOTONIC in milliseconds and nanoseconds. All deadlines use this clock: it does not jump

@@ -74,10 +74,11 @@ static void __attribute__((noreturn)) leave(const char *why)
     _exit(EXIT_FAILED);
 }
 
-static void on_no_memory(size_t size)
+static void on_no_memory(size_t size, void *unused)
 {
     char why[80];
 
+    (void)unused;
     (void)snprintf(why, sizeof(why), "Out of memory (%zu bytes)", size);
     leave(why);
 }
@@ -106,7 +107,7 @@ void leave_prepare(struct master *m)
         self.reserve = malloc(RESERVE_SIZE); /* NULL: no reserve */
     if (self.reserve)
         memset(self.reserve, 0, RESERVE_SIZE); /* so that the kernel provides the pages now */
-    xmalloc_set_handler(on_no_memory);
+    xmalloc_set_handler(on_no_memory, NULL);
     ev_set_allocator(allocate_for_libev);
     ev_set_syserr_cb(on_libev_failure);
 }

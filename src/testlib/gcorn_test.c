@@ -47,10 +47,10 @@ static struct {
     uint64_t ticket_count;
     _Atomic uint64_t now_ms;
     _Atomic bool draining;
-} self = {.now_ms = CLOCK_START_MS};
-
-/* Guards what gcorn_wake reads and changes, from any thread: the list, and is_woken of each test. */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    /* Guards what gcorn_wake reads and changes, from any thread: the list, and is_woken of each
+     * test. */
+    pthread_mutex_t lock;
+} self = {.now_ms = CLOCK_START_MS, .lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
 {
@@ -183,10 +183,10 @@ static void go_on(struct test *t)
 /* Is the request due? Then it is not any more. */
 static bool take_wake(struct test *t)
 {
-    (void)pthread_mutex_lock(&lock);
+    (void)pthread_mutex_lock(&self.lock);
     bool is_due = t->is_woken || (t->wake_at_ms != 0 && t->wake_at_ms <= gcorn_now());
     t->is_woken = false;
-    (void)pthread_mutex_unlock(&lock);
+    (void)pthread_mutex_unlock(&self.lock);
     if (is_due && t->wake_at_ms <= gcorn_now())
         t->wake_at_ms = 0;
     return is_due;
@@ -258,10 +258,10 @@ struct gcorn_test *gcorn_test_request(gcorn_app *app, const char *head, const vo
     environ_init(&t->env, &self.context, &self.peer, ++self.ticket_count);
     t->public.body = "";
     t->ticket = self.ticket_count;
-    (void)pthread_mutex_lock(&lock);
+    (void)pthread_mutex_lock(&self.lock);
     t->next = self.tests;
     self.tests = t;
-    (void)pthread_mutex_unlock(&lock);
+    (void)pthread_mutex_unlock(&self.lock);
     feed(t, head, body, len);
     t->env.h1.close = !t->env.request.keep_alive;
     show(t, exchange_run(&t->env, app, &sink));
@@ -321,11 +321,11 @@ void gcorn_test_close(struct gcorn_test *test)
         response_abandon(&t->env);
     }
     end_request(t);
-    (void)pthread_mutex_lock(&lock);
+    (void)pthread_mutex_lock(&self.lock);
     while (*at != t)
         at = &(*at)->next;
     *at = t->next;
-    (void)pthread_mutex_unlock(&lock);
+    (void)pthread_mutex_unlock(&self.lock);
     environ_release(&t->env);
     strbuf_release(&t->bytes);
     strbuf_release(&t->body);
@@ -348,10 +348,10 @@ static uint64_t test_ticket(struct gcorn_environ *env)
 
 static void test_wake(uint64_t ticket)
 {
-    (void)pthread_mutex_lock(&lock);
+    (void)pthread_mutex_lock(&self.lock);
     for (struct test *t = self.tests; t; t = t->next)
         t->is_woken = t->is_woken || t->ticket == ticket;
-    (void)pthread_mutex_unlock(&lock);
+    (void)pthread_mutex_unlock(&self.lock);
     if (self.loop)
         ev_async_send(self.loop, &self.turn);
 }

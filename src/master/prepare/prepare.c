@@ -39,15 +39,12 @@ struct failure_packet {
 
 /* ---- the process ------------------------------------------------------------------------- */
 
-/* The socket to report a failed allocation to: that callback gets no context. */
-static int report_fd = -1;
-
-static void on_no_memory(size_t size)
+static void on_no_memory(size_t size, void *report_fd)
 {
     struct error err;
 
     (void)error_set(&err, EXIT_FAILED, "out of memory (%zu bytes)", size);
-    prepare_report_failure(report_fd, &err);
+    prepare_report_failure(*(const int *)report_fd, &err);
     _exit(EXIT_FAILED);
 }
 
@@ -65,8 +62,7 @@ run_child(void (*work)(void *arg, int fd), void *arg, int fd, pid_t master_pid)
     (void)sigaddset(&parent_died, SIGTERM);
     (void)sigprocmask(SIG_UNBLOCK, &parent_died, NULL);
     log_after_fork();
-    report_fd = fd;
-    xmalloc_set_handler(on_no_memory);
+    xmalloc_set_handler(on_no_memory, &fd);
     work(arg, fd);
     _exit(EXIT_STOPPED);
 }

@@ -28,8 +28,8 @@ static struct {
     struct slot *slot; /* NULL: there are no metrics */
     struct gcorn_metric table[SLOT_METRICS];
     uint32_t count;
-} self;
-static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_t making; /* held while a metric is looked for and added */
+} self = {.making = PTHREAD_MUTEX_INITIALIZER};
 
 void metrics_init(struct slot *slot)
 {
@@ -88,9 +88,9 @@ static struct gcorn_metric *make(enum slot_metric_type type, const char *name, c
     slot_set_text(wanted.help, sizeof(wanted.help), help ? help : "", help ? strlen(help) : 0);
     if (count > 0)
         memcpy(wanted.bounds, bounds, count * sizeof(bounds[0]));
-    (void)pthread_mutex_lock(&making);
+    (void)pthread_mutex_lock(&self.making);
     struct gcorn_metric *m = find_or_add(&wanted);
-    (void)pthread_mutex_unlock(&making);
+    (void)pthread_mutex_unlock(&self.making);
     return m;
 }
 
