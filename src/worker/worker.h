@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * worker/ is the process that serves clients. From the bottom up: wire/ carries bytes, loop/ has the
- * clock, the queues and what connections borrow, call/ calls the application, conn/ and accept/ have
+ * clock, the queues and what connections borrow, call/ and callback/ call the application, conn/ and accept/ have
  * the connections, crash/ the end of a worker that dies; the files of this folder boot it, run it and
  * take the master's commands.
  *

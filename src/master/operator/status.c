@@ -32,7 +32,7 @@ static int longest_first(const void *a, const void *b)
 
 static void read_calls(struct status_worker *w, const struct slot *slot, uint64_t now_ms)
 {
-    unsigned count = slot_call_count(slot);
+    unsigned count = slot_entry_count(slot);
 
     w->calls = xcalloc(count, sizeof(*w->calls));
     for (unsigned i = 0; i < count; i++) {

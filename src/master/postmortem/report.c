@@ -23,8 +23,14 @@
 #include "system/process/procfs.h"
 #include "system/ipc/scoreboard.h"
 
-/* Appends what the call runs, or ran last: "GET /a of 127.0.0.1, request 00c0ffee12345678", or
- * "no request". redact: without its query. */
+/* A callback serves no request; nor does an entry that was never used. */
+static bool serves_request(const struct slot_call *call)
+{
+    return *(const volatile uint64_t *)&call->request_id != 0;
+}
+
+/* Appends what the call runs, or ran last: "GET /a of 127.0.0.1, request 00c0ffee12345678",
+ * "TIMER tick", or "no request". redact: without its query. */
 static void add_request(struct strbuf *out, const struct slot_call *call, bool redact)
 {
     char method[sizeof(call->method)], target[sizeof(call->target)], peer[sizeof(call->peer)];
@@ -35,6 +41,10 @@ static void add_request(struct strbuf *out, const struct slot_call *call, bool r
         return;
     }
     (void)slot_get_text(call->target, sizeof(call->target), target, sizeof(target));
+    if (!serves_request(call)) {
+        strbuf_addf(out, "%s %s", method, target);
+        return;
+    }
     (void)slot_get_text(call->peer, sizeof(call->peer), peer, sizeof(peer));
     if (redact)
         target[strcspn(target, "?")] = '\0'; /* queries carry secrets */
@@ -44,7 +54,7 @@ static void add_request(struct strbuf *out, const struct slot_call *call, bool r
 
 const char *report_request_id(const struct slot_call *call, char id[SLOT_GIVEN_ID_SIZE])
 {
-    if (!call || *(const volatile char *)call->method == '\0')
+    if (!call || !serves_request(call))
         return NULL;
     (void)slot_get_request_id(call, id, SLOT_GIVEN_ID_SIZE);
     return id;
@@ -135,7 +145,7 @@ static void add_memory(struct strbuf *out, const struct proc *p)
 
 static const struct slot_call *call_of(const struct slot *s, int32_t number)
 {
-    return number >= 0 && (unsigned)number < slot_call_count(s) ? &s->calls[number] : NULL;
+    return number >= 0 && (unsigned)number < slot_entry_count(s) ? &s->calls[number] : NULL;
 }
 
 const struct slot_call *report_crashed_call(const struct slot *s)
@@ -191,7 +201,8 @@ static void add_call(struct strbuf *out, const struct slot *s, const struct slot
     strbuf_addf(out, " %llu.%03llu s into ", (unsigned long long)ms / 1000,
                 (unsigned long long)ms % 1000);
     add_request(out, call, redact);
-    strbuf_addf(out, ", number %llu of this worker", (unsigned long long)c->answered + 1);
+    if (serves_request(call))
+        strbuf_addf(out, ", number %llu of this worker", (unsigned long long)c->answered + 1);
 }
 
 static const char *signal_name(int number)
@@ -306,7 +317,7 @@ bool report_death(const struct proc *p, const struct slot *s, int status, struct
         report_hung_end(p, s);
         return false;
     }
-    for (unsigned i = 0; i < slot_call_count(s); i++) {
+    for (unsigned i = 0; i < slot_entry_count(s); i++) {
         if (!slot_call_runs(&s->calls[i]))
             continue;
         id = id ? id : report_request_id(&s->calls[i], room);

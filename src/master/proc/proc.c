@@ -51,7 +51,7 @@ unsigned proc_calls(const struct proc *p)
 {
     unsigned threads = config_threads(&p->settings->config);
 
-    return threads > 0 ? threads : 1;
+    return threads > 0 ? threads + 1 : 1;
 }
 
 void proc_fill(struct proc *p, const struct worker_proc *w, struct generation *settings,

@@ -75,7 +75,7 @@ struct slot *proc_slot(const struct procs *procs, const struct proc *p);
 /* For the log: Worker, or Admin process. */
 const char *proc_name(const struct procs *procs, const struct proc *p);
 
-/* How many calls it can run at once: from its settings, not from its slot. */
+/* How many entries of calls it has in its slot: from its settings, not from the slot. */
 unsigned proc_calls(const struct proc *p);
 
 /* A process is there, or ordered from a template (its pid is 0): fills its place. settings is

@@ -17,22 +17,33 @@
 
 enum { STACKS_MS = 3000 }; /* to take the stacks of a hung worker */
 
-/* A draining worker stops sending heartbeats; its retire deadline covers it. */
+/* The entry of what the loop's thread calls; in the sync class that is every call. */
+static const struct slot_call *loop_call(const struct master *m, const struct proc *p)
+{
+    const struct slot *s = proc_slot(&m->procs, p);
+
+    return plan_is_admin(&m->plan, p->w) ? &s->calls[0] : &s->calls[proc_calls(p) - 1];
+}
+
+/* A draining worker stops sending heartbeats; its retire deadline covers it. While the loop's thread
+ * is in a call, only that call's own limits count. */
 static struct health_sample take_sample(const struct master *m, const struct proc *p,
                                         const struct slot_call *call)
 {
     const struct config *cfg = &p->settings->config;
+    const struct slot_call *loops = loop_call(m, p);
     uint64_t loop_ms = atomic_load(&proc_slot(&m->procs, p)->loop_ms);
-    bool is_over = loop_ms == SLOT_LOOP_OVER;
+    bool is_over = loop_ms == SLOT_LOOP_OVER, is_loops = call == loops;
+    bool beats = is_loops || !slot_call_runs(loops);
 
     return (struct health_sample){
         .call_started_ms = slot_call_started_ms(call),
         .call_until_ms = atomic_load(&call->until_ms),
-        .loop_is_apart = config_threads(cfg) > 0 && !plan_is_admin(&m->plan, p->w),
+        .loop_is_apart = !is_loops,
         .loop_ms = is_over ? 0 : loop_ms,
         .counted_from_ms = m->counted_from_ms,
         .timeout_ms = cfg->timeout_ms,
-        .heartbeat_ms = is_over && p->w->phase != PROC_READY ? 0 : cfg->heartbeat_ms,
+        .heartbeat_ms = !beats || (is_over && p->w->phase != PROC_READY) ? 0 : cfg->heartbeat_ms,
     };
 }
 
@@ -45,13 +56,14 @@ bool liveness_has_more_to_finish(const struct master *m, const struct proc *p)
         const struct health_sample sample = take_sample(m, p, &s->calls[i]);
         enum health health = plan_check_health(p->w, &sample, now_ms());
 
-        if (health == HEALTH_UNRESPONSIVE)
+        bool is_loops = &s->calls[i] == loop_call(m, p);
+        if (health == HEALTH_UNRESPONSIVE || (health != HEALTH_FINE && is_loops))
             return false;
         hung += health == HEALTH_CALL_TOO_LONG;
         running += sample.call_started_ms != 0;
     }
     uint64_t in_flight = slot_in_flight(&s->counts), waiting = slot_get_number(&s->waiting);
-    return hung == 0 || (hung < count && (running > hung || in_flight > hung + waiting));
+    return hung == 0 || (hung < count - 1 && (running > hung || in_flight > hung + waiting));
 }
 
 /* For how long the call has run, or the loop has not. */

@@ -160,7 +160,7 @@ void slot_reset(struct slot *s)
         atomic_store(&s->metric_count, 0);
     if (atomic_load(&s->crash.stage) != CRASH_NONE)
         shared_zero(&s->crash, sizeof(s->crash));
-    shared_zero(s->calls, slot_call_count(s) * sizeof(s->calls[0]));
+    shared_zero(s->calls, slot_entry_count(s) * sizeof(s->calls[0]));
     __atomic_store_n(&s->call_count, 0, __ATOMIC_RELAXED);
     if (atomic_load(&s->full_since_ms) != 0)
         atomic_store(&s->full_since_ms, 0);
@@ -235,6 +235,11 @@ unsigned slot_call_count(const struct slot *s)
     return count == 0 ? 1 : count < SLOT_CALLS ? count : SLOT_CALLS;
 }
 
+unsigned slot_entry_count(const struct slot *s)
+{
+    return slot_call_count(s) + 1;
+}
+
 unsigned slot_running_calls(const struct slot *s)
 {
     unsigned running = 0;
@@ -249,7 +254,7 @@ const struct slot_call *slot_oldest_call(const struct slot *s)
     const struct slot_call *oldest = &s->calls[0];
     uint64_t oldest_ms = 0;
 
-    for (unsigned i = 0; i < slot_call_count(s); i++) {
+    for (unsigned i = 0; i < slot_entry_count(s); i++) {
         uint64_t started_ms = slot_call_started_ms(&s->calls[i]);
 
         if (started_ms != 0 && (oldest_ms == 0 || started_ms < oldest_ms)) {

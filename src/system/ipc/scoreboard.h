@@ -162,8 +162,9 @@ struct slot_call {
     _Atomic uint64_t check;      /* the complement of started_ms, which a stray write breaks */
     _Atomic uint64_t until_ms;   /* it may last until then, whatever its timeout; 0: not extended */
 
-    uint64_t request_id; /* as made; in hex for people */
-    char method[40];     /* the longest is METHOD_MAX of http/request/request.h */
+    uint64_t
+        request_id;  /* as made; in hex for people; 0: it is a callback, and serves no request */
+    char method[40]; /* the longest is METHOD_MAX of http/request/request.h; TIMER and others */
     char target[512];
     char peer[64];
     char given_id[SLOT_GIVEN_ID_SIZE]; /* X-Request-ID of a trusted proxy, instead; "": none */
@@ -188,7 +189,7 @@ struct slot {
     char log[SLOT_LOG_SIZE]; /* access-log lines that are not yet written */
 
     uint32_t call_count; /* how many calls can run at once: 1, or the pool's threads */
-    struct slot_call calls[SLOT_CALLS];
+    struct slot_call calls[SLOT_CALLS + 1]; /* of a pool the one after its threads' is the loop's */
 
     _Atomic uint32_t metric_count; /* stored last, when the metric is whole */
     struct slot_metric metrics[SLOT_METRICS];
@@ -286,13 +287,16 @@ static inline bool slot_call_runs(const struct slot_call *call)
     return slot_call_started_ms(call) != 0;
 }
 
-/* Master: how many entries of calls are in use, 1 to SLOT_CALLS, whatever the worker says. */
+/* Master: how many calls of requests can run at once, 1 to SLOT_CALLS, whatever the worker says. */
 unsigned slot_call_count(const struct slot *s);
 
-/* Master: how many calls run. */
+/* Master: how many entries of calls may be in use: the same, and the entry of a pool's loop. */
+unsigned slot_entry_count(const struct slot *s);
+
+/* Master: how many calls of requests run. */
 unsigned slot_running_calls(const struct slot *s);
 
-/* Master: the call that has run for longest; the first entry when none runs. */
+/* Master: the entry that has run for longest; the first one when none runs. */
 const struct slot_call *slot_oldest_call(const struct slot *s);
 
 /* Master: since when every thread has been in its present call; 0: a thread is free. */

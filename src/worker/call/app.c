@@ -235,6 +235,15 @@ void app_forked(const struct image *image)
     }
 }
 
+const char *app_file_of(const struct image *image, const char *loader_name)
+{
+    for (size_t i = 0; image && i < image->count; i++) {
+        if (loaded_as[i] && strcmp(loaded_as[i], loader_name) == 0)
+            return image->parts[i].path;
+    }
+    return loader_name;
+}
+
 int app_parse(const char *spec, char **path, const char **symbol, struct error *err)
 {
     const char *colon = strrchr(spec, ':');

@@ -54,4 +54,8 @@ int app_load(struct app *app, const struct image *image, const char *symbol, str
  * process is gone. */
 void app_forked(const struct image *image);
 
+/* The file of the object that the loader knows by this name (dladdr(3)): a part of the application,
+ * or the name itself. Borrowed. image may be NULL. */
+const char *app_file_of(const struct image *image, const char *loader_name);
+
 #endif

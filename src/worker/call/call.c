@@ -52,12 +52,14 @@ unsigned call_count(const struct worker *w)
 
 pid_t call_thread_id(const struct worker *w, unsigned i)
 {
-    return w->calls ? w->calls->thread_id(w, i) : w->pid;
+    return i < call_thread_count(w) ? w->calls->thread_id(w, i) : w->pid;
 }
 
 const struct stream *call_serving(const struct worker *w, unsigned i)
 {
-    return w->calls ? w->calls->serving(w, i) : w->serving;
+    if (!w->calls)
+        return w->serving;
+    return i < call_thread_count(w) ? w->calls->serving(w, i) : NULL;
 }
 
 /* What has waited too long is not run: an overloaded server would otherwise work for clients that

@@ -73,10 +73,12 @@ bool call_is_busy(const struct worker *w);
  * Async-signal-safe, and so are the next three. */
 unsigned call_thread_count(const struct worker *w);
 
-/* How many calls can run at once, at least 1: as many of the slot's calls are in use. */
+/* How many calls of requests can run at once, at least 1: as many of the slot's calls are in use. Where
+ * they run in threads, the entry after those is the loop's, for callbacks (callback/callback.h). */
 unsigned call_count(const struct worker *w);
 
-/* The thread that runs the slot's i-th call, 0 before it has begun; and the stream whose request
+/* The thread that runs the slot's i-th call, 0 before it has begun (i == call_thread_count: the
+ * loop's); and the stream whose request
  * that call is for. On the loop's thread that is also the one whose call has just ended. NULL: no
  * such stream. */
 pid_t call_thread_id(const struct worker *w, unsigned i);

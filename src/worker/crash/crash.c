@@ -100,19 +100,19 @@ static pid_t thread_id(void)
 }
 
 /* Which of the slot's calls is to blame; NO_CALL: none. Whatever its thread, it is the only one of
- * a worker that calls on the loop's. Else it is the thread's own, or the one that has lasted too
- * long. */
+ * a worker that calls on the loop's. Else it is the thread's own (of the loop's a callback that
+ * runs), or the one that has lasted too long. */
 static int find_call(bool is_timeout)
 {
     unsigned threads = call_thread_count(self.worker);
     int found = threads > 0 ? NO_CALL : 0;
     uint64_t oldest_ms = UINT64_MAX;
 
-    for (unsigned i = 0; i < threads; i++) {
+    for (unsigned i = 0; threads > 0 && i <= threads; i++) {
         uint64_t started_ms = slot_call_started_ms(&self.slot->calls[i]);
 
         if (!is_timeout && call_thread_id(self.worker, i) == thread_id())
-            return (int)i;
+            return i == threads && started_ms == 0 ? NO_CALL : (int)i;
         if (is_timeout && started_ms != 0 && started_ms < oldest_ms) {
             oldest_ms = started_ms;
             found = (int)i;
@@ -230,7 +230,7 @@ static void die(bool is_timeout)
     crash->answered = slot_requests(&self.slot->counts);
     /* when it is counted, what runs comes behind its answer */
     if (call != NO_CALL && slot_call_runs(&self.slot->calls[call]) &&
-        !self.slot->calls[call].answers)
+        self.slot->calls[call].request_id != 0 && !self.slot->calls[call].answers)
         crash->answered--;
     atomic_store_explicit(&crash->stage, CRASH_BEGUN, memory_order_release);
     self.worker->draining = true;

@@ -119,6 +119,8 @@ struct worker {
     struct stream *serving;       /* while a call for a request runs: whose */
     const struct call_ops *calls; /* the class of workers; NULL: calls run on the loop's thread */
     struct pool *pool;            /* what the class gthread has */
+    uint32_t state_before;        /* the slot's, while a callback runs (callback/callback.h) */
+    bool callback_is_nested;      /* it runs within the call of a request, which stays shown */
 
     char *in;          /* WORKER_IN_SIZE bytes that every read goes to */
     struct strbuf out; /* lent to the connection that is being served */

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See callback.h.
+ */
+#include "worker/callback/callback.h"
+
+#include <dlfcn.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "worker/call/app.h"
+#include "worker/call/call.h"
+#include "worker/loop/state.h"
+#include "worker/loop/upward.h"
+
+/* The slot's entry of the loop's thread. In the sync class it is the one of all calls. */
+static struct slot_call *own_entry(const struct worker *w)
+{
+    return &w->slot->calls[call_thread_count(w)];
+}
+
+static void show(struct slot_call *call, const char *kind, const char *what, size_t len)
+{
+    call->request_id = 0;
+    call->answers = 0;
+    call->target_len = (uint32_t)len;
+    call->peer[0] = call->given_id[0] = '\0';
+    slot_set_text(call->method, sizeof(call->method), kind, strlen(kind));
+    slot_set_text(call->target, sizeof(call->target), what, len);
+}
+
+void callback_enter(struct worker *w, const char *kind, const char *what, size_t len)
+{
+    struct slot_call *call = own_entry(w);
+
+    w->callback_is_nested = slot_call_runs(call);
+    if (w->callback_is_nested)
+        return;
+    w->serving = NULL;
+    w->state_before = w->slot->state;
+    w->slot->state = SLOT_CALLING;
+    show(call, kind, what, len);
+    slot_call_begin(call, w->now_ns / 1000000);
+}
+
+void callback_leave(struct worker *w)
+{
+    uint64_t now = now_ns();
+
+    crash_end_recovered();
+    forked_check();
+    if (w->callback_is_nested)
+        return;
+    w->calls_ns += now - w->now_ns;
+    w->now_ns = now;
+    atomic_store_explicit(&w->slot->loop_ms, now / 1000000, memory_order_relaxed);
+    slot_call_end(own_entry(w));
+    w->slot->state = w->state_before;
+}
+
+/* The last part of a path. */
+static const char *file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+size_t callback_name(const struct worker *w, const void *function, char *name, size_t size)
+{
+    Dl_info info;
+    int len;
+
+    if (dladdr(function, &info) == 0 || !info.dli_fname)
+        len = snprintf(name, size, "%p", function);
+    else if (info.dli_sname && info.dli_saddr == function)
+        len = snprintf(name, size, "%s", info.dli_sname);
+    else
+        len =
+            snprintf(name, size, "%s+0x%zx", file_name(app_file_of(w->args->image, info.dli_fname)),
+                     (size_t)((const char *)function - (const char *)info.dli_fbase));
+    return (size_t)len < size ? (size_t)len : size - 1;
+}

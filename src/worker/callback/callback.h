@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * callback/ is what the loop calls of an application for no request.
+ *
+ * callback - the bracket around each such call. The worker's slot shows it as a call, such as
+ * "TIMER tick": `timeout` and slow_request count, and a crash in it names it.
+ */
+#ifndef GCORN_WORKER_CALLBACK_CALLBACK_H
+#define GCORN_WORKER_CALLBACK_CALLBACK_H
+
+#include <stddef.h>
+
+struct worker;
+
+/* Brackets one call of a function of the application on the loop's thread, which serves no request;
+ * any class of workers. kind stands in the place of a method (TIMER, POST, PUBLISH), what (len bytes)
+ * in the place of the target; both are copied, cut to fit. The clock of the pass must have been read
+ * (worker_look_at_clock). The bracket may stand within the call of a request whose wait runs the loop
+ * (canary.c, replay.c): then that call stays shown. callback_leave ends the process if the
+ * application has recovered from a crash in it, or if this is a child that it has forked. */
+void callback_enter(struct worker *w, const char *kind, const char *what, size_t len);
+void callback_leave(struct worker *w);
+
+/* Writes the name of a function of the application for callback_enter: its symbol, if it is exported;
+ * else its object and the offset in it, as addr2line takes it ("app.so+0x1234"). Returns its length,
+ * less than size. */
+enum { CALLBACK_NAME_SIZE = 96 };
+size_t callback_name(const struct worker *w, const void *function, char *name, size_t size);
+
+#endif
