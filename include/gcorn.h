@@ -26,10 +26,10 @@
  * Threads.  The handler of a request, the next and close of its body and its deferred functions
  *   never run at the same time. In a sync worker they run on the loop's thread, in a gthread worker
  *   each on any thread of the pool. Functions that take an environ, a start_response or a body may
- *   be called there only. Any thread may call gcorn_wake, gcorn_now, gcorn_slot, gcorn_threads,
- *   gcorn_draining, gcorn_log(NULL, ...) and gcorn_metric_*. A thread that the application starts
- *   must block all signals but the fatal ones (SEGV, BUS, ILL, FPE, ABRT).
- * Signals.  No function here is async-signal-safe but gcorn_now and gcorn_slot.
+ *   be called there only. Any thread may call gcorn_wake, gcorn_now, gcorn_worker_number,
+ *   gcorn_threads, gcorn_draining, gcorn_log(NULL, ...) and gcorn_metric_*. A thread that the
+ *   application starts must block all signals but the fatal ones (SEGV, BUS, ILL, FPE, ABRT).
+ * Signals.  No function here is async-signal-safe but gcorn_now and gcorn_worker_number.
  * Children.  A child that the application forks keeps the application's descriptors, 0 to 2, the
  *   logs and the body of the request that is served; the server's other descriptors are closed in
  *   it. gcorn_wake, gcorn_loop and gcorn_metric_* do nothing there. The child ends with _exit or
@@ -101,17 +101,41 @@ typedef int gcorn_start_fn(void *state, const char *status, const struct gcorn_h
 struct gcorn_start_response *gcorn_start_wrap(struct gcorn_environ *env, gcorn_start_fn *fn,
                                               void *state);
 
-/* Header lists; headers may be NULL, and the case of names makes no difference. get returns the
- * first value, borrowed from the list, or NULL. set returns a deep copy in which name has this one
- * value, or is absent for value NULL. add returns a deep copy with one more field. Copies live
- * until the request is over. */
+/* The first value of the field name in a header list, borrowed from it; NULL when it is absent, or
+ * headers is NULL. The case of names makes no difference, here and in the next functions. */
 const char *gcorn_headers_get(const struct gcorn_header *headers, const char *name);
-struct gcorn_header *gcorn_headers_set(struct gcorn_environ *env,
-                                       const struct gcorn_header *headers, const char *name,
-                                       const char *value);
-struct gcorn_header *gcorn_headers_add(struct gcorn_environ *env,
-                                       const struct gcorn_header *headers, const char *name,
-                                       const char *value);
+
+/* A header list that middleware edits. gcorn_header_list_new makes one of a copy of headers, which may
+ * be NULL. append adds a field at the end; set gives the field name this one value, in the
+ * place of the first field of that name, and drops the others; remove drops all of that name. Each
+ * copies the strings that it is given. gcorn_header_array returns the list as gcorn_start takes it, valid
+ * until the next edit. The list lives until the request is over. A name or value that is NULL
+ * changes nothing and is logged. */
+struct gcorn_header_list;
+struct gcorn_header_list *gcorn_header_list_new(struct gcorn_environ *env,
+                                            const struct gcorn_header *headers);
+void gcorn_header_append(struct gcorn_header_list *list, const char *name, const char *value);
+void gcorn_header_set(struct gcorn_header_list *list, const char *name, const char *value);
+void gcorn_header_remove(struct gcorn_header_list *list, const char *name);
+const struct gcorn_header *gcorn_header_array(const struct gcorn_header_list *list);
+
+/* ---- middleware with data of its own --------------------------------------------------------- */
+
+/* A layer is middleware with its data (its settings) around an inner layer; the innermost one is an
+ * application. gcorn_layer_new and gcorn_layer_app make them, once, in gcorn_on_worker_init: a layer
+ * lives as long as the worker, and so must data. gcorn_layer_call calls a layer: the outermost one
+ * in the handler, the inner one in a layer's fn. A layer serves several requests at a time in a
+ * gthread worker. fn, inner or app NULL gives NULL, and so does gcorn_layer_call on a layer that is
+ * NULL: the request fails. */
+struct gcorn_layer;
+typedef struct gcorn_body *gcorn_layer_fn(struct gcorn_environ *env,
+                                          struct gcorn_start_response *start_response,
+                                          const struct gcorn_layer *inner, void *data);
+const struct gcorn_layer *gcorn_layer_new(gcorn_layer_fn *fn, void *data,
+                                      const struct gcorn_layer *inner);
+const struct gcorn_layer *gcorn_layer_app(gcorn_app *app);
+struct gcorn_body *gcorn_layer_call(const struct gcorn_layer *layer, struct gcorn_environ *env,
+                                    struct gcorn_start_response *start_response);
 
 /* ---- bodies ---------------------------------------------------------------------------------- */
 
@@ -120,16 +144,19 @@ struct gcorn_header *gcorn_headers_add(struct gcorn_environ *env,
  * answer is gcorn_body_text(env, ""), not NULL. For HEAD, 204, 205 and 304 a handler returns the
  * same body as otherwise; the server does not send it. */
 
-/* A body of len bytes, which are not copied: data must stay unchanged until the request is over. It
- * is static, comes from gcorn_alloc or gcorn_printf, or is freed by gcorn_defer (text from malloc:
- * gcorn_defer(env, free, text)). */
+/* A body of a copy of text, of len bytes, of a formatted string: what they are made from may change
+ * or go at once. text NULL returns NULL, which a handler may return: it has failed. */
+struct gcorn_body *gcorn_body_text(struct gcorn_environ *env, const char *text);
 struct gcorn_body *gcorn_body_bytes(struct gcorn_environ *env, const void *data, size_t len);
+struct gcorn_body *gcorn_body_printf(struct gcorn_environ *env, const char *fmt, ...)
+    GCORN_PRINTF(2, 3);
 
-/* The same for a string. Returns NULL for text NULL, which a handler may return: it has failed. */
-static inline struct gcorn_body *gcorn_body_text(struct gcorn_environ *env, const char *text)
-{
-    return text ? gcorn_body_bytes(env, text, strlen(text)) : NULL;
-}
+/* A body of len bytes that are not copied: for large ones. data must stay valid and unchanged until
+ * the request is over: it is static, comes from gcorn_alloc or gcorn_printf, or is freed by
+ * gcorn_defer (text from malloc: gcorn_defer(env, free, text)). Bytes on the calling stack are
+ * refused: a line in the log names the function, errno is EINVAL, and the body fails (500). The
+ * stacks of coroutines are not recognized. */
+struct gcorn_body *gcorn_body_borrow(struct gcorn_environ *env, const void *data, size_t len);
 
 /* A body of len bytes of a regular file from offset on, -1 for the rest of the file (WSGI's
  * wsgi.file_wrapper). It is sent with sendfile where possible; a slow client costs no memory. Takes
@@ -137,14 +164,14 @@ static inline struct gcorn_body *gcorn_body_text(struct gcorn_environ *env, cons
  * is past its end). If the file shrinks while it is sent, the connection is broken. */
 struct gcorn_body *gcorn_body_file(struct gcorn_environ *env, int fd, int64_t offset, int64_t len);
 
-/* An empty body to write into (WSGI's write()). gcorn_write and gcorn_writef append a copy and
- * never wait for the client: a body that is longer than a limit goes to an unlinked file. They
- * return 0, or -1 with errno: ENOSPC and others when the file cannot grow, EINVAL on a body that is
- * not of this kind or no longer takes bytes, because the handler has returned it or its first chunk
- * was read. The body has then failed, so the result may be ignored. */
+/* An empty body to write into (WSGI's write()). gcorn_buffer_write and gcorn_buffer_printf append a
+ * copy and never wait for the client: a body that is longer than a limit goes to an unlinked file.
+ * They return 0, or -1 with errno: ENOSPC and others when the file cannot grow, EINVAL on a body
+ * that is not of this kind or no longer takes bytes, because the handler has returned it or its
+ * first chunk was read. The body has then failed, so the result may be ignored. */
 struct gcorn_body *gcorn_body_buffer(struct gcorn_environ *env);
-int gcorn_write(struct gcorn_body *body, const void *data, size_t len);
-int gcorn_writef(struct gcorn_body *body, const char *fmt, ...) GCORN_PRINTF(2, 3);
+int gcorn_buffer_write(struct gcorn_body *body, const void *data, size_t len);
+int gcorn_buffer_printf(struct gcorn_body *body, const char *fmt, ...) GCORN_PRINTF(2, 3);
 
 /* A body that next produces chunk by chunk (WSGI's iterable). next stores a chunk and returns its
  * length; 0: the end; -1: it failed (500, or a broken connection after the first byte);
@@ -156,7 +183,7 @@ int gcorn_writef(struct gcorn_body *body, const char *fmt, ...) GCORN_PRINTF(2, 
  * without a body it is called once, also after gcorn_start; if it returns GCORN_AGAIN, again until
  * gcorn_start has been called. close (may be NULL) is called exactly once: at the end, on failure,
  * or as soon as the client has left, also during a wait. */
-enum { GCORN_AGAIN = -2 };
+enum gcorn_result { GCORN_AGAIN = -2 };
 typedef ssize_t gcorn_next_fn(struct gcorn_environ *env, void *state, const void **chunk);
 typedef void gcorn_close_fn(struct gcorn_environ *env, void *state);
 struct gcorn_body *gcorn_body_iter(struct gcorn_environ *env, gcorn_next_fn *next,
@@ -200,12 +227,34 @@ void gcorn_extend_deadline(struct gcorn_environ *env, unsigned ms);
 
 /* ---- the request ----------------------------------------------------------------------------- */
 
-/* A variable of the request; NULL when it is absent: REQUEST_METHOD (a token of up to 32 bytes:
- * GET, QUERY, X-Y), PATH_INFO (percent-decoded), QUERY_STRING, RAW_URI (as received), CONTENT_TYPE,
- * CONTENT_LENGTH (also of a chunked body), SERVER_NAME and SERVER_PORT (on a unix socket those in
- * Host), SERVER_PROTOCOL, REMOTE_ADDR, HTTP_* (repeated fields are joined), wsgi.url_scheme,
- * wsgi.multithread ("0" or "1"), gcorn.request_id and others. No value holds a NUL. A value stays
- * valid until the request is over, also after gcorn_set of its key. */
+/* A variable of the request, as CGI (RFC 3875) and PEP 3333 name them; NULL when it is absent. No
+ * value holds a NUL. A value stays valid and unchanged until the request is over, also after
+ * gcorn_set of its key.
+ *
+ *   REQUEST_METHOD         a token of up to 32 bytes: GET, QUERY, X-Y
+ *   SCRIPT_NAME            "", or what a trusted proxy says
+ *   PATH_INFO              percent-decoded
+ *   QUERY_STRING           as received, "" when there is none (gcorn_query decodes)
+ *   RAW_URI                the target as received
+ *   CONTENT_TYPE           absent when the client sent none
+ *   CONTENT_LENGTH         also of a chunked body, decoded
+ *   SERVER_NAME            the address that the server listens on; on a unix socket that of Host
+ *   SERVER_PORT            likewise
+ *   SERVER_PROTOCOL        HTTP/1.1 or HTTP/1.0
+ *   SERVER_SOFTWARE        gcorn/ and its version
+ *   REMOTE_ADDR            the client's, by trusted proxies' word if any; "" on a unix socket
+ *   REMOTE_PORT            "" where a proxy speaks for the client
+ *   HTTP_*                 each field of the head, repeated ones joined by ", " (Cookie by "; ")
+ *   wsgi.url_scheme        http or https
+ *   wsgi.version           1.0
+ *   wsgi.multithread       "1" in a gthread worker, else "0"
+ *   wsgi.multiprocess      "1" when there are several workers
+ *   wsgi.run_once          "0"
+ *   gcorn.request_id       16 hex digits, or the id that a trusted proxy gave
+ *   gcorn.status           in gcorn_on_post_request: the status of the answer
+ *   gcorn.bytes_sent       likewise: the bytes of its body
+ *   gcorn.ended            likewise: why it ended early, "client gone" for one; absent otherwise
+ */
 const char *gcorn_get(struct gcorn_environ *env, const char *key);
 
 /* Sets a variable for inner applications to a copy of value; NULL removes it. The server itself
@@ -219,19 +268,30 @@ void gcorn_set_ptr(struct gcorn_environ *env, const char *key, void *value);
 
 /* The key and, in *value, the value of variable number i, from 0 on; NULL after the last one.
  * gcorn_set may change their order. */
-const char *gcorn_each(struct gcorn_environ *env, size_t i, const char **value);
+const char *gcorn_variable_at(struct gcorn_environ *env, size_t i, const char **value);
 
-/* The first value of a parameter in QUERY_STRING, percent-decoded; NULL when it is absent or
- * malformed. */
+/* Field number i of the request's head, from 0 on, as it was received: in the order in which the
+ * fields came, repeated ones apart, also those that no variable has, such as names with '_'.
+ * Returns its name; NULL after the last one. Neither name nor value ends with a NUL: their lengths
+ * are in *name_len and *value_len. Both stay valid until the request is over. */
+const char *gcorn_field_at(struct gcorn_environ *env, size_t i, size_t *name_len,
+                           const char **value, size_t *value_len);
+
+/* The values of a parameter in QUERY_STRING, percent-decoded, '+' as space. gcorn_query returns the
+ * first one, or NULL when it is absent or malformed. gcorn_query_value stores value number i, from
+ * 0 on, of those that the parameter has, and returns 1; 0 when there are no more; -1 with EINVAL
+ * when that value is malformed: a '%' without two hex digits, or %00. With 0 and -1 *value is
+ * NULL. */
 const char *gcorn_query(struct gcorn_environ *env, const char *name);
+int gcorn_query_value(struct gcorn_environ *env, const char *name, size_t i, const char **value);
 
 /* The body of the request (wsgi.input). It is complete before the handler is called, in memory or
- * in an unlinked file, so neither function waits for the client. gcorn_read copies the next bytes
- * and returns how many, 0 at the end, or -1 with errno. gcorn_input returns the whole body,
- * followed by a NUL, "" for a request without body; it does not change where gcorn_read reads. A
- * body in a file is mapped; NULL with errno when that fails. len may be NULL. */
-ssize_t gcorn_read(struct gcorn_environ *env, void *buf, size_t size);
-const char *gcorn_input(struct gcorn_environ *env, size_t *len);
+ * in an unlinked file, so neither function waits for the client. gcorn_input_read copies the next
+ * bytes and returns how many, 0 at the end, or -1 with errno. gcorn_input_all returns the whole
+ * body, followed by a NUL, "" for a request without body; it does not change where gcorn_input_read
+ * reads. A body in a file is mapped; NULL with errno when that fails. len may be NULL. */
+ssize_t gcorn_input_read(struct gcorn_environ *env, void *buf, size_t size);
+const char *gcorn_input_all(struct gcorn_environ *env, size_t *len);
 
 /* ---- memory and log -------------------------------------------------------------------------- */
 
@@ -284,13 +344,13 @@ void gcorn_metric_observe(struct gcorn_metric *metric, double value);
 
 /* ---- the worker ------------------------------------------------------------------------------ */
 
-/* A worker is a process, so static variables are the state of one worker. gcorn_slot returns its
- * number, 0 to workers - 1, which the worker that replaces it takes over. gcorn_loop returns its
- * libev loop (include <ev.h>, link -lev), which may be used on the loop's thread only: in
- * gcorn_on_worker_init, in callbacks of watchers and in handlers of a sync worker. Other threads
+/* A worker is a process, so static variables are the state of one worker. gcorn_worker_number
+ * returns its number, 0 to workers - 1, which the worker that replaces it takes over. gcorn_loop
+ * returns its libev loop (include <ev.h>, link -lev), which may be used on the loop's thread only:
+ * in gcorn_on_worker_init, in callbacks of watchers and in handlers of a sync worker. Other threads
  * may call ev_async_send. Timers and descriptors may be watched, signals and children may not.
  * Callbacks must not block. */
-unsigned gcorn_slot(void);
+unsigned gcorn_worker_number(void);
 struct ev_loop *gcorn_loop(void);
 
 /* How many requests of this worker may run at the same time: the setting threads, 1 in a sync
@@ -327,9 +387,9 @@ void gcorn_on_post_request(struct gcorn_environ *env);
 #ifndef GCORN_KEEP
 #define GCORN_KEEP __attribute__((used))
 #endif
-extern const char gcorn_abi_1;
+extern const char gcorn_abi_2;
 #pragma GCC visibility pop
-static const char *const gcorn_abi_wanted GCORN_KEEP = &gcorn_abi_1;
+static const char *const gcorn_abi_wanted GCORN_KEEP = &gcorn_abi_2;
 
 #ifdef __cplusplus
 }

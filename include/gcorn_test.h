@@ -24,7 +24,7 @@
  * breakpoints, sanitizers and coverage work. Hooks are not called; a test that needs
  * gcorn_on_worker_init calls it.
  *
- * The test controls the time: gcorn_now() changes with gcorn_test_advance alone. gcorn_slot() is 0,
+ * The test controls the time: gcorn_now() changes with gcorn_test_advance alone. gcorn_worker_number() is 0,
  * gcorn_threads() is 1, gcorn_loop() is a loop that runs in gcorn_test_wait, metrics are NULL, and
  * gcorn_log writes to standard error. All functions here must be called on the thread of the test;
  * none is async-signal-safe. When memory is out the process ends.

@@ -61,7 +61,7 @@ static struct gcorn_body *news(struct gcorn_environ *env, unsigned long after)
     unsigned long oldest = messages.count > KEPT ? messages.count - KEPT : 0;
 
     for (unsigned long n = after > oldest ? after : oldest; n < messages.count; n++)
-        gcorn_writef(body, "%lu %s\n", n + 1, messages.text[n % KEPT]);
+        gcorn_buffer_printf(body, "%lu %s\n", n + 1, messages.text[n % KEPT]);
     return body;
 }
 
@@ -111,7 +111,7 @@ static struct gcorn_body *poll_news(struct gcorn_environ *env, struct gcorn_star
 static struct gcorn_body *say(struct gcorn_environ *env, struct gcorn_start_response *begin)
 {
     size_t len;
-    const char *text = gcorn_input(env, &len);
+    const char *text = gcorn_input_all(env, &len);
 
     if (!text || len == 0 || len > TEXT_MAX || strpbrk(text, "\r\n") || strlen(text) != len) {
         start(begin, "422 Unprocessable Content");

@@ -41,7 +41,7 @@ gcorn_body *text(gcorn_environ *env, gcorn_start_response *start, const char *st
     auto &kept = keep(env, std::make_unique<std::string>(std::move(content)));
 
     gcorn_start(start, status, headers);
-    return gcorn_body_bytes(env, kept.data(), kept.size());
+    return gcorn_body_borrow(env, kept.data(), kept.size());
 }
 
 std::vector<double> numbers(const char *list)

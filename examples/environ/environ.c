@@ -4,8 +4,8 @@
  *
  *   curl -d 'a=1' 'http://127.0.0.1:8000/some%20path?q=1'
  *
- * As in WSGI, a request is a table of CGI variables (gcorn_get for one, gcorn_each for all) and a
- * body (gcorn_input for all of it, gcorn_read for pieces). The fields of the request's head are the
+ * As in WSGI, a request is a table of CGI variables (gcorn_get for one, gcorn_variable_at for all) and a
+ * body (gcorn_input_all for all of it, gcorn_input_read for pieces). The fields of the request's head are the
  * HTTP_ keys, save Content-Type and Content-Length, which CGI has always spelled without it.
  *
  * The answer is written piece by piece into a buffer body. What gcorn_alloc gives is freed with the
@@ -32,16 +32,16 @@ static bool is_field(const char *key)
            strcmp(key, "CONTENT_LENGTH") == 0;
 }
 
-/* gcorn_each gives the variables in no order that one could rely on. */
+/* gcorn_variable_at gives the variables in no order that one could rely on. */
 static void write_fields(struct gcorn_environ *env, struct gcorn_body *body)
 {
     const char *key, *value;
     size_t total = 0, count = 0;
 
-    while (gcorn_each(env, total, &value))
+    while (gcorn_variable_at(env, total, &value))
         total++;
     struct variable *list = (struct variable *)gcorn_alloc(env, (total + 1) * sizeof(*list));
-    for (size_t i = 0; i < total && (key = gcorn_each(env, i, &value)) != NULL; i++) {
+    for (size_t i = 0; i < total && (key = gcorn_variable_at(env, i, &value)) != NULL; i++) {
         if (is_field(key)) {
             list[count].key = key;
             list[count].value = value;
@@ -50,7 +50,7 @@ static void write_fields(struct gcorn_environ *env, struct gcorn_body *body)
     }
     qsort(list, count, sizeof(*list), compare_keys);
     for (size_t i = 0; i < count; i++)
-        gcorn_writef(body, "HEADER %s=%s\n", list[i].key, list[i].value);
+        gcorn_buffer_printf(body, "HEADER %s=%s\n", list[i].key, list[i].value);
 }
 
 GCORN_EXPORT
@@ -62,7 +62,7 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
         {"PROTOCOL", "SERVER_PROTOCOL"}, {"SCHEME", "wsgi.url_scheme"}, {"REMOTE", "REMOTE_ADDR"},
     };
     size_t len;
-    const char *input = gcorn_input(env, &len);
+    const char *input = gcorn_input_all(env, &len);
     struct gcorn_body *body = gcorn_body_buffer(env);
 
     if (!input)
@@ -70,11 +70,12 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         const char *value = gcorn_get(env, lines[i].value);
 
-        gcorn_writef(body, "%s %s\n", lines[i].key, value ? value : "");
+        gcorn_buffer_printf(body, "%s %s\n", lines[i].key, value ? value : "");
     }
     write_fields(env, body);
-    gcorn_writef(body, "BODY %zu\n", len);
-    gcorn_write(body, input, len); /* any bytes, a NUL among them: not with gcorn_writef */
+    gcorn_buffer_printf(body, "BODY %zu\n", len);
+    gcorn_buffer_write(body, input,
+                       len); /* any bytes, a NUL among them: not with gcorn_buffer_printf */
     gcorn_start(start_response, "200 OK", headers);
     return body;
 }

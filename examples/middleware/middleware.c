@@ -39,8 +39,10 @@ static int start_timed(void *state, const char *status, const struct gcorn_heade
     const char *value =
         gcorn_printf(t->env, "%s;dur=%llu", t->name, (unsigned long long)(gcorn_now() - t->since));
 
-    return gcorn_start(t->outer, status,
-                       gcorn_headers_add(t->env, headers, "Server-Timing", value));
+    struct gcorn_header_list *list = gcorn_header_list_new(t->env, headers);
+
+    gcorn_header_append(list, "Server-Timing", value);
+    return gcorn_start(t->outer, status, gcorn_header_array(list));
 }
 
 static struct gcorn_body *timing(struct gcorn_environ *env, struct gcorn_start_response *start,
@@ -101,16 +103,15 @@ static bool is_to_encode(const char *status, const struct gcorn_header *headers)
 }
 
 /* The same content in other bytes: no longer equal byte for byte, and no parts of it to be had. */
-static const struct gcorn_header *encoded(struct gcorn_environ *env,
-                                          const struct gcorn_header *headers)
+static void make_encoded(struct gcorn_environ *env, struct gcorn_header_list *list)
 {
-    const char *tag = gcorn_headers_get(headers, "ETag");
+    const char *tag = gcorn_headers_get(gcorn_header_array(list), "ETag");
 
     if (tag && strncmp(tag, "W/", 2) != 0)
-        headers = gcorn_headers_set(env, headers, "ETag", gcorn_printf(env, "W/%s", tag));
-    headers = gcorn_headers_set(env, headers, "Accept-Ranges", NULL);
-    headers = gcorn_headers_set(env, headers, "Content-Length", NULL);
-    return gcorn_headers_set(env, headers, "Content-Encoding", "gzip");
+        gcorn_header_set(list, "ETag", gcorn_printf(env, "W/%s", tag));
+    gcorn_header_remove(list, "Accept-Ranges");
+    gcorn_header_remove(list, "Content-Length");
+    gcorn_header_set(list, "Content-Encoding", "gzip");
 }
 
 static int start_gzip(void *state, const char *status, const struct gcorn_header *headers)
@@ -118,12 +119,15 @@ static int start_gzip(void *state, const char *status, const struct gcorn_header
     struct gzip *g = state;
     bool could = is_to_encode(status, headers);
     const char *vary = gcorn_headers_get(headers, "Vary");
+    struct gcorn_header_list *list = gcorn_header_list_new(g->env, headers);
 
     if (could && (!vary || !strstr(vary, "Accept-Encoding"))) /* a cache must keep both apart */
-        headers = gcorn_headers_add(g->env, headers, "Vary", "Accept-Encoding");
+        gcorn_header_append(list, "Vary", "Accept-Encoding");
     if (!g->handed_over)
         g->encodes = g->accepts && could;
-    return gcorn_start(g->outer, status, g->encodes ? encoded(g->env, headers) : headers);
+    if (g->encodes)
+        make_encoded(g->env, list);
+    return gcorn_start(g->outer, status, gcorn_header_array(list));
 }
 
 /* What zlib has ready, of what it was given. */

@@ -107,7 +107,7 @@ static struct gcorn_body *answer(struct notes *n, const char *status, json_t *js
     gcorn_defer(n->env, free_json, json);
     gcorn_defer(n->env, free, text);
     gcorn_start(n->start, status, headers);
-    return gcorn_body_text(n->env, text); /* NULL, and so 500, when it was out of memory */
+    return gcorn_body_text(n->env, text); /* copied; NULL, and so 500, when memory was out */
 }
 
 static struct gcorn_body *refuse(struct notes *n, const char *status, const char *why)
@@ -175,7 +175,7 @@ static const char *text_of(const json_t *note)
 static json_t *input(struct notes *n)
 {
     size_t len;
-    const char *text = gcorn_input(n->env, &len);
+    const char *text = gcorn_input_all(n->env, &len);
     json_t *json = text ? json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
 
     if (json)

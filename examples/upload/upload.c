@@ -75,7 +75,7 @@ static int64_t take_body(struct gcorn_environ *env, int fd, EVP_MD_CTX *digest)
     int64_t total = 0;
     ssize_t n;
 
-    while ((n = gcorn_read(env, piece, PIECE)) > 0) {
+    while ((n = gcorn_input_read(env, piece, PIECE)) > 0) {
         if (EVP_DigestUpdate(digest, piece, (size_t)n) != 1 ||
             write_whole(fd, piece, (size_t)n) < 0)
             return -1;

@@ -36,7 +36,7 @@ int gcorn_on_worker_init(void)
 /* libcurl hands over what has come; the answer is gathered, in memory or in a file. */
 static size_t on_data(char *data, size_t one, size_t count, void *body)
 {
-    return gcorn_write(body, data, one * count) < 0 ? 0 : one * count;
+    return gcorn_buffer_write(body, data, one * count) < 0 ? 0 : one * count;
 }
 
 /* 0, or why there is no answer. The status and type of the upstream's go to *status and type. */

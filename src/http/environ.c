@@ -13,7 +13,7 @@
 #include "base/ascii.h"
 #include "base/log.h"
 
-const char gcorn_abi_1 = 1;
+const char gcorn_abi_2 = 2;
 
 /* Not inlined, as its locals would cost every request a stack check. */
 static void __attribute__((noinline)) render_date(struct http_context *c, time_t wall)
@@ -115,7 +115,7 @@ const char *environ_request_id(struct gcorn_environ *env)
 
 /* ---- input ------------------------------------------------------------------------------- */
 
-ssize_t gcorn_read(struct gcorn_environ *env, void *buf, size_t size)
+ssize_t gcorn_input_read(struct gcorn_environ *env, void *buf, size_t size)
 {
     ssize_t n = spool_read(&env->request.body, env->input_offset, buf, size);
 
@@ -124,7 +124,7 @@ ssize_t gcorn_read(struct gcorn_environ *env, void *buf, size_t size)
     return n;
 }
 
-const char *gcorn_input(struct gcorn_environ *env, size_t *len)
+const char *gcorn_input_all(struct gcorn_environ *env, size_t *len)
 {
     const char *data = spool_map(&env->request.body);
 

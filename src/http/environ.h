@@ -79,7 +79,7 @@ struct gcorn_environ {
     struct environ_var *vars; /* set by the application, or made once and kept */
     struct environ_object *objects;
     struct environ_deferred *deferred; /* the latest first */
-    struct environ_var *listed;        /* for gcorn_each: an array, NULL until asked for */
+    struct environ_var *listed;        /* for gcorn_variable_at: an array, NULL until asked for */
     size_t listed_count;
 };
 

@@ -153,3 +153,16 @@ const char *environ_field(struct gcorn_environ *env, const char *lower)
         return environ_field_by_id(env, FIELD_CONTENT_LENGTH);
     return get_field(env, &name);
 }
+
+const char *gcorn_field_at(struct gcorn_environ *env, size_t i, size_t *name_len,
+                           const char **value, size_t *value_len)
+{
+    const struct request *r = &env->request;
+
+    if (i >= r->field_count)
+        return NULL;
+    *name_len = r->fields[i].name_len;
+    *value = r->fields[i].value;
+    *value_len = r->fields[i].value_len;
+    return r->fields[i].name;
+}

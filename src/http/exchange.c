@@ -7,6 +7,7 @@
 #include <assert.h>
 
 #include "base/strbuf.h"
+#include "http/answer/body.h"
 #include "http/environ.h"
 
 static void write_piece(const struct exchange_sink *sink, const char *data, size_t len)
@@ -51,11 +52,13 @@ enum exchange_end exchange_run(struct gcorn_environ *env, gcorn_app *app,
     const struct request *r = &env->request;
 
     assert(env->response.phase == RESPONSE_OPEN);
+    body_note_stack(__builtin_frame_address(0));
     if (r->state == REQUEST_DONE)
         response_run(env, app);
     else if (request_is_refused(r))
         response_refuse(env, r->refusal, r->refusal_reason);
     else
         response_refuse(env, 400, "the connection ended within the request");
+    body_note_stack(NULL);
     return exchange_go_on(env, sink);
 }

@@ -8,7 +8,7 @@
 
 #include "base/util.h"
 
-unsigned gcorn_slot(void)
+unsigned gcorn_worker_number(void)
 {
     return host.slot ? host.slot() : 0;
 }

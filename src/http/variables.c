@@ -6,6 +6,7 @@
 #include "http/variables.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -326,7 +327,7 @@ static void list_vars(struct gcorn_environ *env)
     assert(count == 0);
 }
 
-const char *gcorn_each(struct gcorn_environ *env, size_t i, const char **value)
+const char *gcorn_variable_at(struct gcorn_environ *env, size_t i, const char **value)
 {
     if (!env->listed)
         list_vars(env);
@@ -336,29 +337,52 @@ const char *gcorn_each(struct gcorn_environ *env, size_t i, const char **value)
     return env->listed[i].key;
 }
 
-const char *gcorn_query(struct gcorn_environ *env, const char *name)
+/* The value of one parameter, len bytes at p, "name=value"; NULL: it has another name. *ok: the value
+ * is well-formed. */
+static const char *query_value(struct gcorn_environ *env, const char *p, size_t len,
+                               const char *name, bool *ok)
+{
+    const char *equals = memchr(p, '=', len);
+    size_t name_len = equals ? (size_t)(equals - p) : len;
+    char *text = arena_alloc(&env->arena, len + 2);
+
+    if (!syntax_escapes_ok(p, name_len))
+        return NULL;
+    (void)syntax_unescape(text, p, name_len, true);
+    if (strcmp(text, name) != 0)
+        return NULL;
+    const char *value = equals ? equals + 1 : p + len;
+    size_t value_len = (size_t)(p + len - value);
+    *ok = syntax_escapes_ok(value, value_len);
+    if (*ok)
+        (void)syntax_unescape(text, value, value_len, true);
+    return text;
+}
+
+int gcorn_query_value(struct gcorn_environ *env, const char *name, size_t i, const char **value)
 {
     const char *p = gcorn_get(env, "QUERY_STRING");
 
+    *value = NULL;
     while (p && *p != '\0') {
         size_t len = strcspn(p, "&");
-        const char *equals = memchr(p, '=', len);
-        size_t name_len = equals ? (size_t)(equals - p) : len;
-        char *text = arena_alloc(&env->arena, len + 2);
+        bool ok = false;
+        const char *text = query_value(env, p, len, name, &ok);
 
-        if (syntax_escapes_ok(p, name_len)) {
-            (void)syntax_unescape(text, p, name_len, true);
-            if (strcmp(text, name) == 0) {
-                const char *value = equals ? equals + 1 : p + len;
-                size_t value_len = (size_t)(p + len - value);
-
-                if (!syntax_escapes_ok(value, value_len))
-                    return NULL;
-                (void)syntax_unescape(text, value, value_len, true);
-                return text;
-            }
+        if (text && i-- == 0) {
+            *value = ok ? text : NULL;
+            errno = ok ? errno : EINVAL;
+            return ok ? 1 : -1;
         }
         p += len + (p[len] == '&');
     }
-    return NULL;
+    return 0;
+}
+
+const char *gcorn_query(struct gcorn_environ *env, const char *name)
+{
+    const char *value;
+
+    (void)gcorn_query_value(env, name, 0, &value);
+    return value;
 }

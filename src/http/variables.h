@@ -3,7 +3,7 @@
  * variables - the names and values of the environ: those of CGI (RFC 3875) and PEP 3333, gcorn's
  * own, and what an application has set. Each is made when it is first asked for, and kept.
  *
- * The functions are gcorn_get, gcorn_set, gcorn_get_ptr, gcorn_set_ptr, gcorn_each and gcorn_query
+ * The functions are gcorn_get, gcorn_set, gcorn_get_ptr, gcorn_set_ptr, gcorn_variable_at and gcorn_query
  * of include/gcorn.h; a variable is one row of the table in variables.c.
  */
 #ifndef GCORN_HTTP_VARIABLES_H

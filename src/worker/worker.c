@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "base/util.h"
+#include "http/answer/body.h"
 #include "system/process/loop.h"
 #include "system/ipc/sd_notify.h"
 #include "system/host/oom.h"
@@ -410,6 +411,7 @@ void worker_run(const struct worker_args *args)
     check_canary(w);
     check_descriptors(w);
     atomic_store(&w->slot->boot_step, BOOT_OTHER);
+    body_note_stack(__builtin_frame_address(0));
     call_open(w);
     start_watchers(w);
     w->slot->state = SLOT_IDLE;

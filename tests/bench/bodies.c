@@ -24,11 +24,11 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
     if (strcmp(path, "/body") == 0) {
         if (!body[0])
             memset(body, 'x', sizeof(body));
-        return gcorn_body_bytes(env, body, sizeof(body));
+        return gcorn_body_borrow(env, body, sizeof(body));
     }
     if (strcmp(path, "/file/big") == 0)
         return gcorn_body_file(env, open(getenv("BENCH_FILE"), O_RDONLY | O_CLOEXEC), 0, -1);
-    while (gcorn_read(env, piece, sizeof(piece)) > 0)
+    while (gcorn_input_read(env, piece, sizeof(piece)) > 0)
         ;
     return gcorn_body_text(env, "Hello, World!");
 }

@@ -118,10 +118,10 @@ void fake_truncate_file(void)
 static struct gcorn_body *echo_body(struct gcorn_environ *env)
 {
     size_t len;
-    const char *input = gcorn_input(env, &len);
+    const char *input = gcorn_input_all(env, &len);
     struct gcorn_body *body = gcorn_body_buffer(env);
 
-    (void)gcorn_write(body, input, len);
+    (void)gcorn_buffer_write(body, input, len);
     return body;
 }
 
@@ -134,20 +134,21 @@ static void count_deferred(void *arg)
 static struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response *start)
 {
     const char *path = gcorn_get(env, "PATH_INFO"), *n = gcorn_query(env, "n");
-    struct gcorn_header *fields = gcorn_headers_add(env, NULL, "X-N", n ? n : "0");
+    struct gcorn_header_list *fields = gcorn_header_list_new(env, NULL);
 
+    gcorn_header_append(fields, "X-N", n ? n : "0");
     if (strcmp(gcorn_get(env, "REQUEST_METHOD"), "HEAD") == 0)
-        fields = gcorn_headers_add(env, fields, "X-Head", "1");
+        gcorn_header_append(fields, "X-Head", "1");
     gcorn_defer(env, count_deferred, NULL);
     fake_app.deferred++;
-    (void)gcorn_start(start, "200 OK", fields);
+    (void)gcorn_start(start, "200 OK", gcorn_header_array(fields));
     switch (path[0] == '/' ? path[1] : '\0') {
     case 'd': fake_order(self.worker, DOWN_RETIRE, 0);           /* fall through */
     case 's': fake_loop_advance_ns(SLOW_MS * UINT64_C(1000000)); /* fall through */
     case 'i': return letters_body(env, strlen(path) > 3 ? path + 3 : "");
     case 'f': return file_body(env, false);
     case 't': return file_body(env, true);
-    case 'b': return gcorn_body_bytes(env, self.bytes, FILE_LEN);
+    case 'b': return gcorn_body_borrow(env, self.bytes, FILE_LEN);
     case 'e': return echo_body(env);
     case 'n': return NULL;
     default: return gcorn_body_text(env, "hello");

@@ -69,7 +69,7 @@ static void use_everything(struct gcorn_environ *env)
     gcorn_set(env, "fuzz.a", NULL);
     gcorn_set_ptr(env, "fuzz.state", &deferred);
     gcorn_set_ptr(env, "fuzz.state", NULL);
-    while (gcorn_read(env, piece, sizeof(piece)) > 0)
+    while (gcorn_input_read(env, piece, sizeof(piece)) > 0)
         continue;
     gcorn_log(env, GCORN_DEBUG, "%s", gcorn_printf(env, "%d", 1));
 }
@@ -79,16 +79,19 @@ static void begin(struct gcorn_environ *env, struct gcorn_start_response *start_
 {
     const char *way = gcorn_query(env, "a");
     const char *type = gcorn_get(env, "CONTENT_TYPE");
-    struct gcorn_header *headers = NULL;
+    struct gcorn_header_list *headers = gcorn_header_list_new(env, NULL);
 
-    headers = gcorn_headers_add(env, headers, "X-A", "1");
-    headers = gcorn_headers_set(env, headers, "x-a", way);
+    gcorn_header_append(headers, "X-A", "1");
+    if (way)
+        gcorn_header_set(headers, "x-a", way);
+    else
+        gcorn_header_remove(headers, "x-a");
     if (type)
-        headers = gcorn_headers_add(env, headers, "Content-Type", type);
-    if (way && gcorn_headers_get(headers, "X-A"))
-        headers = gcorn_headers_add(env, headers, way, "value");
+        gcorn_header_append(headers, "Content-Type", type);
+    if (way && gcorn_headers_get(gcorn_header_array(headers), "X-A"))
+        gcorn_header_append(headers, way, "value");
     (void)gcorn_start(start_response, way && way[0] >= '1' && way[0] <= '9' ? way : "200 OK",
-                      headers);
+                      gcorn_header_array(headers));
 }
 
 /* Outcomes do not depend on the version of gcorn. */
@@ -106,7 +109,7 @@ static struct gcorn_body *echo(struct gcorn_environ *env,
     static const struct gcorn_header server[] = {{"Server", "mine"}, {NULL, NULL}};
     const char *path = gcorn_get(env, "PATH_INFO"), *key, *value;
     size_t len;
-    const char *input = gcorn_input(env, &len);
+    const char *input = gcorn_input_all(env, &len);
 
     use_everything(env);
     begin(env, start_response);
@@ -125,9 +128,9 @@ static struct gcorn_body *echo(struct gcorn_environ *env,
     if (strcmp(path, "/null") == 0)
         return NULL;
     struct gcorn_body *body = gcorn_body_buffer(env);
-    for (size_t i = 0; (key = gcorn_each(env, i, &value)); i++)
-        (void)gcorn_writef(body, "%s=%s\n", key, shown_value(key, value));
-    (void)gcorn_write(body, input, len);
+    for (size_t i = 0; (key = gcorn_variable_at(env, i, &value)); i++)
+        (void)gcorn_buffer_printf(body, "%s=%s\n", key, shown_value(key, value));
+    (void)gcorn_buffer_write(body, input, len);
     return body;
 }
 
@@ -211,7 +214,7 @@ static void show_environ(struct strbuf *out, struct gcorn_environ *env)
 {
     const char *key, *value;
 
-    for (size_t i = 0; (key = gcorn_each(env, i, &value)); i++)
+    for (size_t i = 0; (key = gcorn_variable_at(env, i, &value)); i++)
         strbuf_addf(out, "%s=%s\n", key, shown_value(key, value));
 }
 

@@ -50,7 +50,7 @@ def test_version(tmp_path):
         done = run(flag, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
         lines = done.stdout.splitlines()
-        assert lines[:2] == [f"gcorn {version}", "ABI of gcorn.h: 1"]
+        assert lines[:2] == [f"gcorn {version}", "ABI of gcorn.h: 2"]
         assert re.fullmatch(r"libraries: libev \d+\.\d+, libyaml [\d.]+, llhttp \d+\.\d+\.\d+( \(compiled in\))?"
                             r"(, libdw [\d.]+)?", lines[2])
         assert any(line.startswith("left out: libdw") for line in lines) == ("libdw" not in lines[2])

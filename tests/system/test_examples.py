@@ -479,7 +479,7 @@ GCORN_EXPORT struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_
 {
     gcorn_start(start, "200 OK", 0);
     return gcorn_body_text(env, gcorn_printf(env, "%s %s", gcorn_get(env, "REQUEST_METHOD"),
-                                             gcorn_input(env, 0)));
+                                             gcorn_input_all(env, 0)));
 }
 """, """
 #include <assert.h>

@@ -574,7 +574,7 @@ def test_boot_unresolved_symbol(gcorn, app):
 
 
 def test_boot_wrong_abi(gcorn, app):
-    fails_to_start(gcorn, f"{app('unresolved', '-DABI')}", 3, "ABI 999.*this gcorn speaks ABI 1")
+    fails_to_start(gcorn, f"{app('unresolved', '-DABI')}", 3, "ABI 999.*this gcorn speaks ABI 2")
 
 
 @pytest.mark.needs("c++")

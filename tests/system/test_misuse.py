@@ -14,7 +14,9 @@ from harness import WORKER_CLASSES, run, wait_for
     ("/string", r"handler returned 0x[0-9a-f]+, which no gcorn_body_\* function has made"),
     ("/next-null", r"gcorn_body_iter: next is NULL"),
     ("/bytes-null", r"gcorn_body_bytes: data is NULL"),
-    ("/write-null", r"gcorn_write: data is NULL"),
+    ("/stack", r"gcorn_body_borrow: the bytes lie on the stack of stack_body, and are gone when it "
+               r"returns; gcorn_body_bytes copies: the body fails"),
+    ("/write-null", r"gcorn_buffer_write: data is NULL"),
     ("/wrap-null", r"gcorn_start_wrap: fn is NULL"),
 ])
 def test_a_misused_function_is_named_and_answered_500(gcorn, app, path, line, worker_class):
@@ -25,6 +27,13 @@ def test_a_misused_function_is_named_and_answered_500(gcorn, app, path, line, wo
     closed = 1 if path == "/next-null" else 0
     assert server.get("/last").text == f"2 requests, {closed} closed"
     assert server.worker_pids == workers
+
+
+@WORKER_CLASSES
+def test_text_on_the_stack_is_copied(gcorn, app, worker_class):
+    server = gcorn(f"{app('misuse')}:handler", *worker_class)
+    answer = server.get("/copied")
+    assert (answer.status, answer.text) == (200, "of /copied")
 
 
 def test_body_of_an_earlier_request_is_answered_500(gcorn, app):

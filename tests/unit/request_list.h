@@ -68,7 +68,7 @@ static inline void add_environ(struct strbuf *out, struct gcorn_environ *env)
 {
     const char *key, *value;
 
-    for (size_t i = 0; (key = gcorn_each(env, i, &value)); i++)
+    for (size_t i = 0; (key = gcorn_variable_at(env, i, &value)); i++)
         strbuf_addf(out, "%s=%s\n", key, value);
 }
 

@@ -306,18 +306,18 @@ static void test_app_abi(void **state)
           "extern const char gcorn_abi_7;\nconst char *const wanted = &gcorn_abi_7;\n"
           "int handler(void) { return 0; }\n",
           SHARED);
-    load_fails("abi.so", "speaks ABI 7 of gcorn.h, this gcorn speaks ABI 1", "compile it against");
+    load_fails("abi.so", "speaks ABI 7 of gcorn.h, this gcorn speaks ABI 2", "compile it against");
 }
 
-/* A real gcorn binary exports gcorn_abi_1; a test is linked without: a library stands in. */
+/* A real gcorn binary exports gcorn_abi_2; a test is linked without: a library stands in. */
 static int make_dir(void **state)
 {
     (void)state;
     (void)snprintf(dir, sizeof(dir), "/tmp/gcorn-app-XXXXXX");
     if (!getcwd(home, sizeof(home)) || !mkdtemp(dir) || chdir(dir) < 0)
         return -1;
-    build("abi1.so", "const char gcorn_abi_1 = 1;\n", SHARED);
-    return dlopen("./abi1.so", RTLD_NOW | RTLD_GLOBAL) ? 0 : -1;
+    build("abi2.so", "const char gcorn_abi_2 = 2;\n", SHARED);
+    return dlopen("./abi2.so", RTLD_NOW | RTLD_GLOBAL) ? 0 : -1;
 }
 
 static int remove_dir(void **state)

@@ -88,8 +88,8 @@ static struct gcorn_body *inner_body(struct gcorn_environ *env)
     case BYTES: return gcorn_body_text(env, "hello");
     case BUFFER:
         body = gcorn_body_buffer(env);
-        (void)gcorn_writef(body, "%s", "hel");
-        (void)gcorn_write(body, "lo", 2);
+        (void)gcorn_buffer_printf(body, "%s", "hel");
+        (void)gcorn_buffer_write(body, "lo", 2);
         return body;
     case OF_FILE: return gcorn_body_file(env, make_file("say hello!"), 4, 5);
     case NONE: return NULL;
@@ -121,7 +121,10 @@ static int upper_start(void *state, const char *status, const struct gcorn_heade
 {
     struct upper *u = state;
 
-    return gcorn_start(u->outer, status, gcorn_headers_add(u->env, headers, "X-Upper", "1"));
+    struct gcorn_header_list *list = gcorn_header_list_new(u->env, headers);
+
+    gcorn_header_append(list, "X-Upper", "1");
+    return gcorn_start(u->outer, status, gcorn_header_array(list));
 }
 
 static ssize_t upper_next(struct gcorn_environ *env, void *state, const void **chunk)
@@ -323,7 +326,7 @@ static void test_next_repeats_its_end(void **state)
         assert_int_equal(inner.nexts, nexts);
         assert_int_equal(gcorn_body_len(body), lens[kind] < 0 ? -1 : 0);
         if (kind == BUFFER)
-            assert_int_equal(gcorn_write(body, "late", 4), -1);
+            assert_int_equal(gcorn_buffer_write(body, "late", 4), -1);
         gcorn_body_close(body);
         gcorn_body_close(body);
         assert_int_equal(gcorn_body_next(body, &chunk), kind == FAILING ? -1 : 0);
@@ -532,6 +535,81 @@ static void test_wait_abandoned(void **state)
     assert_int_equal(inner.closes, 1);
 }
 
+/* ---- copied and borrowed ---------------------------------------------------------------------- */
+
+static void chunk_is(struct gcorn_body *body, const char *wanted)
+{
+    const void *chunk;
+    size_t len = strlen(wanted);
+
+    assert_int_equal(gcorn_body_len(body), len);
+    assert_int_equal(gcorn_body_next(body, &chunk), len);
+    assert_memory_equal(chunk, wanted, len);
+    assert_int_equal(gcorn_body_next(body, &chunk), 0);
+}
+
+static void test_bodies_are_copies(void **state)
+{
+    struct http_case c;
+    char text[] = "abc";
+
+    (void)state;
+    http_case_open(&c);
+    struct gcorn_body *of_text = gcorn_body_text(&c.env, text);
+    struct gcorn_body *of_bytes = gcorn_body_bytes(&c.env, text, 2);
+    struct gcorn_body *formatted = gcorn_body_printf(&c.env, "%s-%d", text, 7);
+    memset(text, '#', sizeof(text));
+    chunk_is(of_text, "abc");
+    chunk_is(of_bytes, "ab");
+    chunk_is(formatted, "abc-7");
+    chunk_is(gcorn_body_text(&c.env, ""), "");
+    chunk_is(gcorn_body_printf(&c.env, "%s", ""), "");
+    assert_null(gcorn_body_text(&c.env, NULL));
+    http_case_close(&c);
+}
+
+static void test_borrowed_bytes_are_not_copied(void **state)
+{
+    struct http_case c;
+    static char text[] = "abc";
+    const void *chunk;
+
+    (void)state;
+    http_case_open(&c);
+    struct gcorn_body *body = gcorn_body_borrow(&c.env, text, 3);
+    assert_int_equal(gcorn_body_next(body, &chunk), 3);
+    assert_ptr_equal(chunk, text);
+    http_case_close(&c);
+}
+
+/* A frame of the application, and one of its caller's. */
+static void __attribute__((noinline)) borrow_from_stack(struct http_case *c, const char *outer)
+{
+    char own[16] = "own";
+    const void *chunk;
+
+    errno = 0;
+    assert_int_equal(gcorn_body_next(gcorn_body_borrow(&c->env, own, 3), &chunk), -1);
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(gcorn_body_next(gcorn_body_borrow(&c->env, outer, 3), &chunk), -1);
+    chunk_is(gcorn_body_borrow(&c->env, gcorn_printf(&c->env, "%s", own), 3), "own");
+    chunk_is(gcorn_body_bytes(&c->env, own, 3), "own");
+}
+
+static void test_borrowed_stack_bytes_are_refused(void **state)
+{
+    struct http_case c;
+    char outer[16] = "outer";
+
+    (void)state;
+    http_case_open(&c);
+    body_note_stack(__builtin_frame_address(0));
+    borrow_from_stack(&c, outer);
+    body_note_stack(NULL); /* of a thread that is not known */
+    chunk_is(gcorn_body_borrow(&c.env, outer, 5), "outer");
+    http_case_close(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -545,6 +623,9 @@ int main(void)
         cmocka_unit_test(test_wait_holds_the_head_back),
         cmocka_unit_test(test_wait_of_head),
         cmocka_unit_test(test_wait_abandoned),
+        cmocka_unit_test(test_bodies_are_copies),
+        cmocka_unit_test(test_borrowed_bytes_are_not_copied),
+        cmocka_unit_test(test_borrowed_stack_bytes_are_refused),
     };
 
     return cmocka_run_group_tests(tests, http_case_quiet, NULL);

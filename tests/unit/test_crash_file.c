@@ -81,14 +81,14 @@ static void assert_same_environ(struct gcorn_environ *a, struct gcorn_environ *b
     const char *key, *value;
     size_t count = 0, size_a, size_b;
 
-    while ((key = gcorn_each(a, count, &value))) {
+    while ((key = gcorn_variable_at(a, count, &value))) {
         assert_non_null(gcorn_get(b, key));
         assert_string_equal(gcorn_get(b, key), value);
         count++;
     }
     assert_true(count > 15);
-    assert_null(gcorn_each(b, count, &value));
-    const char *input_a = gcorn_input(a, &size_a), *input_b = gcorn_input(b, &size_b);
+    assert_null(gcorn_variable_at(b, count, &value));
+    const char *input_a = gcorn_input_all(a, &size_a), *input_b = gcorn_input_all(b, &size_b);
     assert_int_equal(size_a, size_b);
     assert_memory_equal(input_a, input_b, size_a);
 }
@@ -100,7 +100,7 @@ static void assert_round_trip(const struct place *p, const char *raw, size_t len
 
     http_case_open(&before);
     http_case_feed_bytes(&before, raw, len);
-    (void)gcorn_each(&before.env, 0, &value); /* ends every value in place with a NUL */
+    (void)gcorn_variable_at(&before.env, 0, &value); /* ends every value in place with a NUL */
     assert_int_equal(crash_file_save(p->fd, "kept", &before.env.request, false), 0);
     struct strbuf kept = read_kept(p);
     http_case_open(&after);

@@ -246,7 +246,7 @@ static size_t count_key(struct http_case *c, const char *want, const char **valu
     size_t found = 0;
     const char *key, *v;
 
-    for (size_t i = 0; (key = gcorn_each(&c->env, i, &v)) != NULL; i++) {
+    for (size_t i = 0; (key = gcorn_variable_at(&c->env, i, &v)) != NULL; i++) {
         assert_non_null(v);
         if (strcmp(key, want) == 0) {
             *value = v;
@@ -280,10 +280,10 @@ static void test_environ_each(void **state)
             fail_msg("%s is not listed once", present[i]);
         assert_string_equal(value, gcorn_get(&c.env, present[i]));
     }
-    while (gcorn_each(&c.env, count, &value))
+    while (gcorn_variable_at(&c.env, count, &value))
         count++;
     assert_int_equal(count, ARRAY_LEN(present));
-    assert_null(gcorn_each(&c.env, count + 5, &value));
+    assert_null(gcorn_variable_at(&c.env, count + 5, &value));
 
     gcorn_set(&c.env, "mine", "x");
     gcorn_set(&c.env, "HTTP_A", NULL);
@@ -411,6 +411,103 @@ static void test_environ_query_set(void **state)
     http_case_close(&c);
 }
 
+static void test_query_values_are_all_found(void **state)
+{
+    static const struct {
+        const char *query;
+        size_t i;
+        int result;
+        const char *value;
+    } rows[] = {
+        {"a=1&b=2&a=3", 0, 1, "1"},
+        {"a=1&b=2&a=3", 1, 1, "3"},
+        {"a=1&b=2&a=3", 2, 0, NULL},
+        {"a=1&a=%zz&a=3", 0, 1, "1"},
+        {"a=1&a=%zz&a=3", 1, -1, NULL},
+        {"a=1&a=%zz&a=3", 2, 1, "3"},
+        {"a=%00", 0, -1, NULL},
+        {"a=%4", 0, -1, NULL},
+        {"a", 0, 1, ""},
+        {"%61=1&a=2", 1, 1, "2"},
+        {"b=1", 0, 0, NULL},
+        {"", 0, 0, NULL},
+        {"%zz=1&a=2", 0, 1, "2"},
+        {"a=&a=x+y", 0, 1, ""},
+        {"a=&a=x+y", 1, 1, "x y"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct http_case c;
+        char raw[200];
+        const char *value = "left as it was";
+
+        (void)snprintf(raw, sizeof(raw), "GET /?%s HTTP/1.0\r\n\r\n", rows[i].query);
+        open_with(&c, raw);
+        errno = 0;
+        assert_int_equal(gcorn_query_value(&c.env, "a", rows[i].i, &value), rows[i].result);
+        assert_int_equal(errno, rows[i].result < 0 ? EINVAL : 0);
+        if (rows[i].value)
+            assert_string_equal(value, rows[i].value);
+        else
+            assert_null(value);
+        http_case_close(&c);
+    }
+}
+
+/* ---- fields as they came ----------------------------------------------------------------------
+ */
+
+static void field_is(struct http_case *c, size_t i, const char *name, const char *value)
+{
+    size_t name_len, value_len;
+    const char *got, *text = gcorn_field_at(&c->env, i, &name_len, &got, &value_len);
+
+    assert_non_null(text);
+    assert_int_equal(name_len, strlen(name));
+    assert_memory_equal(text, name, name_len);
+    assert_int_equal(value_len, strlen(value));
+    assert_memory_equal(got, value, value_len);
+}
+
+static void test_fields_are_as_received(void **state)
+{
+    struct http_case c;
+    size_t name_len, value_len;
+    const char *value;
+
+    (void)state;
+    open_with(&c, "POST / HTTP/1.1\r\nhOsT: t\r\nX-A: 1\r\nCookie: a=1\r\nX_A: low\r\n"
+                  "x-a:   2  \r\nContent-Length: 0\r\nEmpty:\r\nX-A: 1\r\n\r\n");
+    for (int round = 0; round < 2; round++) { /* asking for variables changes none of them */
+        field_is(&c, 0, "hOsT", "t");
+        field_is(&c, 1, "X-A", "1");
+        field_is(&c, 2, "Cookie", "a=1");
+        field_is(&c, 3, "X_A", "low");
+        field_is(&c, 4, "x-a", "2");
+        field_is(&c, 5, "Content-Length", "0");
+        field_is(&c, 6, "Empty", "");
+        field_is(&c, 7, "X-A", "1");
+        assert_null(gcorn_field_at(&c.env, 8, &name_len, &value, &value_len));
+        assert_null(gcorn_field_at(&c.env, SIZE_MAX, &name_len, &value, &value_len));
+        assert_string_equal(gcorn_get(&c.env, "HTTP_X_A"), "1, 2, 1");
+        gcorn_set(&c.env, "HTTP_COOKIE", "b=2");
+    }
+    http_case_close(&c);
+}
+
+static void test_request_without_fields_has_none(void **state)
+{
+    struct http_case c;
+    size_t name_len, value_len;
+    const char *value;
+
+    (void)state;
+    open_with(&c, "GET / HTTP/1.0\r\n\r\n");
+    assert_null(gcorn_field_at(&c.env, 0, &name_len, &value, &value_len));
+    http_case_close(&c);
+}
+
 /* ---- input ------------------------------------------------------------------------------------
  */
 
@@ -422,21 +519,22 @@ static void test_environ_input_small(void **state)
 
     (void)state;
     open_with(&c, "POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello");
-    assert_int_equal(gcorn_read(&c.env, buf, 3), 3);
+    assert_int_equal(gcorn_input_read(&c.env, buf, 3), 3);
     assert_memory_equal(buf, "hel", 3);
-    assert_string_equal(gcorn_input(&c.env, &len), "hello");
+    assert_string_equal(gcorn_input_all(&c.env, &len), "hello");
     assert_int_equal(len, 5);
-    assert_int_equal(gcorn_read(&c.env, buf, sizeof(buf)), 2); /* not moved by gcorn_input */
+    assert_int_equal(gcorn_input_read(&c.env, buf, sizeof(buf)),
+                     2); /* not moved by gcorn_input_all */
     assert_memory_equal(buf, "lo", 2);
-    assert_int_equal(gcorn_read(&c.env, buf, sizeof(buf)), 0);
-    assert_int_equal(gcorn_read(&c.env, buf, sizeof(buf)), 0);
-    assert_string_equal(gcorn_input(&c.env, NULL), "hello");
+    assert_int_equal(gcorn_input_read(&c.env, buf, sizeof(buf)), 0);
+    assert_int_equal(gcorn_input_read(&c.env, buf, sizeof(buf)), 0);
+    assert_string_equal(gcorn_input_all(&c.env, NULL), "hello");
     http_case_close(&c);
 
     open_with(&c, "GET / HTTP/1.0\r\n\r\n");
-    assert_string_equal(gcorn_input(&c.env, &len), "");
+    assert_string_equal(gcorn_input_all(&c.env, &len), "");
     assert_int_equal(len, 0);
-    assert_int_equal(gcorn_read(&c.env, buf, sizeof(buf)), 0);
+    assert_int_equal(gcorn_input_read(&c.env, buf, sizeof(buf)), 0);
     http_case_close(&c);
 }
 
@@ -464,14 +562,14 @@ static void test_environ_input_spooled(void **state)
         http_case_feed_bytes(&c, raw.data, raw.len);
         assert_int_equal(c.env.request.body.fd >= 0, sizes[s] > 65536);
         for (int twice = 0; twice < 2; twice++) {
-            const char *input = gcorn_input(&c.env, &len);
+            const char *input = gcorn_input_all(&c.env, &len);
 
             assert_non_null(input);
             assert_int_equal(len, sizes[s]);
             assert_memory_equal(input, raw.data + head, len);
             assert_int_equal(input[len], 0);
         }
-        while ((n = gcorn_read(&c.env, buf, sizeof(buf))) > 0)
+        while ((n = gcorn_input_read(&c.env, buf, sizeof(buf))) > 0)
             strbuf_add(&got, buf, (size_t)n);
         assert_int_equal(n, 0);
         assert_int_equal(got.len, sizes[s]);
@@ -699,6 +797,9 @@ int main(void)
         cmocka_unit_test(test_environ_answer_facts),
         cmocka_unit_test(test_environ_query),
         cmocka_unit_test(test_environ_query_set),
+        cmocka_unit_test(test_query_values_are_all_found),
+        cmocka_unit_test(test_fields_are_as_received),
+        cmocka_unit_test(test_request_without_fields_has_none),
         cmocka_unit_test(test_environ_input_small),
         cmocka_unit_test(test_environ_input_spooled),
         cmocka_unit_test(test_environ_memory),

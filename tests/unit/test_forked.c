@@ -97,7 +97,7 @@ static void test_child_has_the_applications_descriptors_alone(void **state)
 static void check_functions(void)
 {
     CHECK(worker_this() == NULL);
-    CHECK(gcorn_slot() == 0 && gcorn_loop() == NULL && gcorn_threads() == 1);
+    CHECK(gcorn_worker_number() == 0 && gcorn_loop() == NULL && gcorn_threads() == 1);
     CHECK(!gcorn_draining());
     gcorn_wake((UINT64_C(1) << 20) | 0);
 }
@@ -106,9 +106,9 @@ static void fork_a_child_that_asks(void *unused)
 {
     (void)unused;
     become_worker();
-    CHECK(gcorn_slot() == 3);
+    CHECK(gcorn_worker_number() == 3);
     CHECK(status_of_child(check_functions) == 0);
-    CHECK(gcorn_slot() == 3);
+    CHECK(gcorn_worker_number() == 3);
 }
 
 static void test_child_has_no_worker(void **state)

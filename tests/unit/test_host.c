@@ -13,7 +13,7 @@
 static void test_host_without_worker_answers_defaults(void **state)
 {
     (void)state;
-    assert_int_equal(gcorn_slot(), 0);
+    assert_int_equal(gcorn_worker_number(), 0);
     assert_null(gcorn_loop());
     assert_int_equal(gcorn_threads(), 1);
     assert_false(gcorn_draining());

@@ -44,13 +44,13 @@ static struct gcorn_body *writes_null(struct gcorn_environ *env,
     struct gcorn_body *body = gcorn_body_buffer(env);
 
     (void)gcorn_start(start_response, "200 OK", NULL);
-    assert_int_equal(gcorn_write(body, NULL, 0), 0);
+    assert_int_equal(gcorn_buffer_write(body, NULL, 0), 0);
     for (int i = 0; i < 2; i++) { /* the second time without another line */
         errno = 0;
-        assert_int_equal(gcorn_write(body, NULL, 1), -1);
+        assert_int_equal(gcorn_buffer_write(body, NULL, 1), -1);
         assert_int_equal(errno, EINVAL);
     }
-    assert_int_equal(gcorn_write(body, "text", 4), -1);
+    assert_int_equal(gcorn_buffer_write(body, "text", 4), -1);
     return body;
 }
 
@@ -71,7 +71,7 @@ static void test_write_to_another_body_is_refused(void **state)
     struct gcorn_body *const bodies[] = {NULL, gcorn_body_text(&c.env, "bytes"), closed};
     for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
         errno = 0;
-        assert_int_equal(gcorn_write(bodies[i], "x", 1), -1);
+        assert_int_equal(gcorn_buffer_write(bodies[i], "x", 1), -1);
         assert_int_equal(errno, EINVAL);
     }
     http_case_close(&c);

@@ -461,7 +461,7 @@ static void test_header_map(void **state)
         assert_var(&c, "HTTP_REMOTE_USER", passed);
         assert_var(&c, "HTTP_X_REAL_IP", NULL);
         assert_var(&c, "HTTP_X_DASH", "c");
-        for (size_t i = 0; (key = gcorn_each(&c.env, i, &value)); i++) {
+        for (size_t i = 0; (key = gcorn_variable_at(&c.env, i, &value)); i++) {
             listed |= strcmp(key, "HTTP_REMOTE_USER") == 0;
             assert_string_not_equal(key, "HTTP_X_REAL_IP");
         }

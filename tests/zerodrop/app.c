@@ -73,9 +73,9 @@ static char *compose(struct gcorn_environ *env, size_t *len)
 {
     const char *token = gcorn_query(env, "token");
     size_t size, token_len;
-    const char *sent = gcorn_input(env, &size);
+    const char *sent = gcorn_input_all(env, &size);
     const char *line = gcorn_printf(env, "%s %d %u %d\n", token ? token : "-", VERSION,
-                                    gcorn_slot(), (int)getpid());
+                                    gcorn_worker_number(), (int)getpid());
     size_t line_len = strlen(line);
 
     if (size == 0)
@@ -127,7 +127,7 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
         return NULL;
     gcorn_start(start_response, "200 OK", NULL);
     if (strcmp(path, "/chunks") != 0)
-        return gcorn_body_bytes(env, body, len);
+        return gcorn_body_borrow(env, body, len);
     struct rest *rest = gcorn_alloc(env, sizeof(*rest));
     *rest = (struct rest){body, len};
     return gcorn_body_iter(env, next_chunk, NULL, rest);

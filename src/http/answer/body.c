@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/ascii.h"
+#include "base/code_place.h"
 #include "base/log.h"
 #include "base/spool.h"
 #include "base/strbuf.h"
@@ -118,13 +119,77 @@ bool body_take_file(struct gcorn_body *body, struct body_file *file)
 
 /* ---- bytes ------------------------------------------------------------------------------- */
 
+static inline struct gcorn_body *copy(struct gcorn_environ *env, const void *data, size_t len)
+{
+    struct gcorn_body *body = body_new(env, NULL, sizeof(*body) + len);
+
+    body->chunk = memcpy(body + 1, data, len);
+    body->chunk_len = len;
+    return body;
+}
+
 struct gcorn_body *gcorn_body_bytes(struct gcorn_environ *env, const void *data, size_t len)
+{
+    if (data)
+        return copy(env, data, len);
+    struct gcorn_body *body = copy(env, "", 0);
+    return len == 0 ? body : fail_body(body, "gcorn_body_bytes: data is NULL");
+}
+
+struct gcorn_body *gcorn_body_text(struct gcorn_environ *env, const char *text)
+{
+    return text ? copy(env, text, strlen(text)) : NULL;
+}
+
+struct gcorn_body *gcorn_body_printf(struct gcorn_environ *env, const char *fmt, ...)
+{
+    struct gcorn_body *body = body_new(env, NULL, sizeof(*body));
+    va_list ap;
+
+    va_start(ap, fmt);
+    body->chunk = arena_vprintf(&env->arena, fmt, ap);
+    va_end(ap);
+    body->chunk_len = strlen(body->chunk);
+    return body;
+}
+
+static _Thread_local const char *stack_top;
+
+void body_note_stack(const void *top)
+{
+    stack_top = top;
+}
+
+/* The stack grows downwards: the frames of the application, and of all that it has called, lie below
+ * the one that was noted. */
+static bool is_on_stack(const char *data, const char *frame)
+{
+    return stack_top && data >= frame && data < stack_top;
+}
+
+static struct gcorn_body *__attribute__((noinline, cold))
+fail_borrow(struct gcorn_body *body, const void *caller)
+{
+    char place[128];
+
+    code_place(place, sizeof(place), caller);
+    (void)fail_body(body, arena_printf(&body->env->arena,
+                                       "gcorn_body_borrow: the bytes lie on the stack of %s, and "
+                                       "are gone when it returns; gcorn_body_bytes copies",
+                                       place));
+    errno = EINVAL;
+    return body;
+}
+
+struct gcorn_body *gcorn_body_borrow(struct gcorn_environ *env, const void *data, size_t len)
 {
     struct gcorn_body *body = body_new(env, NULL, sizeof(*body));
 
     body->chunk = data;
     body->chunk_len = len;
-    return data || len == 0 ? body : fail_body(body, "gcorn_body_bytes: data is NULL");
+    if (is_on_stack(data, __builtin_frame_address(0)))
+        return fail_borrow(body, __builtin_return_address(0));
+    return data || len == 0 ? body : fail_body(body, "gcorn_body_borrow: data is NULL");
 }
 
 /* ---- buffers ----------------------------------------------------------------------------- */
@@ -185,7 +250,7 @@ static struct buffer *open_buffer(struct gcorn_body *body)
     return NULL;
 }
 
-int gcorn_write(struct gcorn_body *body, const void *data, size_t len)
+int gcorn_buffer_write(struct gcorn_body *body, const void *data, size_t len)
 {
     struct buffer *b = open_buffer(body);
 
@@ -193,20 +258,20 @@ int gcorn_write(struct gcorn_body *body, const void *data, size_t len)
         return -1;
     if (!data && len > 0) {
         if (!body->failed)
-            (void)fail_body(body, "gcorn_write: data is NULL");
+            (void)fail_body(body, "gcorn_buffer_write: data is NULL");
         errno = EINVAL;
         return -1;
     }
     if (!body->failed && spool_append(&b->spool, data, len) == 0)
         return 0;
     if (!body->failed)
-        log_request(LOG_LEVEL_ERROR, environ_request_id(body->env), "gcorn_write: %s",
+        log_request(LOG_LEVEL_ERROR, environ_request_id(body->env), "gcorn_buffer_write: %s",
                     ascii_error(errno));
     body->failed = true;
     return -1;
 }
 
-int gcorn_writef(struct gcorn_body *body, const char *fmt, ...)
+int gcorn_buffer_printf(struct gcorn_body *body, const char *fmt, ...)
 {
     struct strbuf text = {0};
     va_list ap;
@@ -214,7 +279,7 @@ int gcorn_writef(struct gcorn_body *body, const char *fmt, ...)
     va_start(ap, fmt);
     strbuf_vaddf(&text, fmt, ap);
     va_end(ap);
-    int result = gcorn_write(body, text.data, text.len);
+    int result = gcorn_buffer_write(body, text.data, text.len);
     strbuf_release(&text);
     return result;
 }

@@ -50,6 +50,11 @@ struct gcorn_body {
  * other members are for the caller to set. */
 struct gcorn_body *body_new(struct gcorn_environ *env, const struct body_ops *ops, size_t size);
 
+/* Notes where the stack of this thread begins, as far as the application is concerned: top is an
+ * address in a frame of the server's from which the application will be called. gcorn_body_borrow
+ * refuses bytes below it. A thread that has not said so is not checked. */
+void body_note_stack(const void *top);
+
 /* gcorn_body_next and gcorn_body_len of a body that is there: what the server itself calls. */
 ssize_t body_next(struct gcorn_body *body, const void **chunk);
 int64_t body_len(const struct gcorn_body *body);

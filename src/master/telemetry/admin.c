@@ -50,7 +50,7 @@ static struct gcorn_body *body_of(struct gcorn_environ *env, struct strbuf *text
     char *data = strbuf_detach(text);
 
     gcorn_defer(env, free, data);
-    return gcorn_body_bytes(env, data, len);
+    return gcorn_body_borrow(env, data, len);
 }
 
 static struct gcorn_body *answer(struct gcorn_environ *env,
@@ -231,7 +231,7 @@ void admin_prepare(struct worker_args *args, struct listener *listener, struct s
     args->slot = xcalloc(1, sizeof(*args->slot));
     args->hints = xcalloc(1, sizeof(*args->hints));
     args->scoreboard = NULL; /* it shares no connections with workers */
-    args->number = 0;        /* gcorn_slot() */
+    args->number = 0;        /* gcorn_worker_number() */
     args->access_fd = -1;
     args->check_path = NULL;
 }

@@ -175,7 +175,7 @@ struct slot_call {
 struct slot {
     int32_t pid;
     uint32_t generation;
-    uint32_t worker_number;     /* 0 to workers - 1: gcorn_slot() */
+    uint32_t worker_number;     /* 0 to workers - 1: gcorn_worker_number() */
     uint32_t state;             /* enum slot_state */
     _Atomic uint32_t boot_step; /* enum slot_boot_step */
 

@@ -11,7 +11,7 @@
 #include "gcorn.h"
 
 /* The number of the ABI of gcorn.h that this server speaks. */
-#define APP_ABI "1"
+#define APP_ABI "2"
 
 /* The hooks, each a row: HOOK(result, name, parameters). An application defines them as gcorn_NAME
  * (gcorn.h); struct app has a pointer to each. */

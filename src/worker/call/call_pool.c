@@ -28,6 +28,7 @@
 #include "base/ascii.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "http/answer/body.h"
 #include "worker/call/call_inline.h"
 #include "worker/call/forked.h"
 #include "worker/loop/clock.h"
@@ -134,6 +135,7 @@ static void *run_thread(void *arg)
     struct stream *s;
 
     atomic_store(&t->id, (pid_t)syscall(SYS_gettid));
+    body_note_stack(__builtin_frame_address(0));
     crash_init_thread();
     (void)pthread_mutex_lock(&p->lock);
     while ((s = wait_for_call(p))) {

@@ -50,7 +50,7 @@ struct worker_args {
     struct slot *slot;
     struct shared_hints *hints;    /* of all workers */
     struct scoreboard *scoreboard; /* with the siblings' slots; NULL: it has none */
-    unsigned number;               /* gcorn_slot() */
+    unsigned number;               /* gcorn_worker_number() */
     unsigned generation;
     bool is_proven;         /* another worker of the generation has been ready */
     int access_fd;          /* -1: no access log */

@@ -202,7 +202,7 @@ static struct gcorn_body *big(struct gcorn_environ *env)
     size_t len = (size_t)atoi(gcorn_query(env, "kb")) * 1024;
     char *data = gcorn_alloc(env, len + 1);
 
-    return gcorn_body_bytes(env, memset(data, 'b', len), len);
+    return gcorn_body_borrow(env, memset(data, 'b', len), len);
 }
 
 #ifdef FALLS_AGAIN
@@ -241,6 +241,6 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
     if (strcmp(path, "/close") == 0)
         return closed(env);
     if (strcmp(path, "/unreadable") == 0)
-        return gcorn_body_bytes(env, (const void *)nowhere, 10);
+        return gcorn_body_borrow(env, (const void *)nowhere, 10);
     return gcorn_body_text(env, run(env, path));
 }

@@ -58,7 +58,7 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
         char *bytes = calloc(1, len);
 
         gcorn_defer(env, free, bytes);
-        return bytes ? gcorn_body_bytes(env, bytes, len) : NULL;
+        return bytes ? gcorn_body_borrow(env, bytes, len) : NULL;
     }
     return gcorn_body_text(env, gcorn_printf(env, "%d", (int)getpid()));
 }

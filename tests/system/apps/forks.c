@@ -43,7 +43,7 @@ static void copy_body(struct gcorn_environ *env)
     ssize_t n;
     int fd = open("body.part", O_WRONLY | O_CREAT | O_TRUNC, 0600);
 
-    while ((n = gcorn_read(env, buf, sizeof(buf))) > 0)
+    while ((n = gcorn_input_read(env, buf, sizeof(buf))) > 0)
         if (write(fd, buf, (size_t)n) != n)
             _exit(1);
     close(fd);

@@ -20,7 +20,7 @@ static void add_large(int number)
     static const double bounds[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
     char name[128];
 
-    snprintf(name, sizeof(name), "large_%d{label=\"%090d\"}", number, (int)gcorn_slot());
+    snprintf(name, sizeof(name), "large_%d{label=\"%090d\"}", number, (int)gcorn_worker_number());
     gcorn_histogram(name, "", bounds, 16);
 }
 

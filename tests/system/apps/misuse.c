@@ -7,6 +7,7 @@
  */
 #include <math.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <gcorn.h>
@@ -36,7 +37,7 @@ static struct gcorn_body *write_null(struct gcorn_environ *env)
 {
     struct gcorn_body *body = gcorn_body_buffer(env);
 
-    (void)gcorn_write(body, NULL, 3);
+    (void)gcorn_buffer_write(body, NULL, 3);
     return body;
 }
 
@@ -60,6 +61,24 @@ static void measure(void)
     gcorn_metric_set(gcorn_gauge("level", "A level."), INFINITY);
 }
 
+/* Exported, so that the line can name it. */
+GCORN_EXPORT struct gcorn_body *stack_body(struct gcorn_environ *env);
+struct gcorn_body *stack_body(struct gcorn_environ *env)
+{
+    char text[64];
+
+    snprintf(text, sizeof(text), "of %s", gcorn_get(env, "PATH_INFO"));
+    return gcorn_body_borrow(env, text, strlen(text));
+}
+
+static struct gcorn_body *copied_body(struct gcorn_environ *env)
+{
+    char text[64];
+
+    snprintf(text, sizeof(text), "of %s", gcorn_get(env, "PATH_INFO"));
+    return gcorn_body_text(env, text);
+}
+
 static struct gcorn_body *answer(struct gcorn_environ *env)
 {
     const char *path = gcorn_get(env, "PATH_INFO");
@@ -74,6 +93,10 @@ static struct gcorn_body *answer(struct gcorn_environ *env)
         return gcorn_body_iter(env, NULL, close_it, NULL);
     if (strcmp(path, "/bytes-null") == 0)
         return gcorn_body_bytes(env, NULL, 5);
+    if (strcmp(path, "/stack") == 0)
+        return stack_body(env);
+    if (strcmp(path, "/copied") == 0)
+        return copied_body(env);
     if (strcmp(path, "/write-null") == 0)
         return write_null(env);
     if (strcmp(path, "/wrap-null") == 0)

@@ -97,7 +97,7 @@ static struct gcorn_body *buffer(struct gcorn_environ *env)
     struct gcorn_body *body = gcorn_body_buffer(env);
 
     for (unsigned n = number(env, "n"); n > 0; n--)
-        gcorn_writef(body, "%1024u", n);
+        gcorn_buffer_printf(body, "%1024u", n);
     return body;
 }
 
@@ -109,11 +109,11 @@ static struct gcorn_body *echo(struct gcorn_environ *env)
     ssize_t n;
 
     if (number(env, "n") == 0) {
-        const char *input = gcorn_input(env, &len);
-        return gcorn_body_bytes(env, input, len);
+        const char *input = gcorn_input_all(env, &len);
+        return gcorn_body_borrow(env, input, len);
     }
-    while ((n = gcorn_read(env, piece, sizeof(piece))) > 0)
-        gcorn_write(body, piece, (size_t)n);
+    while ((n = gcorn_input_read(env, piece, sizeof(piece))) > 0)
+        gcorn_buffer_write(body, piece, (size_t)n);
     return body;
 }
 
@@ -142,7 +142,10 @@ static int start_wrapped(void *state, const char *status, const struct gcorn_hea
 {
     struct wrapped *w = state;
 
-    return gcorn_start(w->outer, status, gcorn_headers_add(w->env, headers, "X-Wrapped", "1"));
+    struct gcorn_header_list *list = gcorn_header_list_new(w->env, headers);
+
+    gcorn_header_append(list, "X-Wrapped", "1");
+    return gcorn_start(w->outer, status, gcorn_header_array(list));
 }
 
 static ssize_t next_wrapped(struct gcorn_environ *env, void *state, const void **chunk)

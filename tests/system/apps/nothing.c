@@ -30,9 +30,9 @@ static struct gcorn_body *body_of(struct gcorn_environ *env, const char *path)
     if (strncmp(path, "/iter", 5) == 0)
         return gcorn_body_iter(env, next, NULL, turn);
     if (strcmp(path, "/buffer-some") == 0)
-        (void)gcorn_write(buffer, "some", 4);
-    (void)gcorn_write(buffer, NULL, 0);
-    (void)gcorn_writef(buffer, "%s", "");
+        (void)gcorn_buffer_write(buffer, "some", 4);
+    (void)gcorn_buffer_write(buffer, NULL, 0);
+    (void)gcorn_buffer_printf(buffer, "%s", "");
     return buffer;
 }
 
@@ -44,19 +44,21 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
     size_t len;
     char byte;
 
-    (void)gcorn_read(env, NULL, 0);
-    (void)gcorn_input(env, &len);
-    while (gcorn_read(env, &byte, 1) > 0)
+    (void)gcorn_input_read(env, NULL, 0);
+    (void)gcorn_input_all(env, &len);
+    while (gcorn_input_read(env, &byte, 1) > 0)
         continue;
-    (void)gcorn_read(env, NULL, 0);
-    for (size_t i = 0; gcorn_each(env, i, &value); i++)
+    (void)gcorn_input_read(env, NULL, 0);
+    for (size_t i = 0; gcorn_variable_at(env, i, &value); i++)
         continue;
     (void)gcorn_query(env, "");
     gcorn_set(env, "x", "");
     (void)gcorn_alloc(env, 0);
     gcorn_log(env, GCORN_INFO, "%s", "");
     (void)gcorn_headers_get(none, "X");
+    struct gcorn_header_list *list = gcorn_header_list_new(env, empty);
+    gcorn_header_set(list, "Y", "");
     gcorn_start(start_response, "200 OK",
-                strcmp(path, "/bytes") == 0 ? NULL : gcorn_headers_set(env, empty, "Y", ""));
+                strcmp(path, "/bytes") == 0 ? NULL : gcorn_header_array(list));
     return body_of(env, path);
 }

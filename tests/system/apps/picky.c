@@ -8,7 +8,7 @@
 
 GCORN_EXPORT int gcorn_on_worker_init(void)
 {
-    return gcorn_slot() == 1 && access("picky", F_OK) == 0 ? -1 : 0;
+    return gcorn_worker_number() == 1 && access("picky", F_OK) == 0 ? -1 : 0;
 }
 
 GCORN_EXPORT

@@ -90,7 +90,7 @@ static struct gcorn_body *big(struct gcorn_environ *env)
     char *data = gcorn_alloc(env, len + 1);
 
     memset(data, 'b', len);
-    return gcorn_body_bytes(env, data, len);
+    return gcorn_body_borrow(env, data, len);
 }
 
 static const char *text_of(struct gcorn_environ *env, const char *path)
@@ -98,7 +98,7 @@ static const char *text_of(struct gcorn_environ *env, const char *path)
     if (strcmp(path, "/pid") == 0)
         return gcorn_printf(env, "%d", (int)getpid());
     if (strcmp(path, "/slot") == 0)
-        return gcorn_printf(env, "%u", gcorn_slot());
+        return gcorn_printf(env, "%u", gcorn_worker_number());
     if (strcmp(path, "/cwd") == 0)
         return getcwd(gcorn_alloc(env, 4096), 4096);
     if (strcmp(path, "/umask") == 0)
