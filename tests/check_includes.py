@@ -24,7 +24,8 @@ ONLY_MASTER = re.compile(r"\b(?:fork|waitpid|kill)\(")
 # file may include all of them.
 LEVELS = [["src/http/request/", "src/http/answer/", "src/http/"]]
 # Programs, and what include/gcorn.h declares.
-HEADERLESS = {"src/main.c", "src/gcornctl.c", "src/worker/call/api.c"}
+HEADERLESS = {"src/main.c", "src/gcornctl.c", "src/worker/call/api.c", "src/http/layer.c",
+              "src/http/answer/header_list.c"}
 # A class of workers has no other function than the one that call.h declares for its row.
 IS_WORKER_CLASS = re.compile(r"src/worker/call/call_\w+\.c")
 # Becoming a daemon is a fork too; a process that traces threads waits for their stops.
