@@ -4,6 +4,7 @@
  */
 #include "base/error.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,6 +37,7 @@ int error_prefix(struct error *err, const char *fmt, ...)
     size_t room = sizeof(err->text) - (size_t)len - 3, rest_len = strnlen(rest, sizeof(rest));
     if (rest_len > room)
         rest_len = room;
+    assert(len + 2 + rest_len < sizeof(err->text));
     memcpy(err->text + len, ": ", 2);
     memcpy(err->text + len + 2, rest, rest_len);
     err->text[(size_t)len + 2 + rest_len] = '\0';

@@ -5,6 +5,7 @@
  */
 #include "base/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -372,6 +373,7 @@ static size_t format_json(char *line, size_t size, const struct record *r)
     json_add_bytes_max(&out, r->text + r->id_len, r->len - r->id_len, size - out.len - 2);
     strbuf_addstr(&out, "}\n");
     size_t len = out.len;
+    assert(len <= size);
     memcpy(line, out.data, len);
     strbuf_release(&out);
     return len;
@@ -392,6 +394,7 @@ static int write_record(const struct record *r)
     char line[LOG_LINE_MAX];
     size_t n = 0;
 
+    assert((size_t)r->level < ARRAY_LEN(levels));
     if (sink.has_priority)
         n = (size_t)snprintf(line, sizeof(line), "<%d>", (int)levels[r->level].severity);
     if (sink.format == LOG_FORMAT_JSON)

@@ -25,6 +25,7 @@ void strbuf_release(struct strbuf *b)
 
 char *strbuf_grow(struct strbuf *b, size_t more)
 {
+    assert(b->len < b->cap || b->cap == 0);
     if (b->cap - b->len <= more) {
         size_t cap = b->cap ? b->cap : STRBUF_FIRST_SIZE;
 

@@ -6,6 +6,7 @@
  */
 #include "base/syslog.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,6 +136,7 @@ static int send_line(struct syslog *s, int severity, pid_t pid, const char *text
 
     if (len > sizeof(line) - n)
         len = utf8_whole(text, sizeof(line) - n);
+    assert(n + len <= sizeof(line));
     memcpy(line + n, text, len);
     if (send_once(s, line, n + len) == 0)
         return 0;

@@ -6,6 +6,7 @@
  */
 #include "master/reload.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -258,6 +259,7 @@ static void prepare(struct master *m)
 
 static void begin(struct master *m)
 {
+    assert(!reload_is_trying(m) && !m->plan.stopping);
     log_info("Hang up: Master");
     m->reloads_begun++;
     m->reload_step_ms = now_ms();
@@ -339,6 +341,8 @@ static int take_candidate(struct master *m, struct error *err)
 static void try_candidate(struct master *m)
 {
     struct error err;
+
+    assert(!m->candidate && m->prepare.is_whole);
     int taken = take_candidate(m, &err);
 
     prepare_end(&m->prepare);
@@ -476,6 +480,7 @@ static void commit(struct master *m)
     struct strbuf changes = {0};
     size_t count = config_print_diff(&old->config, &m->candidate->config, &changes);
 
+    assert(m->candidate->id == m->plan.candidate && m->candidate->id > old->id);
     m->current = m->candidate;
     m->candidate = NULL;
     m->candidate_is_ready = false;

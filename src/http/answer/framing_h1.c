@@ -144,6 +144,7 @@ static void keep_head(struct gcorn_environ *env, const char *head, size_t len)
     kept->content_length = env->response.content_length;
     kept->framing = env->h1.framing;
     kept->len = len;
+    assert(len <= sizeof(kept->text));
     memcpy(kept->text, head, len);
 }
 

@@ -92,6 +92,7 @@ static int open_dir(struct generation *g, struct error *err)
 
 static void join_ring(struct generation *g, struct generation *before)
 {
+    assert(!before || before->next->prev == before);
     g->next = before ? before->next : g;
     g->prev = before ? before : g;
     g->next->prev = g->prev->next = g;
@@ -100,6 +101,8 @@ static void join_ring(struct generation *g, struct generation *before)
 struct generation *generation_make(unsigned id, struct config *config, struct generation *before)
 {
     struct generation *g = xcalloc(1, sizeof(*g));
+
+    assert(!before || id > before->id);
 
     g->id = id;
     g->refs = 1;

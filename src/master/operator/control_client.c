@@ -4,6 +4,7 @@
  */
 #include "master/operator/control_client.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sys/socket.h>
 
@@ -27,6 +28,7 @@ void control_client_set(struct control_client *client, enum client_state state)
 {
     struct control *c = client->control;
 
+    assert(client->fd >= 0);
     client->state = state;
     ev_io_stop(c->loop, &client->io);
     switch (state) {
@@ -47,6 +49,7 @@ void control_client_set(struct control_client *client, enum client_state state)
 
 void control_client_wait(struct control_client *client, enum client_wait what)
 {
+    assert(client->state == CLIENT_READING);
     client->waits_for = what;
     control_client_set(client, CLIENT_WAITING);
 }
@@ -54,6 +57,8 @@ void control_client_wait(struct control_client *client, enum client_wait what)
 void control_client_flush(struct control_client *client)
 {
     const struct strbuf *answer = &client->answer;
+
+    assert(client->state != CLIENT_FREE && client->sent <= answer->len);
 
     while (client->sent < answer->len) {
         ssize_t n = send(client->fd, answer->data + client->sent, answer->len - client->sent,

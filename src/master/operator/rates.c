@@ -5,6 +5,7 @@
  */
 #include "master/operator/rates.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/util.h"
@@ -74,6 +75,7 @@ void samples_measure(const struct samples *s, const struct plan *plan, unsigned 
         s->procs[place].pid == proc->pid ? &s->procs[place].previous : &birth;
     struct sample now;
 
+    assert(place < plan->proc_count && proc->phase != PROC_EMPTY);
     read_sample(&now, proc->pid, slot, now_ms);
     rates->ms = grown(before->at_ms, now.at_ms);
     rates->cpu_us = grown(before->cpu_us, now.cpu_us);

@@ -4,6 +4,7 @@
  */
 #include "master/postmortem/dump.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -44,6 +45,7 @@ static void finish(struct dump_request *r)
     struct dumps *all = r->all;
     uint64_t number = r->number;
 
+    assert(r->next == r->count && number != 0);
     free(r->pids);
     *r = (struct dump_request){0}; /* free before its client is answered */
     strbuf_addstr(&members, members.len > 0 ? "]" : "\"dumps\": []");
@@ -87,6 +89,7 @@ static void on_text(void *data, const char *text, size_t len, int status)
     const struct proc *p = procs_find(r->all->stack_logs->procs, r->pids[r->next]);
     struct strbuf whole = {0};
 
+    assert(r->number != 0 && r->next < r->count);
     strbuf_add(&whole, text, len);
     add_end(&whole, status);
     if (p)

@@ -6,6 +6,7 @@
  */
 #include "master/postmortem/helper.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -33,6 +34,7 @@ static void close_others(const struct helper_job *job)
 {
     int keep[HELPER_KEEPS_MAX + 2] = {log_fd(), own.fd};
 
+    assert(job->keep_count <= HELPER_KEEPS_MAX);
     memcpy(keep + 2, job->keeps, job->keep_count * sizeof(*keep));
     process_close_all_but(keep, job->keep_count + 2, false);
 }
@@ -103,6 +105,7 @@ static bool read_some(struct ev_loop *loop, struct helper *one)
         stop_reading(loop, one);
         return false;
     }
+    assert(one->text.len <= HELPER_TEXT_MAX);
     size_t room = HELPER_TEXT_MAX - one->text.len; /* a job out of control may write for ever */
     strbuf_add(&one->text, bytes, (size_t)n < room ? (size_t)n : room);
     return true;
@@ -122,6 +125,7 @@ static void on_overdue(struct ev_loop *loop, struct ev_timer *timer, int revents
 
     (void)loop;
     (void)revents;
+    assert(one->pid > 0);
     (void)kill(one->pid, SIGKILL); /* not reaped yet, so the pid is still the helper's */
 }
 

@@ -5,6 +5,7 @@
  */
 #include "master/postmortem/output.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -87,6 +88,7 @@ static void log_lines(struct output *o)
 /* Reads once. False: nothing more can be read now, or the pipe has ended. */
 static bool read_some(struct output *o)
 {
+    assert(o->len < sizeof(o->text)); /* with no room, read(2) would look like the end */
     ssize_t n = read(o->fd, o->text + o->len, sizeof(o->text) - o->len);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -110,6 +112,7 @@ static void on_output(struct ev_loop *loop, struct ev_io *io, int revents)
 
 void output_watch(struct output *o, struct ev_loop *loop, pid_t pid)
 {
+    assert(!o->loop && pid > 0);
     o->pid = pid;
     o->loop = loop;
     ev_io_init(&o->io, on_output, o->fd, EV_READ);

@@ -4,6 +4,7 @@
  */
 #include "master/postmortem/stack_log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,8 +130,8 @@ static void forget(struct stack_log *e)
 {
     struct stack_log **link = &e->all->first;
 
-    while (*link != e)
-        link = &(*link)->next;
+    for (; *link != e; link = &(*link)->next)
+        assert(*link);
     *link = e->next;
     generation_unref(e->settings, true);
     free(e);
@@ -142,6 +143,7 @@ static bool try_start(struct stack_log *e)
 {
     const struct generation *g = owner(e);
 
+    assert(!e->is_started && e->pid > 0);
     if (g && start(e->all, e->pid, g, TIME_S, on_text, e) == 0) {
         e->is_started = true;
         return true;
@@ -169,6 +171,7 @@ static void on_text(void *data, const char *text, size_t len, int status)
     struct stack_log *e = data, *waiting;
     struct stack_logs *logs = e->all;
 
+    assert(e->is_started);
     (void)len;
     log_lines(e, text);
     if (status != 0)

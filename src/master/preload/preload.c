@@ -53,6 +53,7 @@ static bool is_newborn(struct master *m, const struct template *t, pid_t pid)
 /* The template has forked the pending worker p. */
 static void take_worker(struct master *m, struct template *t, struct proc *p, pid_t pid)
 {
+    assert(is_pending(p, t) && p->w->pid == 0);
     t->has_forked = true;
     (void)procfs_private_memory(t->pid, &p->inherited_size); /* 0 if it has ended */
     p->noted.pid = pid;
@@ -105,6 +106,7 @@ static void kill_misbehaving(struct template *t, const char *misdeed)
     log_critical("Template (pid:%d): it %s; killing it", (int)t->pid, misdeed);
     t->speech.is_over = true;
     t->misdeed = misdeed;
+    assert(t->pid > 0);
     (void)kill(t->pid, SIGKILL);
 }
 
@@ -286,6 +288,7 @@ void preload_end(struct master *m, struct generation *g)
 {
     if (!g || !g->template)
         return;
+    assert(g->template->pid > 0);
     (void)kill(g->template->pid, SIGKILL);
     drop(m, g);
 }

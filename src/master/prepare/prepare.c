@@ -212,6 +212,7 @@ bool prepare_reaped(struct prepare *p, pid_t pid, int status)
 
     if (p->pid == 0 || p->pid != pid)
         return false;
+    assert(p->state == PREPARE_RUNS && p->fd >= 0);
     p->pid = 0;
     read_some(p, UINT32_MAX);
     stop_reading(p);

@@ -4,6 +4,7 @@
  */
 #include "master/prepare/prepared.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,7 @@ int prepared_add(struct prepared *p, const void *data, struct packet *packet)
         .kind = head.kind, .fd = head.fd_count > 0 ? packet->fds[0] : -1, .len = len};
     packet->fd_count = 0;
     memcpy(prepared_value(item), (const char *)data + sizeof(head), len);
+    assert(!p->last == !p->first && (p->count == 0) == !p->first);
     if (p->last)
         p->last->next = item;
     else

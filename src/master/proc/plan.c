@@ -245,6 +245,7 @@ bool plan_spawn(const struct plan *p, uint64_t now_ms, unsigned *number, unsigne
 {
     int replaced = PLAN_NONE;
 
+    assert(p->candidate == 0 || p->candidate > p->generation);
     if (p->stopping)
         return false;
     *generation = p->generation;
@@ -391,6 +392,7 @@ enum worker_end plan_end(const struct worker_proc *w, int status)
     bool by_master = w->phase == PROC_EXPLAINING || w->phase == PROC_FINISHING ||
                      w->phase == PROC_ABORTED || w->phase == PROC_KILLED;
 
+    assert(w->phase != PROC_EMPTY);
     if (w->end == END_OOM)
         return END_OOM;
     if (has_failed_to_boot(w))
@@ -444,6 +446,7 @@ void plan_count_death(struct plan *p, const struct worker_proc *w, uint64_t now_
 {
     if (!phase_holds_number(w->phase) || w->generation != p->generation)
         return;
+    assert(w->number <= p->proc_count);
     plan_note_death(&p->backoffs[w->number], w->ready_ms > 0 ? now_ms - w->ready_ms + 1 : 0,
                     now_ms);
 }
@@ -452,6 +455,8 @@ void plan_count_death(struct plan *p, const struct worker_proc *w, uint64_t now_
 static uint64_t doubled(uint64_t first_ms, unsigned failures, uint64_t max_ms)
 {
     uint64_t delay = first_ms;
+
+    assert(failures > 0);
 
     while (--failures > 0 && delay < max_ms)
         delay *= 2;

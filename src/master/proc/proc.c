@@ -30,6 +30,7 @@ struct proc *procs_find(const struct procs *procs, pid_t pid)
 {
     struct proc *p;
 
+    assert(pid > 0); /* those that are pending have 0 */
     for_each_proc (p, procs) {
         if (p->w->pid == pid)
             return p;

@@ -4,6 +4,7 @@
  */
 #include "master/upgrade/successor.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -89,6 +90,7 @@ static void promote(struct master *m)
 {
     struct successor *successor = &m->successor;
 
+    assert(!successor->is_promoted && successor->predecessor);
     successor->is_promoted = successor->files_are_due = true;
     successor->control.lent = false;
     listeners_lend(m->current, false);

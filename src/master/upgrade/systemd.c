@@ -7,6 +7,7 @@
  */
 #include "master/upgrade/systemd.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -128,6 +129,7 @@ void systemd_hand_over(struct master *m, pid_t successor)
 
     if (!is_wanted(m))
         return;
+    assert(successor > 0 && s->successor == 0);
     s->successor = successor;
     s->successor_since_ms = now_ms();
     tell_of_successor(s);

@@ -4,6 +4,7 @@
  */
 #include "master/upgrade/upgrade.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -110,6 +111,7 @@ static void end_program(struct master *m, const char *why)
 {
     struct upgrade *u = &m->upgrade;
 
+    assert(u->phase == UPGRADE_BOOTING && u->pid > 0);
     if (u->why[0] == '\0')
         (void)snprintf(u->why, sizeof(u->why), "%s", why);
     u->phase = UPGRADE_FAILED;
@@ -341,6 +343,7 @@ int upgrade_begin(struct master *m, bool hands_over, struct error *err)
         return -1;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
         return error_set(err, EXIT_FAILED, "socketpair: %s", strerror(errno));
+    assert(u->pid == 0 && u->fd < 0);
     int result = start_program(m, fds);
     if (result < 0)
         (void)error_set(err, EXIT_FAILED, "cannot start %s: %s", m->start->program,

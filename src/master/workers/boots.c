@@ -4,6 +4,7 @@
  */
 #include "master/workers/boots.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -63,6 +64,7 @@ void boots_failed(struct master *m, struct proc *p, const char *why)
 {
     if (m->plan.stopping || m->stop_wish >= STOP_AT_ONCE)
         return; /* nothing waits for it */
+    assert(phase_is_pending(p->w->phase) || p->w->pid > 0);
     if (p->w->generation == m->plan.candidate) {
         note_failure(&m->candidate_failure, why);
     } else if (ends_start(m, why)) {
@@ -143,6 +145,7 @@ bool boots_start(struct master *m, unsigned number, unsigned generation)
         m->table_full = true;
         return false;
     }
+    assert(g && g->id == generation && !m->plan.stopping);
     m->table_full = false;
     const struct spawner spawner = {
         .plan = &m->plan,

@@ -87,6 +87,7 @@ static void is_forked(struct master *m, struct proc *p, uint64_t now)
     uint64_t deadline_ms = p->w->deadline_ms;
 
     (void)now;
+    assert(p->w->pid == 0 && p->template);
     p->w->pid = p->noted.pid;
     p->noted.pid = 0;
     p->template = NULL;
@@ -335,6 +336,7 @@ void procs_end_late(struct master *m, uint64_t now)
 
 static void kill_booting(struct master *m, struct proc *p, enum worker_end end)
 {
+    assert(phase_is_booting(p->w->phase));
     if (phase_is_pending(p->w->phase)) { /* it has no pid yet */
         procs_forget(m, p);
         return;

@@ -4,6 +4,7 @@
  */
 #include "master/workers/reap.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -69,6 +70,7 @@ static void report_end(struct master *m, struct proc *p, int status)
 
 static void worker_has_ended(struct master *m, struct proc *p, int status, uint64_t now)
 {
+    assert(p->w->pid > 0 && !phase_is_pending(p->w->phase));
     proc_read(&m->procs, p, SPEECH_LAST_MAX); /* its last messages and output */
     p->noted.misdeed = NULL;                  /* it has ended already */
     procs_act_on(m, p, now);

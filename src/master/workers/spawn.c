@@ -5,6 +5,7 @@
  */
 #include "master/workers/spawn.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -296,6 +297,8 @@ int spawn_worker(const struct spawner *s, int place, unsigned number, struct gen
     struct output *output = NULL;
     int output_fd = -1;
 
+    assert(place >= 0 && (unsigned)place < s->plan->proc_count);
+    assert(s->plan->procs[place].phase == PROC_EMPTY);
     set_place(&args, s, (unsigned)place, number, is_canary);
     if (channel_open(&args.channel) < 0)
         return -1;

@@ -6,6 +6,7 @@
  */
 #include "system/ipc/channel.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -87,6 +88,7 @@ int channel_recv_up(int fd, struct up_message *m)
         return -1;
     }
     m->type = (enum up_type)packet[0];
+    assert((size_t)n - 1 < sizeof(m->text));
     memcpy(m->text, packet + 1, (size_t)n - 1);
     m->text[n - 1] = '\0';
     return 1;
@@ -105,6 +107,8 @@ int channel_send_down(int fd, const struct down_message *m)
     struct down_wire wire = {.type = (uint32_t)m->type, .ms = m->ms};
     int fds[DOWN_FDS_MAX];
     size_t count = 0;
+
+    assert(m->type >= DOWN_RETIRE && m->type <= DOWN_CLOSE);
 
     for (size_t i = 0; i < DOWN_FDS_MAX; i++) {
         if (m->fds[i] >= 0) {

@@ -5,6 +5,7 @@
  */
 #include "system/net/listener.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -85,6 +86,7 @@ static int bind_abstract(const struct bind_address *a)
     size_t len = strlen(a->path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
+    assert(len > 0 && len <= sizeof(un.sun_path));
     memcpy(un.sun_path + 1, a->path + 1, len - 1); /* parse_unix saw to its length */
     if (fd >= 0 && bind(fd, (struct sockaddr *)&un,
                         (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)

@@ -6,6 +6,7 @@
  */
 #include "system/net/tcp.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -184,6 +185,7 @@ bool tcp_name_overlaps(const struct listener *l, const struct sockaddr_storage *
     for (const struct addrinfo *ai = list; ai && !found; ai = ai->ai_next) {
         struct sockaddr_storage ss = {0};
 
+        assert(ai->ai_addrlen <= sizeof(ss));
         memcpy(&ss, ai->ai_addr, ai->ai_addrlen);
         found = bind_addresses_overlap(own, &ss, l->v6_only);
     }

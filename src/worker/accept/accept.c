@@ -11,6 +11,7 @@
  */
 #include "worker/accept/accept.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -95,6 +96,7 @@ void accept_note_gone(struct worker *w)
 /* Ends early when no more than limit connections are left. */
 static void pause_accepting(struct worker *w, uint32_t ms, size_t limit)
 {
+    assert(limit < w->max_conns);
     w->pause_limit = limit;
     ev_timer_stop(w->loop, &w->accept_pause);
     ev_timer_set(&w->accept_pause, ms / 1000.0, 0);

@@ -94,6 +94,7 @@ static void run_call(struct pool_thread *t, struct stream *s)
     struct worker *w = t->pool->worker;
     struct gcorn_environ *env = s->env;
 
+    assert(!atomic_load(&t->serving));
     env->context = &t->http;
     http_context_set_date(&t->http, time(NULL));
     call_show(t->shown, s->x->call.kind == CALL_END ? NULL : s, env, s->x->call.taken_ns / 1000000);
@@ -208,6 +209,7 @@ static enum called hand_over(struct worker *w, struct stream *s, enum call_kind 
     struct pool *p = w->pool;
 
     stream_lend(s);
+    assert(s->phase == STREAM_CALLING && p->handed_count < w->open_conns);
     s->x->call = (struct call){.kind = kind, .handed_ns = w->now_ns};
     p->handed_count++;
     if (!w->draining)
@@ -286,6 +288,7 @@ static void stop(struct worker *w)
         if (s->x->call.kind == CALL_END)
             stream_forget_request(s);
     }
+    assert(!p->waiting.first); /* the threads have taken all */
     w->pool = NULL;
     free(p);
 }

@@ -62,6 +62,7 @@ static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
         struct stream *s = w->waker.due;
 
         w->waker.due = s->woken_next;
+        assert(atomic_load(&s->is_due)); /* it is in the list until now */
         atomic_store(&s->is_due, false);
         stream_wake(s);
     }
@@ -134,6 +135,7 @@ uint64_t wake_ticket(struct gcorn_environ *env)
         return 0;
     uint64_t ticket = atomic_load_explicit(&s->ticket, memory_order_relaxed);
     if (ticket == 0) {
+        assert(conn_of(s) >= w->conns && (size_t)(conn_of(s) - w->conns) < w->max_conns);
         ticket = (atomic_fetch_add(&w->waker.ticket_count, 1) + 1) << PLACE_BITS |
                  (uint64_t)(conn_of(s) - w->conns);
         atomic_store_explicit(&s->ticket, ticket, memory_order_release);

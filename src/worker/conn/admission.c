@@ -5,6 +5,8 @@
  */
 #include "worker/conn/admission.h"
 
+#include <assert.h>
+
 #include "base/log.h"
 #include "base/util.h"
 #include "worker/conn/conn.h"
@@ -34,6 +36,8 @@ void admission_body_ends(struct worker *w, struct stream *s)
 {
     struct admission *r = &w->admission;
 
+    assert((s->x->body_older ? s->x->body_older->x->body_newer : r->oldest) == s);
+    assert((s->x->body_newer ? s->x->body_newer->x->body_older : r->newest) == s);
     if (s->x->body_older)
         s->x->body_older->x->body_newer = s->x->body_newer;
     else

@@ -4,6 +4,8 @@
  */
 #include "worker/conn/linger.h"
 
+#include <assert.h>
+
 #include "worker/loop/timers.h"
 
 void linger_begin(struct lingering *l, uint64_t came, uint64_t now_ms)
@@ -16,6 +18,7 @@ enum linger_next linger_note(struct lingering *l, size_t len, uint64_t min_rate,
 {
     uint64_t took_ms = now_ms - l->since_ms;
 
+    assert(now_ms >= l->since_ms);
     l->came += len;
     if (l->came == l->announced)
         return LINGER_WHOLE;

@@ -5,6 +5,7 @@
  */
 #include "worker/conn/send.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "base/log.h"
@@ -139,6 +140,7 @@ enum send_result send_file(struct stream *s)
         if (ends && n != (ssize_t)len)
             access_log_writer_take_back(&w->access_log);
         if (n > 0) {
+            assert((size_t)n <= len);
             r->file.offset += n;
             r->file.left -= (uint64_t)n;
             turn -= (size_t)n;

@@ -4,6 +4,7 @@
  */
 #include "worker/loop/pools.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -69,6 +70,7 @@ struct conn *worker_take_conn(struct worker *w)
 
 void worker_give_conn(struct worker *w, struct conn *c)
 {
+    assert(w->open_conns > 0 && c->state == CONN_FREE && !c->h1.x);
     c->h1.next = w->free_streams;
     w->free_streams = &c->h1;
     w->slot->connections_open = --w->open_conns;

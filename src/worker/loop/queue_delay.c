@@ -4,6 +4,8 @@
  */
 #include "worker/loop/queue_delay.h"
 
+#include <assert.h>
+
 #include "worker/loop/clock.h"
 #include "worker/loop/state.h"
 
@@ -16,6 +18,7 @@ static uint64_t __attribute__((noinline)) look_closer(struct stream *s, uint64_t
     if (s->x->may_have_queued) {
         /* It was there when it was first looked for, in the pass that accepted the connection;
          * arrived_ns: since when it can have been. */
+        assert(w->now_ns >= s->x->arrived_ns);
         waited_ns = w->now_ns - s->x->arrived_ns;
         asks = waited_ns >= QUEUE_LONG_NS || w->queue_ns >= QUEUE_LONG_NS ||
                w->now_ns - w->queue_asked_ns > QUEUE_LONG_NS;

@@ -4,6 +4,8 @@
  */
 #include "worker/loop/run_queue.h"
 
+#include <assert.h>
+
 #include "worker/loop/clock.h"
 #include "worker/loop/state.h"
 #include "worker/loop/upward.h"
@@ -21,6 +23,7 @@ static struct stream *take_queued(struct worker *w)
 {
     struct stream *s = w->queue;
 
+    assert(s && w->queue_end != &w->queue); /* the turn is stopped when the queue is empty */
     if (!(w->queue = s->next))
         w->queue_end = &w->queue;
     return s;

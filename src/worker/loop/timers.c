@@ -4,6 +4,7 @@
  */
 #include "worker/loop/timers.h"
 
+#include <assert.h>
 #include <stddef.h>
 
 void timers_init(struct timers *t)
@@ -51,6 +52,7 @@ struct timer *timers_late(struct timers *t, uint64_t now_ms)
     for (int kind = 0; kind < TIMER_KINDS; kind++) {
         struct timer *first = timers_first(t, (enum timer_kind)kind);
 
+        assert(!first || (int)first->kind == kind);
         if (first && first->deadline_ms <= now_ms)
             return first;
     }
