@@ -28,7 +28,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
-#include "master/preload/preload.h"
+#include "master/workers/preload.h"
 #include "master/stats_update.h"
 #include "master/workers/boots.h"
 #include "master/check/check.h"
@@ -111,6 +111,21 @@ static void run_nworkers_changed(struct master *m)
     hooks_run(&m->hooks, "nworkers_changed", config_of(m)->nworkers_changed, facts);
 }
 
+static struct systemd_facts systemd_facts(const struct master *m)
+{
+    const struct status_reload *last = &m->last_reload;
+
+    return (struct systemd_facts){
+        .state = stats_update_state(m),
+        .serving = plan_serving(&m->plan),
+        .workers = m->plan.workers,
+        .generation = m->current->id,
+        .reloads_begun = m->reloads_begun,
+        .reload_failure = last->at != 0 && !last->ok ? last->why : NULL,
+        .is_promoted = m->successor.is_promoted,
+    };
+}
+
 /* The end of a pass: sends answers and states. */
 static void tell(struct master *m)
 {
@@ -121,7 +136,8 @@ static void tell(struct master *m)
     run_nworkers_changed(m);
     upgrade_tell(m);
     stats_update(m);
-    systemd_tell(m);
+    const struct systemd_facts facts = systemd_facts(m);
+    systemd_tell(&m->systemd, &facts);
 }
 
 static void retire_and_spawn(struct master *m, uint64_t now)
@@ -157,13 +173,14 @@ static void tick(struct master *m, uint64_t now)
         samples_take(&m->samples, &m->plan, m->scoreboard, now);
     tend_logs(m);
     stats_update_listeners(m);
-    systemd_tick(m, now);
+    const struct systemd_facts facts = systemd_facts(m);
+    systemd_tick(&m->systemd, &facts, now);
 }
 
 static bool is_over(const struct master *m)
 {
     return m->plan.stopping && plan_alive(&m->plan) == 0 && !upgrade_is_pending(m) &&
-           !systemd_owes_successor(m, now_ms()); /* the next tick tries again */
+           !systemd_owes_successor(&m->systemd, now_ms()); /* the next tick tries again */
 }
 
 /* One pass: makes the processes match the plan and the noted events. All actions happen here, in

@@ -23,7 +23,7 @@
 #include "master/generation/logs.h"
 #include "master/prepare/prepared_open.h"
 #include "master/prepare/prepared_send.h"
-#include "master/preload/preload.h"
+#include "master/workers/preload.h"
 #include "master/stats_update.h"
 #include "master/workers/boots.h"
 #include "master/workers/procs.h"

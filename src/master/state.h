@@ -8,7 +8,7 @@
  *   proc.c       a worker process, and what is noted of it
  *   reap.c, procs.c, liveness.c, retire.c, boots.c, crashes.c
  *                the steps that act on the lives of worker processes
- *   spawn.c      forking one
+ *   spawn.c      forking one; preload.c, those that a template forks
  *   reload.c     a reload, from HUP to its outcome; generation.c, what one set of settings opens;
  *                start.c, what it starts from
  *

@@ -20,10 +20,10 @@
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "master/check/advice.h"
+#include "master/check/trial.h"
 #include "master/generation/logs.h"
 #include "master/operator/control.h"
 #include "master/generation/generation.h"
-#include "master/workers/spawn.h"
 #include "settings/config.h"
 #include "settings/environment.h"
 #include "settings/setting.h"
@@ -161,8 +161,8 @@ static int check_errors(struct check *c, struct error *err)
 {
     if (generation_check(c->config, &c->privileges, err) < 0 ||
         logs_check(c->config, &c->privileges, err) < 0 || check_copy_dir(c->config, err) < 0 ||
-        spawn_check_crash_dir(c->config, &c->privileges, err) < 0 ||
-        spawn_check_app(c->config, &c->privileges, err) < 0)
+        trial_crash_dir(c->config, &c->privileges, err) < 0 ||
+        trial_app(c->config, &c->privileges, err) < 0)
         return -1;
     return check_sockets_and_files(c, err);
 }
@@ -228,7 +228,7 @@ static void check_warnings(struct check *c)
     check_directory(c, "control_socket", c->config->control_socket);
     advice_on_settings(c->config, &c->warnings);
     advice_on_host_limits(c->config, &limits, &c->warnings);
-    if (spawn_check_uploads(c->config, &c->privileges, &err) < 0)
+    if (trial_uploads(c->config, &c->privileges, &err) < 0)
         advice_add(&c->warnings, c->config, "tmp_upload_dir",
                    "%s: requests with long bodies will fail; name a directory that the workers "
                    "may write to",

@@ -11,7 +11,7 @@
  *   template -> master   why the application does not load, or why a fork failed
  *
  * The master can send an order at once: it waits in the socket while the application is loaded.
- * preload.c has the master's side of a worker's life; spawn.c forks the template.
+ * workers/preload.c has the master's side of a worker's life; spawn.c forks the template.
  */
 #ifndef GCORN_MASTER_PRELOAD_TEMPLATE_H
 #define GCORN_MASTER_PRELOAD_TEMPLATE_H

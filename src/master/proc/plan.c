@@ -306,6 +306,15 @@ unsigned plan_alive(const struct plan *p)
     return alive;
 }
 
+unsigned plan_serving(const struct plan *p)
+{
+    unsigned serving = 0;
+
+    for (unsigned i = 0; i < p->proc_count; i++)
+        serving += is_serving(&p->procs[i]) && !plan_is_admin(p, &p->procs[i]);
+    return serving;
+}
+
 static uint64_t latest(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;

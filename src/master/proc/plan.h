@@ -108,6 +108,9 @@ bool plan_has_rolled(const struct plan *p);
 /* The number of processes, the admin process included. */
 unsigned plan_alive(const struct plan *p);
 
+/* The number of workers that serve, of any generation. */
+unsigned plan_serving(const struct plan *p);
+
 /* Is there a worker, in any phase? A canary that boots or serves? */
 bool plan_has_workers(const struct plan *p);
 bool plan_has_canary(const struct plan *p);

@@ -18,8 +18,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/util.h"
-#include "master/stats_update.h"
-#include "master/state.h"
+#include "master/telemetry/stats.h"
 
 enum {
     SUCCESSOR_WAIT_MS = 5000, /* give up when the manager has read nothing for that long */
@@ -36,31 +35,18 @@ void systemd_init(struct systemd *s)
         log_warnx("%s", err.text);
 }
 
-static unsigned count_serving(const struct master *m)
+static void describe(const struct systemd_facts *f, char *out, size_t size)
 {
-    unsigned count = 0;
-
-    for (unsigned i = 0; i < m->plan.proc_count; i++) {
-        const struct worker_proc *w = &m->plan.procs[i];
-
-        count += w->phase == PROC_READY && !plan_is_admin(&m->plan, w);
-    }
-    return count;
-}
-
-static void describe(const struct master *m, enum server_state state, char *out, size_t size)
-{
-    const struct status_reload *last = &m->last_reload;
     static const char *const doing[SERVER_STATES] = {[SERVER_STARTING] = "Starting: ",
                                                      [SERVER_SERVING] = "",
                                                      [SERVER_RELOADING] = "Reloading: ",
                                                      [SERVER_DRAINING] = "Draining: ",
                                                      [SERVER_STOPPING] = "Stopping: "};
-    bool failed = state == SERVER_SERVING && last->at != 0 && !last->ok;
+    bool failed = f->state == SERVER_SERVING && f->reload_failure;
 
-    (void)snprintf(out, size, "%s%u of %u workers serve, generation %u%s%s", doing[state],
-                   count_serving(m), m->plan.workers, m->current->id,
-                   failed ? "; reload failed: " : "", failed ? last->why : "");
+    (void)snprintf(out, size, "%s%u of %u workers serve, generation %u%s%s", doing[f->state],
+                   f->serving, f->workers, f->generation, failed ? "; reload failed: " : "",
+                   failed ? f->reload_failure : "");
     for (char *c = out; *c != '\0';
          c++) { /* why may be text of the application: keep it one line */
         if (iscntrl((unsigned char)*c))
@@ -82,29 +68,27 @@ static int send_state(struct systemd *s, const char *assignments, const char *st
 }
 
 /* Before READY the manager is not told of a reload. */
-static int tell_reload(struct systemd *s, const struct master *m, enum server_state state,
-                       const char *status)
+static int tell_reload(struct systemd *s, const struct systemd_facts *f, const char *status)
 {
     char assignments[80];
 
-    if (m->reloads_begun == s->reloads_begun)
+    if (f->reloads_begun == s->reloads_begun)
         return 0;
-    if (state == SERVER_SERVING || state == SERVER_RELOADING) {
+    if (f->state == SERVER_SERVING || f->state == SERVER_RELOADING) {
         (void)snprintf(assignments, sizeof(assignments), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
                        now_ns() / 1000);
         if (send_state(s, assignments, status) < 0)
             return -1;
         s->state = SERVER_RELOADING;
     }
-    s->reloads_begun = m->reloads_begun;
+    s->reloads_begun = f->reloads_begun;
     return 0;
 }
 
 /* While two masters serve, the old one sends messages; after the handover the new one does. */
-static bool is_wanted(const struct master *m)
+static bool is_wanted(const struct systemd *s, bool is_promoted)
 {
-    return sd_notify_is_wanted(&m->systemd.notify) && m->successor.is_promoted &&
-           m->systemd.successor == 0;
+    return sd_notify_is_wanted(&s->notify) && is_promoted && s->successor == 0;
 }
 
 /* Tries again when the manager's queue is full; any other error is permanent. */
@@ -123,11 +107,9 @@ static void tell_of_successor(struct systemd *s)
     s->successor_is_told = true;
 }
 
-void systemd_hand_over(struct master *m, pid_t successor)
+void systemd_hand_over(struct systemd *s, pid_t successor)
 {
-    struct systemd *s = &m->systemd;
-
-    if (!is_wanted(m))
+    if (!is_wanted(s, true))
         return;
     assert(successor > 0 && s->successor == 0);
     s->successor = successor;
@@ -135,49 +117,45 @@ void systemd_hand_over(struct master *m, pid_t successor)
     tell_of_successor(s);
 }
 
-bool systemd_owes_successor(const struct master *m, uint64_t now)
+bool systemd_owes_successor(const struct systemd *s, uint64_t now)
 {
-    const struct systemd *s = &m->systemd;
-
     return s->successor != 0 && !s->successor_is_told &&
            now - s->successor_since_ms < SUCCESSOR_WAIT_MS;
 }
 
-void systemd_tell(struct master *m)
+void systemd_tell(struct systemd *s, const struct systemd_facts *facts)
 {
-    struct systemd *s = &m->systemd;
-    enum server_state state = stats_update_state(m);
     char status[SYSTEMD_STATUS_MAX];
 
+    assert(facts->state < SERVER_STATES);
     tell_of_successor(s);
-    if (!is_wanted(m))
+    if (!is_wanted(s, facts->is_promoted))
         return;
-    describe(m, state, status, sizeof(status));
-    if (tell_reload(s, m, state, status) < 0)
+    describe(facts, status, sizeof(status));
+    if (tell_reload(s, facts, status) < 0)
         return;
-    if (state != s->state) {
-        const char *news = state == SERVER_SERVING    ? "READY=1"
-                           : state >= SERVER_DRAINING ? "STOPPING=1"
-                                                      : "";
+    if (facts->state != s->state) {
+        const char *news = facts->state == SERVER_SERVING    ? "READY=1"
+                           : facts->state >= SERVER_DRAINING ? "STOPPING=1"
+                                                             : "";
         if (send_state(s, news, status) == 0)
-            s->state = state;
+            s->state = facts->state;
     } else if (strcmp(status, s->status) != 0) {
         (void)send_state(s, "", status); /* the next call tries again */
     }
 }
 
-void systemd_tick(struct master *m, uint64_t now)
+void systemd_tick(struct systemd *s, const struct systemd_facts *facts, uint64_t now)
 {
-    struct systemd *s = &m->systemd;
     char message[60];
 
-    if (!is_wanted(m))
+    if (!is_wanted(s, facts->is_promoted))
         return;
     if (s->notify.watchdog_ms > 0 &&
         now - s->alive_at_ms >= s->notify.watchdog_ms / PINGS_PER_WATCHDOG &&
         sd_notify_send(&s->notify, "WATCHDOG=1") == 0)
         s->alive_at_ms = now;
-    if (stats_update_state(m) == SERVER_SERVING)
+    if (facts->state == SERVER_SERVING)
         return;
     (void)snprintf(message, sizeof(message), "EXTEND_TIMEOUT_USEC=%d", EXTEND_MS * 1000);
     (void)sd_notify_send(&s->notify, message); /* the next tick comes in time */

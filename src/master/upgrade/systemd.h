@@ -23,7 +23,14 @@
 
 #include "system/ipc/sd_notify.h"
 
-struct master;
+/* What the master tells the service manager about. */
+struct systemd_facts {
+    unsigned state; /* enum server_state */
+    unsigned serving, workers, generation;
+    uint64_t reloads_begun;
+    const char *reload_failure; /* of the last reload; NULL: it did not fail */
+    bool is_promoted;           /* no older master sends the messages */
+};
 
 enum { SYSTEMD_STATUS_MAX = 1200 };
 
@@ -42,18 +49,19 @@ struct systemd {
 void systemd_init(struct systemd *s);
 
 /* Sends what has changed. What cannot be sent now is sent by a later call. */
-void systemd_tell(struct master *m);
+void systemd_tell(struct systemd *s, const struct systemd_facts *facts);
 
-/* Another process is the service's main process now: sends MAINPID, and nothing more after it. */
-void systemd_hand_over(struct master *m, pid_t successor);
+/* This master, which is promoted, hands over: another process is the service's main process now.
+ * Sends MAINPID, and nothing more after it. */
+void systemd_hand_over(struct systemd *s, pid_t successor);
 
 /* True while MAINPID is still to be sent by systemd_tell, because the manager's queue was full:
  * this master must not end before, or the manager takes the service as failed. False after some
  * seconds. */
-bool systemd_owes_successor(const struct master *m, uint64_t now);
+bool systemd_owes_successor(const struct systemd *s, uint64_t now);
 
 /* Called by the tick, at least twice in systemd_watchdog_ms: sends WATCHDOG and EXTEND_TIMEOUT. */
-void systemd_tick(struct master *m, uint64_t now);
+void systemd_tick(struct systemd *s, const struct systemd_facts *facts, uint64_t now);
 
 /* The manager's watchdog timeout; 0: none. */
 static inline uint64_t systemd_watchdog_ms(const struct systemd *s)

@@ -420,7 +420,7 @@ void upgrade_leave(struct master *m)
     retire_admin(m);
     control_lend(&m->control);
     pidfile_close(&m->pidfile);
-    systemd_hand_over(m, m->upgrade.pid);
+    systemd_hand_over(&m->systemd, m->upgrade.pid);
     /* if this fails, the new master takes over when this process has ended */
     (void)send(m->upgrade.fd, &word, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }

@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "base/wait_status.h"
-#include "master/preload/preload.h"
+#include "master/workers/preload.h"
 #include "master/workers/procs.h"
 #include "master/reload.h"
 #include "master/postmortem/report.h"

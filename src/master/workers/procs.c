@@ -19,7 +19,7 @@
 #include "master/postmortem/output.h"
 #include "master/postmortem/report.h"
 #include "master/postmortem/stack_log.h"
-#include "master/preload/preload.h"
+#include "master/workers/preload.h"
 #include "master/state.h"
 #include "master/stop.h"
 #include "system/process/daemon.h"

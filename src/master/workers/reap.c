@@ -16,7 +16,7 @@
 #include "master/workers/crashes.h"
 #include "master/postmortem/output.h"
 #include "master/postmortem/report.h"
-#include "master/preload/preload.h"
+#include "master/workers/preload.h"
 #include "master/workers/procs.h"
 #include "master/state.h"
 #include "master/stats_update.h"

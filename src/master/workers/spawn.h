@@ -37,18 +37,4 @@ int spawn_template(const struct spawner *s, struct generation *g);
  * 0, or -1 with errno. */
 int spawn_worker(const struct spawner *s, int place, unsigned number, struct generation *g);
 
-/* For --check-config: loads the application in a child, within boot_timeout and with a worker's
- * privileges. Returns 0, or -1 with the child's error in err. */
-int spawn_check_app(const struct config *config, const struct privileges *privileges,
-                    struct error *err);
-
-/* The same for where long request bodies go: makes a nameless file there, in a child that has
- * become the workers' user. */
-int spawn_check_uploads(const struct config *config, const struct privileges *privileges,
-                        struct error *err);
-
-/* The same for crash_dir: opens it. Returns 0 also when it is not set. */
-int spawn_check_crash_dir(const struct config *config, const struct privileges *privileges,
-                          struct error *err);
-
 #endif

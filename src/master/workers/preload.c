@@ -3,7 +3,7 @@
  * See preload.h. A template has no state to save, so the master ends it by SIGKILL; its pid cannot
  * be reused until it is reaped.
  */
-#include "master/preload/preload.h"
+#include "master/workers/preload.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -5,8 +5,8 @@
  * pending worker the master forgets it; if the template forks it afterwards, the master kills it
  * then.
  */
-#ifndef GCORN_MASTER_PRELOAD_PRELOAD_H
-#define GCORN_MASTER_PRELOAD_PRELOAD_H
+#ifndef GCORN_MASTER_WORKERS_PRELOAD_H
+#define GCORN_MASTER_WORKERS_PRELOAD_H
 
 #include <stdbool.h>
 #include <stdint.h>
