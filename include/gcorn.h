@@ -293,6 +293,30 @@ int gcorn_query_value(struct gcorn_environ *env, const char *name, size_t i, con
 ssize_t gcorn_input_read(struct gcorn_environ *env, void *buf, size_t size);
 const char *gcorn_input_all(struct gcorn_environ *env, size_t *len);
 
+/* ---- before the body -------------------------------------------------------------------------- */
+
+/* gcorn_on_head is a hook that an application may define; the server finds it by name. It is called
+ * once for each request, before the handler: as soon as the head has come, before any byte of a body
+ * is looked at, so that an upload can be refused before it is sent. It has the environ, the arena and
+ * the thread rules of the handler; the body cannot be read in it (EINVAL).
+ *
+ * NULL: the request goes on, and the handler is called when the whole body is there; without a body,
+ * at once. A body is the answer, as from a handler, which is then not called. If the rest of the
+ * request's body is more than 64 KiB, of unknown length, or withheld by a client that expects
+ * "100 Continue" first, the connection closes with the answer; a shorter rest is dropped. 100
+ * Continue is sent when the hook has let the request go on.
+ *
+ * The order is gcorn_on_pre_request, gcorn_on_head, handler, close of the body,
+ * gcorn_on_post_request, which comes also when gcorn_on_head has answered, or when the body then
+ * does not come, or is refused. */
+struct gcorn_body *gcorn_on_head(struct gcorn_environ *env,
+                                 struct gcorn_start_response *start_response);
+
+/* In gcorn_on_head: the body of this request may have that many bytes, in place of
+ * limit_request_body; -1: any number. One that is longer is answered 413, before it is read where
+ * its length is announced. 0, or -1 with EINVAL: not in gcorn_on_head, or bytes below -1. */
+int gcorn_limit_body(struct gcorn_environ *env, int64_t bytes);
+
 /* ---- memory and log -------------------------------------------------------------------------- */
 
 /* Memory that is freed when the request is over: size zeroed bytes, aligned for any type; a

@@ -6,6 +6,7 @@
 #include "http/environ.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -115,8 +116,19 @@ const char *environ_request_id(struct gcorn_environ *env)
 
 /* ---- input ------------------------------------------------------------------------------- */
 
+/* The body of a request whose head alone has been read cannot be had: EINVAL. */
+static bool body_is_ahead(const struct gcorn_environ *env)
+{
+    if (env->request.state != REQUEST_HELD)
+        return false;
+    errno = EINVAL;
+    return true;
+}
+
 ssize_t gcorn_input_read(struct gcorn_environ *env, void *buf, size_t size)
 {
+    if (body_is_ahead(env))
+        return -1;
     ssize_t n = spool_read(&env->request.body, env->input_offset, buf, size);
 
     if (n > 0)
@@ -126,11 +138,34 @@ ssize_t gcorn_input_read(struct gcorn_environ *env, void *buf, size_t size)
 
 const char *gcorn_input_all(struct gcorn_environ *env, size_t *len)
 {
+    if (body_is_ahead(env))
+        return NULL;
     const char *data = spool_map(&env->request.body);
 
     if (data && len)
         *len = (size_t)env->request.body.len;
     return data;
+}
+
+/* Does gcorn_on_head run for this request? Else -1 with EINVAL: it is too late, or too early. */
+static int require_hook(const struct gcorn_environ *env)
+{
+    if (env->response.head_step == HEAD_ASKED)
+        return 0;
+    errno = EINVAL;
+    return -1;
+}
+
+int gcorn_limit_body(struct gcorn_environ *env, int64_t bytes)
+{
+    if (require_hook(env) < 0)
+        return -1;
+    if (bytes < -1) {
+        errno = EINVAL;
+        return -1;
+    }
+    env->request.body_max = bytes < 0 ? UINT64_MAX : (uint64_t)bytes;
+    return 0;
 }
 
 /* ---- memory and log ---------------------------------------------------------------------- */

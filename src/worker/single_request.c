@@ -22,6 +22,8 @@ enum exchange_end single_request_run(struct worker *w, struct gcorn_environ *env
     env->was_run = true;
     if (w->app.on_pre_request)
         w->app.on_pre_request(env);
+    if (w->app.on_head && !response_ask(env, w->app.on_head))
+        return exchange_go_on(env, sink);
     return exchange_run(env, w->app.handler, sink);
 }
 

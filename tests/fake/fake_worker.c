@@ -335,7 +335,10 @@ static enum called later_next(struct worker *w, struct stream *s)
     const struct gcorn_body *body = s->env->response.body;
 
     if (!body || body_runs_app(body))
-        return later(w, s, body ? CALL_NEXT : CALL_HANDLER);
+        return later(w, s,
+                     body                                    ? CALL_NEXT
+                     : s->env->request.state == REQUEST_HELD ? CALL_HEAD
+                                                             : CALL_HANDLER);
     call_make_piece(w, s);
     return CALL_DONE;
 }
@@ -400,6 +403,7 @@ static void run_call(struct worker *w, struct stream *s)
     struct exchange *x = s->x;
 
     switch (x->call.kind) {
+    case CALL_HEAD:
     case CALL_HANDLER: call_handler(w, s->env); break;
     case CALL_NEXT: x->more = framing_h1_next(s->env, &x->out, &x->piece, &x->piece_len); break;
     case CALL_END: call_end_environ(w, s->env); break;
@@ -415,7 +419,7 @@ bool fake_finish_call(struct worker *w)
     self.waiting = s->next;
     worker_look_at_clock(w);
     s->x->call.taken_ns = w->now_ns;
-    if (s->x->call.kind == CALL_HANDLER)
+    if (s->x->call.kind <= CALL_HANDLER)
         s->x->call.refusal = call_refusal(s, (w->now_ns - s->x->arrived_ns) / 1000000);
     if (s->x->call.refusal == 0)
         run_call(w, s);

@@ -116,17 +116,16 @@ static bool __attribute__((noinline)) is_body_of(const struct response *r, const
     return b != NULL;
 }
 
-static void __attribute__((noinline)) fail_return(struct gcorn_environ *env, const void *body)
+static void __attribute__((noinline))
+fail_return(struct gcorn_environ *env, const char *function, const void *body)
 {
-    const char *handler = env->context->handler ? env->context->handler : "its handler";
-
     if (!body)
         fail(env, "the application failed (it returned NULL)");
     else
         fail(env, arena_printf(&env->arena,
                                "the application failed (%s returned %p, which no gcorn_body_* "
                                "function has made for this request)",
-                               handler, body));
+                               function ? function : "its handler", body));
 }
 
 void response_run(struct gcorn_environ *env, gcorn_app *app)
@@ -135,9 +134,27 @@ void response_run(struct gcorn_environ *env, gcorn_app *app)
     struct gcorn_body *body = app(env, &r->start);
 
     if (!body || (body != r->bodies && !is_body_of(r, body)))
-        fail_return(env, body);
+        fail_return(env, env->context->handler, body);
     else
         r->body = body;
+}
+
+bool response_ask(struct gcorn_environ *env, gcorn_app *on_head)
+{
+    struct response *r = &env->response;
+
+    r->head_step = HEAD_ASKED;
+    struct gcorn_body *body = on_head(env, &r->start);
+    r->head_step = HEAD_PASSED;
+    if (body && !is_body_of(r, body))
+        fail_return(env, "gcorn_on_head", body);
+    else
+        r->body = body;
+    if (r->body)
+        return false;
+    if (env->request.state == REQUEST_HELD)
+        request_go_on(&env->request);
+    return env->request.state == REQUEST_DONE;
 }
 
 /* ---- pieces ------------------------------------------------------------------------------ */

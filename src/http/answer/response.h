@@ -27,11 +27,19 @@ enum response_phase {
     RESPONSE_ENDED, /* the last one has */
 };
 
+/* How far gcorn_on_head is, where the application has it. */
+enum head_step {
+    HEAD_NOT_ASKED,
+    HEAD_ASKED, /* it runs */
+    HEAD_PASSED,
+};
+
 struct response {
     struct gcorn_start_response start;
     enum response_phase phase;
-    bool started; /* by a gcorn_start that was in order */
-    bool refused; /* the last gcorn_start was not */
+    uint8_t head_step; /* enum head_step */
+    bool started;      /* by a gcorn_start that was in order */
+    bool refused;      /* the last gcorn_start was not */
     int status;
     const char *fields; /* "Name: value\r\n"..., in the start cache */
     size_t fields_len;
@@ -64,6 +72,11 @@ void response_release(struct response *r);
 
 /* Runs the application: its answer, or 500 when it fails, is then ready to be asked for. */
 void response_run(struct gcorn_environ *env, gcorn_app *app);
+
+/* Asks the application's gcorn_on_head about a request whose head is read, and tells the parser to go
+ * on with the body if that is wanted. True: the handler is to be run now. False: `body` is the
+ * answer, or the request goes on with its body, or is refused. */
+bool response_ask(struct gcorn_environ *env, gcorn_app *on_head);
 
 /* Begins the server's own answer to a refused request: a short text. */
 void response_refuse(struct gcorn_environ *env, int status, const char *reason);

@@ -13,7 +13,8 @@
  * descriptor, no loop, no clock.
  *
  *   feed --MORE--> feed --DONE--> the application
- *             \----REFUSED-------> an error answer; not one further byte is parsed
+ *         |   \----REFUSED-------> an error answer; not one further byte is parsed
+ *         \--HELD--> the application, which sees the head --request_go_on--> feed
  */
 #ifndef GCORN_HTTP_REQUEST_REQUEST_H
 #define GCORN_HTTP_REQUEST_REQUEST_H
@@ -36,6 +37,7 @@ struct request_limits {
     struct scan_limits head;
     uint64_t body_max;                /* 0: unbounded; past it 413 */
     bool takes_no_body;               /* any is refused 413, at the end of the head */
+    bool holds_body;                  /* a request with a body stops in REQUEST_HELD */
     size_t chunk_ext_max;             /* bytes of chunk extensions in a body; past it 400 */
     size_t body_mem_max;              /* of a body kept in memory */
     const char *body_dir;             /* where larger ones are spooled */
@@ -49,9 +51,10 @@ enum request_state {
     REQUEST_TRAILERS, /* after its last chunk */
     REQUEST_DONE,     /* complete */
     REQUEST_REFUSED,  /* see refusal */
+    REQUEST_HELD,     /* its head is read, and its body is to come: see request_go_on */
 };
 
-enum { KNOWN_HOST_MAX = 64, METHOD_MAX = 32 };
+enum { KNOWN_HOST_MAX = 64, METHOD_MAX = 32, REQUEST_REST_MAX = 64 * 1024 };
 
 /* What a client speaks that is refused because it does not speak HTTP/1. */
 enum foreign_protocol {
@@ -99,6 +102,7 @@ struct request {
     struct forwarded *forwarded; /* what was found; NULL: nothing */
 
     uint64_t body_left; /* of a counted body, or of the chunk being read with its CRLF */
+    uint64_t body_max;  /* of a request with a body: past it 413 */
     struct llhttp__internal_s *body_parser; /* llhttp's state between chunks */
 
     struct scan scan;
@@ -115,9 +119,14 @@ struct request {
 void request_init(struct request *r, const struct request_limits *limits, struct arena *arena);
 void request_release(struct request *r);
 
-/* Takes bytes until the request is complete or refused; returns their number. What is left
- * belongs to the next request. Nothing may be fed after DONE or REFUSED. */
+/* Takes bytes until the request is complete, refused or held; returns their number. What is left
+ * belongs to the next request, or to the body of one that is held. Nothing may be fed after DONE or
+ * REFUSED, nor in HELD. */
 size_t request_feed(struct request *r, const char *data, size_t len);
+
+/* The body of a held request is wanted: it may be fed, unless it is announced to be larger than
+ * body_max, which the holder may have changed: REQUEST_REFUSED. */
+void request_go_on(struct request *r);
 
 /* For the parts of the parser: the answer's status, and why; no byte more is parsed. */
 void request_refuse(struct request *r, int status, const char *reason);
@@ -138,6 +147,14 @@ static inline bool request_has_begun(const struct request *r)
 static inline uint64_t request_announced(const struct request *r)
 {
     return r->chunked ? 0 : r->body_left;
+}
+
+/* Is some of its body still to come, and can another request come after that? A short rest is read
+ * and dropped. But a client that has waited for 100 in vain may send the body or not, and who cannot
+ * tell must not look for a request in it. */
+static inline bool request_rest_is_short(const struct request *r)
+{
+    return !r->chunked && !r->expects_continue && r->body_left <= REQUEST_REST_MAX;
 }
 
 static inline bool request_in_body(const struct request *r)

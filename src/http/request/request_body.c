@@ -13,26 +13,51 @@
 #include "base/ascii.h"
 #include "http/request/request.h"
 
+static uint64_t limit_of_all(const struct request *r)
+{
+    return r->limits->body_max > 0 ? r->limits->body_max : UINT64_MAX;
+}
+
+static void refuse_large(struct request *r)
+{
+    request_refuse(r, 413,
+                   r->body_max == limit_of_all(r)
+                       ? "the body is larger than limit_request_body"
+                       : "the body is larger than the application allows for this request");
+}
+
 void request_body_begin(struct request *r, const struct llhttp__internal_s *parser)
 {
-    const uint64_t max = r->limits->body_max;
-
     r->body_left = parser->content_length;
     if (!r->chunked && r->body_left == 0) {
         r->state = REQUEST_DONE;
-    } else if (r->limits->takes_no_body) {
+        return;
+    }
+    r->body_max = limit_of_all(r);
+    if (r->limits->takes_no_body) {
         request_refuse(r, 413, "no request body is taken here");
-    } else if (r->chunked) {
+        return;
+    }
+    if (r->chunked) {
         r->body_parser = arena_alloc(r->arena, sizeof(*parser));
         *r->body_parser = *parser;
         r->body_parser->data = r;
         chunk_line_init(&r->chunk);
-        r->state = REQUEST_CHUNKS;
-    } else if (max > 0 && r->body_left > max) {
-        request_refuse(r, 413, "the body is larger than limit_request_body");
-    } else {
-        r->state = REQUEST_COUNTED;
     }
+    r->state = REQUEST_HELD;
+    if (!r->limits->holds_body)
+        request_go_on(r);
+}
+
+void request_go_on(struct request *r)
+{
+    assert(r->state == REQUEST_HELD);
+    if (r->chunked)
+        r->state = REQUEST_CHUNKS;
+    else if (r->body_left > r->body_max)
+        refuse_large(r);
+    else
+        r->state = REQUEST_COUNTED;
 }
 
 static void refuse_body(struct request *r)
@@ -95,12 +120,10 @@ static size_t feed_counted(struct request *r, const char *data, size_t len)
 /* A size line is complete: hand llhttp the size alone. */
 static void begin_chunk(struct request *r)
 {
-    const uint64_t max = r->limits->body_max;
     char line[CHUNK_DIGITS_MAX + 2];
 
-    if (r->chunk.size > UINT64_MAX - 2 - r->body.len ||
-        (max > 0 && r->body.len + r->chunk.size > max)) {
-        request_refuse(r, 413, "the body is larger than limit_request_body");
+    if (r->chunk.size > UINT64_MAX - 2 - r->body.len || r->body.len + r->chunk.size > r->body_max) {
+        refuse_large(r);
         return;
     }
     assert(r->chunk.digits > 0 && r->chunk.digits <= CHUNK_DIGITS_MAX);

@@ -12,7 +12,7 @@ struct request;
 struct llhttp__internal_s;
 
 /* The head is in order, and parser has read the fields that frame the body: the request is done,
- * refused, or in its body. */
+ * refused, held, or in its body. */
 void request_body_begin(struct request *r, const struct llhttp__internal_s *parser);
 
 /* Takes bytes of the body, while the request is in it (request_in_body); returns their number. */

@@ -21,7 +21,9 @@
     HOOK(void, on_worker_exit,  (void))                         \
     HOOK(void, on_worker_abort, (void))                         \
     HOOK(void, on_pre_request,  (struct gcorn_environ *env))    \
-    HOOK(void, on_post_request, (struct gcorn_environ *env))
+    HOOK(void, on_post_request, (struct gcorn_environ *env))    \
+    HOOK(struct gcorn_body *, on_head,                          \
+         (struct gcorn_environ *env, struct gcorn_start_response *start_response))
 /* clang-format on */
 
 #define APP_HOOK_MEMBER(result, name, parameters) result(*name) parameters;

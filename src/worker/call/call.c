@@ -18,6 +18,7 @@ static void (*const open_class[])(struct worker *w) = {WORKER_CLASSES(OPEN_ROW)}
 
 void call_open(struct worker *w)
 {
+    w->http.limits.holds_body = w->app.on_head != NULL; /* first: the class may copy it */
     /* what is built in never blocks, so it needs no class */
     open_class[w->args->builtin ? WORKER_CLASS_SYNC : config_worker_class(w->config)](w);
 }
@@ -137,8 +138,25 @@ uint64_t call_leave(struct worker *w)
     return took;
 }
 
+/* Not inlined: few applications have the hook. */
+static void __attribute__((noinline))
+ask_and_handle(const struct worker *w, struct gcorn_environ *env)
+{
+    if (env->response.head_step == HEAD_NOT_ASKED) {
+        if (w->app.on_pre_request)
+            w->app.on_pre_request(env);
+        if (!response_ask(env, w->app.on_head))
+            return;
+    }
+    response_run(env, w->app.handler);
+}
+
 void call_handler(const struct worker *w, struct gcorn_environ *env)
 {
+    if (__builtin_expect(w->app.on_head != NULL, 0)) {
+        ask_and_handle(w, env);
+        return;
+    }
     if (w->app.on_pre_request)
         w->app.on_pre_request(env);
     response_run(env, w->app.handler);

@@ -31,7 +31,8 @@ enum called {
 /* A class of workers. All but the last three are called by the loop's thread; those may be called
  * in a signal handler. */
 struct call_ops {
-    /* The request is complete: runs its handler. CALL_LATER here leaves the stream where it is:
+    /* The request is complete: runs its handler; or it is held at the end of its head: asks
+     * gcorn_on_head (call_handler has both). CALL_LATER here leaves the stream where it is:
      * next, which is called when nothing of earlier answers is unsent, runs the handler first. */
     enum called (*start)(struct worker *w, struct stream *s);
 
@@ -100,7 +101,8 @@ uint64_t call_leave(struct worker *w);
 void call_show(struct slot_call *call, const struct stream *s, const struct gcorn_environ *env,
                uint64_t started_ms);
 
-/* Runs the handler, and gcorn_on_pre_request before it. Any thread. */
+/* Runs the handler, and gcorn_on_pre_request and gcorn_on_head before it, each once for a request.
+ * There is no body afterwards when the request goes on first (response_ask). Any thread. */
 void call_handler(const struct worker *w, struct gcorn_environ *env);
 
 /* Makes the next piece of the answer on this thread, the loop's. */

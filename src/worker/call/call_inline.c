@@ -19,7 +19,8 @@ enum called call_inline_start(struct worker *w, struct stream *s)
         s->x->call.refusal = refusal;
         return CALL_REFUSED;
     }
-    worker_note_run(w, queued_ns);
+    if (__builtin_expect(!s->was_asked, 1)) /* else it is counted */
+        worker_note_run(w, queued_ns);
     call_enter(w, s, env);
     call_handler(w, env);
     w->last_call_ns = call_leave(w);

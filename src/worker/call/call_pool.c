@@ -100,6 +100,7 @@ static void run_call(struct pool_thread *t, struct stream *s)
     call_show(t->shown, s->x->call.kind == CALL_END ? NULL : s, env, s->x->call.taken_ns / 1000000);
     atomic_store(&t->serving, s);
     switch (s->x->call.kind) {
+    case CALL_HEAD:
     case CALL_HANDLER: call_handler(w, env); break;
     case CALL_NEXT:
         s->x->more = framing_h1_next(env, &s->x->out, &s->x->piece, &s->x->piece_len);
@@ -143,7 +144,7 @@ static void *run_thread(void *arg)
         (void)pthread_mutex_unlock(&p->lock);
         s->x->call.slot_index = t->number;
         s->x->call.taken_ns = now_ns();
-        if (s->x->call.kind == CALL_HANDLER)
+        if (s->x->call.kind <= CALL_HANDLER)
             s->x->call.refusal =
                 call_refusal(s, (s->x->call.taken_ns - s->x->arrived_ns) / 1000000);
         if (s->x->call.refusal == 0)
@@ -167,6 +168,12 @@ static struct stream *take_called(struct pool *p)
     return s;
 }
 
+/* Was it the first call for its request? */
+static bool call_is_first(const struct stream *s)
+{
+    return s->x->call.kind == CALL_HEAD || (s->x->call.kind == CALL_HANDLER && !s->was_asked);
+}
+
 static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
 {
     struct pool *p = async->data;
@@ -182,7 +189,7 @@ static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
         assert(p->handed_count > 0);
         if (--p->handed_count == 0)
             w->slot->state = w->draining ? SLOT_DRAINING : SLOT_IDLE;
-        if (s->x->call.kind == CALL_HANDLER && s->x->call.refusal == 0)
+        if (call_is_first(s) && s->x->call.refusal == 0)
             worker_note_run(w, s->x->call.taken_ns - s->x->arrived_ns);
         stream_called(s);
         s = next;
@@ -237,7 +244,7 @@ static enum called next_piece(struct worker *w, struct stream *s)
     const struct gcorn_body *body = s->env->response.body;
 
     if (!body)
-        return hand_over(w, s, CALL_HANDLER);
+        return hand_over(w, s, s->env->request.state == REQUEST_HELD ? CALL_HEAD : CALL_HANDLER);
     if (body_runs_app(body))
         return hand_over(w, s, CALL_NEXT);
     call_make_piece(w, s);

@@ -164,6 +164,9 @@ void conn_finish(struct conn *c)
     struct exchange *x = c->h1.x;
     bool is_done = c->wire.peer_ended && x->in.len == 0;
 
+    if (x->unwanted > 0)
+        x->lingering.announced = x->unwanted;
+    x->unwanted = 0;
     linger_begin(&x->lingering, x->in.len, worker_client_ms(worker_of(c)));
     strbuf_release(&x->in);
     if (is_done || wire_shutdown(&c->wire) < 0)
@@ -191,6 +194,19 @@ static void read_lingering(struct conn *c)
     case LINGER_LAST: break;
     case LINGER_OVER: conn_drop(c); break;
     }
+}
+
+/* No request is under way. A client that still owes the rest of an answered one, and may not have
+ * read its answer, is not reset. */
+static void end_idle(struct conn *c)
+{
+    struct exchange *x = c->h1.x;
+
+    if (!x || x->unwanted == 0) {
+        conn_drop(c);
+        return;
+    }
+    conn_finish(c);
 }
 
 /* ---- events ------------------------------------------------------------------------------ */
@@ -234,7 +250,7 @@ void conn_open(struct worker *w, struct wire wire, const struct http_local *loca
     ev_init(&c->io, on_io);
     c->io.data = w;
     c->wire = wire;
-    c->closing = s->runs = s->has_answered = false;
+    c->closing = s->runs = s->has_answered = s->was_asked = false;
     s->env = NULL;
     c->serial = w->slot->counts.connections;
     peer_open(&c->peer, &w->peers, local, address);
@@ -272,7 +288,7 @@ void conn_timed_out(struct conn *c)
     if (c->state != state || s->phase != phase || c->timer.deadline_ms != deadline_ms)
         return;
     if (conn_awaits_request(c))
-        conn_drop(c);
+        end_idle(c);
     else
         read_refuse_late(c, request_in_body(&s->env->request) ? "the body did not come in time"
                                                               : "the head did not come in time");
@@ -306,6 +322,6 @@ bool conn_close_if_idle(struct conn *c)
         return true;
     if (!conn_awaits_request(c))
         return false;
-    conn_drop(c);
+    end_idle(c);
     return true;
 }

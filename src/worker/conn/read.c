@@ -33,6 +33,24 @@ void read_refuse_late(struct conn *c, const char *reason)
         read_settle(c);
 }
 
+/* RFC 9110 10.1.1: only a client that waits for it is told to go on, and only for a body that is
+ * wanted; that it is not refused by now means that it is. */
+static enum flushed __attribute__((noinline)) send_continue(struct stream *s)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct request *r = &s->env->request;
+
+    r->expects_continue = false;
+    if (r->body.len > 0 || r->chunk.digits > 0)
+        return FLUSHED_ALL;
+    send_borrow_buffer(s);
+    strbuf_add(&s->x->out, text, sizeof(text) - 1);
+    enum flushed flushed = stream_flush(s);
+    if (flushed == FLUSHED_ALL)
+        send_return_buffer(s);
+    return flushed;
+}
+
 static bool trickles(const struct stream *s)
 {
     const struct worker *w = worker_of(conn_of(s));
@@ -46,6 +64,8 @@ static void wait_body(struct conn *c)
     struct stream *s = &c->h1;
     bool is_new = s->phase != STREAM_BODY || s->has_answered;
 
+    if (s->env->request.expects_continue && send_continue(s) != FLUSHED_ALL)
+        return;
     if (s->phase == STREAM_BODY && is_new)
         admission_body_ends(worker_of(c), s); /* of the request before */
     if (is_new)
@@ -54,6 +74,14 @@ static void wait_body(struct conn *c)
     conn_set(c, CONN_OPEN, STREAM_BODY);
     if (trickles(s))
         read_refuse_late(c, "the body did not come in time");
+}
+
+/* For what an answered request has left; until the next one begins, the client is as good as idle.
+ */
+static void __attribute__((noinline)) await_rest(struct conn *c)
+{
+    conn_set(c, CONN_OPEN, STREAM_HEAD);
+    c->h1.has_answered = false; /* all of it has one header_timeout */
 }
 
 void read_settle(struct conn *c)
@@ -66,6 +94,8 @@ void read_settle(struct conn *c)
     } else if (s->x->in.len > 0 || c->wire.has_pending) {
         conn_set(c, CONN_OPEN, STREAM_READY);
         worker_queue_stream(worker_of(c), s);
+    } else if (!s->env && s->x->unwanted > 0) {
+        await_rest(c);
     } else if (!s->env) {
         conn_set(c, CONN_OPEN, STREAM_NONE);
         worker_give_exchange(worker_of(c), s->x);
@@ -80,25 +110,20 @@ void read_settle(struct conn *c)
 
 /* ---- requests ---------------------------------------------------------------------------- */
 
-/* RFC 9110 10.1.1: only a client that waits for it is told to go on, and only for a body that is
- * wanted; that it is not refused by now means that it is. */
-static void send_continue(struct stream *s)
-{
-    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    struct request *r = &s->env->request;
-
-    if (!r->expects_continue || !request_in_body(r))
-        return;
-    r->expects_continue = false;
-    if (r->body.len == 0 && r->chunk.digits == 0)
-        strbuf_add(&s->x->out, text, sizeof(text) - 1);
-}
-
 /* For the next request, or, when the connection closes, as the sign that the client sends on. */
 static void keep_unparsed(struct stream *s, const char *data, size_t len)
 {
     if (len > 0)
         strbuf_add(&s->x->in, data, len);
+}
+
+/* How many of the bytes that came belong to the body of a request that is answered. */
+static size_t __attribute__((noinline)) drop_unwanted(struct exchange *x, size_t len)
+{
+    size_t n = len < x->unwanted ? len : (size_t)x->unwanted;
+
+    x->unwanted -= n;
+    return n;
 }
 
 static void begin_request(struct conn *c)
@@ -128,18 +153,23 @@ static void work(struct conn *c, const char *data, size_t len)
             if (flushed != FLUSHED_ALL)
                 break;
         }
+        if (!s->env && s->x->unwanted > 0) {
+            size_t dropped = drop_unwanted(s->x, len);
+
+            data += dropped;
+            len -= dropped;
+            continue;
+        }
         if (!s->env)
             begin_request(c);
         struct request *r = &s->env->request;
         size_t used = request_feed(r, data, len);
         data += used;
         len -= used;
-        if (r->state == REQUEST_DONE)
+        if (r->state == REQUEST_DONE || r->state == REQUEST_HELD)
             stream_answer(s);
         else if (r->state == REQUEST_REFUSED)
             stream_refuse(s, r->refusal, r->refusal_reason);
-        else
-            send_continue(s);
         if (stream_is_answering(s) || s->x->out.len > OUT_MAX)
             flushed = stream_flush(s);
         if (worker_pass_is_long(w))

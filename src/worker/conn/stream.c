@@ -68,14 +68,14 @@ enum flushed stream_abandon(struct stream *s)
     struct worker *w = worker_of_stream(s);
 
     if (stream_has_begun(s)) {
-        if (!stream_is_answering(s))
+        if (!stream_is_answering(s) && !s->was_asked)
             worker_note_begun(w);
         if (!s->env->response.ended)
             s->env->response.ended = "client gone";
         response_abandon(s->env);
         worker_note_answer(w, s->env, w->now_ns - s->x->request_ns);
     }
-    s->runs = false;
+    s->runs = s->was_asked = false;
     return s->env ? end_request(s) : FLUSHED_ALL;
 }
 
@@ -88,7 +88,7 @@ static enum flushed end_answer(struct stream *s)
     struct worker *w = worker_of(c);
     struct gcorn_environ *env = s->env;
 
-    s->runs = false;
+    s->runs = s->was_asked = false;
     s->has_answered = true;
     if (env->response.broken)
         env->response.ended = "application";
@@ -213,7 +213,7 @@ void stream_refuse(struct stream *s, int status, const char *reason)
               *c->peer.seen.remote_addr ? c->peer.seen.remote_addr : "a unix peer", status, reason);
     if (env->request.foreign != FOREIGN_UNKNOWN)
         peer_log_foreign(&c->peer, &w->peers, env->request.foreign, status);
-    if (!env->was_run)
+    if (!s->runs && !s->was_asked)
         worker_note_begun(w);
     if (status == 507)
         log_not_kept(w, reason);
@@ -232,7 +232,7 @@ static void turn_away(struct stream *s)
 {
     struct slot_counts *counts = &worker_of_stream(s)->slot->counts;
 
-    s->runs = s->x->more = false;
+    s->x->more = false;
     if (s->x->call.refusal == 499) {
         counts->gone++;
         s->env->response.ended = "client gone";
@@ -241,16 +241,33 @@ static void turn_away(struct stream *s)
         counts->shed++;
         stream_refuse(s, 503, "the request has waited too long");
     }
-    s->env->was_run = false;
+    s->env->was_run = s->env->response.head_step == HEAD_PASSED;
 }
 
 /* ---- the call ---------------------------------------------------------------------------- */
 
-static bool must_close(const struct stream *s)
+/* The answer is there before the request's last byte: notes what is still to come. True: no other
+ * request can come after that. */
+static bool __attribute__((noinline)) leave_rest(struct stream *s)
+{
+    const struct request *r = &s->env->request;
+
+    if (!request_rest_is_short(r)) {
+        s->x->lingering.announced = request_announced(r);
+        return true;
+    }
+    s->x->unwanted = r->body_left;
+    return false;
+}
+
+static bool must_close(struct stream *s)
 {
     struct worker *w = worker_of_stream(s);
+    const struct request *r = &s->env->request;
 
-    if (!s->env->request.keep_alive || w->answers_close || w->config->keepalive_ms == 0)
+    if (__builtin_expect(r->state != REQUEST_DONE, 0) && leave_rest(s))
+        return true;
+    if (!r->keep_alive || w->answers_close || w->config->keepalive_ms == 0)
         return true;
     if (!fair_close_is_due(&w->fair, w->now_ns / 1000000))
         return false;
@@ -266,17 +283,31 @@ static void begin_answer(struct stream *s)
     struct gcorn_environ *env = s->env;
 
     env->was_run = true;
-    worker_note_begun(w);
-    if (env->request.forwarded && env->request.forwarded->distrusted)
-        peer_log_distrust(&c->peer, &w->peers, env->request.forwarded->distrusted);
+    if (__builtin_expect(!s->was_asked, 1)) { /* else it is counted */
+        worker_note_begun(w);
+        if (env->request.forwarded && env->request.forwarded->distrusted)
+            peer_log_distrust(&c->peer, &w->peers, env->request.forwarded->distrusted);
+    }
     s->x->whole_len = s->x->out.len;
     s->x->is_head = env->request.is_head;
     atomic_signal_fence(memory_order_seq_cst); /* a crash of a request that runs reads both */
     s->runs = true;
 }
 
-/* The handler has been run. */
-static void handler_done(struct stream *s)
+/* gcorn_on_head has seen the request, which is answered only when its body has come: the stream
+ * reads it; or now, when the body is too large. */
+static void __attribute__((noinline)) await_body(struct stream *s)
+{
+    const struct request *r = &s->env->request;
+
+    s->was_asked = true;
+    s->runs = s->x->more = false;
+    if (request_is_refused(r))
+        stream_refuse(s, r->refusal, r->refusal_reason);
+}
+
+/* The application has been called. True: there is an answer. */
+static bool handler_done(struct stream *s)
 {
     struct worker *w = worker_of_stream(s);
     uint64_t serial = conn_of(s)->serial;
@@ -284,8 +315,13 @@ static void handler_done(struct stream *s)
     fair_close_note_call(&w->fair, serial, w->last_call_ns / 1000000, w->now_ns / 1000000);
     if (w->last_call_ns > CALL_LONG_NS)
         commands_run(w); /* if the master says stop meanwhile, this answer closes */
+    if (__builtin_expect(!s->env->response.body, 0)) {
+        await_body(s);
+        return false;
+    }
     s->env->h1.close = must_close(s);
     s->env->response.takes_files = true;
+    return true;
 }
 
 void stream_answer(struct stream *s)
@@ -298,8 +334,7 @@ void stream_answer(struct stream *s)
     case CALL_LATER: s->x->more = true; return; /* all of it: stream_flush asks for that */
     case CALL_DONE: break;
     }
-    handler_done(s);
-    if (call_next(w, s) == CALL_DONE && !s->x->more && s->x->piece_len == 0 &&
+    if (handler_done(s) && call_next(w, s) == CALL_DONE && !s->x->more && s->x->piece_len == 0 &&
         !s->env->response.broken)
         (void)end_answer(s);
 }
@@ -338,7 +373,7 @@ static void handler_called(struct stream *s)
         return;
     }
     fair_close_note_wait(&w->fair, conn_of(s)->serial, waited_ms, w->now_ns / 1000000);
-    handler_done(s);
+    (void)handler_done(s);
 }
 
 static void next_called(struct stream *s)
@@ -368,7 +403,7 @@ void stream_called(struct stream *s)
         end_called(s);
         return;
     }
-    if (s->x->call.kind == CALL_HANDLER)
+    if (s->x->call.kind <= CALL_HANDLER)
         handler_called(s);
     else
         next_called(s);

@@ -18,7 +18,8 @@
  * closed, and the stream may be gone. */
 enum flushed { FLUSHED_ALL, FLUSHED_SOME, FLUSHED_FAILED };
 
-/* The request is complete: the application's turn. */
+/* The request is complete, or held at the end of its head for gcorn_on_head: the application's turn.
+ * Afterwards there is an answer (stream_is_answering), or it has ended, or the request goes on. */
 void stream_answer(struct stream *s);
 
 /* The answer is `status`, by the server, and the connection ends with it. */

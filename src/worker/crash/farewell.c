@@ -138,7 +138,7 @@ static void count_end(const struct conn *c, int status, enum slot_ended ended)
     const struct exchange *x = exchange_of(c);
     uint64_t now = now_ns(), since = c->h1.runs || c->h1.env ? x->request_ns : x->arrived_ns;
 
-    if (!c->h1.runs)
+    if (!c->h1.runs && !c->h1.was_asked)
         counts->begun++;
     slot_times_add(&counts->durations, c->h1.x && now > since ? (now - since) / 1000 : 0);
     slot_counts_end(counts, status, ended, 1);
@@ -205,6 +205,10 @@ static void begin_other(struct conn *c)
     farewell_of(c)->step = STEP_WATCH;
     if (c->state == CONN_LINGER) {
         farewell_of(c)->step = STEP_LINGER;
+    } else if (x->unwanted > 0 &&
+               !c->h1.runs) { /* its last request is answered; what comes is none */
+        farewell_of(c)->ends = true;
+        farewell_of(c)->step = STEP_FLUSH;
     } else if (c->h1.runs && !has_begun(c)) {
         turn_away(c); /* it waits for the application */
     } else if (c->h1.runs && x->more) {

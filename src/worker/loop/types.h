@@ -45,7 +45,8 @@ enum stream_phase {
 };
 
 enum call_kind {
-    CALL_HANDLER, /* the request's, and gcorn_on_pre_request before it */
+    CALL_HEAD,    /* gcorn_on_head of a request whose body is to come, and as CALL_HANDLER */
+    CALL_HANDLER, /* the request's, and the hooks that come before it */
     CALL_NEXT,    /* the next piece of its answer, where application code makes it */
     CALL_END,     /* the request is over: close, deferred functions, gcorn_on_post_request */
 };
@@ -102,6 +103,8 @@ struct exchange {
     uint64_t body_ms;    /* when its body began, in client time */
     struct stream *body_older, *body_newer; /* in STREAM_BODY: see conn/admission.h */
     struct lingering lingering;
+    uint64_t
+        unwanted; /* bytes of an answered request's body that are still to come, to be dropped */
     struct call call;
     struct alarm alarm;
 };
@@ -127,6 +130,7 @@ struct stream {
     uint8_t phase;     /* enum stream_phase */
     bool runs;         /* the request has been given to the application */
     bool has_answered; /* a request, since it last waited for the rest of one */
+    bool was_asked;    /* gcorn_on_head has seen the request, which so counts as begun */
 };
 
 struct peer_preface;
