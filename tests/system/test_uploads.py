@@ -356,19 +356,19 @@ def test_out_of_descriptors_the_oldest_make_room(gcorn):
 # ---- where bodies are kept ------------------------------------------------------------------------
 
 
-def writes(worker):
-    """Write system calls of a process so far (proc(5))."""
-    return int(Path(f"/proc/{worker.pid}/io").read_text().split("syscw: ")[1].split()[0])
+def io_count(worker, name):
+    """Of a process so far: bytes that it has read (rchar), its write system calls (syscw); proc(5)."""
+    return int(Path(f"/proc/{worker.pid}/io").read_text().split(f"{name}: ")[1].split()[0])
 
 
 def test_body_in_single_byte_chunks_is_gathered(gcorn):
     server = gcorn("environ")
     client = server.connect()
-    before = writes(server.workers[0])
+    before = io_count(server.workers[0], "syscw")
     client.send("POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
     client.send("1\r\nx\r\n" * 200_000 + "0\r\n\r\n")
     assert "BODY 200000\n" in client.response().text
-    assert writes(server.workers[0]) - before < 50
+    assert io_count(server.workers[0], "syscw") - before < 50
 
 
 @pytest.mark.parametrize("words", [[], ["-k", "gthread", "--threads", "2"]])
@@ -376,7 +376,10 @@ def test_uploads_past_tmp_upload_max_hear_507(gcorn, words):
     server = gcorn("environ", "--tmp-upload-max", "1MiB", *words)
     statuses = []
     for _ in range(3):  # what is over counts no more
+        before = io_count(server.workers[0], "rchar")
         clients = [begin_body(server.connect(), 400_001, 400_000) for _ in range(4)]
+        wait_for(lambda: io_count(server.workers[0], "rchar") - before > MIB,
+                 "the worker to have read more than it has room for")
         for client in clients:
             client.send("b")
         turn = sorted(client.response().status for client in clients)
