@@ -227,7 +227,7 @@ $(B)/gcornctl: $(CTL_OBJS) $(filter $(B)/base/% $(B)/settings/%,$(OBJS))
 
 # For the tests of applications: one object, of whose names only gcorn_* are seen, so that none meets
 # one of the application's; and no matter which compiler links it.
-TESTLIB_OBJS := $(B)/testlib/gcorn_test.o $(filter $(B)/base/% $(B)/http/%,$(OBJS))
+TESTLIB_OBJS := $(patsubst src/%.c,$(B)/%.o,$(wildcard src/testlib/*.c)) $(filter $(B)/base/% $(B)/http/%,$(OBJS))
 OBJCOPY ?= objcopy
 
 $(B)/libgcorn-test.a: $(TESTLIB_OBJS) $(LLHTTP_OBJS)
@@ -238,7 +238,7 @@ $(B)/libgcorn-test.a: $(TESTLIB_OBJS) $(LLHTTP_OBJS)
 	$(Q)rm -f $@ && $(AR) rcs $@ $(B)/testlib/all.o
 
 # Compiles without linking: make objects CC=aarch64-linux-gnu-gcc B=build/aarch64
-objects: $(B)/main.o $(B)/version.o $(OBJS) $(LLHTTP_OBJS) $(CTL_OBJS) $(B)/testlib/gcorn_test.o
+objects: $(B)/main.o $(B)/version.o $(OBJS) $(LLHTTP_OBJS) $(CTL_OBJS) $(TESTLIB_OBJS)
 
 # The same with musl's headers, to which come those of libraries and of Linux, and none of glibc.
 # What glibc has and musl has not is in base/compat.h.
@@ -546,7 +546,7 @@ check-locale: $(foreach room,$(LOCALE_ROOMS),$(filter $(B)/$(room)/%,$(OBJS)))
 # clang-format in place of arguments about layout; clang-tidy with clang's warnings (.clang-tidy says
 # which), cppcheck and pyflakes where installed: `make deps lint` installs them.
 LINT_FLAGS = $(filter-out -fno-sanitize-recover=all $(LTO),$(ALL_CFLAGS)) $(JANSSON_CFLAGS) $(DW_CFLAGS)
-LINT_SRCS := $(SRCS) src/main.c $(CTL_SRCS) src/testlib/gcorn_test.c
+LINT_SRCS := $(SRCS) src/main.c $(CTL_SRCS) $(wildcard src/testlib/*.c)
 lint: check-locale check-includes
 	@clang-format --dry-run -Werror $(wildcard src/*/*.[ch] src/*/*/*.[ch] src/*.c include/*.h tests/unit/*.[ch] tests/examples/*.c examples/*/*.c)
 	@printf '%s\n' $(LINT_FLAGS) -I$(CURDIR)/include -I$(CURDIR)/src > $(B)/compile_flags.txt

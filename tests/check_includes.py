@@ -23,7 +23,7 @@ ONLY_MASTER = re.compile(r"\b(?:fork|waitpid|kill)\(")
 # Headers of a room in levels: one includes those of its own level and of the levels before it. A .c
 # file may include all of them.
 LEVELS = [["src/http/request/", "src/http/answer/", "src/http/"]]
-# Programs, and what include/gcorn.h declares.
+# Programs, and what include/gcorn.h declares. (Files of testlib/ may have include/gcorn_test.h.)
 HEADERLESS = {"src/main.c", "src/gcornctl.c", "src/worker/call/api.c", "src/http/layer.c",
               "src/http/answer/header_list.c"}
 # A class of workers has no other function than the one that call.h declares for its row.
@@ -124,6 +124,8 @@ def main():
     found = [line for path in files for line in breaches(path)]
     for path in files:
         headers = [path.with_suffix(".h"), pathlib.Path("include", path.stem + ".h")]
+        if path.parts[1] == "testlib":
+            headers.append(pathlib.Path("include/gcorn_test.h"))
         if path.suffix == ".c" and path.as_posix() not in HEADERLESS and not IS_WORKER_CLASS.fullmatch(path.as_posix()) and not any(h.exists() for h in headers):
             found.append(f"{path.as_posix()} has no header of its own")
     print("\n".join(found) if found else f"includes: {len(files)} files in order")

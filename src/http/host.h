@@ -38,7 +38,7 @@ struct host {
     void (*metric_observe)(struct gcorn_metric *metric, double value);
 };
 
-/* Defined by the host: worker/call/api.c, testlib/gcorn_test.c. */
+/* Defined by the host: worker/call/api.c, testlib/host.c. */
 extern const struct host host;
 
 #endif

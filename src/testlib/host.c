@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A test as the host of an application (http/host.h): what include/gcorn.h lets the application ask
+ * of its worker.
+ */
+#include "http/host.h"
+
+#include "testlib/state.h"
+
+static struct test *test_of(struct gcorn_environ *env)
+{
+    return (struct test *)(void *)((char *)env - offsetof(struct test, env));
+}
+
+static uint64_t test_ticket(struct gcorn_environ *env)
+{
+    return test_of(env)->ticket;
+}
+
+static void test_wake(uint64_t ticket)
+{
+    (void)pthread_mutex_lock(&testlib.lock);
+    for (struct test *t = testlib.tests; t; t = t->next)
+        t->is_woken = t->is_woken || t->ticket == ticket;
+    (void)pthread_mutex_unlock(&testlib.lock);
+    if (testlib.loop)
+        ev_async_send(testlib.loop, &testlib.turn);
+}
+
+static void test_wake_at(struct gcorn_environ *env, uint64_t when)
+{
+    test_of(env)->wake_at_ms = when;
+}
+
+static uint64_t test_now(void)
+{
+    return atomic_load(&testlib.now_ms);
+}
+
+static bool test_client_gone(struct gcorn_environ *env)
+{
+    return test_of(env)->client_gone;
+}
+
+static struct ev_loop *test_loop(void)
+{
+    testlib_init();
+    return testlib.loop;
+}
+
+static bool test_draining(void)
+{
+    return atomic_load(&testlib.draining);
+}
+
+/* Without slots, threads, deadlines and metrics, for which http/host.c has answers. */
+const struct host host = {
+    .loop = test_loop,
+    .draining = test_draining,
+    .now = test_now,
+    .ticket = test_ticket,
+    .wake = test_wake,
+    .wake_at = test_wake_at,
+    .client_gone = test_client_gone,
+};

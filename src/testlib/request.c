@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Requests of a test: made, run as a worker runs them, continued and closed (gcorn_test.h).
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ascii.h"
+#include "base/util.h"
+#include "http/exchange.h"
+#include "testlib/answer.h"
+#include "testlib/state.h"
+
+/* The request is over: what a worker does then. */
+static void end_request(struct test *t)
+{
+    if (t->ended)
+        return;
+    t->ended = true;
+    t->public.waits = false;
+    environ_reset(&t->env);
+}
+
+static void add_bytes(void *state, const char *data, size_t len)
+{
+    strbuf_add(&((struct test *)state)->bytes, data, len);
+}
+
+/* What has come of the exchange. */
+static void show(struct test *t, enum exchange_end end)
+{
+    t->public.waits = end == EXCHANGE_WAITS;
+    t->public.broken = end == EXCHANGE_BROKEN;
+    t->public.complete = end == EXCHANGE_WHOLE;
+    answer_read(t);
+    if (!t->public.waits)
+        end_request(t);
+}
+
+static void go_on(struct test *t)
+{
+    const struct exchange_sink sink = {.write = add_bytes, .state = t};
+
+    show(t, exchange_go_on(&t->env, &sink));
+}
+
+/* Is the request due? Then it is not any more. */
+static bool take_wake(struct test *t)
+{
+    (void)pthread_mutex_lock(&testlib.lock);
+    bool is_due = t->is_woken || (t->wake_at_ms != 0 && t->wake_at_ms <= gcorn_now());
+    t->is_woken = false;
+    (void)pthread_mutex_unlock(&testlib.lock);
+    if (is_due && t->wake_at_ms <= gcorn_now())
+        t->wake_at_ms = 0;
+    return is_due;
+}
+
+/* Every request that is due, once. Closing one is the test's, so the list stays as it is. */
+bool testlib_run_due(void)
+{
+    bool any = false;
+
+    for (struct test *t = testlib.tests; t; t = t->next) {
+        if (t->public.waits && take_wake(t)) {
+            go_on(t);
+            any = true;
+        }
+    }
+    return any;
+}
+
+static bool has_field(const char *head, const char *name)
+{
+    for (const char *line = strchr(head, '\n'); line; line = strchr(line + 1, '\n')) {
+        if (ascii_same_n(line + 1, name, strlen(name)))
+            return true;
+    }
+    return false;
+}
+
+static void add_head(struct strbuf *out, const char *head, size_t len)
+{
+    bool has_length = has_field(head, "Content-Length:") || has_field(head, "Transfer-Encoding:");
+
+    for (const char *line = head; *line != '\0'; line += *line == '\n') {
+        size_t line_len = strcspn(line, "\r\n");
+
+        strbuf_add(out, line, line_len);
+        strbuf_addstr(out, "\r\n");
+        line += line_len;
+        line += *line == '\r';
+    }
+    if (!has_field(head, "Host:"))
+        strbuf_addstr(out, "Host: localhost\r\n");
+    if (!has_length && len > 0)
+        strbuf_addf(out, "Content-Length: %zu\r\n", len);
+    strbuf_addstr(out, "\r\n");
+}
+
+/* The parser takes a request that stops too early for one whose rest is still to come. */
+static void feed(struct test *t, const char *head, const void *body, size_t len)
+{
+    struct request *r = &t->env.request;
+    struct strbuf bytes = {0};
+
+    add_head(&bytes, head, len);
+    (void)request_feed(r, bytes.data, bytes.len);
+    strbuf_release(&bytes);
+    for (size_t used = 0; used < len && r->state < REQUEST_DONE;)
+        used += request_feed(r, (const char *)body + used, len - used);
+}
+
+struct gcorn_test *gcorn_test_request(gcorn_app *app, const char *head, const void *body,
+                                      size_t len)
+{
+    struct test *t = xcalloc(1, sizeof(*t));
+    const struct exchange_sink sink = {.write = add_bytes, .state = t};
+
+    testlib_init();
+    http_context_set_date(&testlib.context, time(NULL));
+    environ_init(&t->env, &testlib.context, &testlib.peer, ++testlib.ticket_count);
+    t->public.body = "";
+    t->ticket = testlib.ticket_count;
+    (void)pthread_mutex_lock(&testlib.lock);
+    t->next = testlib.tests;
+    testlib.tests = t;
+    (void)pthread_mutex_unlock(&testlib.lock);
+    feed(t, head, body, len);
+    t->env.h1.close = !t->env.request.keep_alive;
+    show(t, exchange_run(&t->env, app, &sink));
+    return &t->public;
+}
+
+static void on_time_over(struct ev_loop *loop, struct ev_timer *timer, int revents)
+{
+    (void)loop;
+    (void)revents;
+    *(bool *)timer->data = true;
+}
+
+bool gcorn_test_wait(struct gcorn_test *test, unsigned ms)
+{
+    const struct test *t = (const struct test *)(const void *)test;
+    size_t len = t->body.len;
+    struct ev_timer timer;
+    bool time_is_over = ms == 0;
+
+    ev_timer_init(&timer, on_time_over, ms / 1000.0, 0);
+    timer.data = &time_is_over;
+    ev_now_update(testlib.loop);
+    if (ms > 0)
+        ev_timer_start(testlib.loop, &timer);
+    (void)testlib_run_due();
+    while (test->waits && t->body.len == len && !time_is_over) {
+        (void)ev_run(testlib.loop, EVRUN_ONCE);
+        (void)testlib_run_due();
+    }
+    ev_timer_stop(testlib.loop, &timer);
+    return !test->waits || t->body.len > len;
+}
+
+void gcorn_test_advance(uint64_t ms)
+{
+    atomic_fetch_add(&testlib.now_ms, ms);
+    (void)testlib_run_due();
+}
+
+void gcorn_test_drain(bool draining)
+{
+    atomic_store(&testlib.draining, draining);
+    for (struct test *t = testlib.tests; t && draining; t = t->next)
+        gcorn_wake(t->ticket);
+    (void)testlib_run_due();
+}
+
+void gcorn_test_close(struct gcorn_test *test)
+{
+    struct test *t = (struct test *)(void *)test, **at = &testlib.tests;
+
+    if (!t)
+        return;
+    if (!t->ended) {
+        t->client_gone = true;
+        response_abandon(&t->env);
+    }
+    end_request(t);
+    (void)pthread_mutex_lock(&testlib.lock);
+    while (*at != t)
+        at = &(*at)->next;
+    *at = t->next;
+    (void)pthread_mutex_unlock(&testlib.lock);
+    environ_release(&t->env);
+    strbuf_release(&t->bytes);
+    strbuf_release(&t->body);
+    free(t->headers);
+    free(t->head);
+    free(t);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * See state.h.
+ */
+#include "testlib/state.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { CLOCK_START_MS = 1000000 };
+
+struct testlib testlib = {.now_ms = CLOCK_START_MS, .lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
+{
+    (void)loop;
+    (void)async;
+    (void)revents; /* it was needed to wake the loop, no more */
+}
+
+void testlib_init(void)
+{
+    static const struct http_local local = {"127.0.0.1", "80", "http"};
+    const char *tmp = getenv("TMPDIR");
+
+    if (testlib.loop)
+        return;
+    testlib.loop = ev_loop_new(EVFLAG_NOENV);
+    assert(testlib.loop);
+    ev_async_init(&testlib.turn, on_turn);
+    ev_async_start(testlib.loop, &testlib.turn);
+    testlib.context = (struct http_context){
+        .limits = {
+            .head = {.line_max = 4094, .field_max = 8190, .fields_max = 100, .head_max = 64 * 1024},
+            .body_max = UINT64_C(1) << 40,
+            .chunk_ext_max = 4096,
+            .body_mem_max = 64 * 1024,
+            .body_dir = tmp && *tmp != '\0' ? tmp : "/tmp"}};
+    testlib.peer =
+        (struct http_peer){.local = &local, .remote_addr = "127.0.0.1", .remote_port = "49152"};
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * testlib/ - libgcorn-test: src/http as a server runs it, with a test in the server's place. See
+ * include/gcorn_test.h, which is its header. A file a subject: request.c runs requests, answer.c
+ * reads what their clients would get, host.c is the process that gcorn.h's functions ask.
+ *
+ * state - what these files share: the requests that are not closed, the loop and the clock.
+ */
+#ifndef GCORN_TESTLIB_STATE_H
+#define GCORN_TESTLIB_STATE_H
+
+#include <ev.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/strbuf.h"
+#include "gcorn_test.h"
+#include "http/environ.h"
+
+/* A request and its answer. */
+struct test {
+    struct gcorn_test public; /* first: a test is what its caller sees of it */
+    struct test *next;
+    struct gcorn_environ env;
+    struct strbuf bytes; /* as they leave for the client */
+    struct strbuf body;
+    size_t decoded; /* of bytes */
+    struct gcorn_header *headers;
+    char *head; /* what they point into */
+    bool ended;
+    bool client_gone; /* before it ended */
+    uint64_t ticket;
+    uint64_t wake_at_ms;
+    bool is_woken; /* under the lock */
+};
+
+/* The process in which a test runs: its worker. */
+struct testlib {
+    struct http_context context;
+    struct http_peer peer;
+    struct ev_loop *loop; /* NULL before testlib_init */
+    struct ev_async turn;
+    struct test *tests; /* all that are not closed, the latest first */
+    uint64_t ticket_count;
+    _Atomic uint64_t now_ms;
+    _Atomic bool draining;
+    /* Guards what gcorn_wake reads and changes, from any thread: the list, and is_woken of each
+     * test. */
+    pthread_mutex_t lock;
+};
+
+extern struct testlib testlib;
+
+/* Makes the loop and the settings that all requests share. May be called again. */
+void testlib_init(void);
+
+/* Continues every request that is due, once. Returns whether there was one. */
+bool testlib_run_due(void);
+
+#endif
