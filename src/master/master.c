@@ -44,6 +44,7 @@
 #include "master/workers/retire.h"
 #include "master/state.h"
 #include "master/stop.h"
+#include "master/takeover.h"
 #include "system/process/loop.h"
 #include "settings/setting.h"
 #include "system/process/daemon.h"
@@ -134,7 +135,7 @@ static void tell(struct master *m)
         stop_listening(m);
     }
     run_nworkers_changed(m);
-    upgrade_tell(m);
+    takeover_tell(m);
     stats_update(m);
     const struct systemd_facts facts = systemd_facts(m);
     systemd_tell(&m->systemd, &facts);
@@ -179,7 +180,7 @@ static void tick(struct master *m, uint64_t now)
 
 static bool is_over(const struct master *m)
 {
-    return m->plan.stopping && plan_alive(&m->plan) == 0 && !upgrade_is_pending(m) &&
+    return m->plan.stopping && plan_alive(&m->plan) == 0 && !upgrade_is_pending(&m->upgrade) &&
            !systemd_owes_successor(&m->systemd, now_ms()); /* the next tick tries again */
 }
 
@@ -189,20 +190,19 @@ static void master_reconcile(struct master *m)
 {
     uint64_t now = now_ms();
 
-    m->is_due = m->procs.has_news = false;
+    m->is_due = m->procs.has_news = m->upgrade.has_news = m->successor.has_news = false;
     reap_children(m, now);
     preload_read(m);
     procs_act(m, now);
     tick(m, now);
     procs_end_late(m, now);
-    upgrade_act(m);
-    successor_act(m);
+    takeover_act(m);
     stop_decide(m, now);
     reload_decide(m, now);
     reload_begin(m);
     requests_act(m);
     retire_and_spawn(m, now);
-    successor_proceed(m);
+    takeover_proceed(m);
     tell(m);
     if (is_over(m))
         ev_break(m->loop, EVBREAK_ALL);
@@ -216,7 +216,7 @@ static void on_prepare(struct ev_loop *loop, struct ev_prepare *prepare, int rev
 
     (void)loop;
     (void)revents;
-    if (m->is_due || m->procs.has_news)
+    if (m->is_due || m->procs.has_news || m->upgrade.has_news || m->successor.has_news)
         master_reconcile(m);
 }
 
@@ -357,7 +357,7 @@ static int init_tables(struct master *m, struct error *err)
     m->stack_logs = (struct stack_logs){.helpers = &m->helpers, .procs = &m->procs};
     m->dumps = (struct dumps){
         .stack_logs = &m->stack_logs, .done = requests_dump_done, .arg = &m->control};
-    upgrade_init(m);
+    upgrade_init(&m->upgrade, m->loop);
     prepare_init(&m->prepare, m->loop, reload_prepare, m);
     return 0;
 }
@@ -459,7 +459,7 @@ static void close_all(struct master *m)
         control_close(&m->control);
         ev_loop_destroy(m->loop);
     }
-    upgrade_close(m);
+    upgrade_close(&m->upgrade);
     reload_drop(m);
     pidfile_close(&m->pidfile);
     successor_close(&m->successor);
@@ -492,7 +492,7 @@ static void run(struct master *m)
     announce(m);
     reload_raise_limits(m, m->current);
     boots_begin(m);
-    successor_start(m);
+    successor_start(&m->successor, m->loop);
     hooks_run(&m->hooks, "on_starting", config_of(m)->on_starting, NULL);
     (void)sigemptyset(&mine);
     signals_restore(&mine);
@@ -517,7 +517,8 @@ master_run(const struct start *start, struct config *config, struct handover *fr
     m->started_ms = now_ms();
     systemd_init(&m->systemd);
     m->hooks.umask = start->umask;
-    int begun = successor_begin(m, from, &err);
+    int begun = successor_begin(&m->successor, start, from, &err);
+    m->last_generation = m->successor.from.generation;
     if (begun < 0)
         config_release(config);
     if (begun < 0 || open_all(m, config, &err) < 0) {

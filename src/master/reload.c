@@ -280,7 +280,7 @@ void reload_request(struct master *m)
 
 void reload_begin(struct master *m)
 {
-    if (!m->reload_requested || reload_is_trying(m) || upgrade_holds_up_reload(m) ||
+    if (!m->reload_requested || reload_is_trying(m) || upgrade_holds_up_reload(&m->upgrade) ||
         master_is_stopping(m))
         return;
     m->reload_requested = false;

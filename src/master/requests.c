@@ -16,6 +16,7 @@
 #include "master/reopen.h"
 #include "master/state.h"
 #include "master/stats_update.h"
+#include "master/takeover.h"
 
 /* ---- signals ----------------------------------------------------------------------------- */
 
@@ -49,7 +50,7 @@ void requests_change_workers(struct master *m, int by)
 
 void requests_hang_up(struct master *m)
 {
-    if (!upgrade_resume(m))
+    if (!takeover_resume(m))
         reload_request(m);
 }
 
@@ -59,10 +60,10 @@ void requests_act(struct master *m)
 
     if (m->reopen_requested)
         (void)reopen_logs(m, &err); /* the log has the errors */
-    if (m->upgrade_requested && upgrade_begin(m, false, &err) < 0)
+    if (m->upgrade_requested && takeover_begin(m, false, &err) < 0)
         log_warnx("USR2 is ignored: %s", err.text);
     if (m->retire_requested)
-        upgrade_retire_workers(m);
+        takeover_retire_workers(m);
     m->reopen_requested = m->upgrade_requested = m->retire_requested = false;
 }
 
@@ -168,7 +169,7 @@ static uint64_t asked_to_dump(void *master, pid_t pid, const char **why)
 static int asked_to_upgrade(void *master, struct error *err)
 {
     log_info("Control socket: upgrade");
-    return upgrade_begin(master, true, err);
+    return takeover_begin(master, true, err);
 }
 
 const struct control_ops requests_control_ops = {

@@ -6,6 +6,7 @@
  *   master.c     the loop and its pass, signals, start and end; requests.c, the control socket's
  *   plan.c       the decisions, on plain structs; phase.c, the life of a worker process
  *   proc.c       a worker process, and what is noted of it
+ *   takeover.c   an upgrade, seen from the old and from the new master
  *   reap.c, procs.c, liveness.c, retire.c, boots.c, crashes.c
  *                the steps that act on the lives of worker processes
  *   spawn.c      forking one; preload.c, those that a template forks

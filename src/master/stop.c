@@ -10,6 +10,7 @@
 #include "master/workers/procs.h"
 #include "master/workers/retire.h"
 #include "master/state.h"
+#include "master/takeover.h"
 
 void stop_listening(struct master *m)
 {
@@ -48,7 +49,7 @@ static void stop(struct master *m, bool quick, int status)
     m->quick = quick;
     if (!m->plan.stopping) {
         m->exit_status = status;
-        upgrade_leave(m);
+        takeover_leave(m);
     }
     m->plan.stopping = true;
     m->stop_at_ms = NO_DEADLINE;
@@ -63,7 +64,7 @@ static void drain(struct master *m, uint64_t delay_ms, uint64_t now)
     struct proc *p;
 
     log_info("Draining: stopping in %llu ms", (unsigned long long)delay_ms);
-    upgrade_cancel(m); /* a new master would not know of the stop */
+    takeover_cancel(m); /* a new master would not know of the stop */
     m->stop_at_ms = now + delay_ms;
     for_each_proc (p, &m->procs)
         (void)proc_order(p, DOWN_CLOSE, 0);
@@ -77,7 +78,7 @@ static void stop_gracefully(struct master *m, uint64_t now)
     uint64_t delay_ms = stop_has_clients(m) ? config_of(m)->drain_delay_ms : 0;
 
     if (delay_ms == 0 || m->stop_at_ms != NO_DEADLINE || m->plan.stopping ||
-        upgrade_has_successor(m))
+        upgrade_has_successor(&m->upgrade))
         stop(m, false, EXIT_STOPPED);
     else
         drain(m, delay_ms, now);

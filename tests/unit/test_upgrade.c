@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#include "master/upgrade/upgrade.h"
+#include "master/takeover.h"
 
 static int program_fd = -1;
 
@@ -17,7 +17,7 @@ static int setup(void **state)
     int fds[2];
 
     (void)master_setup(state);
-    upgrade_init(&m);
+    upgrade_init(&m.upgrade, m.loop);
     m.upgrade.pid = sleeping_child(); /* before there is a socket that it would have */
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
     m.upgrade.fd = fds[0];
@@ -34,7 +34,7 @@ static int teardown(void **state)
         (void)waitpid(m.upgrade.pid, NULL, 0);
     ev_io_stop(m.loop, &m.upgrade.io);
     ev_timer_stop(m.loop, &m.upgrade.timer);
-    upgrade_close(&m);
+    upgrade_close(&m.upgrade);
     if (program_fd >= 0)
         (void)close(program_fd);
     return master_teardown(state);
@@ -64,7 +64,7 @@ static void test_handler_only_notes(void **state)
     (void)state;
     says("+");
     turn();
-    assert_true(m.upgrade.serves && m.is_due);
+    assert_true(m.upgrade.serves && m.upgrade.has_news);
     assert_int_equal(m.upgrade.phase, UPGRADE_BOOTING);
 }
 
@@ -78,13 +78,13 @@ static void test_program_that_serves_stands_beside(void **state)
     current.listener_count = 1;
     says("+");
     turn();
-    upgrade_act(&m);
+    takeover_act(&m);
     assert_true(shared.listener.lent); /* its file is the other's, too */
     current.listener_count = 0;
     assert_int_equal(m.upgrade.phase, UPGRADE_BESIDE);
     assert_false(m.upgrade.serves);
     assert_int_equal(m.stop_wish, STOP_NOT);
-    assert_true(upgrade_has_successor(&m) && !upgrade_holds_up_reload(&m));
+    assert_true(upgrade_has_successor(&m.upgrade) && !upgrade_holds_up_reload(&m.upgrade));
 }
 
 static void test_upgrade_that_hands_over_stops_this_master(void **state)
@@ -93,7 +93,7 @@ static void test_upgrade_that_hands_over_stops_this_master(void **state)
     m.upgrade.hands_over = true;
     says("+");
     turn();
-    upgrade_act(&m);
+    takeover_act(&m);
     assert_int_equal(m.stop_wish, STOP_AT_ONCE);
     assert_int_equal(m.stop_status, EXIT_STOPPED);
 }
@@ -106,7 +106,7 @@ static void test_program_that_served_and_left_is_no_successor(void **state)
     turn();
     (void)close(program_fd);
     program_fd = -1;
-    upgrade_act(&m);
+    takeover_act(&m);
     assert_int_equal(m.upgrade.phase, UPGRADE_BOOTING);
 }
 
@@ -114,7 +114,7 @@ static void test_program_that_is_late_is_ended(void **state)
 {
     (void)state;
     m.upgrade.is_overdue = true;
-    upgrade_act(&m);
+    takeover_act(&m);
     assert_int_equal(m.upgrade.phase, UPGRADE_FAILED);
     assert_false(m.upgrade.is_overdue);
     assert_non_null(strstr(m.upgrade.why, "within boot_timeout"));
@@ -128,7 +128,7 @@ static void test_word_that_is_unread_at_the_deadline_counts(void **state)
     (void)state;
     says("+");
     m.upgrade.is_overdue = true;
-    upgrade_act(&m);
+    takeover_act(&m);
     assert_int_equal(m.upgrade.phase, UPGRADE_BESIDE);
     assert_false(m.upgrade.is_overdue);
 }
@@ -138,7 +138,7 @@ static void test_program_that_does_not_end_is_killed(void **state)
     (void)state;
     m.upgrade.phase = UPGRADE_FAILED;
     m.upgrade.is_overdue = true;
-    upgrade_act(&m);
+    takeover_act(&m);
     assert_int_equal(WTERMSIG(end_of_program()), SIGKILL);
     m.upgrade.pid = 0;
 }
@@ -147,7 +147,7 @@ static void end_program(void)
 {
     assert_int_equal(kill(m.upgrade.pid, SIGKILL), 0);
     int status = end_of_program();
-    assert_true(upgrade_reaped(&m, m.upgrade.pid, status));
+    assert_true(takeover_reaped(&m, m.upgrade.pid, status));
 }
 
 static void test_failed_upgrade_says_why_once(void **state)
@@ -192,7 +192,7 @@ static void test_new_master_that_ends_is_rolled_back(void **state)
 static void test_other_children_are_not_the_program(void **state)
 {
     (void)state;
-    assert_false(upgrade_reaped(&m, m.upgrade.pid + 1, 0));
+    assert_false(takeover_reaped(&m, m.upgrade.pid + 1, 0));
     assert_int_equal(m.upgrade.phase, UPGRADE_BOOTING);
 }
 
@@ -202,13 +202,13 @@ static void test_upgrade_is_refused_while_something_else_goes_on(void **state)
     struct error err;
 
     (void)state;
-    assert_int_equal(upgrade_begin(&m, true, &err), -1);
+    assert_int_equal(takeover_begin(&m, true, &err), -1);
     assert_string_equal(err.text, "an upgrade is under way already");
     m.rolling = true;
-    assert_int_equal(upgrade_begin(&m, true, &err), -1);
+    assert_int_equal(takeover_begin(&m, true, &err), -1);
     assert_string_equal(err.text, "a reload is under way");
     m.stop_at_ms = 1;
-    assert_int_equal(upgrade_begin(&m, true, &err), -1);
+    assert_int_equal(takeover_begin(&m, true, &err), -1);
     assert_string_equal(err.text, "the server is stopping");
 }
 

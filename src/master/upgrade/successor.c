@@ -16,11 +16,11 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "master/generation/generation.h"
 #include "master/generation/listeners.h"
-#include "master/workers/procs.h"
-#include "master/reload.h"
-#include "master/state.h"
+#include "master/generation/start.h"
 #include "master/upgrade/upgrade.h"
+#include "settings/config.h"
 
 /* ---- reports to the old master ----------------------------------------------------------- */
 
@@ -56,9 +56,9 @@ static int take_control(struct successor *successor, struct error *err)
     return 0;
 }
 
-int successor_begin(struct master *m, struct handover *from, struct error *err)
+int successor_begin(struct successor *successor, const struct start *start, struct handover *from,
+                    struct error *err)
 {
-    struct successor *successor = &m->successor;
     struct sources sources = {0};
     struct config config;
 
@@ -67,15 +67,12 @@ int successor_begin(struct master *m, struct handover *from, struct error *err)
     successor->is_promoted = !from->is_received;
     if (!from->is_received)
         return 0;
-    int loaded = start_load_config(m->start, NULL, &sources, &config, err);
+    int loaded = start_load_config(start, NULL, &sources, &config, err);
     sources_release(&sources);
     if (loaded < 0)
         return -1;
     successor->predecessor = generation_inherit(from->generation, &config, &successor->from, err);
-    if (!successor->predecessor || take_control(successor, err) < 0)
-        return -1;
-    m->last_generation = from->generation;
-    return 0;
+    return successor->predecessor ? take_control(successor, err) : -1;
 }
 
 /* ---- promotion --------------------------------------------------------------------------- */
@@ -86,44 +83,19 @@ static void release_predecessor(struct successor *successor)
     successor->predecessor = NULL;
 }
 
-static void promote(struct master *m)
+static void promote(struct successor *successor, struct generation *current)
 {
-    struct successor *successor = &m->successor;
-
     assert(!successor->is_promoted && successor->predecessor);
     successor->is_promoted = successor->files_are_due = true;
     successor->control.lent = false;
-    listeners_lend(m->current, false);
-    listeners_apply_backlog(m->current); /* the old master's applied until now */
+    listeners_lend(current, false);
+    listeners_apply_backlog(current); /* the old master's applied until now */
     release_predecessor(successor);
-}
-
-/* Takes the pid file and the control socket. When the old master still holds them, or a reload is
- * under way, a later pass tries again. */
-static void take_files(struct master *m)
-{
-    struct successor *successor = &m->successor;
-    struct error err;
-
-    if (!successor->files_are_due || reload_is_trying(m) || m->plan.stopping)
-        return;
-    if (reload_open_pidfile(m, m->current, &err) < 0 ||
-        reload_open_control(m, config_of(m), &err) < 0) {
-        if (!successor->files_failed)
-            log_warnx("Upgrade: %s", err.text);
-        successor->files_failed = true;
-        pidfile_close(&m->next_pidfile);
-        return;
-    }
-    reload_apply_files(m);
-    listener_close(&successor->control, true); /* still open when the settings name another one */
-    successor->files_are_due = false;
 }
 
 static void on_old_master(struct ev_loop *loop, struct ev_io *io, int revents)
 {
-    struct master *m = io->data;
-    struct successor *s = &m->successor;
+    struct successor *s = io->data;
     char word;
     ssize_t n = recv(s->from.report_fd, &word, 1, MSG_DONTWAIT);
 
@@ -133,59 +105,41 @@ static void on_old_master(struct ev_loop *loop, struct ev_io *io, int revents)
     if (n > 0 && word != UPGRADE_TAKE_OVER)
         return;
     ev_io_stop(loop, io);
-    s->predecessor_leaves = m->is_due = true;
+    s->predecessor_leaves = s->has_news = true;
     s->predecessor_ended = n <= 0;
 }
 
-void successor_act(struct master *m)
+void successor_act(struct successor *s, struct generation *current)
 {
-    struct successor *s = &m->successor;
-
     if (!s->predecessor_leaves)
         return;
     s->predecessor_leaves = false;
     fd_close(&s->from.report_fd);
     log_info("Upgrade: the old master (pid:%d) %s; this one serves alone", (int)s->from.pid,
              s->predecessor_ended ? "has ended" : "is stopping");
-    promote(m);
+    promote(s, current);
 }
 
-void successor_start(struct master *m)
+void successor_start(struct successor *successor, struct ev_loop *loop)
 {
-    struct successor *successor = &m->successor;
-
     if (successor->from.report_fd < 0)
         return;
     ev_io_init(&successor->io, on_old_master, successor->from.report_fd, EV_READ);
-    successor->io.data = m;
-    ev_io_start(m->loop, &successor->io);
+    successor->io.data = successor;
+    ev_io_start(loop, &successor->io);
 }
 
 /* ---- the first workers ------------------------------------------------------------------- */
 
-static void all_serve(struct master *m)
+void successor_report_serving(struct successor *successor)
 {
-    struct successor *successor = &m->successor;
-
+    assert(successor_is_tried(successor));
     successor->has_reported = true;
     report(&successor->from, UPGRADE_SERVES, "");
 }
 
-void successor_proceed(struct master *m)
+bool successor_ends_with(struct successor *successor, const char *why)
 {
-    struct successor *s = &m->successor;
-
-    if (!s->from.is_received)
-        return;
-    if (!s->has_reported && !m->plan.stopping && plan_has_rolled(&m->plan))
-        all_serve(m);
-    take_files(m);
-}
-
-bool successor_ends_with(struct master *m, const char *why)
-{
-    struct successor *successor = &m->successor;
-
     if (!successor_is_tried(successor))
         return false;
     successor_report_failure(&successor->from, why);

@@ -19,12 +19,13 @@
 
 struct error;
 struct generation;
-struct master;
+struct start;
 
 struct successor {
     struct handover from;    /* the part not taken yet; not received: an ordinary start */
     bool predecessor_leaves; /* noted: the old master stops, or has ended */
     bool predecessor_ended;
+    bool has_news;                  /* something was noted */
     bool is_promoted;               /* this is the only master */
     bool files_are_due;             /* promoted, but without the pid file and control socket */
     bool files_failed;              /* at least once; logged */
@@ -34,22 +35,23 @@ struct successor {
     struct ev_io io;                /* a message of the old master, or its end */
 };
 
-/* Call before anything is opened; takes *from. Returns 0, or -1 with err. */
-int successor_begin(struct master *m, struct handover *from, struct error *err);
+/* Call before anything is opened; takes *from. Returns 0, or -1 with err. Reads the settings, so it
+ * may block. */
+int successor_begin(struct successor *successor, const struct start *start, struct handover *from,
+                    struct error *err);
 
-/* Call when the master is about to run its loop. */
-void successor_start(struct master *m);
+/* Call when the master is about to run its loop: hears the old master from then on. */
+void successor_start(struct successor *successor, struct ev_loop *loop);
 
-/* A step of the master's pass: promotes this master when the old one stops or has ended. */
-void successor_act(struct master *m);
+/* Promotes this master, whose generation is `current`, when the old one stops or has ended. */
+void successor_act(struct successor *successor, struct generation *current);
 
-/* A later step: reports to the old master when all workers serve, and takes the pid file and the
- * control socket when that is due. */
-void successor_proceed(struct master *m);
+/* Reports to the old master, which waits for it, that all workers serve. */
+void successor_report_serving(struct successor *successor);
 
 /* A worker did not boot: reports it to the old master while that waits for a report. True: this
  * master must end. */
-bool successor_ends_with(struct master *m, const char *why);
+bool successor_ends_with(struct successor *successor, const char *why);
 
 /* True while the failed boot of a worker would still end this master. */
 static inline bool successor_is_tried(const struct successor *successor)

@@ -2,7 +2,7 @@
  *
  * upgrade - the old master's part of an upgrade (USR2, gcornctl upgrade): it starts the program
  * that is now at the path it was started from, as its successor. successor.h has the new master's
- * part.
+ * part; takeover.h does what each of them changes in its master.
  *
  * The new master starts while this one serves, with the same sockets. It reports when all its
  * workers serve; until then, and if it fails, this master is unchanged. Then both serve. This
@@ -22,7 +22,9 @@
 #include <sys/types.h>
 
 struct error;
-struct master;
+struct generation;
+struct listener;
+struct start;
 
 enum upgrade_phase {
     UPGRADE_NONE,
@@ -33,14 +35,31 @@ enum upgrade_phase {
 
 struct upgrade {
     enum upgrade_phase phase;
-    pid_t pid;             /* of the new program; 0: none */
-    int fd;                /* socket to it; -1: none */
-    bool hands_over;       /* as soon as the new master serves */
-    char why[1000];        /* why it failed; "" while it has not reported */
-    bool serves;           /* noted: it has reported so */
-    bool is_overdue;       /* noted: the timer has expired */
+    pid_t pid;       /* of the new program; 0: none */
+    int fd;          /* socket to it; -1: none */
+    bool hands_over; /* as soon as the new master serves */
+    char why[1000];  /* why it failed; "" while it has not reported */
+    bool serves;     /* noted: it has reported so */
+    bool is_overdue; /* noted: the timer has expired */
+    bool has_news;   /* something was noted */
+    struct ev_loop *loop;
     struct ev_io io;       /* a message from it */
     struct ev_timer timer; /* its deadline */
+};
+
+/* What the new program is started with. All is borrowed. */
+struct upgrade_order {
+    const struct start *start;
+    const struct generation *current; /* it inherits these sockets, */
+    const struct listener *control;   /* and this one, if it is open */
+    unsigned last_generation;
+    uint64_t boot_timeout_ms;
+    bool has_watchdog; /* of the service manager */
+    bool hands_over;
+    /* Runs in the child before the program is executed, and may block. Returns 0, or -1 with err:
+     * the program is not executed. */
+    int (*before)(const void *arg, struct error *err);
+    const void *arg;
 };
 
 /* The messages between the two masters, one for each packet. */
@@ -51,48 +70,48 @@ enum upgrade_word {
     UPGRADE_TEXT_MAX = 1000,
 };
 
-void upgrade_init(struct master *m);
+void upgrade_init(struct upgrade *u, struct ev_loop *loop);
 
-/* Begins an upgrade. Returns 0, or -1 with err: nothing has begun. The result is logged, and sent
- * to the clients of the control socket that wait for it. */
-int upgrade_begin(struct master *m, bool hands_over, struct error *err);
+/* Starts the new program; no other one runs. Returns 0: the phase is UPGRADE_BOOTING. Or -1 with
+ * err: nothing has begun. Does not block. */
+int upgrade_start(struct upgrade *u, const struct upgrade_order *order, struct error *err);
 
-/* A step of the master's pass: acts on the new program's messages, and on its deadline. */
-void upgrade_act(struct master *m);
+/* Acts on the new program's messages, and on its deadline. True: it has just begun to serve, and
+ * the phase is UPGRADE_BESIDE. */
+bool upgrade_act(struct upgrade *u);
+
+/* Ends the new program, which boots and is not wanted any more, for the reason `why`. */
+void upgrade_give_up(struct upgrade *u, const char *why);
+
+/* The program of u, which boots or stands beside, was reaped with this status. Returns the phase in
+ * which it has ended: UPGRADE_BESIDE, or another one and u->why says why it failed. The phase is
+ * UPGRADE_NONE from then on. */
+enum upgrade_phase upgrade_reaped(struct upgrade *u, int status);
+
+/* Tells the new program, which stands beside, to take the pid file and the control socket. If this
+ * fails, it takes them when this process has ended. */
+void upgrade_say_take_over(const struct upgrade *u);
 
 /* True: another master serves the same sockets, and will go on when this one has ended. */
-bool upgrade_has_successor(const struct master *m);
-
-/* This master is to stop, perhaps after drain_delay: cancels an upgrade whose new master does not
- * serve yet, and answers the clients that wait for it. */
-void upgrade_cancel(struct master *m);
-
-/* Before this master stops: hands the pid file and the control socket to the successor; without
- * one, cancels the upgrade. */
-void upgrade_leave(struct master *m);
+static inline bool upgrade_has_successor(const struct upgrade *u)
+{
+    return u->phase == UPGRADE_BESIDE;
+}
 
 /* True while a new master boots. It has this master's sockets, so no reload may change them until
  * it serves or has failed. */
-bool upgrade_holds_up_reload(const struct master *m);
-
-/* Answers the clients that wait for the upgrade, once this master stops and none of its workers
- * accepts new connections any more. */
-void upgrade_tell(struct master *m);
+static inline bool upgrade_holds_up_reload(const struct upgrade *u)
+{
+    return u->phase == UPGRADE_BOOTING;
+}
 
 /* True: the new program must be reaped before this master may end. */
-bool upgrade_is_pending(const struct master *m);
-
-/* A child was reaped. If it was the new program, ends or rolls back the upgrade and returns true.
- * */
-bool upgrade_reaped(struct master *m, pid_t pid, int status);
-
-/* WINCH: workers finish, the master stays; ignored unless a successor serves or the master is a
- * daemon, which has no terminal. Afterwards HUP starts the workers again with the same generation:
- * upgrade_resume, which returns false when no workers were retired. */
-void upgrade_retire_workers(struct master *m);
-bool upgrade_resume(struct master *m);
+static inline bool upgrade_is_pending(const struct upgrade *u)
+{
+    return u->phase == UPGRADE_BOOTING || u->phase == UPGRADE_FAILED;
+}
 
 /* At the end. */
-void upgrade_close(struct master *m);
+void upgrade_close(struct upgrade *u);
 
 #endif

@@ -33,7 +33,7 @@ void boots_begin(struct master *m)
 
 static bool ends_start(struct master *m, const char *why)
 {
-    bool is_successors_end = successor_ends_with(m, why);
+    bool is_successors_end = successor_ends_with(&m->successor, why);
 
     return is_successors_end || !m->has_served;
 }

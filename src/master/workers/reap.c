@@ -19,6 +19,7 @@
 #include "master/workers/preload.h"
 #include "master/workers/procs.h"
 #include "master/state.h"
+#include "master/takeover.h"
 #include "master/stats_update.h"
 
 enum { REAP_MAX = 64 }; /* children in a pass */
@@ -89,7 +90,7 @@ static void child_has_ended(struct master *m, pid_t pid, int status, uint64_t no
 {
     if (preload_reaped(m, pid, status) || helpers_reaped(&m->helpers, pid, status) ||
         hooks_reaped(&m->hooks, pid, status) || prepare_reaped(&m->prepare, pid, status) ||
-        upgrade_reaped(m, pid, status))
+        takeover_reaped(m, pid, status))
         return;
     struct proc *p = procs_find(&m->procs, pid);
     if (p)

@@ -54,7 +54,8 @@ void proc_retire(struct master *m, struct proc *p)
 {
     const struct config *cfg = &p->settings->config;
     bool is_admin = plan_is_admin(&m->plan, p->w);
-    bool is_replaced = !m->plan.stopping || upgrade_has_successor(m) || !m->successor.is_promoted;
+    bool is_replaced =
+        !m->plan.stopping || upgrade_has_successor(&m->upgrade) || !m->successor.is_promoted;
     bool quick = m->quick || (is_admin && m->plan.stopping);
     uint64_t grace = quick ? QUIT_MS : cfg->graceful_timeout_ms;
     uint64_t idle = is_replaced && !is_admin ? grace - grace / 8 : cfg->keepalive_drain_ms;
