@@ -26,14 +26,16 @@
  * Threads.  The handler of a request, the next and close of its body and its deferred functions
  *   never run at the same time. In a sync worker they run on the loop's thread, in a gthread worker
  *   each on any thread of the pool. Functions that take an environ, a start_response or a body may
- *   be called there only. Any thread may call gcorn_wake, gcorn_now, gcorn_worker_number,
- *   gcorn_threads, gcorn_draining, gcorn_log(NULL, ...) and gcorn_metric_*. A thread that the
- *   application starts must block all signals but the fatal ones (SEGV, BUS, ILL, FPE, ABRT).
- * Signals.  No function here is async-signal-safe but gcorn_now and gcorn_worker_number.
+ *   be called there only. Any thread may call gcorn_wake, gcorn_post, gcorn_thread_start, gcorn_now,
+ *   gcorn_now_us, gcorn_worker_number, gcorn_threads, gcorn_draining, gcorn_log(NULL, ...) and
+ *   gcorn_metric_*. A thread that gcorn_thread_start has not started must block all signals but the
+ *   fatal ones (SEGV, BUS, ILL, FPE, ABRT).
+ * Signals.  No function here is async-signal-safe but gcorn_now, gcorn_now_us and
+ *   gcorn_worker_number.
  * Children.  A child that the application forks keeps the application's descriptors, 0 to 2, the
  *   logs and the body of the request that is served; the server's other descriptors are closed in
- *   it. gcorn_wake, gcorn_loop and gcorn_metric_* do nothing there. The child ends with _exit or
- *   exec; the server ends one that returns to it.
+ *   it. gcorn_wake, gcorn_loop, gcorn_timer_*, gcorn_post, gcorn_thread_start and gcorn_metric_* do
+ *   nothing there. The child ends with _exit or exec; the server ends one that returns to it.
  * Errors.  int and ssize_t functions return -1 with errno set. A handler that returns NULL, or
  *   anything but a body of its own request, has failed: the client gets 500, whatever was started.
  *   So has a next that returns -1; after the first byte of the answer the connection is broken.
@@ -113,7 +115,7 @@ const char *gcorn_headers_get(const struct gcorn_header *headers, const char *na
  * changes nothing and is logged. */
 struct gcorn_header_list;
 struct gcorn_header_list *gcorn_header_list_new(struct gcorn_environ *env,
-                                            const struct gcorn_header *headers);
+                                                const struct gcorn_header *headers);
 void gcorn_header_append(struct gcorn_header_list *list, const char *name, const char *value);
 void gcorn_header_set(struct gcorn_header_list *list, const char *name, const char *value);
 void gcorn_header_remove(struct gcorn_header_list *list, const char *name);
@@ -132,7 +134,7 @@ typedef struct gcorn_body *gcorn_layer_fn(struct gcorn_environ *env,
                                           struct gcorn_start_response *start_response,
                                           const struct gcorn_layer *inner, void *data);
 const struct gcorn_layer *gcorn_layer_new(gcorn_layer_fn *fn, void *data,
-                                      const struct gcorn_layer *inner);
+                                          const struct gcorn_layer *inner);
 const struct gcorn_layer *gcorn_layer_app(gcorn_app *app);
 struct gcorn_body *gcorn_layer_call(const struct gcorn_layer *layer, struct gcorn_environ *env,
                                     struct gcorn_start_response *start_response);
@@ -213,8 +215,9 @@ void gcorn_wake(uint64_t ticket);
  * replaces it. next may be called for other reasons, so it compares the clock itself. */
 void gcorn_wake_at(struct gcorn_environ *env, uint64_t when);
 
-/* The time of CLOCK_MONOTONIC in milliseconds. Any thread; async-signal-safe. */
+/* The time of CLOCK_MONOTONIC in milliseconds, and in microseconds. Any thread; async-signal-safe. */
 uint64_t gcorn_now(void);
+uint64_t gcorn_now_us(void);
 
 /* Has the client closed the connection? For handlers that work for long; an iterator that waits is
  * closed without being asked. A client that has only shut down its sending side looks the same. */
@@ -224,6 +227,49 @@ bool gcorn_client_gone(struct gcorn_environ *env);
  * earlier (the setting timeout, or an extension before). Time between calls, in which a body waits,
  * does not count. */
 void gcorn_extend_deadline(struct gcorn_environ *env, unsigned ms);
+
+/* ---- timers, other threads ------------------------------------------------------------------- */
+
+/* Functions that the worker's loop calls for no request. Each such call is shown like a call of a
+ * handler (gcornctl status: "TIMER tick"), and timeout and slow_request count for it; it must not
+ * block, because no client is served meanwhile. It may wake requests, and in a gthread worker it
+ * runs beside their handlers. */
+typedef void gcorn_call_fn(void *arg);
+
+/* A timer has fn(arg) called once, after_ms milliseconds from now, but not from within
+ * gcorn_timer_once; or every every_ms, first after that time. It is never early. Calls of
+ * gcorn_timer_every neither drift nor pile up: when one is late or long, the times that have passed
+ * meanwhile are left out, and the next call comes at its usual time. No timer is called when the
+ * worker has drained.
+ *
+ * The loop's thread only: gcorn_on_worker_init and later hooks of the worker, functions that timers
+ * and posts call, and handlers of a sync worker. Other threads post a function that makes the timer.
+ * NULL with errno: EINVAL (fn NULL, every_ms 0), EPERM (another thread), ENOTSUP (no worker runs in
+ * this process: --check-config, a template, a forked child), ENOSPC (1,048,576 timers).
+ *
+ * gcorn_timer_stop may be called from within fn. It ignores NULL, and a timer that is over: one that
+ * was stopped, or gcorn_timer_once's whose fn has been called. The server frees timers. */
+struct gcorn_timer;
+struct gcorn_timer *gcorn_timer_once(uint64_t after_ms, gcorn_call_fn *fn, void *arg);
+struct gcorn_timer *gcorn_timer_every(uint64_t every_ms, gcorn_call_fn *fn, void *arg);
+void gcorn_timer_stop(struct gcorn_timer *timer);
+
+/* Has the loop call fn(arg) soon, in the order of the posts of each thread; never from within
+ * gcorn_post. Any thread may post, also before the worker is ready and while it drains, but no
+ * signal handler: it allocates. It does not block. Every post for which it returns 0 is called,
+ * unless the worker dies: the last ones before gcorn_on_worker_exit. -1 with errno: ESHUTDOWN (later
+ * than that), ENOTSUP (no worker runs in this process), EINVAL (fn NULL). */
+int gcorn_post(gcorn_call_fn *fn, void *arg);
+
+/* Starts a thread that calls run(arg) once. All signals but the fatal ones are blocked in it, and a
+ * debugger shows up to 15 bytes of name. When the last request of the worker is over, the loop's
+ * thread calls stop(arg), which tells run to return (stop may be NULL), and joins the thread before
+ * gcorn_on_worker_exit; posts are called meanwhile. A thread that has not ended when nearly all of
+ * graceful_timeout is over is left: the worker logs its name and exits without it, by _exit. It may
+ * end earlier by itself; stop may be called all the same, if run has only just returned. From any
+ * thread of a worker. -1 with errno: EINVAL (run NULL), ENOTSUP (no worker runs in this process),
+ * ESHUTDOWN (the worker exits), EAGAIN (see pthread_create(3)). */
+int gcorn_thread_start(const char *name, gcorn_call_fn *run, gcorn_call_fn *stop, void *arg);
 
 /* ---- the request ----------------------------------------------------------------------------- */
 

@@ -20,9 +20,9 @@
  * In C++ it is GCORN_EXPORT gcorn_app handler.
  *
  * The server's own code parses the request, makes the environ and frames the answer, in the calling
- * process: no socket, no fork, no other thread. The application is linked into the test, so
+ * process: no socket, no fork, no thread but the application's. The application is linked into the test, so
  * breakpoints, sanitizers and coverage work. Hooks are not called; a test that needs
- * gcorn_on_worker_init calls it.
+ * one, such as gcorn_on_worker_init, calls it.
  *
  * The test controls the time: gcorn_now() changes with gcorn_test_advance alone. gcorn_worker_number() is 0,
  * gcorn_threads() is 1, gcorn_loop() is a loop that runs in gcorn_test_wait, metrics are NULL, and
@@ -63,8 +63,17 @@ struct gcorn_test *gcorn_test_request(gcorn_app *app, const char *head, const vo
  * runs only what is due. Returns whether the request has ended or brought bytes. */
 bool gcorn_test_wait(struct gcorn_test *t, unsigned ms);
 
+/* Timers and posts of the application (gcorn_timer_once, gcorn_post) are called in gcorn_test_wait,
+ * gcorn_test_advance and gcorn_test_drain, on the thread of the test: posts as they come, timers by
+ * gcorn_now(). gcorn_test_wait(NULL, ms) waits for one of them, and returns whether one was called.
+ *
+ * gcorn_thread_start starts a thread. gcorn_test_stop_threads does what a worker does with them at
+ * its end: it calls stop of each, calls posts until all have ended, and joins them; it waits for as
+ * long as that takes. */
+void gcorn_test_stop_threads(void);
+
 /* Advances gcorn_now() by ms milliseconds and continues the requests whose gcorn_wake_at has come.
- */
+ * The clock stops on the way at the time of each timer, which is then called. */
 void gcorn_test_advance(uint64_t ms);
 
 /* Sets what gcorn_draining() returns. true continues every request that waits, as in a worker that

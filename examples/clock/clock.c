@@ -7,14 +7,13 @@
  *
  * What it shows: one sync worker holds thousands of open streams, because a stream that has nothing
  * to say is no call. Its next returns GCORN_AGAIN, the worker serves others, and gcorn_wake has
- * next called again. Here a libev timer of the application's own wakes them all, once a second; the
- * streams know nothing of each other.
+ * next called again. Here one timer wakes them all, once a second; the streams know nothing of each
+ * other.
  *
  * The timer keeps tickets, never pointers to a request: a ticket of a request that is over names
  * nothing, and waking it does nothing. The list of them has a lock, for the operator chooses the
  * worker class: in a gthread one, even of a single thread, handlers run beside the loop's thread.
  */
-#include <ev.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -24,7 +23,6 @@
 #include <gcorn.h>
 
 /* A worker is a process: static variables are the worker's. */
-static struct ev_timer ticker;
 static _Atomic unsigned long ticks;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the streams */
@@ -60,11 +58,9 @@ static size_t take_place(uint64_t ticket)
     return place;
 }
 
-static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
+static void tick(void *unused)
 {
-    (void)loop;
-    (void)timer;
-    (void)revents;
+    (void)unused;
     ticks++;
     pthread_mutex_lock(&lock);
     for (size_t i = 0; i < streams.count; i++)
@@ -74,9 +70,7 @@ static void on_tick(struct ev_loop *loop, struct ev_timer *timer, int revents)
 
 GCORN_EXPORT int gcorn_on_worker_init(void)
 {
-    ev_timer_init(&ticker, on_tick, 1, 1);
-    ev_timer_start(gcorn_loop(), &ticker);
-    return 0;
+    return gcorn_timer_every(1000, tick, NULL) ? 0 : -1; /* for as long as the worker lives */
 }
 
 /* The next event, when there is one. It may be called for no reason, so it looks for itself. */

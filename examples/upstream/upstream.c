@@ -9,19 +9,89 @@
  * a thread and not its worker. The handler is as sequential as ever; what it keeps between calls is
  * one for each thread: a curl handle, which keeps its connection to the upstream open.
  *
+ * A further thread of the worker's own looks every second whether the upstream answers. It posts what
+ * it saw to the loop, whose thread alone keeps it; when the worker exits, the server has the thread
+ * stop and joins it.
+ *
  * libcurl's easy interface may be used by many threads as long as each has handles of its own; what
  * is global is made in gcorn_on_worker_init, before there are threads.
  */
 #include <curl/curl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <gcorn.h>
 
-enum { TIMEOUT_MS = 10000, TYPE_MAX = 128 };
+enum { TIMEOUT_MS = 10000, TYPE_MAX = 128, LOOK_S = 1, LOOK_TIMEOUT_MS = 1000 };
 
 static const char *upstream;     /* without a '/' at its end */
 static _Thread_local CURL *curl; /* of this thread; lives as long as it does */
+
+/* ---- does the upstream answer? --------------------------------------------------------------- */
+
+static bool was_up = true; /* the loop's thread alone uses it */
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool ends;
+} watch = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+
+/* On the loop's thread. */
+static void note_look(void *answers)
+{
+    bool is_up = answers != NULL;
+
+    if (is_up != was_up)
+        gcorn_log(NULL, GCORN_WARNING, "%s %s", upstream, is_up ? "answers again" : "is down");
+    was_up = is_up;
+}
+
+/* Sleeps until the next look. False: the worker exits. */
+static bool wait_for_turn(void)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += LOOK_S;
+    pthread_mutex_lock(&watch.lock);
+    while (!watch.ends && pthread_cond_timedwait(&watch.changed, &watch.lock, &until) == 0)
+        continue;
+    bool goes_on = !watch.ends;
+    pthread_mutex_unlock(&watch.lock);
+    return goes_on;
+}
+
+static void watch_upstream(void *unused)
+{
+    CURL *own = curl_easy_init();
+
+    (void)unused;
+    if (!own)
+        return;
+    curl_easy_setopt(own, CURLOPT_URL, upstream);
+    curl_easy_setopt(own, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(own, CURLOPT_NOBODY, 1L); /* HEAD: any status will do */
+    curl_easy_setopt(own, CURLOPT_TIMEOUT_MS, (long)LOOK_TIMEOUT_MS);
+    while (wait_for_turn())
+        gcorn_post(note_look, curl_easy_perform(own) == CURLE_OK ? &watch : NULL);
+    curl_easy_cleanup(own);
+}
+
+static void stop_watch(void *unused)
+{
+    (void)unused;
+    pthread_mutex_lock(&watch.lock);
+    watch.ends = true;
+    pthread_cond_signal(&watch.changed);
+    pthread_mutex_unlock(&watch.lock);
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
 
 int gcorn_on_worker_init(void)
 {
@@ -30,7 +100,9 @@ int gcorn_on_worker_init(void)
         gcorn_log(NULL, GCORN_ERROR, "UPSTREAM is no URL (--env UPSTREAM=http://127.0.0.1:9000)");
         return -1;
     }
-    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -1;
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return -1;
+    return gcorn_thread_start("watch", watch_upstream, stop_watch, NULL);
 }
 
 /* libcurl hands over what has come; the answer is gathered, in memory or in a file. */

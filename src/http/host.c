@@ -33,6 +33,47 @@ uint64_t gcorn_now(void)
     return host.now ? host.now() : now_ms();
 }
 
+uint64_t gcorn_now_us(void)
+{
+    return host.now ? host.now() * 1000 : now_ns() / 1000;
+}
+
+/* ---- the loop ---------------------------------------------------------------------------- */
+
+/* True: a function that is to be called is there, and a time above 0 where one is needed. */
+static bool is_callable(gcorn_call_fn *fn, bool has_time)
+{
+    if (!fn || !has_time)
+        errno = EINVAL;
+    return fn && has_time;
+}
+
+struct gcorn_timer *gcorn_timer_once(uint64_t after_ms, gcorn_call_fn *fn, void *arg)
+{
+    return is_callable(fn, true) ? host.timer_start(after_ms, false, fn, arg) : NULL;
+}
+
+struct gcorn_timer *gcorn_timer_every(uint64_t every_ms, gcorn_call_fn *fn, void *arg)
+{
+    return is_callable(fn, every_ms > 0) ? host.timer_start(every_ms, true, fn, arg) : NULL;
+}
+
+void gcorn_timer_stop(struct gcorn_timer *timer)
+{
+    if (timer)
+        host.timer_stop(timer);
+}
+
+int gcorn_post(gcorn_call_fn *fn, void *arg)
+{
+    return is_callable(fn, true) ? host.post(fn, arg) : -1;
+}
+
+int gcorn_thread_start(const char *name, gcorn_call_fn *run, gcorn_call_fn *stop, void *arg)
+{
+    return is_callable(run, true) ? host.thread_start(name, run, stop, arg) : -1;
+}
+
 /* ---- requests that wait ------------------------------------------------------------------ */
 
 static const uint64_t no_ticket = UINT64_MAX; /* of a request that nothing can wake */

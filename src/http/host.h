@@ -25,6 +25,11 @@ struct host {
     uint64_t (*ticket)(struct gcorn_environ *env); /* 0: nothing can wake this request */
     void (*wake)(uint64_t ticket);
     void (*wake_at)(struct gcorn_environ *env, uint64_t when); /* when is never 0 */
+    struct gcorn_timer *(*timer_start)(uint64_t ms, bool repeats, gcorn_call_fn *fn, void *arg);
+    void (*timer_stop)(struct gcorn_timer *timer); /* never NULL */
+    int (*post)(gcorn_call_fn *fn, void *arg);
+    int (*thread_start)(const char *name, gcorn_call_fn *run, gcorn_call_fn *stop, void *arg);
+
     bool (*client_gone)(struct gcorn_environ *env);
     void (*extend_deadline)(struct gcorn_environ *env, unsigned ms);
 

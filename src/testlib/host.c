@@ -6,6 +6,7 @@
 #include "http/host.h"
 
 #include "testlib/state.h"
+#include "testlib/test_loop.h"
 
 static struct test *test_of(struct gcorn_environ *env)
 {
@@ -53,6 +54,12 @@ static bool test_draining(void)
     return atomic_load(&testlib.draining);
 }
 
+static struct gcorn_timer *start_timer(uint64_t ms, bool repeats, gcorn_call_fn *fn, void *arg)
+{
+    testlib_init(); /* timers belong to the thread that is the first to come here */
+    return test_timer_start(ms, repeats, fn, arg);
+}
+
 /* Without slots, threads, deadlines and metrics, for which http/host.c has answers. */
 const struct host host = {
     .loop = test_loop,
@@ -61,5 +68,9 @@ const struct host host = {
     .ticket = test_ticket,
     .wake = test_wake,
     .wake_at = test_wake_at,
+    .timer_start = start_timer,
+    .timer_stop = test_timer_stop,
+    .post = test_post,
+    .thread_start = test_thread_start,
     .client_gone = test_client_gone,
 };

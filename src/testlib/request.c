@@ -10,6 +10,7 @@
 #include "http/exchange.h"
 #include "testlib/answer.h"
 #include "testlib/state.h"
+#include "testlib/test_loop.h"
 
 /* The request is over: what a worker does then. */
 static void end_request(struct test *t)
@@ -59,8 +60,10 @@ static bool take_wake(struct test *t)
 /* Every request that is due, once. Closing one is the test's, so the list stays as it is. */
 bool testlib_run_due(void)
 {
-    bool any = false;
+    bool any = test_run_posts();
 
+    for (; test_timer_next_ms() <= gcorn_now(); any = true)
+        test_timer_run_next();
     for (struct test *t = testlib.tests; t; t = t->next) {
         if (t->public.waits && take_wake(t)) {
             go_on(t);
@@ -139,31 +142,51 @@ static void on_time_over(struct ev_loop *loop, struct ev_timer *timer, int reven
     *(bool *)timer->data = true;
 }
 
+/* Has what the test waits for come: the end of the request or bytes of it; for NULL, any call? */
+static bool has_come(const struct test *t, size_t len, bool any)
+{
+    return t ? !t->public.waits || t->body.len > len : any;
+}
+
 bool gcorn_test_wait(struct gcorn_test *test, unsigned ms)
 {
     const struct test *t = (const struct test *)(const void *)test;
-    size_t len = t->body.len;
+    size_t len = t ? t->body.len : 0;
     struct ev_timer timer;
     bool time_is_over = ms == 0;
 
+    testlib_init();
     ev_timer_init(&timer, on_time_over, ms / 1000.0, 0);
     timer.data = &time_is_over;
     ev_now_update(testlib.loop);
     if (ms > 0)
         ev_timer_start(testlib.loop, &timer);
-    (void)testlib_run_due();
-    while (test->waits && t->body.len == len && !time_is_over) {
+    bool any = testlib_run_due();
+    while (!has_come(t, len, any) && !time_is_over) {
         (void)ev_run(testlib.loop, EVRUN_ONCE);
-        (void)testlib_run_due();
+        any = testlib_run_due() || any;
     }
     ev_timer_stop(testlib.loop, &timer);
-    return !test->waits || t->body.len > len;
+    return has_come(t, len, any);
 }
 
 void gcorn_test_advance(uint64_t ms)
 {
-    atomic_fetch_add(&testlib.now_ms, ms);
+    uint64_t until_ms = gcorn_now() + ms;
+
+    testlib_init();
+    while (test_timer_next_ms() <= until_ms) {
+        if (test_timer_next_ms() > gcorn_now())
+            atomic_store(&testlib.now_ms, test_timer_next_ms());
+        (void)testlib_run_due();
+    }
+    atomic_store(&testlib.now_ms, until_ms);
     (void)testlib_run_due();
+}
+
+void gcorn_test_stop_threads(void)
+{
+    test_stop_threads();
 }
 
 void gcorn_test_drain(bool draining)

@@ -7,6 +7,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "testlib/test_loop.h"
+
 enum { CLOCK_START_MS = 1000000 };
 
 struct testlib testlib = {.now_ms = CLOCK_START_MS, .lock = PTHREAD_MUTEX_INITIALIZER};
@@ -16,6 +18,11 @@ static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
     (void)loop;
     (void)async;
     (void)revents; /* it was needed to wake the loop, no more */
+}
+
+static void wake_loop(void)
+{
+    ev_async_send(testlib.loop, &testlib.turn);
 }
 
 void testlib_init(void)
@@ -29,6 +36,7 @@ void testlib_init(void)
     assert(testlib.loop);
     ev_async_init(&testlib.turn, on_turn);
     ev_async_start(testlib.loop, &testlib.turn);
+    test_loop_init(wake_loop);
     testlib.context = (struct http_context){
         .limits = {
             .head = {.line_max = 4094, .field_max = 8190, .fields_max = 100, .head_max = 64 * 1024},

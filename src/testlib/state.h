@@ -2,7 +2,7 @@
  *
  * testlib/ - libgcorn-test: src/http as a server runs it, with a test in the server's place. See
  * include/gcorn_test.h, which is its header. A file a subject: request.c runs requests, answer.c
- * reads what their clients would get, host.c is the process that gcorn.h's functions ask.
+ * reads what their clients would get, test_loop.c has timers, posts and threads, host.c is the process that gcorn.h's functions ask.
  *
  * state - what these files share: the requests that are not closed, the loop and the clock.
  */
@@ -57,7 +57,8 @@ extern struct testlib testlib;
 /* Makes the loop and the settings that all requests share. May be called again. */
 void testlib_init(void);
 
-/* Continues every request that is due, once. Returns whether there was one. */
+/* Calls the posts and timers that are due, and continues every request that is due, once. Returns
+ * whether there was one. */
 bool testlib_run_due(void);
 
 #endif

@@ -28,6 +28,7 @@
 
 enum {
     DRAIN_AGAIN_MS = 100, /* between two searches for connections that have become idle */
+    QUIT_MS = 2000,       /* the master waits that long (retire.c) */
     ORPHAN_IDLE_MS =
         1000, /* idle connections of a worker without a master stay at most this long */
 };
@@ -79,6 +80,7 @@ static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
         ev_timer_set(&w->linger_over, w->config->graceful_timeout_ms / 2000.0,
                      DRAIN_AGAIN_MS / 1000.0);
         ev_timer_start(w->loop, &w->linger_over);
+        w->leave_by_ms = now_ms() + w->config->graceful_timeout_ms;
     }
     if (!ev_is_active(&w->drain) || ev_timer_remaining(w->loop, &w->drain) > idle_ms / 1000.0) {
         ev_timer_stop(w->loop, &w->drain);
@@ -120,7 +122,10 @@ static void run_command(struct worker *w, const struct down_message *m)
     switch (m->type) {
     case DOWN_RETIRE: drain(w, m->ms, false); break;
     case DOWN_STOP: drain(w, m->ms, true); break;
-    case DOWN_QUIT: worker_leave(w); break;
+    case DOWN_QUIT:
+        w->leave_by_ms = now_ms() + QUIT_MS;
+        worker_leave(w);
+        break;
     case DOWN_REOPEN: reopen_logs(w, m); break;
     case DOWN_CLOSE: w->answers_close = true; break;
     case DOWN_GO: break; /* for crash.c alone */

@@ -171,6 +171,8 @@ static int run(const struct config *config, struct image *image, const char *sym
     if (boots)
         result = run_request(w, env, err);
     call_finish(w, env);
+    w->leave_by_ms = now_ms() + config->graceful_timeout_ms;
+    (void)worker_end_threads(w);
     if (boots && w->app.on_worker_exit)
         w->app.on_worker_exit();
     return result;

@@ -36,6 +36,8 @@
 #include "worker/call/call.h"
 #include "worker/call/forked.h"
 #include "worker/call/wake.h"
+#include "worker/callback/app_threads.h"
+#include "worker/callback/posts.h"
 #include "worker/canary.h"
 #include "worker/commands.h"
 #include "worker/conn/conn.h"
@@ -52,6 +54,7 @@
 
 enum {
     BODY_MEM_MAX = 64 * 1024,
+    LEAVE_MS = 1000, /* for gcorn_on_worker_exit, when threads have taken their time */
 };
 
 bool worker_is_drained(const struct worker *w)
@@ -328,9 +331,11 @@ struct worker *worker_new_alone(const struct worker_args *args)
 
     commands_disregard(SIGPIPE);
     set_environment(w->config);
-    w->loop = loop_new(&ignored); /* for gcorn_loop(); it is never run */
+    w->loop = loop_new(&ignored); /* runs while the request waits */
     if (!w->loop)
         return NULL;
+    posts_init(w);
+    app_threads_init(w);
     init_http(w);
     return w;
 }
@@ -369,17 +374,36 @@ static void drop_conns(struct worker *w)
     }
 }
 
+/* Before the master kills the worker, with an eighth of the time, at most a second, for what follows. */
+static uint64_t threads_until_ms(const struct worker *w)
+{
+    uint64_t now = now_ms(), left = w->leave_by_ms > now ? w->leave_by_ms - now : 0;
+
+    return now + left - (left < LEAVE_MS * 8 ? left / 8 : LEAVE_MS);
+}
+
+bool worker_end_threads(struct worker *w)
+{
+    app_threads_stop(w);
+    atomic_store(&w->slot->loop_ms, SLOT_LOOP_OVER);
+    bool have_ended = app_threads_join(w, threads_until_ms(w));
+    posts_close(w);
+    return have_ended;
+}
+
 void worker_leave(struct worker *w)
 {
     call_stop(w);
     drop_conns(w);
+    bool have_ended = worker_end_threads(w);
     crash_expect_exit();
     access_log_writer_end(&w->access_log);
-    atomic_store(&w->slot->loop_ms, SLOT_LOOP_OVER);
     if (w->app.on_worker_exit)
         w->app.on_worker_exit();
     forked_check();
     log_info("Worker exiting (pid: %d)", (int)w->pid);
+    if (!have_ended)
+        _exit(EXIT_STOPPED); /* atexit functions would end what a thread still uses */
     exit(EXIT_STOPPED); /* with the application's atexit functions: it is in this process only */
 }
 
@@ -403,6 +427,8 @@ void worker_run(const struct worker_args *args)
     clock_init(w);
     pools_init(w);
     init_watchers(w);
+    posts_init(w);
+    app_threads_init(w);
     worker_look_at_clock(w);
     forked_init(w);
     crash_init(w);

@@ -37,6 +37,10 @@ int worker_preload(const struct worker_args *args, struct app *app, struct error
  * the application work. NULL when no event loop can be made. For --replay; once in a process. */
 struct worker *worker_new_alone(const struct worker_args *args);
 
+/* Ends the application's threads, and runs the last posts. The loop must have ended. False: a thread
+ * has not ended in time (leave_by_ms); it is logged. */
+bool worker_end_threads(struct worker *w);
+
 /* Ends the process: calls that run are waited for, answers that are under way are cut. */
 void worker_leave(struct worker *w) __attribute__((noreturn));
 

@@ -315,6 +315,16 @@ def test_upstream_that_refuses_is_502(served):
     assert server.get("/").status == 502
 
 
+def test_upstream_is_watched_from_a_thread(served, gcorn):
+    other = gcorn("hello")
+    server = served("upstream", "--threads", "2", "--env", f"UPSTREAM=http://127.0.0.1:{other.port}")
+    assert server.get("/").status == 200
+    other.stop()
+    server.wait_log(f"http://127.0.0.1:{other.port} is down")
+    assert server.stop() == 0
+    assert "have not ended" not in server.log(), "its thread was told to stop, and was joined"
+
+
 # ---- chat ---------------------------------------------------------------------------------------
 
 

@@ -241,6 +241,10 @@ static inline void worker_case_close(struct worker_case *t)
     strbuf_release(&w->out);
     free(w->in);
     free(w->acceptors);
+    free(w->callback_names);
+    free(w->app_timers);
+    free(w->app_threads);
+    free(w->posts);
     worker_case_unmap(w->conns, w->max_conns * sizeof(*w->conns));
     worker_case_unmap(w->exchanges, w->max_conns * sizeof(*w->exchanges));
     free(w);

@@ -13,6 +13,9 @@
 #include "base/util.h"
 #include "worker/call/app_metrics.h"
 #include "worker/call/wake.h"
+#include "worker/callback/app_threads.h"
+#include "worker/callback/app_timers.h"
+#include "worker/callback/posts.h"
 #include "worker/loop/state.h"
 
 static unsigned host_slot(void)
@@ -74,6 +77,10 @@ const struct host host = {
     .ticket = wake_ticket,
     .wake = wake_request,
     .wake_at = wake_set_alarm,
+    .timer_start = app_timer_start,
+    .timer_stop = app_timer_stop,
+    .post = post_to_loop,
+    .thread_start = app_thread_start,
     .client_gone = host_client_gone,
     .extend_deadline = host_extend_deadline,
     .counter = metrics_counter,

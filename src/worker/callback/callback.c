@@ -15,6 +15,15 @@
 #include "worker/loop/state.h"
 #include "worker/loop/upward.h"
 
+enum { NAME_SIZE = 96, NAMES = 64 };
+
+/* dladdr(3) searches an object's whole table of symbols, so names are kept. */
+struct callback_name {
+    gcorn_call_fn *fn;
+    uint8_t len;
+    char text[NAME_SIZE];
+};
+
 /* The slot's entry of the loop's thread. In the sync class it is the one of all calls. */
 static struct slot_call *own_entry(const struct worker *w)
 {
@@ -55,7 +64,8 @@ void callback_leave(struct worker *w)
         return;
     w->calls_ns += now - w->now_ns;
     w->now_ns = now;
-    atomic_store_explicit(&w->slot->loop_ms, now / 1000000, memory_order_relaxed);
+    if (atomic_load_explicit(&w->slot->loop_ms, memory_order_relaxed) != SLOT_LOOP_OVER)
+        atomic_store_explicit(&w->slot->loop_ms, now / 1000000, memory_order_relaxed);
     slot_call_end(own_entry(w));
     w->slot->state = w->state_before;
 }
@@ -68,18 +78,43 @@ static const char *file_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-size_t callback_name(const struct worker *w, const void *function, char *name, size_t size)
+/* Returns the length of the name, less than its size. */
+static uint8_t describe(const struct worker *w, const void *function, char name[NAME_SIZE])
 {
     Dl_info info;
     int len;
 
     if (dladdr(function, &info) == 0 || !info.dli_fname)
-        len = snprintf(name, size, "%p", function);
+        len = snprintf(name, NAME_SIZE, "%p", function);
     else if (info.dli_sname && info.dli_saddr == function)
-        len = snprintf(name, size, "%s", info.dli_sname);
+        len = snprintf(name, NAME_SIZE, "%s", info.dli_sname);
     else
-        len =
-            snprintf(name, size, "%s+0x%zx", file_name(app_file_of(w->args->image, info.dli_fname)),
-                     (size_t)((const char *)function - (const char *)info.dli_fbase));
-    return (size_t)len < size ? (size_t)len : size - 1;
+        len = snprintf(name, NAME_SIZE, "%s+0x%zx",
+                       file_name(app_file_of(w->args->image, info.dli_fname)),
+                       (size_t)((const char *)function - (const char *)info.dli_fbase));
+    return (uint8_t)(len < NAME_SIZE ? len : NAME_SIZE - 1);
+}
+
+static const struct callback_name *name_of(struct worker *w, gcorn_call_fn *fn)
+{
+    if (!w->callback_names)
+        w->callback_names = xcalloc(NAMES, sizeof(*w->callback_names));
+    struct callback_name *name = &w->callback_names[(uintptr_t)fn / 16 % NAMES];
+    const void *function;
+
+    if (name->fn == fn)
+        return name;
+    memcpy(&function, &fn, sizeof(function)); /* ISO C has no such conversion, POSIX does */
+    name->fn = fn;
+    name->len = describe(w, function, name->text);
+    return name;
+}
+
+void callback_run(struct worker *w, const char *kind, gcorn_call_fn *fn, void *arg)
+{
+    const struct callback_name *name = name_of(w, fn);
+
+    callback_enter(w, kind, name->text, name->len);
+    fn(arg);
+    callback_leave(w);
 }

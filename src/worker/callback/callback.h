@@ -10,6 +10,8 @@
 
 #include <stddef.h>
 
+#include "gcorn.h"
+
 struct worker;
 
 /* Brackets one call of a function of the application on the loop's thread, which serves no request;
@@ -21,10 +23,8 @@ struct worker;
 void callback_enter(struct worker *w, const char *kind, const char *what, size_t len);
 void callback_leave(struct worker *w);
 
-/* Writes the name of a function of the application for callback_enter: its symbol, if it is exported;
- * else its object and the offset in it, as addr2line takes it ("app.so+0x1234"). Returns its length,
- * less than size. */
-enum { CALLBACK_NAME_SIZE = 96 };
-size_t callback_name(const struct worker *w, const void *function, char *name, size_t size);
+/* Calls fn(arg) in that bracket. What the slot shows is fn's symbol, if it is exported; else its object
+ * and the offset in it, as addr2line takes it ("app.so+0x1234"). */
+void callback_run(struct worker *w, const char *kind, gcorn_call_fn *fn, void *arg);
 
 #endif

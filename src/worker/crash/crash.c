@@ -371,6 +371,16 @@ void crash_init_thread(void)
     set_alt_stack();
 }
 
+void crash_end_thread(void)
+{
+    const stack_t none = {.ss_flags = SS_DISABLE};
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    stack_t stack;
+
+    if (sigaltstack(&none, &stack) == 0 && stack.ss_size == ALT_STACK_SIZE)
+        (void)munmap((char *)stack.ss_sp - page, page + ALT_STACK_SIZE);
+}
+
 void crash_spare_fatal(sigset_t *blocked)
 {
     for (size_t i = 0; i < ARRAY_LEN(fatal_signals); i++)

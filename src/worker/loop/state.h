@@ -33,7 +33,11 @@
 #include "worker/call/wake.h"
 
 struct acceptor;
+struct app_threads;
+struct app_timers;
+struct callback_name;
 struct pool;
+struct posts;
 
 /* What the master gives a worker; all borrowed, and unchanged while the process lives. */
 struct worker_args {
@@ -121,6 +125,10 @@ struct worker {
     struct pool *pool;            /* what the class gthread has */
     uint32_t state_before;        /* the slot's, while a callback runs (callback/callback.h) */
     bool callback_is_nested;      /* it runs within the call of a request, which stays shown */
+    struct callback_name *callback_names; /* of functions that the loop has called; may be NULL */
+    struct app_timers *app_timers;        /* NULL: the application has had none */
+    struct app_threads *app_threads;
+    struct posts *posts;
 
     char *in;          /* WORKER_IN_SIZE bytes that every read goes to */
     struct strbuf out; /* lent to the connection that is being served */
@@ -144,7 +152,8 @@ struct worker {
     bool answers_close;    /* every answer says Connection: close */
     struct ev_timer drain;
     struct ev_timer linger_over; /* while it drains */
-    uint64_t recycle_at; /* asks to be replaced after that many requests; 0: never, or done */
+    uint64_t leave_by_ms; /* when it should have left, as far as it knows; 0: not told to leave */
+    uint64_t recycle_at;  /* asks to be replaced after that many requests; 0: never, or done */
 };
 
 /* This process's worker; NULL in a process that is not a worker: with --check-config, in the

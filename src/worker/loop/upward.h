@@ -61,6 +61,9 @@ void crash_end_recovered(void);
 /* A further thread that calls the application: it can crash for want of stack, too. */
 void crash_init_thread(void);
 
+/* Such a thread ends: frees what that needed. */
+void crash_end_thread(void);
+
 /* Takes the fatal signals out of a set of those to be blocked. */
 void crash_spare_fatal(sigset_t *blocked);
 
