@@ -176,7 +176,7 @@ EXPORT := -Wl,--export-dynamic-symbol='gcorn_*'
 # before glibc 2.34 dlopen and threads are libraries of their own
 LIBS := $(LLHTTP_LIBS) $(YAML_LIBS) $(EV_LIBS) $(DW_LIBS) -ldl -pthread
 
-ROOMS := base settings system http worker master
+ROOMS := base settings init system http worker master
 SRCS := $(filter-out $(if $(SANITIZE),,src/system/code/sanitizer.c),\
           $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c src/$(room)/*/*.c)))
 OBJS := $(SRCS:src/%.c=$(B)/%.o)
@@ -254,6 +254,8 @@ musl:
 $(CTL_OBJS): override CPPFLAGS += $(JANSSON_CFLAGS)
 $(B)/system/trace/stacks.o $(B)/tests/test_stacks $(B)/version.o: override CPPFLAGS += $(DW_CFLAGS)
 $(B)/version.o: override CPPFLAGS += -DHAS_OWN_LLHTTP=$(if $(LLHTTP_OBJS),1,0)
+$(B)/init/files.o: $(wildcard src/init/template/*)
+$(B)/init/files.o: override LTO :=
 $(B)/base/build_info.o: override CPPFLAGS += -DBUILD_OPTIONS='"$(BUILD_OPTIONS)"'
 
 $(B)/%.o: src/%.c Makefile

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "init/init.h"
 #include "master/check/check.h"
 #include "master/upgrade/successor.h"
 #include "master/fatal.h"
@@ -39,6 +40,11 @@ static int act(struct config *config, struct error *err)
 
     switch (config->action) {
     case CONFIG_HELP: cli_help_print(stdout); break;
+    case CONFIG_USAGE: cli_help_print_usual(stdout); break;
+    case CONFIG_INIT:
+        if (init_write(config->action_path, stdout, err) < 0)
+            status = report(err);
+        break;
     case CONFIG_VERSION: version_print(); break;
     case CONFIG_SAMPLE: config_print_sample(stdout); break;
     case CONFIG_PRINT: config_print(config, stdout); break;

@@ -10,7 +10,7 @@ import sys
 
 # ctl/ is no room of the server but gcornctl's, which knows no more of it than its settings; nor is
 # testlib/, which puts a test in the server's place around http/.
-ROOMS = ["base", "settings", "system", "http", "worker", "master", "ctl", "testlib"]
+ROOMS = ["base", "settings", "init", "system", "http", "worker", "master", "ctl", "testlib"]
 # A room knows those before it in the list, except:
 FORBIDDEN = {("system", "settings"), ("http", "settings"), ("http", "system"),
              ("ctl", "system"), ("ctl", "http"), ("ctl", "worker"), ("ctl", "master"),

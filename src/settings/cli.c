@@ -21,23 +21,31 @@ enum { OPTION_SHOWN = 40 }; /* characters of an unknown option that the error sh
 
 static const struct cli_command commands[] = {
     {"config", 'c', "FILE", CONFIG_RUN,
-     "Read the settings from this file instead of ./" CLI_DEFAULT_FILE "."},
+     "Read the settings from this file instead of ./" CLI_DEFAULT_FILE ".",
+     "Read settings from FILE [./" CLI_DEFAULT_FILE "]"},
+    {"init", 0, "DIR", CONFIG_INIT,
+     "Write a small application into the new or empty directory DIR, with a Makefile, a test and "
+     "settings, and exit.",
+     "Write a small application into DIR to begin with"},
     {"replay", 0, "FILE", CONFIG_REPLAY,
      "Run the request in FILE, from crash_dir or written by hand as plain HTTP, print the answer "
-     "and "
-     "exit. All in one process, for debuggers."},
+     "and exit. All in one process, for debuggers.",
+     NULL},
     {"check-config", 0, NULL, CONFIG_CHECK,
      "Check the settings, the files and addresses that they name, and whether the application "
-     "loads, "
-     "and exit. Files and addresses that a running server with these settings holds are not "
-     "errors."},
+     "loads, and exit. Files and addresses that a running server with these settings holds are not "
+     "errors.",
+     "Check settings and application, and exit"},
     {"print-config", 0, NULL, CONFIG_PRINT,
-     "Print every setting as YAML, with the source of its value, and exit."},
+     "Print every setting as YAML, with the source of its value, and exit.", NULL},
     {"print-sample", 0, NULL, CONFIG_SAMPLE,
-     "Print a commented " CLI_DEFAULT_FILE " with all defaults, and exit."},
+     "Print a commented " CLI_DEFAULT_FILE " with all defaults, and exit.",
+     "Print a commented settings file"},
     {"version", 'v', NULL, CONFIG_VERSION,
-     "Print the version of gcorn and of its libraries, and how it was built, and exit."},
-    {"help", 'h', NULL, CONFIG_HELP, "Print this help and exit."},
+     "Print the version of gcorn and of its libraries, and how it was built, and exit.",
+     "Print the version and how gcorn was built"},
+    {NULL, 'h', NULL, CONFIG_USAGE, "Print the usual options and exit.", "Print this"},
+    {"help", 0, NULL, CONFIG_HELP, "Print this help and exit.", "Print all options, explained"},
 };
 
 const struct cli_command *cli_commands(size_t *count)
@@ -141,7 +149,7 @@ static const char *nearest_flag(const char *name)
     const char *nearest = s ? (s->flag ? s->flag : s->key) : NULL;
 
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (setting_is_near(name, commands[i].flag, &best))
+        if (commands[i].flag && setting_is_near(name, commands[i].flag, &best))
             nearest = commands[i].flag;
     }
     return nearest;
@@ -185,7 +193,7 @@ static void take_command(struct cli *w, const struct cli_command *command, const
     } else if (value) { /* chdir happens before it is read */
         char *path = path_absolute(value);
 
-        w->c->replay_file = arena_strdup(&w->c->arena, path);
+        w->c->action_path = arena_strdup(&w->c->arena, path);
         free(path);
     }
 }

@@ -20,11 +20,12 @@ struct error;
 
 /* An option that is not a setting. */
 struct cli_command {
-    const char *flag;
+    const char *flag; /* NULL: there is the short one alone */
     char short_flag;
-    const char *metavar; /* of a file; NULL: takes no value */
+    const char *metavar; /* of a file or directory; NULL: takes no value */
     enum config_action action;
     const char *help;
+    const char *brief; /* for -h; NULL: only --help shows it */
 };
 
 const struct cli_command *cli_commands(size_t *count);

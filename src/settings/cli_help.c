@@ -27,27 +27,92 @@ static void print_option(FILE *out, const char *option, const char *help)
     config_print_wrapped(out, HELP_COLUMN, prefix, help);
 }
 
-static void print_setting(FILE *out, const struct setting *s)
+/* "  -b, --bind ADDRESS" */
+static void add_setting_option(struct strbuf *option, const struct setting *s)
 {
-    struct strbuf option = {0}, help = {0};
     bool is_on = s->type == SETTING_BOOL && strcmp(s->text, "true") == 0;
 
     if (s->short_flag)
-        strbuf_addf(&option, "  -%c, ", s->short_flag);
+        strbuf_addf(option, "  -%c, ", s->short_flag);
     else
-        strbuf_addstr(&option, s->flag ? "      " : "  ");
+        strbuf_addstr(option, s->flag ? "      " : "  ");
     if (s->flag)
-        strbuf_addf(&option, "--%s%s", is_on ? "no-" : "", s->flag);
+        strbuf_addf(option, "--%s%s", is_on ? "no-" : "", s->flag);
+}
+
+static void add_metavar(struct strbuf *option, const struct setting *s)
+{
+    if (s->metavar)
+        strbuf_addf(option, "%s%s", s->flag ? " " : "", s->metavar);
+}
+
+static void print_setting(FILE *out, const struct setting *s)
+{
+    struct strbuf option = {0}, help = {0};
+
+    add_setting_option(&option, s);
     if (s->flag_alias)
         strbuf_addf(&option, ", --%s", s->flag_alias);
-    if (s->metavar)
-        strbuf_addf(&option, "%s%s", s->flag ? " " : "", s->metavar);
+    add_metavar(&option, s);
     strbuf_addstr(&help, s->help);
     if (s->text && s->type != SETTING_BOOL)
         strbuf_addf(&help, " [%s]", s->text);
     print_option(out, option.data, help.data);
     strbuf_release(&option);
     strbuf_release(&help);
+}
+
+static void add_command_option(struct strbuf *option, const struct cli_command *command)
+{
+    if (!command->flag)
+        strbuf_addf(option, "  -%c", command->short_flag);
+    else if (command->short_flag)
+        strbuf_addf(option, "  -%c, --%s", command->short_flag, command->flag);
+    else
+        strbuf_addf(option, "      --%s", command->flag);
+    if (command->metavar)
+        strbuf_addf(option, " %s", command->metavar);
+}
+
+static void print_command(FILE *out, const struct cli_command *command, const char *help)
+{
+    struct strbuf option = {0};
+
+    add_command_option(&option, command);
+    print_option(out, option.data, help);
+    strbuf_release(&option);
+}
+
+static void print_brief(FILE *out, const struct setting *s)
+{
+    struct strbuf option = {0};
+
+    add_setting_option(&option, s);
+    add_metavar(&option, s);
+    (void)fprintf(out, "%-*s%s\n", HELP_COLUMN + 4, option.data, s->brief);
+    strbuf_release(&option);
+}
+
+void cli_help_print_usual(FILE *out)
+{
+    size_t count, command_count;
+    const struct setting *table = setting_table(&count);
+    const struct cli_command *commands = cli_commands(&command_count);
+    struct strbuf option = {0};
+
+    (void)fputs("usage: gcorn [OPTION]... APP\n\n", out);
+    for (size_t i = 0; i < count; i++) {
+        if (table[i].brief)
+            print_brief(out, &table[i]);
+    }
+    (void)fputc('\n', out);
+    for (size_t i = 0; i < command_count; i++) {
+        strbuf_reset(&option);
+        add_command_option(&option, &commands[i]);
+        if (commands[i].brief)
+            (void)fprintf(out, "%-*s%s\n", HELP_COLUMN + 4, option.data, commands[i].brief);
+    }
+    strbuf_release(&option);
 }
 
 void cli_help_print(FILE *out)
@@ -58,16 +123,8 @@ void cli_help_print(FILE *out)
     const struct cli_command *commands = cli_commands(&command_count);
 
     (void)fputs("usage: gcorn [OPTION]... APP\n\nOptions:\n", out);
-    for (size_t i = 0; i < command_count; i++) {
-        const struct cli_command *command = &commands[i];
-        char option[40], letter[8] = "    ";
-
-        if (command->short_flag)
-            (void)snprintf(letter, sizeof(letter), "-%c, ", command->short_flag);
-        (void)snprintf(option, sizeof(option), "  %s--%s%s%s", letter, command->flag,
-                       command->metavar ? " " : "", command->metavar ? command->metavar : "");
-        print_option(out, option, command->help);
-    }
+    for (size_t i = 0; i < command_count; i++)
+        print_command(out, &commands[i], commands[i].help);
     for (size_t i = 0; i < count; i++) {
         if (strcmp(section, table[i].section) != 0)
             (void)fprintf(out, "\n%s:\n", table[i].section);

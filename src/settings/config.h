@@ -44,7 +44,9 @@ enum config_action {
     CONFIG_CHECK,   /* --check-config */
     CONFIG_PRINT,   /* --print-config */
     CONFIG_SAMPLE,  /* --print-sample; from here on no file and no variable is read */
+    CONFIG_INIT,    /* --init */
     CONFIG_VERSION, /* --version */
+    CONFIG_USAGE,   /* -h */
     CONFIG_HELP,    /* --help */
 };
 
@@ -83,7 +85,7 @@ struct config {
 #undef SETTING
     enum config_action action;
     const char *config_file;       /* the YAML file that was read; NULL: none */
-    const char *replay_file;       /* --replay's, absolute */
+    const char *action_path;       /* of --replay or --init, absolute */
     const char *dir;               /* the working directory, by the name that leads there */
     struct config_origin *origins; /* one for each row, in the table's order */
     struct arena arena;            /* owns every string, list and origin */

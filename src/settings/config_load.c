@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/error.h"
 #include "settings/cli.h"
 #include "settings/config.h"
 #include "settings/config_yaml.h"
@@ -41,6 +42,21 @@ static int load_file(struct config *c, struct config_file *file, const char *pat
                              file->bytes.len, err);
 }
 
+/* Without a word on the command line: a person who begins, and reads more than one line. */
+static int check_alone(const struct config *c, struct error *err)
+{
+    if (config_check(c, err) == 0)
+        return 0;
+    return error_set(
+        err, EXIT_USAGE,
+        "no application given. What to type:\n"
+        "  gcorn --init notes      writes a small application into the directory notes\n"
+        "  gcorn app.so:handler    serves the function handler of app.so on port 8000\n"
+        "  gcorn --check-config app.so:handler    checks settings and application\n"
+        "  gcorn -h                prints the usual options; --help has all of them\n"
+        "  man gcorn.h             explains how an application is written");
+}
+
 static int load_sources(struct config *c, struct config_file *file, char *const *words,
                         char *const *env, struct error *err)
 {
@@ -62,7 +78,7 @@ static int load_sources(struct config *c, struct config_file *file, char *const 
         environment_set(c, env, err) < 0 || cli_read(&args, true, err) < 0 ||
         cli_read(&line, true, err) < 0)
         return -1;
-    return config_check(c, err);
+    return words[0] ? config_check(c, err) : check_alone(c, err);
 }
 
 int config_load_file(struct config *c, struct config_file *file, int argc, char *const *argv,

@@ -46,7 +46,8 @@ struct setting {
     const char *const *choices;                        /* ENUM: the names by value, NULL-ended */
     int (*check)(const char *text, struct error *err); /* the form of a STRING, of a LIST's item */
     const char *section;
-    const char *help; /* one paragraph */
+    const char *brief; /* for -h, which shows only settings that have it: one line */
+    const char *help;  /* one paragraph */
 };
 
 /* The table, in the order in which everything is printed; *count is its length. */

@@ -163,7 +163,7 @@ static int run(const struct config *config, struct image *image, const char *sym
     if (!w)
         return error_set(err, EXIT_FAILED, "no event loop can be made: out of descriptors?");
     struct gcorn_environ *env = worker_take_environ(w, &peer, NULL);
-    int result = read_request(&env->request, *request_fd, config->replay_file, err);
+    int result = read_request(&env->request, *request_fd, config->action_path, err);
     *request_fd = -1;
     if (result == 0)
         result = load_app(w, image, symbol, err);
@@ -187,7 +187,7 @@ int replay_run(const struct config *config, struct error *err)
 
     if (privileges_resolve(&privileges, config->user, config->group, config->initgroups, err) < 0)
         goto out;
-    fd = open_request(config->replay_file, &privileges, err);
+    fd = open_request(config->action_path, &privileges, err);
     if (fd < 0 || app_open(config->wsgi_app, &image, &symbol, NULL, err) < 0 ||
         privileges_take(&privileges, config->allow_setuid, err) < 0)
         goto out;

@@ -8,7 +8,7 @@
 struct config;
 struct error;
 
-/* --replay: runs the request in config->replay_file through the application in this process, which
+/* --replay: runs the request in config->action_path through the application in this process, which
  * does not fork, and writes the answer to standard output. Before it parses the request or loads
  * the application, this process takes the privileges of a worker, for good; the file, which must be
  * a regular one and no symbolic link, is opened by the caller's. Debuggers find the application

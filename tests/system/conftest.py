@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import (APPS, GCORN, REPO, Manager, Nginx, Refuser, Server, default_signals, install,
-                     tool)
+from harness import (APPS, GCORN, REPO, Manager, Nginx, Refuser, Server, clean_environment,
+                     default_signals, install, tool)
 
 
 def pytest_configure(config):
@@ -152,3 +152,19 @@ def waits(gcorn, app):
     def start(*args, **options):
         return gcorn(f"{app('waits', '-pthread')}:handler", *args, **options)
     return start
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The directory of an installation of gcorn, and the environment in which it is found."""
+    root = tmp_path_factory.mktemp("installed") / "root"
+    sanitize = os.environ.get("SANITIZE")
+    subprocess.run(["make", "-s", "-C", REPO, "install", f"DESTDIR={root}", "PREFIX=/usr",
+                    *([f"SANITIZE={sanitize}"] if sanitize else [])],
+                   check=True, stdout=subprocess.DEVNULL)
+    return root, clean_environment({
+        "PATH": f"{root}/usr/bin:{os.environ['PATH']}",
+        "PKG_CONFIG_PATH": f"{root}/usr/lib/pkgconfig",
+        "PKG_CONFIG_SYSROOT_DIR": str(root),
+        "GCORN_BIND": "127.0.0.1:0",
+    })

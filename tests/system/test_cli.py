@@ -200,7 +200,7 @@ def refused(tmp_path, why, *args, **options):
     (["--daemon=yes", "a.so"], "takes no value"),
     (["-t", "5 parsecs", "a.so"], "must be a duration"),
     (["a.so", "b.so"], "only one application"),
-    ([], "no application given"),
+    (["-w", "2"], "no application given"),
     (["-c", "absent.yaml", "a.so"], "absent.yaml.*No such file"),
 ])
 def test_bad_command_lines(tmp_path, args, why):

@@ -1,14 +1,13 @@
 """The commands of README.md, run as a newcomer would: in an empty directory, against an installed
 gcorn. Only the address is another, so that runs beside each other do not meet."""
 import contextlib
-import os
 import re
 import shlex
 import subprocess
 
 import pytest
 
-from harness import PATIENCE, REPO, clean_environment, wait_for
+from harness import PATIENCE, REPO, wait_for
 
 README = (REPO / "README.md").read_text()
 
@@ -24,22 +23,13 @@ def commands():
 
 
 @pytest.fixture(scope="module")
-def newcomer(tmp_path_factory):
+def newcomer(installed):
     """An empty directory with hello.c in it, and the environment after an installation of gcorn."""
-    root = tmp_path_factory.mktemp("readme")
-    subprocess.run(["make", "-s", "-C", REPO, "install", f"DESTDIR={root}/root", "PREFIX=/usr",
-                    *(["SANITIZE=" + os.environ["SANITIZE"]] if os.environ.get("SANITIZE") else [])],
-                   check=True, stdout=subprocess.DEVNULL)
-    work = root / "work"
+    root, environment = installed
+    work = root.parent / "work"
     work.mkdir()
     (work / "hello.c").write_text(blocks("c")[0])
     (work / "request.http").write_bytes(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    environment = clean_environment({
-        "PATH": f"{root}/root/usr/bin:{os.environ['PATH']}",
-        "PKG_CONFIG_PATH": f"{root}/root/usr/lib/pkgconfig",
-        "PKG_CONFIG_SYSROOT_DIR": f"{root}/root",
-        "GCORN_BIND": "127.0.0.1:0",
-    })
     return work, environment
 
 

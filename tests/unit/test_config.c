@@ -113,7 +113,7 @@ static void test_table_names_unique(void **state)
 {
     (void)state;
     static const char *const commands[] = {
-        "config", "replay", "check-config", "print-config", "print-sample", "version", "help"};
+        "config", "init", "replay", "check-config", "print-config", "print-sample", "version", "help"};
     size_t count;
     const struct setting *table = setting_table(&count);
 
@@ -375,7 +375,8 @@ static void test_cli_actions(void **state)
         {"--version", CONFIG_VERSION},
         {"-v", CONFIG_VERSION},
         {"--help", CONFIG_HELP},
-        {"-h", CONFIG_HELP},
+        {"-h", CONFIG_USAGE},
+        {"--init=d", CONFIG_INIT},
     };
     struct config c;
 
