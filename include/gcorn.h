@@ -201,6 +201,22 @@ ssize_t gcorn_body_next(struct gcorn_body *body, const void **chunk);
 void gcorn_body_close(struct gcorn_body *body);
 int64_t gcorn_body_len(const struct gcorn_body *body);
 
+/* ---- before the answer ----------------------------------------------------------------------- */
+
+/* Sends an interim answer at once, before the answer itself: "103 Early Hints" (RFC 8297) with Link
+ * fields has a browser fetch a style sheet while the handler still works. status may be any 1xx but
+ * 100 and 101, which are the server's. status and headers (which may be NULL) are checked and copied
+ * as by gcorn_start, and Content-Length is not allowed. The answer is not changed by it: what it is
+ * to say, too, is given to gcorn_start again. To be called until the first byte of the body is
+ * handed over, also from next, and after gcorn_start. It does not block: what the socket does not
+ * take goes before the answer. A start_response of middleware is not called. Returns 0, or -1
+ * with errno, and nothing is sent, which a handler may ignore. ENOTSUP: a client of HTTP/1.0 does
+ * not understand it. EALREADY: a byte of the body has been handed over. EMSGSIZE: the interim
+ * answers of the request would be longer than 64 KiB together. EINVAL: as gcorn_start, but the
+ * answer stays as it is. */
+int gcorn_interim(struct gcorn_environ *env, const char *status,
+                  const struct gcorn_header *headers);
+
 /* ---- waiting --------------------------------------------------------------------------------- */
 
 /* gcorn_ticket returns a number that names this request in this worker; it is never 0 and never

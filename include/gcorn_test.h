@@ -80,6 +80,11 @@ void gcorn_test_advance(uint64_t ms);
  * stops. */
 void gcorn_test_drain(bool draining);
 
+/* The status of interim answer number i that has been sent so far (gcorn_interim), from 0 on; 0: there
+ * are not so many. headers, which may be NULL, gets its fields; they stay valid until
+ * gcorn_test_close. */
+int gcorn_test_interim(const struct gcorn_test *t, size_t i, const struct gcorn_header **headers);
+
 /* Ends and frees the request; NULL is allowed. If the answer has not ended, it is as if the client
  * had left: bodies are closed, and deferred functions run. */
 void gcorn_test_close(struct gcorn_test *t);

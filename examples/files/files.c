@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * files - a directory's files, as a web server gives them out: sendfile, ETag, If-None-Match,
- * Range.
+ * Range, Early Hints.
  *
  *   gcorn --env FILES_ROOT=/srv/www files.so:handler
  *   curl -r 0-99 http://127.0.0.1:8000/index.html
@@ -9,6 +9,9 @@
  * What it shows: gcorn_body_file hands a part of a file to the kernel, so a download costs neither
  * memory nor the worker's time, however large the file and however slow the client. HEAD needs no
  * care: the server leaves the body out.
+ *
+ * FILES_PRELOAD is the Link field of every page: `</style.css>; rel=preload; as=style`. A 103 says it
+ * before the page, so that a browser asks for the style sheet while the page is still on its way.
  *
  * No path leaves the directory: the kernel itself refuses to (openat2, RESOLVE_BENEATH), so neither
  * "..", however written, nor a symbolic link that points out of it is a way.
@@ -32,11 +35,13 @@
 #endif
 
 static int root_fd = -1;
+static const char *preload; /* NULL: pages have no such field */
 
 GCORN_EXPORT int gcorn_on_worker_init(void)
 {
     const char *root = getenv("FILES_ROOT");
 
+    preload = getenv("FILES_PRELOAD");
     root_fd = open(root ? root : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (root_fd < 0)
         gcorn_log(NULL, GCORN_ERROR, "FILES_ROOT %s: %s", root ? root : ".", strerror(errno));
@@ -150,6 +155,15 @@ static struct gcorn_body *say(struct gcorn_environ *env, struct gcorn_start_resp
     return gcorn_body_text(env, gcorn_printf(env, "%s\n", status));
 }
 
+/* The page itself says it, too: to clients of HTTP/1.0, and to those that pass over a 103. */
+static void add_preload(struct gcorn_environ *env, struct gcorn_header *field)
+{
+    struct gcorn_header headers[] = {{"Link", preload}, {NULL, NULL}};
+
+    gcorn_interim(env, "103 Early Hints", headers);
+    *field = headers[0];
+}
+
 static struct gcorn_body *send_file(struct gcorn_environ *env, struct gcorn_start_response *start,
                                     const char *path, int fd, const struct stat *st)
 {
@@ -161,11 +175,12 @@ static struct gcorn_body *send_file(struct gcorn_environ *env, struct gcorn_star
     bool ranges = strcmp(gcorn_get(env, "REQUEST_METHOD"), "GET") == 0 &&
                   (!if_range || strcmp(if_range, tag) == 0);
     int64_t offset = 0, len = st->st_size;
-    struct gcorn_header headers[] = {{"Content-Type", type_of(path)},
-                                     {"ETag", tag},
-                                     {"Accept-Ranges", "bytes"},
-                                     {NULL, NULL},
-                                     {NULL, NULL}};
+    struct gcorn_header headers[6] = {
+        {"Content-Type", type_of(path)}, {"ETag", tag}, {"Accept-Ranges", "bytes"}};
+    size_t count = 3;
+
+    if (preload && strncmp(headers[0].value, "text/html", 9) == 0)
+        add_preload(env, &headers[count++]);
 
     if (has_tag(gcorn_get(env, "HTTP_IF_NONE_MATCH"), tag)) {
         gcorn_start(start, "304 Not Modified", headers);
@@ -174,9 +189,9 @@ static struct gcorn_body *send_file(struct gcorn_environ *env, struct gcorn_star
     switch (ranges ? parse_range(gcorn_get(env, "HTTP_RANGE"), len, &offset, &len) : WHOLE) {
     case WHOLE: gcorn_start(start, "200 OK", headers); break;
     case PART:
-        headers[3].name = "Content-Range";
-        headers[3].value = gcorn_printf(env, "bytes %" PRId64 "-%" PRId64 "/%" PRIdMAX, offset,
-                                        offset + len - 1, (intmax_t)st->st_size);
+        headers[count].name = "Content-Range";
+        headers[count].value = gcorn_printf(env, "bytes %" PRId64 "-%" PRId64 "/%" PRIdMAX, offset,
+                                            offset + len - 1, (intmax_t)st->st_size);
         gcorn_start(start, "206 Partial Content", headers);
         break;
     case NOTHING:

@@ -32,6 +32,8 @@ struct host {
 
     bool (*client_gone)(struct gcorn_environ *env);
     void (*extend_deadline)(struct gcorn_environ *env, unsigned ms);
+    /* The response has interim answers: sends them. NULL: they leave with the head. */
+    void (*interim)(struct gcorn_environ *env);
 
     struct gcorn_metric *(*counter)(const char *name, const char *help);
     struct gcorn_metric *(*gauge)(const char *name, const char *help);

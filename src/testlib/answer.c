@@ -11,29 +11,76 @@
 #include "base/util.h"
 #include "testlib/state.h"
 
-static void read_head(struct test *t, size_t len)
+/* A head that is there whole, len bytes from text on. */
+static struct test_head read_head(const char *text, size_t len)
 {
+    struct test_head head = {.text = xmalloc(len + 1)};
     size_t count = 0;
     char *line;
 
-    t->head = xmalloc(len + 1);
-    memcpy(t->head, t->bytes.data, len);
-    t->head[len] = '\0';
-    for (const char *p = t->head; (p = strstr(p, "\r\n")); p += 2)
+    memcpy(head.text, text, len);
+    head.text[len] = '\0';
+    for (const char *p = head.text; (p = strstr(p, "\r\n")); p += 2)
         count++;
-    t->headers = xcalloc(count + 1, sizeof(*t->headers));
-    t->public.status = atoi(t->head + strlen("HTTP/1.1 "));
-    t->public.headers = t->headers;
+    head.fields = xcalloc(count + 1, sizeof(*head.fields));
+    head.status = atoi(head.text + strlen("HTTP/1.1 "));
     count = 0;
-    line = strstr(t->head, "\r\n") + 2;
+    line = strstr(head.text, "\r\n") + 2;
     for (char *end; (end = strstr(line, "\r\n")) && end > line; line = end + 2) {
         char *colon = strstr(line, ": ");
 
         assert(colon); /* as the server has written it */
         *colon = *end = '\0';
-        t->headers[count].name = line;
-        t->headers[count++].value = colon + 2;
+        head.fields[count].name = line;
+        head.fields[count++].value = colon + 2;
     }
+    return head;
+}
+
+/* The interim answers that have come, and the head of the answer when it is there. */
+static void read_heads(struct test *t)
+{
+    const char *from, *end;
+
+    while (t->head.status == 0 && t->bytes.data && (from = t->bytes.data + t->decoded) &&
+           (end = strstr(from, "\r\n\r\n"))) {
+        struct test_head head = read_head(from, (size_t)(end + 4 - from));
+
+        t->decoded = (size_t)(end + 4 - t->bytes.data);
+        if (head.status >= 200) {
+            t->head = head;
+        } else {
+            t->interims = xrealloc(t->interims, (t->interim_count + 1) * sizeof(*t->interims));
+            t->interims[t->interim_count++] = head;
+        }
+    }
+    t->public.status = t->head.status;
+    t->public.headers = t->head.fields;
+}
+
+static void free_head(struct test_head *head)
+{
+    free(head->fields);
+    free(head->text);
+}
+
+void answer_free(struct test *t)
+{
+    for (size_t i = 0; i < t->interim_count; i++)
+        free_head(&t->interims[i]);
+    free_head(&t->head);
+    free(t->interims);
+}
+
+int gcorn_test_interim(const struct gcorn_test *test, size_t i, const struct gcorn_header **headers)
+{
+    const struct test *t = (const struct test *)(const void *)test;
+
+    if (i >= t->interim_count)
+        return 0;
+    if (headers)
+        *headers = t->interims[i].fields;
+    return t->interims[i].status;
 }
 
 /* One chunk that is there whole. */
@@ -56,16 +103,14 @@ static bool read_chunk(struct test *t)
 
 void answer_read(struct test *t)
 {
-    const char *end = t->headers || !t->bytes.data ? NULL : strstr(t->bytes.data, "\r\n\r\n");
+    bool has_head;
 
-    if (end) {
-        t->decoded = (size_t)(end + 4 - t->bytes.data);
-        read_head(t, t->decoded);
-    }
-    if (t->headers && t->env.h1.framing == FRAMING_CHUNKED) {
+    read_heads(t);
+    has_head = t->head.status != 0;
+    if (has_head && t->env.h1.framing == FRAMING_CHUNKED) {
         while (read_chunk(t))
             continue;
-    } else if (t->headers) {
+    } else if (has_head) {
         strbuf_add(&t->body, t->bytes.data + t->decoded, t->bytes.len - t->decoded);
         t->decoded = t->bytes.len;
     }

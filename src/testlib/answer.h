@@ -11,4 +11,7 @@ struct test;
 /* Reads what has been added to t->bytes since the last call into the public fields of t. */
 void answer_read(struct test *t);
 
+/* Frees what answer_read has made. */
+void answer_free(struct test *t);
+
 #endif

@@ -43,6 +43,12 @@ static bool test_client_gone(struct gcorn_environ *env)
     return test_of(env)->client_gone;
 }
 
+/* Into the bytes at once, as a worker's loop does; they are read when the call is over. */
+static void test_interim(struct gcorn_environ *env)
+{
+    framing_h1_interims(env, &test_of(env)->bytes);
+}
+
 static struct ev_loop *test_loop(void)
 {
     testlib_init();
@@ -73,4 +79,5 @@ const struct host host = {
     .post = test_post,
     .thread_start = test_thread_start,
     .client_gone = test_client_gone,
+    .interim = test_interim,
 };

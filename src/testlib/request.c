@@ -216,7 +216,6 @@ void gcorn_test_close(struct gcorn_test *test)
     environ_release(&t->env);
     strbuf_release(&t->bytes);
     strbuf_release(&t->body);
-    free(t->headers);
-    free(t->head);
+    answer_free(t);
     free(t);
 }

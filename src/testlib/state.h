@@ -20,6 +20,13 @@
 #include "gcorn_test.h"
 #include "http/environ.h"
 
+/* The head of an answer, or an interim one. */
+struct test_head {
+    int status;
+    struct gcorn_header *fields;
+    char *text; /* what they point into */
+};
+
 /* A request and its answer. */
 struct test {
     struct gcorn_test public; /* first: a test is what its caller sees of it */
@@ -27,9 +34,10 @@ struct test {
     struct gcorn_environ env;
     struct strbuf bytes; /* as they leave for the client */
     struct strbuf body;
-    size_t decoded; /* of bytes */
-    struct gcorn_header *headers;
-    char *head; /* what they point into */
+    size_t decoded;        /* of bytes */
+    struct test_head head; /* status 0: the answer has not begun */
+    struct test_head *interims;
+    size_t interim_count;
     bool ended;
     bool client_gone; /* before it ended */
     uint64_t ticket;

@@ -51,6 +51,14 @@ static ssize_t piece(const void **chunk, size_t len)
     return (ssize_t)len;
 }
 
+static void send_hint(struct gcorn_environ *env)
+{
+    static const struct gcorn_header fields[] = {{"Link", "</style.css>; rel=preload; as=style"},
+                                                 {NULL, NULL}};
+
+    (void)gcorn_interim(env, "103 Early Hints", fields);
+}
+
 static ssize_t next_letter(struct gcorn_environ *env, void *state, const void **chunk)
 {
     const char **letters = state;
@@ -68,6 +76,7 @@ static ssize_t next_letter(struct gcorn_environ *env, void *state, const void **
     case 's': fake_loop_advance_ns(SLOW_MS * UINT64_C(1000000)); return piece(chunk, 5);
     case 'g': return piece(chunk, gcorn_client_gone(env) ? 4 : 5);
     case 'd': fake_order(self.worker, DOWN_RETIRE, 0); return piece(chunk, 5);
+    case 'i': send_hint(env); return next_letter(env, state, chunk);
     case 'x': return -1;
     default: return 0;
     }
@@ -141,10 +150,13 @@ static struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_
         gcorn_header_append(fields, "X-Head", "1");
     gcorn_defer(env, count_deferred, NULL);
     fake_app.deferred++;
+    if (path[0] == '/' && path[1] == 'h')
+        send_hint(env);
     (void)gcorn_start(start, "200 OK", gcorn_header_array(fields));
     switch (path[0] == '/' ? path[1] : '\0') {
     case 'd': fake_order(self.worker, DOWN_RETIRE, 0);           /* fall through */
     case 's': fake_loop_advance_ns(SLOW_MS * UINT64_C(1000000)); /* fall through */
+    case 'h':                                                    /* fall through */
     case 'i': return letters_body(env, strlen(path) > 3 ? path + 3 : "");
     case 'f': return file_body(env, false);
     case 't': return file_body(env, true);
@@ -351,6 +363,16 @@ static enum called later_end(struct worker *w, struct stream *s)
     return later(w, s, CALL_END);
 }
 
+static void later_interim(struct worker *w, struct stream *s)
+{
+    struct strbuf text = {0};
+
+    (void)w;
+    framing_h1_interims(s->env, &text);
+    send_handed(s, text.data, text.len);
+    strbuf_release(&text);
+}
+
 static bool later_is_busy(const struct worker *w)
 {
     (void)w;
@@ -387,6 +409,7 @@ void fake_call_later(struct worker *w, bool is_later)
     static const struct call_ops ops = {.start = later_start,
                                         .next = later_next,
                                         .end = later_end,
+                                        .interim = later_interim,
                                         .is_busy = later_is_busy,
                                         .stop = later_stop,
                                         .thread_count = later_thread_count,

@@ -270,6 +270,49 @@ static void test_thread_is_ready_for_faults_and_blocks_no_signal(void **state)
     answer(t, 1, client);
 }
 
+static void send_hint(struct gcorn_environ *env)
+{
+    assert_int_equal(gcorn_interim(env, "103 Early Hints", NULL), 0);
+}
+
+static void test_interim_leaves_while_thread_runs_call(void **state)
+{
+    struct worker_case *t = *state;
+
+    open_pool(t, 1);
+    calls[1].in_handler = send_hint;
+    int client = run(t, 1);
+    assert_string_equal(worker_case_answer(t, client, "\r\n\r\n"),
+                        "HTTP/1.1 103 Early Hints\r\n\r\n");
+    assert_memory_equal(let_go(t, 1, client), "HTTP/1.1 200 OK\r\n", 17);
+    (void)close(client);
+}
+
+static void wait_and_send_hint(struct gcorn_environ *env)
+{
+    while (!atomic_load(&call_named(env)->may_go))
+        (void)poll(NULL, 0, 1);
+    send_hint(env);
+}
+
+/* The loop hears of both at once. */
+static void test_interim_of_call_that_is_over_precedes_answer(void **state)
+{
+    static const char want[] = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n";
+    struct worker_case *t = *state;
+
+    open_pool(t, 1);
+    calls[1].in_handler = wait_and_send_hint;
+    int client = worker_case_ask(t, "/1");
+    WORKER_CASE_UNTIL(t, slot_running_calls(t->slot) == 1);
+    atomic_store(&calls[1].may_go, true);
+    uint64_t until_ms = now_ms() + WORKER_CASE_PATIENCE_MS;
+    while (atomic_load(&t->slot->calls[0].started_ms) != 0 && now_ms() < until_ms)
+        (void)poll(NULL, 0, 1); /* the loop stands still meanwhile */
+    assert_memory_equal(worker_case_answer(t, client, "done"), want, sizeof(want) - 1);
+    (void)close(client);
+}
+
 /* ---- the queues -------------------------------------------------------------------------- */
 
 static void test_calls_wait_in_order_for_a_thread(void **state)
@@ -498,6 +541,8 @@ int main(void)
         CASE(test_slot_shows_a_call_while_it_runs),
         CASE(test_request_has_its_threads_context_in_the_call_alone),
         CASE(test_thread_is_ready_for_faults_and_blocks_no_signal),
+        CASE(test_interim_leaves_while_thread_runs_call),
+        CASE(test_interim_of_call_that_is_over_precedes_answer),
         CASE(test_calls_wait_in_order_for_a_thread),
         CASE(test_request_that_queued_too_long_is_not_run),
         CASE(test_each_thread_of_a_pool_runs_a_call),

@@ -14,7 +14,8 @@
 #include "worker/access_log_writer.h"
 #include "worker/crash/farewell.h"
 
-static bool has_first_piece, is_timeout, dies;
+static bool has_first_piece, is_timeout, dies, sends_hint;
+static int reader = -1; /* a client that takes what has come between its hint and the death */
 static _Atomic bool may_go[4]; /* calls of threads */
 static _Atomic unsigned running;
 static const struct conn *served;
@@ -44,6 +45,10 @@ static struct gcorn_body *handler(struct gcorn_environ *env,
 {
     const char *path = gcorn_get(env, "PATH_INFO");
 
+    if (sends_hint)
+        assert_int_equal(gcorn_interim(env, "103 Early Hints", NULL), 0);
+    while (reader >= 0 && *worker_case_read(reader) == 'f')
+        continue;
     if (path[1] >= '0' && path[1] <= '3') {
         atomic_fetch_add(&running, 1);
         while (!atomic_load(&may_go[path[1] - '0']))
@@ -75,7 +80,8 @@ static void begin(struct worker_case *t, unsigned threads)
 static int open_case(void **state)
 {
     *state = calloc(1, sizeof(struct worker_case));
-    has_first_piece = is_timeout = false;
+    has_first_piece = is_timeout = sends_hint = false;
+    reader = -1;
     dies = true;
     served = NULL;
     atomic_store(&running, 0);
@@ -200,18 +206,55 @@ static void test_earlier_answers_come_before_the_500(void **state)
     (void)close(client);
 }
 
+#define HINT         "HTTP/1.1 103 Early Hints\r\n\r\n"
+#define HINT_AND_500 HINT "HTTP/1.1 500 "
+
+static void test_500_follows_interim(void **state)
+{
+    struct worker_case *t = *state;
+
+    begin(t, 0);
+    sends_hint = true;
+    int client = die(t);
+    assert_memory_equal(worker_case_read(client), HINT_AND_500, sizeof(HINT_AND_500) - 1);
+    assert_int_equal(at_death.crash.client, CRASH_CLIENT_ANSWERED);
+    assert_string_equal(lines(), "500 /die\n");
+    (void)close(client);
+}
+
+/* So that the socket takes no byte more. */
+static void fill(const struct conn *c)
+{
+    char filler[4096];
+
+    memset(filler, 'f', sizeof(filler));
+    for (size_t len = sizeof(filler); len > 0; len /= 2) {
+        while (send(c->wire.fd, filler, len, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+            continue;
+    }
+}
+
+static void test_500_follows_interim_that_is_unsent(void **state)
+{
+    struct worker_case *t = *state;
+
+    begin(t, 0);
+    sends_hint = true;
+    reader = worker_case_connect(t);
+    fill(&t->w->conns[0]);
+    worker_case_send(reader, "GET /die HTTP/1.1\r\nHost: t\r\n\r\n");
+    WORKER_CASE_UNTIL(t, served != NULL);
+    assert_memory_equal(worker_case_read(reader), HINT_AND_500, sizeof(HINT_AND_500) - 1);
+    (void)close(reader);
+}
+
 static void test_client_that_takes_nothing_is_lost(void **state)
 {
     struct worker_case *t = *state;
 
     begin(t, 0);
     int client = worker_case_connect(t);
-    int server = t->w->conns[0].wire.fd;
-    static const char filler[4096];
-    while (send(server, filler, sizeof(filler), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
-        continue;
-    while (send(server, filler, 1, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
-        continue;
+    fill(&t->w->conns[0]);
     worker_case_send(client, "GET /die HTTP/1.1\r\nHost: t\r\n\r\n");
     WORKER_CASE_UNTIL(t, served != NULL);
     assert_int_equal(at_death.crash.client, CRASH_CLIENT_LOST);
@@ -379,6 +422,26 @@ static void test_calls_of_other_threads_are_turned_away(void **state)
     (void)close(second);
 }
 
+/* The socket has taken a part of the interim answers of both. */
+static void test_calls_of_threads_end_interims_first(void **state)
+{
+    static const char rest[] = "Hints\r\n\r\n";
+    struct worker_case *t = *state;
+
+    begin(t, 2);
+    int first = run_in_thread(t, "/1", 1), second = run_in_thread(t, "/2", 2);
+    for (size_t i = 0; i < 2; i++)
+        strbuf_addstr(&t->w->conns[i].h1.x->early, rest);
+    say_farewell(&t->w->conns[0]);
+    const char *text = worker_case_read(first);
+    assert_memory_equal(text, "Hints\r\n\r\nHTTP/1.1 500 ", 22);
+    text = worker_case_read(second);
+    assert_memory_equal(text, "Hints\r\n\r\nHTTP/1.1 503 ", 22);
+    let_all_go();
+    (void)close(first);
+    (void)close(second);
+}
+
 /* Each call that has lasted too long is answered 504, those that may last 503. */
 static void test_each_call_that_is_too_long_is_answered_504(void **state)
 {
@@ -432,6 +495,8 @@ int main(void)
         CASE(test_crashed_head_is_answered_without_a_body),
         CASE(test_request_of_a_timeout_is_answered_504),
         CASE(test_earlier_answers_come_before_the_500),
+        CASE(test_500_follows_interim),
+        CASE(test_500_follows_interim_that_is_unsent),
         CASE(test_client_that_takes_nothing_is_lost),
         CASE(test_idle_client_is_sent_nothing),
         CASE(test_unread_request_is_turned_away),
@@ -441,6 +506,7 @@ int main(void)
         CASE(test_answer_that_has_ended_is_followed_by_no_503),
         CASE(test_nobody_to_blame_blames_no_request),
         CASE(test_calls_of_other_threads_are_turned_away),
+        CASE(test_calls_of_threads_end_interims_first),
         CASE(test_each_call_that_is_too_long_is_answered_504),
         CASE(test_early_line_is_replaced_by_that_of_the_end),
     };

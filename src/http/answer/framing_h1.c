@@ -148,20 +148,41 @@ static void keep_head(struct gcorn_environ *env, const char *head, size_t len)
     memcpy(kept->text, head, len);
 }
 
+void framing_h1_interims(struct gcorn_environ *env, struct strbuf *out)
+{
+    const struct interim *interim = env->response.interims;
+
+    for (; interim; interim = interim->next) {
+        ADD_LITERAL(out, "HTTP/1.1 ");
+        strbuf_add(out, interim->status, interim->status_len);
+        if (interim->status_len == 3)
+            strbuf_addch(out, ' ');
+        ADD_LITERAL(out, "\r\n");
+        strbuf_add(out, interim->fields, interim->fields_len);
+        ADD_LITERAL(out, "\r\n");
+    }
+    env->response.interims = NULL;
+}
+
+/* Not one that is kept. */
+static void add_new_head(struct gcorn_environ *env, struct strbuf *out)
+{
+    if (env->response.interims)
+        framing_h1_interims(env, out);
+    size_t before = out->len;
+    render_head(env, out);
+    if (head_is_ordinary(env))
+        keep_head(env, out->data + before, out->len - before);
+}
+
 /* Appends the head: a copy of the last one, where it is the same. */
 static void add_head(struct gcorn_environ *env, struct strbuf *out)
 {
-    size_t before = out->len;
-
     choose_framing(env);
-    if (!head_is_ordinary(env)) {
-        render_head(env, out);
-    } else if (head_is_kept(env)) {
+    if (head_is_ordinary(env) && head_is_kept(env))
         strbuf_add(out, env->h1.kept.text, env->h1.kept.len);
-    } else {
-        render_head(env, out);
-        keep_head(env, out->data + before, out->len - before);
-    }
+    else
+        add_new_head(env, out);
 }
 
 /* ---- the body ---------------------------------------------------------------------------- */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * framing_h1 - the bytes in which an answer leaves on an HTTP/1 connection: the head with what the
- * server adds to it (Date, Server, Connection, the body's length), and how the body's end is marked
- * (RFC 9112 6 and 7). What the answer is, response.h says; another protocol frames the same answer
- * in another way.
+ * server adds to it (Date, Server, Connection, the body's length), how the body's end is marked
+ * (RFC 9112 6 and 7), and the interim answers before it. What the answer is, response.h says;
+ * another protocol frames the same answer in another way.
  */
 #ifndef GCORN_HTTP_ANSWER_FRAMING_H1_H
 #define GCORN_HTTP_ANSWER_FRAMING_H1_H
@@ -56,5 +56,9 @@ static inline void framing_h1_init(struct framing_h1 *h1)
  * name bytes of a file to be sent after all of that, before the next call. When the response is
  * `broken`, the answer is incomplete, and only the end of the connection can tell the client. */
 bool framing_h1_next(struct gcorn_environ *env, struct strbuf *out, const char **data, size_t *len);
+
+/* Appends the interim answers that have been made and not framed yet. What framing_h1_next finds of
+ * them precedes the head. */
+void framing_h1_interims(struct gcorn_environ *env, struct strbuf *out);
 
 #endif

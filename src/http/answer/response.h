@@ -19,6 +19,7 @@
 
 #include "gcorn.h"
 #include "http/answer/body.h"
+#include "http/answer/interim.h"
 #include "http/answer/start.h"
 
 enum response_phase {
@@ -58,6 +59,8 @@ struct response {
         uint64_t left; /* the sender counts it down, as they leave */
         bool reads;    /* the sender's: sendfile does not do for it */
     } file;
+    struct interim *interims;  /* that have not been framed yet, in order */
+    size_t interim_bytes;      /* of all that were made */
     struct gcorn_body *body;   /* what the application returned */
     struct gcorn_body *bodies; /* all that were made */
     uint64_t body_len;         /* bytes of the body handed over, framing not counted */

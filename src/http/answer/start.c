@@ -17,39 +17,31 @@
 
 /* ---- fields ------------------------------------------------------------------------------ */
 
-enum answer_field {
-    ANSWER_OTHER,
-    ANSWER_LENGTH,
-    ANSWER_DATE,
-    ANSWER_SERVER,
-    ANSWER_HOP, /* belongs to the connection, and so to the server (RFC 9110 7.6.1) */
-};
-
-static enum answer_field answer_field(const char *name, size_t len)
+static enum start_kind kind_of(const char *name, size_t len)
 {
     static const struct {
         const char *lower[2];
-        enum answer_field what[2];
+        enum start_kind kind[2];
     } known[] = {
-        [2] = {{"te"}, {ANSWER_HOP}},
-        [4] = {{"date"}, {ANSWER_DATE}},
-        [6] = {{"server"}, {ANSWER_SERVER}},
-        [7] = {{"trailer", "upgrade"}, {ANSWER_HOP, ANSWER_HOP}},
-        [10] = {{"connection", "keep-alive"}, {ANSWER_HOP, ANSWER_HOP}},
-        [14] = {{"content-length"}, {ANSWER_LENGTH}},
-        [16] = {{"proxy-connection"}, {ANSWER_HOP}},
-        [17] = {{"transfer-encoding"}, {ANSWER_HOP}},
-        [18] = {{"proxy-authenticate"}, {ANSWER_HOP}},
-        [19] = {{"proxy-authorization"}, {ANSWER_HOP}},
+        [2] = {{"te"}, {START_HOP}},
+        [4] = {{"date"}, {START_DATE}},
+        [6] = {{"server"}, {START_SERVER}},
+        [7] = {{"trailer", "upgrade"}, {START_HOP, START_HOP}},
+        [10] = {{"connection", "keep-alive"}, {START_HOP, START_HOP}},
+        [14] = {{"content-length"}, {START_LENGTH}},
+        [16] = {{"proxy-connection"}, {START_HOP}},
+        [17] = {{"transfer-encoding"}, {START_HOP}},
+        [18] = {{"proxy-authenticate"}, {START_HOP}},
+        [19] = {{"proxy-authorization"}, {START_HOP}},
     };
 
     if (len >= ARRAY_LEN(known))
-        return ANSWER_OTHER;
+        return START_OTHER;
     for (size_t i = 0; i < 2 && known[len].lower[i]; i++) {
         if (syntax_is(name, len, known[len].lower[i]))
-            return known[len].what[i];
+            return known[len].kind[i];
     }
-    return ANSWER_OTHER;
+    return START_OTHER;
 }
 
 /* Not inlined, as its locals would cost every answer a stack check. */
@@ -65,35 +57,50 @@ static const char *__attribute__((noinline)) take_length(struct response *r, con
     return NULL;
 }
 
+const char *start_check_field(const struct gcorn_header *h, struct start_field *field)
+{
+    if (!h->value)
+        return "no value";
+    field->name_len = syntax_token_end(h->name);
+    field->value_len = strlen(h->value);
+    if (field->name_len == 0 || h->name[field->name_len] != '\0')
+        return "not a valid field name";
+    if (scan_has_control(h->value, field->value_len))
+        return "a control character in the value";
+    field->kind = kind_of(h->name, field->name_len);
+    return field->kind == START_HOP ? "only the server may send it" : NULL;
+}
+
+char *start_put_field(char *p, const char *name, size_t name_len, const char *value,
+                      size_t value_len)
+{
+    p = strbuf_put(p, name, name_len);
+    p = STRBUF_PUT_LITERAL(p, ": ");
+    p = strbuf_put(p, value, value_len);
+    return STRBUF_PUT_LITERAL(p, "\r\n");
+}
+
 /* One field, as it will be sent, into r->start_cache; Content-Length not, since the framing decides it.
  * NULL, or why it cannot be sent. */
 static const char *take_field(struct response *r, const struct gcorn_header *h)
 {
     struct start_cache *cache = &r->start_cache;
+    struct start_field field;
+    const char *bad = start_check_field(h, &field);
 
-    if (!h->value)
-        return "no value";
-    size_t name_len = syntax_token_end(h->name), value_len = strlen(h->value);
-    if (name_len == 0 || h->name[name_len] != '\0')
-        return "not a valid field name";
-    if (scan_has_control(h->value, value_len))
-        return "a control character in the value";
-    switch (answer_field(h->name, name_len)) {
-    case ANSWER_HOP: return "only the server may send it";
-    case ANSWER_LENGTH: return take_length(r, h->value);
-    case ANSWER_DATE: cache->has_date = true; break;
-    case ANSWER_SERVER: cache->has_server = true; break;
-    case ANSWER_OTHER: break;
-    }
-    char *p = strbuf_grow(&cache->text, name_len + value_len + 4);
-    p = strbuf_put(p, h->name, name_len);
-    p = STRBUF_PUT_LITERAL(p, ": ");
-    p = strbuf_put(p, h->value, value_len);
-    (void)STRBUF_PUT_LITERAL(p, "\r\n");
-    cache->text.len += name_len + value_len + 4;
+    if (bad)
+        return bad;
+    if (field.kind == START_LENGTH)
+        return take_length(r, h->value);
+    cache->has_date = cache->has_date || field.kind == START_DATE;
+    cache->has_server = cache->has_server || field.kind == START_SERVER;
+    size_t len = field.name_len + field.value_len + 4;
+    (void)start_put_field(strbuf_grow(&cache->text, len), h->name, field.name_len, h->value,
+                          field.value_len);
+    cache->text.len += len;
     if (cache->field_count < START_FIELDS_MAX) {
-        cache->fields[cache->field_count].name_len = (uint32_t)name_len;
-        cache->fields[cache->field_count].value_len = (uint32_t)value_len;
+        cache->fields[cache->field_count].name_len = (uint32_t)field.name_len;
+        cache->fields[cache->field_count].value_len = (uint32_t)field.value_len;
     }
     cache->field_count++;
     return NULL;
@@ -101,15 +108,19 @@ static const char *take_field(struct response *r, const struct gcorn_header *h)
 
 /* ---- gcorn_start ------------------------------------------------------------------------- */
 
-/* "NNN Reason"; 1xx answers are for the server to send, 6xx and up do not exist (RFC 9110 15). */
-static bool status_is_valid(const char *status, size_t len)
+bool start_status_is_valid(const char *status, size_t len)
 {
     for (size_t i = 0; i < 3; i++) {
         if (status[i] < '0' || status[i] > '9')
             return false;
     }
-    return status[0] >= '2' && status[0] <= '5' && (status[3] == ' ' || status[3] == '\0') &&
-           !scan_has_control(status, len);
+    return (status[3] == ' ' || status[3] == '\0') && !scan_has_control(status, len);
+}
+
+/* 1xx answers are no end of a request, 6xx and up do not exist (RFC 9110 15). */
+static bool status_is_final(const char *status, size_t len)
+{
+    return start_status_is_valid(status, len) && status[0] >= '2' && status[0] <= '5';
 }
 
 static int refuse_start(struct gcorn_environ *env, const char *what, const char *name)
@@ -157,7 +168,7 @@ static int take_start(struct gcorn_environ *env, const char *status,
     cache->field_count = 0;
     cache->serial++;
     strbuf_reset(&cache->text);
-    if (!status || !status_is_valid(status, status_len))
+    if (!status || !status_is_final(status, status_len))
         return refuse_start(env, "not a status", status ? status : "NULL");
     strbuf_add(&cache->text, status, status_len);
     for (const struct gcorn_header *h = headers; h && h->name; h++) {

@@ -20,6 +20,20 @@ struct gcorn_start_response {
     void *state;
 };
 
+/* What a field of an answer means to the server. */
+enum start_kind {
+    START_OTHER,
+    START_LENGTH,
+    START_DATE,
+    START_SERVER,
+    START_HOP, /* belongs to the connection, and so to the server (RFC 9110 7.6.1) */
+};
+
+struct start_field {
+    enum start_kind kind;
+    size_t name_len, value_len;
+};
+
 enum { START_FIELDS_MAX = 8 };
 
 /* The status and fields of the last gcorn_start that was valid. It outlives the request: mostly the
@@ -41,5 +55,17 @@ struct start_cache {
  * and fields. 0, or -1 with errno: EINVAL (logged; the answer becomes 500 unless a later call is in
  * order), EALREADY once the head has left. */
 int start_own(void *state, const char *status, const struct gcorn_header *headers);
+
+/* "NNN Reason" without control bytes, whatever its class. */
+bool start_status_is_valid(const char *status, size_t len);
+
+/* NULL, with what the field is in *field; or why it cannot be sent: it is not valid, or only the
+ * server may send it. */
+const char *start_check_field(const struct gcorn_header *header, struct start_field *field);
+
+/* Writes a field as it is sent, "Name: value\r\n", which is four bytes longer than name and value.
+ * Returns its end. */
+char *start_put_field(char *p, const char *name, size_t name_len, const char *value,
+                      size_t value_len);
 
 #endif

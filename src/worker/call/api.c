@@ -12,11 +12,13 @@
 
 #include "base/util.h"
 #include "worker/call/app_metrics.h"
+#include "worker/call/call.h"
 #include "worker/call/wake.h"
 #include "worker/callback/app_threads.h"
 #include "worker/callback/app_timers.h"
 #include "worker/callback/posts.h"
 #include "worker/loop/state.h"
+#include "worker/loop/upward.h"
 
 static unsigned host_slot(void)
 {
@@ -62,6 +64,19 @@ static void host_extend_deadline(struct gcorn_environ *env, unsigned ms)
         atomic_store(&call->until_ms, until_ms);
 }
 
+static void host_interim(struct gcorn_environ *env)
+{
+    struct worker *w = worker_this();
+    struct stream *s = w ? stream_of(env) : NULL;
+
+    if (!s || s->env != env)
+        return; /* it is no client's */
+    if (w->calls)
+        w->calls->interim(w, s);
+    else
+        send_interims(s);
+}
+
 static bool host_draining(void)
 {
     const struct worker *w = worker_this();
@@ -83,6 +98,7 @@ const struct host host = {
     .thread_start = app_thread_start,
     .client_gone = host_client_gone,
     .extend_deadline = host_extend_deadline,
+    .interim = host_interim,
     .counter = metrics_counter,
     .gauge = metrics_gauge,
     .histogram = metrics_histogram,

@@ -28,8 +28,8 @@ enum called {
     CALL_REFUSED, /* start alone: call.refusal says with which status */
 };
 
-/* A class of workers. All but the last three are called by the loop's thread; those may be called
- * in a signal handler. */
+/* A class of workers. All but interim and the last three are called by the loop's thread; those
+ * three may be called in a signal handler. */
 struct call_ops {
     /* The request is complete: runs its handler; or it is held at the end of its head: asks
      * gcorn_on_head (call_handler has both). CALL_LATER here leaves the stream where it is:
@@ -42,6 +42,10 @@ struct call_ops {
 
     /* The request is over, and its environ is given back. */
     enum called (*end)(struct worker *w, struct stream *s);
+
+    /* The request whose call runs on this thread has made interim answers: has the loop send them
+     * (send_handed). */
+    void (*interim)(struct worker *w, struct stream *s);
 
     /* Would another request wait for a call to end? */
     bool (*is_busy)(const struct worker *w);

@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,6 +39,14 @@
 
 struct queue {
     struct stream *first, **end;
+};
+
+/* Bytes of interim answers, from a thread to the loop's. */
+struct handed {
+    struct handed *next;
+    struct stream *stream;
+    size_t len;
+    char bytes[];
 };
 
 struct pool_thread {
@@ -59,6 +68,7 @@ struct pool {
     pthread_mutex_t lock;
     pthread_cond_t come; /* a connection waits, or the pool stops */
     struct queue waiting, called;
+    struct handed *handed, **handed_end;
     bool ends;
 
     unsigned count;
@@ -69,6 +79,12 @@ static void queue_init(struct queue *q)
 {
     q->first = NULL;
     q->end = &q->first;
+}
+
+static void handed_init(struct pool *p)
+{
+    p->handed = NULL;
+    p->handed_end = &p->handed;
 }
 
 static void queue_put(struct queue *q, struct stream *s)
@@ -115,6 +131,24 @@ static void run_call(struct pool_thread *t, struct stream *s)
     env->context = &w->http;
 }
 
+/* A thread's: the stream's call is over for the loop only after it has taken this. */
+static void hand_interims(struct worker *w, struct stream *s)
+{
+    struct pool *p = w->pool;
+    struct strbuf text = {0};
+
+    framing_h1_interims(s->env, &text);
+    struct handed *h = xmalloc(sizeof(*h) + text.len);
+    *h = (struct handed){.stream = s, .len = text.len};
+    memcpy(h->bytes, text.data, text.len);
+    strbuf_release(&text);
+    (void)pthread_mutex_lock(&p->lock);
+    *p->handed_end = h;
+    p->handed_end = &h->next;
+    ev_async_send(w->loop, &p->turn);
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
 /* The next connection for this thread; NULL: the thread must end. A request that is over must be
  * ended even then. */
 static struct stream *wait_for_call(struct pool *p)
@@ -159,13 +193,27 @@ static void *run_thread(void *arg)
 
 /* ---- the loop's thread ------------------------------------------------------------------- */
 
-static struct stream *take_called(struct pool *p)
+/* Both at once: the streams of what is handed over are with a thread, or among those called. */
+static struct stream *take_called(struct pool *p, struct handed **handed)
 {
     (void)pthread_mutex_lock(&p->lock);
     struct stream *s = p->called.first;
+    *handed = p->handed;
     queue_init(&p->called);
+    handed_init(p);
     (void)pthread_mutex_unlock(&p->lock);
     return s;
+}
+
+static void send_all_handed(struct handed *h)
+{
+    while (h) {
+        struct handed *next = h->next;
+
+        send_handed(h->stream, h->bytes, h->len);
+        free(h);
+        h = next;
+    }
 }
 
 /* Was it the first call for its request? */
@@ -178,11 +226,13 @@ static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
 {
     struct pool *p = async->data;
     struct worker *w = p->worker;
-    struct stream *s = take_called(p);
+    struct handed *handed;
+    struct stream *s = take_called(p, &handed);
 
     (void)loop;
     (void)revents;
     worker_look_at_clock(w);
+    send_all_handed(handed);
     while (s) {
         struct stream *next = s->next;
 
@@ -291,6 +341,7 @@ static void stop(struct worker *w)
         (void)pthread_join(p->threads[i].handle, NULL);
     ev_async_stop(w->loop, &p->turn);
     ev_prepare_stop(w->loop, &p->rest);
+    send_all_handed(p->handed);
     for (struct stream *s = p->called.first; s; s = s->next) {
         if (s->x->call.kind == CALL_END)
             stream_forget_request(s);
@@ -323,6 +374,7 @@ static const struct call_ops pool_ops = {
     .start = start_handler,
     .next = next_piece,
     .end = end_request,
+    .interim = hand_interims,
     .is_busy = is_busy,
     .stop = stop,
     .thread_count = thread_count,
@@ -338,6 +390,7 @@ static struct pool *new_pool(struct worker *w, unsigned count)
     p->count = count;
     queue_init(&p->waiting);
     queue_init(&p->called);
+    handed_init(p);
     (void)pthread_mutex_init(&p->lock, NULL); /* these cannot fail: the defaults */
     (void)pthread_cond_init(&p->come, NULL);
     ev_async_init(&p->turn, on_turn);

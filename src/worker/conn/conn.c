@@ -141,6 +141,7 @@ void conn_free(struct conn *c)
     conn_set(c, CONN_FREE, STREAM_NONE);
     if (s->x) {
         strbuf_release(&s->x->in);
+        strbuf_release(&s->x->early);
         strbuf_release(&s->x->out);
         *s->x = (struct exchange){0};
         worker_give_exchange(w, s->x);

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "worker/access_log_writer.h"
@@ -117,6 +118,71 @@ enum send_result send_out(struct stream *s)
     s->x->out_sent = 0;
     strbuf_reset(&s->x->out);
     return SEND_ALL;
+}
+
+/* ---- interim answers --------------------------------------------------------------------- */
+
+/* A signal that ends the worker is held meanwhile: `out` has to be whole for it. The answer meets an
+ * error again. */
+void send_interims(struct stream *s)
+{
+    struct worker *w = worker_of(conn_of(s));
+    struct exchange *x = s->x;
+    ssize_t n = 0;
+
+    assert(x->piece_len == 0); /* an earlier answer's has left before the call */
+    w->is_sending = true;
+    framing_h1_interims(s->env, &x->out);
+    x->whole_len = x->out.len;
+    while (x->out_sent < x->out.len && (n >= 0 || errno == EINTR)) {
+        n = send_some(s);
+        if (n > 0)
+            mark_sent(s, (size_t)n);
+    }
+    if (x->out_sent == x->out.len) {
+        x->out_sent = x->whole_len = 0;
+        strbuf_reset(&x->out);
+    }
+    w->is_sending = false;
+    if (w->held_signal)
+        crash_take_held();
+}
+
+/* `out` is the thread's, so the rest is kept beside it. */
+void send_handed(struct stream *s, const char *bytes, size_t len)
+{
+    struct worker *w = worker_of(conn_of(s));
+    struct strbuf *early = &s->x->early;
+    ssize_t n = 0;
+
+    assert(s->phase == STREAM_CALLING);
+    w->is_sending = true;
+    strbuf_add(early, bytes, len);
+    while (early->len > 0 && (n >= 0 || errno == EINTR)) {
+        n = wire_send(&conn_of(s)->wire, early->data, early->len, false);
+        if (n > 0) {
+            memmove(early->data, early->data + n, early->len - (size_t)n);
+            early->len -= (size_t)n;
+            w->slot->counts.bytes_out += (uint64_t)n;
+        }
+    }
+    w->is_sending = false;
+    if (w->held_signal)
+        crash_take_held();
+}
+
+void send_join_early(struct stream *s)
+{
+    struct exchange *x = s->x;
+    struct strbuf out = x->out;
+
+    if (x->early.len > 0) {
+        x->whole_len = x->early.len;
+        strbuf_add(&x->early, out.data ? out.data : "", out.len);
+        x->out = x->early;
+    }
+    strbuf_release(x->early.len > 0 ? &out : &x->early);
+    x->early = (struct strbuf){0};
 }
 
 /* ---- a file ------------------------------------------------------------------------------ */

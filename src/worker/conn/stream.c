@@ -399,6 +399,8 @@ void stream_called(struct stream *s)
     struct conn *c = conn_of(s);
 
     conn_set(c, (enum conn_state)c->state, STREAM_READY); /* it is the loop's; `out` is whole */
+    if (s->x->early.data)
+        send_join_early(s);
     if (s->x->call.kind == CALL_END) {
         end_called(s);
         return;

@@ -358,6 +358,17 @@ static void time_out(struct conn *c)
     count_end(c, 504, self.ended);
 }
 
+/* What a thread has is half made. Unsent is only the rest of an interim answer, which a client must
+ * have whole before another. */
+static void take_from_thread(struct exchange *x, bool runs)
+{
+    x->out = x->early;
+    x->early = (struct strbuf){0};
+    x->whole_len = x->out.len;
+    x->out_sent = x->piece_len = 0;
+    x->more = runs;
+}
+
 static void begin_all(const struct conn *crashed, bool is_timeout)
 {
     for (size_t i = 0; i < table_used(); i++) {
@@ -365,12 +376,8 @@ static void begin_all(const struct conn *crashed, bool is_timeout)
 
         if (c->state == CONN_FREE || c->wire.fd < 0)
             continue;
-        if (c->h1.phase ==
-            STREAM_CALLING) { /* what is there is half made; nothing else is unsent */
-            c->h1.x->out = (struct strbuf){0};
-            c->h1.x->out_sent = c->h1.x->piece_len = 0;
-            c->h1.x->more = c->h1.runs;
-        }
+        if (c->h1.phase == STREAM_CALLING)
+            take_from_thread(c->h1.x, c->h1.runs);
         if (c == crashed)
             begin_crashed(c, is_timeout);
         else if (is_timeout && c->h1.runs && !has_begun(c) && is_too_long(c))

@@ -94,7 +94,8 @@ struct exchange {
     size_t whole_len;     /* of out, before the answer's first or next piece: for a crash */
 
     struct strbuf in;  /* bytes after the request, not parsed yet */
-    struct strbuf out; /* of answers, for the socket */
+    struct strbuf early; /* of interim answers, while a thread has the stream: the socket is full */
+    struct strbuf out;   /* of answers, for the socket */
     size_t out_sent;   /* bytes of out that are gone */
     const char *piece; /* part of the answer, to be sent after out from where it lies */
     size_t piece_len;

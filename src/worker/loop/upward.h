@@ -9,6 +9,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 struct conn;
 struct stream;
@@ -24,6 +25,15 @@ void forked_check(void);
 
 /* The timer's deadline has come. */
 void conn_timed_out(struct conn *c);
+
+/* ---- conn/send.c ------------------------------------------------------------------------ */
+
+/* Sends the request's interim answers, within a call that it has on this thread, the loop's, after
+ * what is unsent of earlier answers. What the socket does not take goes before the answer. */
+void send_interims(struct stream *s);
+
+/* The same, of bytes of them, while a thread has the stream. */
+void send_handed(struct stream *s, const char *bytes, size_t len);
 
 /* ---- conn/stream.c ---------------------------------------------------------------------- */
 

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * around - what goes before an answer and after its body. Every path sends a 103 with Link first,
+ * and then:
+ *
+ *   /hold?name=F   makes F.running, and answers when F.go exists
+ *   /wait          sends a second 103 from next, and answers after 50 ms
+ *   /many?n=N      sends N more
+ *   /null          fails
+ *   /crash?name=F  as /hold, and crashes instead
+ *   other          answers at once
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <gcorn.h>
+
+static int *volatile nowhere;
+
+static void send_hint(struct gcorn_environ *env)
+{
+    static const struct gcorn_header headers[] = {{"Link", "</style.css>; rel=preload; as=style"},
+                                                  {NULL, NULL}};
+
+    gcorn_interim(env, "103 Early Hints", headers);
+}
+
+static void hold(struct gcorn_environ *env)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    const char *name = gcorn_query(env, "name");
+    FILE *file = fopen(gcorn_printf(env, "%s.running", name), "w");
+
+    if (file)
+        fclose(file);
+    while (access(gcorn_printf(env, "%s.go", name), F_OK) != 0)
+        nanosleep(&pause, NULL);
+}
+
+struct wait {
+    uint64_t until;
+    bool ended;
+};
+
+static ssize_t next(struct gcorn_environ *env, void *state, const void **chunk)
+{
+    struct wait *w = state;
+
+    if (w->until == 0) {
+        send_hint(env);
+        w->until = gcorn_now() + 50;
+    }
+    gcorn_wake_at(env, w->until);
+    if (gcorn_now() < w->until)
+        return GCORN_AGAIN;
+    *chunk = "waited\n";
+    w->ended = !w->ended;
+    return w->ended ? 7 : 0;
+}
+
+GCORN_EXPORT
+struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response *start_response)
+{
+    const char *path = gcorn_get(env, "PATH_INFO"), *n = gcorn_query(env, "n");
+
+    send_hint(env);
+    if (strcmp(path, "/hold") == 0 || strcmp(path, "/crash") == 0)
+        hold(env);
+    if (strcmp(path, "/crash") == 0)
+        *nowhere = 1;
+    if (strcmp(path, "/null") == 0)
+        return NULL;
+    for (int i = n ? atoi(n) : 0; i > 0; i--)
+        send_hint(env);
+    gcorn_start(start_response, "200 OK", NULL);
+    if (strcmp(path, "/wait") == 0)
+        return gcorn_body_iter(env, next, NULL, gcorn_alloc(env, sizeof(struct wait)));
+    return gcorn_body_text(env, "whole\n");
+}
