@@ -16,17 +16,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/buffer_pool.h"
 #include "base/owned.h"
 #include "base/util.h"
 
 enum {
     SPOOL_FIRST_SIZE = 1024,
     SPOOL_GATHER_SIZE = 16 * 1024, /* larger pieces are written at once */
+    SPOOL_ROOM_MIN = 4 * 1024,     /* less is not worth a read of its own */
+    SPOOL_ROOM_STEP = 64 * 1024,
+    SPOOL_GROWTH = 4, /* how many times the bytes that came a buffer is for */
 };
 
-void spool_init(struct spool *s, size_t mem_max, const char *dir, struct spool_budget *budget)
+void spool_init(struct spool *s, const struct spool_place *place, struct spool_budget *budget)
 {
-    *s = (struct spool){.mem_max = (uint32_t)mem_max, .dir = dir, .budget = budget, .fd = -1};
+    *s = (struct spool){.place = place, .budget = budget, .fd = -1};
 }
 
 /* ---- the budget -------------------------------------------------------------------------- */
@@ -50,16 +54,27 @@ static void give_back(struct spool_budget *b, uint64_t len)
     assert(before >= len);
 }
 
+static void free_memory(struct spool *s)
+{
+    if (s->buffer)
+        buffer_give(s->place->pool, s->buffer);
+    else
+        free(s->mem);
+    s->buffer = NULL;
+    s->mem = NULL;
+    s->mem_cap = 0;
+}
+
 /* Not inlined: a request without a body has nothing to release. */
 static void __attribute__((noinline)) release_kept(struct spool *s)
 {
-    free(s->mem);
+    free_memory(s);
     if (s->map)
         (void)munmap(s->map, s->map_len); /* fails only for an address that was never mapped */
     if (s->fd >= 0)
         give_back(s->budget, s->len);
     owned_close(&s->fd);
-    spool_init(s, s->mem_max, s->dir, s->budget);
+    spool_init(s, s->place, s->budget);
 }
 
 void spool_release(struct spool *s)
@@ -104,20 +119,13 @@ static int write_at(int fd, const char *data, size_t len, uint64_t offset)
     return 0;
 }
 
-static void free_memory(struct spool *s)
-{
-    free(s->mem);
-    s->mem = NULL;
-    s->mem_cap = 0;
-}
-
 /* The budget counts bytes from here on. */
 static int move_to_file(struct spool *s)
 {
     if (take(s->budget, s->len) < 0)
         return -1;
     owned_lock();
-    int fd = owned_take(open_unlinked(s->dir));
+    int fd = owned_take(open_unlinked(s->place->dir));
     owned_unlock();
     if (fd < 0 || write_at(fd, s->mem, (size_t)s->len, 0) < 0) {
         give_back(s->budget, s->len);
@@ -153,22 +161,96 @@ static int append_to_file(struct spool *s, const void *data, size_t len)
     return 0;
 }
 
+/* ---- memory ------------------------------------------------------------------------------ */
+
+static void set_memory(struct spool *s, char *mem, size_t cap, struct buffer *buffer)
+{
+    s->mem = mem;
+    s->mem_cap = cap;
+    s->buffer = buffer;
+}
+
+/* The same bytes, in memory of another kind. */
+static void move_memory(struct spool *s, char *mem, size_t cap, struct buffer *buffer)
+{
+    if (s->len > 0)
+        memcpy(mem, s->mem, (size_t)s->len + 1);
+    free_memory(s);
+    set_memory(s, mem, cap, buffer);
+}
+
+/* A buffer of `size` bytes; false: the pool is used up, and nothing has changed. */
+static bool use_buffer(struct spool *s, size_t size)
+{
+    struct buffer_pool *pool = s->place->pool;
+
+    if (s->buffer) {
+        if (buffer_resize(pool, s->buffer, size) < 0)
+            return false;
+        set_memory(s, s->buffer->data, size + 1, s->buffer);
+        return true;
+    }
+    struct buffer *b = buffer_take(pool, size);
+    if (b)
+        move_memory(s, b->data, size + 1, b);
+    return b != NULL;
+}
+
+/* For `len` bytes in all, and for more while the pool has enough. */
+static bool grow_buffer(struct spool *s, uint64_t len)
+{
+    uint64_t most = s->expected ? s->expected : SPOOL_BUFFER_MAX, size;
+
+    if (!s->place->pool || len <= SPOOL_BUFFER_MIN || len > SPOOL_BUFFER_MAX ||
+        most > SPOOL_BUFFER_MAX)
+        return false;
+    size = len * SPOOL_GROWTH < most ? len * SPOOL_GROWTH : most;
+    return (size > len && use_buffer(s, (size_t)size)) || use_buffer(s, (size_t)len);
+}
+
+static bool grow_own(struct spool *s, uint64_t len)
+{
+    size_t cap = s->mem_cap && !s->buffer ? s->mem_cap : SPOOL_FIRST_SIZE;
+
+    if (len > s->place->mem_max)
+        return false;
+    while (cap < len + 1)
+        cap *= 2;
+    if (s->buffer)
+        move_memory(s, xmalloc(cap), cap, NULL);
+    else
+        set_memory(s, xrealloc(s->mem, cap), cap, NULL);
+    return true;
+}
+
+/* Room for `len` bytes in all and a NUL; false: they are too many for the memory there is. */
+static bool has_memory(struct spool *s, uint64_t len)
+{
+    bool fits = len < s->mem_cap && (s->buffer || len <= s->place->mem_max);
+
+    return fits || grow_buffer(s, len) || grow_own(s, len);
+}
+
+char *spool_room(struct spool *s, uint64_t want, size_t *size)
+{
+    uint64_t step = want < SPOOL_ROOM_STEP ? want : SPOOL_ROOM_STEP;
+
+    if (!s->buffer || want < SPOOL_ROOM_MIN)
+        return NULL;
+    if (s->mem_cap - s->len <= SPOOL_ROOM_MIN && !grow_buffer(s, s->len + step))
+        return NULL;
+    uint64_t room = s->mem_cap - s->len - 1;
+    *size = (size_t)(want < room ? want : room);
+    return s->mem + s->len;
+}
+
 /* ---- both -------------------------------------------------------------------------------- */
 
-static void append_to_memory(struct spool *s, const void *data, size_t len)
+static void append_to_memory(struct spool *s, const char *data, size_t len)
 {
-    size_t need = (size_t)s->len + len + 1;
-
-    if (need > s->mem_cap) {
-        size_t cap = s->mem_cap ? s->mem_cap : SPOOL_FIRST_SIZE;
-
-        while (cap < need)
-            cap *= 2;
-        s->mem = xrealloc(s->mem, cap);
-        s->mem_cap = (uint32_t)cap;
-    }
-    memcpy(s->mem + s->len, data, len);
-    s->mem[need - 1] = '\0';
+    if (data != s->mem + s->len) /* else they were written to spool_room */
+        memcpy(s->mem + s->len, data, len);
+    s->mem[s->len + len] = '\0';
 }
 
 int spool_append(struct spool *s, const void *data, size_t len)
@@ -176,7 +258,7 @@ int spool_append(struct spool *s, const void *data, size_t len)
     assert(!s->map);
     if (len == 0)
         return 0;
-    if (s->fd < 0 && s->len + len <= s->mem_max) {
+    if (s->fd < 0 && has_memory(s, s->len + len)) {
         append_to_memory(s, data, len);
     } else {
         if (s->fd < 0 && move_to_file(s) < 0)
@@ -194,6 +276,8 @@ int spool_append(struct spool *s, const void *data, size_t len)
 
 int spool_finish(struct spool *s)
 {
+    if (s->buffer)
+        (void)use_buffer(s, (size_t)s->len); /* the rest is of use to others */
     if (s->fd < 0)
         return 0;
     if (s->gathered > 0 && write_gathered(s) < 0)

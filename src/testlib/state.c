@@ -42,8 +42,7 @@ void testlib_init(void)
             .head = {.line_max = 4094, .field_max = 8190, .fields_max = 100, .head_max = 64 * 1024},
             .body_max = UINT64_C(1) << 40,
             .chunk_ext_max = 4096,
-            .body_mem_max = 64 * 1024,
-            .body_dir = tmp && *tmp != '\0' ? tmp : "/tmp"}};
+            .body_place = {.mem_max = 64 * 1024, .dir = tmp && *tmp != '\0' ? tmp : "/tmp"}}};
     testlib.peer =
         (struct http_peer){.local = &local, .remote_addr = "127.0.0.1", .remote_port = "49152"};
 }

@@ -93,6 +93,8 @@ void trim_when_quiet(struct worker *w)
 {
     bool is_quiet = w->request_count == w->beat_requests;
 
+    buffer_pool_trim(&w->bodies);
+
     w->beat_requests = w->request_count;
     if (!is_quiet || (!was_burst(w) && !has_free_end(w)))
         return;

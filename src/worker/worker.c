@@ -142,6 +142,7 @@ static void init_http(struct worker *w)
     const struct config *cfg = w->config;
 
     w->uploads.max = cfg->tmp_upload_max;
+    buffer_pool_init(&w->bodies, (size_t)cfg->body_memory);
     w->http = (struct http_context){
         .limits = {.head = {.line_max = cfg->limit_request_line,
                             .field_max = cfg->limit_request_field_size,
@@ -150,8 +151,9 @@ static void init_http(struct worker *w)
                    .body_max = cfg->limit_request_body,
                    .takes_no_body = w->args->builtin != NULL,
                    .chunk_ext_max = cfg->limit_chunk_extensions,
-                   .body_mem_max = BODY_MEM_MAX,
-                   .body_dir = worker_upload_dir(cfg),
+                   .body_place = {.mem_max = BODY_MEM_MAX,
+                                  .pool = cfg->body_memory > 0 ? &w->bodies : NULL,
+                                  .dir = worker_upload_dir(cfg)},
                    .body_budget = &w->uploads},
         .multithread = config_threads(cfg) > 0 && !w->args->builtin,
         .multiprocess = cfg->workers > 1,

@@ -235,6 +235,7 @@ void fake_worker_free(struct worker *w)
     networks_release(&w->peers.proxies);
     (void)munmap(w->conns, w->max_conns * sizeof(*w->conns));
     (void)munmap(w->exchanges, w->max_conns * sizeof(*w->exchanges));
+    buffer_pool_release(&w->bodies);
     strbuf_release(&w->out);
     free(w->acceptors);
     free(w->in);
@@ -492,6 +493,7 @@ void fake_assert_idle(struct worker *w)
     require(!self.waiting, "calls have not ended");
     require(!w->admission.oldest && !w->admission.newest, "a body is still coming");
     require(timers_next_ms(&w->timers) == UINT64_MAX, "a timer is set");
+    require(buffer_pool_is_idle(&w->bodies), "a body that is gone has a buffer");
     require(w->uploads.used == 0, "tmp_upload_max counts a body that is gone");
     require(slot_in_flight(&w->slot->counts) == 0, "a request is in flight");
     require(w->slot->counts.begun == slot_requests(&w->slot->counts), "requests and ends differ");

@@ -161,8 +161,8 @@ static struct feeder *feeder(void)
         .head = {.line_max = 200, .field_max = 900, .fields_max = 40, .head_max = 1500},
         .body_max = 4096,
         .chunk_ext_max = 64,
-        .body_mem_max = 128,
-        .body_dir = "/tmp"};
+        .body_place.mem_max = 128,
+        .body_place.dir = "/tmp"};
     http_context_set_date(&f.context, 1);
     f.peer = (struct http_peer){
         .local = &local, .remote_addr = "127.0.0.1", .remote_port = "1", .trust = FORWARDED_ALL};

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import MIB, PATIENCE, SANITIZED, Process, ask_admin, pace, request, wait_for
+from harness import (MIB, PATIENCE, PLAIN_ONLY, SANITIZED, Process, ask_admin, hup, pace, request,
+                     wait_for)
 
 FRAMINGS = ["counted", "chunked"]
 
@@ -362,7 +363,7 @@ def io_count(worker, name):
 
 
 def test_body_in_single_byte_chunks_is_gathered(gcorn):
-    server = gcorn("environ")
+    server = gcorn("environ", "--body-memory", "0")
     client = server.connect()
     before = io_count(server.workers[0], "syscw")
     client.send("POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -373,7 +374,7 @@ def test_body_in_single_byte_chunks_is_gathered(gcorn):
 
 @pytest.mark.parametrize("words", [[], ["-k", "gthread", "--threads", "2"]])
 def test_uploads_past_tmp_upload_max_hear_507(gcorn, words):
-    server = gcorn("environ", "--tmp-upload-max", "1MiB", *words)
+    server = gcorn("environ", "--tmp-upload-max", "1MiB", "--body-memory", "0", *words)
     statuses = []
     for _ in range(3):  # what is over counts no more
         before = io_count(server.workers[0], "rchar")
@@ -394,6 +395,150 @@ def test_uploads_past_tmp_upload_max_hear_507(gcorn, words):
 
 
 def test_short_bodies_need_no_upload_room(gcorn):
-    server = gcorn("environ", "--tmp-upload-max", "1")
+    server = gcorn("environ", "--tmp-upload-max", "1", "--body-memory", "0")
     assert [upload(server, 60_000) for _ in range(3)] == [200] * 3
     assert upload(server, 70_000) == 507
+
+
+CLASSES = [[], ["-k", "gthread", "--threads", "2"]]
+NO_FILES = ["--tmp-upload-max", "1"]  # a body that would go to a file is answered 507
+
+
+def text(size):
+    return (b"0123456789abcdefghijklmnopqrstuvw" * (size // 33 + 1))[:size]
+
+
+def chunked(body, sizes):
+    """The body in chunks of these sizes, in turn."""
+    pieces, at = [], 0
+    while at < len(body):
+        piece = body[at : at + sizes[len(pieces) % len(sizes)]]
+        pieces.append(b"%x\r\n%s\r\n" % (len(piece), piece))
+        at += len(piece)
+    return b"".join(pieces) + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("words", CLASSES)
+def test_body_of_one_mib_needs_no_file(gcorn, words, framing):
+    server = gcorn("hello", *NO_FILES, *words)
+    assert [upload(server, MIB, framing) for _ in range(20)] == [200] * 20
+    assert upload(server, MIB + 1, framing) == 507
+    assert upload(server, MIB, framing) == 200
+
+
+@pytest.mark.parametrize("words", CLASSES)
+def test_bodies_of_any_length_come_whole(gcorn, words):
+    """In memory, in a buffer and in a file, in pieces of many sizes; the answer is their echo."""
+    server = gcorn("environ", "--body-memory", "3MiB", "--limit-request-body", "0", *words)
+    sizes = [16_384, 16_385, 65_536, 65_537, 200_000, MIB - 1, MIB, MIB + 1, 3 * MIB]
+
+    def run(number):
+        client = server.connect()
+        for turn, size in enumerate(sizes[number:] + sizes[:number]):
+            body = text(size)
+            if (number + turn) % 2:
+                client.send(b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
+                rest = chunked(body, [70_000, 3, 300_000])
+            else:
+                client.send(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % size)
+                rest = body
+            step = [1000, 40_000, 100_000, MIB][turn % 4]
+            for at in range(0, len(rest), step):
+                client.send(rest[at : at + step])
+            answer = client.response()
+            assert answer.status == 200
+            assert answer.body.endswith(b"BODY %d\n" % size + body)
+        passed.append(number)
+        client.close()
+
+    passed = []
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(len(sizes))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(passed) == list(range(len(sizes)))
+
+
+@pytest.mark.parametrize("words", CLASSES)
+def test_bodies_that_are_held_use_the_memory_up(gcorn, words):
+    """Of 17 clients, whose bodies are complete but for a byte, one's is in a file. When one of the
+    others is done, there is room again."""
+    server = gcorn("hello", *words)
+    worker = server.workers[0]
+
+    def files():
+        return sum(link.endswith("(deleted)") for link in worker.links)
+
+    before = files()
+    held = [begin_body(server.connect(), MIB, MIB - 1) for _ in range(16)]
+    wait_for(lambda: private_kb(worker) > 16_000, "the bodies to come")
+    assert files() == before
+    last = begin_body(server.connect(), MIB, MIB - 1)
+    wait_for(lambda: files() == before + 1, "a body in a file")
+    assert held[3].send("b").response().status == 200
+    held[3] = begin_body(server.connect(), MIB, MIB - 2)
+    assert upload(server, 15_000) == 200
+    assert files() == before + 1
+    for client in held[:3] + held[4:] + [last]:
+        assert client.send("b").response().status == 200
+    assert held[3].send("bb").response().status == 200
+    assert files() == before
+
+
+def test_pipelined_request_after_a_long_body_is_answered(gcorn):
+    server = gcorn("environ", *NO_FILES)
+    client = begin_body(server.connect(), MIB, MIB - 50_000)
+    client.send(b"b" * 50_000 + request("/next").encode() * 3)
+    assert f"BODY {MIB}\n" in client.response().text
+    for _ in range(3):
+        assert "PATH /next\n" in client.response().text
+
+
+def private_kb(worker):
+    sizes = Path(f"/proc/{worker.pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in sizes if line.startswith("Private_"))
+
+
+@PLAIN_ONLY
+@pytest.mark.parametrize("words", CLASSES)
+def test_memory_of_a_burst_of_bodies_goes_back(gcorn, words):
+    server = gcorn("hello", *NO_FILES, *words)
+    worker = server.workers[0]
+    assert upload(server, MIB) == 200
+    wait_for(lambda: private_kb(worker) < 1000, "the first body's memory to go back")
+    before = private_kb(worker)
+    held = [begin_body(server.connect(), MIB, MIB - 1) for _ in range(16)]
+    wait_for(lambda: private_kb(worker) > before + 15_000, "the bodies to come")
+    assert private_kb(worker) < before + 17_000
+    for client in held:
+        assert client.send("b").response().status == 200
+    wait_for(lambda: private_kb(worker) <= before + 100, "the memory to go back")
+
+
+@PLAIN_ONLY
+def test_announced_bodies_take_no_memory(gcorn):
+    """Nor what others could have: only what has come counts."""
+    server = gcorn("hello", *NO_FILES)
+    worker = server.workers[0]
+    before, sockets = private_kb(worker), worker.sockets
+    slow = [begin_body(server.connect(), MIB, 1) for _ in range(200)]
+    wait_for(lambda: worker.sockets == sockets + 200, "the slow clients to be accepted")
+    assert private_kb(worker) < before + 2000
+    assert [upload(server, MIB) for _ in range(3)] == [200] * 3
+    for client in slow:
+        client.close()
+
+
+def test_reload_lets_bodies_in_memory_come_whole(gcorn):
+    server = gcorn("environ", *NO_FILES, "--graceful-timeout", "30s")
+    old, sockets = server.worker_pids, server.workers[0].sockets
+    clients = [begin_body(server.connect(), MIB, MIB // 2 + i) for i in range(8)]
+    wait_for(lambda: server.workers[0].sockets == sockets + 8, "the clients to be accepted")
+    hup(server)
+    for i, client in enumerate(clients):
+        client.send("b" * (MIB // 2 - i))
+        assert f"BODY {MIB}\n" in client.response().text
+    wait_for(lambda: not server.worker_pids & old, "the old worker to end")
+    assert upload(server, MIB) == 200

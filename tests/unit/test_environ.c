@@ -25,7 +25,7 @@ static void expect_var(struct http_case *c, const char *key, const char *want)
 static void open_with(struct http_case *c, const char *raw)
 {
     http_case_open(c);
-    c->context.limits.body_dir = temp_dir;
+    c->context.limits.body_place.dir = temp_dir;
     request_release(&c->env.request);
     environ_init(&c->env, &c->context, &c->peer, HTTP_CASE_ID);
     http_case_feed(c, raw);
@@ -557,7 +557,7 @@ static void test_environ_input_spooled(void **state)
         for (size_t i = 0; i < sizes[s]; i++)
             strbuf_addch(&raw, (char)(i * 31 + i / 251));
         http_case_open(&c);
-        c.context.limits.body_dir = temp_dir;
+        c.context.limits.body_place.dir = temp_dir;
         environ_init(&c.env, &c.context, &c.peer, 1);
         http_case_feed_bytes(&c, raw.data, raw.len);
         assert_int_equal(c.env.request.body.fd >= 0, sizes[s] > 65536);

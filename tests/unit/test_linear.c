@@ -23,8 +23,8 @@ enum { SHORT_LEN = 100 * 1000, FACTOR = 4, FACTOR_MAX = 9, RUNS = 5 };
 static const struct request_limits limits = {
     .head = {.fields_max = 1000000, .head_max = 4 * SHORT_LEN * FACTOR},
     .chunk_ext_max = 4 * SHORT_LEN * FACTOR,
-    .body_mem_max = 65536,
-    .body_dir = "/tmp",
+    .body_place.mem_max = 65536,
+    .body_place.dir = "/tmp",
 };
 
 #define CHUNKED "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -33,17 +33,17 @@ static struct request_limits normal = {
     .head = {.line_max = 4094, .field_max = 8190, .fields_max = 100, .head_max = 65536},
     .body_max = 1 << 20,
     .chunk_ext_max = CHUNK_EXT_MAX,
-    .body_mem_max = 16, /* so that short bodies are spooled too */
-    .body_dir = dir,
+    .body_place.mem_max = 16, /* so that short bodies are spooled too */
+    .body_place.dir = dir,
 };
 
 /* So small that a row can pass them. */
 static struct request_limits tight = {
     .head = {.line_max = 20, .field_max = 24, .fields_max = 3, .head_max = 70},
     .body_max = 10,
-    .body_mem_max = 4,
+    .body_place.mem_max = 4,
     .chunk_ext_max = CHUNK_EXT_MAX,
-    .body_dir = dir,
+    .body_place.dir = dir,
 };
 
 static struct request_limits head_only = {.head = {.head_max = 40}, .body_max = 0};
@@ -1002,7 +1002,7 @@ static const struct row lengths[] = {
     BODY(LENGTH(" 000", ""), ""),
     BODY(LENGTH(" 0005", "hello"), "hello"),
     BODY(LENGTH(" 3", "\0\r\n"), "\0\r\n"),
-    BODY(LENGTH(" 20", "0123456789abcdefghij"), "0123456789abcdefghij"), /* > body_mem_max */
+    BODY(LENGTH(" 20", "0123456789abcdefghij"), "0123456789abcdefghij"), /* > mem_max */
     BODY(LENGTH(" 5", "helloGET / HTTP/1.1\r\n"), "hello", .rest = 16),
     BODY("GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi", "hi"),
     BODY("HEAD / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi", "hi"),
@@ -1415,9 +1415,9 @@ static const struct row limit_rows[] = {
 static const struct request_limits chunk_limits = {
     .head = {.line_max = 20, .field_max = 26, .fields_max = 2, .head_max = 70},
     .body_max = 10,
-    .body_mem_max = 4,
+    .body_place.mem_max = 4,
     .chunk_ext_max = 6,
-    .body_dir = dir,
+    .body_place.dir = dir,
 };
 
 #define CHUNK_LIMIT(status, text)                                                                  \
@@ -1458,9 +1458,9 @@ static void test_request_limits(void **state)
 static void test_request_trailers_too_long(void **state)
 {
     static const struct request_limits limits = {.head = {.head_max = 100},
-                                                 .body_mem_max = 4,
+                                                 .body_place.mem_max = 4,
                                                  .chunk_ext_max = CHUNK_EXT_MAX,
-                                                 .body_dir = "/tmp"};
+                                                 .body_place.dir = "/tmp"};
     struct strbuf raw = {0};
 
     (void)state;
@@ -1496,7 +1496,8 @@ static void test_request_extensions_too_long(void **state)
 /* body_max 0: any size that does not wrap around. */
 static void test_request_body_unbounded(void **state)
 {
-    static const struct request_limits limits = {.head = {.head_max = 1000}, .body_dir = "/tmp"};
+    static const struct request_limits limits = {.head = {.head_max = 1000},
+                                                 .body_place.dir = "/tmp"};
 
     (void)state;
     assert_int_equal(status_of(RAW(LENGTH(" 18446744073709551615", "")), &limits), MORE);
@@ -1556,7 +1557,7 @@ static void test_request_body_large(void **state)
     struct strbuf body = {0}, raw = {0}, got = {0};
 
     (void)state;
-    limits.body_mem_max = 65536;
+    limits.body_place.mem_max = 65536;
     add_binary(&body, 200000);
     for (int chunked = 0; chunked < 2; chunked++) {
         struct run run;
@@ -1597,7 +1598,7 @@ static void test_request_body_no_room(void **state)
     struct request_limits limits = normal;
 
     (void)state;
-    limits.body_dir = "/nonexistent/gcorn";
+    limits.body_place.dir = "/nonexistent/gcorn";
     assert_int_equal(status_of(RAW(LENGTH(" 16", "0123456789abcdef")), &limits), DONE);
     assert_int_equal(status_of(RAW(LENGTH(" 17", "0123456789abcdefg")), &limits), 507);
     assert_int_equal(status_of(RAW(CHUNKED "11\r\n0123456789abcdefg\r\n0\r\n\r\n"), &limits), 507);

@@ -758,7 +758,7 @@ static void test_response_buffer_spooled(void **state)
     for (int room = 1; room >= 0; room--) {
         http_case_open(&c);
         if (!room)
-            c.context.limits.body_dir = "/nonexistent/gcorn";
+            c.context.limits.body_place.dir = "/nonexistent/gcorn";
         http_case_feed(&c, GET);
         gcorn_set_ptr(&c.env, "t.failures", &failures);
         response_run(&c.env, writes_much);

@@ -238,6 +238,8 @@ static inline void worker_case_close(struct worker_case *t)
     ev_loop_destroy(w->loop);
     forwarded_rules_release(&w->http.forwarded);
     networks_release(&w->peers.proxies);
+    assert_true(buffer_pool_is_idle(&w->bodies));
+    buffer_pool_release(&w->bodies);
     strbuf_release(&w->out);
     free(w->in);
     free(w->acceptors);

@@ -230,10 +230,9 @@ static const struct body_ops buffer_ops = {
 
 struct gcorn_body *gcorn_body_buffer(struct gcorn_environ *env)
 {
-    const struct request_limits *limits = &env->context->limits;
     struct buffer *b = (struct buffer *)body_new(env, &buffer_ops, sizeof(*b));
 
-    spool_init(&b->spool, limits->body_mem_max, limits->body_dir, NULL);
+    spool_init(&b->spool, &env->context->limits.body_place, NULL);
     b->given = false;
     return &b->body;
 }

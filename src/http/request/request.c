@@ -47,7 +47,7 @@ void request_init(struct request *r, const struct request_limits *limits, struct
     scan_init(&r->scan, false);
     chunk_line_init(&r->chunk);
     strbuf_init(&r->trailers);
-    spool_init(&r->body, limits->body_mem_max, limits->body_dir, limits->body_budget);
+    spool_init(&r->body, &limits->body_place, limits->body_budget);
 }
 
 void request_release(struct request *r)

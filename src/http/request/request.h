@@ -39,9 +39,8 @@ struct request_limits {
     bool takes_no_body;               /* any is refused 413, at the end of the head */
     bool holds_body;                  /* a request with a body stops in REQUEST_HELD */
     size_t chunk_ext_max;             /* bytes of chunk extensions in a body; past it 400 */
-    size_t body_mem_max;              /* of a body kept in memory */
-    const char *body_dir;             /* where larger ones are spooled */
-    struct spool_budget *body_budget; /* of those; NULL: unlimited */
+    struct spool_place body_place;    /* where bodies are kept */
+    struct spool_budget *body_budget; /* of those in files; NULL: unlimited */
 };
 
 enum request_state {

@@ -58,6 +58,7 @@ void request_go_on(struct request *r)
         refuse_large(r);
     else
         r->state = REQUEST_COUNTED;
+    spool_expect(&r->body, r->body_left); /* 0, unknown, of a chunked one */
 }
 
 static void refuse_body(struct request *r)
@@ -183,6 +184,17 @@ feed_trailers(struct request *r, const char *data, size_t len)
     if (r->state == REQUEST_TRAILERS)
         request_refuse(r, 400, "invalid trailers");
     return used;
+}
+
+char *request_body_room(struct request *r, size_t *size)
+{
+    uint64_t left = r->body_left;
+
+    if (r->state == REQUEST_CHUNKS)
+        left = left > 2 ? left - 2 : 0; /* without the chunk's CRLF */
+    else if (r->state != REQUEST_COUNTED)
+        return NULL;
+    return spool_room(&r->body, left, size);
 }
 
 size_t request_body_feed(struct request *r, const char *data, size_t len)

@@ -53,11 +53,12 @@ static int try_app(const struct trial *trial, struct error *err)
 static int try_uploads(const struct trial *trial, struct error *err)
 {
     const char *dir = worker_upload_dir(trial->config);
+    const struct spool_place place = {.mem_max = 0, .dir = dir}; /* one byte makes the file */
     struct spool spool;
 
     if (privileges_take(trial->privileges, trial->config->allow_setuid, err) < 0)
         return -1;
-    spool_init(&spool, 0, dir, NULL); /* nothing in memory: one byte makes the file */
+    spool_init(&spool, &place, NULL);
     int result = spool_append(&spool, "", 1);
     if (result == 0)
         result = spool_finish(&spool);

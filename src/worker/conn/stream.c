@@ -200,7 +200,7 @@ static void log_not_kept(struct worker *w, const char *reason)
         return;
     w->upload_logged_ms = now;
     log_errorx("cannot keep a request body in %s: %s (logged at most every %d s)",
-               w->http.limits.body_dir, reason, LOG_EVERY_MS / 1000);
+               w->http.limits.body_place.dir, reason, LOG_EVERY_MS / 1000);
 }
 
 void stream_refuse(struct stream *s, int status, const char *reason)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/buffer_pool.h"
 #include "base/strbuf.h"
 #include "base/util.h"
 #include "http/environ.h"
@@ -74,6 +75,7 @@ struct worker {
     struct http_context http;
     struct peer_rules peers;
     struct spool_budget uploads; /* tmp_upload_max */
+    struct buffer_pool bodies;   /* body_memory */
     uint64_t upload_logged_ms;   /* when one that could not be kept was last logged */
 
     struct acceptor *acceptors;
