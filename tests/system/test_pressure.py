@@ -3,10 +3,12 @@ import os
 import resource
 import signal
 import socket
+import threading
+import time
 
 import pytest
 
-from harness import PATIENCE, THREADS, Held, critical_lines, pace, pid_of, request, wait_for
+from harness import PATIENCE, SLOWER, THREADS, Client, Held, critical_lines, pace, pid_of, request, wait_for
 
 
 def test_a_stop_serves_the_queue_beyond_the_connection_cap(gcorn):
@@ -21,6 +23,35 @@ def test_a_stop_serves_the_queue_beyond_the_connection_cap(gcorn):
         assert client.response().status == 200
         client.close()
     assert server.wait_exit() == 0
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:@gcorn-test-{pid}"])
+def test_a_stop_serves_no_client_that_comes_after_it(gcorn, bind):
+    """Clients that come back as soon as they are answered keep a full worker's queue from being empty."""
+    server = gcorn("faulty", "--worker-connections", "2", "--backlog", "8", "--graceful-timeout", "20s",
+                   bind=bind.format(pid=os.getpid()))
+    answered, ends = [], []
+
+    def come_again():
+        try:
+            while True:
+                with Client(server.address) as client:
+                    answered.append(client.get("/sleep?ms=20").status)
+        except (OSError, AssertionError):  # refused, or reset with the queue
+            ends.append(time.monotonic())
+
+    threads = [threading.Thread(target=come_again) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(answered) >= 20, "clients that come again")
+    server.kill(signal.SIGTERM)
+    begin = time.monotonic()
+    assert server.wait_exit() == 0
+    assert time.monotonic() - begin < 8 * SLOWER, "what waited is a second's work"
+    for thread in threads:
+        thread.join()
+    assert set(answered) == {200} and len(ends) == len(threads)
+    assert "did not finish" not in server.log()
 
 
 def test_stop_in_a_call_at_the_cap_answers_its_client(gcorn, probe):

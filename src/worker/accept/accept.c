@@ -320,15 +320,27 @@ static void close_acceptor(struct acceptor *a)
     a->listener->fd = -1;
 }
 
-/* Takes what waits; closes the socket when nothing does. */
+/* How many connections wait in the kernel's queue, at most: that of a unix socket is not known. */
+static uint32_t queued(const struct acceptor *a)
+{
+    struct listener_queue queue;
+
+    return listener_get_queue(a->listener, &queue) == 0 ? queue.length
+                                                        : (uint32_t)a->worker->config->backlog + 1;
+}
+
+/* Takes what waited when the worker was told to drain, and closes the socket then. Clients that come
+ * again as soon as they are answered would keep the queue of a full worker from being empty until
+ * the master kills it. */
 static void take_queue_of(struct acceptor *a)
 {
-    enum accepted accepted;
+    enum accepted accepted = ACCEPTED_ONE;
 
-    do {
+    while (a->left > 0 && (accepted == ACCEPTED_ONE || accepted == ACCEPTED_LOST)) {
         accepted = accept_one(a);
-    } while (accepted == ACCEPTED_ONE || accepted == ACCEPTED_LOST);
-    if (accepted == ACCEPTED_NONE)
+        a->left -= accepted == ACCEPTED_ONE || accepted == ACCEPTED_LOST;
+    }
+    if (a->left == 0 || accepted == ACCEPTED_NONE)
         close_acceptor(a);
 }
 
@@ -464,6 +476,7 @@ void accept_end(struct worker *w, bool take_queue)
     for (size_t i = 0; i < w->args->listener_count; i++) {
         struct acceptor *a = &w->acceptors[i];
 
+        a->left = take_queue && a->listener->fd >= 0 ? queued(a) : 0;
         if (!take_queue)
             close_acceptor(a);
         else if (a->listener->fd >= 0)

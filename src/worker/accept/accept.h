@@ -25,6 +25,8 @@ struct acceptor {
     struct sockaddr_storage address; /* which it is bound to */
     struct listener *listener;       /* its fd is -1 once this worker has given it up */
     struct http_local local;         /* what requests that come by it see */
+    uint32_t
+        left; /* after accept_end: how many connections it still takes, those that waited then */
 };
 
 /* Makes w->acceptors, idle. */
@@ -37,8 +39,8 @@ void accept_check(struct worker *w);
 /* Are they all still open, before any has been given up? */
 bool accept_has_sockets(const struct worker *w);
 
-/* No more connections. take_queue: those that wait in the kernel's queue are still taken, as room
- * comes, because no other worker will (trap T25). Then the sockets are closed, so that the address
+/* No more connections. take_queue: those that wait in the kernel's queue by now are still taken, as
+ * room comes, because no other worker will (trap T25). Then the sockets are closed, so that the address
  * is free and no backlog is left that no worker serves. That begins when the loop goes on, not here:
  * the command may have been read within the work for a client, and room for a new connection is made
  * by reading others, that client among them. */
