@@ -452,7 +452,7 @@ static void close_all(struct master *m)
 {
     if (m->loop) {
         helpers_close(&m->helpers);
-        prepare_end(&m->prepare);
+        prepare_release(&m->prepare);
         stack_logs_release(&m->stack_logs);
         dumps_release(&m->dumps);
         preload_stop(m); /* no worker is left, pending or not */

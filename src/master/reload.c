@@ -136,7 +136,8 @@ int reload_open_control(struct master *m, const struct config *cfg, struct error
         m->successor.control = (struct listener){.fd = -1};
         return 0;
     }
-    if (!m->control_changes || !path || control_listen(&m->next_control, path, err) == 0)
+    if (!m->control_changes || !path ||
+        control_listen(&m->next_control, path, &m->notice, err) == 0)
         return 0;
     if (config_origin(cfg, setting_find("control_socket"))->source != SOURCE_DEFAULT)
         return -1;
@@ -215,12 +216,14 @@ void reload_prepare(void *master, int fd)
     struct error err;
 
     prepare_step(fd, "reading the settings");
+    m->notice = (struct file_notice){.note = prepare_note_file, .arg = &fd};
     if (start_load_config(m->start, config_of(m), &sources, &config, &err) < 0 ||
         check_new(m, &config, &err) < 0) {
         prepare_report_failure(fd, &err);
         return;
     }
     struct generation *g = generation_make(m->last_generation + 1, &config, m->current);
+    g->notice = m->notice;
     if (open_rest(m, g, &sources, fd, &err) < 0) {
         generation_unref(g, true);
         prepare_report_failure(fd, &err);

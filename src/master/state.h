@@ -73,6 +73,7 @@ struct master {
     struct generation *current;
     struct generation *candidate; /* being tried by a reload; NULL: none */
     struct prepare prepare;       /* of the generation that is to be one */
+    struct file_notice notice;    /* in that process: of socket files that it makes */
     uint64_t prepare_by_ms;       /* its deadline */
     uint64_t reload_step_ms;      /* since when a reload is prepared, or its candidate tried */
     unsigned last_generation;

@@ -220,7 +220,10 @@ int worker_prepare(const struct worker_args *args, struct error *err)
         return -1;
     if (!args->preloaded) /* else the application may have handlers of its own by now */
         commands_leave_signals_to_master();
-    process_die_with_parent(args->master_pid);
+    /* Not SIGKILL: a worker whose loop runs sees the end of its channel and finishes the requests
+     * it has, which KILL would break off at once. The signal is for the others: one that boots dies
+     * of it, one stuck in a call runs its handler. */
+    process_die_with_parent(args->master_pid, SIGTERM);
     process_allow_tracing(args->master_pid);
     if (!args->preloaded)
         set_environment(args->config);

@@ -333,6 +333,57 @@ def test_master_that_dies_takes_the_process_along(held):
     held.wait_exit()
 
 
+@with_refuser
+def test_stopped_process_dies_with_the_master(held):
+    pid = prepared_by(held)
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: Process(pid).state == "T", "it to stop")
+    held.kill(signal.SIGKILL)
+    wait_for(lambda: not Process(pid).is_alive, "the process that prepares to end")
+    held.holding.let_go()
+    held.wait_exit()
+
+
+def sockets_of(directory):
+    return sorted(path.name for path in directory.iterdir() if path.is_socket())
+
+
+@pytest.fixture
+def held_in_listen(gcorn, tmp_path, refuser):
+    """Its reload is held when its socket is bound to a temporary name."""
+    def start_it(**new):
+        old = dict(workers=1, boot_timeout="1s", bind="127.0.0.1:0", control_socket="ctl")
+        write_config(tmp_path, **old)
+        server = gcorn("hello", bare=True, env=refuser.env)
+        write_config(tmp_path, **{**old, **new})
+        server.holding = Holding(refuser, "listen")
+        server.kill(signal.SIGHUP)
+        server.holding.wait()
+        assert len(sockets_of(tmp_path)) == 2, "the temporary one as well"
+        return server
+    return start_it
+
+
+@with_refuser
+@pytest.mark.parametrize("new", [{"bind": "unix:app.sock"}, {"control_socket": "other"}])
+def test_killed_preparation_leaves_no_temporary_socket(held_in_listen, tmp_path, new):
+    server = held_in_listen(**new)
+    os.kill(prepared_by(server), signal.SIGKILL)
+    server.wait_log("Reload failed: the process that prepares it was killed by SIGKILL")
+    server.holding.let_go()
+    assert sockets_of(tmp_path) == ["ctl"]
+
+
+@with_refuser
+def test_late_preparation_leaves_no_temporary_socket(held_in_listen, tmp_path):
+    server = held_in_listen(bind="unix:app.sock")
+    server.wait_log("Reload failed: it was not prepared within boot_timeout")
+    wait_for(lambda: sockets_of(tmp_path) == ["ctl"], "the temporary socket to be removed")
+    server.holding.let_go()
+    hup(server)
+    assert sockets_of(tmp_path) == ["app.sock", "ctl"]
+
+
 def test_reload_keeps_open_only_what_counts(gcorn, tmp_path):
     """No descriptor of a failed or replaced generation stays in the master."""
     write_config(tmp_path, control_socket="ctl", workers=1, accesslog="access", bind="unix:app.sock")

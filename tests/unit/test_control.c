@@ -620,7 +620,7 @@ static void test_control_socket(void **state)
     (void)snprintf(one, sizeof(one), "%s/one", dir);
     (void)snprintf(two, sizeof(two), "%s/two", dir);
     mode_t before = umask(0);
-    assert_int_equal(control_listen(&l, one, &err), 0);
+    assert_int_equal(control_listen(&l, one, &(struct file_notice){NULL, NULL}, &err), 0);
     assert_int_equal(umask(before), 0); /* as it was */
     assert_int_equal(stat(one, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
@@ -628,10 +628,10 @@ static void test_control_socket(void **state)
     control_serve(&control, &l);
     assert_string_equal(control_path(&control), one);
     assert_int_equal(l.fd, -1);
-    assert_int_equal(control_listen(&l, one, &err), -1); /* it is alive */
+    assert_int_equal(control_listen(&l, one, &(struct file_notice){NULL, NULL}, &err), -1); /* it is alive */
     assert_int_equal(err.status, EXIT_BIND);
     assert_non_null(strstr(err.text, "control_socket: cannot bind unix:/tmp/test_control."));
-    assert_int_equal(control_listen(&l, two, &err), 0);
+    assert_int_equal(control_listen(&l, two, &(struct file_notice){NULL, NULL}, &err), 0);
     control_serve(&control, &l);
     assert_int_equal(access(one, F_OK), -1);
     assert_int_equal(access(two, F_OK), 0);

@@ -30,7 +30,7 @@
 static void orphan_already(void *arg)
 {
     (void)arg;
-    process_die_with_parent(getpid()); /* never the parent */
+    process_die_with_parent(getpid(), SIGTERM); /* never the parent */
     _exit(99);
 }
 
@@ -42,7 +42,7 @@ static void parent_of_waiting_child(void *arg)
     char byte;
 
     if (fork() == 0) {
-        process_die_with_parent(self);
+        process_die_with_parent(self, SIGTERM);
         CHECK(write(pipe_fds[1], "x", 1) == 1);
         for (;;)
             (void)pause();

@@ -48,6 +48,7 @@ struct generation {
     struct syslog syslog;
     struct template *template; /* preload.c's; NULL: none runs */
     bool is_proven;            /* a worker of it has been ready */
+    struct file_notice notice; /* of socket files, in the process that prepares it; else empty */
 };
 
 /* Prefixes err with the place where the setting was set. Returns -1. */

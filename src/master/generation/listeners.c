@@ -146,8 +146,10 @@ struct listener *listeners_ref(struct listener *l)
 static struct listener *open_one(const struct generation *g, const char *text, int backlog,
                                  bool v6_only, struct error *err)
 {
-    const struct listener_options options = {
-        .uid = g->privileges.uid, .gid = g->privileges.gid, .v6_only = v6_only};
+    const struct listener_options options = {.uid = g->privileges.uid,
+                                             .gid = g->privileges.gid,
+                                             .v6_only = v6_only,
+                                             .notice = g->notice};
     struct shared_listener *shared = xcalloc(1, sizeof(*shared));
 
     shared->refs = 1;

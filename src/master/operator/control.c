@@ -274,11 +274,13 @@ static char *address_of(const char *path)
     return xasprintf("unix:%s%s", path[0] == '@' ? "./" : "", path);
 }
 
-int control_listen(struct listener *l, const char *path, struct error *err)
+int control_listen(struct listener *l, const char *path, const struct file_notice *notice,
+                   struct error *err)
 {
+    const struct listener_options options = {.uid = geteuid(), .gid = getegid(), .notice = *notice};
     char *address = address_of(path);
     mode_t before = umask(0177);
-    int result = listener_open(l, address, BACKLOG, err);
+    int result = listener_open_for(l, address, BACKLOG, &options, err);
 
     (void)umask(before);
     free(address);

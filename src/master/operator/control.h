@@ -119,7 +119,8 @@ void control_init(struct control *c, struct ev_loop *loop, const struct control_
 
 /* Creates the socket, with mode 0600 from the beginning; replaces the file that a dead server has
  * left. It is not served yet. Returns 0, or -1 with err. */
-int control_listen(struct listener *l, const char *path, struct error *err);
+int control_listen(struct listener *l, const char *path, const struct file_notice *notice,
+                   struct error *err);
 
 /* Tells whether control_listen would succeed, without creating anything: listener_probe of the
  * path. */

@@ -67,7 +67,7 @@ run_child(const struct helper_job *job, int fd, pid_t master_pid)
     catch_ends();
     (void)limits_set_memory(HELPER_MEMORY_MAX); /* fails without /proc, as the job does */
     (void)alarm(job->time_s);
-    process_die_with_parent(master_pid);
+    process_die_with_parent(master_pid, SIGKILL);
     job->work(job->arg, &own.text);
     _exit(write_all(fd, own.text.data, own.text.len) < 0); /* the master is gone */
 }

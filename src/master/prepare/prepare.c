@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,12 +19,13 @@
 #include "base/util.h"
 #include "base/wait_status.h"
 #include "system/ipc/packet.h"
+#include "system/net/socket_file.h"
 #include "system/process/process.h"
 #include "system/process/signals.h"
 #include "system/process/title.h"
 
 /* A packet that is not part of the record begins with one of these instead of a kind. */
-enum { WORD_STEP = 0x50455453, WORD_FAILURE = 0x4c494146 };
+enum { WORD_STEP = 0x50455453, WORD_FAILURE = 0x4c494146, WORD_FILE = 0x454c4946 };
 
 enum { PACKETS_PER_EVENT = 16 };
 
@@ -35,6 +37,18 @@ struct step_packet {
 struct failure_packet {
     uint32_t word;
     struct error err;
+};
+
+struct file_packet {
+    uint32_t word;
+    char path[PATH_MAX];
+};
+
+/* A name of a file that the process with this pid has announced. */
+struct prepare_file {
+    struct prepare_file *next;
+    pid_t pid;
+    char path[];
 };
 
 /* ---- the process ------------------------------------------------------------------------- */
@@ -51,16 +65,11 @@ static void on_no_memory(size_t size, void *report_fd)
 static void __attribute__((noreturn))
 run_child(void (*work)(void *arg, int fd), void *arg, int fd, pid_t master_pid)
 {
-    sigset_t parent_died;
-
     title_set("gcorn: reload");
     signals_default();
-    process_die_with_parent(master_pid);
-    /* Other signals stay blocked: those to the process group are the master's, which kills this
-     * process when they end the reload. */
-    (void)sigemptyset(&parent_died);
-    (void)sigaddset(&parent_died, SIGTERM);
-    (void)sigprocmask(SIG_UNBLOCK, &parent_died, NULL);
+    /* Signals stay blocked: those to the process group are the master's, which kills this process
+     * when they end the reload. */
+    process_die_with_parent(master_pid, SIGKILL);
     log_after_fork();
     xmalloc_set_handler(on_no_memory, &fd);
     work(arg, fd);
@@ -80,6 +89,49 @@ void prepare_report_failure(int fd, const struct error *err)
     const struct failure_packet packet = {.word = WORD_FAILURE, .err = *err};
 
     (void)packet_send(fd, &packet, sizeof(packet), NULL, 0); /* else the exit status says it */
+}
+
+void prepare_note_file(void *fd, const char *path)
+{
+    struct file_packet packet = {.word = WORD_FILE};
+    char *absolute = path_absolute(path);
+
+    (void)snprintf(packet.path, sizeof(packet.path), "%s", absolute);
+    free(absolute);
+    /* without this only a file of a killed process would be left */
+    (void)packet_send(*(const int *)fd, &packet, sizeof(packet), NULL, 0);
+}
+
+/* ---- files that are left ----------------------------------------------------------------- */
+
+/* Without memory the file is not noted. */
+static void note_file(struct prepare *p, const char *path)
+{
+    size_t size = strlen(path) + 1;
+    struct prepare_file *file = malloc(sizeof(*file) + size);
+
+    if (!file)
+        return;
+    file->next = p->files;
+    file->pid = p->pid;
+    memcpy(file->path, path, size);
+    p->files = file;
+}
+
+/* Removes the files of a process that has ended; pid 0: all. Those that have got their own names
+ * are no longer there. */
+static void remove_files(struct prepare *p, pid_t pid)
+{
+    for (struct prepare_file **at = &p->files, *file; (file = *at);) {
+        if (pid != 0 && file->pid != pid) {
+            at = &file->next;
+            continue;
+        }
+        *at = file->next;
+        if (socket_file_is_temporary(file->path))
+            (void)unlink(file->path);
+        free(file);
+    }
 }
 
 /* ---- the master -------------------------------------------------------------------------- */
@@ -111,6 +163,12 @@ static bool take_word(struct prepare *p, const void *data, size_t len)
         memcpy(&p->err, (const char *)data + offsetof(struct failure_packet, err), sizeof(p->err));
         p->err.text[sizeof(p->err.text) - 1] = '\0';
         p->has_failed = true;
+    } else if (word == WORD_FILE && len == sizeof(struct file_packet)) {
+        char path[PATH_MAX];
+
+        memcpy(path, (const char *)data + offsetof(struct file_packet, path), sizeof(path));
+        path[sizeof(path) - 1] = '\0';
+        note_file(p, path);
     } else {
         return false;
     }
@@ -210,11 +268,14 @@ bool prepare_reaped(struct prepare *p, pid_t pid, int status)
 {
     char text[WAIT_STATUS_TEXT_SIZE], why[WAIT_STATUS_TEXT_SIZE + 40];
 
-    if (p->pid == 0 || p->pid != pid)
+    if (p->pid == 0 || p->pid != pid) {
+        remove_files(p, pid); /* it may be one that was killed */
         return false;
+    }
     assert(p->state == PREPARE_RUNS && p->fd >= 0);
-    p->pid = 0;
     read_some(p, UINT32_MAX);
+    p->pid = 0;
+    remove_files(p, pid);
     stop_reading(p);
     if (!p->is_whole && !p->has_failed) {
         (void)snprintf(why, sizeof(why), "the process that prepares it %s",
@@ -229,11 +290,17 @@ void prepare_end(struct prepare *p)
 {
     if (p->pid > 0)
         (void)kill(p->pid, SIGKILL); /* not reaped yet, so the pid is still its own */
-    p->pid = 0;
     if (p->fd >= 0) {
         read_some(p, UINT32_MAX); /* a file that it has made is removed with the record */
         stop_reading(p);
     }
+    p->pid = 0;
     prepared_release(&p->record);
     p->state = PREPARE_NONE;
+}
+
+void prepare_release(struct prepare *p)
+{
+    prepare_end(p);
+    remove_files(p, 0);
 }

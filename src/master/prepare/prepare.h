@@ -27,6 +27,8 @@ enum prepare_state {
     PREPARE_FAILED, /* it has ended, and err says why */
 };
 
+struct prepare_file;
+
 struct prepare {
     enum prepare_state state;
     pid_t pid; /* 0: none */
@@ -39,7 +41,8 @@ struct prepare {
     bool has_failed;   /* it has reported err */
     struct error err;
     struct prepared record;
-    bool logs_reopened; /* since it began: the logs that it opened may be rotated */
+    struct prepare_file *files; /* temporary names, also of processes that were killed */
+    bool logs_reopened;         /* since it began: the logs that it opened may be rotated */
     struct ev_loop *loop;
     struct ev_io io;
 };
@@ -57,10 +60,19 @@ void prepare_begin(struct prepare *p);
 void prepare_step(int fd, const char *text);
 void prepare_report_failure(int fd, const struct error *err);
 
+/* In the process: reports the temporary name of a socket's file that is about to be made (struct
+ * file_notice; fd is a pointer to the descriptor): the master removes it when the process has ended
+ * without doing so. */
+void prepare_note_file(void *fd, const char *path);
+
 /* A child was reaped. If it was this process, sets the state and returns true. */
 bool prepare_reaped(struct prepare *p, pid_t pid, int status);
 
-/* Kills the process if it runs, and closes what it has handed over. Does not wait. */
+/* Kills the process if it runs, and closes what it has handed over. Does not wait: files that it
+ * may still make are removed when it is reaped. */
 void prepare_end(struct prepare *p);
+
+/* At the end of the master: removes the files of processes that are not reaped yet, and frees. */
+void prepare_release(struct prepare *p);
 
 #endif

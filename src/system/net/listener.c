@@ -53,7 +53,7 @@ static int open_unix(struct listener *l, const struct bind_address *a, int backl
     l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (l->fd < 0)
         return refuse_unix(a, strerror(errno), err);
-    if (socket_file_listen(l->fd, a->path, backlog, options->uid, options->gid, &made, &why) < 0)
+    if (socket_file_listen(l->fd, a->path, backlog, options, &made, &why) < 0)
         return refuse_unix(a, why, err);
     l->dev = made.st_dev;
     l->ino = made.st_ino;

@@ -37,10 +37,18 @@ struct listener {
     bool lent; /* another master serves it too: its file is not to be removed here */
 };
 
+/* Is told the temporary name of a unix socket's file before that is made (socket_file.h): if this
+ * process is killed at that moment, another one can remove it. */
+struct file_notice {
+    void (*note)(void *arg, const char *path); /* NULL: none */
+    void *arg;
+};
+
 struct listener_options {
     uid_t uid; /* whose the file of a unix socket is to be */
     gid_t gid;
     bool v6_only; /* an IPv6 address leaves IPv4 connections to another listener (bind_address.h) */
+    struct file_notice notice;
 };
 
 /* Opens the address that text names and listens. 0, or -1 with err filled: EXIT_USAGE for a text

@@ -23,6 +23,8 @@
 
 enum { NAME_TRIES = 4 };
 
+#define TEMPORARY ".gcorn." /* and eight hexadecimal digits */
+
 static const char in_use[] = "already in use by another server";
 
 /* ---- the file before --------------------------------------------------------------------- */
@@ -154,14 +156,26 @@ static int bind_path(int fd, const char *path)
     return result;
 }
 
+bool socket_file_is_temporary(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    struct stat st;
+
+    return strncmp(name, TEMPORARY, strlen(TEMPORARY)) == 0 && lstat(path, &st) == 0 &&
+           S_ISSOCK(st.st_mode);
+}
+
 /* Binds fd to a temporary name in the directory of path. Returns 0, or -1 with errno. */
-static int bind_beside(int fd, const char *path, char temp[PATH_MAX])
+static int bind_beside(int fd, const char *path, const struct file_notice *notice,
+                       char temp[PATH_MAX])
 {
     const char *slash = strrchr(path, '/');
     int dir_len = slash ? (int)(slash - path + 1) : 0, result = -1;
 
     for (int i = 0; i < NAME_TRIES && result < 0; i++) {
-        (void)snprintf(temp, PATH_MAX, "%.*s.gcorn.%08x", dir_len, path, random_number());
+        (void)snprintf(temp, PATH_MAX, "%.*s" TEMPORARY "%08x", dir_len, path, random_number());
+        if (notice->note)
+            notice->note(notice->arg, temp);
         result = bind_path(fd, temp);
         if (result < 0 && errno != EADDRINUSE)
             break;
@@ -235,8 +249,8 @@ static int take_name(const char *temp, const char *path, const struct stat *made
     return -1;
 }
 
-int socket_file_listen(int fd, const char *path, int backlog, uid_t uid, gid_t gid,
-                       struct stat *made, const char **why)
+int socket_file_listen(int fd, const char *path, int backlog,
+                       const struct listener_options *options, struct stat *made, const char **why)
 {
     struct stat found;
     char temp[PATH_MAX];
@@ -248,10 +262,11 @@ int socket_file_listen(int fd, const char *path, int backlog, uid_t uid, gid_t g
     if (state != LISTENER_FREE)
         return -1;
     *why = NULL;
-    int result = bind_beside(fd, path, temp);
+    int result = bind_beside(fd, path, &options->notice, temp);
     if (result == 0) {
         if (note_made(temp, made) < 0 || listen(fd, backlog) < 0 ||
-            give(temp, made, uid, gid) < 0 || take_name(temp, path, made, why) < 0) {
+            give(temp, made, options->uid, options->gid) < 0 ||
+            take_name(temp, path, made, why) < 0) {
             int saved_errno = errno;
 
             result = -1;

@@ -7,6 +7,7 @@
 #ifndef GCORN_SYSTEM_NET_SOCKET_FILE_H
 #define GCORN_SYSTEM_NET_SOCKET_FILE_H
 
+#include <stdbool.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -19,10 +20,13 @@ enum listener_state socket_file_look(const char *path, struct stat *found, pid_t
                                      const char **why);
 
 /* Makes fd, an unbound unix stream socket, listen at path, a name of at most 107 bytes. The file
- * belongs to uid and gid and has a mode from the process's umask; *made describes it. Replaces the
- * file of a dead server, and nothing else. Returns 0, or -1 with *why (static), errno (EADDRINUSE:
- * another server has the name) and no file left. */
-int socket_file_listen(int fd, const char *path, int backlog, uid_t uid, gid_t gid,
-                       struct stat *made, const char **why);
+ * belongs to the user and group of the options and has a mode from the process's umask; *made
+ * describes it. Replaces the file of a dead server, and nothing else. Returns 0, or -1 with *why
+ * (static), errno (EADDRINUSE: another server has the name) and no file left. */
+int socket_file_listen(int fd, const char *path, int backlog,
+                       const struct listener_options *options, struct stat *made, const char **why);
+
+/* Could path be a temporary name of socket_file_listen, of a socket that is there? */
+bool socket_file_is_temporary(const char *path);
 
 #endif

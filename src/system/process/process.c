@@ -74,12 +74,9 @@ bool process_is_child(pid_t pid)
     return pid > 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
-void process_die_with_parent(pid_t expected_parent)
+void process_die_with_parent(pid_t expected_parent, int signal_number)
 {
-    /* Not SIGKILL: a worker whose loop runs sees the end of its channel and finishes the requests
-     * it has, which KILL would break off at once. The signal is for the others: one that boots dies
-     * of it, one stuck in a call runs its handler. */
-    (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* cannot fail with a valid signal */
+    (void)prctl(PR_SET_PDEATHSIG, signal_number); /* cannot fail with a valid signal */
     /* No signal comes from a parent that died before that line. The new parent is not always pid 1.
      */
     if (getppid() != expected_parent)

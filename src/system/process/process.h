@@ -22,11 +22,12 @@ char *process_program(const char *name);
 /* Is pid a child of this process that is not reaped yet? Then the kernel has not reused its pid. */
 bool process_is_child(pid_t pid);
 
-/* In a child: SIGTERM arrives when the parent dies. To be called once expected_parent is its parent
- * for good and after any change of user; both undo the setting. Exits with status 0 when the parent
- * is dead already. expected_parent: getpid() of the parent, taken before the fork. A SIGTERM handler
- * must end a call that never returns, too: alarm(2), whose default kills, is enough. */
-void process_die_with_parent(pid_t expected_parent);
+/* In a child: this signal arrives when the parent dies. To be called once expected_parent is its
+ * parent for good and after any change of user; both undo the setting. Exits with status 0 when the
+ * parent is dead already. expected_parent: getpid() of the parent, taken before the fork. SIGKILL
+ * ends also a process that is stopped. A handler of SIGTERM must end a call that never returns, too:
+ * alarm(2), whose default kills, is enough. */
+void process_die_with_parent(pid_t expected_parent, int signal_number);
 
 /* Lets the master and its other children trace this process (ptrace(2), system/trace/stacks.h),
  * where Yama otherwise lets only ancestors. Does nothing without Yama. */

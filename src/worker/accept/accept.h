@@ -25,8 +25,7 @@ struct acceptor {
     struct sockaddr_storage address; /* which it is bound to */
     struct listener *listener;       /* its fd is -1 once this worker has given it up */
     struct http_local local;         /* what requests that come by it see */
-    uint32_t
-        left; /* after accept_end: how many connections it still takes, those that waited then */
+    uint32_t left; /* after accept_end: the connections that waited then and are not taken yet */
 };
 
 /* Makes w->acceptors, idle. */
