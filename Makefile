@@ -227,7 +227,11 @@ $(B)/gcornctl: $(CTL_OBJS) $(filter $(B)/base/% $(B)/settings/%,$(OBJS))
 
 # For the tests of applications: one object, of whose names only gcorn_* are seen, so that none meets
 # one of the application's; and no matter which compiler links it.
-TESTLIB_OBJS := $(patsubst src/%.c,$(B)/%.o,$(wildcard src/testlib/*.c)) $(filter $(B)/base/% $(B)/http/%,$(OBJS))
+# The application's metrics are counted as in a worker, in a slot.
+TESTLIB_SRCS := $(wildcard src/testlib/*.c src/testlib/*/*.c)
+TESTLIB_OBJS := $(TESTLIB_SRCS:src/%.c=$(B)/%.o) $(filter $(B)/base/% $(B)/http/%,$(OBJS)) \
+                $(B)/worker/call/app_metrics.o \
+                $(addprefix $(B)/system/,ipc/metric_slots.o ipc/scoreboard.o ipc/shared.o file/memfile.o)
 OBJCOPY ?= objcopy
 
 $(B)/libgcorn-test.a: $(TESTLIB_OBJS) $(LLHTTP_OBJS)
@@ -303,8 +307,25 @@ $(B)/tests/example_%: tests/examples/test_%.c examples/%/*.c include/gcorn_test.
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Wshadow $(if $(DEV),-Werror) -Iinclude $(HARDEN) -o $@ $(filter %.c,$^) \
 	    $(B)/libgcorn-test.a $(call example_flags,$*) $(LLHTTP_LIBS) $(EV_LIBS) -pthread -lcmocka
 
+# The test library's own, which are an application's, too: as C and as C++.
+TESTLIB_NAMES := $(patsubst tests/testlib/test_%.c,%,$(wildcard tests/testlib/test_*.c))
+TESTLIB_TESTS := $(TESTLIB_NAMES:%=$(B)/tests/testlib_%) \
+                 $(if $(shell command -v $(CXX)),$(TESTLIB_NAMES:%=$(B)/tests/testlib_cxx_%))
+TESTLIB_FLAGS = -D_GNU_SOURCE -g -O1 -Wall -Wextra -Wpedantic -Wshadow $(if $(DEV),-Werror) -Iinclude $(HARDEN)
+TESTLIB_LIBS = $(B)/libgcorn-test.a $(LLHTTP_LIBS) $(EV_LIBS) -pthread -lcmocka
+TESTLIB_NEEDS := tests/testlib/case.h include/gcorn.h include/gcorn_test.h $(B)/libgcorn-test.a
+$(B)/tests/testlib_cxx_%: tests/testlib/test_%.c $(TESTLIB_NEEDS)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CXX) -std=c++17 $(TESTLIB_FLAGS) -o $@ -x c++ $< -x none $(TESTLIB_LIBS)
+
+$(B)/tests/testlib_%: tests/testlib/test_%.c $(TESTLIB_NEEDS)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) -std=c11 $(TESTLIB_FLAGS) -o $@ $< $(TESTLIB_LIBS)
+
 # Beside each other; each says its piece when it is over.
-UNIT_RUNS := $(patsubst %,run-%,$(UNIT_TESTS) $(EXAMPLE_TESTS))
+UNIT_RUNS := $(patsubst %,run-%,$(UNIT_TESTS) $(EXAMPLE_TESTS) $(TESTLIB_TESTS))
 .PHONY: $(UNIT_RUNS)
 check-unit: $(UNIT_RUNS)
 $(UNIT_RUNS): run-%: %
@@ -548,9 +569,9 @@ check-locale: $(foreach room,$(LOCALE_ROOMS),$(filter $(B)/$(room)/%,$(OBJS)))
 # clang-format in place of arguments about layout; clang-tidy with clang's warnings (.clang-tidy says
 # which), cppcheck and pyflakes where installed: `make deps lint` installs them.
 LINT_FLAGS = $(filter-out -fno-sanitize-recover=all $(LTO),$(ALL_CFLAGS)) $(JANSSON_CFLAGS) $(DW_CFLAGS)
-LINT_SRCS := $(SRCS) src/main.c $(CTL_SRCS) $(wildcard src/testlib/*.c)
+LINT_SRCS := $(SRCS) src/main.c $(CTL_SRCS) $(TESTLIB_SRCS)
 lint: check-locale check-includes
-	@clang-format --dry-run -Werror $(wildcard src/*/*.[ch] src/*/*/*.[ch] src/*.c include/*.h tests/unit/*.[ch] tests/examples/*.c examples/*/*.c)
+	@clang-format --dry-run -Werror $(wildcard src/*/*.[ch] src/*/*/*.[ch] src/*.c include/*.h tests/unit/*.[ch] tests/testlib/*.[ch] tests/examples/*.c examples/*/*.c)
 	@printf '%s\n' $(LINT_FLAGS) -I$(CURDIR)/include -I$(CURDIR)/src > $(B)/compile_flags.txt
 	@if command -v clang-tidy >/dev/null; then \
 	    printf '%s\n' $(LINT_SRCS) | xargs -P $(JOBS) -n 4 clang-tidy --quiet -p $(B) 2>/dev/null; fi

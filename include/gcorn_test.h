@@ -21,13 +21,18 @@
  *
  * The server's own code parses the request, makes the environ and frames the answer, in the calling
  * process: no socket, no fork, no thread but the application's. The application is linked into the test, so
- * breakpoints, sanitizers and coverage work. Hooks are not called; a test that needs
- * one, such as gcorn_on_worker_init, calls it.
+ * breakpoints, sanitizers and coverage work.
  *
- * The test controls the time: gcorn_now() changes with gcorn_test_advance alone. gcorn_worker_number() is 0,
- * gcorn_threads() is 1, gcorn_loop() is a loop that runs in gcorn_test_wait, metrics are NULL, and
- * gcorn_log writes to standard error. All functions here must be called on the thread of the test;
- * none is async-signal-safe. When memory is out the process ends.
+ * Hooks that the application, or the test itself, defines are found by the linker, and called as a
+ * server calls them: gcorn_on_pre_request and gcorn_on_post_request around each request,
+ * gcorn_on_worker_init and gcorn_on_worker_exit by gcorn_test_worker_start and
+ * gcorn_test_worker_stop. gcorn_on_worker_abort is for the test to call.
+ *
+ * The test controls the time: gcorn_now() and the wall clock, which is in the Date of answers,
+ * change with gcorn_test_advance alone; time(2) and its like are the system's.
+ * gcorn_worker_number() is 0, gcorn_threads() is 1, gcorn_loop() is a loop that runs in
+ * gcorn_test_wait, and gcorn_log writes to standard error. All functions here must be called on the
+ * thread of the test; none is async-signal-safe. When memory is out the process ends.
  */
 #ifndef GCORN_TEST_H
 #define GCORN_TEST_H
@@ -72,9 +77,27 @@ bool gcorn_test_wait(struct gcorn_test *t, unsigned ms);
  * long as that takes. */
 void gcorn_test_stop_threads(void);
 
-/* Advances gcorn_now() by ms milliseconds and continues the requests whose gcorn_wake_at has come.
- * The clock stops on the way at the time of each timer, which is then called. */
+/* Advances gcorn_now() and the wall clock by ms milliseconds and continues the requests whose
+ * gcorn_wake_at has come. The clocks stop on the way at the time of each timer, which is then
+ * called. */
 void gcorn_test_advance(uint64_t ms);
+
+/* The wall clock of the test, in seconds since 1970, UTC: at first that of the system. Setting it
+ * leaves gcorn_now() as it is. */
+int64_t gcorn_test_time(void);
+void gcorn_test_set_time(int64_t unix_s);
+
+/* Starts the worker that the test stands for: gcorn_on_worker_init runs. One that was started before
+ * is stopped first, and metrics are 0 again, as in its successor. Returns 0, or -1 when
+ * gcorn_on_worker_init has returned -1: the worker does not boot. Requests run without it too, for
+ * applications that need no gcorn_on_worker_init. */
+int gcorn_test_worker_start(void);
+
+/* Stops the worker, as a server does: gcorn_draining() is true, and every request that waits is
+ * continued once. Those that still wait then are cut, and broken; gcorn_test_close frees them.
+ * Threads are stopped (gcorn_test_stop_threads), gcorn_on_worker_exit runs, and at last no timer is
+ * left and gcorn_draining() is false again. Without a worker that was started it does nothing. */
+void gcorn_test_worker_stop(void);
 
 /* Sets what gcorn_draining() returns. true continues every request that waits, as in a worker that
  * stops. */
@@ -88,6 +111,24 @@ int gcorn_test_interim(const struct gcorn_test *t, size_t i, const struct gcorn_
 /* Ends and frees the request; NULL is allowed. If the answer has not ended, it is as if the client
  * had left: bodies are closed, and deferred functions run. */
 void gcorn_test_close(struct gcorn_test *t);
+
+/* ---- metrics --------------------------------------------------------------------------------- */
+
+/* What /metrics would show of a metric of the application. */
+enum { GCORN_TEST_BOUNDS = 16 };
+struct gcorn_test_metric {
+    double value;       /* of a counter or gauge; of a histogram the sum of its observations */
+    uint64_t count;     /* of a histogram: the observations; 0 otherwise */
+    size_t bound_count; /* of a histogram: how many bounds it has */
+    double bounds[GCORN_TEST_BOUNDS];
+    uint64_t buckets[GCORN_TEST_BOUNDS + 1]; /* observations up to bounds[i]; the last one: all */
+};
+
+/* Reads the metric of this name, which is as gcorn_counter and its like were given it, with its
+ * labels. False: the application has not made one; metric is then zeroed, and its value is NaN. The
+ * second one returns the value. */
+bool gcorn_test_metric_read(const char *name, struct gcorn_test_metric *metric);
+double gcorn_test_metric_value(const char *name);
 
 #ifdef __cplusplus
 }

@@ -5,8 +5,10 @@
  */
 #include "http/host.h"
 
+#include "testlib/metrics.h"
 #include "testlib/state.h"
 #include "testlib/test_loop.h"
+#include "worker/call/app_metrics.h"
 
 static struct test *test_of(struct gcorn_environ *env)
 {
@@ -66,7 +68,7 @@ static struct gcorn_timer *start_timer(uint64_t ms, bool repeats, gcorn_call_fn 
     return test_timer_start(ms, repeats, fn, arg);
 }
 
-/* Without slots, threads, deadlines and metrics, for which http/host.c has answers. */
+/* Without a worker's number, threads of a pool and deadlines, for which http/host.c has answers. */
 const struct host host = {
     .loop = test_loop,
     .draining = test_draining,
@@ -80,4 +82,10 @@ const struct host host = {
     .thread_start = test_thread_start,
     .client_gone = test_client_gone,
     .interim = test_interim,
+    .counter = test_counter,
+    .gauge = test_gauge,
+    .histogram = test_histogram,
+    .metric_add = metrics_add,
+    .metric_set = metrics_set,
+    .metric_observe = metrics_observe,
 };

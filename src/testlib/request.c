@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Requests of a test: made, run as a worker runs them, continued and closed (gcorn_test.h).
+ * See request.h and gcorn_test.h.
  */
+#include "testlib/request.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +11,7 @@
 #include "base/util.h"
 #include "http/exchange.h"
 #include "testlib/answer.h"
+#include "testlib/hooks.h"
 #include "testlib/state.h"
 #include "testlib/test_loop.h"
 
@@ -19,6 +22,8 @@ static void end_request(struct test *t)
         return;
     t->ended = true;
     t->public.waits = false;
+    response_close(&t->env);
+    hooks_after_request(t);
     environ_reset(&t->env);
 }
 
@@ -34,6 +39,8 @@ static void show(struct test *t, enum exchange_end end)
     t->public.broken = end == EXCHANGE_BROKEN;
     t->public.complete = end == EXCHANGE_WHOLE;
     answer_read(t);
+    if (t->public.broken)
+        t->env.response.ended = "application";
     if (!t->public.waits)
         end_request(t);
 }
@@ -114,25 +121,43 @@ static void feed(struct test *t, const char *head, const void *body, size_t len)
         used += request_feed(r, (const char *)body + used, len - used);
 }
 
-struct gcorn_test *gcorn_test_request(gcorn_app *app, const char *head, const void *body,
-                                      size_t len)
+static struct test *new_test(const struct http_local *local)
 {
     struct test *t = xcalloc(1, sizeof(*t));
-    const struct exchange_sink sink = {.write = add_bytes, .state = t};
 
     testlib_init();
-    http_context_set_date(&testlib.context, time(NULL));
-    environ_init(&t->env, &testlib.context, &testlib.peer, ++testlib.ticket_count);
+    t->peer =
+        (struct http_peer){.local = local, .remote_addr = "127.0.0.1", .remote_port = "49152"};
+    t->ticket = ++testlib.ticket_count;
+    environ_init(&t->env, &testlib.context, &t->peer, t->ticket);
     t->public.body = "";
-    t->ticket = testlib.ticket_count;
     (void)pthread_mutex_lock(&testlib.lock);
     t->next = testlib.tests;
     testlib.tests = t;
     (void)pthread_mutex_unlock(&testlib.lock);
+    return t;
+}
+
+struct gcorn_test *request_run(gcorn_app *app, const struct http_local *local, const char *head,
+                               const void *body, size_t len)
+{
+    struct test *t = new_test(local);
+    const struct exchange_sink sink = {.write = add_bytes, .state = t};
+
     feed(t, head, body, len);
     t->env.h1.close = !t->env.request.keep_alive;
+    if (t->env.request.state == REQUEST_DONE)
+        hooks_before_request(t);
     show(t, exchange_run(&t->env, app, &sink));
     return &t->public;
+}
+
+struct gcorn_test *gcorn_test_request(gcorn_app *app, const char *head, const void *body,
+                                      size_t len)
+{
+    static const struct http_local local = {"127.0.0.1", "80", "http"};
+
+    return request_run(app, &local, head, body, len);
 }
 
 static void on_time_over(struct ev_loop *loop, struct ev_timer *timer, int revents)
@@ -170,20 +195,6 @@ bool gcorn_test_wait(struct gcorn_test *test, unsigned ms)
     return has_come(t, len, any);
 }
 
-void gcorn_test_advance(uint64_t ms)
-{
-    uint64_t until_ms = gcorn_now() + ms;
-
-    testlib_init();
-    while (test_timer_next_ms() <= until_ms) {
-        if (test_timer_next_ms() > gcorn_now())
-            atomic_store(&testlib.now_ms, test_timer_next_ms());
-        (void)testlib_run_due();
-    }
-    atomic_store(&testlib.now_ms, until_ms);
-    (void)testlib_run_due();
-}
-
 void gcorn_test_stop_threads(void)
 {
     test_stop_threads();
@@ -197,6 +208,16 @@ void gcorn_test_drain(bool draining)
     (void)testlib_run_due();
 }
 
+void request_cut(struct test *t)
+{
+    if (t->ended)
+        return;
+    t->env.response.ended = "stopped";
+    response_abandon(&t->env);
+    t->public.broken = true;
+    end_request(t);
+}
+
 void gcorn_test_close(struct gcorn_test *test)
 {
     struct test *t = (struct test *)(void *)test, **at = &testlib.tests;
@@ -205,6 +226,7 @@ void gcorn_test_close(struct gcorn_test *test)
         return;
     if (!t->ended) {
         t->client_gone = true;
+        t->env.response.ended = "client gone";
         response_abandon(&t->env);
     }
     end_request(t);

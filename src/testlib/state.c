@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "testlib/test_loop.h"
 
@@ -27,7 +28,6 @@ static void wake_loop(void)
 
 void testlib_init(void)
 {
-    static const struct http_local local = {"127.0.0.1", "80", "http"};
     const char *tmp = getenv("TMPDIR");
 
     if (testlib.loop)
@@ -43,6 +43,16 @@ void testlib_init(void)
             .body_max = UINT64_C(1) << 40,
             .chunk_ext_max = 4096,
             .body_place = {.mem_max = 64 * 1024, .dir = tmp && *tmp != '\0' ? tmp : "/tmp"}}};
-    testlib.peer =
-        (struct http_peer){.local = &local, .remote_addr = "127.0.0.1", .remote_port = "49152"};
+    testlib.wall_offset_ms = (int64_t)time(NULL) * 1000 - (int64_t)atomic_load(&testlib.now_ms);
+    testlib_set_date();
+}
+
+int64_t testlib_wall_ms(void)
+{
+    return (int64_t)atomic_load(&testlib.now_ms) + testlib.wall_offset_ms;
+}
+
+void testlib_set_date(void)
+{
+    http_context_set_date(&testlib.context, testlib_wall_ms() / 1000);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * testlib/ - libgcorn-test: src/http as a server runs it, with a test in the server's place. See
- * include/gcorn_test.h, which is its header. A file a subject: request.c runs requests, answer.c
- * reads what their clients would get, test_loop.c has timers, posts and threads, host.c is the process that gcorn.h's functions ask.
+ * include/gcorn_test.h, which is its header. A file a subject: worker.c is the worker's start and
+ * end, request.c runs requests, answer.c reads what their clients would get, test_loop.c has timers,
+ * posts and threads, host.c is the process that gcorn.h's functions ask.
  *
  * state - what these files share: the requests that are not closed, the loop and the clock.
  */
@@ -32,6 +33,7 @@ struct test {
     struct gcorn_test public; /* first: a test is what its caller sees of it */
     struct test *next;
     struct gcorn_environ env;
+    struct http_peer peer;
     struct strbuf bytes; /* as they leave for the client */
     struct strbuf body;
     size_t decoded;        /* of bytes */
@@ -48,13 +50,15 @@ struct test {
 /* The process in which a test runs: its worker. */
 struct testlib {
     struct http_context context;
-    struct http_peer peer;
     struct ev_loop *loop; /* NULL before testlib_init */
     struct ev_async turn;
     struct test *tests; /* all that are not closed, the latest first */
     uint64_t ticket_count;
     _Atomic uint64_t now_ms;
+    int64_t wall_offset_ms; /* of the wall clock, since 1970, to now_ms */
     _Atomic bool draining;
+    bool has_worker; /* gcorn_test_worker_start */
+    bool had_worker; /* one was started before, perhaps this one */
     /* Guards what gcorn_wake reads and changes, from any thread: the list, and is_woken of each
      * test. */
     pthread_mutex_t lock;
@@ -64,6 +68,12 @@ extern struct testlib testlib;
 
 /* Makes the loop and the settings that all requests share. May be called again. */
 void testlib_init(void);
+
+/* The wall clock of the test, since 1970. */
+int64_t testlib_wall_ms(void);
+
+/* The date of answers, after the wall clock has moved. */
+void testlib_set_date(void);
 
 /* Calls the posts and timers that are due, and continues every request that is due, once. Returns
  * whether there was one. */

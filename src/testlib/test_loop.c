@@ -104,6 +104,12 @@ void test_timer_stop(struct gcorn_timer *timer)
     free(t);
 }
 
+void test_stop_timers(void)
+{
+    for (struct timer *t; (t = self.timers); free(t))
+        self.timers = t->next;
+}
+
 uint64_t test_timer_next_ms(void)
 {
     return self.timers ? self.timers->due_ms : UINT64_MAX;

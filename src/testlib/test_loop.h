@@ -20,6 +20,9 @@ void test_timer_stop(struct gcorn_timer *timer);
 int test_post(gcorn_call_fn *fn, void *arg);
 int test_thread_start(const char *name, gcorn_call_fn *run, gcorn_call_fn *stop, void *arg);
 
+/* Stops all timers. */
+void test_stop_timers(void);
+
 /* When the next timer is due, on gcorn_now()'s clock; UINT64_MAX: none is set. */
 uint64_t test_timer_next_ms(void);
 

@@ -29,13 +29,13 @@ static int open_database(void **state)
 {
     (void)state;
     setenv("NOTES_DB", ":memory:", 1);
-    return gcorn_on_worker_init();
+    return gcorn_test_worker_start();
 }
 
 static int close_database(void **state)
 {
     (void)state;
-    gcorn_on_worker_exit();
+    gcorn_test_worker_stop();
     return 0;
 }
 
