@@ -389,7 +389,7 @@ static void test_cli_actions(void **state)
     write_file("bad.yaml", "[");
     load_ok(&c, ARGS("-w0", "-h", "--print-config", "-cbad.yaml"),
             ENV("GCORN_CMD_ARGS='", "GCORN_WORKERS=x"));
-    assert_int_equal(c.action, CONFIG_HELP);
+    assert_int_equal(c.action, CONFIG_USAGE);
     config_release(&c);
     load_ok(&c, ARGS("--print-config"), NO_ENV); /* needs no application */
     config_release(&c);
