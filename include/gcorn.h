@@ -355,6 +355,14 @@ int gcorn_query_value(struct gcorn_environ *env, const char *name, size_t i, con
 ssize_t gcorn_input_read(struct gcorn_environ *env, void *buf, size_t size);
 const char *gcorn_input_all(struct gcorn_environ *env, size_t *len);
 
+/* Trailer field number i, from 0 on, which the client has sent after a chunked body: as
+ * gcorn_field_at, once the body has ended; NULL before. They are no variables and no fields of the
+ * head, because a client adds them after every check: trust none for what it says of the request.
+ * A trailer that would frame, route, authenticate or modify the request, or say how its body is to
+ * be read, is refused with 400 (RFC 9110 6.5.1). */
+const char *gcorn_trailer_at(struct gcorn_environ *env, size_t i, size_t *name_len,
+                             const char **value, size_t *value_len);
+
 /* ---- before the body -------------------------------------------------------------------------- */
 
 /* gcorn_on_head is a hook that an application may define; the server finds it by name. It is called

@@ -8,6 +8,11 @@
  * body (gcorn_input_all for all of it, gcorn_input_read for pieces). The fields of the request's head are the
  * HTTP_ keys, save Content-Type and Content-Length, which CGI has always spelled without it.
  *
+ * What a client sends after a chunked body (trailers) is in no variable, and is walked by itself:
+ *
+ *   printf 'PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: 1\r\n\r\n' |
+ *       nc -N 127.0.0.1 8000
+ *
  * The answer is written piece by piece into a buffer body. What gcorn_alloc gives is freed with the
  * request, so no path through the handler has anything to clean up.
  */
@@ -53,6 +58,16 @@ static void write_fields(struct gcorn_environ *env, struct gcorn_body *body)
         gcorn_buffer_printf(body, "HEADER %s=%s\n", list[i].key, list[i].value);
 }
 
+static void write_trailers(struct gcorn_environ *env, struct gcorn_body *body)
+{
+    const char *name, *value;
+    size_t name_len, value_len;
+
+    for (size_t i = 0; (name = gcorn_trailer_at(env, i, &name_len, &value, &value_len)); i++)
+        gcorn_buffer_printf(body, "TRAILER %.*s=%.*s\n", (int)name_len, name, (int)value_len,
+                            value);
+}
+
 GCORN_EXPORT
 struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response *start_response)
 {
@@ -73,6 +88,7 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
         gcorn_buffer_printf(body, "%s %s\n", lines[i].key, value ? value : "");
     }
     write_fields(env, body);
+    write_trailers(env, body);
     gcorn_buffer_printf(body, "BODY %zu\n", len);
     gcorn_buffer_write(body, input,
                        len); /* any bytes, a NUL among them: not with gcorn_buffer_printf */

@@ -166,3 +166,16 @@ const char *gcorn_field_at(struct gcorn_environ *env, size_t i, size_t *name_len
     *value_len = r->fields[i].value_len;
     return r->fields[i].name;
 }
+
+const char *gcorn_trailer_at(struct gcorn_environ *env, size_t i, size_t *name_len,
+                             const char **value, size_t *value_len)
+{
+    const struct request *r = &env->request;
+
+    if (r->state != REQUEST_DONE || i >= r->trailer_count)
+        return NULL;
+    *name_len = r->trailer_fields[i].name_len;
+    *value = r->trailer_fields[i].value;
+    *value_len = r->trailer_fields[i].value_len;
+    return r->trailer_fields[i].name;
+}

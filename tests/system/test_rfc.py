@@ -73,7 +73,6 @@ EXCEPTIONS = {
     *(f"9112 3.2: {char} stands in no URI" for char in "\"<>\\^`{|}"),
     "9112 3.2: an invalid escape in the query",
     "9112 6.1: one in a field of its own",
-    "9110 6.5.1: nor is Transfer-Encoding",
     "9110 15.5.22: 426 names the protocol in Upgrade",
 }
 

@@ -508,6 +508,35 @@ static void test_request_without_fields_has_none(void **state)
     http_case_close(&c);
 }
 
+/* They are no fields of the head, and no variables. */
+static void test_trailers_are_walked_apart(void **state)
+{
+    static const char most[] = "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
+                               "0\r\nX-T: 1\r\n";
+    struct http_case c;
+    size_t name_len, value_len;
+    const char *value;
+
+    (void)state;
+    http_case_open(&c);
+    (void)request_feed(&c.env.request, most, sizeof(most) - 1);
+    assert_null(gcorn_trailer_at(&c.env, 0, &name_len, &value, &value_len)); /* not all there */
+    http_case_feed(&c, "x-t:\r\n\r\n");
+    const char *name = gcorn_trailer_at(&c.env, 0, &name_len, &value, &value_len);
+    assert_int_equal(name_len, 3);
+    assert_memory_equal(name, "X-T", 3);
+    assert_int_equal(value_len, 1);
+    assert_memory_equal(value, "1", 1);
+    name = gcorn_trailer_at(&c.env, 1, &name_len, &value, &value_len);
+    assert_memory_equal(name, "x-t", 3);
+    assert_int_equal(value_len, 0);
+    assert_null(gcorn_trailer_at(&c.env, 2, &name_len, &value, &value_len));
+    assert_null(gcorn_trailer_at(&c.env, SIZE_MAX, &name_len, &value, &value_len));
+    assert_null(gcorn_field_at(&c.env, 2, &name_len, &value, &value_len));
+    assert_null(gcorn_get(&c.env, "HTTP_X_T"));
+    http_case_close(&c);
+}
+
 /* ---- input ------------------------------------------------------------------------------------
  */
 
@@ -800,6 +829,7 @@ int main(void)
         cmocka_unit_test(test_query_values_are_all_found),
         cmocka_unit_test(test_fields_are_as_received),
         cmocka_unit_test(test_request_without_fields_has_none),
+        cmocka_unit_test(test_trailers_are_walked_apart),
         cmocka_unit_test(test_environ_input_small),
         cmocka_unit_test(test_environ_input_spooled),
         cmocka_unit_test(test_environ_memory),

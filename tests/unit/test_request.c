@@ -90,6 +90,15 @@ static void add_span(struct strbuf *out, const char *name, struct span s)
     strbuf_addch(out, '\n');
 }
 
+static void add_field(struct strbuf *out, const char *what, const struct field *f)
+{
+    strbuf_addf(out, "%s %d ", what, f->id);
+    strbuf_add(out, f->name, f->name_len);
+    strbuf_addstr(out, ": ");
+    strbuf_add(out, f->value, f->value_len);
+    strbuf_addch(out, '\n');
+}
+
 static void add_body(struct strbuf *out, struct request *r)
 {
     size_t len = (size_t)r->body.len;
@@ -126,15 +135,10 @@ static void describe(struct request *r, size_t used, struct strbuf *out)
     add_span(out, "path", r->path);
     add_span(out, "query", r->query);
     add_span(out, "authority", r->authority);
-    for (size_t i = 0; i < r->field_count; i++) {
-        const struct field *f = &r->fields[i];
-
-        strbuf_addf(out, "field %d ", f->id);
-        strbuf_add(out, f->name, f->name_len);
-        strbuf_addstr(out, ": ");
-        strbuf_add(out, f->value, f->value_len);
-        strbuf_addch(out, '\n');
-    }
+    for (size_t i = 0; i < r->field_count; i++)
+        add_field(out, "field", &r->fields[i]);
+    for (size_t i = 0; i < r->trailer_count; i++)
+        add_field(out, "trailer", &r->trailer_fields[i]);
     strbuf_addf(out, "body %llu ", (unsigned long long)r->body.len);
     add_body(out, r);
 }
@@ -1249,9 +1253,27 @@ static const struct row trailer_rows[] = {
     BODY(TRAILERS("A: b\r\n"), "x"),
     BODY(TRAILERS("A: b\r\nC:\r\nD: \x80 \r\n"), "x"),
     BODY(TRAILERS("A: b\r\n") "GET ", "x", .rest = 4),
-    /* they change nothing, whatever they are called */
-    BODY(TRAILERS("Connection: close\r\nHost: a b\r\nExpect: x\r\n"), "x"),
-    BODY(TRAILERS("Upgrade: websocket\r\nConnection: upgrade\r\n"), "x"),
+    BODY(TRAILERS("Digest: x\r\nDate: y\r\nX-Forwarded: z\r\nHosts: a\r\nT: b\r\n"), "x"),
+    /* what must stand before the body */
+    BAD(400, TRAILERS("Connection: close\r\n")),
+    BAD(400, TRAILERS("A: b\r\nHost: h\r\n")),
+    BAD(400, TRAILERS("host:\r\n")),
+    BAD(400, TRAILERS("EXPECT: 100-continue\r\n")),
+    BAD(400, TRAILERS("Content-Length: 1\r\n")),
+    BAD(400, TRAILERS("Transfer-Encoding: chunked\r\n")),
+    BAD(400, TRAILERS("Trailer: A\r\n")),
+    BAD(400, TRAILERS("TE: trailers\r\n")),
+    BAD(400, TRAILERS("Upgrade: websocket\r\n")),
+    BAD(400, TRAILERS("Authorization: Basic x\r\n")),
+    BAD(400, TRAILERS("Cookie: a=b\r\n")),
+    BAD(400, TRAILERS("X-Forwarded-For: 192.0.2.1\r\n")),
+    BAD(400, TRAILERS("x-forwarded-\r\n")),
+    BAD(400, TRAILERS("Forwarded: for=192.0.2.1\r\n")),
+    BAD(400, TRAILERS("If-None-Match: *\r\n")),
+    BAD(400, TRAILERS("Range: bytes=0-1\r\n")),
+    BAD(400, TRAILERS("Cache-Control: no-store\r\n")),
+    BAD(400, TRAILERS("Content-Type: text/plain\r\n")),
+    BAD(400, TRAILERS("Content-Encoding: gzip\r\n")),
     BAD(400, TRAILERS(": b\r\n")),
     BAD(400, TRAILERS("A\r\n")),
     BAD(400, TRAILERS("A : b\r\n")),
@@ -1278,12 +1300,45 @@ static void test_request_trailers(void **state)
     TRY_ROWS(trailer_rows);
     /* they are no fields of the request, and do not end the connection */
     run_begin(&run, &normal);
-    run_feed(&run, RAW(TRAILERS("Connection: close\r\nX: y\r\n")));
+    run_feed(&run, RAW(TRAILERS("X: y\r\n")));
     assert_int_equal(run.request.state, REQUEST_DONE);
     assert_int_equal(run.request.field_count, 2);
-    assert_true(run.request.keep_alive);
-    assert_false(run.request.asks_close);
+    assert_int_equal(run.request.trailer_count, 1);
     run_end(&run);
+}
+
+static const char *told(struct run *run, struct strbuf *out)
+{
+    strbuf_reset(out);
+    strbuf_addstr(out, "");
+    for (size_t i = 0; i < run->request.trailer_count; i++)
+        add_field(out, "", &run->request.trailer_fields[i]);
+    return out->data;
+}
+
+/* In order, repeated ones apart, values without the blanks around them; in one piece as in many. */
+static void test_trailers_are_kept(void **state)
+{
+    static const char raw[] = TRAILERS("A: b\r\nc:\r\nA:\t d \x80 e \t\r\n");
+    struct strbuf out = {0};
+    struct run run;
+
+    (void)state;
+    for (size_t piece = 1; piece < sizeof(raw); piece++) {
+        run_begin(&run, &normal);
+        for (size_t at = 0; at < sizeof(raw) - 1; at += piece) {
+            size_t left = sizeof(raw) - 1 - at, n = left < piece ? left : piece;
+            char *bytes = malloc(n);
+
+            memcpy(bytes, raw + at, n);
+            (void)request_feed(&run.request, bytes, n);
+            free(bytes);
+        }
+        assert_int_equal(run.request.state, REQUEST_DONE);
+        assert_string_equal(told(&run, &out), " 0 A: b\n 0 c: \n 0 A: d \x80 e\n");
+        run_end(&run);
+    }
+    strbuf_release(&out);
 }
 
 /* ---- Expect, Connection, Upgrade ------------------------------------------------------------- */
@@ -1773,6 +1828,7 @@ int main(void)
         cmocka_unit_test(test_request_chunks),
         cmocka_unit_test(test_request_chunk_extensions),
         cmocka_unit_test(test_request_trailers),
+        cmocka_unit_test(test_trailers_are_kept),
         cmocka_unit_test(test_request_expect),
         cmocka_unit_test(test_request_connection),
         cmocka_unit_test(test_request_upgrade),

@@ -10,8 +10,10 @@
 #include <llhttp.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/ascii.h"
 #include "http/request/request.h"
+#include "http/request/trailers.h"
 
 static uint64_t limit_of_all(const struct request *r)
 {
@@ -159,9 +161,26 @@ static size_t __attribute__((noinline)) feed_chunks(struct request *r, const cha
     return n;
 }
 
-/* Trailers are checked like the head and then forgotten: merged into the environ they would let a
- * client add fields after every check (RFC 9110 6.5.1). llhttp gets them in one piece too: were it
- * asked sooner, what it refuses and what scan_head refuses would come in the order of the cuts. */
+/* The trailer section is there whole, and the bytes of a caller's buffer are copied: the request
+ * keeps them. */
+static void end_trailers(struct request *r, const char *data, size_t len)
+{
+    char *text = r->trailers.data;
+
+    if (r->trailers.len == 0)
+        text = arena_strndup(r->arena, data, len);
+    else
+        len = r->trailers.len;
+    if (trailers_read(r, text, len) < 0)
+        return;
+    feed_parser(r, text, len);
+    if (r->state == REQUEST_TRAILERS)
+        request_refuse(r, 400, "invalid trailers");
+}
+
+/* Trailers are checked like the head, but never merged into the environ: they would let a client
+ * add fields after every check (RFC 9110 6.5.1). llhttp gets them in one piece too: were it asked
+ * sooner, what it refuses and what scan_head refuses would come in the order of the cuts. */
 static size_t __attribute__((noinline))
 feed_trailers(struct request *r, const char *data, size_t len)
 {
@@ -175,14 +194,10 @@ feed_trailers(struct request *r, const char *data, size_t len)
     }
     if (r->scan.place != SCAN_END || r->trailers.len > 0)
         strbuf_add(&r->trailers, data, used);
-    if (r->scan.place != SCAN_END)
-        return used;
-    if (r->trailers.len > 0)
-        feed_parser(r, r->trailers.data, r->trailers.len);
-    else
-        feed_parser(r, data, used);
-    if (r->state == REQUEST_TRAILERS)
-        request_refuse(r, 400, "invalid trailers");
+    if (r->scan.place == SCAN_END && r->scan.lines == 0)
+        feed_parser(r, "\r\n", 2);
+    else if (r->scan.place == SCAN_END)
+        end_trailers(r, data, used);
     return used;
 }
 
