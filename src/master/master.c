@@ -14,11 +14,13 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,6 +37,7 @@
 #include "master/postmortem/stack_log.h"
 #include "master/fatal.h"
 #include "master/generation/listeners.h"
+#include "master/generation/open_aside.h"
 #include "master/workers/liveness.h"
 #include "master/generation/logs.h"
 #include "master/workers/procs.h"
@@ -362,6 +365,14 @@ static int init_tables(struct master *m, struct error *err)
     return 0;
 }
 
+static void set_of_stops(sigset_t *stops)
+{
+    (void)sigemptyset(stops);
+    (void)sigaddset(stops, SIGTERM);
+    (void)sigaddset(stops, SIGINT);
+    (void)sigaddset(stops, SIGQUIT);
+}
+
 /* True: a signal to stop comes within ms. The signals are still blocked. */
 static bool is_told_to_stop(unsigned ms, struct error *err)
 {
@@ -369,10 +380,7 @@ static bool is_told_to_stop(unsigned ms, struct error *err)
     sigset_t stops;
     int number;
 
-    (void)sigemptyset(&stops);
-    (void)sigaddset(&stops, SIGTERM);
-    (void)sigaddset(&stops, SIGINT);
-    (void)sigaddset(&stops, SIGQUIT);
+    set_of_stops(&stops);
     while ((number = sigtimedwait(&stops, NULL, &time)) < 0 && errno == EINTR)
         continue;
     if (number < 0)
@@ -382,9 +390,27 @@ static bool is_told_to_stop(unsigned ms, struct error *err)
     return true;
 }
 
+/* Waits until fd can be read, or a signal to stop comes: -1 with err. If the kernel has no
+ * descriptor for signals, they wait until fd can be read. */
+static int wait_unless_told_to_stop(void *unused, int fd, struct error *err)
+{
+    struct pollfd either[] = {{.fd = fd, .events = POLLIN}, {.events = POLLIN}};
+    sigset_t stops;
+
+    (void)unused;
+    set_of_stops(&stops);
+    either[1].fd = signalfd(-1, &stops, SFD_CLOEXEC);
+    while (poll(either, ARRAY_LEN(either), -1) < 0 && errno == EINTR)
+        continue;
+    fd_close(&either[1].fd);
+    return is_told_to_stop(0, err) ? -1 : 0;
+}
+
 static int listen_now(struct master *m, struct error *err)
 {
-    return listeners_open(m->current, m->successor.predecessor, err);
+    const struct open_wait wait = {.wait = wait_unless_told_to_stop};
+
+    return listeners_open(m->current, m->successor.predecessor, &wait, err);
 }
 
 static int open_control_now(struct master *m, struct error *err)

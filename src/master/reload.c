@@ -200,7 +200,7 @@ static int open_rest(struct master *m, struct generation *g, const struct source
     if (generation_open(g, getppid(), err) < 0 || try_pidfile(m, g, err) < 0)
         return -1;
     prepare_step(fd, "resolving and opening the addresses");
-    if (listeners_open(g, m->current, err) < 0 || try_control(m, &g->config, &rest, err) < 0)
+    if (listeners_open(g, m->current, NULL, err) < 0 || try_control(m, &g->config, &rest, err) < 0)
         return -1;
     if (prepared_send_all(fd, sources, g, m->current, &rest) == 0)
         return 0;

@@ -205,6 +205,58 @@ def test_process_that_prepares_is_killed(start, refuser):
     hup(server)
 
 
+# ---- the first start ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def resolving(gcorn, refuser):
+    """A server whose first start waits for the resolver."""
+    holding = Holding(refuser, "getaddrinfo")
+    server = gcorn("hello", "--pid", "pid", bind="localhost:0", env=refuser.env, ready=0)
+    server.holding = holding
+    holding.wait()
+    return server
+
+
+@with_refuser
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_start_that_resolves_is_stopped_at_once(resolving, number):
+    begin = time.monotonic()
+    resolving.kill(number)
+    assert resolving.wait_exit() == 0
+    assert time.monotonic() - begin < 1 * SLOWER
+    assert not resolving.left_over() and not (resolving.dir / "pid").exists()
+    assert "cannot bind" not in resolving.log()
+    resolving.holding.let_go()
+
+
+@with_refuser
+def test_start_that_resolves_goes_on_with_the_answer(resolving):
+    resolving.kill(signal.SIGHUP)
+    resolving.holding.let_go()
+    resolving.wait_ready()
+    assert resolving.get().status == 200
+    hup(resolving)
+
+
+@with_refuser
+def test_start_says_how_its_resolver_died(resolving):
+    resolver = wait_for(lambda: [p for p in children(resolving.pid) if p.title == "gcorn: resolver"],
+                        "the process that resolves")[0]
+    os.kill(resolver.pid, signal.SIGKILL)
+    assert resolving.wait_exit() == 4
+    assert re.search(r"cannot bind localhost:0: the process that resolves it was killed by SIGKILL",
+                     resolving.log())
+    resolving.holding.let_go()
+
+
+def test_start_says_which_name_cannot_be_resolved(gcorn):
+    server = gcorn("hello", bind="no-such-host.invalid:0", ready=0)
+    assert server.wait_exit() == 4
+    assert "cannot bind no-such-host.invalid:0: " in server.log()
+    assert "resolves it" not in server.log()
+
+
 # ---- preparing meets ... ------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "master/generation/generation.h"
+#include "master/generation/open_aside.h"
 #include "system/ipc/handover.h"
 #include "system/net/bind_address.h"
 #include "system/net/listener.h"
@@ -141,10 +142,24 @@ struct listener *listeners_ref(struct listener *l)
     return l;
 }
 
+/* How the sockets of one generation are opened. */
+struct opening {
+    const struct generation *before; /* their owner so far; NULL: none */
+    const struct open_wait *wait;    /* NULL: host names are resolved here */
+};
+
+static int open_at(struct listener *l, const char *text, int backlog,
+                   const struct listener_options *options, const struct open_wait *wait,
+                   struct error *err)
+{
+    return wait && open_aside_resolves(text) ? open_aside(l, text, backlog, options, wait, err)
+                                             : listener_open_for(l, text, backlog, options, err);
+}
+
 /* Opens a new socket, whose file belongs to the workers' user, as in gunicorn; NULL with err. The
  * caller has a reference. */
 static struct listener *open_one(const struct generation *g, const char *text, int backlog,
-                                 bool v6_only, struct error *err)
+                                 bool v6_only, const struct open_wait *wait, struct error *err)
 {
     const struct listener_options options = {.uid = g->privileges.uid,
                                              .gid = g->privileges.gid,
@@ -153,7 +168,7 @@ static struct listener *open_one(const struct generation *g, const char *text, i
     struct shared_listener *shared = xcalloc(1, sizeof(*shared));
 
     shared->refs = 1;
-    if (listener_open_for(&shared->listener, text, backlog, &options, err) == 0) {
+    if (open_at(&shared->listener, text, backlog, &options, wait, err) == 0) {
         shared->is_borrowed = shared->listener.inherited;
         return &shared->listener;
     }
@@ -167,7 +182,7 @@ static struct listener *open_one(const struct generation *g, const char *text, i
 
 struct listener *listeners_open_one(const struct generation *g, const char *text, struct error *err)
 {
-    return open_one(g, text, g->config.backlog, false, err);
+    return open_one(g, text, g->config.backlog, false, NULL, err);
 }
 
 struct listener *listeners_adopt_one(struct handover_socket *s, struct error *err)
@@ -181,8 +196,7 @@ struct listener *listeners_adopt_one(struct handover_socket *s, struct error *er
     return NULL;
 }
 
-static int open_for_workers(struct generation *g, const struct generation *before,
-                            struct error *err)
+static int open_for_workers(struct generation *g, const struct opening *how, struct error *err)
 {
     const struct config_list *texts = &g->config.bind;
 
@@ -190,14 +204,14 @@ static int open_for_workers(struct generation *g, const struct generation *befor
     for (size_t i = 0; i < texts->count; i++) {
         const char *text = texts->items[i];
         bool v6_only = bind_is_v6_only(text, texts->items, texts->count);
-        struct listener *same = find_listener(before, text, v6_only);
+        struct listener *same = find_listener(how->before, text, v6_only);
 
         if (same && listeners_contain(g, same)) { /* a start could not bind it twice */
             (void)error_set(err, EXIT_USAGE, "bind: %s is given twice", text);
             return generation_blame(&g->config, "bind", err);
         }
-        struct listener *l =
-            same ? listeners_ref(same) : open_one(g, text, g->config.backlog, v6_only, err);
+        struct listener *l = same ? listeners_ref(same)
+                                  : open_one(g, text, g->config.backlog, v6_only, how->wait, err);
 
         if (!l)
             return -1;
@@ -208,15 +222,16 @@ static int open_for_workers(struct generation *g, const struct generation *befor
 
 /* The admin process never shares a socket with workers: during a reload either could get a
  * connection for the other. */
-static int open_for_admin(struct generation *g, const struct generation *before, struct error *err)
+static int open_for_admin(struct generation *g, const struct opening *how, struct error *err)
 {
     const char *text = g->config.admin_bind;
-    struct listener *l = before ? before->admin_listener : NULL;
+    struct listener *l = how->before ? how->before->admin_listener : NULL;
 
     if (!text)
         return 0;
-    g->admin_listener = l && listener_same(l, text) ? listeners_ref(l)
-                                                    : open_one(g, text, ADMIN_BACKLOG, false, err);
+    g->admin_listener = l && listener_same(l, text)
+                            ? listeners_ref(l)
+                            : open_one(g, text, ADMIN_BACKLOG, false, how->wait, err);
     return g->admin_listener ? 0 : error_prefix(err, "admin_bind");
 }
 
@@ -232,9 +247,12 @@ void listeners_close(struct generation *g, bool unlink_files)
     g->admin_listener = NULL;
 }
 
-int listeners_open(struct generation *g, const struct generation *before, struct error *err)
+int listeners_open(struct generation *g, const struct generation *before,
+                   const struct open_wait *wait, struct error *err)
 {
-    if (open_for_workers(g, before, err) == 0 && open_for_admin(g, before, err) == 0)
+    const struct opening how = {.before = before, .wait = wait};
+
+    if (open_for_workers(g, &how, err) == 0 && open_for_admin(g, &how, err) == 0)
         return 0;
     int saved_errno = errno;
     listeners_close(g, true);

@@ -16,6 +16,7 @@ struct generation;
 struct handover;
 struct handover_socket;
 struct listener;
+struct open_wait;
 
 /* Are bind and admin_bind addresses that one server can have at once? Opens and resolves nothing.
  * 0, or -1 with err. */
@@ -23,9 +24,11 @@ int listeners_check(const struct config *config, struct error *err);
 
 /* Opens the sockets of g. Those that `before` (NULL: none) has open are shared. Only once the pid
  * file is locked: two starts of one site could otherwise both take the file of a dead server for
- * theirs to remove. Blocks to resolve a host name. 0, or -1 with err and none open; errno is
- * EADDRINUSE if another server has an address. */
-int listeners_open(struct generation *g, const struct generation *before, struct error *err);
+ * theirs to remove. Blocks to resolve a host name, here; or, with `wait` (else NULL), in a child
+ * while the caller waits (open_aside.h). 0, or -1 with err and none open; errno is EADDRINUSE if
+ * another server has an address. */
+int listeners_open(struct generation *g, const struct generation *before,
+                   const struct open_wait *wait, struct error *err);
 
 /* Takes the sockets that another master has left (handover.h): they are lent. 0, or -1 with err;
  * listeners_close in either case. */
