@@ -27,15 +27,17 @@
  *   never run at the same time. In a sync worker they run on the loop's thread, in a gthread worker
  *   each on any thread of the pool. Functions that take an environ, a start_response or a body may
  *   be called there only. Any thread may call gcorn_wake, gcorn_post, gcorn_thread_start, gcorn_now,
- *   gcorn_now_us, gcorn_worker_number, gcorn_threads, gcorn_draining, gcorn_log(NULL, ...) and
- *   gcorn_metric_*. A thread that gcorn_thread_start has not started must block all signals but the
- *   fatal ones (SEGV, BUS, ILL, FPE, ABRT).
+ *   gcorn_now_us, gcorn_worker_number, gcorn_threads, gcorn_draining, gcorn_log(NULL, ...),
+ *   gcorn_metric_*, gcorn_publish, gcorn_subscribe, gcorn_unsubscribe and gcorn_shared. A thread
+ *   that gcorn_thread_start has not started must block all signals but the fatal ones (SEGV, BUS,
+ *   ILL, FPE, ABRT).
  * Signals.  No function here is async-signal-safe but gcorn_now, gcorn_now_us and
  *   gcorn_worker_number.
  * Children.  A child that the application forks keeps the application's descriptors, 0 to 2, the
  *   logs and the body of the request that is served; the server's other descriptors are closed in
  *   it. gcorn_wake, gcorn_loop, gcorn_timer_*, gcorn_post, gcorn_thread_start and gcorn_metric_* do
- *   nothing there. The child ends with _exit or exec; the server ends one that returns to it.
+ *   nothing there; gcorn_publish, gcorn_subscribe and gcorn_shared fail. The child ends with _exit or
+ *   exec; the server ends one that returns to it.
  * Errors.  int and ssize_t functions return -1 with errno set. A handler that returns NULL, or
  *   anything but a body of its own request, has failed: the client gets 500, whatever was started.
  *   So has a next that returns -1; after the first byte of the answer the connection is broken.
@@ -435,6 +437,61 @@ struct gcorn_metric *gcorn_histogram(const char *name, const char *help, const d
 void gcorn_metric_add(struct gcorn_metric *metric, double amount);
 void gcorn_metric_set(struct gcorn_metric *metric, double value);
 void gcorn_metric_observe(struct gcorn_metric *metric, double value);
+
+/* ---- workers together ------------------------------------------------------------------------ */
+
+/* Publishes a message of len bytes: the functions that have subscribed to the channel get a copy, in
+ * all workers of this server, this one included. They are called later, on the loops of their
+ * workers, never from within gcorn_publish. Messages of one worker come in the order in which it
+ * published them, those of several workers in any order. A channel is a text of 1 to 64 bytes; it
+ * needs no declaration. Nothing is kept for a worker that starts later. The workers of a reload's two
+ * generations reach each other, and so do those of an upgrade's two servers, unless the new one has
+ * another publish_buffer or room for another number of workers.
+ *
+ * It never waits: each worker has a buffer of the setting publish_buffer, in which the oldest
+ * messages are overwritten, and a subscriber that is too slow is told what it has missed. Any
+ * thread. Returns 0, also when no function has subscribed; or -1 with errno. EINVAL: no such channel;
+ * EMSGSIZE: the message does not fit into publish_buffer; ENOTSUP: there is no worker (constructors,
+ * with preload_app; a child that the application has forked), or publish_buffer is 0; ENOMEM, ENOSPC
+ * and others: the buffer cannot be had. */
+int gcorn_publish(const char *channel, const void *data, size_t len);
+
+/* Has fn(channel, data, len, arg) called for each message that is published on the channel from now
+ * on, and perhaps for some that were published shortly before. data is followed by a NUL, aligned
+ * for any type, and valid until fn returns. data NULL: this worker was too slow, and up to len
+ * messages are lost, of this channel or others: read again what they stand for.
+ *
+ * fn is called on the loop's thread, and must not block: it does with the message what it has to,
+ * and wakes requests (gcorn_wake). It counts as a call: after `timeout` the worker is killed, and
+ * its log shows PUBLISH and the channel. In a gthread worker it runs at the same time as handlers, so
+ * what they share needs a lock. fn may publish, subscribe and unsubscribe. A worker that drains still
+ * gets messages.
+ *
+ * A worker has at most 1,024 subscriptions; the same function may have several, also to one channel.
+ * To be called in gcorn_on_worker_init or later, on any thread. NULL with errno: those of
+ * gcorn_publish; ENOSPC also when there are 1,024. */
+struct gcorn_subscription;
+typedef void gcorn_message_fn(const char *channel, const void *data, size_t len, void *arg);
+struct gcorn_subscription *gcorn_subscribe(const char *channel, gcorn_message_fn *fn, void *arg);
+
+/* Ends a subscription: fn is not called any more when this returns, so arg may be freed. It may be
+ * called from within fn. On another thread than the loop's it waits for a call of fn that runs, so
+ * hold no lock that fn takes. NULL is ignored. */
+void gcorn_unsubscribe(struct gcorn_subscription *subscription);
+
+/* Memory that all workers of the server share: the same bytes for the same name, with a layout that
+ * is the application's. It is zeroed at first and aligned to 64 bytes; *fresh (fresh may be NULL)
+ * tells whether this call has made it. It lives as long as the server, over reloads and upgrades,
+ * and is never freed: use few names, and another name for another layout. Workers may have it at
+ * different addresses, so it holds no pointers. Workers use it at the same time, and one may be
+ * killed at any point: use atomic operations, and expect half of a change. A child that the
+ * application forks keeps what its worker has.
+ *
+ * name is 1 to 64 bytes; all names together have the setting shared_memory. Any thread; may wait for
+ * another worker that is in this function. NULL with errno. EINVAL: the name, or size 0, or the
+ * memory has another size; ENOSPC: shared_memory is used up, or there are 256 names; ENOTSUP: there
+ * is no worker, or shared_memory is 0. */
+void *gcorn_shared(const char *name, size_t size, bool *fresh);
 
 /* ---- the worker ------------------------------------------------------------------------------ */
 

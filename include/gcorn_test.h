@@ -31,8 +31,11 @@
  * The test controls the time: gcorn_now() and the wall clock, which is in the Date of answers,
  * change with gcorn_test_advance alone; time(2) and its like are the system's.
  * gcorn_worker_number() is 0, gcorn_threads() is 1, gcorn_loop() is a loop that runs in
- * gcorn_test_wait, and gcorn_log writes to standard error. All functions here must be called on the
- * thread of the test; none is async-signal-safe. When memory is out the process ends.
+ * gcorn_test_wait, and gcorn_log writes to standard error. The test's worker is the server's only
+ * one: what it publishes is delivered to its own subscriptions, in gcorn_test_wait,
+ * gcorn_test_advance and gcorn_test_drain (in the next call of those, if a subscription publishes
+ * it); gcorn_shared gives memory of this process. All functions here must be called on the thread
+ * of the test; none is async-signal-safe. When memory is out the process ends.
  */
 #ifndef GCORN_TEST_H
 #define GCORN_TEST_H
@@ -98,6 +101,9 @@ int gcorn_test_worker_start(void);
  * Threads are stopped (gcorn_test_stop_threads), gcorn_on_worker_exit runs, and at last no timer is
  * left and gcorn_draining() is false again. Without a worker that was started it does nothing. */
 void gcorn_test_worker_stop(void);
+
+/* Tells every subscription that it has missed count messages, as in a worker that was too slow. */
+void gcorn_test_lose(size_t count);
 
 /* Sets what gcorn_draining() returns. true continues every request that waits, as in a worker that
  * stops. */

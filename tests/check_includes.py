@@ -55,10 +55,10 @@ def master_breaches(path, header):
         yield f"{name} includes {header}: a subfolder of master/ knows only its types"
 
 
-# In worker/: a file knows its own floor and those below it; call/ and
-# callback/ are one, accept/ and conn/ too. What a floor
+# In worker/: a file knows its own floor and those below it; call/,
+# callback/ and messages/ are one, accept/ and conn/ too. What a floor
 # tells one above it is declared in loop/upward.h.
-FLOORS = {"wire": 0, "loop": 1, "call": 2, "callback": 2, "conn": 3, "accept": 3, "crash": 4}
+FLOORS = {"wire": 0, "loop": 1, "call": 2, "callback": 2, "messages": 2, "conn": 3, "accept": 3, "crash": 4}
 TOP = 5  # the files of worker/ itself, but for these, which need no floor above the loop:
 FLOOR_OF = {"worker/access_log_writer.h": 1, "worker/notify_master.h": 1}
 # struct worker is made of a part of each floor.

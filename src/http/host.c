@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "base/util.h"
+#include "http/subscriptions.h"
 
 unsigned gcorn_worker_number(void)
 {
@@ -151,4 +152,43 @@ void gcorn_metric_observe(struct gcorn_metric *metric, double value)
 {
     if (metric)
         host.metric_observe(metric, value);
+}
+
+/* ---- workers together -------------------------------------------------------------------- */
+
+static int refuse(int reason)
+{
+    errno = reason;
+    return -1;
+}
+
+int gcorn_publish(const char *channel, const void *data, size_t len)
+{
+    if (!channel_is_valid(channel) || (!data && len > 0))
+        return refuse(EINVAL);
+    return host.publish ? host.publish(channel, data ? data : "", len) : refuse(ENOTSUP);
+}
+
+struct gcorn_subscription *gcorn_subscribe(const char *channel, gcorn_message_fn *fn, void *arg)
+{
+    if (channel_is_valid(channel) && fn && host.subscribe)
+        return host.subscribe(channel, fn, arg);
+    errno = host.subscribe ? EINVAL : ENOTSUP;
+    return NULL;
+}
+
+void gcorn_unsubscribe(struct gcorn_subscription *subscription)
+{
+    if (subscription && host.unsubscribe)
+        host.unsubscribe(subscription);
+}
+
+void *gcorn_shared(const char *name, size_t size, bool *fresh)
+{
+    bool ignored;
+
+    if (host.shared)
+        return host.shared(name, size, fresh ? fresh : &ignored);
+    errno = ENOTSUP;
+    return NULL;
 }

@@ -43,6 +43,12 @@ struct host {
     void (*metric_add)(struct gcorn_metric *metric, double amount);
     void (*metric_set)(struct gcorn_metric *metric, double value);
     void (*metric_observe)(struct gcorn_metric *metric, double value);
+
+    /* The channel is valid (subscriptions.h); data is never NULL, nor is fn or the subscription. */
+    int (*publish)(const char *channel, const void *data, size_t len);
+    struct gcorn_subscription *(*subscribe)(const char *channel, gcorn_message_fn *fn, void *arg);
+    void (*unsubscribe)(struct gcorn_subscription *subscription);
+    void *(*shared)(const char *name, size_t size, bool *fresh); /* fresh is never NULL */
 };
 
 /* Defined by the host: worker/call/api.c, testlib/host.c. */

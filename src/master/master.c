@@ -46,6 +46,7 @@
 #include "master/requests.h"
 #include "master/workers/retire.h"
 #include "master/state.h"
+#include "master/messages.h"
 #include "master/stop.h"
 #include "master/takeover.h"
 #include "system/process/loop.h"
@@ -342,6 +343,7 @@ static int init_tables(struct master *m, struct error *err)
     m->stats = m->scoreboard ? stats_new(slots, err) : NULL;
     if (!m->stats)
         return -1;
+    messages_open(m, slots);
     if (!scoreboard_is_sealed(m->scoreboard) || !stats_is_sealed(m->stats))
         log_warnx("Shared memory cannot be sealed against writing: Linux is older than 5.1, or "
                   "memfd_create is forbidden; gcorn goes on without the seal");
@@ -490,6 +492,7 @@ static void close_all(struct master *m)
     pidfile_close(&m->pidfile);
     successor_close(&m->successor);
     generation_unref(m->current, true);
+    messages_close(m);
     scoreboard_free(m->scoreboard);
     stats_free(m->stats);
     samples_release(&m->samples);
@@ -540,6 +543,7 @@ master_run(const struct start *start, struct config *config, struct handover *fr
     m->start = start;
     m->stop_at_ms = NO_DEADLINE;
     m->next_control.fd = m->upgrade.fd = m->prepare.fd = -1;
+    m->bus.fd = m->bus.wake_fd = m->shared_memory.fd = -1;
     m->started_ms = now_ms();
     systemd_init(&m->systemd);
     m->hooks.umask = start->umask;

@@ -28,6 +28,7 @@
 #include "master/workers/boots.h"
 #include "master/workers/procs.h"
 #include "master/workers/retire.h"
+#include "master/messages.h"
 #include "master/state.h"
 #include "settings/config_print.h"
 #include "settings/setting.h"
@@ -502,6 +503,7 @@ static void commit(struct master *m)
         log_info("Application: build-id %s -> %s", build_id(old), build_id(m->current));
     if (old->config.daemon != config_of(m)->daemon)
         log_warnx("daemon: only a restart can change it");
+    messages_warn(&old->config, config_of(m));
     listeners_log(m->current);
     strbuf_release(&changes);
     preload_end(m, old);

@@ -10,6 +10,7 @@
  *   reap.c, procs.c, liveness.c, retire.c, boots.c, crashes.c
  *                the steps that act on the lives of worker processes
  *   spawn.c      forking one; preload.c, those that a template forks
+ *   messages.c   the memory by which workers reach each other
  *   reload.c     a reload, from HUP to its outcome; generation.c, what one set of settings opens;
  *                start.c, what it starts from
  *
@@ -41,6 +42,8 @@
 #include "system/host/oom.h"
 #include "system/file/pidfile.h"
 #include "system/ipc/scoreboard.h"
+#include "system/messages/message_bus.h"
+#include "system/messages/named_memory.h"
 
 enum stop_wish {
     STOP_NOT,
@@ -103,6 +106,8 @@ struct master {
     struct dumps dumps;
 
     struct scoreboard *scoreboard;
+    struct message_bus bus;
+    struct named_memory shared_memory;
     struct stats *stats;
     bool metrics_are_lost; /* logged */
     struct oom oom;

@@ -54,6 +54,8 @@ int takeover_begin(struct master *m, bool hands_over, struct error *err)
         .start = m->start,
         .current = m->current,
         .control = &m->control.listener,
+        .bus = &m->bus,
+        .shared_memory = &m->shared_memory,
         .last_generation = m->last_generation,
         .boot_timeout_ms = config_of(m)->boot_timeout_ms,
         .has_watchdog = systemd_watchdog_ms(&m->systemd) > 0,

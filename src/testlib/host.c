@@ -5,6 +5,7 @@
  */
 #include "http/host.h"
 
+#include "testlib/messages.h"
 #include "testlib/metrics.h"
 #include "testlib/state.h"
 #include "testlib/test_loop.h"
@@ -28,6 +29,15 @@ static void test_wake(uint64_t ticket)
     (void)pthread_mutex_unlock(&testlib.lock);
     if (testlib.loop)
         ev_async_send(testlib.loop, &testlib.turn);
+}
+
+static int test_publish_and_wake(const char *channel, const void *data, size_t len)
+{
+    int result = test_publish(channel, data, len);
+
+    if (result == 0 && testlib.loop) /* another thread may have published */
+        ev_async_send(testlib.loop, &testlib.turn);
+    return result;
 }
 
 static void test_wake_at(struct gcorn_environ *env, uint64_t when)
@@ -88,4 +98,8 @@ const struct host host = {
     .metric_add = metrics_add,
     .metric_set = metrics_set,
     .metric_observe = metrics_observe,
+    .publish = test_publish_and_wake,
+    .subscribe = test_subscribe,
+    .unsubscribe = test_unsubscribe,
+    .shared = test_shared,
 };

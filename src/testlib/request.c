@@ -12,6 +12,7 @@
 #include "http/exchange.h"
 #include "testlib/answer.h"
 #include "testlib/hooks.h"
+#include "testlib/messages.h"
 #include "testlib/state.h"
 #include "testlib/test_loop.h"
 
@@ -68,6 +69,8 @@ static bool take_wake(struct test *t)
 bool testlib_run_due(void)
 {
     bool any = test_run_posts();
+
+    any = test_deliver_messages() || any;
 
     for (; test_timer_next_ms() <= gcorn_now(); any = true)
         test_timer_run_next();
@@ -216,6 +219,12 @@ void request_cut(struct test *t)
     response_abandon(&t->env);
     t->public.broken = true;
     end_request(t);
+}
+
+void gcorn_test_lose(size_t count)
+{
+    test_lose_messages(count);
+    (void)testlib_run_due();
 }
 
 void gcorn_test_close(struct gcorn_test *test)

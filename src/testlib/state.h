@@ -3,7 +3,7 @@
  * testlib/ - libgcorn-test: src/http as a server runs it, with a test in the server's place. See
  * include/gcorn_test.h, which is its header. A file a subject: worker.c is the worker's start and
  * end, request.c runs requests, answer.c reads what their clients would get, test_loop.c has timers,
- * posts and threads, host.c is the process that gcorn.h's functions ask.
+ * posts and threads, messages.c what workers tell each other, host.c is the process that gcorn.h's functions ask.
  *
  * state - what these files share: the requests that are not closed, the loop and the clock.
  */
@@ -75,8 +75,8 @@ int64_t testlib_wall_ms(void);
 /* The date of answers, after the wall clock has moved. */
 void testlib_set_date(void);
 
-/* Calls the posts and timers that are due, and continues every request that is due, once. Returns
- * whether there was one. */
+/* Calls the posts and timers that are due, delivers messages, and continues every request that is
+ * due, once. Returns whether there was anything. */
 bool testlib_run_due(void);
 
 #endif

@@ -49,6 +49,7 @@
 #include "worker/loop/run_queue.h"
 #include "worker/loop/state.h"
 #include "worker/loop/upward.h"
+#include "worker/messages/messages.h"
 #include "worker/notify_master.h"
 #include "worker/trim.h"
 
@@ -434,6 +435,7 @@ void worker_run(const struct worker_args *args)
     init_watchers(w);
     posts_init(w);
     app_threads_init(w);
+    messages_init(w);
     worker_look_at_clock(w);
     forked_init(w);
     crash_init(w);

@@ -23,7 +23,7 @@
 #include "system/ipc/handover.h"
 #include "system/net/listener.h"
 
-enum { VERSION_OFFSET = 8, KIND_OFFSET = 16, FD_COUNT_OFFSET = 36, HEADER_SIZE = 48 };
+enum { VERSION_OFFSET = 8, KIND_OFFSET = 16, FD_COUNT_OFFSET = 36, HEADER_SIZE = 64 };
 
 static struct {
     struct listener listener;
@@ -166,6 +166,44 @@ static void test_handover_of_an_earlier_version(void **state)
     handover_release(&h);
 }
 
+static int passed_copy(void)
+{
+    return fcntl(given.pipe[0], F_DUPFD_CLOEXEC, 3);
+}
+
+/* What workers share is passed, too, and belongs to whoever receives it. */
+static void test_handover_of_memory(void **state)
+{
+    struct handover h, all;
+
+    (void)state;
+    handover_init(&h);
+    h.bus_fd = passed_copy();
+    h.wake_fd = passed_copy();
+    h.memory_fd = passed_copy();
+    int fd = handover_write(&h);
+    assert_int_equal(handover_pass(&h, fd), 0);
+    assert_false(fcntl(h.memory_fd, F_GETFD) & FD_CLOEXEC);
+    assert_int_equal(receive(fd, &all), 0);
+    assert_int_equal(all.bus_fd, h.bus_fd);
+    assert_int_equal(all.wake_fd, h.wake_fd);
+    assert_int_equal(all.memory_fd, h.memory_fd);
+    assert_true(fcntl(all.bus_fd, F_GETFD) & FD_CLOEXEC);
+    handover_release(&all);
+    assert_false(is_open(h.bus_fd) || is_open(h.wake_fd) || is_open(h.memory_fd));
+
+    h.bus_fd = h.wake_fd = -1; /* publish_buffer is 0 */
+    h.memory_fd = passed_copy();
+    fd = handover_write(&h);
+    assert_int_equal(handover_pass(&h, fd), 0);
+    assert_int_equal(receive(fd, &all), 0);
+    assert_int_equal(all.bus_fd, -1);
+    assert_int_equal(all.wake_fd, -1);
+    assert_int_equal(all.memory_fd, h.memory_fd);
+    handover_release(&all);
+    handover_drop(&h);
+}
+
 static void test_handover_of_another_kind(void **state)
 {
     struct handover h;
@@ -246,6 +284,7 @@ int main(void)
         TEST(test_handover_round_trip),
         TEST(test_handover_of_a_later_version),
         TEST(test_handover_of_an_earlier_version),
+        TEST(test_handover_of_memory),
         TEST(test_handover_of_another_kind),
         TEST(test_handover_cut),
         TEST(test_handover_rubbish),

@@ -256,6 +256,13 @@ static void add_requests(struct strbuf *out, const struct slot_counts *c)
                "Requests not run because their client had left.", c->gone);
     add_number(out, "gcorn_access_log_lines_lost_total", "counter",
                "Lines of the access log that were dropped.", c->log_lines_lost);
+    add_number(out, "gcorn_messages_published_total", "counter", "Messages of gcorn_publish.",
+               c->published);
+    add_number(out, "gcorn_messages_delivered_total", "counter",
+               "Calls of functions that have subscribed, in all workers.", c->delivered);
+    add_number(out, "gcorn_messages_lost_total", "counter",
+               "Messages that a worker with subscriptions was too slow to read.",
+               c->messages_lost);
 }
 
 /* A worker that accepts no new requests counts only with the calls that it still runs. */

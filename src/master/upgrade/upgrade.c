@@ -21,6 +21,8 @@
 #include "master/generation/generation.h"
 #include "master/generation/start.h"
 #include "system/ipc/handover.h"
+#include "system/messages/message_bus.h"
+#include "system/messages/named_memory.h"
 #include "system/process/signals.h"
 
 enum {
@@ -49,6 +51,9 @@ static int describe(const struct upgrade_order *order, struct handover *h, int r
     handover_init(h);
     h->report_fd = report_fd;
     h->generation = order->last_generation;
+    h->bus_fd = order->bus->fd;
+    h->wake_fd = order->bus->wake_fd;
+    h->memory_fd = order->shared_memory->fd;
     return describe_sockets(order, h);
 }
 

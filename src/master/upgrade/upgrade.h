@@ -22,6 +22,8 @@
 #include <sys/types.h>
 
 struct error;
+struct message_bus;
+struct named_memory;
 struct generation;
 struct listener;
 struct start;
@@ -51,7 +53,9 @@ struct upgrade {
 struct upgrade_order {
     const struct start *start;
     const struct generation *current; /* it inherits these sockets, */
-    const struct listener *control;   /* and this one, if it is open */
+    const struct listener *control;   /* and this one, if it is open, */
+    const struct message_bus *bus;    /* and what workers share, if there is any */
+    const struct named_memory *shared_memory;
     unsigned last_generation;
     uint64_t boot_timeout_ms;
     bool has_watchdog; /* of the service manager */

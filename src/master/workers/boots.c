@@ -20,6 +20,7 @@
 #include "master/reload.h"
 #include "master/postmortem/report.h"
 #include "master/workers/spawn.h"
+#include "master/messages.h"
 #include "master/state.h"
 
 enum { SPAWN_RETRY_MS = 1000 };
@@ -147,10 +148,13 @@ bool boots_start(struct master *m, unsigned number, unsigned generation)
     }
     assert(g && g->id == generation && !m->plan.stopping);
     m->table_full = false;
+    messages_sweep(m);
     const struct spawner spawner = {
         .plan = &m->plan,
         .procs = &m->procs,
         .scoreboard = m->scoreboard,
+        .bus = &m->bus,
+        .shared_memory = &m->shared_memory,
         .stats = m->stats,
         .loop = m->loop,
         .activation = &m->start->activation,

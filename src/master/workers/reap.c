@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "master/messages.h"
 #include "master/workers/boots.h"
 #include "master/workers/crashes.h"
 #include "master/postmortem/output.h"
@@ -84,6 +85,7 @@ static void worker_has_ended(struct master *m, struct proc *p, int status, uint6
     if (!plan_is_admin(&m->plan, p->w))
         run_child_exit(m, p->w, status);
     procs_forget(m, p);
+    messages_sweep(m);
 }
 
 static void child_has_ended(struct master *m, pid_t pid, int status, uint64_t now)

@@ -25,6 +25,8 @@
 #include "master/postmortem/output.h"
 #include "master/upgrade/socket_activation.h"
 #include "master/preload/template.h"
+#include "system/messages/message_bus.h"
+#include "system/messages/named_memory.h"
 #include "system/process/daemon.h"
 #include "system/process/process.h"
 #include "system/process/signals.h"
@@ -67,6 +69,9 @@ static struct gift make_gift(const struct worker_args *args, const struct genera
     give(&gift, args->channel.down_worker);
     give(&gift, ends->output_fd);
     give(&gift, ends->orders_fd);
+    give(&gift, args->bus->fd);
+    give(&gift, args->bus->wake_fd);
+    give(&gift, args->shared_memory->fd);
     for (size_t i = 0; i < g->image.count; i++)
         give(&gift, g->image.parts[i].fd);
     for (size_t i = 0; i < args->listener_count; i++)
@@ -104,10 +109,13 @@ static void enter(const struct spawner *s, struct worker_args *args, struct gene
     log_after_fork();
     if (entered < 0)
         fatal("cannot change to the directory of generation %u: %s", g->id, strerror(errno));
-    if (is_admin)
+    if (is_admin) {
         admin_prepare(args, g->admin_listener, s->stats, s->scoreboard);
-    else
+        message_bus_release(args->bus);
+        named_memory_release(args->shared_memory);
+    } else {
         stats_free(s->stats);
+    }
     if (args->scoreboard) /* else it is the admin process */
         guard_siblings(s, ends->orders_fd >= 0 ? NULL : args->slot);
     if (is_admin)
@@ -154,6 +162,8 @@ static struct worker_args common_args(const struct spawner *s, const struct gene
         .listener_count = g->listener_count,
         .hints = scoreboard_hints(s->scoreboard),
         .scoreboard = s->scoreboard,
+        .bus = s->bus,
+        .shared_memory = s->shared_memory,
         .generation = g->id,
         .is_proven = g->is_proven,
         .access_fd = g->access_fd,

@@ -14,6 +14,8 @@
 #include "system/ipc/scoreboard.h"
 
 struct error;
+struct message_bus;
+struct named_memory;
 struct socket_activation;
 struct stats;
 
@@ -22,6 +24,8 @@ struct spawner {
     struct plan *plan;
     struct procs *procs;
     struct scoreboard *scoreboard;
+    struct message_bus *bus;
+    struct named_memory *shared_memory;
     struct stats *stats;
     struct ev_loop *loop;
     const struct socket_activation *activation;

@@ -4,7 +4,8 @@
  *
  *   struct header    header_size tells where a later version has more fields after these
  *   sockets          and socket_size the same of a socket
- *   descriptors      fd_count numbers; this version passes none, and closes those of a later one
+ *   descriptors      fd_count numbers, of those that are named in the header since version 4; a
+ *                    version that does not know one closes it
  */
 #include "system/ipc/handover.h"
 
@@ -24,7 +25,7 @@
 #include "system/net/handed_fd.h"
 #include "system/net/listener.h"
 
-enum { VERSION = 3, KIND_BESIDE = 2, FIRST_PASSED_FD = 3, RECORD_MAX = 64 << 20 };
+enum { VERSION = 4, KIND_BESIDE = 2, FIRST_PASSED_FD = 3, RECORD_MAX = 64 << 20 };
 
 static const char variable[] = "GCORN_HANDOVER";
 static const char magic[8] = "gcornho";
@@ -41,15 +42,23 @@ struct header {
     uint32_t fd_count;
     uint32_t unused;     /* since version 2 */
     uint32_t generation; /* since version 3 */
+    int32_t bus_fd;      /* this and the next since version 4; below 3: none */
+    int32_t wake_fd;
+    int32_t memory_fd;
+    uint32_t unused_too;
 };
 
 enum { HEADER_SIZE_MIN = offsetof(struct header, unused) };
+
+static const struct handover none = {
+    .report_fd = -1, .bus_fd = -1, .wake_fd = -1, .memory_fd = -1};
 
 /* ---- writing ----------------------------------------------------------------------------- */
 
 void handover_init(struct handover *h)
 {
-    *h = (struct handover){.pid = getpid(), .report_fd = -1};
+    *h = none;
+    h->pid = getpid();
 }
 
 static int put_text(char *field, size_t size, const char *text)
@@ -82,8 +91,22 @@ int handover_add_socket(struct handover *h, const struct listener *l, enum hando
     return 0;
 }
 
+/* The descriptors of memory that there are; returns how many. */
+static uint32_t list_fds(const struct handover *h, int32_t fds[3])
+{
+    const int all[] = {h->bus_fd, h->wake_fd, h->memory_fd};
+    uint32_t count = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        if (all[i] >= 0)
+            fds[count++] = all[i];
+    }
+    return count;
+}
+
 static void add_record(struct strbuf *out, const struct handover *h)
 {
+    int32_t fds[3];
     struct header header = {.version = VERSION,
                             .header_size = sizeof(header),
                             .kind = KIND_BESIDE,
@@ -91,12 +114,17 @@ static void add_record(struct strbuf *out, const struct handover *h)
                             .report_fd = h->report_fd,
                             .socket_size = sizeof(*h->sockets),
                             .socket_count = (uint32_t)h->socket_count,
-                            .generation = h->generation};
+                            .fd_count = list_fds(h, fds),
+                            .generation = h->generation,
+                            .bus_fd = h->bus_fd,
+                            .wake_fd = h->wake_fd,
+                            .memory_fd = h->memory_fd};
 
     memcpy(header.magic, magic, sizeof(magic));
     strbuf_add(out, &header, sizeof(header));
     if (h->socket_count > 0)
         strbuf_add(out, h->sockets, h->socket_count * sizeof(*h->sockets));
+    strbuf_add(out, fds, header.fd_count * sizeof(fds[0]));
 }
 
 int handover_write(const struct handover *h)
@@ -118,6 +146,11 @@ int handover_pass(const struct handover *h, int record_fd)
         return -1;
     for (size_t i = 0; i < h->socket_count; i++) {
         if (fd_set_cloexec(h->sockets[i].fd, false) < 0)
+            return -1;
+    }
+    int32_t fds[3];
+    for (uint32_t i = list_fds(h, fds); i > 0; i--) {
+        if (fd_set_cloexec(fds[i - 1], false) < 0)
             return -1;
     }
     return 0;
@@ -200,15 +233,27 @@ static bool read_sockets(struct handover *h, const struct header *header, struct
     return true;
 }
 
-/* Closes descriptors that a later version passes and this one does not use. */
-static bool close_fds(uint32_t count, struct rest *rest)
+/* Takes a descriptor that the header names, if it does. */
+static bool take_fd(int32_t fd, int32_t named, int *to)
+{
+    if (fd != named || *to >= 0)
+        return false;
+    *to = fd;
+    return true;
+}
+
+/* Takes the descriptors of memory, and closes those that a later version passes. */
+static bool take_fds(struct handover *h, const struct header *header, struct rest *rest)
 {
     int32_t fd;
 
-    for (; count > 0; count--) {
+    for (uint32_t count = header->fd_count; count > 0; count--) {
         if (!take_struct(rest, &fd, sizeof(fd), sizeof(fd)) || !was_passed(fd))
             return false;
-        (void)close(fd);
+        if (!take_fd(fd, header->bus_fd, &h->bus_fd) &&
+            !take_fd(fd, header->wake_fd, &h->wake_fd) &&
+            !take_fd(fd, header->memory_fd, &h->memory_fd))
+            (void)close(fd);
     }
     return true;
 }
@@ -230,7 +275,7 @@ static bool read_record(struct handover *h, struct rest *rest)
     if (header.report_fd >= 0 && !was_passed(header.report_fd))
         return false;
     h->report_fd = header.report_fd;
-    return read_sockets(h, &header, rest) && close_fds(header.fd_count, rest);
+    return read_sockets(h, &header, rest) && take_fds(h, &header, rest);
 }
 
 /* Reads the whole memfd into len bytes, which the caller frees; NULL when that fails. */
@@ -262,7 +307,7 @@ int handover_receive(struct handover *h, struct error *err)
     int64_t fd;
     size_t len;
 
-    *h = (struct handover){.report_fd = -1};
+    *h = none;
     if (!text)
         return 0;
     bool is_number = parse_int(text, FIRST_PASSED_FD, INT32_MAX, &fd) == 0;
@@ -312,12 +357,15 @@ void handover_close_rest(struct handover *h)
 void handover_drop(struct handover *h)
 {
     free(h->sockets);
-    *h = (struct handover){.report_fd = -1};
+    *h = none;
 }
 
 void handover_release(struct handover *h)
 {
     fd_close(&h->report_fd);
+    fd_close(&h->bus_fd);
+    fd_close(&h->wake_fd);
+    fd_close(&h->memory_fd);
     handover_close_rest(h);
     handover_drop(h);
 }

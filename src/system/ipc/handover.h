@@ -48,6 +48,8 @@ struct handover {
     pid_t pid;           /* the old master's */
     int report_fd;       /* a socket to the old master; -1: none */
     unsigned generation; /* of the old master; new ones get higher numbers. 0: unknown */
+    int bus_fd, wake_fd; /* of system/messages/message_bus.h; -1: none */
+    int memory_fd;       /* of system/messages/named_memory.h; -1: none */
     struct handover_socket *sockets;
     size_t socket_count;
 };
@@ -79,7 +81,8 @@ int handover_take_socket(struct handover_socket *s, struct listener *l, struct e
 /* Closes the sockets that were not taken; the other members of *h stay. */
 void handover_close_rest(struct handover *h);
 
-/* For a reader: closes what was not taken, and frees. For a writer handover_drop only frees. */
+/* For a reader: closes what was not taken, and frees; whoever takes a descriptor of memory sets it
+ * to -1 there. For a writer handover_drop only frees. */
 void handover_release(struct handover *h);
 void handover_drop(struct handover *h);
 

@@ -340,6 +340,9 @@ void slot_counts_add(struct slot_counts *to, const struct slot_counts *from)
     to->shed += get_count(&from->shed);
     to->gone += get_count(&from->gone);
     to->log_lines_lost += get_count(&from->log_lines_lost);
+    to->published += get_count(&from->published);
+    to->delivered += get_count(&from->delivered);
+    to->messages_lost += get_count(&from->messages_lost);
     slot_times_add_all(&to->durations, &from->durations);
     slot_times_add_all(&to->queued, &from->queued);
     for (size_t i = 0; i < ARRAY_LEN(to->by_status); i++)

@@ -90,6 +90,9 @@ struct slot_counts {
     uint64_t shed;               /* requests answered 503 for queue_timeout */
     uint64_t gone;               /* requests not run because the client had left */
     uint64_t log_lines_lost;     /* of the access log: its reader was too slow */
+    uint64_t published;          /* messages, by gcorn_publish */
+    uint64_t delivered;          /* calls of functions that have subscribed */
+    uint64_t messages_lost;      /* overwritten before this worker could read them */
     struct slot_times durations; /* of answered requests, from the arrival of the head */
     struct slot_times queued;    /* from a request's last byte to its call */
     /* The last number to grow when a request ends: begun less all of these is in flight. */

@@ -19,6 +19,7 @@
 #include "worker/callback/posts.h"
 #include "worker/loop/state.h"
 #include "worker/loop/upward.h"
+#include "worker/messages/messages.h"
 
 static unsigned host_slot(void)
 {
@@ -105,4 +106,8 @@ const struct host host = {
     .metric_add = metrics_add,
     .metric_set = metrics_set,
     .metric_observe = metrics_observe,
+    .publish = messages_publish,
+    .subscribe = messages_subscribe,
+    .unsubscribe = messages_unsubscribe,
+    .shared = messages_shared,
 };

@@ -29,6 +29,7 @@
 #include "base/owned.h"
 #include "base/syslog.h"
 #include "base/util.h"
+#include "system/messages/message_bus.h"
 #include "system/process/loop.h"
 #include "worker/call/call.h"
 #include "worker/loop/state.h"
@@ -104,6 +105,8 @@ static void on_child(void)
     owned_unlock();
     if (self.args->scoreboard)
         scoreboard_forget(self.args->scoreboard);
+    if (self.args->bus)
+        message_bus_forget(self.args->bus);
     if (self.worker) {
         worker_set_this(NULL);
         set_traps(self.worker);

@@ -37,6 +37,9 @@ struct acceptor;
 struct app_threads;
 struct app_timers;
 struct callback_name;
+struct message_bus;
+struct messages;
+struct named_memory;
 struct pool;
 struct posts;
 
@@ -55,6 +58,8 @@ struct worker_args {
     struct slot *slot;
     struct shared_hints *hints;    /* of all workers */
     struct scoreboard *scoreboard; /* with the siblings' slots; NULL: it has none */
+    struct message_bus *bus;            /* of gcorn_publish; NULL, or its fd -1: none */
+    struct named_memory *shared_memory; /* of gcorn_shared; NULL, or its fd -1: none */
     unsigned number;               /* gcorn_worker_number() */
     unsigned generation;
     bool is_proven;         /* another worker of the generation has been ready */
@@ -125,6 +130,7 @@ struct worker {
     struct stream *serving;       /* while a call for a request runs: whose */
     const struct call_ops *calls; /* the class of workers; NULL: calls run on the loop's thread */
     struct pool *pool;            /* what the class gthread has */
+    struct messages *messages;    /* what messages/ has; NULL: no bus */
     uint32_t state_before;        /* the slot's, while a callback runs (callback/callback.h) */
     bool callback_is_nested;      /* it runs within the call of a request, which stays shown */
     struct callback_name *callback_names; /* of functions that the loop has called; may be NULL */
