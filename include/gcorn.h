@@ -261,12 +261,12 @@ typedef void gcorn_call_fn(void *arg);
  * worker has drained.
  *
  * The loop's thread only: gcorn_on_worker_init and later hooks of the worker, functions that timers
- * and posts call, and handlers of a sync worker. Other threads post a function that makes the timer.
- * NULL with errno: EINVAL (fn NULL, every_ms 0), EPERM (another thread), ENOTSUP (no worker runs in
- * this process: --check-config, a template, a forked child), ENOSPC (1,048,576 timers).
+ * and posts call, and handlers of a sync worker. Other threads post a function that makes the
+ * timer. NULL with errno: EINVAL (fn NULL, every_ms 0), EPERM (another thread), ENOTSUP (no worker
+ * runs in this process: --check-config, a template, a forked child), ENOSPC (1,048,576 timers).
  *
- * gcorn_timer_stop may be called from within fn. It ignores NULL, and a timer that is over: one that
- * was stopped, or gcorn_timer_once's whose fn has been called. The server frees timers. */
+ * gcorn_timer_stop may be called from within fn. It ignores NULL, and a timer that is over: one
+ * that was stopped, or gcorn_timer_once's whose fn has been called. The server frees timers. */
 struct gcorn_timer;
 struct gcorn_timer *gcorn_timer_once(uint64_t after_ms, gcorn_call_fn *fn, void *arg);
 struct gcorn_timer *gcorn_timer_every(uint64_t every_ms, gcorn_call_fn *fn, void *arg);
@@ -275,8 +275,8 @@ void gcorn_timer_stop(struct gcorn_timer *timer);
 /* Has the loop call fn(arg) soon, in the order of the posts of each thread; never from within
  * gcorn_post. Any thread may post, also before the worker is ready and while it drains, but no
  * signal handler: it allocates. It does not block. Every post for which it returns 0 is called,
- * unless the worker dies: the last ones before gcorn_on_worker_exit. -1 with errno: ESHUTDOWN (later
- * than that), ENOTSUP (no worker runs in this process), EINVAL (fn NULL). */
+ * unless the worker dies: the last ones before gcorn_on_worker_exit. -1 with errno: ESHUTDOWN
+ * (later than that), ENOTSUP (no worker runs in this process), EINVAL (fn NULL). */
 int gcorn_post(gcorn_call_fn *fn, void *arg);
 
 /* Starts a thread that calls run(arg) once. All signals but the fatal ones are blocked in it, and a
@@ -513,18 +513,44 @@ unsigned gcorn_threads(void);
 /* Is the worker stopping? Then end streams (next returns 0) and fail health checks. */
 bool gcorn_draining(void);
 
-/* Hooks, which an application may define; the server finds them by name. gcorn_on_worker_init runs
- * before the first request; when it returns -1 the worker does not boot, so let it log why.
+/* Hooks, which an application may define; the server finds them by name. gcorn_on_load runs once in
+ * the process that loads the application, after its constructors: with the setting preload_app in
+ * the template, which has no worker, else in each worker. It does not run for --check-config. When
+ * it returns -1 the application does not start, so let it log why. gcorn_on_worker_init runs before
+ * the first request; when it returns -1 the worker does not boot, so let it log why.
  * gcorn_on_worker_exit runs after the last request and has the rest of graceful_timeout; it does
  * not run in a worker that is killed. gcorn_on_worker_abort runs in a signal handler shortly before
  * the worker is killed, so it may call async-signal-safe functions only. gcorn_on_pre_request runs
  * before the handler, gcorn_on_post_request after the body is closed, when gcorn.status and
  * gcorn.bytes_sent can be read; both on the thread of the handler. */
+int gcorn_on_load(void);
 int gcorn_on_worker_init(void);
 void gcorn_on_worker_exit(void);
 void gcorn_on_worker_abort(void);
 void gcorn_on_pre_request(struct gcorn_environ *env);
 void gcorn_on_post_request(struct gcorn_environ *env);
+
+/* Hooks for a runtime that the application brings, such as an interpreter. gcorn_on_fork runs each
+ * time the template of preload_app forks a worker: in the template before it and after it, also
+ * when the fork has failed, and in the new worker before any other code of the application but what
+ * pthread_atfork has registered. All locks that BEFORE takes are there in the worker, too.
+ * gcorn_on_thread_start runs on each thread of a gthread worker before its first call, and before
+ * the worker is ready; gcorn_on_thread_end on the same thread when it ends, before
+ * gcorn_on_worker_exit. number is 0 to gcorn_threads() - 1. A sync worker has no such threads. Both
+ * count as calls (timeout).
+ *
+ * gcorn_on_call_late runs when a call has lasted longer than timeout, and its extensions: in a
+ * signal handler on the thread of that call, so it may call async-signal-safe functions only, and
+ * must return. It runs once for a call, and can have it end: by a variable that the call looks at,
+ * and because the system call that it waits in fails with EINTR. A call that has not ended two
+ * seconds later ends its worker, as it would at once without this hook. The signal is SIGRTMIN + 5:
+ * an application with this hook leaves it alone. The call may end while the hook runs, so what it
+ * leaves behind must not reach the next call. */
+enum gcorn_fork { GCORN_FORK_BEFORE, GCORN_FORK_PARENT, GCORN_FORK_CHILD };
+void gcorn_on_fork(enum gcorn_fork when);
+void gcorn_on_thread_start(unsigned number);
+void gcorn_on_thread_end(unsigned number);
+void gcorn_on_call_late(void);
 
 /* ---- ABI ------------------------------------------------------------------------------------- */
 

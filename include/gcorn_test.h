@@ -20,13 +20,15 @@
  * In C++ it is GCORN_EXPORT gcorn_app handler.
  *
  * The server's own code parses the request, makes the environ and frames the answer, in the calling
- * process: no socket, no fork, no thread but the application's. The application is linked into the test, so
- * breakpoints, sanitizers and coverage work.
+ * process: no socket, no fork, no thread but the application's. The application is linked into the
+ * test, so breakpoints, sanitizers and coverage work.
  *
  * Hooks that the application, or the test itself, defines are found by the linker, and called as a
  * server calls them: gcorn_on_pre_request and gcorn_on_post_request around each request,
- * gcorn_on_worker_init and gcorn_on_worker_exit by gcorn_test_worker_start and
- * gcorn_test_worker_stop. gcorn_on_worker_abort is for the test to call.
+ * gcorn_on_load (once in the process), gcorn_on_worker_init and gcorn_on_worker_exit by
+ * gcorn_test_worker_start and gcorn_test_worker_stop. Requests run on the thread of the test, as in
+ * a sync worker. gcorn_on_worker_abort, _fork, _thread_start, _thread_end and _call_late are for
+ * the test to call.
  *
  * The test controls the time: gcorn_now() and the wall clock, which is in the Date of answers,
  * change with gcorn_test_advance alone; time(2) and its like are the system's.
@@ -90,10 +92,10 @@ void gcorn_test_advance(uint64_t ms);
 int64_t gcorn_test_time(void);
 void gcorn_test_set_time(int64_t unix_s);
 
-/* Starts the worker that the test stands for: gcorn_on_worker_init runs. One that was started before
- * is stopped first, and metrics are 0 again, as in its successor. Returns 0, or -1 when
- * gcorn_on_worker_init has returned -1: the worker does not boot. Requests run without it too, for
- * applications that need no gcorn_on_worker_init. */
+/* Starts the worker that the test stands for: gcorn_on_worker_init runs, and before the first one
+ * gcorn_on_load. One that was started before is stopped first, and metrics are 0 again, as in its
+ * successor. Returns 0, or -1 when one of the two has returned -1: the worker does not boot.
+ * Requests run without it too, for applications that need no gcorn_on_worker_init. */
 int gcorn_test_worker_start(void);
 
 /* Stops the worker, as a server does: gcorn_draining() is true, and every request that waits is
@@ -109,8 +111,8 @@ void gcorn_test_lose(size_t count);
  * stops. */
 void gcorn_test_drain(bool draining);
 
-/* The status of interim answer number i that has been sent so far (gcorn_interim), from 0 on; 0: there
- * are not so many. headers, which may be NULL, gets its fields; they stay valid until
+/* The status of interim answer number i that has been sent so far (gcorn_interim), from 0 on; 0:
+ * there are not so many. headers, which may be NULL, gets its fields; they stay valid until
  * gcorn_test_close. */
 int gcorn_test_interim(const struct gcorn_test *t, size_t i, const struct gcorn_header **headers);
 

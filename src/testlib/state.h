@@ -59,6 +59,7 @@ struct testlib {
     _Atomic bool draining;
     bool has_worker; /* gcorn_test_worker_start */
     bool had_worker; /* one was started before, perhaps this one */
+    bool was_loaded; /* gcorn_on_load has run */
     /* Guards what gcorn_wake reads and changes, from any thread: the list, and is_woken of each
      * test. */
     pthread_mutex_t lock;

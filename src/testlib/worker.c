@@ -8,12 +8,23 @@
 #include "testlib/state.h"
 #include "testlib/test_loop.h"
 
+/* Once in the process, as where an application is loaded. */
+static int run_on_load(void)
+{
+    if (testlib.was_loaded || !test_hooks.on_load)
+        return 0;
+    testlib.was_loaded = test_hooks.on_load() == 0;
+    return testlib.was_loaded ? 0 : -1;
+}
+
 int gcorn_test_worker_start(void)
 {
     gcorn_test_worker_stop();
     testlib_init();
     if (testlib.had_worker)
         metrics_restart();
+    if (run_on_load() < 0)
+        return -1;
     if (test_hooks.on_worker_init && test_hooks.on_worker_init() < 0)
         return -1;
     testlib.has_worker = testlib.had_worker = true;

@@ -104,6 +104,8 @@ static int load_app(struct worker *w, struct image *image, const char *symbol, s
 
     image->from_disk = image->from_disk || faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0;
     int result = app_load(&w->app, image, symbol, err);
+    if (result == 0)
+        result = app_run_on_load(&w->app, err);
     if (result == 0 && w->app.on_worker_init && w->app.on_worker_init() < 0)
         return error_set(err, EXIT_APP, "gcorn_on_worker_init of the application failed");
     return result;

@@ -44,6 +44,7 @@
 #include "worker/conn/peer.h"
 #include "worker/crash/crash.h"
 #include "worker/crash/crash_file.h"
+#include "worker/crash/late.h"
 #include "worker/loop/clock.h"
 #include "worker/loop/pools.h"
 #include "worker/loop/run_queue.h"
@@ -255,12 +256,39 @@ int worker_preload(const struct worker_args *args, struct app *app, struct error
     forked_watch(args);
     struct fd_mark *marks = mark_sockets(args);
     int result = app_load(app, args->image, args->symbol, err);
+    if (result == 0)
+        result = app_run_on_load(app, err);
     forked_check();
     owned_fill_standard(); /* a constructor may have closed them */
     if (result == 0 && !has_sockets(args, marks))
         result = error_set(err, EXIT_APP, "%s", descriptors_lost);
     free(marks);
     return result;
+}
+
+void worker_call_on_fork(const struct app *app, enum gcorn_fork when)
+{
+    if (app->on_fork)
+        app->on_fork(when);
+    forked_check();
+}
+
+/* The application that the template has loaded. */
+static void take_preloaded(struct worker *w)
+{
+    w->app = *w->args->preloaded;
+    app_forked(w->args->image);
+    atomic_store(&w->slot->boot_step, BOOT_FORK);
+    worker_call_on_fork(&w->app, GCORN_FORK_CHILD);
+}
+
+static int load_own(struct worker *w, struct error *err)
+{
+    atomic_store(&w->slot->boot_step, BOOT_LOAD);
+    if (app_load(&w->app, w->args->image, w->args->symbol, err) < 0)
+        return -1;
+    atomic_store(&w->slot->boot_step, BOOT_ON_LOAD);
+    return app_run_on_load(&w->app, err);
 }
 
 static void load_app(struct worker *w)
@@ -272,13 +300,10 @@ static void load_app(struct worker *w)
         return;
     }
     int result = 0;
-    atomic_store(&w->slot->boot_step, BOOT_LOAD);
-    if (w->args->preloaded) {
-        w->app = *w->args->preloaded;
-        app_forked(w->args->image);
-    } else {
-        result = app_load(&w->app, w->args->image, w->args->symbol, &err);
-    }
+    if (w->args->preloaded)
+        take_preloaded(w);
+    else
+        result = load_own(w, &err);
     forked_check();
     if (result < 0)
         boot_failed(w, err.text);
@@ -441,6 +466,7 @@ void worker_run(const struct worker_args *args)
     crash_init(w);
     load_app(w);
     crash_go_in_front();
+    late_init(w);
     check_canary(w);
     check_descriptors(w);
     atomic_store(&w->slot->boot_step, BOOT_OTHER);

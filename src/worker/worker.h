@@ -33,6 +33,9 @@ int worker_prepare(const struct worker_args *args, struct error *err);
  * err: then the process must exit. */
 int worker_preload(const struct worker_args *args, struct app *app, struct error *err);
 
+/* Calls gcorn_on_fork, if it is defined. Ends a child of the application that returns from it. */
+void worker_call_on_fork(const struct app *app, enum gcorn_fork when);
+
 /* Makes a worker without sockets, master and signals in the calling process: environs and calls of
  * the application work. NULL when no event loop can be made. For --replay; once in a process. */
 struct worker *worker_new_alone(const struct worker_args *args);

@@ -12,8 +12,8 @@ import zlib
 
 import pytest
 
-from harness import (BUILD, REPO, ROOT_ONLY, SANITIZED, SLOWER, Process, best_of, missing, request,
-                     tool)
+from harness import (BUILD, PRELOAD_OR_NOT, REPO, ROOT_ONLY, SANITIZED, SLOWER, WORKER_CLASSES, Process,
+                     best_of, missing, request, tool)
 
 EXAMPLES = sorted(path.parent.name for pattern in ("*/*.c", "*/*.cc")
                   for path in (REPO / "examples").glob(pattern))
@@ -323,6 +323,31 @@ def test_upstream_is_watched_from_a_thread(served, gcorn):
     server.wait_log(f"http://127.0.0.1:{other.port} is down")
     assert server.stop() == 0
     assert "have not ended" not in server.log(), "its thread was told to stop, and was joined"
+
+
+# ---- bridge -------------------------------------------------------------------------------------
+
+
+@WORKER_CLASSES
+@PRELOAD_OR_NOT
+def test_bridge_runs_and_interrupts_programs(served, worker_class, flags):
+    server = served("bridge", "--timeout", 1 * SLOWER, *worker_class, *flags)
+    assert server.get("/?run=3+square+4+square+add").text == "25\n"
+    assert server.get("/?run=2+cube+double").text == "16\n"
+    assert server.get("/?run=mul").status == 422
+    assert server.get("/?run=nonsense").status == 400
+    answer = server.get("/?run=1+again")
+    assert (answer.status, answer.text) == (422, "interrupted: it took too long\n")
+    assert server.get("/?run=1+2+add").text == "3\n", "its interpreter goes on"
+    assert server.log().count("Booting worker") == 1
+
+
+def test_bridge_has_a_machine_for_each_thread(served):
+    server = served("bridge", "--threads", "3", "--log-level", "debug")
+    assert server.stop() == 0
+    for number in range(3):
+        server.wait_log(f"machine {number} is made")
+        server.wait_log(f"machine {number} is freed")
 
 
 # ---- chat ---------------------------------------------------------------------------------------

@@ -24,6 +24,14 @@ static void expect_calls(const char *letters)
     calls[0] = '\0';
 }
 
+static int loads, load_result;
+
+GCORN_EXPORT int gcorn_on_load(void)
+{
+    loads++;
+    return load_result;
+}
+
 GCORN_EXPORT int gcorn_on_worker_init(void)
 {
     note('I');
@@ -274,12 +282,27 @@ static void test_late_head_has_the_date_of_then(void **state)
     gcorn_test_close(t);
 }
 
+static void test_load_runs_once(void **state)
+{
+    (void)state;
+    load_result = -1;
+    assert_int_equal(gcorn_test_worker_start(), -1);
+    assert_int_equal(loads, 1);
+    assert_string_equal(calls, "");
+    load_result = 0;
+    assert_int_equal(gcorn_test_worker_start(), 0);
+    assert_int_equal(gcorn_test_worker_start(), 0);
+    assert_int_equal(loads, 2);
+    gcorn_test_worker_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_request_runs_hooks_around_it, clear),
         cmocka_unit_test_setup(test_refused_request_runs_no_hook, clear),
         cmocka_unit_test_setup(test_client_that_leaves_runs_post_request, clear),
+        cmocka_unit_test_setup(test_load_runs_once, clear), /* before any worker has started */
         cmocka_unit_test_setup(test_worker_start_and_stop_run_hooks, clear),
         cmocka_unit_test_setup(test_worker_that_does_not_boot_has_no_exit, clear),
         cmocka_unit_test_setup(test_second_start_stops_the_first_worker, clear),

@@ -751,6 +751,38 @@ static void test_plan_health_extended(void **state)
     }
 }
 
+/* gcorn_on_call_late: a call that is over its time is told, and has a while to end. */
+static void test_plan_health_late(void **state)
+{
+    static const struct {
+        uint64_t call, until, timeout;
+        enum health want;
+    } rows[] = {
+        {NOW - 30, 0, 30, HEALTH_FINE},
+        {NOW - 31, 0, 30, HEALTH_CALL_LATE},
+        {NOW - 50, 0, 30, HEALTH_CALL_LATE},
+        {NOW - 51, 0, 30, HEALTH_CALL_TOO_LONG},
+        {NOW - 99, NOW + 1, 30, HEALTH_FINE},
+        {NOW - 99, NOW, 30, HEALTH_CALL_LATE},
+        {NOW - 99, NOW - 19, 30, HEALTH_CALL_LATE},
+        {NOW - 99, NOW - 20, 30, HEALTH_CALL_TOO_LONG},
+        {NOW - 99, UINT64_MAX, 30, HEALTH_CALL_TOO_LONG},
+        {NOW - 99, 0, 0, HEALTH_FINE},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct worker_proc proc = {.phase = PROC_READY};
+        struct health_sample sample = {.call_started_ms = rows[i].call,
+                                       .call_until_ms = rows[i].until,
+                                       .timeout_ms = rows[i].timeout,
+                                       .late_ms = 20};
+
+        if (plan_check_health(&proc, &sample, NOW) != rows[i].want)
+            fail_msg("row %zu: %d", i, plan_check_health(&proc, &sample, NOW));
+    }
+}
+
 /* ---- ends ---------------------------------------------------------------------------------------
  */
 
@@ -960,6 +992,7 @@ int main(void)
         cmocka_unit_test_setup(test_plan_wake, init),
         cmocka_unit_test(test_plan_health),
         cmocka_unit_test(test_plan_health_extended),
+        cmocka_unit_test(test_plan_health_late),
         cmocka_unit_test(test_plan_end),
         cmocka_unit_test(test_plan_cause_of_an_end),
         cmocka_unit_test_setup(test_plan_counts_deaths_of_those_that_hold_their_number, init),

@@ -76,6 +76,20 @@ void report_hung(const struct proc *p, const struct slot_call *call, enum health
     strbuf_release(&what);
 }
 
+void report_late(const struct proc *p, const struct slot_call *call, uint64_t ms)
+{
+    struct strbuf what = {0};
+    char id[SLOT_GIVEN_ID_SIZE];
+
+    add_request(&what, call, p->settings->config.crash_redact);
+    log_about(
+        LOG_LEVEL_WARNING, report_request_id(call, id),
+        "Late call: worker (pid:%d) has spent %llu.%llu s in %s; gcorn_on_call_late is called",
+        (int)p->w->pid, (unsigned long long)ms / 1000, (unsigned long long)ms % 1000 / 100,
+        what.data);
+    strbuf_release(&what);
+}
+
 void report_slow(const struct proc *p, const struct slot_call *call, uint64_t ms)
 {
     struct strbuf what = {0};
@@ -165,6 +179,9 @@ void report_boot_step(const struct slot *s, char step[BOOT_STEP_SIZE])
                        ", while its application was loaded (in a constructor?)");
         break;
     case BOOT_INIT: (void)snprintf(step, BOOT_STEP_SIZE, ", in gcorn_on_worker_init"); break;
+    case BOOT_ON_LOAD: (void)snprintf(step, BOOT_STEP_SIZE, ", in gcorn_on_load"); break;
+    case BOOT_FORK: (void)snprintf(step, BOOT_STEP_SIZE, ", in gcorn_on_fork"); break;
+    case BOOT_THREADS: (void)snprintf(step, BOOT_STEP_SIZE, ", in gcorn_on_thread_start"); break;
     case BOOT_CHECK:
         (void)slot_get_text(call->target, sizeof(call->target), target, sizeof(target));
         target[strcspn(target, "?")] = '\0'; /* queries carry secrets */

@@ -25,6 +25,9 @@ struct template_fault;
 void report_hung(const struct proc *p, const struct slot_call *call, enum health health,
                  uint64_t ms);
 
+/* A call has lasted longer than timeout, and is told. */
+void report_late(const struct proc *p, const struct slot_call *call, uint64_t ms);
+
 /* A call has lasted longer than slow_request. */
 void report_slow(const struct proc *p, const struct slot_call *call, uint64_t ms);
 

@@ -22,6 +22,7 @@
 #include "system/ipc/packet.h"
 #include "worker/crash/crash.h"
 #include "worker/call/forked.h"
+#include "worker/worker.h"
 
 enum {
     ORDER_FDS = 5,
@@ -230,7 +231,7 @@ enum fork_result { FORK_FAILED, FORK_BORNE, FORK_NEWBORN };
 
 /* The application may ignore SIGCHLD, or reap any child in its handler: the default applies while
  * the template waits for the process in between. The new worker has the application's again. */
-static enum fork_result fork_twice(void)
+static enum fork_result fork_twice(const struct app *app)
 {
     const struct sigaction dfl = {.sa_handler = SIG_DFL};
     struct sigaction before;
@@ -239,6 +240,7 @@ static enum fork_result fork_twice(void)
 
     if (pipe2(gate, O_CLOEXEC) < 0)
         return FORK_FAILED;
+    worker_call_on_fork(app, GCORN_FORK_BEFORE);
     (void)sigaction(SIGCHLD, &dfl, &before); /* the number is valid */
     (void)fflush(NULL);                      /* what stdio holds would be written twice */
     forked_by_server(true);
@@ -258,7 +260,8 @@ static enum fork_result fork_twice(void)
         continue;
     (void)sigaction(SIGCHLD, &before, NULL);
     fd_close(&gate[0]);
-    fd_close(&gate[1]);
+    fd_close(&gate[1]); /* the new worker goes on */
+    worker_call_on_fork(app, GCORN_FORK_PARENT);
     return status == 0 ? FORK_BORNE : FORK_FAILED;
 }
 
@@ -270,14 +273,15 @@ static void announce(int fd, uint64_t serial)
         _exit(EXIT_STOPPED); /* the master has closed the socket: it wants no more workers */
 }
 
-void template_fork_worker(int fd, struct template_order *order, int error_number, int access_number)
+void template_fork_worker(const struct app *app, int fd, struct template_order *order,
+                          int error_number, int access_number)
 {
     while (take_order(fd, order)) {
         take_log(&order->error_fd, error_number);
         take_log(&order->access_fd, access_number);
         if (order->serial == 0)
             continue;
-        enum fork_result result = fork_twice();
+        enum fork_result result = fork_twice(app);
 
         if (result == FORK_NEWBORN) {
             announce(fd, order->serial);

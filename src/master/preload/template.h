@@ -25,6 +25,7 @@
 #include "master/proc/message_limits.h"
 #include "system/ipc/channel.h"
 
+struct app;
 struct output;
 
 struct template
@@ -94,8 +95,9 @@ int template_reopen_logs(const struct template *t, int error_fd, int access_fd);
 /* In the template, after the application is loaded: carries out orders, and exits when the master
  * ends. Returns only in a new worker, with its order, after it has announced itself to the master;
  * fd is closed there. The log files of the order have replaced the template's, at the same
- * descriptor numbers. */
-void template_fork_worker(int fd, struct template_order *order, int error_number,
-                          int access_number);
+ * descriptor numbers. Each fork is bracketed by gcorn_on_fork of app in the template; the worker calls
+ * it as it takes the application over. */
+void template_fork_worker(const struct app *app, int fd, struct template_order *order,
+                          int error_number, int access_number);
 
 #endif

@@ -329,13 +329,15 @@ static bool has_beaten_since(const struct worker_proc *proc, uint64_t started_ms
            (proc->heard_ms > now_ms || now_ms - proc->heard_ms <= BEATING_MS);
 }
 
+/* more_ms: beyond all its limits. */
 static bool call_is_too_long(const struct worker_proc *proc, const struct health_sample *sample,
-                             uint64_t now_ms)
+                             uint64_t now_ms, uint64_t more_ms)
 {
-    uint64_t since = latest(sample->call_started_ms, sample->counted_from_ms);
+    uint64_t since = latest(sample->call_started_ms, sample->counted_from_ms) + more_ms;
+    uint64_t until = sample->call_until_ms;
 
     /* more than gcorn_extend_deadline allows: the slot is damaged */
-    if (sample->call_until_ms > now_ms && sample->call_until_ms - now_ms <= UINT32_MAX)
+    if (until != 0 && until + more_ms > now_ms && until <= now_ms + UINT32_MAX)
         return false;
     if (!sample->loop_is_apart && has_beaten_since(proc, sample->call_started_ms, now_ms))
         return false;
@@ -345,8 +347,9 @@ static bool call_is_too_long(const struct worker_proc *proc, const struct health
 enum health plan_check_health(const struct worker_proc *proc, const struct health_sample *sample,
                               uint64_t now_ms)
 {
-    if (sample->call_started_ms != 0 && call_is_too_long(proc, sample, now_ms))
-        return HEALTH_CALL_TOO_LONG;
+    if (sample->call_started_ms != 0 && call_is_too_long(proc, sample, now_ms, 0))
+        return call_is_too_long(proc, sample, now_ms, sample->late_ms) ? HEALTH_CALL_TOO_LONG
+                                                                       : HEALTH_CALL_LATE;
     if (sample->call_started_ms != 0 && !sample->loop_is_apart)
         return HEALTH_FINE;
     uint64_t heard = latest(latest(proc->heard_ms, sample->loop_ms), sample->counted_from_ms);

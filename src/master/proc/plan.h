@@ -32,6 +32,7 @@ struct worker_proc {
     uint64_t ready_ms;    /* became READY; 0: not yet */
     uint64_t heard_ms;    /* last heartbeat */
     uint64_t crash_by_ms; /* crashed: it has this long before the signal ends it */
+    uint64_t late_ms;     /* the same of calls that were told that they are late */
     uint64_t slow_ms;     /* slow calls that began by then are logged already */
     bool recycle;         /* has served enough: to be replaced as if its generation were old */
     bool told_to_drain;   /* its channel holds, or held, an order to accept no more connections */
@@ -124,11 +125,14 @@ struct health_sample {
     uint64_t loop_ms;         /* when the event loop last ran between calls */
     uint64_t counted_from_ms; /* the master did not run until then: nothing earlier counts */
     uint64_t timeout_ms;
+    uint64_t
+        late_ms; /* a call that is over its time is told, and may last so much longer; 0: none is */
     uint64_t heartbeat_ms;
 };
 
 enum health {
     HEALTH_FINE,
+    HEALTH_CALL_LATE, /* over its time, and to be told */
     HEALTH_CALL_TOO_LONG,
     HEALTH_UNRESPONSIVE, /* no heartbeat came, and no call explains that */
 };

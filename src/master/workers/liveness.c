@@ -6,6 +6,8 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/util.h"
@@ -15,7 +17,10 @@
 #include "master/state.h"
 #include "system/process/procfs.h"
 
-enum { STACKS_MS = 3000 }; /* to take the stacks of a hung worker */
+enum {
+    STACKS_MS = 3000, /* to take the stacks of a hung worker */
+    LATE_MS = 2000,   /* for gcorn_on_call_late to end the call: more than a tick */
+};
 
 /* The entry of what the loop's thread calls; in the sync class that is every call. */
 static const struct slot_call *loop_call(const struct master *m, const struct proc *p)
@@ -23,6 +28,11 @@ static const struct slot_call *loop_call(const struct master *m, const struct pr
     const struct slot *s = proc_slot(&m->procs, p);
 
     return plan_is_admin(&m->plan, p->w) ? &s->calls[0] : &s->calls[proc_calls(p) - 1];
+}
+
+static bool proc_takes_late(const struct master *m, const struct proc *p)
+{
+    return *(const volatile uint32_t *)&proc_slot(&m->procs, p)->takes_late_signal != 0;
 }
 
 /* A draining worker stops sending heartbeats; its retire deadline covers it. While the loop's thread
@@ -43,6 +53,7 @@ static struct health_sample take_sample(const struct master *m, const struct pro
         .loop_ms = is_over ? 0 : loop_ms,
         .counted_from_ms = m->counted_from_ms,
         .timeout_ms = cfg->timeout_ms,
+        .late_ms = proc_takes_late(m, p) ? LATE_MS : 0,
         .heartbeat_ms = !beats || (is_over && p->w->phase != PROC_READY) ? 0 : cfg->heartbeat_ms,
     };
 }
@@ -57,7 +68,7 @@ bool liveness_has_more_to_finish(const struct master *m, const struct proc *p)
         enum health health = plan_check_health(p->w, &sample, now_ms());
 
         bool is_loops = &s->calls[i] == loop_call(m, p);
-        if (health == HEALTH_UNRESPONSIVE || (health != HEALTH_FINE && is_loops))
+        if (health == HEALTH_UNRESPONSIVE || (health == HEALTH_CALL_TOO_LONG && is_loops))
             return false;
         hung += health == HEALTH_CALL_TOO_LONG;
         running += sample.call_started_ms != 0;
@@ -146,7 +157,8 @@ static enum health check_calls(const struct master *m, const struct proc *p,
         const struct health_sample sample = take_sample(m, p, &s->calls[i]);
         enum health health = plan_check_health(p->w, &sample, now_ms());
 
-        if (health == HEALTH_FINE || (health == worst && sample.call_started_ms >= oldest_ms) ||
+        if (health == HEALTH_FINE || health == HEALTH_CALL_LATE ||
+            (health == worst && sample.call_started_ms >= oldest_ms) ||
             (health == HEALTH_UNRESPONSIVE && worst == HEALTH_CALL_TOO_LONG))
             continue;
         worst = health;
@@ -154,6 +166,35 @@ static enum health check_calls(const struct master *m, const struct proc *p,
         *call = &s->calls[i];
     }
     return worst;
+}
+
+/* The thread's id is the worker's word: the kernel takes it for a thread of that process alone. */
+static void send_late(const struct proc *p, const struct slot_call *call)
+{
+    int32_t thread = atomic_load(&call->tid);
+
+    (void)syscall(SYS_tgkill, p->w->pid, thread > 0 ? thread : p->w->pid, SLOT_LATE_SIGNAL);
+}
+
+/* Tells calls that they are over their time: each at every look, because an earlier signal may have
+ * come at a bad moment; the worker heeds the first. */
+static void tell_late_calls(struct master *m, struct proc *p)
+{
+    const struct slot *s = proc_slot(&m->procs, p);
+    uint64_t told_ms = p->w->late_ms;
+
+    for (unsigned i = 0; i < proc_calls(p) && proc_takes_late(m, p); i++) {
+        const struct health_sample sample = take_sample(m, p, &s->calls[i]);
+        uint64_t now = now_ms();
+
+        if (plan_check_health(p->w, &sample, now) != HEALTH_CALL_LATE || liveness_is_traced(m, p))
+            continue;
+        if (sample.call_started_ms > p->w->late_ms)
+            report_late(p, &s->calls[i], now - sample.call_started_ms);
+        told_ms = sample.call_started_ms > told_ms ? sample.call_started_ms : told_ms;
+        send_late(p, &s->calls[i]);
+    }
+    p->w->late_ms = told_ms;
 }
 
 void liveness_check(struct master *m, uint64_t now)
@@ -167,6 +208,7 @@ void liveness_check(struct master *m, uint64_t now)
             continue;
         enum health health = check_calls(m, p, &call);
         log_slow_calls(m, p, now);
+        tell_late_calls(m, p);
         if (health != HEALTH_FINE && !liveness_is_traced(m, p))
             end_hung(m, p, call, health, now);
     }

@@ -122,7 +122,8 @@ static unsigned count_pending(const struct master *m, const struct template *t)
 
 static const char *step_of(const struct template *t)
 {
-    return t->has_forked ? "" : ", while it loaded the application";
+    return t->has_forked ? ""
+                         : ", while it loaded the application (in a constructor or gcorn_on_load)";
 }
 
 static void report_crash_once(struct master *m, struct generation *g,

@@ -207,7 +207,7 @@ run_template(const struct spawner *s, struct worker_args args, struct generation
               (int)getpid());
     if (loaded < 0)
         template_refuse(orders_fd, err.text);
-    template_fork_worker(orders_fd, &order, g->error_fd, g->access_fd);
+    template_fork_worker(&app, orders_fd, &order, g->error_fd, g->access_fd);
     args.role = "worker";
     args.preloaded = &app;
     args.channel = order.channel;

@@ -21,6 +21,7 @@
 #ifndef GCORN_SYSTEM_IPC_SCOREBOARD_H
 #define GCORN_SYSTEM_IPC_SCOREBOARD_H
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,6 +42,10 @@ enum {
     SLOT_METRIC_BOUNDS = 16,
     SCOREBOARD_MAX_SLOTS = 16384,
 };
+
+/* Tells a worker's thread that its call is late (gcorn_on_call_late). Not a constant: glibc keeps the
+ * first real-time signals for itself. */
+#define SLOT_LATE_SIGNAL (SIGRTMIN + 5)
 
 #define SLOT_LOOP_OVER UINT64_MAX /* the worker leaves: gcorn_on_worker_exit and the like */
 
@@ -123,10 +128,13 @@ enum slot_crash_stage {
 
 /* The part of the application that runs while a worker boots. */
 enum slot_boot_step {
-    BOOT_OTHER, /* nothing */
-    BOOT_LOAD,  /* its constructors */
-    BOOT_INIT,  /* gcorn_on_worker_init */
-    BOOT_CHECK, /* the request of reload_check_path */
+    BOOT_OTHER,   /* nothing */
+    BOOT_LOAD,    /* its constructors */
+    BOOT_INIT,    /* gcorn_on_worker_init */
+    BOOT_CHECK,   /* the request of reload_check_path */
+    BOOT_ON_LOAD, /* gcorn_on_load */
+    BOOT_FORK,    /* gcorn_on_fork, in a worker of a template */
+    BOOT_THREADS, /* gcorn_on_thread_start */
 };
 
 /* What the client of the request that crashed was sent. */
@@ -164,6 +172,7 @@ struct slot_call {
     _Atomic uint64_t started_ms; /* 0: no call runs */
     _Atomic uint64_t check;      /* the complement of started_ms, which a stray write breaks */
     _Atomic uint64_t until_ms;   /* it may last until then, whatever its timeout; 0: not extended */
+    _Atomic int32_t tid;         /* of its thread, when that is not the worker's first; else 0 */
 
     uint64_t
         request_id;  /* as made; in hex for people; 0: it is a callback, and serves no request */
@@ -181,6 +190,7 @@ struct slot {
     uint32_t worker_number;     /* 0 to workers - 1: gcorn_worker_number() */
     uint32_t state;             /* enum slot_state */
     _Atomic uint32_t boot_step; /* enum slot_boot_step */
+    uint32_t takes_late_signal; /* it handles SLOT_LATE_SIGNAL, so the master may send it */
 
     _Atomic uint64_t loop_ms; /* the last heartbeat between calls, or SLOT_LOOP_OVER */
 

@@ -212,6 +212,13 @@ int app_load(struct app *app, const struct image *image, const char *symbol, str
     return find_functions(app, dl, last->path, symbol, err);
 }
 
+int app_run_on_load(const struct app *app, struct error *err)
+{
+    if (app->on_load && app->on_load() < 0)
+        return error_set(err, EXIT_APP, "gcorn_on_load of the application failed");
+    return 0;
+}
+
 /* The old name is not freed: it belongs to the loader, which may still use it. */
 static void rename_part(const struct image *image, size_t i)
 {

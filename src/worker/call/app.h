@@ -17,9 +17,14 @@
  * (gcorn.h); struct app has a pointer to each. */
 /* clang-format off */
 #define APP_HOOKS(HOOK)                                         \
+    HOOK(int,  on_load,         (void))                         \
+    HOOK(void, on_fork,         (enum gcorn_fork when))         \
     HOOK(int,  on_worker_init,  (void))                         \
     HOOK(void, on_worker_exit,  (void))                         \
     HOOK(void, on_worker_abort, (void))                         \
+    HOOK(void, on_thread_start, (unsigned number))              \
+    HOOK(void, on_thread_end,   (unsigned number))              \
+    HOOK(void, on_call_late,    (void))                         \
     HOOK(void, on_pre_request,  (struct gcorn_environ *env))    \
     HOOK(void, on_post_request, (struct gcorn_environ *env))    \
     HOOK(struct gcorn_body *, on_head,                          \
@@ -50,6 +55,10 @@ int app_open(const char *spec, struct image *image, const char **symbol,
  * constructors. 0, or -1 with one line in err (EXIT_APP). It is never unloaded: new code is a new
  * process. */
 int app_load(struct app *app, const struct image *image, const char *symbol, struct error *err);
+
+/* Runs gcorn_on_load, where the application has been loaded and is to run: never for
+ * --check-config. 0, or -1 with err (EXIT_APP). */
+int app_run_on_load(const struct app *app, struct error *err);
 
 /* In a process that was forked from the one that has loaded the application: the loader's names of
  * its parts are this process's from now on. A debugger finds the files by them, also when the other

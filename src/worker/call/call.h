@@ -78,8 +78,9 @@ bool call_is_busy(const struct worker *w);
  * Async-signal-safe, and so are the next three. */
 unsigned call_thread_count(const struct worker *w);
 
-/* How many calls of requests can run at once, at least 1: as many of the slot's calls are in use. Where
- * they run in threads, the entry after those is the loop's, for callbacks (callback/callback.h). */
+/* How many calls of requests can run at once, at least 1: as many of the slot's calls are in use.
+ * Where they run in threads, the entry after those is the loop's, for callbacks
+ * (callback/callback.h). */
 unsigned call_count(const struct worker *w);
 
 /* The thread that runs the slot's i-th call, 0 before it has begun (i == call_thread_count: the

@@ -32,6 +32,7 @@
 #include "http/answer/body.h"
 #include "worker/call/call_inline.h"
 #include "worker/call/forked.h"
+#include "worker/callback/callback.h"
 #include "worker/loop/clock.h"
 #include "worker/loop/counts.h"
 #include "worker/loop/state.h"
@@ -70,6 +71,7 @@ struct pool {
     struct queue waiting, called;
     struct handed *handed, **handed_end;
     bool ends;
+    unsigned begun_count; /* threads that take calls */
 
     unsigned count;
     struct pool_thread threads[];
@@ -164,16 +166,32 @@ static struct stream *wait_for_call(struct pool *p)
     }
 }
 
+static void run_hook(struct pool_thread *t, const char *name, void (*hook)(unsigned number))
+{
+    if (!hook)
+        return;
+    callback_show(t->shown, "HOOK", name, strlen(name), now_ms());
+    hook(t->number);
+    crash_end_recovered();
+    forked_check();
+    slot_call_end(t->shown);
+}
+
 static void *run_thread(void *arg)
 {
     struct pool_thread *t = arg;
     struct pool *p = t->pool;
+    const struct app *app = &p->worker->app;
     struct stream *s;
 
     atomic_store(&t->id, (pid_t)syscall(SYS_gettid));
+    atomic_store(&t->shown->tid, t->id);
     body_note_stack(__builtin_frame_address(0));
     crash_init_thread();
+    run_hook(t, "gcorn_on_thread_start", app->on_thread_start);
     (void)pthread_mutex_lock(&p->lock);
+    p->begun_count++;
+    (void)pthread_cond_broadcast(&p->come); /* see wait_for_threads */
     while ((s = wait_for_call(p))) {
         (void)pthread_mutex_unlock(&p->lock);
         s->x->call.slot_index = t->number;
@@ -188,6 +206,7 @@ static void *run_thread(void *arg)
         ev_async_send(p->worker->loop, &p->turn);
     }
     (void)pthread_mutex_unlock(&p->lock);
+    run_hook(t, "gcorn_on_thread_end", app->on_thread_end);
     return NULL;
 }
 
@@ -399,6 +418,21 @@ static struct pool *new_pool(struct worker *w, unsigned count)
     return p;
 }
 
+/* The worker is not ready before its threads are, so an application whose hook fails does not boot. */
+static void wait_for_threads(struct pool *p)
+{
+    struct worker *w = p->worker;
+
+    if (!w->app.on_thread_start)
+        return;
+    atomic_store(&w->slot->boot_step, BOOT_THREADS);
+    (void)pthread_mutex_lock(&p->lock);
+    while (p->begun_count < p->count)
+        (void)pthread_cond_wait(&p->come, &p->lock);
+    (void)pthread_mutex_unlock(&p->lock);
+    atomic_store(&w->slot->boot_step, BOOT_OTHER);
+}
+
 /* As many threads as the settings say, 1 to SLOT_CALLS. Ends the process when they cannot be
  * started. */
 void call_pool_open(struct worker *w)
@@ -409,6 +443,7 @@ void call_pool_open(struct worker *w)
     assert(count >= 1 && count <= SLOT_CALLS);
     ev_async_start(w->loop, &p->turn);
     ev_prepare_start(w->loop, &p->rest);
+    w->calls = &pool_ops;
     for (unsigned i = 0; i < count; i++) {
         w->slot->calls[i] = (struct slot_call){.started_ms = 0};
         p->threads[i] = (struct pool_thread){
@@ -416,5 +451,5 @@ void call_pool_open(struct worker *w)
         start(&p->threads[i]);
     }
     w->slot->call_count = count;
-    w->calls = &pool_ops;
+    wait_for_threads(p);
 }

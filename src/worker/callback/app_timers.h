@@ -4,7 +4,8 @@
  * thread.
  *
  * A handle is a number in the shape of a pointer: the index in a table, and above it a count that
- * grows with each timer. So stopping a timer that is over does nothing, although its memory is free.
+ * grows with each timer. So stopping a timer that is over does nothing, although its memory is
+ * free.
  */
 #ifndef GCORN_WORKER_CALLBACK_APP_TIMERS_H
 #define GCORN_WORKER_CALLBACK_APP_TIMERS_H

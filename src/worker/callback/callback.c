@@ -30,7 +30,8 @@ static struct slot_call *own_entry(const struct worker *w)
     return &w->slot->calls[call_thread_count(w)];
 }
 
-static void show(struct slot_call *call, const char *kind, const char *what, size_t len)
+void callback_show(struct slot_call *call, const char *kind, const char *what, size_t len,
+                   uint64_t started_ms)
 {
     call->request_id = 0;
     call->answers = 0;
@@ -38,6 +39,7 @@ static void show(struct slot_call *call, const char *kind, const char *what, siz
     call->peer[0] = call->given_id[0] = '\0';
     slot_set_text(call->method, sizeof(call->method), kind, strlen(kind));
     slot_set_text(call->target, sizeof(call->target), what, len);
+    slot_call_begin(call, started_ms);
 }
 
 void callback_enter(struct worker *w, const char *kind, const char *what, size_t len)
@@ -50,8 +52,7 @@ void callback_enter(struct worker *w, const char *kind, const char *what, size_t
     w->serving = NULL;
     w->state_before = w->slot->state;
     w->slot->state = SLOT_CALLING;
-    show(call, kind, what, len);
-    slot_call_begin(call, w->now_ns / 1000000);
+    callback_show(call, kind, what, len, w->now_ns / 1000000);
 }
 
 void callback_leave(struct worker *w)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * posts - functions that any thread hands to the loop (gcorn_post), in a lock-free list that the loop
- * takes as a whole: a thread that crashes or is slow holds no lock.
+ * posts - functions that any thread hands to the loop (gcorn_post), in a lock-free list that the
+ * loop takes as a whole: a thread that crashes or is slow holds no lock.
  */
 #ifndef GCORN_WORKER_CALLBACK_POSTS_H
 #define GCORN_WORKER_CALLBACK_POSTS_H
