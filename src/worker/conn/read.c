@@ -243,24 +243,24 @@ static void __attribute__((noinline)) read_nothing(struct conn *c)
         conn_watch_again(c);
 }
 
-/* Bytes of a body are read to where it is kept, if that is worth it. Not inlined, as it runs for few. */
-static char *__attribute__((noinline)) room_of_body(struct stream *s, size_t *size)
+/* Bytes of a body are read to where it is kept, if that is worth it. Not inlined, as its local would
+ * cost every read a stack check. */
+static struct iovec __attribute__((noinline)) room_of_body(struct stream *s)
 {
-    char *room = request_body_room(&s->env->request, size);
+    size_t size;
+    char *room = request_body_room(&s->env->request, &size);
 
-    if (room)
-        return room;
-    *size = WORKER_IN_SIZE;
-    return worker_of(conn_of(s))->in;
+    return room ? (struct iovec){room, size}
+                : (struct iovec){worker_of(conn_of(s))->in, WORKER_IN_SIZE};
 }
 
 void read_requests(struct conn *c)
 {
     struct worker *w = worker_of(c);
     struct stream *s = &c->h1;
-    size_t size = WORKER_IN_SIZE;
-    char *to = s->phase == STREAM_BODY ? room_of_body(s, &size) : w->in;
-    ssize_t n = wire_read(&c->wire, to, size);
+    struct iovec to =
+        s->phase == STREAM_BODY ? room_of_body(s) : (struct iovec){w->in, WORKER_IN_SIZE};
+    ssize_t n = wire_read(&c->wire, to.iov_base, to.iov_len);
 
     if (n > 0) {
         if (!s->x)
@@ -270,9 +270,9 @@ void read_requests(struct conn *c)
                              w->now_ns / 1000000);
         w->slot->counts.bytes_in += (uint64_t)n;
         if (peer_owes_preface(&c->peer))
-            read_preface(c, to, (size_t)n);
+            read_preface(c, to.iov_base, (size_t)n);
         else
-            work(c, to, (size_t)n);
+            work(c, to.iov_base, (size_t)n);
     } else if (n == 0) {
         peer_ended(c);
     } else if (errno != EAGAIN && errno != EINTR) {
