@@ -284,6 +284,8 @@ def print_verdicts(loads, out):
     v.process("browser instructions", "user instructions, a browser's head", 11000)
     for name in ("sendfile", "body_out", "body_in"):
         v.ratio(name, "rate", nginx, f"{LOADS[name].title}, throughput", 1)
+    v.ratio("body_in", "cpu_us", peers.H2o, "1 MiB in, server CPU a request", 1, most=True)
+    v.ratio("body_in", "cpu_us", limit, "1 MiB in, server CPU a request", 1.25, most=True)
     v.line("fairness: 300 slow calls, 8 workers: the most, in shares",
            [out["shares"].get("gcorn"), None], 2, ".2f")
     v.line("fairness: fair_close, p95 kept by new connections",

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * bodies - the application of those loads of `make bench` that hello does not fit: 100 KiB from
- * memory, the file of $BENCH_FILE by sendfile (/file/big), a body that is read to its end.
+ * memory, the file of $BENCH_FILE by sendfile (/file/big), a body that is looked at where it lies, as
+ * libh2o's program is given it, or (/copy) copied by gcorn_input_read.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -28,7 +29,11 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
     }
     if (strcmp(path, "/file/big") == 0)
         return gcorn_body_file(env, open(getenv("BENCH_FILE"), O_RDONLY | O_CLOEXEC), 0, -1);
-    while (gcorn_input_read(env, piece, sizeof(piece)) > 0)
-        ;
+    if (strcmp(path, "/copy") == 0) {
+        while (gcorn_input_read(env, piece, sizeof(piece)) > 0)
+            ;
+    } else if (!gcorn_input_all(env, NULL)) {
+        return NULL;
+    }
     return gcorn_body_text(env, "Hello, World!");
 }
