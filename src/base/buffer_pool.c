@@ -122,13 +122,16 @@ static int remap(struct buffer_pool *p, struct buffer *b, size_t mapped)
     return 0;
 }
 
-/* Unmaps what a buffer in use has beyond its size. Its bytes stay where they are. */
+/* Unmaps what a buffer in use has beyond its size. Its owner, which may be another thread and does not
+ * hold the lock, sees no change. */
 static void cut_tail(struct buffer_pool *p, struct buffer *b)
 {
     size_t needed = whole_pages(b->size);
 
-    if (needed < b->mapped)
-        (void)remap(p, b, needed); /* to make a mapping smaller cannot fail, and does not move it */
+    if (needed >= b->mapped || munmap(b->data + map_len(needed), b->mapped - needed) < 0)
+        return; /* ENOMEM: a mapping more than the kernel allows would come of it */
+    p->mapped -= b->mapped - needed;
+    b->mapped = needed;
 }
 
 /* Makes room for `more` bytes under the budget. */
