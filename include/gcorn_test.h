@@ -120,6 +120,57 @@ int gcorn_test_interim(const struct gcorn_test *t, size_t i, const struct gcorn_
  * had left: bodies are closed, and deferred functions run. */
 void gcorn_test_close(struct gcorn_test *t);
 
+/* ---- clients of several requests ------------------------------------------------------------- */
+
+/* A client for a flow of requests, such as a login and what follows it. It keeps cookies, sends header
+ * fields with every request, follows redirections if asked to, and keeps its last answer. Several
+ * clients know nothing of each other.
+ *
+ * base_url is where its requests go: "https://shop.example:8443" sets wsgi.url_scheme, SERVER_PORT
+ * and Host; a path is ignored. NULL: "http://localhost". Returns NULL with EINVAL when it is no URL
+ * of http or https. gcorn_test_client_base changes it, and keeps the cookies, which go by host:
+ * returns 0, or -1 with EINVAL. gcorn_test_client_free closes the last answer, too; NULL is
+ * allowed. */
+struct gcorn_test_client;
+struct gcorn_test_client *gcorn_test_client_new(gcorn_app *app, const char *base_url);
+int gcorn_test_client_base(struct gcorn_test_client *client, const char *base_url);
+void gcorn_test_client_free(struct gcorn_test_client *client);
+
+/* Sends this field with every request whose head does not have it; value NULL: no longer. Both are
+ * copied. Fields that tell of a body (Content-Type) are sent with a body alone. */
+void gcorn_test_client_field(struct gcorn_test_client *client, const char *name, const char *value);
+
+/* Follows at most redirects_max redirections of one request, at first 0: a complete answer 301, 302,
+ * 303, 307 or 308 with a Location of the same host, whatever its scheme and port. As in browsers, 303
+ * makes any method but HEAD a GET without a body, 301 and 302 make a POST one, and the others repeat
+ * method and body. The answer is the last one, which is a redirection when there are too many, or
+ * when it leads to another host. */
+void gcorn_test_client_follow(struct gcorn_test_client *client, unsigned redirects_max);
+
+/* gcorn_test_request, by the client: closes its last answer, adds fields and cookies, and keeps the
+ * cookies that the answer sets, also when its head comes late. A Cookie field in head is sent in
+ * place of the kept cookies. The answer is the client's: it is valid until the client's next request
+ * or its end. gcorn_test_wait continues it, and gcorn_test_close may close it earlier.
+ * gcorn_test_client_take gives it to the caller, who closes it, so that it can wait while the client
+ * sends more requests; NULL when there is none. */
+struct gcorn_test *gcorn_test_client_request(struct gcorn_test_client *client, const char *head,
+                                             const void *body, size_t len);
+struct gcorn_test *gcorn_test_client_take(struct gcorn_test_client *client);
+
+/* The URL of the last request, after redirections; NULL before the first one. Valid until the next
+ * request. */
+const char *gcorn_test_client_url(const struct gcorn_test_client *client);
+
+/* Cookies are kept as RFC 6265 says: Domain, Path, Secure (sent to https alone), Max-Age and Expires
+ * by gcorn_test_time(); the prefixes __Secure- and __Host- are held to. HttpOnly and SameSite change
+ * nothing for a client without pages and scripts. gcorn_test_client_cookie returns the value of the
+ * cookie that a request for path would send, NULL when it would send none; it is valid until the
+ * client is used again. gcorn_test_client_set_cookie does what a Set-Cookie field with this value
+ * does, in an answer of "/": "id=7; Path=/shop", or "id=; Max-Age=0" to remove one. */
+const char *gcorn_test_client_cookie(struct gcorn_test_client *client, const char *path,
+                                     const char *name);
+void gcorn_test_client_set_cookie(struct gcorn_test_client *client, const char *set_cookie);
+
 /* ---- metrics --------------------------------------------------------------------------------- */
 
 /* What /metrics would show of a metric of the application. */

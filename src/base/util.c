@@ -72,6 +72,14 @@ char *xstrdup(const char *s)
     return memcpy(xmalloc(size), s, size);
 }
 
+char *xstrndup(const char *s, size_t len)
+{
+    char *copy = xmalloc(len + 1);
+
+    copy[len] = '\0';
+    return memcpy(copy, s, len);
+}
+
 char *xvasprintf(const char *fmt, va_list ap)
 {
     char *text;

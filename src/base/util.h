@@ -21,6 +21,7 @@ void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size); /* zeroed */
 void *xrealloc(void *p, size_t size);
 char *xstrdup(const char *s);
+char *xstrndup(const char *s, size_t len); /* len bytes of s, and a NUL */
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void xmalloc_set_handler(void (*handler)(size_t size, void *arg), void *arg);
 char *xvasprintf(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));

@@ -4,6 +4,7 @@
  */
 #include "testlib/request.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,13 +125,15 @@ static void feed(struct test *t, const char *head, const void *body, size_t len)
         used += request_feed(r, (const char *)body + used, len - used);
 }
 
-static struct test *new_test(const struct http_local *local)
+static struct test *new_test(bool is_https, const char *port)
 {
     struct test *t = xcalloc(1, sizeof(*t));
 
     testlib_init();
+    (void)snprintf(t->port, sizeof(t->port), "%s", port);
+    t->local = (struct http_local){"127.0.0.1", t->port, is_https ? "https" : "http"};
     t->peer =
-        (struct http_peer){.local = local, .remote_addr = "127.0.0.1", .remote_port = "49152"};
+        (struct http_peer){.local = &t->local, .remote_addr = "127.0.0.1", .remote_port = "49152"};
     t->ticket = ++testlib.ticket_count;
     environ_init(&t->env, &testlib.context, &t->peer, t->ticket);
     t->public.body = "";
@@ -141,10 +144,10 @@ static struct test *new_test(const struct http_local *local)
     return t;
 }
 
-struct gcorn_test *request_run(gcorn_app *app, const struct http_local *local, const char *head,
+struct gcorn_test *request_run(gcorn_app *app, bool is_https, const char *port, const char *head,
                                const void *body, size_t len)
 {
-    struct test *t = new_test(local);
+    struct test *t = new_test(is_https, port);
     const struct exchange_sink sink = {.write = add_bytes, .state = t};
 
     feed(t, head, body, len);
@@ -158,9 +161,7 @@ struct gcorn_test *request_run(gcorn_app *app, const struct http_local *local, c
 struct gcorn_test *gcorn_test_request(gcorn_app *app, const char *head, const void *body,
                                       size_t len)
 {
-    static const struct http_local local = {"127.0.0.1", "80", "http"};
-
-    return request_run(app, &local, head, body, len);
+    return request_run(app, false, "80", head, body, len);
 }
 
 static void on_time_over(struct ev_loop *loop, struct ev_timer *timer, int revents)
@@ -211,6 +212,17 @@ void gcorn_test_drain(bool draining)
     (void)testlib_run_due();
 }
 
+void request_set_keeper(struct gcorn_test *test, struct gcorn_test **keeper)
+{
+    struct test *t = (struct test *)(void *)test;
+
+    if (t->keeper)
+        *t->keeper = NULL;
+    t->keeper = keeper;
+    if (keeper)
+        *keeper = test;
+}
+
 void request_cut(struct test *t)
 {
     if (t->ended)
@@ -233,6 +245,7 @@ void gcorn_test_close(struct gcorn_test *test)
 
     if (!t)
         return;
+    request_set_keeper(test, NULL);
     if (!t->ended) {
         t->client_gone = true;
         t->env.response.ended = "client gone";

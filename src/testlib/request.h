@@ -12,12 +12,13 @@
 
 struct test;
 
-/* What a request is sent to: an address of the server. Texts are borrowed until it is closed. */
-struct http_local;
-
-/* gcorn_test_request, to that address. */
-struct gcorn_test *request_run(gcorn_app *app, const struct http_local *local, const char *head,
+/* gcorn_test_request, by http or https to that port of the server. */
+struct gcorn_test *request_run(gcorn_app *app, bool is_https, const char *port, const char *head,
                                const void *body, size_t len);
+
+/* *keeper is the request until it is closed, or kept elsewhere, and then NULL; keeper NULL: it is not
+ * kept. */
+void request_set_keeper(struct gcorn_test *test, struct gcorn_test **keeper);
 
 /* Ends a request whose answer has not ended, as a worker does that cannot wait any longer. */
 void request_cut(struct test *t);

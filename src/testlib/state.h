@@ -3,7 +3,8 @@
  * testlib/ - libgcorn-test: src/http as a server runs it, with a test in the server's place. See
  * include/gcorn_test.h, which is its header. A file a subject: worker.c is the worker's start and
  * end, request.c runs requests, answer.c reads what their clients would get, test_loop.c has timers,
- * posts and threads, messages.c what workers tell each other, host.c is the process that gcorn.h's functions ask.
+ * posts and threads, messages.c what workers tell each other, host.c is the process that gcorn.h's
+ * functions ask; client/ has clients of several requests.
  *
  * state - what these files share: the requests that are not closed, the loop and the clock.
  */
@@ -34,7 +35,10 @@ struct test {
     struct test *next;
     struct gcorn_environ env;
     struct http_peer peer;
-    struct strbuf bytes; /* as they leave for the client */
+    struct http_local local; /* of the peer */
+    char port[PORT_TEXT_SIZE];
+    struct gcorn_test **keeper; /* see request_set_keeper */
+    struct strbuf bytes;        /* as they leave for the client */
     struct strbuf body;
     size_t decoded;        /* of bytes */
     struct test_head head; /* status 0: the answer has not begun */
