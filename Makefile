@@ -367,7 +367,8 @@ $(B)/tests/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/feed.c tests/fuzz/replay.c $
 $(FUZZERS:%=$(B)/tests/replay_%): $(wildcard tests/fuzz/*.h)
 
 # What runs a worker without sockets, epoll and time: tests/fake/.
-FAKED := $(B)/tests/replay_conn $(B)/fuzz/conn $(B)/tests/test_conn $(B)/tests/test_conn_interim $(B)/tests/test_conn_body
+FAKED := $(B)/tests/replay_conn $(B)/fuzz/conn $(B)/tests/test_conn $(B)/tests/test_conn_interim $(B)/tests/test_conn_body \
+         $(B)/tests/test_receive
 $(FAKED): $(wildcard tests/fake/*.c tests/fake/*.h)
 $(FAKED): private LDFLAGS += -Wl,--wrap=now_ns,--wrap=now_ms,--wrap=time
 $(FAKED): private CPPFLAGS += -Itests/fake

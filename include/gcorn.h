@@ -370,7 +370,7 @@ const char *gcorn_trailer_at(struct gcorn_environ *env, size_t i, size_t *name_l
 /* gcorn_on_head is a hook that an application may define; the server finds it by name. It is called
  * once for each request, before the handler: as soon as the head has come, before any byte of a body
  * is looked at, so that an upload can be refused before it is sent. It has the environ, the arena and
- * the thread rules of the handler; the body cannot be read in it (EINVAL).
+ * the thread rules of the handler; no byte of the body can be read in it (EINVAL).
  *
  * NULL: the request goes on, and the handler is called when the whole body is there; without a body,
  * at once. A body is the answer, as from a handler, which is then not called. If the rest of the
@@ -388,6 +388,28 @@ struct gcorn_body *gcorn_on_head(struct gcorn_environ *env,
  * limit_request_body; -1: any number. One that is longer is answered 413, before it is read where
  * its length is announced. 0, or -1 with EINVAL: not in gcorn_on_head, or bytes below -1. */
 int gcorn_limit_body(struct gcorn_environ *env, int64_t bytes);
+
+/* In gcorn_on_head: this application reads the body as it comes, so an upload of any length costs 64
+ * KiB. The handler is called with the head alone, right after gcorn_on_head. 0, or -1 with EINVAL:
+ * not in gcorn_on_head.
+ *
+ * gcorn_input_read then returns GCORN_AGAIN where nothing has come yet. The handler may read, but
+ * mostly next does: after it has returned GCORN_AGAIN it is called again when more has come, at the
+ * end of the body, and for all the reasons that gcorn_body_iter has. 100 Continue is sent when a read
+ * first finds nothing. CONTENT_LENGTH is there only if the client gave it; gcorn_input_all is refused
+ * (EINVAL).
+ *
+ * At most 64 KiB are read ahead of the application; then the client has to wait, and so do its
+ * timeouts. A body that is malformed, too long, late or cut short is answered by the server (400,
+ * 413, 408) while the answer has not begun: bodies are closed, as when a client leaves. An answer
+ * that has begun is cut where the client can see it. close and deferred functions learn why from
+ * gcorn_input_read: -1 with EBADMSG, EMSGSIZE, ETIMEDOUT, or ECONNRESET when the client has left.
+ *
+ * An answer may begin before the body has ended; what gcorn_on_head says about the connection holds
+ * at that moment. next is called only as the socket drains: an application that answers more than
+ * sockets hold before it has read all, to a client that sends all before it reads, stops until
+ * write_timeout ends it. */
+int gcorn_stream_body(struct gcorn_environ *env);
 
 /* ---- memory and log -------------------------------------------------------------------------- */
 

@@ -116,31 +116,62 @@ const char *environ_request_id(struct gcorn_environ *env)
 
 /* ---- input ------------------------------------------------------------------------------- */
 
-/* The body of a request whose head alone has been read cannot be had: EINVAL. */
-static bool body_is_ahead(const struct gcorn_environ *env)
+/* Has the application to be told that the whole body is not to be had: in gcorn_on_head, or because
+ * it asked for the body as it comes? EINVAL. */
+static int require_whole(const struct gcorn_environ *env)
 {
-    if (env->request.state != REQUEST_HELD)
-        return false;
+    if (env->request.state == REQUEST_DONE && !env->request.ahead)
+        return 0;
     errno = EINVAL;
-    return true;
+    return -1;
+}
+
+/* What has come and is not read. */
+static size_t read_ahead(struct gcorn_environ *env, void *buf, size_t size)
+{
+    struct request *r = &env->request;
+
+    return r->ahead ? body_ahead_read(r->ahead, buf, size) : 0;
+}
+
+static ssize_t await(struct body_ahead *ahead)
+{
+    ahead->is_awaited = true;
+    return GCORN_AGAIN;
+}
+
+/* There is nothing to read. 0: nor will there be; GCORN_AGAIN; -1 with errno. */
+static ssize_t read_nothing(struct gcorn_environ *env)
+{
+    struct request *r = &env->request;
+
+    if (r->state == REQUEST_DONE)
+        return 0;
+    if (request_is_refused(r))
+        errno = r->refusal == 413 ? EMSGSIZE : r->refusal == 408 ? ETIMEDOUT : EBADMSG;
+    else if (!r->ahead)
+        errno = EINVAL;
+    else if (r->ahead->is_lost)
+        errno = ECONNRESET;
+    else
+        return await(r->ahead);
+    return -1;
 }
 
 ssize_t gcorn_input_read(struct gcorn_environ *env, void *buf, size_t size)
 {
-    if (body_is_ahead(env))
-        return -1;
     ssize_t n = spool_read(&env->request.body, env->input_offset, buf, size);
 
     if (n > 0)
         env->input_offset += (uint64_t)n;
-    return n;
+    if (n == 0)
+        n = (ssize_t)read_ahead(env, buf, size);
+    return n != 0 || size == 0 ? n : read_nothing(env);
 }
 
 const char *gcorn_input_all(struct gcorn_environ *env, size_t *len)
 {
-    if (body_is_ahead(env))
-        return NULL;
-    const char *data = spool_map(&env->request.body);
+    const char *data = require_whole(env) == 0 ? spool_map(&env->request.body) : NULL;
 
     if (data && len)
         *len = (size_t)env->request.body.len;
@@ -165,6 +196,17 @@ int gcorn_limit_body(struct gcorn_environ *env, int64_t bytes)
         return -1;
     }
     env->request.body_max = bytes < 0 ? UINT64_MAX : (uint64_t)bytes;
+    return 0;
+}
+
+int gcorn_stream_body(struct gcorn_environ *env)
+{
+    struct request *r = &env->request;
+
+    if (require_hook(env) < 0)
+        return -1;
+    if (!r->ahead)
+        r->ahead = gcorn_alloc(env, sizeof(*r->ahead));
     return 0;
 }
 

@@ -56,12 +56,13 @@ static const char *var_content_type(struct gcorn_environ *env)
     return environ_field_by_id(env, FIELD_CONTENT_TYPE);
 }
 
-/* Of a body in chunks how long it is decoded (RFC 3875 4.1.2, RFC 9112 7.1.3). */
+/* Of a body in chunks how long it is decoded (RFC 3875 4.1.2, RFC 9112 7.1.3), where all of it has
+ * come first. */
 static const char *var_content_length(struct gcorn_environ *env)
 {
     const struct request *r = &env->request;
 
-    if (r->chunked && r->state == REQUEST_DONE)
+    if (r->chunked && r->state == REQUEST_DONE && !r->ahead)
         return arena_printf(&env->arena, "%llu", (unsigned long long)r->body.len);
     return environ_field_by_id(env, FIELD_CONTENT_LENGTH);
 }

@@ -4,6 +4,7 @@
  */
 #include "fake_worker.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -38,6 +39,14 @@ static struct {
     struct stream *waiting; /* for the end of its call */
 } self = {.file_fd = -1, .cut_fd = -1};
 
+static void require(bool holds, const char *what)
+{
+    if (holds)
+        return;
+    (void)fprintf(stderr, "wrong: %s\n", what);
+    abort();
+}
+
 /* ---- the application --------------------------------------------------------------------- */
 
 static void take_ticket(struct gcorn_environ *env)
@@ -59,12 +68,51 @@ static void send_hint(struct gcorn_environ *env)
     (void)gcorn_interim(env, "103 Early Hints", fields);
 }
 
+struct letters {
+    const char *at;
+    uint64_t read; /* of the request's body */
+    bool is_slow;
+};
+
+/* The end of a body that was read as it came. */
+static void check_read(struct gcorn_environ *env, const struct letters *l)
+{
+    const char *announced = gcorn_get(env, "CONTENT_LENGTH");
+
+    require(!announced || strtoull(announced, NULL, 10) == l->read, "a body is not read whole");
+}
+
+/* Reads once (`o`), or to the end; a slow one returns each time. */
+static ssize_t read_input(struct gcorn_environ *env, struct letters *l, const void **chunk,
+                          bool once)
+{
+    static char bytes[1000];
+    ssize_t n;
+
+    do {
+        n = gcorn_input_read(env, bytes, once ? 100 : sizeof(bytes));
+        l->read += n > 0 ? (uint64_t)n : 0;
+    } while (n > 0 && !once && !l->is_slow);
+    if (n == 0)
+        check_read(env, l);
+    if (n == GCORN_AGAIN || n == -1) {
+        l->at -= n == GCORN_AGAIN && !once;
+        return n;
+    }
+    l->at -= n > 0 && !once;
+    return piece(chunk, 5);
+}
+
 static ssize_t next_letter(struct gcorn_environ *env, void *state, const void **chunk)
 {
-    const char **letters = state;
+    struct letters *l = state;
 
     fake_app.asked++;
-    switch (**letters ? *(*letters)++ : '\0') {
+    switch (*l->at ? *l->at++ : '\0') {
+    case 'r': return read_input(env, l, chunk, false);
+    case 'R': gcorn_wake_at(env, gcorn_now() + 50); return read_input(env, l, chunk, false);
+    case 'o': return read_input(env, l, chunk, true);
+    case 'O': l->is_slow = true; return piece(chunk, 5);
     case 'p': return piece(chunk, 5);
     case 'l': return piece(chunk, LONG_LEN);
     case 'h': return piece(chunk, HUGE_LEN);
@@ -84,18 +132,24 @@ static ssize_t next_letter(struct gcorn_environ *env, void *state, const void **
 
 static void close_letters(struct gcorn_environ *env, void *state)
 {
-    (void)env;
+    char bytes[1000];
+    ssize_t n;
+
     (void)state;
+    while ((n = gcorn_input_read(env, bytes, sizeof(bytes))) > 0)
+        continue;
+    if (n == -1)
+        fake_app.close_errno = errno;
     fake_app.closed++;
 }
 
 static struct gcorn_body *letters_body(struct gcorn_environ *env, const char *letters)
 {
-    const char **state = gcorn_alloc(env, sizeof(*state));
+    struct letters *state = gcorn_alloc(env, sizeof(*state));
 
-    *state = gcorn_printf(env, "%s", letters);
+    state->at = gcorn_printf(env, "%s", letters);
     fake_app.opened++;
-    return gcorn_body_iter(env, next_letter, close_letters, (void *)state);
+    return gcorn_body_iter(env, next_letter, close_letters, state);
 }
 
 static int new_file(void)
@@ -140,20 +194,52 @@ static void count_deferred(void *arg)
     fake_app.run++;
 }
 
-static struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response *start)
+static const struct gcorn_header *answer_fields(struct gcorn_environ *env)
 {
-    const char *path = gcorn_get(env, "PATH_INFO"), *n = gcorn_query(env, "n");
+    const char *n = gcorn_query(env, "n");
     struct gcorn_header_list *fields = gcorn_header_list_new(env, NULL);
 
     gcorn_header_append(fields, "X-N", n ? n : "0");
     if (strcmp(gcorn_get(env, "REQUEST_METHOD"), "HEAD") == 0)
         gcorn_header_append(fields, "X-Head", "1");
+    return gcorn_header_array(fields);
+}
+
+static struct gcorn_body *deny(struct gcorn_environ *env, struct gcorn_start_response *start,
+                               bool waits)
+{
+    (void)gcorn_start(start, "401 Unauthorized", answer_fields(env));
+    return waits ? letters_body(env, "pawp") : gcorn_body_text(env, "denied");
+}
+
+static struct gcorn_body *on_head(struct gcorn_environ *env, struct gcorn_start_response *start)
+{
+    const char *path = gcorn_get(env, "PATH_INFO");
+
+    fake_app.heads++;
+    if (strncmp(path, "/u", 2) == 0)
+        (void)gcorn_stream_body(env);
+    for (const char *p = strncmp(path, "/a/", 3) == 0 ? path + 3 : ""; *p != '\0'; p++) {
+        if (*p == 'd' || *p == 'w')
+            return deny(env, start, *p == 'w');
+        if (*p == 'l' || *p == 'u')
+            (void)gcorn_limit_body(env, *p == 'l' ? 4 : -1);
+    }
+    return NULL;
+}
+
+static struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response *start)
+{
+    const char *path = gcorn_get(env, "PATH_INFO");
+
     gcorn_defer(env, count_deferred, NULL);
     fake_app.deferred++;
     if (path[0] == '/' && path[1] == 'h')
         send_hint(env);
-    (void)gcorn_start(start, "200 OK", gcorn_header_array(fields));
+    (void)gcorn_start(start, "200 OK", answer_fields(env));
     switch (path[0] == '/' ? path[1] : '\0') {
+    case 'u': return letters_body(env, strlen(path) > 3 ? path + 3 : "");
+    case 'a': return echo_body(env);
     case 'd': fake_order(self.worker, DOWN_RETIRE, 0);           /* fall through */
     case 's': fake_loop_advance_ns(SLOW_MS * UINT64_C(1000000)); /* fall through */
     case 'h':                                                    /* fall through */
@@ -209,7 +295,11 @@ struct worker *fake_worker_new(const struct config *config)
                                      .symbol = "handler"};
     fake_loop_ask(ready);
     struct worker *w = self.worker = worker_new_alone(&self.args);
-    w->app = (struct app){.handler = handler, .on_pre_request = on_pre, .on_post_request = on_post};
+    w->app = (struct app){.handler = handler,
+                          .on_head = on_head,
+                          .on_pre_request = on_pre,
+                          .on_post_request = on_post};
+    w->http.limits.holds_body = true;
     clock_init(w);
     pools_init(w);
     accept_init(w);
@@ -454,14 +544,6 @@ bool fake_finish_call(struct worker *w)
 
 /* ---- the end ----------------------------------------------------------------------------- */
 
-static void require(bool holds, const char *what)
-{
-    if (holds)
-        return;
-    (void)fprintf(stderr, "not idle: %s\n", what);
-    abort();
-}
-
 static void require_free_conns(const struct worker *w)
 {
     size_t free_count = 0;
@@ -481,6 +563,7 @@ static void require_free_conns(const struct worker *w)
 static void require_app_told(void)
 {
     require(fake_app.begun == fake_app.ended, "on_post_request did not follow each request");
+    require(fake_app.heads == fake_app.begun, "gcorn_on_head did not see each request once");
     require(fake_app.opened == fake_app.closed, "an iterator was not closed");
     require(fake_app.deferred == fake_app.run, "a deferred function was not run");
 }

@@ -15,6 +15,11 @@
  *   /s/LETTERS  as /i, from a handler that takes 20 ms; /d/LETTERS the same, while the master tells
  *               the worker to retire
  *
+ *   /a/LETTERS  gcorn_on_head does what each letter says: d denies with 401, w denies with an iterator
+ *               that waits, l lowers the limit of the body to 4 bytes, u lifts it
+ *   /u/LETTERS  as /i, but the body is read as it comes: r reads until it ends, o reads 100 bytes
+ *               once, and 1,000 bytes with every r after O, R as r with an alarm of 50 ms; what is read must be what was announced
+ *
  * Every answer has X-N, the query's n, and X-Head for HEAD.
  */
 #ifndef GCORN_TESTS_FAKE_FAKE_WORKER_H
@@ -35,7 +40,9 @@ enum { FAKE_TICKETS = 32 };
 /* What the application has seen. */
 struct fake_app {
     unsigned begun, ended;          /* on_pre_request, on_post_request */
+    unsigned heads;                 /* on_head */
     unsigned opened, closed;        /* iterators */
+    int close_errno;                /* why the last body that was closed cannot be read on */
     unsigned deferred, run;         /* deferred functions: asked for, run */
     unsigned asked;                 /* calls of next */
     uint64_t tickets[FAKE_TICKETS]; /* taken by 'a', the latest at (ticket_count - 1) */

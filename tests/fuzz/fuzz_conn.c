@@ -45,6 +45,7 @@ enum step {
     STEP_QUEUED,   /* the kernel says that the bytes have waited for so many times 10 ms */
     STEP_CLASS,    /* while no connection is open: calls end later, or at once again */
     STEP_CALL,     /* the call that has waited for longest ends */
+    STEP_FILL, /* the square of the byte, times two: so many bytes of a body, in chunks or not */
     STEPS,
 };
 
@@ -76,6 +77,22 @@ static const char *const requests[] = {
     "POST /e HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n",
     "\r\n",
     "NOT HTTP\r\n\r\n",
+    "POST /a/d HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+    "POST /a/d HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n",
+    "POST /a/d HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    "POST /a/w HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody",
+    "POST /a/l HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+    "POST /a/u HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n",
+    "POST /u/r HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+    "POST /u/rpa HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    "POST /u/r HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody",
+    "POST /u/plr HTTP/1.1\r\nHost: a\r\nContent-Length: 300\r\n\r\n",
+    "POST /u/owokr HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n",
+    "POST /u/Oprhp HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n",
+    "POST /u/hr HTTP/1.0\r\nContent-Length: 9000\r\n\r\n",
+    "POST /u/ox HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
+    "POST /u/ HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n",
+    "GET /u/r HTTP/1.1\r\nHost: a\r\n\r\n",
 };
 
 static const uint16_t wait_ms[] = {1, 5, 20, 60, 250, 1000, 2500, 6000, 12000, 35000};
@@ -229,6 +246,21 @@ static void send_bytes(struct script *s, unsigned i)
     s->at += len;
 }
 
+/* Of bytes that no request begins with; a low bit says whether they are a chunk. */
+static void send_fill(unsigned i, size_t size)
+{
+    static const char fill[2 * 255 * 255] = {'x'};
+    char head[16];
+    size_t len = 2 * size * size;
+
+    if (size % 2 == 1)
+        fake_client_sends_bytes(i, head, (size_t)snprintf(head, sizeof(head), "%zx\r\n", len));
+    fake_client_sends_bytes(i, fill, len);
+    if (size % 2 == 1)
+        fake_client_sends(i, "\r\n");
+    is_foreign[i] = true;
+}
+
 static void connect_client(struct worker *w, unsigned i, unsigned how, struct strbuf *text)
 {
     struct fake_client *c = &fake_clients[i];
@@ -277,6 +309,7 @@ static void play_client(struct worker *w, struct script *s, unsigned i, enum ste
         break;
     }
     case STEP_BYTES: send_bytes(s, i); break;
+    case STEP_FILL: send_fill(i, take(s)); break;
     case STEP_END: c->has_ended = true; break;
     case STEP_RESET: c->error = ECONNRESET; break;
     case STEP_WINDOW: {
@@ -319,6 +352,18 @@ static void play(struct worker *w, struct script *s, struct strbuf *text)
     }
 }
 
+/* A client that has sent more than is read ahead is not read any more, so that it has left is noticed
+ * when the application goes on. */
+static void wake_paused(struct worker *w)
+{
+    for (int i = 0; i < STEPS_MAX && w->open_conns > 0; i++) {
+        gcorn_wake(fake_app.tickets[i % FAKE_TICKETS]);
+        do {
+            fake_wait_ms(w, 60);
+        } while (fake_finish_call(w));
+    }
+}
+
 /* Clients leave; what waits for nothing but time has it. */
 static void end(struct worker *w, struct strbuf *text)
 {
@@ -332,6 +377,7 @@ static void end(struct worker *w, struct strbuf *text)
         fake_turn(w);
     } while (fake_finish_call(w));
     fake_wait_ms(w, 120000);
+    wake_paused(w);
     for (unsigned i = 0; i < CLIENTS; i++) {
         check_answers(i);
         tell(i, text);

@@ -58,6 +58,72 @@ static struct gcorn_body *counted(struct gcorn_environ *env, const char *text)
     return gcorn_body_iter(env, next_counted, close_counted, (void *)state);
 }
 
+/* ---- a body that is read as it comes ----------------------------------------------------- */
+
+struct reader {
+    char text[64]; /* what was read */
+    size_t len;
+    bool begins; /* with a piece, before it reads */
+    bool has_ended;
+};
+
+static const char *error_name(int error)
+{
+    switch (error) {
+    case EBADMSG: return "EBADMSG";
+    case EMSGSIZE: return "EMSGSIZE";
+    case ETIMEDOUT: return "ETIMEDOUT";
+    case ECONNRESET: return "ECONNRESET";
+    default: return "?";
+    }
+}
+
+static void close_reader(struct gcorn_environ *env, void *state)
+{
+    const struct reader *r = state;
+    char rest[8];
+    ssize_t n = 0;
+
+    while (!r->has_ended && (n = gcorn_input_read(env, rest, sizeof(rest))) > 0)
+        continue;
+    note(n == -1 ? gcorn_printf(env, "close(%s)", error_name(errno)) : "close");
+}
+
+static ssize_t next_read(struct gcorn_environ *env, void *state, const void **chunk)
+{
+    struct reader *r = state;
+    ssize_t n;
+
+    *chunk = "handled";
+    if (r->has_ended)
+        return 0;
+    if (r->begins) {
+        r->begins = false;
+        return 7;
+    }
+    while ((n = gcorn_input_read(env, r->text + r->len, 3)) > 0)
+        r->len += (size_t)n;
+    if (n != 0)
+        return n;
+    r->has_ended = true;
+    note(gcorn_printf(env, "read(%s)", r->text));
+    return 7;
+}
+
+static struct gcorn_body *read_as_it_comes(struct gcorn_environ *env, const char *path)
+{
+    struct reader *r = gcorn_alloc(env, sizeof(*r));
+
+    assert_null(gcorn_input_all(env, NULL));
+    assert_int_equal(errno, EINVAL);
+    r->begins = strstr(path, "/begins") != NULL;
+    note("stream");
+    return strstr(path, "/early") ? counted(env, "handled")
+                                  : gcorn_body_iter(env, next_read, close_reader, r);
+}
+
+/* ---- the hook and the handler ------------------------------------------------------------ */
+
 static struct gcorn_body *on_head(struct gcorn_environ *env, struct gcorn_start_response *start)
 {
     const char *path = gcorn_get(env, "PATH_INFO");
@@ -71,8 +137,14 @@ static struct gcorn_body *on_head(struct gcorn_environ *env, struct gcorn_start_
     }
     if (strcmp(path, "/null") == 0)
         return (struct gcorn_body *)(void *)seen;
+    if (strncmp(path, "/s", 2) == 0)
+        assert_int_equal(gcorn_stream_body(env), 0);
+    if (strncmp(path, "/s/limit/", 9) == 0)
+        assert_int_equal(gcorn_limit_body(env, atoi(path + 9)), 0);
     if (strncmp(path, "/limit/", 7) == 0)
         assert_int_equal(gcorn_limit_body(env, atoi(path + 7)), 0);
+    if (strncmp(path, "/s", 2) == 0)
+        return NULL;
     if (gcorn_get(env, "CONTENT_LENGTH") || gcorn_get(env, "HTTP_TRANSFER_ENCODING")) {
         assert_int_equal(gcorn_input_read(env, &byte, 1), -1);
         assert_int_equal(errno, EINVAL);
@@ -84,14 +156,17 @@ static struct gcorn_body *on_head(struct gcorn_environ *env, struct gcorn_start_
 
 static struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response *start)
 {
-    size_t len;
-    const char *input = gcorn_input_all(env, &len);
+    const char *path = gcorn_get(env, "PATH_INFO");
 
-    note(gcorn_printf(env, "handler(%s)", input));
     assert_string_equal(gcorn_get(env, "app.carried"), "over");
     assert_int_equal(gcorn_limit_body(env, 1), -1);
     assert_int_equal(errno, EINVAL);
+    assert_int_equal(gcorn_stream_body(env), -1);
+    assert_int_equal(errno, EINVAL);
     gcorn_start(start, "200 OK", NULL);
+    if (strncmp(path, "/s", 2) == 0)
+        return read_as_it_comes(env, path);
+    note(gcorn_printf(env, "handler(%s)", gcorn_input_all(env, NULL)));
     return counted(env, "handled");
 }
 
@@ -163,6 +238,47 @@ static const struct row {
      "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n\r\na"
      "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n\r\nb" LAST,
      "200 200 200", "pre head handler(a) close post pre head handler(b) close post" SAW_LAST},
+    {"g: a counted body as it comes",
+     "POST /s HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello" LAST, "200 200",
+     "pre head stream read(hello) close post" SAW_LAST},
+    {"g: a chunked body as it comes",
+     "POST /s HTTP/1.1\r\n" CHUNKED "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: 1\r\n\r\n" LAST, "200 200",
+     "pre head stream read(abcde) close post" SAW_LAST},
+    {"g: no body", "GET /s HTTP/1.1\r\nHost: t\r\n\r\n" LAST, "200 200",
+     "pre head stream read() close post" SAW_LAST},
+    {"g: an answer that begins before the body has come, with a short rest",
+     "POST /s/begins HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello" LAST, "200 200",
+     "pre head stream read(hello) close post" SAW_LAST},
+    {"e: the same with a rest of unknown length closes",
+     "POST /s/begins HTTP/1.1\r\n" CHUNKED "3\r\nabc\r\n0\r\n\r\n" LAST, "200",
+     "pre head stream read(abc) close post"},
+    {"e: an answer instead of the body, with a short rest",
+     "POST /s/early HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello" LAST, "200 200",
+     "pre head stream close post" SAW_LAST},
+    {"e: an answer instead of the body, with a rest of unknown length",
+     "POST /s/early HTTP/1.1\r\n" CHUNKED "zz" LAST, "200", "pre head stream close post"},
+    {"e: an answer instead of the body, to a client that waits",
+     "POST /s/early HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: "
+     "5\r\n\r\nhello" LAST,
+     "200", "pre head stream close post"},
+    {"f: an expectation that is met when the body is read",
+     "POST /s HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello" LAST,
+     "200 200", "pre head stream read(hello) close post" SAW_LAST},
+    {"d: a body that is announced to be too long",
+     "POST /s HTTP/1.1\r\nHost: t\r\nContent-Length: 21\r\n\r\n012345678901234567890" LAST, "413",
+     "pre head post"},
+    {"d: a body that turns out to be too long",
+     "POST /s/limit/4 HTTP/1.1\r\n" CHUNKED "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n" LAST, "413",
+     "pre head stream close(EMSGSIZE) post"},
+    {"j: a bad chunk before the answer's head",
+     "POST /s HTTP/1.1\r\n" CHUNKED "3\r\nabc\r\nzz\r\n" LAST, "400",
+     "pre head stream close(EBADMSG) post"},
+    {"j: a bad chunk after the answer's head",
+     "POST /s/begins HTTP/1.1\r\n" CHUNKED "3\r\nabc\r\nzz\r\n" LAST, "200 cut",
+     "pre head stream close(EBADMSG) post"},
+    {"j: the same to a client of HTTP/1.0",
+     "POST /s/begins HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello" LAST, "200 whole",
+     "pre head stream read(hello) close post"},
 };
 
 static void open_case(struct worker_case *t, unsigned threads)
@@ -190,20 +306,37 @@ static void send_bytes(int client, const char *bytes, size_t len)
     (void)!send(client, bytes, len, MSG_NOSIGNAL); /* it may be closed by now */
 }
 
-/* The statuses of all answers, until the worker has closed its side. */
+/* All that the client is sent, until the worker has closed its side. */
+static const char *read_all(struct worker_case *t, int client)
+{
+    static char text[16 * 1024];
+    size_t len = 0;
+
+    do {
+        worker_case_turn(t);
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "%s", worker_case_read(client));
+    } while (!worker_case_is_closed(client));
+    return text;
+}
+
+/* The statuses of its answers, and what a last one lacks that is not chunked and whole. */
 static const char *read_statuses(struct worker_case *t, int client)
 {
     static char statuses[256];
+    const char *text = read_all(t, client), *last = text;
     char *at = statuses;
 
     *at = '\0';
-    do {
-        worker_case_turn(t);
-        for (const char *p = worker_case_read(client); (p = strstr(p, "HTTP/1.1 ")); p += 9) {
-            if (strncmp(p + 9, "100", 3) != 0)
-                at += sprintf(at, "%s%.3s", at > statuses ? " " : "", p + 9);
-        }
-    } while (!worker_case_is_closed(client));
+    for (const char *p = text; (p = strstr(p, "HTTP/1.1 ")); p += 9) {
+        if (strncmp(p + 9, "100", 3) == 0)
+            continue;
+        at += sprintf(at, "%s%.3s", at > statuses ? " " : "", p + 9);
+        last = p;
+    }
+    if (strstr(last, "Transfer-Encoding: chunked") && !strstr(last, "\r\n0\r\n\r\n"))
+        (void)strcpy(at, " cut");
+    if (!strstr(last, "Transfer-Encoding: chunked") && strstr(last, "handledhandled"))
+        (void)strcpy(at, " whole");
     return statuses;
 }
 

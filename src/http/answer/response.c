@@ -154,7 +154,8 @@ bool response_ask(struct gcorn_environ *env, gcorn_app *on_head)
         return false;
     if (env->request.state == REQUEST_HELD)
         request_go_on(&env->request);
-    return env->request.state == REQUEST_DONE;
+    return env->request.state == REQUEST_DONE ||
+           (env->request.ahead && request_in_body(&env->request));
 }
 
 /* ---- pieces ------------------------------------------------------------------------------ */

@@ -54,6 +54,8 @@ void request_release(struct request *r)
 {
     if (r->trailers.data)
         strbuf_release(&r->trailers);
+    if (r->ahead)
+        body_ahead_release(r->ahead);
     spool_release(&r->body);
 }
 

@@ -26,6 +26,7 @@
 #include "base/arena.h"
 #include "base/spool.h"
 #include "base/strbuf.h"
+#include "http/request/body_ahead.h"
 #include "http/request/chunk.h"
 #include "http/request/fields.h"
 #include "http/request/forwarded.h"
@@ -105,6 +106,7 @@ struct request {
     uint64_t body_left; /* of a counted body, or of the chunk being read with its CRLF */
     uint64_t body_max;  /* of a request with a body: past it 413 */
     struct llhttp__internal_s *body_parser; /* llhttp's state between chunks */
+    struct body_ahead *ahead; /* of a body that is read as it comes; NULL: it is kept in `body` */
 
     struct scan scan;
     struct chunk_line chunk;
@@ -122,7 +124,8 @@ void request_release(struct request *r);
 
 /* Takes bytes until the request is complete, refused or held; returns their number. What is left
  * belongs to the next request, or to the body of one that is held. Nothing may be fed after DONE or
- * REFUSED, nor in HELD. */
+ * REFUSED, nor in HELD; and no more at a time than body_ahead_room, where the body is read as it
+ * comes. */
 size_t request_feed(struct request *r, const char *data, size_t len);
 
 /* The body of a held request is wanted: it may be fed, unless it is announced to be larger than
@@ -131,6 +134,12 @@ void request_go_on(struct request *r);
 
 /* For the parts of the parser: the answer's status, and why; no byte more is parsed. */
 void request_refuse(struct request *r, int status, const char *reason);
+
+/* The bytes of its body that have come, decoded. */
+static inline uint64_t request_body_len(const struct request *r)
+{
+    return r->ahead ? r->ahead->came : r->body.len;
+}
 
 static inline bool request_is_refused(const struct request *r)
 {

@@ -60,7 +60,8 @@ void request_go_on(struct request *r)
         refuse_large(r);
     else
         r->state = REQUEST_COUNTED;
-    spool_expect(&r->body, r->body_left); /* 0, unknown, of a chunked one */
+    if (!r->ahead)
+        spool_expect(&r->body, r->body_left); /* 0, unknown, of a chunked one */
 }
 
 static void refuse_body(struct request *r)
@@ -70,6 +71,10 @@ static void refuse_body(struct request *r)
 
 static int add_to_body(struct request *r, const char *data, size_t len)
 {
+    if (r->ahead) {
+        body_ahead_add(r->ahead, data, len);
+        return 0;
+    }
     if (spool_append(&r->body, data, len) == 0)
         return 0;
     refuse_body(r);
@@ -125,7 +130,8 @@ static void begin_chunk(struct request *r)
 {
     char line[CHUNK_DIGITS_MAX + 2];
 
-    if (r->chunk.size > UINT64_MAX - 2 - r->body.len || r->body.len + r->chunk.size > r->body_max) {
+    if (r->chunk.size > UINT64_MAX - 2 - request_body_len(r) ||
+        request_body_len(r) + r->chunk.size > r->body_max) {
         refuse_large(r);
         return;
     }

@@ -13,6 +13,7 @@
 #include "worker/conn/linger.h"
 #include "worker/conn/peer.h"
 #include "worker/conn/read.h"
+#include "worker/conn/receive.h"
 #include "worker/conn/stream.h"
 #include "worker/loop/clock.h"
 #include "worker/loop/pools.h"
@@ -31,7 +32,9 @@ static const struct interest {
                    [STREAM_HEAD] = {EV_READ, true, TIMER_HEADER},
                    [STREAM_BODY] = {EV_READ, true, TIMER_BODY},
                    [STREAM_SENDING] = {EV_WRITE, true, TIMER_WRITE},
-                   [STREAM_WAITING] = {EV_READ, false, 0}},
+                   [STREAM_DUPLEX] = {EV_READ | EV_WRITE, true, TIMER_WRITE},
+                   [STREAM_WAITING] = {EV_READ, false, 0},
+                   [STREAM_RECEIVING] = {EV_READ, true, TIMER_BODY}},
     [CONN_LINGER] = {[STREAM_NONE] = {EV_READ, true, TIMER_LINGER}},
 };
 
@@ -49,6 +52,7 @@ static const uint16_t next_phases[STREAM_PHASES] = {
     [STREAM_NONE] = ANY_PHASE,    [STREAM_HEAD] = ANY_PHASE,
     [STREAM_READY] = ANY_PHASE,   [STREAM_CALLING] = TO(STREAM_READY) | TO(STREAM_NONE),
     [STREAM_SENDING] = ANY_PHASE, [STREAM_BODY] = ANY_PHASE,
+    [STREAM_DUPLEX] = ANY_PHASE,  [STREAM_RECEIVING] = ANY_PHASE,
     [STREAM_WAITING] = ANY_PHASE, [STREAM_PAUSED] = ANY_PHASE & ~TO(STREAM_WAITING),
 };
 
@@ -82,12 +86,29 @@ static void __attribute__((noinline)) leave_list(struct stream *s, enum stream_p
 {
     struct worker *w = worker_of(conn_of(s));
 
-    if (s->phase != STREAM_BODY) {
+    if (s->phase == STREAM_BODY) {
+        if (next != STREAM_BODY)
+            admission_body_ends(w, s);
+        return;
+    }
+    if (s->phase == STREAM_DUPLEX || s->phase == STREAM_RECEIVING)
+        receive_pauses(s);
+    if (stream_is_waiting(s)) {
         assert(w->waiting_count > 0);
         w->slot->waiting = --w->waiting_count;
         wake_stop(s);
-    } else if (next != STREAM_BODY) {
-        admission_body_ends(w, s);
+    }
+}
+
+static void __attribute__((noinline)) enter_list(struct stream *s)
+{
+    struct worker *w = worker_of(conn_of(s));
+
+    if (s->phase == STREAM_DUPLEX || s->phase == STREAM_RECEIVING)
+        receive_begins(s);
+    if (stream_is_waiting(s)) {
+        w->slot->waiting = ++w->waiting_count;
+        wake_wait(s);
     }
 }
 
@@ -115,7 +136,6 @@ void conn_renew(struct conn *c)
 void conn_change(struct conn *c, enum conn_state state, enum stream_phase phase)
 {
     const struct interest *interest = &interests[state][phase];
-    struct worker *w = worker_of(c);
     struct stream *s = &c->h1;
 
     assert(may_follow(c, state, phase));
@@ -123,10 +143,8 @@ void conn_change(struct conn *c, enum conn_state state, enum stream_phase phase)
         leave_list(s, phase);
     c->state = (uint8_t)state;
     s->phase = (uint8_t)phase;
-    if (stream_is_waiting(s)) {
-        w->slot->waiting = ++w->waiting_count;
-        wake_wait(s);
-    }
+    if (phase > STREAM_BODY)
+        enter_list(s);
     watch(c, interest->events);
     set_timer(c, interest);
 }
@@ -223,6 +241,20 @@ static void go_on_in_turn(struct stream *s)
         stream_resume(s);
 }
 
+/* What its client does while the application has the request. */
+static void __attribute__((noinline)) on_io_within(struct conn *c)
+{
+    struct stream *s = &c->h1;
+
+    if (s->phase == STREAM_WAITING) {
+        read_ahead(c);
+        return;
+    }
+    receive_bytes(c);
+    if (s->phase == STREAM_DUPLEX)
+        go_on_in_turn(s);
+}
+
 static void on_io(struct ev_loop *loop, struct ev_io *io, int revents)
 {
     struct conn *c = (struct conn *)(void *)((char *)io - offsetof(struct conn, io));
@@ -232,8 +264,8 @@ static void on_io(struct ev_loop *loop, struct ev_io *io, int revents)
     worker_look_at_clock(io->data);
     if (c->h1.phase == STREAM_SENDING)
         go_on_in_turn(&c->h1);
-    else if (c->h1.phase == STREAM_WAITING)
-        read_ahead(c);
+    else if (c->h1.phase > STREAM_BODY)
+        on_io_within(c);
     else if (c->state == CONN_LINGER)
         read_lingering(c);
     else
@@ -268,7 +300,7 @@ void conn_open(struct worker *w, struct wire wire, const struct http_local *loca
 /* Is it past reading requests: does the client still owe us only that it reads, or closes? */
 static bool only_ends(const struct conn *c)
 {
-    return c->state == CONN_LINGER || c->h1.phase == STREAM_SENDING;
+    return c->state == CONN_LINGER || c->h1.phase == STREAM_SENDING || c->h1.phase == STREAM_DUPLEX;
 }
 
 /* Bytes found win: a client is judged only by what the kernel does not hold for the worker already.
@@ -283,6 +315,10 @@ void conn_timed_out(struct conn *c)
         if (stream_is_answering(s))
             s->env->response.ended = "write_timeout";
         conn_drop(c);
+        return;
+    }
+    if (s->phase == STREAM_RECEIVING) {
+        receive_timed_out(c);
         return;
     }
     read_requests(c);

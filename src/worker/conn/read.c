@@ -11,6 +11,7 @@
 #include "worker/conn/conn.h"
 #include "worker/conn/fair_close.h"
 #include "worker/conn/peer.h"
+#include "worker/conn/receive.h"
 #include "worker/conn/send.h"
 #include "worker/conn/stream.h"
 #include "worker/loop/clock.h"
@@ -34,18 +35,26 @@ void read_refuse_late(struct conn *c, const char *reason)
         read_settle(c);
 }
 
+void read_add_continue(struct stream *s)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+    s->env->request.expects_continue = false;
+    send_borrow_buffer(s);
+    strbuf_add(&s->x->out, text, sizeof(text) - 1);
+}
+
 /* RFC 9110 10.1.1: only a client that waits for it is told to go on, and only for a body that is
  * wanted; that it is not refused by now means that it is. */
 static enum flushed __attribute__((noinline)) send_continue(struct stream *s)
 {
-    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
     struct request *r = &s->env->request;
 
-    r->expects_continue = false;
-    if (r->body.len > 0 || r->chunk.digits > 0)
+    if (r->body.len > 0 || r->chunk.digits > 0) {
+        r->expects_continue = false;
         return FLUSHED_ALL;
-    send_borrow_buffer(s);
-    strbuf_add(&s->x->out, text, sizeof(text) - 1);
+    }
+    read_add_continue(s);
     enum flushed flushed = stream_flush(s);
     if (flushed == FLUSHED_ALL)
         send_return_buffer(s);
@@ -171,6 +180,10 @@ static void work(struct conn *c, const char *data, size_t len)
             stream_answer(s);
         else if (r->state == REQUEST_REFUSED)
             stream_refuse(s, r->refusal, r->refusal_reason);
+        if (receive_is_on(s)) { /* what has come of it is worked from there */
+            keep_unparsed(s, data, len);
+            len = 0;
+        }
         if (stream_is_answering(s) || s->x->out.len > OUT_MAX)
             flushed = stream_flush(s);
         if (worker_pass_is_long(w))

@@ -17,6 +17,9 @@ void read_ahead(struct conn *c);
 /* May more be read from a client whose answer waits? */
 bool read_may_go_ahead(const struct conn *c);
 
+/* Adds 100 Continue to what is sent: the client is told to go on with the body. */
+void read_add_continue(struct stream *s);
+
 /* Works the bytes that were left after a request, or those that the wire has read and holds. */
 void read_unparsed(struct conn *c);
 

@@ -20,6 +20,7 @@
 #include "worker/conn/fair_close.h"
 #include "worker/conn/peer.h"
 #include "worker/conn/read.h"
+#include "worker/conn/receive.h"
 #include "worker/conn/send.h"
 #include "worker/loop/clock.h"
 #include "worker/loop/counts.h"
@@ -72,6 +73,8 @@ enum flushed stream_abandon(struct stream *s)
             worker_note_begun(w);
         if (!s->env->response.ended)
             s->env->response.ended = "client gone";
+        if (s->env->request.ahead)
+            s->env->request.ahead->is_lost = true;
         response_abandon(s->env);
         worker_note_answer(w, s->env, w->now_ns - s->x->request_ns);
     }
@@ -90,24 +93,39 @@ static enum flushed end_answer(struct stream *s)
 
     s->runs = s->was_asked = false;
     s->has_answered = true;
-    if (env->response.broken)
+    if (env->response.broken && !env->response.ended)
         env->response.ended = "application";
     if (env->h1.close || env->response.broken)
         c->closing = true;
     /* by saying so, the client sends nothing more (RFC 9112 9.6); but old ones send a CRLF after a
      * body (2.2) */
     if (!env->request.keep_alive && env->request.state == REQUEST_DONE &&
-        env->request.body.len == 0)
+        request_body_len(&env->request) == 0)
         c->wire.peer_ended = true;
     worker_note_answer(w, env, w->now_ns - s->x->request_ns);
     return end_request(s);
 }
 
-static enum flushed wait_writable(struct stream *s)
+/* False: the client has taken nothing since it was last waited for, and sends the body meanwhile. */
+static bool takes_bytes(struct stream *s, enum stream_phase phase)
 {
+    struct exchange *x = s->x;
+    size_t left =
+        x->out.len - x->out_sent + x->piece_len + (s->env ? (size_t)s->env->response.file.left : 0);
+    bool is_stuck = phase == STREAM_DUPLEX && s->phase == phase && left == x->stuck_len;
+
+    x->stuck_len = left;
+    return !is_stuck;
+}
+
+static enum flushed __attribute__((noinline)) wait_writable(struct stream *s)
+{
+    enum stream_phase phase = receive_is_on(s) ? receive_phase_sending(s) : STREAM_SENDING;
+
     if (s->x->out_sent == s->x->out.len)
         send_return_buffer(s);
-    conn_set(conn_of(s), CONN_OPEN, STREAM_SENDING);
+    if (takes_bytes(s, phase)) /* else its write_timeout goes on */
+        conn_set(conn_of(s), CONN_OPEN, phase);
     return FLUSHED_SOME;
 }
 
@@ -123,10 +141,12 @@ enum flushed stream_wait_turn(struct stream *s)
 }
 
 /* The application has nothing yet. */
-static enum flushed wait_woken(struct stream *s)
+static enum flushed __attribute__((noinline)) wait_woken(struct stream *s)
 {
     struct conn *c = conn_of(s);
 
+    if (receive_is_on(s))
+        return receive_wait(s);
     send_return_buffer(s);
     conn_set(c, CONN_OPEN, read_may_go_ahead(c) ? STREAM_WAITING : STREAM_PAUSED);
     return FLUSHED_SOME;
@@ -151,7 +171,8 @@ static enum flushed reset_broken(struct stream *s)
 {
     struct conn *c = conn_of(s);
 
-    s->env->response.ended = "application";
+    if (!s->env->response.ended)
+        s->env->response.ended = "application";
     wire_reset(&c->wire);
     conn_drop(c);
     return FLUSHED_FAILED;
@@ -246,33 +267,31 @@ static void turn_away(struct stream *s)
 
 /* ---- the call ---------------------------------------------------------------------------- */
 
-/* The answer is there before the request's last byte: notes what is still to come. True: no other
- * request can come after that. */
-static bool __attribute__((noinline)) leave_rest(struct stream *s)
-{
-    const struct request *r = &s->env->request;
-
-    if (!request_rest_is_short(r)) {
-        s->x->lingering.announced = request_announced(r);
-        return true;
-    }
-    s->x->unwanted = r->body_left;
-    return false;
-}
-
-static bool must_close(struct stream *s)
+static bool ends_conn(struct stream *s)
 {
     struct worker *w = worker_of_stream(s);
-    const struct request *r = &s->env->request;
 
-    if (__builtin_expect(r->state != REQUEST_DONE, 0) && leave_rest(s))
-        return true;
-    if (!r->keep_alive || w->answers_close || w->config->keepalive_ms == 0)
+    if (!s->env->request.keep_alive || w->answers_close || w->config->keepalive_ms == 0)
         return true;
     if (!fair_close_is_due(&w->fair, w->now_ns / 1000000))
         return false;
     w->slot->counts.fair_closes++;
     return true;
+}
+
+/* The application answers before the request's last byte, or reads its body from now on. */
+static bool __attribute__((noinline)) begin_ahead(struct stream *s, bool closes)
+{
+    s->x->pace = (struct body_pace){.since_ms = worker_client_ms(worker_of_stream(s))};
+    return receive_leave_rest(s, closes);
+}
+
+static bool must_close(struct stream *s)
+{
+    bool closes = ends_conn(s);
+
+    return __builtin_expect(s->env->request.state == REQUEST_DONE, 1) ? closes
+                                                                      : begin_ahead(s, closes);
 }
 
 /* From now on the request is the application's, as far as a crash is concerned. */
@@ -346,6 +365,8 @@ void stream_resume(struct stream *s)
 {
     struct conn *c = conn_of(s);
 
+    if (receive_is_on(s) && s->env->response.waits && !receive_kept(s))
+        return;
     send_borrow_buffer(s);
     if (stream_flush(s) != FLUSHED_ALL)
         return;

@@ -33,14 +33,16 @@ enum conn_state {
 
 /* What a request does. From STREAM_BODY on it is in a list of the worker. */
 enum stream_phase {
-    STREAM_NONE,    /* no request: the connection is idle, lingers or is closed */
-    STREAM_HEAD,    /* its head is coming, or the connection's first is awaited */
-    STREAM_READY,   /* it has unparsed bytes, or more to send, and waits in the run queue */
-    STREAM_CALLING, /* a thread has it, or it waits for one (stream_lend) */
-    STREAM_SENDING, /* the client does not take the answer fast enough */
-    STREAM_BODY,    /* its body is coming */
-    STREAM_WAITING, /* the application has nothing to send yet */
-    STREAM_PAUSED,  /* the same, and nothing more is read from the client meanwhile */
+    STREAM_NONE,      /* no request: the connection is idle, lingers or is closed */
+    STREAM_HEAD,      /* its head is coming, or the connection's first is awaited */
+    STREAM_READY,     /* it has unparsed bytes, or more to send, and waits in the run queue */
+    STREAM_CALLING,   /* a thread has it, or it waits for one (stream_lend) */
+    STREAM_SENDING,   /* the client does not take the answer fast enough */
+    STREAM_BODY,      /* its body is coming */
+    STREAM_DUPLEX,    /* as SENDING, while the body still comes that the application reads */
+    STREAM_WAITING,   /* the application has nothing to send yet */
+    STREAM_PAUSED,    /* the same, and nothing more is read from the client meanwhile */
+    STREAM_RECEIVING, /* the same, and the body comes that the application reads */
     STREAM_PHASES,
 };
 
@@ -74,6 +76,14 @@ enum answer_stage {
     ANSWER_BY_CLOSE, /* the same, and it ends with the connection */
 };
 
+/* The time that a body takes which is read as it comes: only while the worker reads it, in client
+ * time. */
+struct body_pace {
+    uint64_t since_ms; /* what follows is counted up to here */
+    uint64_t took_ms;
+    uint64_t gap_ms; /* of that, since the last bytes */
+};
+
 /* How a client that is not served any more is read: see conn/linger.h. */
 struct lingering {
     uint64_t announced; /* bytes of a refused body that are not read yet; 0: unknown */
@@ -104,8 +114,11 @@ struct exchange {
     uint64_t body_ms;    /* when its body began, in client time */
     struct stream *body_older, *body_newer; /* in STREAM_BODY: see conn/admission.h */
     struct lingering lingering;
-    uint64_t
-        unwanted; /* bytes of an answered request's body that are still to come, to be dropped */
+    /* Of an answer that is there before the request's last byte: */
+    uint64_t unwanted; /* bytes of the body that are still to come then, to be dropped */
+    bool closes;       /* the connection ends with it, whatever comes */
+    struct body_pace pace;
+    size_t stuck_len; /* bytes that were unsent when the client last took some */
     struct call call;
     struct alarm alarm;
 };
