@@ -433,7 +433,10 @@ void gcorn_log(struct gcorn_environ *env, enum gcorn_level level, const char *fm
 
 /* Metrics of the application in /metrics (setting admin_bind), as Prometheus defines them: a
  * counter only grows; a gauge goes up and down; a histogram counts observations by size. Each
- * worker has its own, and /metrics shows their sum; counters and histograms outlive their worker.
+ * worker has its own, and /metrics shows their sum; counters and histograms outlive their worker. A
+ * gauge may show another value than the sum over the workers that run: the greatest
+ * (GCORN_GAUGE_MAX), or the one that was set last, by whichever worker, also by one that has ended
+ * (GCORN_GAUGE_LAST). For these a worker counts once it has set the gauge or added to it.
  *
  * Make them once, in gcorn_on_worker_init or before. name is as Prometheus writes it, with or
  * without labels: "orders_total{kind=\"book\"}"; the label le of a histogram is the server's. Names
@@ -441,14 +444,15 @@ void gcorn_log(struct gcorn_environ *env, enum gcorn_level level, const char *fm
  * that of a histogram followed by _bucket, _sum or _count. The same name gives the same metric
  * again. bounds are the upper bounds of the buckets, ascending, at most 16; larger observations are
  * counted too. When new code has other bounds, the histogram starts from zero. A worker has at most
- * 64 metrics.
+ * 1,024 metrics; names that differ in a label are several.
  *
- * They live as long as the worker. NULL with errno: EINVAL (name, bounds, or a metric of another
- * type has the name), ENOSPC (64 metrics). The functions below ignore NULL, so the result may go
- * unchecked. */
+ * They live as long as the worker. NULL with errno: EINVAL (name, bounds, kind, or a metric of
+ * another type has the name), ENOSPC (1,024 metrics). The functions below ignore NULL, so the
+ * result may go unchecked. */
 struct gcorn_metric;
 struct gcorn_metric *gcorn_counter(const char *name, const char *help);
-struct gcorn_metric *gcorn_gauge(const char *name, const char *help);
+enum gcorn_gauge_kind { GCORN_GAUGE_SUM, GCORN_GAUGE_MAX, GCORN_GAUGE_LAST };
+struct gcorn_metric *gcorn_gauge(const char *name, const char *help, enum gcorn_gauge_kind kind);
 struct gcorn_metric *gcorn_histogram(const char *name, const char *help, const double *bounds,
                                      size_t count);
 

@@ -119,10 +119,10 @@ struct gcorn_metric *gcorn_counter(const char *name, const char *help)
     return NULL;
 }
 
-struct gcorn_metric *gcorn_gauge(const char *name, const char *help)
+struct gcorn_metric *gcorn_gauge(const char *name, const char *help, enum gcorn_gauge_kind kind)
 {
     if (host.gauge)
-        return host.gauge(name, help);
+        return host.gauge(name, help, kind);
     errno = ENOTSUP;
     return NULL;
 }

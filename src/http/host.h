@@ -36,7 +36,7 @@ struct host {
     void (*interim)(struct gcorn_environ *env);
 
     struct gcorn_metric *(*counter)(const char *name, const char *help);
-    struct gcorn_metric *(*gauge)(const char *name, const char *help);
+    struct gcorn_metric *(*gauge)(const char *name, const char *help, enum gcorn_gauge_kind kind);
     struct gcorn_metric *(*histogram)(const char *name, const char *help, const double *bounds,
                                       size_t count);
     /* The metric is never NULL. */

@@ -33,10 +33,10 @@ struct gcorn_metric *test_counter(const char *name, const char *help)
     return metrics_counter(name, help);
 }
 
-struct gcorn_metric *test_gauge(const char *name, const char *help)
+struct gcorn_metric *test_gauge(const char *name, const char *help, enum gcorn_gauge_kind kind)
 {
     (void)pthread_once(&self.once, make_slot);
-    return metrics_gauge(name, help);
+    return metrics_gauge(name, help, kind);
 }
 
 struct gcorn_metric *test_histogram(const char *name, const char *help, const double *bounds,

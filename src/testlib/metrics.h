@@ -8,11 +8,13 @@
 
 #include <stddef.h>
 
+#include "gcorn.h"
+
 struct gcorn_metric;
 
 /* gcorn_counter and its like (http/host.h). Any thread. */
 struct gcorn_metric *test_counter(const char *name, const char *help);
-struct gcorn_metric *test_gauge(const char *name, const char *help);
+struct gcorn_metric *test_gauge(const char *name, const char *help, enum gcorn_gauge_kind kind);
 struct gcorn_metric *test_histogram(const char *name, const char *help, const double *bounds,
                                     size_t count);
 

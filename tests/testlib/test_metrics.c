@@ -13,7 +13,7 @@ GCORN_EXPORT int gcorn_on_worker_init(void)
     static const double bounds[] = {1, 10, 100};
 
     orders = gcorn_counter("orders_total{kind=\"book\"}", "Orders.");
-    open_carts = gcorn_gauge("open_carts", "Carts.");
+    open_carts = gcorn_gauge("open_carts", "Carts.", GCORN_GAUGE_SUM);
     sizes = gcorn_histogram("order_size", "Items of an order.", bounds, 3);
     return orders && open_carts && sizes ? 0 : -1;
 }

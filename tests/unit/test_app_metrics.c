@@ -62,13 +62,32 @@ static void test_counter_counts_up_alone(void **state)
 static void test_gauge_is_set_and_moves_both_ways(void **state)
 {
     struct slot *slot = *state;
-    struct gcorn_metric *m = gcorn_gauge("depth", NULL);
+    struct gcorn_metric *m = gcorn_gauge("depth", NULL, GCORN_GAUGE_SUM);
 
     gcorn_metric_set(m, 7);
     gcorn_metric_add(m, -3);
     gcorn_metric_observe(m, 1);
     assert_true(value_of(slot, 0) == 4);
     assert_string_equal(slot->metrics[0].help, "");
+}
+
+/* The kind is part of the type. */
+static void test_gauge_has_one_kind(void **state)
+{
+    struct slot *slot = *state;
+    struct gcorn_metric *m = gcorn_gauge("depth", NULL, GCORN_GAUGE_MAX);
+
+    assert_ptr_equal(gcorn_gauge("depth", NULL, GCORN_GAUGE_MAX), m);
+    assert_null(gcorn_gauge("depth", NULL, GCORN_GAUGE_LAST));
+    assert_int_equal(errno, EINVAL);
+    assert_null(gcorn_gauge("depth{a=\"b\"}", NULL, GCORN_GAUGE_SUM));
+    assert_null(gcorn_gauge("other", NULL, (enum gcorn_gauge_kind)3));
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(atomic_load(&slot->metrics[0].set_ns), 0);
+    gcorn_metric_set(m, 3);
+    gcorn_metric_add(m, 1);
+    assert_true(value_of(slot, 0) == 4);
+    assert_true(atomic_load(&slot->metrics[0].set_ns) > 0);
 }
 
 static void test_histogram_has_buckets_with_their_bounds(void **state)
@@ -96,7 +115,7 @@ static void test_name_is_one_metric(void **state)
     struct gcorn_metric *m = gcorn_counter("a", "first");
 
     assert_ptr_equal(gcorn_counter("a", "second"), m);
-    assert_null(gcorn_gauge("a", "first"));
+    assert_null(gcorn_gauge("a", "first", GCORN_GAUGE_SUM));
     assert_int_equal(errno, EINVAL);
     assert_ptr_not_equal(gcorn_counter("b", NULL), m);
     assert_non_null(gcorn_histogram("h", NULL, bounds, 1));
@@ -152,7 +171,7 @@ static void test_slot_taken_again_begins_with_none(void **state)
     assert_int_equal(atomic_load(&slot->metric_count), 0);
     assert_true(value_of(slot, 0) == 0);
     metrics_init(slot);
-    struct gcorn_metric *m = gcorn_gauge("old", NULL); /* of another kind now */
+    struct gcorn_metric *m = gcorn_gauge("old", NULL, GCORN_GAUGE_SUM); /* of another kind now */
     assert_non_null(m);
     gcorn_metric_add(m, 1);
     assert_int_equal(atomic_load(&slot->metric_count), 1);
@@ -213,6 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(test_counter_counts_up_alone),
         CASE(test_gauge_is_set_and_moves_both_ways),
+        CASE(test_gauge_has_one_kind),
         CASE(test_histogram_has_buckets_with_their_bounds),
         CASE(test_name_is_one_metric),
         CASE(test_names_and_bounds_that_are_none_are_refused),

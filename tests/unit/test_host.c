@@ -47,7 +47,7 @@ static void test_host_without_worker_has_no_metrics(void **state)
     errno = 0;
     assert_null(gcorn_counter("a_total", "help"));
     assert_int_equal(errno, ENOTSUP);
-    assert_null(gcorn_gauge("b", "help"));
+    assert_null(gcorn_gauge("b", "help", GCORN_GAUGE_SUM));
     assert_null(gcorn_histogram("c", "help", bounds, 2));
     gcorn_metric_add(NULL, 1);
     gcorn_metric_set(NULL, 1);

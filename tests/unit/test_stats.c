@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -144,7 +145,7 @@ static void test_metrics_of_the_gone(void **state)
     for (int worker = 1; worker <= 2; worker++) {
         metrics_init(slot);
         gcorn_metric_add(gcorn_counter("orders_total{kind=\"book\"}", "Orders."), 2);
-        gcorn_metric_set(gcorn_gauge("pending", "Waiting."), 5);
+        gcorn_metric_set(gcorn_gauge("pending", "Waiting.", GCORN_GAUGE_SUM), 5);
         struct gcorn_metric *h = gcorn_histogram("lat{route=\"/a\"}", "Latency.", bounds, 2);
         gcorn_metric_observe(h, 0.1);
         gcorn_metric_observe(h, 0.5);
@@ -164,6 +165,57 @@ static void test_metrics_of_the_gone(void **state)
     expect_line("lat_bucket{route=\"/a\",le=\"+Inf\"} 6");
     expect_line("lat_sum{route=\"/a\"} 7.2");
     expect_line("lat_count{route=\"/a\"} 6");
+}
+
+/* A worker's gauges; has_set: else it has made them, and set none. */
+static void set_gauges(unsigned place, bool has_set, double value)
+{
+    struct slot *slot = scoreboard_slot(scoreboard, place);
+
+    set_proc(place, PROC_READY, place, false);
+    metrics_init(slot);
+    struct gcorn_metric *total = gcorn_gauge("all", "A.", GCORN_GAUGE_SUM),
+                        *greatest = gcorn_gauge("greatest", "G.", GCORN_GAUGE_MAX),
+                        *last = gcorn_gauge("last", "L.", GCORN_GAUGE_LAST);
+    if (!has_set)
+        return;
+    gcorn_metric_set(total, value);
+    gcorn_metric_set(greatest, value);
+    gcorn_metric_add(last, value);
+}
+
+static void test_gauges_take_sum_greatest_or_last(void **state)
+{
+    (void)state;
+    set_gauges(0, false, 0);
+    expect_line("greatest 0");
+    set_gauges(2, true, -5);
+    set_gauges(1, true, -7); /* before the other in the scoreboard, and later set */
+    expect_line("# TYPE greatest gauge");
+    expect_line("# TYPE last gauge");
+    expect_line("all -12");
+    expect_line("greatest -5");
+    expect_line("last -7");
+    assert_int_equal(bury(scoreboard_slot(scoreboard, 2)), 0);
+    set_proc(2, PROC_EMPTY, 0, false);
+    expect_line("all -7");
+    expect_line("greatest -7");
+    expect_line("last -7");
+    assert_int_equal(bury(scoreboard_slot(scoreboard, 1)), 0);
+    set_proc(1, PROC_EMPTY, 0, false);
+    expect_line("greatest 0");
+    expect_line("last -7"); /* no worker has set it since */
+    set_gauges(2, true, 3);
+    expect_line("last 3");
+}
+
+static void test_greatest_survives_nan(void **state)
+{
+    (void)state;
+    set_gauges(0, true, NAN);
+    set_gauges(1, true, 2);
+    set_gauges(2, true, NAN);
+    expect_line("greatest 2");
 }
 
 static void test_metrics_without_room(void **state)
@@ -624,7 +676,7 @@ static void test_families(void **state)
     (void)gcorn_counter("a_total", "A.\n\\");
     (void)gcorn_counter("a_total2", "Another.");
     metrics_init(scoreboard_slot(scoreboard, 1));
-    (void)gcorn_gauge("b_total", "B, but a gauge.");
+    (void)gcorn_gauge("b_total", "B, but a gauge.", GCORN_GAUGE_SUM);
     assert_non_null(strstr(shown(), "# HELP a_total A.\\n\\\\\n# TYPE a_total counter\na_total 0\n"
                                     "a_total{x=\"1\"} 0\na_total{x=\"2\"} 0\n"
                                     "# HELP a_total2 Another.\n# TYPE a_total2 counter\n"));
@@ -651,7 +703,7 @@ static void test_new_code_wins(void **state)
     expect_line("h_count 1"); /* until there is another */
     metrics_init(slot);
     struct gcorn_metric *h = gcorn_histogram("h", "H.", new_bounds, 1);
-    gcorn_metric_set(gcorn_gauge("k{b=\"2\"}", "K."), 7);
+    gcorn_metric_set(gcorn_gauge("k{b=\"2\"}", "K.", GCORN_GAUGE_SUM), 7);
     for (int i = 0; i < 5; i++)
         gcorn_metric_observe(h, 2);
     expect_line("h_bucket{le=\"2\"} 5");
@@ -680,7 +732,7 @@ static void test_untrusted_metrics(void **state)
     strcpy(slot->metrics[1].name, "gcorn_generation");
     strcpy(slot->metrics[2].name, "good_total");
     slot->metrics[3] = (struct slot_metric){.name = "h", .type = SLOT_HISTOGRAM, .bound_count = 17};
-    slot->metrics[4] = (struct slot_metric){.name = "t", .type = 3};
+    slot->metrics[4] = (struct slot_metric){.name = "t", .type = SLOT_METRIC_TYPES};
     assert_null(strstr(shown(), "evil"));
     expect_line("gcorn_generation 0");
     expect_line("good_total 0");
@@ -740,14 +792,15 @@ static void test_gcorn_metrics(void **state)
     (void)state;
     assert_null(gcorn_counter("early_total", "")); /* no worker */
     metrics_init(slot);
-    struct gcorn_metric *c = gcorn_counter("c_total", "C."), *g = gcorn_gauge("g", NULL),
+    struct gcorn_metric *c = gcorn_counter("c_total", "C."),
+                        *g = gcorn_gauge("g", NULL, GCORN_GAUGE_SUM),
                         *h = gcorn_histogram("h", "H.", bounds, 2);
     assert_non_null(c);
     assert_ptr_equal(c, gcorn_counter("c_total", "C."));
-    assert_null(gcorn_gauge("c_total", "C."));
+    assert_null(gcorn_gauge("c_total", "C.", GCORN_GAUGE_SUM));
     assert_null(gcorn_histogram("h", "H.", bounds, 1));
     assert_null(gcorn_histogram("f", "F.", falling, 2));
-    assert_null(gcorn_gauge("c_total{a=\"b\"}", "C., of another kind"));
+    assert_null(gcorn_gauge("c_total{a=\"b\"}", "C., of another kind", GCORN_GAUGE_SUM));
     assert_null(gcorn_counter("h_bucket{le=\"1\"}", "A sample of h."));
     assert_null(gcorn_counter("h_sum", "A sample of h."));
     assert_null(gcorn_histogram("h", "Other bounds.", NULL, 0));
@@ -775,6 +828,8 @@ int main(void)
         TEST(test_gone_counts_once),
         TEST(test_admin_is_no_worker),
         TEST(test_metrics_of_the_gone),
+        TEST(test_gauges_take_sum_greatest_or_last),
+        TEST(test_greatest_survives_nan),
         TEST(test_metrics_without_room),
         TEST(test_writer_is_noticed),
         TEST(test_sums_never_fall),

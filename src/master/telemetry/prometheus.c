@@ -261,8 +261,7 @@ static void add_requests(struct strbuf *out, const struct slot_counts *c)
     add_number(out, "gcorn_messages_delivered_total", "counter",
                "Calls of functions that have subscribed, in all workers.", c->delivered);
     add_number(out, "gcorn_messages_lost_total", "counter",
-               "Messages that a worker with subscriptions was too slow to read.",
-               c->messages_lost);
+               "Messages that a worker with subscriptions was too slow to read.", c->messages_lost);
 }
 
 /* A worker that accepts no new requests counts only with the calls that it still runs. */
@@ -322,8 +321,11 @@ static int compare(const void *a, const void *b)
 
 static void add_head(struct strbuf *out, const struct slot_metric *m)
 {
-    static const char *const types[] = {
-        [SLOT_COUNTER] = "counter", [SLOT_GAUGE] = "gauge", [SLOT_HISTOGRAM] = "histogram"};
+    static const char *const types[SLOT_METRIC_TYPES] = {[SLOT_COUNTER] = "counter",
+                                                         [SLOT_GAUGE] = "gauge",
+                                                         [SLOT_HISTOGRAM] = "histogram",
+                                                         [SLOT_GAUGE_MAX] = "gauge",
+                                                         [SLOT_GAUGE_LAST] = "gauge"};
     int len = (int)metric_family_len(m);
 
     strbuf_addf(out, "# HELP %.*s ", len, m->name);

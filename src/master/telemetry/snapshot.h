@@ -17,7 +17,7 @@
 
 struct strbuf;
 
-enum { SNAPSHOT_METRICS = 1024 };
+enum { SNAPSHOT_METRICS = 4 * SLOT_METRICS };
 
 struct snapshot_worker {
     unsigned number;

@@ -116,7 +116,7 @@ unsigned stats_add_exited(struct stats *l, struct slot *slot)
     assert(l->sequence % 2 == 1);
     slot_counts_add(&facts->gone, &slot->counts);
     unsigned lost =
-        metrics_sum(facts->metrics, &facts->metric_count, STATS_METRICS, slot, METRICS_THAT_GROW);
+        metrics_sum(facts->metrics, &facts->metric_count, STATS_METRICS, slot, METRICS_THAT_STAY);
     slot_reset(slot);
     return lost;
 }

@@ -36,7 +36,7 @@ enum server_state {
     SERVER_STATES,
 };
 
-enum { STATS_LISTENERS = 64, STATS_METRICS = 256 };
+enum { STATS_LISTENERS = 64, STATS_METRICS = 4 * SLOT_METRICS };
 
 struct stats_listener {
     char name[128];

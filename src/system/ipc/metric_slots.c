@@ -116,7 +116,7 @@ static bool read_metric(const struct slot_metric *from, struct slot_metric *to)
 {
     shared_load(to, from, sizeof(*to));
     to->name[sizeof(to->name) - 1] = to->help[sizeof(to->help) - 1] = '\0';
-    return to->type <= SLOT_HISTOGRAM && to->bound_count <= SLOT_METRIC_BOUNDS &&
+    return to->type < SLOT_METRIC_TYPES && to->bound_count <= SLOT_METRIC_BOUNDS &&
            metric_name_is_valid(to->name, (enum slot_metric_type)to->type) &&
            (to->type != SLOT_COUNTER || atomic_load(&to->value) >= 0) && /* false for NaN, too */
            metric_bounds_are_valid(to->bounds, to->bound_count);
@@ -138,10 +138,11 @@ size_t metric_family_len(const struct slot_metric *m)
 static bool has_sample_of(const struct slot_metric *histogram, const struct slot_metric *other)
 {
     static const char *const suffixes[] = {"_bucket", "_sum", "_count"};
-    size_t len = metric_family_len(histogram), other_len = metric_family_len(other);
 
-    if (histogram->type != SLOT_HISTOGRAM || other_len <= len ||
-        memcmp(histogram->name, other->name, len) != 0)
+    if (histogram->type != SLOT_HISTOGRAM)
+        return false;
+    size_t len = metric_family_len(histogram), other_len = metric_family_len(other);
+    if (other_len <= len || memcmp(histogram->name, other->name, len) != 0)
         return false;
     for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
         if (strlen(suffixes[i]) == other_len - len &&
@@ -165,21 +166,44 @@ bool metrics_go_together(const struct slot_metric *a, const struct slot_metric *
     return !has_sample_of(a, b) && !has_sample_of(b, a);
 }
 
+/* A gauge that no worker has set counts for nothing: its 0 would be greater than -1. */
+static void choose(struct slot_metric *to, const struct slot_metric *from)
+{
+    uint64_t to_ns = atomic_load(&to->set_ns), from_ns = atomic_load(&from->set_ns);
+    double ours = atomic_load(&to->value), theirs = atomic_load(&from->value);
+    bool is_max = to->type == SLOT_GAUGE_MAX;
+
+    if (from_ns == 0 || (to_ns != 0 && is_max && !(theirs > ours) && !isnan(ours)) ||
+        (!is_max && from_ns <= to_ns))
+        return;
+    atomic_store(&to->value, theirs);
+    atomic_store(&to->set_ns, from_ns);
+}
+
 static void add(struct slot_metric *to, const struct slot_metric *from)
 {
+    if (to->type == SLOT_GAUGE_MAX || to->type == SLOT_GAUGE_LAST) {
+        choose(to, from);
+        return;
+    }
     atomic_store(&to->value, atomic_load(&to->value) + atomic_load(&from->value));
     for (size_t i = 0; i < ARRAY_LEN(to->buckets); i++)
         atomic_store(&to->buckets[i],
                      atomic_load(&to->buckets[i]) + atomic_load(&from->buckets[i]));
 }
 
-/* The sum of the same metric, 0 if it is new; NULL when there is no room. */
+/* The sum of the same metric, 0 if it is new; NULL when there is no room. *at is where to look first:
+ * workers of one application make the same metrics in the same order. */
 static struct slot_metric *find_sum(struct slot_metric *table, uint32_t *count, uint32_t room,
-                                    const struct slot_metric *metric)
+                                    const struct slot_metric *metric, uint32_t *at)
 {
-    for (uint32_t i = 0; i < *count; i++) {
-        if (metric_is_same(&table[i], metric))
+    for (uint32_t n = 0; n < *count; n++) {
+        uint32_t i = (*at + n) % *count;
+
+        if (metric_is_same(&table[i], metric)) {
+            *at = i + 1;
             return &table[i];
+        }
     }
     if (*count == room)
         return NULL;
@@ -190,13 +214,14 @@ static struct slot_metric *find_sum(struct slot_metric *table, uint32_t *count, 
     memcpy(sum->bounds, metric->bounds, sizeof(sum->bounds));
     sum->type = metric->type;
     sum->bound_count = metric->bound_count;
+    *at = *count;
     return sum;
 }
 
 static unsigned add_to_table(struct slot_metric *table, uint32_t *count, uint32_t room,
-                             const struct slot_metric *metric)
+                             const struct slot_metric *metric, uint32_t *at)
 {
-    struct slot_metric *sum = find_sum(table, count, room, metric);
+    struct slot_metric *sum = find_sum(table, count, room, metric, at);
 
     if (!sum)
         return 1;
@@ -204,19 +229,25 @@ static unsigned add_to_table(struct slot_metric *table, uint32_t *count, uint32_
     return 0;
 }
 
+/* Does it say something when its worker has ended? */
+static bool outlives_worker(uint32_t type)
+{
+    return type != SLOT_GAUGE && type != SLOT_GAUGE_MAX;
+}
+
 unsigned metrics_sum(struct slot_metric *table, uint32_t *count, uint32_t room,
                      const struct slot *from, enum metric_filter filter)
 {
-    uint32_t in_slot = atomic_load_explicit(&from->metric_count, memory_order_acquire);
+    uint32_t in_slot = atomic_load_explicit(&from->metric_count, memory_order_acquire), at = 0;
     unsigned lost = 0;
 
     for (uint32_t i = 0; i < in_slot && i < SLOT_METRICS; i++) {
         struct slot_metric metric;
 
         if (!read_metric(&from->metrics[i], &metric) ||
-            (filter == METRICS_THAT_GROW && metric.type == SLOT_GAUGE))
+            (filter == METRICS_THAT_STAY && !outlives_worker(metric.type)))
             continue;
-        lost += add_to_table(table, count, room, &metric);
+        lost += add_to_table(table, count, room, &metric, &at);
     }
     return lost;
 }
@@ -225,12 +256,13 @@ unsigned metrics_sum_table(struct slot_metric *table, uint32_t *count, uint32_t 
                            const struct slot_metric *from, uint32_t from_count)
 {
     unsigned lost = 0;
+    uint32_t at = 0;
 
     for (uint32_t i = 0; i < from_count; i++) {
         struct slot_metric metric;
 
         if (read_metric(&from[i], &metric))
-            lost += add_to_table(table, count, room, &metric);
+            lost += add_to_table(table, count, room, &metric, &at);
     }
     return lost;
 }

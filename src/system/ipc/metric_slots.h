@@ -32,10 +32,11 @@ bool metric_is_family(const struct slot_metric *a, const struct slot_metric *b);
  * sample of the other, a histogram: its name followed by _bucket, _sum or _count. */
 bool metrics_go_together(const struct slot_metric *a, const struct slot_metric *b);
 
-enum metric_filter { METRICS_ALL, METRICS_THAT_GROW };
+enum metric_filter { METRICS_ALL, METRICS_THAT_STAY };
 
 /* Adds the metrics of a slot to a table of sums with room for `room` metrics, of which *count are
- * used: to the same metric, or as a new one at the end. THAT_GROW: without gauges. Returns how many
+ * used: to the same metric, or as a new one at the end. THAT_STAY: only those
+ * that outlive their worker. Returns how many
  * found no room. */
 unsigned metrics_sum(struct slot_metric *table, uint32_t *count, uint32_t room,
                      const struct slot *from, enum metric_filter filter);

@@ -38,7 +38,7 @@ enum {
     SLOT_STATUS_MAX = 599,
     SLOT_GIVEN_ID_SIZE = 132,
     SLOT_LOG_SIZE = 4096, /* PIPE_BUF: what a pipe takes whole */
-    SLOT_METRICS = 64,
+    SLOT_METRICS = 1024,  /* a page takes memory when it is first used */
     SLOT_METRIC_BOUNDS = 16,
     SCOREBOARD_MAX_SLOTS = 16384,
 };
@@ -105,7 +105,14 @@ struct slot_counts {
     struct slot_end ends[SLOT_ENDS]; /* the first: of each kind, without status */
 };
 
-enum slot_metric_type { SLOT_COUNTER, SLOT_GAUGE, SLOT_HISTOGRAM };
+enum slot_metric_type {
+    SLOT_COUNTER,
+    SLOT_GAUGE, /* the sum of the workers' */
+    SLOT_HISTOGRAM,
+    SLOT_GAUGE_MAX,  /* the greatest of the workers' */
+    SLOT_GAUGE_LAST, /* the one that was set last */
+    SLOT_METRIC_TYPES,
+};
 
 /* A metric of the application (gcorn_counter and others). Several threads may add to it. */
 struct slot_metric {
@@ -116,6 +123,7 @@ struct slot_metric {
     _Atomic double value; /* a histogram's sum */
     double bounds[SLOT_METRIC_BOUNDS];
     _Atomic uint64_t buckets[SLOT_METRIC_BOUNDS + 1]; /* not cumulative; the last is for the rest */
+    _Atomic uint64_t set_ns; /* of SLOT_GAUGE_MAX and _LAST: when it was set (now_ns()); 0: never */
 };
 
 enum slot_crash_stage {

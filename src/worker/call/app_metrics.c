@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "gcorn.h"
 #include "system/ipc/metric_slots.h"
 #include "system/ipc/scoreboard.h"
@@ -99,9 +100,16 @@ struct gcorn_metric *metrics_counter(const char *name, const char *help)
     return make(SLOT_COUNTER, name, help, NULL, 0);
 }
 
-struct gcorn_metric *metrics_gauge(const char *name, const char *help)
+struct gcorn_metric *metrics_gauge(const char *name, const char *help, enum gcorn_gauge_kind kind)
 {
-    return make(SLOT_GAUGE, name, help, NULL, 0);
+    static const enum slot_metric_type types[] = {[GCORN_GAUGE_SUM] = SLOT_GAUGE,
+                                                  [GCORN_GAUGE_MAX] = SLOT_GAUGE_MAX,
+                                                  [GCORN_GAUGE_LAST] = SLOT_GAUGE_LAST};
+
+    if ((size_t)kind < ARRAY_LEN(types))
+        return make(types[kind], name, help, NULL, 0);
+    errno = EINVAL;
+    return NULL;
 }
 
 struct gcorn_metric *metrics_histogram(const char *name, const char *help, const double *bounds,
@@ -122,17 +130,27 @@ static void add(_Atomic double *to, double amount)
         continue;
 }
 
+/* Notes that a gauge was set, where that matters. */
+static void note_set(struct gcorn_metric *m)
+{
+    if (m->is.type == SLOT_GAUGE_MAX || m->is.type == SLOT_GAUGE_LAST)
+        atomic_store_explicit(&m->shown->set_ns, now_ns(), memory_order_release);
+}
+
 void metrics_add(struct gcorn_metric *m, double amount)
 {
     if (m->is.type == SLOT_HISTOGRAM || (m->is.type == SLOT_COUNTER && amount < 0))
         return;
     add(&m->shown->value, amount);
+    note_set(m);
 }
 
 void metrics_set(struct gcorn_metric *m, double value)
 {
-    if (m->is.type == SLOT_GAUGE)
-        atomic_store_explicit(&m->shown->value, value, memory_order_relaxed);
+    if (m->is.type == SLOT_COUNTER || m->is.type == SLOT_HISTOGRAM)
+        return;
+    atomic_store_explicit(&m->shown->value, value, memory_order_relaxed);
+    note_set(m);
 }
 
 void metrics_observe(struct gcorn_metric *m, double value)

@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 
+#include "gcorn.h"
+
 struct gcorn_metric;
 struct slot;
 
@@ -17,7 +19,7 @@ void metrics_init(struct slot *slot);
 
 /* gcorn_counter and its like (http/host.h). The metric of the last three is never NULL. */
 struct gcorn_metric *metrics_counter(const char *name, const char *help);
-struct gcorn_metric *metrics_gauge(const char *name, const char *help);
+struct gcorn_metric *metrics_gauge(const char *name, const char *help, enum gcorn_gauge_kind kind);
 struct gcorn_metric *metrics_histogram(const char *name, const char *help, const double *bounds,
                                        size_t count);
 void metrics_add(struct gcorn_metric *m, double amount);

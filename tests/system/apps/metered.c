@@ -30,7 +30,7 @@ int gcorn_on_worker_init(void)
 
     visits = gcorn_counter("visits_total{kind=\"get\"}", "Visits.");
     sizes = gcorn_histogram("visit_bytes", "How large they were.", bounds, 3);
-    gcorn_metric_set(gcorn_gauge("visitors", "Visitors now."), 1);
+    gcorn_metric_set(gcorn_gauge("visitors", "Visitors now.", GCORN_GAUGE_SUM), 1);
     for (int i = 0; i < MANY; i++)
         add_large(i);
     return visits && sizes ? 0 : -1;

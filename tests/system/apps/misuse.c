@@ -58,7 +58,7 @@ static void measure(void)
     gcorn_metric_add(counter, 2);
     gcorn_metric_observe(sizes, INFINITY);
     gcorn_metric_observe(sizes, 3);
-    gcorn_metric_set(gcorn_gauge("level", "A level."), INFINITY);
+    gcorn_metric_set(gcorn_gauge("level", "A level.", GCORN_GAUGE_SUM), INFINITY);
 }
 
 /* Exported, so that the line can name it. */
