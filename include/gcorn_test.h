@@ -100,8 +100,8 @@ int gcorn_test_worker_start(void);
 
 /* Stops the worker, as a server does: gcorn_draining() is true, and every request that waits is
  * continued once. Those that still wait then are cut, and broken; gcorn_test_close frees them.
- * Threads are stopped (gcorn_test_stop_threads), gcorn_on_worker_exit runs, and at last no timer is
- * left and gcorn_draining() is false again. Without a worker that was started it does nothing. */
+ * Threads are stopped (gcorn_test_stop_threads), gcorn_on_worker_exit runs, and at last no timer and
+ * no subscription is left, and gcorn_draining() is false again. Without a worker that was started it does nothing. */
 void gcorn_test_worker_stop(void);
 
 /* Tells every subscription that it has missed count messages, as in a worker that was too slow. */

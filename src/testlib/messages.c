@@ -105,20 +105,30 @@ static struct message *take_all(void)
     return first;
 }
 
+static struct message *free_message(struct message *m)
+{
+    struct message *next = m->next;
+
+    free(m->data);
+    free(m);
+    return next;
+}
+
 bool test_deliver_messages(void)
 {
     struct message *m = take_all();
     bool any = m != NULL;
 
-    while (m) {
-        struct message *next = m->next;
-
+    for (; m; m = free_message(m))
         deliver(m);
-        free(m->data);
-        free(m);
-        m = next;
-    }
     return any;
+}
+
+void test_end_messages(void)
+{
+    for (struct message *m = take_all(); m;)
+        m = free_message(m);
+    subscriptions_release(subscriptions());
 }
 
 void test_lose_messages(size_t count)

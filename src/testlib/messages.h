@@ -23,6 +23,9 @@ void *test_shared(const char *name, size_t size, bool *fresh);
  * subscribed publishes meanwhile waits for the next call. Returns whether there was anything. */
 bool test_deliver_messages(void);
 
+/* Ends all subscriptions, and drops the messages that were not delivered. */
+void test_end_messages(void);
+
 /* Tells every subscription that it has missed so many messages. */
 void test_lose_messages(size_t count);
 

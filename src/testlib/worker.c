@@ -3,6 +3,7 @@
  * The worker that a test stands for (gcorn_test.h): its start and its end.
  */
 #include "testlib/hooks.h"
+#include "testlib/messages.h"
 #include "testlib/metrics.h"
 #include "testlib/request.h"
 #include "testlib/state.h"
@@ -43,5 +44,6 @@ void gcorn_test_worker_stop(void)
     if (test_hooks.on_worker_exit)
         test_hooks.on_worker_exit();
     test_stop_timers();
+    test_end_messages();
     gcorn_test_drain(false);
 }

@@ -203,7 +203,30 @@ static void on_timer(void *arg)
     ++*(int *)arg;
 }
 
+static void on_message(const char *channel, const void *data, size_t len, void *arg)
+{
+    (void)channel;
+    (void)data;
+    *(size_t *)arg += len;
+}
+
 /* A second gcorn_on_worker_init would otherwise meet what the first one has left. */
+static void test_stopped_worker_leaves_no_subscription(void **state)
+{
+    size_t received = 0;
+
+    (void)state;
+    assert_int_equal(gcorn_test_worker_start(), 0);
+    assert_non_null(gcorn_subscribe("news", on_message, &received));
+    assert_int_equal(gcorn_publish("news", "12345", 5), 0);
+    (void)gcorn_test_wait(NULL, 0);
+    assert_int_equal(received, 5);
+    gcorn_test_worker_stop();
+    assert_int_equal(gcorn_publish("news", "12345", 5), 0);
+    (void)gcorn_test_wait(NULL, 0);
+    assert_int_equal(received, 5);
+}
+
 static void test_stopped_worker_leaves_no_timer_and_thread(void **state)
 {
     int ticks = 0;
@@ -307,6 +330,7 @@ int main(void)
         cmocka_unit_test_setup(test_worker_that_does_not_boot_has_no_exit, clear),
         cmocka_unit_test_setup(test_second_start_stops_the_first_worker, clear),
         cmocka_unit_test_setup(test_stopped_worker_leaves_no_timer_and_thread, clear),
+        cmocka_unit_test_setup(test_stopped_worker_leaves_no_subscription, clear),
         cmocka_unit_test_setup(test_date_is_the_tests_wall_clock, clear),
         cmocka_unit_test_setup(test_late_head_has_the_date_of_then, clear),
     };
