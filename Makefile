@@ -21,7 +21,7 @@ DEPS_BUILD := gcc libc6-dev pkg-config libev-dev libyaml-dev libjansson-dev libd
 DEPS_TEST := libssl-dev zlib1g-dev libsqlite3-dev libcurl4-openssl-dev libcmocka-dev python3 python3-pytest nginx-light curl g++ procps logrotate systemd \
              locales libc-l10n libcap2-bin \
              gdb valgrind linux-perf strace wrk nghttp2-client clang libclang-rt-dev help2man groff-base musl-tools \
-             apache2-utils nodejs
+             apache2-utils nodejs bindgen libclang-dev
 DEPS_DOCS := help2man
 DEPS_LINT := clang clang-format clang-tidy cppcheck universal-ctags python3-pyflakes libcmocka-dev
 DEPS_BENCH := nghttp2-client valgrind strace wrk nginx-light kore libh2o-evloop-dev libssl-dev gunicorn
