@@ -25,10 +25,10 @@ void strbuf_release(struct strbuf *b)
 
 char *strbuf_grow(struct strbuf *b, size_t more)
 {
-    assert(b->len < b->cap || b->cap == 0);
     if (b->cap - b->len <= more) {
         size_t cap = b->cap ? b->cap : STRBUF_FIRST_SIZE;
 
+        assert(b->len < cap);
         while (cap - b->len <= more)
             cap *= 2;
         b->data = xrealloc(b->data, cap);
