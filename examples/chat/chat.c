@@ -1,31 +1,42 @@
 /* SPDX-License-Identifier: MIT
  *
- * chat - long-polling: a request waits for what another one brings.
+ * chat - long-polling: a request waits for what another one brings, in whichever worker.
  *
- *   gcorn --workers 1 chat.so:handler
+ *   gcorn --workers 4 chat.so:handler
  *   curl 'http://127.0.0.1:8000/?after=0'          waits for the next message, at most 25 s
  *   curl -d 'hello' http://127.0.0.1:8000/         says it to all who wait
  *
- * What it shows: who waits keeps nothing but its ticket in a list; who has news wakes every ticket
- * there. The answer is started late, when it is known: 200 with messages, or 204 when time is over
- * (gcorn_wake_at). A client that hangs up is taken off the list by close.
+ * What it shows: a client that waits is a ticket in the list of its worker. The messages are in
+ * memory that all workers share (gcorn_shared), under a lock that survives the death of a worker
+ * that holds it. A request that has said something publishes that there is news, and each worker
+ * then wakes its tickets; the news itself they read in the shared memory, so it does no harm when
+ * a worker is too slow to hear of each. The answer is started late, when it is known: 200 with
+ * messages, or 204 when time is over (gcorn_wake_at). A client that hangs up is taken off the list by
+ * close.
  *
- * The messages are the worker's own: with more than one worker each would have its own chat, so it
- * answers 500 there; and as they have no lock, it does not boot with several threads.
+ * The list of a worker has no lock, so the application does not boot with several threads.
  */
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <gcorn.h>
 
-enum { KEPT = 100, TEXT_MAX = 500, WAITERS_MAX = 10000, PATIENCE_MS = 25000 };
+enum { SHOWN = 99, KEPT = SHOWN + 1, TEXT_MAX = 500, WAITERS_MAX = 10000, PATIENCE_MS = 25000 };
 
-static struct {
-    unsigned long count; /* ever said; message n is at n % KEPT */
+/* Of all workers. Another layout needs another name, because the memory outlives a reload. */
+static struct chat {
+    _Atomic bool is_ready; /* the lock is made */
+    pthread_mutex_t lock;
+    _Atomic unsigned long count; /* ever said; message n is at n % KEPT */
     char text[KEPT][TEXT_MAX + 1];
-} messages;
+} * chat;
 
+/* Of this worker. */
 static struct {
     uint64_t tickets[WAITERS_MAX];
     size_t count;
@@ -54,14 +65,29 @@ static void leave(uint64_t ticket)
     }
 }
 
-/* "number text" a line, from the oldest that is still there. */
+/* A worker that died with the lock has left the messages as they were: the count comes last. */
+static void lock_chat(void)
+{
+    if (pthread_mutex_lock(&chat->lock) == EOWNERDEAD)
+        pthread_mutex_consistent(&chat->lock);
+}
+
+static void unlock_chat(void)
+{
+    pthread_mutex_unlock(&chat->lock);
+}
+
+/* "number text" a line, from the oldest that is still there. The place of one more may hold half of
+ * a message, whose worker was killed. */
 static struct gcorn_body *news(struct gcorn_environ *env, unsigned long after)
 {
     struct gcorn_body *body = gcorn_body_buffer(env);
-    unsigned long oldest = messages.count > KEPT ? messages.count - KEPT : 0;
 
-    for (unsigned long n = after > oldest ? after : oldest; n < messages.count; n++)
-        gcorn_buffer_printf(body, "%lu %s\n", n + 1, messages.text[n % KEPT]);
+    lock_chat();
+    unsigned long oldest = chat->count > SHOWN ? chat->count - SHOWN : 0;
+    for (unsigned long n = after > oldest ? after : oldest; n < chat->count; n++)
+        gcorn_buffer_printf(body, "%lu %s\n", n + 1, chat->text[n % KEPT]);
+    unlock_chat();
     return body;
 }
 
@@ -71,7 +97,7 @@ static ssize_t next_news(struct gcorn_environ *env, void *state, const void **ch
 
     if (p->page)
         return gcorn_body_next(p->page, chunk);
-    if (messages.count > p->after) {
+    if (chat->count > p->after) {
         start(p->start, "200 OK");
         p->page = news(env, p->after);
         return gcorn_body_next(p->page, chunk);
@@ -100,9 +126,9 @@ static struct gcorn_body *poll_news(struct gcorn_environ *env, struct gcorn_star
         return gcorn_body_text(env, "too many listen\n");
     }
     p->start = begin;
-    p->after = after ? strtoul(after, NULL, 10) : messages.count;
-    if (p->after > messages.count)
-        p->after = 0; /* of a chat that was before this one: the worker has been replaced */
+    p->after = after ? strtoul(after, NULL, 10) : chat->count;
+    if (p->after > chat->count)
+        p->after = 0; /* of a chat that was before this one: the server was restarted */
     p->until = gcorn_now() + PATIENCE_MS;
     waiters.tickets[waiters.count++] = gcorn_ticket(env);
     return gcorn_body_iter(env, next_news, close_poll, p);
@@ -117,19 +143,59 @@ static struct gcorn_body *say(struct gcorn_environ *env, struct gcorn_start_resp
         start(begin, "422 Unprocessable Content");
         return gcorn_body_text(env, "one line of text, please\n");
     }
-    memcpy(messages.text[messages.count++ % KEPT], text, len + 1);
+    lock_chat();
+    memcpy(chat->text[chat->count % KEPT], text, len + 1);
+    unsigned long number = ++chat->count;
+    unlock_chat();
+    if (gcorn_publish("chat", "", 0) < 0)
+        gcorn_log(env, GCORN_ERROR, "gcorn_publish: %s", strerror(errno));
+    start(begin, "201 Created");
+    return gcorn_body_printf(env, "%lu\n", number);
+}
+
+/* There is news, or (data NULL) this worker has missed that there was: all who wait look. */
+static void on_news(const char *channel, const void *data, size_t len, void *arg)
+{
+    (void)channel;
+    (void)data;
+    (void)len;
+    (void)arg;
     for (size_t i = 0; i < waiters.count; i++)
         gcorn_wake(waiters.tickets[i]); /* their next runs later, never from within this */
-    start(begin, "201 Created");
-    return gcorn_body_text(env, gcorn_printf(env, "%lu\n", messages.count));
+}
+
+/* Robust: when a worker is killed with the lock, the next one that locks it is told. */
+static void make_lock(void)
+{
+    pthread_mutexattr_t attr;
+
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(&chat->lock, &attr);
+    pthread_mutexattr_destroy(&attr);
+    chat->is_ready = true;
 }
 
 GCORN_EXPORT int gcorn_on_worker_init(void)
 {
-    if (gcorn_threads() == 1)
-        return 0;
-    gcorn_log(NULL, GCORN_ERROR, "chat is not thread-safe: use --threads 1");
-    return -1;
+    bool fresh;
+
+    if (gcorn_threads() > 1) {
+        gcorn_log(NULL, GCORN_ERROR, "chat is not thread-safe: use --threads 1");
+        return -1;
+    }
+    chat = gcorn_shared("chat 1", sizeof(*chat), &fresh);
+    if (!chat || !gcorn_subscribe("chat", on_news, NULL)) {
+        gcorn_log(NULL, GCORN_ERROR, "chat needs shared_memory and publish_buffer: %s",
+                  strerror(errno));
+        return -1;
+    }
+    if (fresh)
+        make_lock();
+    while (!chat->is_ready) /* another worker makes it at this moment */
+        sched_yield();
+    return 0;
 }
 
 GCORN_EXPORT
@@ -138,10 +204,6 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
     static const struct gcorn_header allow[] = {{"Allow", "GET, POST"}, {NULL, NULL}};
     const char *method = gcorn_get(env, "REQUEST_METHOD");
 
-    if (strcmp(gcorn_get(env, "wsgi.multiprocess"), "1") == 0) {
-        gcorn_log(env, GCORN_ERROR, "each worker would have a chat of its own: use --workers 1");
-        return NULL;
-    }
     if (strcmp(method, "GET") == 0)
         return poll_news(env, start_response);
     if (strcmp(method, "POST") == 0)

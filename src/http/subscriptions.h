@@ -23,7 +23,7 @@ struct subscriptions {
     pthread_mutex_t lock;
     pthread_cond_t returned;
     struct gcorn_subscription *buckets[SUBSCRIPTION_BUCKETS]; /* by the hash of the channel */
-    size_t count;                       /* without those that are removed */
+    size_t count;                                             /* without those that are removed */
     struct gcorn_subscription *running; /* its function is being called; NULL: none */
     pthread_t caller;                   /* while is_calling: the thread that calls */
     bool is_calling, has_removed;       /* what is removed meanwhile is freed at its end */

@@ -12,6 +12,12 @@
 
 gcorn_app handler;
 
+static int start_worker(void **state)
+{
+    (void)state;
+    return gcorn_test_worker_start();
+}
+
 static void say(const char *text)
 {
     struct gcorn_test *t = gcorn_test_request(handler, "POST / HTTP/1.1", text, strlen(text));
@@ -109,5 +115,5 @@ int main(void)
         cmocka_unit_test(test_chat_refuses),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, start_worker, NULL);
 }

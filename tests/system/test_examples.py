@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import signal
 import subprocess
 import time
 import zlib
@@ -13,7 +14,7 @@ import zlib
 import pytest
 
 from harness import (BUILD, PRELOAD_OR_NOT, REPO, ROOT_ONLY, SANITIZED, SLOWER, WORKER_CLASSES, Process,
-                     best_of, missing, request, tool)
+                     best_of, missing, request, status_of, tool, wait_for)
 
 EXAMPLES = sorted(path.parent.name for pattern in ("*/*.c", "*/*.cc")
                   for path in (REPO / "examples").glob(pattern))
@@ -395,9 +396,41 @@ def test_unsafe_examples_refuse_threads(served, name):
     assert server.wait_exit() == 3
 
 
-def test_chat_of_several_workers_is_refused(served):
-    server = served("chat", "--workers", "2")
-    assert server.get("/").status == 500
+def test_chat_reaches_clients_of_all_workers(served):
+    server = served("chat", "--workers", "4", "--control-socket", "ctl")
+    waiting = [server.ask("/?after=0") for _ in range(40)]
+    wait_for(lambda: sum(w["connections"] for w in status_of(server.dir)["workers"]) == 40, "40 connections")
+    assert waiting[-1].is_silent_for(0.05)
+    assert all(w["connections"] > 0 for w in status_of(server.dir)["workers"])
+    assert exchange(server, "POST", "/", b"hello").status == 201
+    for client in waiting:
+        assert client.response().text == "1 hello\n"
+    speakers = [server.connect() for _ in range(20)]
+    for i, speaker in enumerate(speakers):
+        speaker.send(f"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\n{i:02}")
+    said = sorted(int(speaker.response().text) for speaker in speakers)
+    assert said == list(range(2, 22)), "each has a number of its own"
+    for client in waiting:
+        client.send(request("/?after=1"))
+    everywhere = {client.response().text for client in waiting}
+    assert len(everywhere) == 1 and len(everywhere.pop().splitlines()) == 20
+
+
+def test_chat_survives_the_death_of_workers(served):
+    """What was said stays, whoever held it; others hear of what is said next."""
+    server = served("chat", "--workers", "4")
+    for round_ in range(3):
+        assert exchange(server, "POST", "/", b"hello").text == f"{round_ + 1}\n"
+        pids = server.worker_pids
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        server.wait_workers(4, other_than=pids)
+    waiting = [server.ask("/?after=3") for _ in range(20)]
+    assert waiting[-1].is_silent_for(0.05)
+    exchange(server, "POST", "/", b"there")
+    for client in waiting:
+        assert client.response().text == "4 there\n"
+    assert len(server.get("/?after=0").text.splitlines()) == 4
 
 
 # ---- middleware ---------------------------------------------------------------------------------

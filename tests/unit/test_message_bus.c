@@ -246,8 +246,8 @@ static void test_other_master_takes_it_over(void **state)
 
     (void)state;
     int own = message_bus_claim(&worker, PID);
-    assert_int_equal(
-        message_bus_adopt(&next, dup(master.fd), dup(master.wake_fd), RINGS, SIZE + 1), 0);
+    assert_int_equal(message_bus_adopt(&next, dup(master.fd), dup(master.wake_fd), RINGS, SIZE + 1),
+                     0);
     of_next = next;
     of_next.map = NULL;
     assert_int_equal(message_bus_open(&of_next), 0);

@@ -33,8 +33,7 @@ static struct ring_reader reader;
 
 static void set_up_ring(size_t size)
 {
-    char *map =
-        mmap(NULL, SMALL + size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    char *map = mmap(NULL, SMALL + size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     assert_true(map != MAP_FAILED);
     ring = (struct message_ring){(struct ring_control *)(void *)map, map + SMALL, size};
@@ -407,8 +406,7 @@ static void test_hostile_lengths_are_damage(void **state)
 {
     static const struct {
         uint64_t channel_len, len;
-    } rows[] = {{0, 8},          {65, 8},  {255, 8},     {1, SMALL},
-                {1, UINT32_MAX}, {64, 24}, {1, 8 * 1024}};
+    } rows[] = {{0, 8}, {65, 8}, {255, 8}, {1, SMALL}, {1, UINT32_MAX}, {64, 24}, {1, 8 * 1024}};
     struct ring_message m;
     uint64_t lost;
 

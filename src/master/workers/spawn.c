@@ -115,6 +115,7 @@ static void enter(const struct spawner *s, struct worker_args *args, struct gene
         named_memory_release(args->shared_memory);
     } else {
         stats_free(s->stats);
+        message_bus_unmap(args->bus);
     }
     if (args->scoreboard) /* else it is the admin process */
         guard_siblings(s, ends->orders_fd >= 0 ? NULL : args->slot);

@@ -50,8 +50,7 @@ struct header {
 
 enum { HEADER_SIZE_MIN = offsetof(struct header, unused) };
 
-static const struct handover none = {
-    .report_fd = -1, .bus_fd = -1, .wake_fd = -1, .memory_fd = -1};
+static const struct handover none = {.report_fd = -1, .bus_fd = -1, .wake_fd = -1, .memory_fd = -1};
 
 /* ---- writing ----------------------------------------------------------------------------- */
 

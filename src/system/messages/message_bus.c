@@ -179,12 +179,18 @@ void message_bus_sweep(struct message_bus *bus, bool (*is_gone)(pid_t pid))
     }
 }
 
+void message_bus_unmap(struct message_bus *bus)
+{
+    if (bus->map)
+        (void)munmap(bus->map, bus->map_size); /* cannot fail: mapped so */
+    bus->map = NULL;
+}
+
 void message_bus_release(struct message_bus *bus)
 {
     int saved_errno = errno;
 
-    if (bus->map)
-        (void)munmap(bus->map, bus->map_size);
+    message_bus_unmap(bus);
     fd_close(&bus->fd);
     fd_close(&bus->wake_fd);
     *bus = none;
@@ -218,8 +224,7 @@ static void note_used(struct message_bus *bus, unsigned index)
 {
     uint32_t used = atomic_load(&desk_of(bus)->used);
 
-    while (used <= index &&
-           !atomic_compare_exchange_weak(&desk_of(bus)->used, &used, index + 1))
+    while (used <= index && !atomic_compare_exchange_weak(&desk_of(bus)->used, &used, index + 1))
         continue;
 }
 

@@ -55,6 +55,9 @@ void message_bus_sweep(struct message_bus *bus, bool (*is_gone)(pid_t pid));
 /* Unmaps and closes; a bus that is none is allowed. */
 void message_bus_release(struct message_bus *bus);
 
+/* In a process that the master has forked: it has no part in the desk before message_bus_open. */
+void message_bus_unmap(struct message_bus *bus);
+
 /* ---- a worker ---------------------------------------------------------------------------- */
 
 /* Maps the rings, to be read. Returns 0, or -1 with errno. */

@@ -15,8 +15,8 @@
 enum {
     WORD = sizeof(uint64_t),
     HEAD_SIZE = 2 * WORD,
-    TRIES = 16,                 /* to catch up with a fast writer */
-    LOST_MAX = INT32_MAX,       /* more than that between two messages is damage */
+    TRIES = 16,           /* to catch up with a fast writer */
+    LOST_MAX = INT32_MAX, /* more than that between two messages is damage */
 };
 
 typedef uint64_t __attribute__((may_alias)) word;
@@ -242,8 +242,8 @@ enum ring_next ring_next(struct ring_reader *reader, const struct message_ring *
             return RING_EMPTY;
         if (head % WORD != 0 || reader->at % WORD != 0 || there > UINT64_MAX / 2)
             return skip_damage(reader, head);
-        bool is_good = there <= ring->size && read_head(ring, reader->at, m) &&
-                       message_size(m) <= there;
+        bool is_good =
+            there <= ring->size && read_head(ring, reader->at, m) && message_size(m) <= there;
         if (is_good)
             get(ring, reader->at + HEAD_SIZE, m->channel, m->channel_len);
         if (is_overtaken(reader, ring)) {

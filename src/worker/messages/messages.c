@@ -30,7 +30,7 @@ _Static_assert((int)CHANNEL_MAX == (int)MESSAGE_CHANNEL_MAX, "a ring takes every
 enum {
     BURST = 64,                 /* messages of a ring until the next one has its turn */
     ROOM_KEPT_MAX = 256 * 1024, /* for the copy of a message */
-    TURN_NS = 1000000, /* the longest delivery, until the loop polls again */
+    TURN_NS = 1000000,          /* the longest delivery, until the loop polls again */
     LOG_MS = 60000,
 };
 
@@ -284,9 +284,10 @@ static void on_wake(struct ev_loop *loop, struct ev_io *io, int revents)
     (void)loop;
     worker_look_at_clock(m->worker);
     if (revents & EV_ERROR)
-        log_errorx("Worker (pid:%d): the loop cannot watch for messages: epoll_ctl fails (the limit "
-                   "of watches, fs.epoll.max_user_watches?); it looks for them once a second",
-                   (int)m->worker->pid);
+        log_errorx(
+            "Worker (pid:%d): the loop cannot watch for messages: epoll_ctl fails (the limit "
+            "of watches, fs.epoll.max_user_watches?); it looks for them once a second",
+            (int)m->worker->pid);
     (void)epoll_wait(m->epoll_fd, &event, 1, 0);
 }
 

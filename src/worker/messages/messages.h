@@ -30,8 +30,7 @@ void messages_release(struct worker *w);
 /* gcorn_publish, gcorn_subscribe, gcorn_unsubscribe and gcorn_shared of this process's worker
  * (http/host.h). Any thread. */
 int messages_publish(const char *channel, const void *data, size_t len);
-struct gcorn_subscription *messages_subscribe(const char *channel, gcorn_message_fn *fn,
-                                              void *arg);
+struct gcorn_subscription *messages_subscribe(const char *channel, gcorn_message_fn *fn, void *arg);
 void messages_unsubscribe(struct gcorn_subscription *subscription);
 void *messages_shared(const char *name, size_t size, bool *fresh);
 
