@@ -24,7 +24,7 @@
  * test, so breakpoints, sanitizers and coverage work.
  *
  * Hooks that the application, or the test itself, defines are found by the linker, and called as a
- * server calls them: gcorn_on_pre_request and gcorn_on_post_request around each request,
+ * server calls them: gcorn_on_pre_request, gcorn_on_head and gcorn_on_post_request for each request,
  * gcorn_on_load (once in the process), gcorn_on_worker_init and gcorn_on_worker_exit by
  * gcorn_test_worker_start and gcorn_test_worker_stop. Requests run on the thread of the test, as in
  * a sync worker. gcorn_on_worker_abort, _fork, _thread_start, _thread_end and _call_late are for
@@ -67,6 +67,15 @@ struct gcorn_test {
  * server's answer. Never returns NULL; gcorn_test_close frees the result. */
 struct gcorn_test *gcorn_test_request(gcorn_app *app, const char *head, const void *body,
                                       size_t len);
+
+/* Runs a request whose client sends the head first: gcorn_on_head is called, if the application has
+ * it, and the handler if there is no body, or if it reads the body as it comes. A body must have its
+ * length, or Transfer-Encoding, in the head. gcorn_test_send sends it, in pieces of any size, as they
+ * are on the wire: with sizes of chunks, where it is chunked. Bytes that the server would not read
+ * are dropped. data NULL: the client closes its side, so an incomplete body is answered 400. 100
+ * Continue is an interim answer (gcorn_test_interim). body_timeout is not simulated. */
+struct gcorn_test *gcorn_test_open(gcorn_app *app, const char *head);
+void gcorn_test_send(struct gcorn_test *t, const void *data, size_t len);
 
 /* Continues a request that waits: runs gcorn_loop() until it has ended or brought bytes, at most ms
  * milliseconds of real time, so that watchers, threads and other requests can wake it. With 0 it

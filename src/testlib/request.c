@@ -14,6 +14,7 @@
 #include "testlib/answer.h"
 #include "testlib/hooks.h"
 #include "testlib/messages.h"
+#include "testlib/receive.h"
 #include "testlib/state.h"
 #include "testlib/test_loop.h"
 
@@ -35,7 +36,7 @@ static void add_bytes(void *state, const char *data, size_t len)
 }
 
 /* What has come of the exchange. */
-static void show(struct test *t, enum exchange_end end)
+void request_show(struct test *t, enum exchange_end end)
 {
     t->public.waits = end == EXCHANGE_WAITS;
     t->public.broken = end == EXCHANGE_BROKEN;
@@ -47,11 +48,23 @@ static void show(struct test *t, enum exchange_end end)
         end_request(t);
 }
 
-static void go_on(struct test *t)
+void request_go_on_answer(struct test *t)
 {
     const struct exchange_sink sink = {.write = add_bytes, .state = t};
 
-    show(t, exchange_go_on(&t->env, &sink));
+    request_show(t, exchange_go_on(&t->env, &sink));
+}
+
+void request_read_answer(struct test *t)
+{
+    answer_read(t);
+}
+
+static void go_on(struct test *t)
+{
+    request_go_on_answer(t);
+    receive_kept(t);
+    receive_pause(t);
 }
 
 /* Is the request due? Then it is not any more. */
@@ -112,20 +125,7 @@ static void add_head(struct strbuf *out, const char *head, size_t len)
     strbuf_addstr(out, "\r\n");
 }
 
-/* The parser takes a request that stops too early for one whose rest is still to come. */
-static void feed(struct test *t, const char *head, const void *body, size_t len)
-{
-    struct request *r = &t->env.request;
-    struct strbuf bytes = {0};
-
-    add_head(&bytes, head, len);
-    (void)request_feed(r, bytes.data, bytes.len);
-    strbuf_release(&bytes);
-    for (size_t used = 0; used < len && r->state < REQUEST_DONE;)
-        used += request_feed(r, (const char *)body + used, len - used);
-}
-
-static struct test *new_test(bool is_https, const char *port)
+static struct test *new_test(gcorn_app *app, bool is_https, const char *port)
 {
     struct test *t = xcalloc(1, sizeof(*t));
 
@@ -136,6 +136,7 @@ static struct test *new_test(bool is_https, const char *port)
         (struct http_peer){.local = &t->local, .remote_addr = "127.0.0.1", .remote_port = "49152"};
     t->ticket = ++testlib.ticket_count;
     environ_init(&t->env, &testlib.context, &t->peer, t->ticket);
+    t->app = app;
     t->public.body = "";
     (void)pthread_mutex_lock(&testlib.lock);
     t->next = testlib.tests;
@@ -144,17 +145,24 @@ static struct test *new_test(bool is_https, const char *port)
     return t;
 }
 
+/* The client sends a head; a body of len bytes is to follow, unless the head says otherwise. */
+static void send_head(struct test *t, const char *head, size_t len)
+{
+    struct strbuf bytes = {0};
+
+    add_head(&bytes, head, len);
+    receive_bytes(t, bytes.data, bytes.len);
+    strbuf_release(&bytes);
+}
+
 struct gcorn_test *request_run(gcorn_app *app, bool is_https, const char *port, const char *head,
                                const void *body, size_t len)
 {
-    struct test *t = new_test(is_https, port);
-    const struct exchange_sink sink = {.write = add_bytes, .state = t};
+    struct test *t = new_test(app, is_https, port);
 
-    feed(t, head, body, len);
-    t->env.h1.close = !t->env.request.keep_alive;
-    if (t->env.request.state == REQUEST_DONE)
-        hooks_before_request(t);
-    show(t, exchange_run(&t->env, app, &sink));
+    send_head(t, head, len);
+    receive_bytes(t, body, len);
+    receive_end(t);
     return &t->public;
 }
 
@@ -162,6 +170,26 @@ struct gcorn_test *gcorn_test_request(gcorn_app *app, const char *head, const vo
                                       size_t len)
 {
     return request_run(app, false, "80", head, body, len);
+}
+
+struct gcorn_test *gcorn_test_open(gcorn_app *app, const char *head)
+{
+    struct test *t = new_test(app, false, "80");
+
+    send_head(t, head, 0);
+    receive_pause(t);
+    return &t->public;
+}
+
+void gcorn_test_send(struct gcorn_test *test, const void *data, size_t len)
+{
+    struct test *t = (struct test *)(void *)test;
+
+    if (!data)
+        receive_end(t);
+    else
+        receive_bytes(t, data, len);
+    receive_pause(t);
 }
 
 static void on_time_over(struct ev_loop *loop, struct ev_timer *timer, int revents)
@@ -248,6 +276,8 @@ void gcorn_test_close(struct gcorn_test *test)
     request_set_keeper(test, NULL);
     if (!t->ended) {
         t->client_gone = true;
+        if (t->env.request.ahead)
+            t->env.request.ahead->is_lost = true;
         t->env.response.ended = "client gone";
         response_abandon(&t->env);
     }
@@ -258,6 +288,7 @@ void gcorn_test_close(struct gcorn_test *test)
     *at = t->next;
     (void)pthread_mutex_unlock(&testlib.lock);
     environ_release(&t->env);
+    strbuf_release(&t->kept);
     strbuf_release(&t->bytes);
     strbuf_release(&t->body);
     answer_free(t);

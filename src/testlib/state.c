@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "testlib/test_loop.h"
+#include "testlib/hooks.h"
 
 enum { CLOCK_START_MS = 1000000 };
 
@@ -41,6 +42,7 @@ void testlib_init(void)
         .limits = {
             .head = {.line_max = 4094, .field_max = 8190, .fields_max = 100, .head_max = 64 * 1024},
             .body_max = UINT64_C(1) << 40,
+            .holds_body = test_hooks.on_head != NULL,
             .chunk_ext_max = 4096,
             .body_place = {.mem_max = 64 * 1024, .dir = tmp && *tmp != '\0' ? tmp : "/tmp"}}};
     testlib.wall_offset_ms = (int64_t)time(NULL) * 1000 - (int64_t)atomic_load(&testlib.now_ms);

@@ -38,7 +38,9 @@ struct test {
     struct http_local local; /* of the peer */
     char port[PORT_TEXT_SIZE];
     struct gcorn_test **keeper; /* see request_set_keeper */
-    struct strbuf bytes;        /* as they leave for the client */
+    gcorn_app *app;
+    struct strbuf kept;  /* of the body, for which there is no room yet */
+    struct strbuf bytes; /* as they leave for the client */
     struct strbuf body;
     size_t decoded;        /* of bytes */
     struct test_head head; /* status 0: the answer has not begun */
