@@ -219,6 +219,30 @@ int64_t gcorn_body_len(const struct gcorn_body *body);
 int gcorn_interim(struct gcorn_environ *env, const char *status,
                   const struct gcorn_header *headers);
 
+/* ---- pushing --------------------------------------------------------------------------------- */
+
+/* Hands len bytes of the body on at once, from within the handler (WSGI's write()): a report can be
+ * sent as it is computed. The bytes are copied. The first call sends the head, too, so gcorn_start
+ * comes before it; with len 0 it sends the head alone. The body that the handler then returns
+ * follows: gcorn_body_text(env, "") where all is said, NULL to break the connection. Bytes are sent
+ * chunked, or until the connection ends to a client of HTTP/1.0, unless the application set a
+ * Content-Length. For HEAD, 204, 205 and 304 the head is sent and the bytes are dropped.
+ *
+ * It does not wait for the client before the setting stream_spool is full of bytes that the client
+ * has not taken. Then it waits until there is room again; a sync worker serves nothing else
+ * meanwhile. Each call lets the handler take another `timeout` from now on.
+ *
+ * The bytes do not pass through middleware: an application that pushes belongs in one that changes
+ * the head at most (gcorn_start_wrap), not the body.
+ *
+ * Returns 0, or -1 with errno. ECONNRESET: the client has left, or has taken no byte for
+ * write_timeout. ESHUTDOWN: the worker stops, and graceful_timeout is over. After these two every
+ * call fails, and the handler should return. EINVAL: this is not within the handler (but in next,
+ * close or a deferred function), and nothing happens; there was no gcorn_start, or data is NULL,
+ * and the answer becomes 500, or broken once its head is sent; the bytes are more than the
+ * Content-Length, and those above it are not sent. ENOTSUP: a child that the application forked. */
+int gcorn_send(struct gcorn_environ *env, const void *data, size_t len);
+
 /* ---- waiting --------------------------------------------------------------------------------- */
 
 /* gcorn_ticket returns a number that names this request in this worker; it is never 0 and never

@@ -35,7 +35,7 @@ void spool_init(struct spool *s, const struct spool_place *place, struct spool_b
 
 /* ---- the budget -------------------------------------------------------------------------- */
 
-static int take(struct spool_budget *b, uint64_t len)
+int spool_budget_take(struct spool_budget *b, uint64_t len)
 {
     if (!b || b->max == 0)
         return 0;
@@ -46,7 +46,7 @@ static int take(struct spool_budget *b, uint64_t len)
     return -1;
 }
 
-static void give_back(struct spool_budget *b, uint64_t len)
+void spool_budget_give_back(struct spool_budget *b, uint64_t len)
 {
     if (!b || b->max == 0)
         return;
@@ -72,7 +72,7 @@ static void __attribute__((noinline)) release_kept(struct spool *s)
     if (s->map)
         (void)munmap(s->map, s->map_len); /* fails only for an address that was never mapped */
     if (s->fd >= 0)
-        give_back(s->budget, s->len);
+        spool_budget_give_back(s->budget, s->len);
     owned_close(&s->fd);
     spool_init(s, s->place, s->budget);
 }
@@ -102,6 +102,14 @@ static int open_unlinked(const char *dir)
     return fd;
 }
 
+int spool_open_file(const char *dir)
+{
+    owned_lock();
+    int fd = owned_take(open_unlinked(dir));
+    owned_unlock();
+    return fd;
+}
+
 /* By offset, so that the next write replaces what a failed one has left. */
 static int write_at(int fd, const char *data, size_t len, uint64_t offset)
 {
@@ -122,13 +130,11 @@ static int write_at(int fd, const char *data, size_t len, uint64_t offset)
 /* The budget counts bytes from here on. */
 static int move_to_file(struct spool *s)
 {
-    if (take(s->budget, s->len) < 0)
+    if (spool_budget_take(s->budget, s->len) < 0)
         return -1;
-    owned_lock();
-    int fd = owned_take(open_unlinked(s->place->dir));
-    owned_unlock();
+    int fd = spool_open_file(s->place->dir);
     if (fd < 0 || write_at(fd, s->mem, (size_t)s->len, 0) < 0) {
-        give_back(s->budget, s->len);
+        spool_budget_give_back(s->budget, s->len);
         owned_close(&fd);
         return -1;
     }
@@ -263,10 +269,10 @@ int spool_append(struct spool *s, const void *data, size_t len)
     } else {
         if (s->fd < 0 && move_to_file(s) < 0)
             return -1;
-        if (take(s->budget, len) < 0)
+        if (spool_budget_take(s->budget, len) < 0)
             return -1;
         if (append_to_file(s, data, len) < 0) {
-            give_back(s->budget, len);
+            spool_budget_give_back(s->budget, len);
             return -1;
         }
     }

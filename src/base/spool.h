@@ -36,6 +36,14 @@ enum {
     SPOOL_BUFFER_MAX = 1024 * 1024, /* longer spools are files */
 };
 
+/* Counts len bytes: 0, or -1 with ENOBUFS, and nothing is counted. And back. b may be NULL. */
+int spool_budget_take(struct spool_budget *b, uint64_t len);
+void spool_budget_give_back(struct spool_budget *b, uint64_t len);
+
+/* A file without a name in dir, marked as the server's (owned.h); -1 with errno. The caller closes
+ * it with owned_close. */
+int spool_open_file(const char *dir);
+
 struct spool {
     char *mem; /* all bytes and a NUL while fd < 0; else the last ones, not yet in the file */
     size_t mem_cap;

@@ -5,6 +5,7 @@
 #include "http/exchange.h"
 
 #include <assert.h>
+#include <errno.h>
 
 #include "base/strbuf.h"
 #include "http/answer/body.h"
@@ -46,6 +47,38 @@ enum exchange_end exchange_go_on(struct gcorn_environ *env, const struct exchang
     return env->response.broken ? EXCHANGE_BROKEN : EXCHANGE_WHOLE;
 }
 
+static bool is_gone(const struct exchange_sink *sink)
+{
+    return sink->is_gone && sink->is_gone(sink->state);
+}
+
+int exchange_push(struct gcorn_environ *env, const void *data, size_t len)
+{
+    const struct exchange_sink *sink = env->sink;
+    struct strbuf out = {0};
+
+    errno = ECONNRESET;
+    if (is_gone(sink))
+        return -1;
+    bool fits = framing_h1_push(env, &out, data, len);
+    write_piece(sink, out.data, out.len);
+    strbuf_release(&out);
+    errno = EINVAL;
+    return fits ? 0 : -1;
+}
+
+/* True: nothing of the answer is to come, for its client left while the handler pushed. */
+static bool run_handler(struct gcorn_environ *env, gcorn_app *app, const struct exchange_sink *sink)
+{
+    env->sink = sink;
+    response_run(env, app);
+    env->sink = NULL;
+    if (env->response.phase == RESPONSE_OPEN)
+        return false;
+    response_end_pushes(env);
+    return is_gone(sink);
+}
+
 enum exchange_end exchange_run(struct gcorn_environ *env, gcorn_app *app,
                                const struct exchange_sink *sink)
 {
@@ -53,9 +86,11 @@ enum exchange_end exchange_run(struct gcorn_environ *env, gcorn_app *app,
 
     assert(env->response.phase == RESPONSE_OPEN);
     body_note_stack(__builtin_frame_address(0));
+    if (r->state == REQUEST_DONE && run_handler(env, app, sink))
+        return EXCHANGE_GONE;
     if (r->state == REQUEST_DONE)
-        response_run(env, app);
-    else if (request_is_refused(r))
+        return exchange_go_on(env, sink);
+    if (request_is_refused(r))
         response_refuse(env, r->refusal, r->refusal_reason);
     else
         response_refuse(env, 400, "the connection ended within the request");

@@ -19,6 +19,9 @@ struct exchange_sink {
     /* The application has nothing yet: true once it may be asked again, false to stop asking.
      * NULL: stops at once. */
     bool (*wait)(void *state, struct gcorn_environ *env);
+    /* Has the client left? What the handler pushes is not taken any more then. NULL: it never
+     * does. */
+    bool (*is_gone)(void *state);
     void *state;
 };
 
@@ -26,6 +29,7 @@ enum exchange_end {
     EXCHANGE_WAITS,  /* it stopped where the application had nothing yet: exchange_go_on */
     EXCHANGE_WHOLE,  /* the answer is complete */
     EXCHANGE_BROKEN, /* no more comes, but the answer is incomplete */
+    EXCHANGE_GONE,   /* the client has left while the handler pushed */
 };
 
 /* Runs the application with a complete request, or makes the server's answer to one that is
@@ -33,6 +37,9 @@ enum exchange_end {
  * environ_reset ends it. Blocks as long as the application and the sink do. */
 enum exchange_end exchange_run(struct gcorn_environ *env, gcorn_app *app,
                                const struct exchange_sink *sink);
+
+/* gcorn_send within exchange_run: hands the bytes to the sink. 0, or -1 with errno. */
+int exchange_push(struct gcorn_environ *env, const void *data, size_t len);
 
 /* Goes on with an answer that waits. */
 enum exchange_end exchange_go_on(struct gcorn_environ *env, const struct exchange_sink *sink);

@@ -7,6 +7,8 @@
 #include <errno.h>
 
 #include "base/util.h"
+#include "http/environ.h"
+#include "http/exchange.h"
 #include "http/subscriptions.h"
 
 unsigned gcorn_worker_number(void)
@@ -107,6 +109,25 @@ void gcorn_extend_deadline(struct gcorn_environ *env, unsigned ms)
 {
     if (host.extend_deadline)
         host.extend_deadline(env, ms);
+}
+
+/* ---- pushes ------------------------------------------------------------------------------ */
+
+int gcorn_send(struct gcorn_environ *env, const void *data, size_t len)
+{
+    const struct response *r = &env->response;
+
+    errno = EINVAL;
+    if (!response_takes_pushes(r))
+        return -1;
+    if (!r->started || r->refused)
+        return response_spoil(env, "gcorn_send: the answer was not started (gcorn_start)");
+    if (!data && len > 0)
+        return response_spoil(env, "gcorn_send: data is NULL");
+    if (env->sink)
+        return exchange_push(env, data, len);
+    errno = ENOTSUP;
+    return host.send ? host.send(env, data, len) : -1;
 }
 
 /* ---- metrics ----------------------------------------------------------------------------- */

@@ -34,6 +34,8 @@ struct host {
     void (*extend_deadline)(struct gcorn_environ *env, unsigned ms);
     /* The response has interim answers: sends them. NULL: they leave with the head. */
     void (*interim)(struct gcorn_environ *env);
+    /* The handler runs and has started its answer; data is len bytes. */
+    int (*send)(struct gcorn_environ *env, const void *data, size_t len);
 
     struct gcorn_metric *(*counter)(const char *name, const char *help);
     struct gcorn_metric *(*gauge)(const char *name, const char *help, enum gcorn_gauge_kind kind);

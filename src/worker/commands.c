@@ -27,8 +27,9 @@
 #include "worker/worker.h"
 
 enum {
-    DRAIN_AGAIN_MS = 100, /* between two searches for connections that have become idle */
-    QUIT_MS = 2000,       /* the master waits that long (retire.c) */
+    DRAIN_AGAIN_MS = 100,  /* between two searches for connections that have become idle */
+    QUIT_MS = 2000,        /* the master waits that long (retire.c) */
+    CALLS_EARLY_MS = 1000, /* at most, of graceful_timeout */
     ORPHAN_IDLE_MS =
         1000, /* idle connections of a worker without a master stay at most this long */
 };
@@ -63,6 +64,14 @@ static void on_linger_over(struct ev_loop *loop, struct ev_timer *timer, int rev
         conn_drop((struct conn *)(void *)lingers);
 }
 
+/* When calls that push are told to end: a little before the master kills the worker. */
+static uint64_t calls_end_ms(const struct worker *w)
+{
+    uint64_t early_ms = w->config->graceful_timeout_ms / 8;
+
+    return w->leave_by_ms - (early_ms < CALLS_EARLY_MS ? early_ms : CALLS_EARLY_MS);
+}
+
 /* Drains: accepts no more, answers what is there with Connection: close. Idle connections may still
  * send a request for idle_ms; a later command can make that shorter, never longer. take_queue: also
  * serves the connections in the listen backlog, because no other worker will. */
@@ -71,6 +80,8 @@ static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
     assert(!w->draining || w->answers_close);
     worker_look_at_clock(w);
     if (!w->draining) {
+        w->leave_by_ms = now_ms() + w->config->graceful_timeout_ms;
+        w->drain_over_ms = calls_end_ms(w);
         w->draining = w->answers_close = true;
         w->slot->state = SLOT_DRAINING;
         accept_end(w, take_queue);
@@ -80,7 +91,6 @@ static void drain(struct worker *w, uint32_t idle_ms, bool take_queue)
         ev_timer_set(&w->linger_over, w->config->graceful_timeout_ms / 2000.0,
                      DRAIN_AGAIN_MS / 1000.0);
         ev_timer_start(w->loop, &w->linger_over);
-        w->leave_by_ms = now_ms() + w->config->graceful_timeout_ms;
     }
     if (!ev_is_active(&w->drain) || ev_timer_remaining(w->loop, &w->drain) > idle_ms / 1000.0) {
         ev_timer_stop(w->loop, &w->drain);
@@ -117,15 +127,23 @@ static void reopen_logs(struct worker *w, const struct down_message *m)
     access_log_writer_reopened(&w->access_log);
 }
 
+/* Not within a call, which may wait for its client (push.h) and would never return: it is told to
+ * end. */
+static void quit(struct worker *w)
+{
+    w->quit_is_due = !w->calls && w->serving && slot_call_runs(&w->slot->calls[0]);
+    if (w->quit_is_due)
+        return;
+    w->leave_by_ms = now_ms() + QUIT_MS;
+    worker_leave(w);
+}
+
 static void run_command(struct worker *w, const struct down_message *m)
 {
     switch (m->type) {
     case DOWN_RETIRE: drain(w, m->ms, false); break;
     case DOWN_STOP: drain(w, m->ms, true); break;
-    case DOWN_QUIT:
-        w->leave_by_ms = now_ms() + QUIT_MS;
-        worker_leave(w);
-        break;
+    case DOWN_QUIT: quit(w); break;
     case DOWN_REOPEN: reopen_logs(w, m); break;
     case DOWN_CLOSE: w->answers_close = true; break;
     case DOWN_GO: break; /* for crash.c alone */
@@ -149,6 +167,8 @@ void commands_run(struct worker *w)
     struct down_message m;
     int got = 0;
 
+    if (w->quit_is_due)
+        quit(w);
     while (ev_is_active(&w->commands) &&
            (got = channel_recv_down(w->args->channel.down_worker, &m)) > 0)
         run_command(w, &m);

@@ -138,7 +138,7 @@ static bool wait_for_piece(void *state, struct gcorn_environ *env)
 static int run_request(struct worker *w, struct gcorn_environ *env, struct error *err)
 {
     struct output out = {.worker = w};
-    const struct exchange_sink sink = {write_piece, wait_for_piece, &out};
+    const struct exchange_sink sink = {.write = write_piece, .wait = wait_for_piece, .state = &out};
 
     env->h1.close = true;
     (void)single_request_run(w, env, &sink);

@@ -346,6 +346,7 @@ static struct worker *new_worker(const struct worker_args *args)
     w->pid = getpid();
     w->args = args;
     w->config = args->config;
+    w->answers_close = w->config->keepalive_ms == 0;
     w->slot = args->slot;
     w->slot->call_count = 1;
     w->crash_dir_fd = -1;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "fake_loop.h"
 
 enum { FIRST_FD = 1 << 24 }; /* no process reaches it */
 
@@ -128,6 +129,18 @@ static bool fake_peer_gone(const struct wire *wire)
     return c->has_ended || c->error != 0;
 }
 
+/* Time goes on; other_fd is not looked at. */
+static void fake_wait_writable(const struct wire *wire, int other_fd, int timeout_ms)
+{
+    struct fake_client *c = open_client(wire);
+
+    (void)other_fd;
+    if (c->window > 0 || c->error != 0)
+        return;
+    c->window += c->wait_window;
+    fake_loop_advance_ns((c->wait_window > 0 ? 1 : (uint64_t)timeout_ms) * 1000000);
+}
+
 static int64_t fake_queue_delay_ms(const struct wire *wire)
 {
     return open_client(wire)->queued_ms;
@@ -143,6 +156,7 @@ struct wire fake_wire_open(unsigned i)
                                         .reset = fake_reset,
                                         .close = fake_close,
                                         .peer_gone = fake_peer_gone,
+                                        .wait_writable = fake_wait_writable,
                                         .queue_delay_ms = fake_queue_delay_ms};
     struct fake_client *c = &fake_clients[i];
 

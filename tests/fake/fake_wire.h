@@ -26,6 +26,7 @@ struct fake_client {
     unsigned interrupts; /* so many of the next reads and sends end with EINTR */
     bool buffers;        /* a read takes all from the socket, as TLS does: has_pending */
     bool needs_write;    /* the next read needs the socket to be writable: wants_write */
+    size_t wait_window;  /* so much further the window opens when a call waits for it */
     int64_t queued_ms;   /* what queue_delay_ms says */
 
     /* the server's */

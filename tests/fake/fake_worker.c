@@ -37,6 +37,7 @@ static struct {
     char *bytes;
     bool has_order;
     struct stream *waiting; /* for the end of its call */
+    struct stream *pushed;  /* by the call that is being run later, and not sent yet */
 } self = {.file_fd = -1, .cut_fd = -1};
 
 static void require(bool holds, const char *what)
@@ -194,6 +195,51 @@ static void count_deferred(void *arg)
     fake_app.run++;
 }
 
+/* The handler goes on after a failure, as one does that looks at no result. */
+static void push(struct gcorn_environ *env, const void *data, size_t len)
+{
+    fake_app.pushed++;
+    errno = 0;
+    if (gcorn_send(env, data, len) == 0)
+        return;
+    fake_app.refused++;
+    if (errno != ECONNRESET && errno != ESHUTDOWN && errno != EINVAL)
+        abort();
+}
+
+static void push_letter(struct gcorn_environ *env, char letter)
+{
+    switch (letter) {
+    case 'p': push(env, self.bytes, 5); break;
+    case 'l': push(env, self.bytes, LONG_LEN); break;
+    case 'h': push(env, self.bytes, HUGE_LEN); break;
+    case '0': push(env, NULL, 0); break;
+    case 'N': push(env, NULL, 5); break;
+    case 's': fake_loop_advance_ns(SLOW_MS * UINT64_C(1000000)); break;
+    case 'd': fake_order(self.worker, DOWN_RETIRE, 0); break;
+    case 'S': fake_order(self.worker, DOWN_STOP, 0); break;
+    case 'e': gcorn_extend_deadline(env, 60000); break;
+    case 'k': gcorn_wake(gcorn_ticket(env)); break;
+    case 'a': take_ticket(env); break;
+    default: break;
+    }
+}
+
+static struct gcorn_body *push_letters(struct gcorn_environ *env, const char *letters)
+{
+    char last = '\0';
+
+    for (; *letters != '\0'; letters++)
+        push_letter(env, last = *letters);
+    switch (last) {
+    case 't': return gcorn_body_text(env, "hello");
+    case 'i': return letters_body(env, "pap");
+    case 'f': return file_body(env, false);
+    case 'x': return NULL;
+    default: return gcorn_body_text(env, "");
+    }
+}
+
 static const struct gcorn_header *answer_fields(struct gcorn_environ *env)
 {
     const char *n = gcorn_query(env, "n");
@@ -202,6 +248,8 @@ static const struct gcorn_header *answer_fields(struct gcorn_environ *env)
     gcorn_header_append(fields, "X-N", n ? n : "0");
     if (strcmp(gcorn_get(env, "REQUEST_METHOD"), "HEAD") == 0)
         gcorn_header_append(fields, "X-Head", "1");
+    if (strncmp(gcorn_get(env, "PATH_INFO"), "/P", 2) == 0)
+        gcorn_header_append(fields, "Content-Length", "45");
     return gcorn_header_array(fields);
 }
 
@@ -244,6 +292,8 @@ static struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_
     case 's': fake_loop_advance_ns(SLOW_MS * UINT64_C(1000000)); /* fall through */
     case 'h':                                                    /* fall through */
     case 'i': return letters_body(env, strlen(path) > 3 ? path + 3 : "");
+    case 'p':
+    case 'P': return push_letters(env, strlen(path) > 3 ? path + 3 : "");
     case 'f': return file_body(env, false);
     case 't': return file_body(env, true);
     case 'b': return gcorn_body_borrow(env, self.bytes, FILE_LEN);
@@ -425,6 +475,16 @@ static enum called later(struct worker *w, struct stream *s, enum call_kind kind
     return CALL_LATER;
 }
 
+static void fake_send_pushed(struct worker *w)
+{
+    struct stream *s = self.pushed;
+
+    self.pushed = NULL;
+    worker_look_at_clock(w);
+    if (s && s->phase == STREAM_CALLING)
+        stream_send_pushed(s);
+}
+
 static enum called later_start(struct worker *w, struct stream *s)
 {
     (void)w;
@@ -461,6 +521,27 @@ static void later_interim(struct worker *w, struct stream *s)
     framing_h1_interims(s->env, &text);
     send_handed(s, text.data, text.len);
     strbuf_release(&text);
+}
+
+/* The loop comes to it at once, or not before the next push. */
+static void later_send(struct worker *w, struct stream *s)
+{
+    bool was_pushed = self.pushed != NULL;
+
+    self.pushed = s;
+    if (was_pushed)
+        fake_send_pushed(w);
+}
+
+/* Time goes on, and the client may take more. */
+static bool later_wait_taken(struct worker *w, struct stream *s)
+{
+    struct fake_client *c = fake_client_of(conn_of(s)->wire.fd);
+
+    c->window += c->wait_window;
+    fake_send_pushed(w);
+    fake_wait_ms(w, c->wait_window > 0 ? 1 : 200);
+    return true;
 }
 
 static bool later_is_busy(const struct worker *w)
@@ -500,6 +581,8 @@ void fake_call_later(struct worker *w, bool is_later)
                                         .next = later_next,
                                         .end = later_end,
                                         .interim = later_interim,
+                                        .send = later_send,
+                                        .wait_taken = later_wait_taken,
                                         .is_busy = later_is_busy,
                                         .stop = later_stop,
                                         .thread_count = later_thread_count,
@@ -536,6 +619,7 @@ bool fake_finish_call(struct worker *w)
         s->x->call.refusal = call_refusal(s, (w->now_ns - s->x->arrived_ns) / 1000000);
     if (s->x->call.refusal == 0)
         run_call(w, s);
+    fake_send_pushed(w);
     worker_look_at_clock(w);
     stream_called(s);
     return true;
@@ -576,6 +660,7 @@ void fake_assert_idle(struct worker *w)
     require(!w->admission.oldest && !w->admission.newest, "a body is still coming");
     require(timers_next_ms(&w->timers) == UINT64_MAX, "a timer is set");
     require(buffer_pool_is_idle(&w->bodies), "a body that is gone has a buffer");
+    require(w->pushed_bytes == 0, "pushed bytes are counted that are gone");
     require(w->uploads.used == 0, "tmp_upload_max counts a body that is gone");
     require(slot_in_flight(&w->slot->counts) == 0, "a request is in flight");
     require(w->slot->counts.begun == slot_requests(&w->slot->counts), "requests and ends differ");
@@ -601,7 +686,7 @@ void fake_worker_reset(struct worker *w)
         require(worker_is_drained(w), "a worker without connections has not drained");
     ev_timer_stop(w->loop, &w->drain);
     ev_timer_stop(w->loop, &w->linger_over);
-    w->draining = w->answers_close = false;
+    w->draining = w->answers_close = w->quit_is_due = false;
     w->calls = NULL;
     memset(w->conns, 0, w->table_used * sizeof(*w->conns));
     memset(w->exchanges, 0, w->exchanges_used * sizeof(*w->exchanges));

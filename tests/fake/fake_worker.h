@@ -12,6 +12,11 @@
  *   /f          a file of 300,000 bytes; /t the same, which fake_truncate_file cuts
  *   /b          300,000 bytes; /e the request's body; /n nothing
  *   /h/LETTERS  as /i, from a handler that sends a 103 first
+ *   /p/LETTERS  the handler pushes: p, l, h as above, 0 nothing, N what is NULL, s takes 20 ms, d has
+ *               the master tell the worker to retire, S to stop, e asks for a longer deadline, k
+ *               wakes itself, a takes a ticket; it ends with t a text, i an iterator that waits, f a
+ *               file, x nothing; else an empty text. /P/LETTERS the same, with a Content-Length of
+ *               45
  *   /s/LETTERS  as /i, from a handler that takes 20 ms; /d/LETTERS the same, while the master tells
  *               the worker to retire
  *
@@ -45,6 +50,7 @@ struct fake_app {
     int close_errno;                /* why the last body that was closed cannot be read on */
     unsigned deferred, run;         /* deferred functions: asked for, run */
     unsigned asked;                 /* calls of next */
+    unsigned pushed, refused;       /* calls of gcorn_send; those of them that have failed */
     uint64_t tickets[FAKE_TICKETS]; /* taken by 'a', the latest at (ticket_count - 1) */
     unsigned ticket_count;
 };

@@ -237,7 +237,7 @@ static bool finish(struct feeder *f, struct strbuf *result)
     const struct access_facts facts = {0};
     struct gcorn_environ *env = &f->env;
     const struct request *r = &env->request;
-    const struct exchange_sink sink = {add_answer, wait_for_nothing, result};
+    const struct exchange_sink sink = {.write = add_answer, .wait = wait_for_nothing, .state = result};
     bool goes_on = r->state == REQUEST_DONE;
 
     show_request(result, r);

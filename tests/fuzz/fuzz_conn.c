@@ -45,7 +45,9 @@ enum step {
     STEP_QUEUED,   /* the kernel says that the bytes have waited for so many times 10 ms */
     STEP_CLASS,    /* while no connection is open: calls end later, or at once again */
     STEP_CALL,     /* the call that has waited for longest ends */
-    STEP_FILL, /* the square of the byte, times two: so many bytes of a body, in chunks or not */
+    STEP_FILL,  /* the square of the byte, times two: so many bytes of a body, in chunks or not */
+    STEP_PUSH,  /* a request whose handler pushes: which */
+    STEP_TAKES, /* while a push waits, the window opens by the byte's square each time */
     STEPS,
 };
 
@@ -93,6 +95,28 @@ static const char *const requests[] = {
     "POST /u/ox HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
     "POST /u/ HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n",
     "GET /u/r HTTP/1.1\r\nHost: a\r\n\r\n",
+};
+
+static const char *const pushing[] = {
+    "GET /p/ppp HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /p/pt HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /p/0pspi HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /p/plhp HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /p/llllllf HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /p/plx HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /p/ppN HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /p/N HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /p/lhdht HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /p/lhShi HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /p/lht HTTP/1.0\r\n\r\n",
+    "GET /p/llx HTTP/1.0\r\n\r\n",
+    "GET /P/pppppppppa HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /P/plt HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /P/pppt HTTP/1.1\r\nHost: a\r\n\r\n",
+    "HEAD /p/plhi HTTP/1.1\r\nHost: a\r\n\r\n",
+    "HEAD /P/lt HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /p/akpek HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "GET /p/0hhhhi HTTP/1.1\r\nHost: a\r\n\r\n",
 };
 
 static const uint16_t wait_ms[] = {1, 5, 20, 60, 250, 1000, 2500, 6000, 12000, 35000};
@@ -222,9 +246,9 @@ static void tell(unsigned i, struct strbuf *text)
 /* ---- steps ------------------------------------------------------------------------------- */
 
 /* With its number as the query. */
-static void send_request(unsigned i, unsigned which, size_t max)
+static void send_request(unsigned i, const char *text, size_t max)
 {
-    const char *text = requests[which % ARRAY_LEN(requests)], *space = strchr(text, ' ');
+    const char *space = strchr(text, ' ');
     const char *path_end = space && space[1] == '/' ? strchr(space + 1, ' ') : NULL;
     char line[512];
 
@@ -301,11 +325,18 @@ static void play_client(struct worker *w, struct script *s, unsigned i, enum ste
 
     switch (step) {
     case STEP_CONNECT: connect_client(w, i, take(s), text); break;
-    case STEP_REQUEST: send_request(i, take(s), SIZE_MAX); break;
+    case STEP_REQUEST: send_request(i, requests[take(s) % ARRAY_LEN(requests)], SIZE_MAX); break;
+    case STEP_PUSH: send_request(i, pushing[take(s) % ARRAY_LEN(pushing)], SIZE_MAX); break;
     case STEP_PART: {
-        unsigned which = take(s);
+        const char *whole = requests[take(s) % ARRAY_LEN(requests)];
 
-        send_request(i, which, take(s));
+        send_request(i, whole, take(s));
+        break;
+    }
+    case STEP_TAKES: {
+        size_t more = take(s);
+
+        c->wait_window = c->taken.len < TAKEN_MAX ? more * more : 0;
         break;
     }
     case STEP_BYTES: send_bytes(s, i); break;
@@ -399,6 +430,7 @@ static struct worker *new_worker(void)
     config.limit_request_body = 100000;
     config.tmp_upload_max = 50000;
     config.queue_timeout_ms = 500;
+    config.stream_spool = 200000;
     return fake_worker_new(&config);
 }
 

@@ -205,6 +205,19 @@ static void end_chunk(struct framing_h1 *h1, struct strbuf *out)
     h1->owes_crlf = false;
 }
 
+static void add_chunk_size(struct strbuf *out, size_t size)
+{
+    char line[2 * sizeof(size) + 2], *p = line + sizeof(line);
+
+    *--p = '\n';
+    *--p = '\r';
+    do {
+        *--p = "0123456789abcdef"[size & 0xf];
+        size >>= 4;
+    } while (size > 0);
+    strbuf_add(out, p, (size_t)(line + sizeof(line) - p));
+}
+
 /* The piece as one chunk; without bytes it is the last one, which no trailer fields follow. */
 static void add_chunk(struct gcorn_environ *env, struct strbuf *out, const char **data, size_t *len)
 {
@@ -216,7 +229,7 @@ static void add_chunk(struct gcorn_environ *env, struct strbuf *out, const char 
         ADD_LITERAL(out, "0\r\n\r\n");
         return;
     }
-    strbuf_addf(out, "%zx\r\n", r->piece_len);
+    add_chunk_size(out, r->piece_len);
     add_piece(out, r, data, len);
     if (*len == 0)
         ADD_LITERAL(out, "\r\n");
@@ -242,4 +255,19 @@ bool framing_h1_next(struct gcorn_environ *env, struct strbuf *out, const char *
     else if (r->piece_len > 0 && r->piece) /* else the bytes are in a file */
         add_piece(out, r, data, len);
     return more;
+}
+
+bool framing_h1_push(struct gcorn_environ *env, struct strbuf *out, const void *data, size_t len)
+{
+    bool has_head = env->response.phase != RESPONSE_OPEN;
+    size_t sent = response_push(env, len);
+
+    if (!has_head)
+        add_head(env, out);
+    if (sent > 0 && env->h1.framing == FRAMING_CHUNKED)
+        add_chunk_size(out, sent);
+    strbuf_add(out, data, sent);
+    if (sent > 0 && env->h1.framing == FRAMING_CHUNKED)
+        ADD_LITERAL(out, "\r\n");
+    return sent == len || !env->response.sends_body;
 }

@@ -61,4 +61,9 @@ bool framing_h1_next(struct gcorn_environ *env, struct strbuf *out, const char *
  * them precedes the head. */
 void framing_h1_interims(struct gcorn_environ *env, struct strbuf *out);
 
+/* Appends to out what the handler pushes (gcorn_send): with the first push the head, then data in
+ * its frame, copied; len 0: nothing but the head. False: data is longer than was announced, and the
+ * rest is left out. Runs on the thread of the call. */
+bool framing_h1_push(struct gcorn_environ *env, struct strbuf *out, const void *data, size_t len);
+
 #endif

@@ -6,6 +6,7 @@
 #include "http/answer/response.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -105,6 +106,15 @@ static void __attribute__((noinline)) fail(struct gcorn_environ *env, const char
     response_refuse(env, 500, NULL);
 }
 
+/* The same of an answer whose head has left: it is broken off. */
+static void __attribute__((noinline, cold)) fail_late(struct gcorn_environ *env)
+{
+    struct gcorn_body *body = body_new(env, NULL, sizeof(*body));
+
+    body->failed = body->ended = true;
+    env->response.body = body;
+}
+
 /* A pointer that no gcorn_body_* has made for this request is compared, and never followed: it may
  * be an integer, a body of another request, or the string itself. */
 static bool __attribute__((noinline)) is_body_of(const struct response *r, const void *body)
@@ -119,7 +129,9 @@ static bool __attribute__((noinline)) is_body_of(const struct response *r, const
 static void __attribute__((noinline))
 fail_return(struct gcorn_environ *env, const char *function, const void *body)
 {
-    if (!body)
+    if (env->response.phase != RESPONSE_OPEN)
+        fail_late(env); /* the log has its line when the body is asked for */
+    else if (!body)
         fail(env, "the application failed (it returned NULL)");
     else
         fail(env, arena_printf(&env->arena,
@@ -167,14 +179,11 @@ static bool has_no_body(const struct gcorn_environ *env)
     return env->request.is_head || r->status == 204 || r->status == 205 || r->status == 304;
 }
 
-/* How long the answer is (RFC 9110 8.6). The first piece has been taken off the body. */
-static void settle_length(struct gcorn_environ *env, size_t first_len)
+/* How long the answer is (RFC 9110 8.6). known: as far as its body knows; -1: it does not. */
+static void settle_length(struct gcorn_environ *env, int64_t known)
 {
     struct response *r = &env->response;
-    int64_t known = body_len(r->body);
 
-    if (known >= 0)
-        known += (int64_t)first_len;
     r->sends_body = !has_no_body(env);
     if (r->sends_body) {
         if (r->content_length < 0)
@@ -205,43 +214,6 @@ static ssize_t pull(struct gcorn_environ *env)
     return body_next(r->body, &r->piece);
 }
 
-/* Gets the first piece, whose making may still start the answer. NULL, or why it failed. */
-static const char *first_piece(struct gcorn_environ *env, ssize_t *n)
-{
-    struct response *r = &env->response;
-
-    /* once, also of a body that is not sent: an answer that is late for GET is late for HEAD */
-    *n = pull(env);
-    if (*n == GCORN_AGAIN) {
-        if (!r->started || r->refused || !has_no_body(env))
-            return NULL;
-        *n = 0; /* bytes that are not sent are not waited for */
-    }
-    if (*n < 0)
-        return "the application failed (its body could not be read)";
-    if (r->refused)
-        return "the application failed (its gcorn_start was refused)";
-    if (!r->started)
-        return "the application failed (it did not call gcorn_start)";
-    return NULL;
-}
-
-static ssize_t open_response(struct gcorn_environ *env)
-{
-    ssize_t n;
-    const char *failure = first_piece(env, &n);
-
-    if (failure) {
-        fail(env, failure);
-        n = pull(env);
-    } else if (n == GCORN_AGAIN) {
-        return n; /* the head leaves with the first byte */
-    }
-    settle_length(env, n > 0 ? (size_t)n : 0);
-    env->response.phase = RESPONSE_BODY;
-    return n;
-}
-
 /* A longer body than promised would be read as the next answer, so it is cut; a shorter one cannot
  * be mended, only broken off. */
 static size_t clip_counted(struct gcorn_environ *env, size_t n)
@@ -263,6 +235,126 @@ static size_t clip_counted(struct gcorn_environ *env, size_t n)
             (unsigned long long)left);
         r->broken = true;
     }
+    return n;
+}
+
+/* ---- pushes ------------------------------------------------------------------------------ */
+
+/* In the place of start_own: the bytes of a push are lost, so no later gcorn_start mends it. */
+static int refuse_start(void *state, const char *status, const struct gcorn_header *headers)
+{
+    (void)state;
+    (void)status;
+    (void)headers;
+    errno = EINVAL;
+    return -1;
+}
+
+int response_spoil(struct gcorn_environ *env, const char *why)
+{
+    struct response *r = &env->response;
+
+    if (!r->spoiled)
+        log_request(LOG_LEVEL_ERROR, environ_request_id(env), "%s", why);
+    r->spoiled = true;
+    if (r->phase == RESPONSE_OPEN) {
+        r->start.fn = refuse_start;
+        r->refused = true;
+    }
+    errno = EINVAL;
+    return -1;
+}
+
+/* Says once that it is too long, however many pushes follow. */
+static size_t clip_push(struct gcorn_environ *env, size_t len)
+{
+    struct response *r = &env->response;
+    uint64_t left = r->body_max - r->body_len;
+
+    if (r->content_length < 0 || len <= left)
+        return len;
+    if (!r->cut)
+        len = clip_counted(env, len);
+    r->cut = true;
+    return len < left ? len : (size_t)left;
+}
+
+size_t response_push(struct gcorn_environ *env, size_t len)
+{
+    struct response *r = &env->response;
+
+    assert(response_takes_pushes(r) && r->started && !r->refused);
+    if (r->phase == RESPONSE_OPEN) {
+        settle_length(env, -1);
+        r->phase = RESPONSE_BODY;
+    }
+    if (!r->sends_body)
+        return 0;
+    len = clip_push(env, len);
+    r->body_len += len;
+    return len;
+}
+
+void response_end_pushes(struct gcorn_environ *env)
+{
+    struct response *r = &env->response;
+
+    r->pushed_len = r->body_len;
+    if (r->spoiled)
+        fail_late(env);
+}
+
+void response_unpush(struct gcorn_environ *env, uint64_t unsent)
+{
+    struct response *r = &env->response;
+
+    r->body_len -= unsent < r->body_len ? unsent : r->body_len;
+}
+
+/* ---- the first piece --------------------------------------------------------------------- */
+
+/* Gets the first piece, whose making may still start the answer. NULL, or why it failed. */
+static const char *first_piece(struct gcorn_environ *env, ssize_t *n)
+{
+    struct response *r = &env->response;
+
+    /* once, also of a body that is not sent: an answer that is late for GET is late for HEAD */
+    *n = pull(env);
+    if (*n == GCORN_AGAIN) {
+        if (!r->started || r->refused || !has_no_body(env))
+            return NULL;
+        *n = 0; /* bytes that are not sent are not waited for */
+    }
+    if (*n < 0)
+        return "the application failed (its body could not be read)";
+    if (r->refused)
+        return "the application failed (its gcorn_start was refused)";
+    if (!r->started)
+        return "the application failed (it did not call gcorn_start)";
+    return NULL;
+}
+
+/* The length of the body, of which the first n bytes have been taken; -1: unknown. */
+static int64_t whole_len(const struct gcorn_body *body, ssize_t n)
+{
+    int64_t left = body_len(body);
+
+    return left < 0 || n < 0 ? left : left + n;
+}
+
+static ssize_t open_response(struct gcorn_environ *env)
+{
+    ssize_t n;
+    const char *failure = first_piece(env, &n);
+
+    if (failure) {
+        fail(env, failure);
+        n = pull(env);
+    } else if (n == GCORN_AGAIN) {
+        return n; /* the head leaves with the first byte */
+    }
+    settle_length(env, whole_len(env->response.body, n));
+    env->response.phase = RESPONSE_BODY;
     return n;
 }
 
@@ -288,6 +380,14 @@ static bool take_piece(struct gcorn_environ *env, size_t n)
     return more;
 }
 
+/* The application has nothing yet. After pushes the head has left, and where no body is sent there
+ * is nothing to wait for. */
+static bool __attribute__((noinline)) ends_anyway(struct response *r)
+{
+    r->waits = r->phase == RESPONSE_OPEN || r->sends_body;
+    return !r->waits;
+}
+
 bool response_next(struct gcorn_environ *env)
 {
     struct response *r = &env->response;
@@ -296,9 +396,9 @@ bool response_next(struct gcorn_environ *env)
     r->piece_len = 0;
     ssize_t n = r->phase == RESPONSE_OPEN ? open_response(env) : pull(env);
     r->waits = n == GCORN_AGAIN;
-    if (r->waits)
+    if (r->waits && !ends_anyway(r))
         return true;
-    if (n < 0) {
+    if (n == -1) {
         log_request(LOG_LEVEL_ERROR, environ_request_id(env),
                     "the application failed within its body; closing the connection");
         r->broken = true;

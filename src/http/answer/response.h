@@ -50,6 +50,8 @@ struct response {
     const char *ended; /* why it ended early, for the access log; NULL: it did not */
     bool broken;       /* the answer is incomplete, and the client must be able to tell */
     bool takes_files; /* the sender fetches the bytes of files itself; set before the first piece */
+    bool cut;         /* a push was longer than the announced length had left */
+    bool spoiled;     /* a push was not in order: see response_spoil */
     bool waits;       /* the application has nothing yet; ask for the next piece when it is woken */
     const void *piece; /* NULL: bytes of `file`, or nothing */
     size_t piece_len;
@@ -64,6 +66,7 @@ struct response {
     struct gcorn_body *body;   /* what the application returned */
     struct gcorn_body *bodies; /* all that were made */
     uint64_t body_len;         /* bytes of the body handed over, framing not counted */
+    uint64_t pushed_len;       /* those of them that the handler has pushed */
     uint64_t body_max;         /* the number there must be, where content_length is known */
 
     struct start_cache start_cache;
@@ -83,6 +86,27 @@ bool response_ask(struct gcorn_environ *env, gcorn_app *on_head);
 
 /* Begins the server's own answer to a refused request: a short text. */
 void response_refuse(struct gcorn_environ *env, int status, const char *reason);
+
+/* True: the handler has not returned, so that it may push (gcorn_send). */
+static inline bool response_takes_pushes(const struct response *r)
+{
+    return !r->body && r->phase != RESPONSE_ENDED && r->head_step != HEAD_ASKED;
+}
+
+/* The handler pushes len bytes, in an answer that was started in order: counts them. Returns how
+ * many of them are sent: 0 for HEAD and the like, and fewer than len where they are more than was
+ * announced. With the first push status, fields and content_length are final. */
+size_t response_push(struct gcorn_environ *env, size_t len);
+
+/* The handler has returned after pushes: what it returned follows them, unless it is spoiled. */
+void response_end_pushes(struct gcorn_environ *env);
+
+/* Of the bytes pushed, so many do not leave. */
+void response_unpush(struct gcorn_environ *env, uint64_t unsent);
+
+/* A push was not in order, and its bytes are lost: logs why, once; the answer becomes 500, or is
+ * broken off where its head has left. Returns -1 with EINVAL. */
+int response_spoil(struct gcorn_environ *env, const char *why);
 
 /* The next piece, into `piece` and `piece_len`; `piece` stays valid until the next call. True while
  * there is more to come; false after the last piece, which may be empty. While `waits` is set there

@@ -13,6 +13,7 @@
 #include "base/util.h"
 #include "worker/call/app_metrics.h"
 #include "worker/call/call.h"
+#include "worker/call/push.h"
 #include "worker/call/wake.h"
 #include "worker/callback/app_threads.h"
 #include "worker/callback/app_timers.h"
@@ -100,6 +101,7 @@ const struct host host = {
     .client_gone = host_client_gone,
     .extend_deadline = host_extend_deadline,
     .interim = host_interim,
+    .send = push_send,
     .counter = metrics_counter,
     .gauge = metrics_gauge,
     .histogram = metrics_histogram,

@@ -28,8 +28,8 @@ enum called {
     CALL_REFUSED, /* start alone: call.refusal says with which status */
 };
 
-/* A class of workers. All but interim and the last three are called by the loop's thread; those
- * three may be called in a signal handler. */
+/* A class of workers. All but interim, send, wait_taken and the last three are called by the loop's
+ * thread; those three may be called in a signal handler. */
 struct call_ops {
     /* The request is complete: runs its handler; or it is held at the end of its head: asks
      * gcorn_on_head (call_handler has both). CALL_LATER here leaves the stream where it is:
@@ -53,6 +53,13 @@ struct call_ops {
     /* Waits for the calls that run, runs those of CALL_END that wait, drops the others, and frees
      * what the class has. */
     void (*stop)(struct worker *w);
+
+    /* The call's thread has pushed bytes (push.h): has stream_send_pushed called on the loop's. */
+    void (*send)(struct worker *w, struct stream *s);
+
+    /* Its client has not taken enough of them: waits until the loop has taken some, or for less
+     * than a second. False: the call must end. */
+    bool (*wait_taken)(struct worker *w, struct stream *s);
 
     /* The threads that call; the one's id, 0 before it has begun; whose request it runs, or
      * NULL. */

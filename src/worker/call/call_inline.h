@@ -12,6 +12,8 @@
 /* The class itself: see struct call_ops. */
 enum called call_inline_start(struct worker *w, struct stream *s);
 enum called call_inline_end(struct worker *w, struct stream *s);
+void call_inline_send(struct worker *w, struct stream *s);
+bool call_inline_wait_taken(struct worker *w, struct stream *s);
 
 /* Runs the handler of a complete request: see struct call_ops. */
 static inline enum called call_start(struct worker *w, struct stream *s)

@@ -32,6 +32,7 @@
 #include "http/answer/body.h"
 #include "worker/call/call_inline.h"
 #include "worker/call/forked.h"
+#include "worker/call/push.h"
 #include "worker/callback/callback.h"
 #include "worker/loop/clock.h"
 #include "worker/loop/counts.h"
@@ -70,6 +71,7 @@ struct pool {
     pthread_cond_t come; /* a connection waits, or the pool stops */
     struct queue waiting, called;
     struct handed *handed, **handed_end;
+    struct push *pushed; /* those that have something for the loop */
     bool ends;
     unsigned begun_count; /* threads that take calls */
 
@@ -210,16 +212,59 @@ static void *run_thread(void *arg)
     return NULL;
 }
 
+/* ---- pushes ------------------------------------------------------------------------------ */
+
+/* However much is pushed before its turn, the loop is woken once. */
+static void send_pushed_bytes(struct worker *w, struct stream *s)
+{
+    struct pool *p = w->pool;
+    struct push *push = s->x->push;
+
+    (void)pthread_mutex_lock(&p->lock);
+    bool was_listed = push->is_listed;
+    if (!was_listed) {
+        push->next = p->pushed;
+        p->pushed = push;
+        push->is_listed = true;
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    if (!was_listed)
+        ev_async_send(w->loop, &p->turn);
+}
+
+static bool wait_taken(struct worker *w, struct stream *s)
+{
+    struct pool *p = w->pool;
+    struct push *push = s->x->push;
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_REALTIME, &until); /* fails only for an unknown clock */
+    until.tv_nsec += PUSH_WAIT_MS(w) * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    (void)pthread_mutex_lock(&push->lock);
+    if (push->take_count == push->seen_count && push_ended(push) == PUSH_GOES_ON)
+        (void)pthread_cond_timedwait(&push->taken, &push->lock, &until);
+    (void)pthread_mutex_unlock(&push->lock);
+    (void)pthread_mutex_lock(&p->lock);
+    bool ends = p->ends;
+    (void)pthread_mutex_unlock(&p->lock);
+    return !ends;
+}
+
 /* ---- the loop's thread ------------------------------------------------------------------- */
 
-/* Both at once: the streams of what is handed over are with a thread, or among those called. */
-static struct stream *take_called(struct pool *p, struct handed **handed)
+/* All at once: the streams of what is handed over, or pushed, are with a thread, or among those
+ * called. */
+static struct stream *take_called(struct pool *p, struct handed **handed, struct push **pushed)
 {
     (void)pthread_mutex_lock(&p->lock);
     struct stream *s = p->called.first;
     *handed = p->handed;
     queue_init(&p->called);
     handed_init(p);
+    *pushed = p->pushed;
+    p->pushed = NULL;
     (void)pthread_mutex_unlock(&p->lock);
     return s;
 }
@@ -241,17 +286,34 @@ static bool call_is_first(const struct stream *s)
     return s->x->call.kind == CALL_HEAD || (s->x->call.kind == CALL_HANDLER && !s->was_asked);
 }
 
+/* Its next place in the list is its own until it is not listed any more. */
+static void send_all_pushed(struct pool *p, struct push *push)
+{
+    while (push) {
+        struct push *next = push->next;
+
+        (void)pthread_mutex_lock(&p->lock);
+        push->is_listed = false;
+        (void)pthread_mutex_unlock(&p->lock);
+        if (push->stream->phase == STREAM_CALLING)
+            stream_send_pushed(push->stream);
+        push = next;
+    }
+}
+
 static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
 {
     struct pool *p = async->data;
     struct worker *w = p->worker;
     struct handed *handed;
-    struct stream *s = take_called(p, &handed);
+    struct push *pushed;
+    struct stream *s = take_called(p, &handed, &pushed);
 
     (void)loop;
     (void)revents;
     worker_look_at_clock(w);
     send_all_handed(handed);
+    send_all_pushed(p, pushed);
     while (s) {
         struct stream *next = s->next;
 
@@ -286,7 +348,7 @@ static enum called hand_over(struct worker *w, struct stream *s, enum call_kind 
 
     stream_lend(s);
     assert(s->phase == STREAM_CALLING && p->handed_count < w->open_conns);
-    s->x->call = (struct call){.kind = kind, .handed_ns = w->now_ns};
+    s->x->call = (struct call){.kind = kind, .handed_ns = w->now_ns, .closes = w->answers_close};
     p->handed_count++;
     if (!w->draining)
         w->slot->state = SLOT_CALLING;
@@ -358,6 +420,8 @@ static void stop(struct worker *w)
     (void)pthread_mutex_unlock(&p->lock);
     for (unsigned i = 0; i < p->count; i++)
         (void)pthread_join(p->threads[i].handle, NULL);
+    for (struct push *push = p->pushed; push; push = push->next)
+        push->is_listed = false;
     ev_async_stop(w->loop, &p->turn);
     ev_prepare_stop(w->loop, &p->rest);
     send_all_handed(p->handed);
@@ -394,6 +458,8 @@ static const struct call_ops pool_ops = {
     .next = next_piece,
     .end = end_request,
     .interim = hand_interims,
+    .send = send_pushed_bytes,
+    .wait_taken = wait_taken,
     .is_busy = is_busy,
     .stop = stop,
     .thread_count = thread_count,

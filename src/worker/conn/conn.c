@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "worker/call/forked.h"
+#include "worker/call/push.h"
 #include "worker/call/wake.h"
 #include "worker/conn/admission.h"
 #include "worker/conn/linger.h"
@@ -33,13 +34,15 @@ static const struct interest {
                    [STREAM_BODY] = {EV_READ, true, TIMER_BODY},
                    [STREAM_SENDING] = {EV_WRITE, true, TIMER_WRITE},
                    [STREAM_DUPLEX] = {EV_READ | EV_WRITE, true, TIMER_WRITE},
+                   [STREAM_PUSHING] = {EV_WRITE, true, TIMER_WRITE},
                    [STREAM_WAITING] = {EV_READ, false, 0},
                    [STREAM_RECEIVING] = {EV_READ, true, TIMER_BODY}},
     [CONN_LINGER] = {[STREAM_NONE] = {EV_READ, true, TIMER_LINGER}},
 };
 
-#define TO(state) (1u << (state))
-#define ANY_PHASE (TO(STREAM_PHASES) - 1)
+#define TO(state)  (1u << (state))
+#define ANY_PHASE  (TO(STREAM_PHASES) - 1)
+#define WHILE_LENT (TO(STREAM_CALLING) | TO(STREAM_PUSHING) | TO(STREAM_READY) | TO(STREAM_NONE))
 
 /* Which state, and which phase, may follow which. */
 static const uint16_t next_states[CONN_STATES] = {
@@ -49,11 +52,17 @@ static const uint16_t next_states[CONN_STATES] = {
     [CONN_CLOSED] = TO(CONN_CLOSED) | TO(CONN_FREE),
 };
 static const uint16_t next_phases[STREAM_PHASES] = {
-    [STREAM_NONE] = ANY_PHASE,    [STREAM_HEAD] = ANY_PHASE,
-    [STREAM_READY] = ANY_PHASE,   [STREAM_CALLING] = TO(STREAM_READY) | TO(STREAM_NONE),
-    [STREAM_SENDING] = ANY_PHASE, [STREAM_BODY] = ANY_PHASE,
-    [STREAM_DUPLEX] = ANY_PHASE,  [STREAM_RECEIVING] = ANY_PHASE,
-    [STREAM_WAITING] = ANY_PHASE, [STREAM_PAUSED] = ANY_PHASE & ~TO(STREAM_WAITING),
+    [STREAM_NONE] = ANY_PHASE,
+    [STREAM_HEAD] = ANY_PHASE,
+    [STREAM_READY] = ANY_PHASE,
+    [STREAM_CALLING] = WHILE_LENT,
+    [STREAM_SENDING] = ANY_PHASE,
+    [STREAM_PUSHING] = WHILE_LENT,
+    [STREAM_BODY] = ANY_PHASE,
+    [STREAM_DUPLEX] = ANY_PHASE,
+    [STREAM_RECEIVING] = ANY_PHASE,
+    [STREAM_WAITING] = ANY_PHASE,
+    [STREAM_PAUSED] = ANY_PHASE & ~TO(STREAM_WAITING),
 };
 
 static bool may_follow(const struct conn *c, enum conn_state state, enum stream_phase phase)
@@ -268,6 +277,8 @@ static void on_io(struct ev_loop *loop, struct ev_io *io, int revents)
         on_io_within(c);
     else if (c->state == CONN_LINGER)
         read_lingering(c);
+    else if (c->h1.phase == STREAM_PUSHING)
+        stream_send_pushed(&c->h1);
     else
         read_requests(c);
 }
@@ -311,6 +322,11 @@ void conn_timed_out(struct conn *c)
     uint64_t deadline_ms = c->timer.deadline_ms;
     uint8_t state = c->state, phase = s->phase;
 
+    if (phase == STREAM_PUSHING) {
+        push_end(s->x->push, PUSH_WRITE_TIMEOUT);
+        conn_set(c, CONN_OPEN, STREAM_CALLING); /* until its call is over */
+        return;
+    }
     if (only_ends(c)) {
         if (stream_is_answering(s))
             s->env->response.ended = "write_timeout";

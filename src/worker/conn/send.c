@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "worker/access_log_writer.h"
+#include "worker/call/push.h"
 #include "worker/loop/state.h"
 #include "worker/loop/upward.h"
 
@@ -183,6 +184,17 @@ void send_join_early(struct stream *s)
     }
     strbuf_release(x->early.len > 0 ? &out : &x->early);
     x->early = (struct strbuf){0};
+}
+
+enum send_result send_pushed(struct stream *s)
+{
+    for (size_t turn = 0; turn < SEND_TURN; turn += s->x->out.len) {
+        enum send_result sent = send_out(s);
+
+        if (sent != SEND_ALL || !push_take(s))
+            return sent;
+    }
+    return SEND_TURN_OVER;
 }
 
 /* ---- a file ------------------------------------------------------------------------------ */

@@ -22,6 +22,10 @@ enum send_result send_out(struct stream *s);
 /* The stream is handed back: what the socket has not taken of send_handed goes before `out`. */
 void send_join_early(struct stream *s);
 
+/* Sends what there is, and what the answer's handler has pushed (call/push.h). TURN_OVER: after a
+ * megabyte. */
+enum send_result send_pushed(struct stream *s);
+
 /* Sends the file that is the next part of the answer; nothing else is unsent. ALL: it is gone, or
  * it cannot be read any more: then the answer is broken, and has no further pieces. */
 enum send_result send_file(struct stream *s);

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "worker/call/call.h"
 #include "worker/call/call_inline.h"
+#include "worker/call/push.h"
 #include "worker/call/wake.h"
 #include "worker/conn/conn.h"
 #include "worker/conn/fair_close.h"
@@ -64,6 +65,12 @@ static enum flushed end_request(struct stream *s)
     return call_end(worker_of_stream(s), s) == CALL_LATER ? FLUSHED_SOME : FLUSHED_ALL;
 }
 
+static void drop_pushed(struct stream *s)
+{
+    push_drop_unsent(s);
+    push_release(s);
+}
+
 enum flushed stream_abandon(struct stream *s)
 {
     struct worker *w = worker_of_stream(s);
@@ -75,6 +82,8 @@ enum flushed stream_abandon(struct stream *s)
             s->env->response.ended = "client gone";
         if (s->env->request.ahead)
             s->env->request.ahead->is_lost = true;
+        if (s->x->push)
+            drop_pushed(s);
         response_abandon(s->env);
         worker_note_answer(w, s->env, w->now_ns - s->x->request_ns);
     }
@@ -178,6 +187,33 @@ static enum flushed reset_broken(struct stream *s)
     return FLUSHED_FAILED;
 }
 
+/* The handler has heard that no more is sent, and has returned. */
+static enum flushed end_pushed(struct stream *s, enum push_end end)
+{
+    struct conn *c = conn_of(s);
+
+    s->env->response.ended = push_end_name(end);
+    if (s->env->h1.framing == FRAMING_CLOSE)
+        wire_reset(&c->wire);
+    conn_drop(c);
+    return FLUSHED_FAILED;
+}
+
+/* The handler has returned; what it has pushed comes before what it has returned. */
+static enum flushed flush_pushed(struct stream *s)
+{
+    enum push_end end = push_ended(s->x->push);
+    enum send_result sent = end == PUSH_GOES_ON ? send_pushed(s) : SEND_FAILED;
+
+    if (end == PUSH_GOES_ON)
+        end = push_ended(s->x->push); /* it may have been lost just now */
+    if (end != PUSH_GOES_ON)
+        return end_pushed(s, end);
+    if (sent == SEND_ALL)
+        push_release(s);
+    return flushed_out(s, sent);
+}
+
 enum flushed stream_flush(struct stream *s)
 {
     struct worker *w = worker_of_stream(s);
@@ -193,6 +229,11 @@ enum flushed stream_flush(struct stream *s)
             if (s->env->response.broken && s->env->h1.framing == FRAMING_CLOSE)
                 return reset_broken(s);
             return end_answer(s);
+        }
+        if (s->x->push) {
+            flushed = flush_pushed(s);
+            if (flushed != FLUSHED_ALL)
+                return flushed;
         }
         if (s->env->response.file.left > 0) {
             flushed = flushed_out(s, send_file(s));
@@ -271,7 +312,7 @@ static bool ends_conn(struct stream *s)
 {
     struct worker *w = worker_of_stream(s);
 
-    if (!s->env->request.keep_alive || w->answers_close || w->config->keepalive_ms == 0)
+    if (!s->env->request.keep_alive || w->answers_close)
         return true;
     if (!fair_close_is_due(&w->fair, w->now_ns / 1000000))
         return false;
@@ -325,7 +366,21 @@ static void __attribute__((noinline)) await_body(struct stream *s)
         stream_refuse(s, r->refusal, r->refusal_reason);
 }
 
-/* The application has been called. True: there is an answer. */
+/* The same of one that has pushed. Its answer goes on when what waits is sent, which is dropped where
+ * no more is sent. */
+static void __attribute__((noinline)) pushed_done(struct stream *s)
+{
+    struct push *p = s->x->push;
+
+    commands_run(worker_of_stream(s));
+    if (s->env->request.state != REQUEST_DONE)
+        (void)begin_ahead(s, true); /* the head has said so */
+    response_end_pushes(s->env);
+    if (p && push_ended(p) != PUSH_GOES_ON)
+        push_drop_unsent(s);
+}
+
+/* The application has been called. True: there is an answer, of which nothing has left. */
 static bool handler_done(struct stream *s)
 {
     struct worker *w = worker_of_stream(s);
@@ -336,6 +391,10 @@ static bool handler_done(struct stream *s)
         commands_run(w); /* if the master says stop meanwhile, this answer closes */
     if (__builtin_expect(!s->env->response.body, 0)) {
         await_body(s);
+        return false;
+    }
+    if (s->env->response.phase != RESPONSE_OPEN) {
+        pushed_done(s);
         return false;
     }
     s->env->h1.close = must_close(s);
@@ -415,6 +474,29 @@ static void end_called(struct stream *s)
         read_unparsed(c);
 }
 
+/* In the class sync the call holds this thread, and the connection's state stays as it is. */
+void stream_send_pushed(struct stream *s)
+{
+    struct slot_counts *counts = &worker_of_stream(s)->slot->counts;
+    uint64_t before = counts->bytes_out;
+    bool is_lent = stream_is_lent(s);
+    enum send_result sent;
+
+    if (s->x->early.data)
+        send_join_early(s);
+    do {
+        sent = send_pushed(s);
+    } while (sent == SEND_TURN_OVER && !is_lent);
+    if (sent == SEND_FAILED)
+        push_end(s->x->push, PUSH_CLIENT_GONE);
+    if (!is_lent)
+        return;
+    if (sent == SEND_ALL || sent == SEND_FAILED)
+        conn_set(conn_of(s), CONN_OPEN, STREAM_CALLING);
+    else if (s->phase == STREAM_CALLING || counts->bytes_out != before)
+        conn_set(conn_of(s), CONN_OPEN, STREAM_PUSHING);
+}
+
 void stream_called(struct stream *s)
 {
     struct conn *c = conn_of(s);
@@ -436,7 +518,7 @@ void stream_called(struct stream *s)
 /* A stream whose earlier answers are still being sent goes on after them. */
 void stream_wake(struct stream *s)
 {
-    if (s->phase == STREAM_CALLING)
+    if (stream_is_lent(s))
         s->x->call.woken = true;
     else if (s->env)
         s->env->response.waits = false;

@@ -195,7 +195,7 @@ static bool has_unrun(const struct conn *c)
     if (c->h1.runs)
         return false;
     return exchange_of(c)->in.len > 0 ||
-           (c->h1.env && c->h1.phase != STREAM_CALLING && !has_begun(c));
+           (c->h1.env && !stream_is_lent(&c->h1) && !has_begun(c));
 }
 
 static void begin_other(struct conn *c)
@@ -376,8 +376,8 @@ static void begin_all(const struct conn *crashed, bool is_timeout)
 
         if (c->state == CONN_FREE || c->wire.fd < 0)
             continue;
-        if (c->h1.phase == STREAM_CALLING)
-            take_from_thread(c->h1.x, c->h1.runs);
+        if (stream_is_lent(&c->h1) && !(c->h1.x->push && has_begun(c)))
+            take_from_thread(c->h1.x, c->h1.runs); /* what it has pushed is the loop's */
         if (c == crashed)
             begin_crashed(c, is_timeout);
         else if (is_timeout && c->h1.runs && !has_begun(c) && is_too_long(c))

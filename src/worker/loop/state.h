@@ -156,8 +156,11 @@ struct worker {
     struct ev_check pass_begin;
     struct ev_async told_to_stop; /* by a signal */
     struct notify notify;
-    _Atomic bool draining; /* takes nothing new */
-    bool answers_close;    /* every answer says Connection: close */
+    _Atomic bool draining;         /* takes nothing new */
+    bool answers_close;            /* every answer says Connection: close */
+    bool quit_is_due;              /* the order came while a call waited for its client */
+    uint64_t drain_over_ms;        /* since it drains: when calls that push must end */
+    _Atomic uint64_t pushed_bytes; /* see call/push.c */
     struct ev_timer drain;
     struct ev_timer linger_over; /* while it drains */
     uint64_t leave_by_ms; /* when it should have left, as far as it knows; 0: not told to leave */

@@ -38,6 +38,7 @@ enum stream_phase {
     STREAM_READY,     /* it has unparsed bytes, or more to send, and waits in the run queue */
     STREAM_CALLING,   /* a thread has it, or it waits for one (stream_lend) */
     STREAM_SENDING,   /* the client does not take the answer fast enough */
+    STREAM_PUSHING,   /* the same, of what a thread pushes whose call goes on (call/push.h) */
     STREAM_BODY,      /* its body is coming */
     STREAM_DUPLEX,    /* as SENDING, while the body still comes that the application reads */
     STREAM_WAITING,   /* the application has nothing to send yet */
@@ -58,6 +59,7 @@ struct call {
     enum call_kind kind;
     unsigned slot_index; /* in the slot's calls */
     int refusal; /* the status with which the request is refused instead of being run, or 0 */
+    bool closes; /* as it was handed over: every answer says Connection: close */
     bool woken;  /* since it was handed over: next is to be called again (the loop's) */
     uint64_t handed_ns; /* to the class of workers */
     uint64_t taken_ns;  /* by a thread */
@@ -103,11 +105,11 @@ struct exchange {
     uint32_t turn_sent;   /* with pieces, since the socket was full */
     size_t whole_len;     /* of out, before the answer's first or next piece: for a crash */
 
-    struct strbuf in;  /* bytes after the request, not parsed yet */
+    struct strbuf in;    /* bytes after the request, not parsed yet */
     struct strbuf early; /* of interim answers, while a thread has the stream: the socket is full */
     struct strbuf out;   /* of answers, for the socket */
-    size_t out_sent;   /* bytes of out that are gone */
-    const char *piece; /* part of the answer, to be sent after out from where it lies */
+    size_t out_sent;     /* bytes of out that are gone */
+    const char *piece;   /* part of the answer, to be sent after out from where it lies */
     size_t piece_len;
     uint64_t request_ns; /* when the first bytes of the request were read */
     uint64_t arrived_ns; /* when the bytes read last had come, or the turn of those that wait */
@@ -118,7 +120,8 @@ struct exchange {
     uint64_t unwanted; /* bytes of the body that are still to come then, to be dropped */
     bool closes;       /* the connection ends with it, whatever comes */
     struct body_pace pace;
-    size_t stuck_len; /* bytes that were unsent when the client last took some */
+    size_t stuck_len;  /* bytes that were unsent when the client last took some */
+    struct push *push; /* what its handler pushed is not all sent; NULL: see call/push.h */
     struct call call;
     struct alarm alarm;
 };
@@ -182,6 +185,12 @@ static inline struct conn *conn_of(const struct stream *s)
 static inline struct stream *stream_of(const struct gcorn_environ *env)
 {
     return env->stream;
+}
+
+/* Does a thread have it, or does it wait for one? */
+static inline bool stream_is_lent(const struct stream *s)
+{
+    return s->phase == STREAM_CALLING || s->phase == STREAM_PUSHING;
 }
 
 /* Does the application owe a piece of the answer? */

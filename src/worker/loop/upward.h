@@ -50,6 +50,9 @@ void stream_lend(struct stream *s);
 /* It is handed back: the call is over. */
 void stream_called(struct stream *s);
 
+/* Its call, which goes on, has pushed bytes: sends what the socket takes. */
+void stream_send_pushed(struct stream *s);
+
 /* The request has ended, and its environ been reset. */
 void stream_forget_request(struct stream *s);
 

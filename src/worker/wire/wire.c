@@ -104,6 +104,17 @@ bool wire_peer_gone(const struct wire *wire)
     return wire_is_plain(wire) ? poll(&one, 1, 0) > 0 : wire_other->peer_gone(wire);
 }
 
+void wire_wait_writable(const struct wire *wire, int other_fd, int timeout_ms)
+{
+    struct pollfd two[] = {{.fd = wire->fd, .events = POLLOUT},
+                           {.fd = other_fd, .events = POLLIN}};
+
+    if (!wire_is_plain(wire))
+        wire_other->wait_writable(wire, other_fd, timeout_ms);
+    else
+        (void)poll(two, 2, timeout_ms); /* failed or interrupted: the caller tries again */
+}
+
 /* TCP_INFO: tcp(7). */
 int64_t wire_queue_delay_ms(const struct wire *wire)
 {

@@ -5,7 +5,7 @@
  * whose functions are in wire_other. One predictable branch tells the two apart.
  *
  * Only the thread of the loop may call these, but for wire_peer_gone, which any thread may. A
- * crashing worker uses last.h instead. No function blocks.
+ * crashing worker uses last.h instead. No function blocks but wire_wait_writable.
  */
 #ifndef GCORN_WORKER_WIRE_WIRE_H
 #define GCORN_WORKER_WIRE_WIRE_H
@@ -41,6 +41,7 @@ struct wire_ops {
     void (*reset)(struct wire *wire);
     void (*close)(struct wire *wire);
     bool (*peer_gone)(const struct wire *wire);
+    void (*wait_writable)(const struct wire *wire, int other_fd, int timeout_ms);
     int64_t (*queue_delay_ms)(const struct wire *wire);
 };
 
@@ -119,6 +120,10 @@ void wire_close(struct wire *wire);
 /* Has the client closed the connection, or its side of it, which looks the same? True when the wire
  * is closed. Any thread. */
 bool wire_peer_gone(const struct wire *wire);
+
+/* Waits until the wire may take bytes, or is lost, or other_fd is readable, for timeout_ms at most:
+ * for a call that holds the loop's thread anyway. */
+void wire_wait_writable(const struct wire *wire, int other_fd, int timeout_ms);
 
 /* How long ago the last bytes came, by the kernel's account, in milliseconds; -1: it does not say
  * (a unix socket). */
