@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import PRELOAD_OR_NOT, SLOWER, WORKER_CLASSES, ctl_output, hup, wait_for
+from harness import PRELOAD_OR_NOT, SLOWER, WORKER_CLASSES, ctl_output, hup, run, wait_for
 
 
 @pytest.fixture
@@ -132,13 +132,32 @@ def test_last_posts_run_before_exit(looping, worker_class):
     assert "too late" not in lines and "exit?" not in lines
 
 
-def test_reload_ends_and_starts_threads(looping):
-    server = looping()
+@WORKER_CLASSES
+@PRELOAD_OR_NOT
+def test_reload_ends_and_starts_threads(looping, worker_class, flags):
+    server = looping(*worker_class, *flags)
     hup(server)
     wait_said(server, "exit")
     lines = said(server)
     assert lines.count("init") == 2 and lines.count("stop") == 1
     is_woken(server.ask("/thread"))
+    is_woken(server.ask("/wait?ms=1"))
+
+
+@WORKER_CLASSES
+def test_check_of_reload_runs_timers(looping, worker_class):
+    """The request of reload_check_path waits in the loop, before the worker is ready."""
+    server = looping("--reload-check-path", "/until?ticks=5", *worker_class)
+    hup(server)
+    assert server.get("/until?ticks=1").text == "ticked"
+
+
+def test_replay_runs_timers_and_ends_threads(app, tmp_path):
+    (tmp_path / "kept").write_bytes(b"GET /until?ticks=5 HTTP/1.1\r\nHost: t\r\n\r\n")
+    done = run("--replay", "kept", f"{app('loops')}:handler", cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.endswith("ticked\n0\n\n"), done.stdout
+    lines = (tmp_path / "said").read_text().splitlines()
+    assert lines[-4:] == ["stop", "thread ends", "last post", "exit"]
 
 
 def test_endless_thread_is_left(looping):

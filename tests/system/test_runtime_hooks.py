@@ -117,6 +117,21 @@ def test_threads_start_before_ready_and_end(runtime, flags):
         assert only(server, f"start{i}").tid == only(server, f"end{i}").tid
 
 
+@PRELOAD_OR_NOT
+def test_threads_of_a_new_worker_start(runtime, flags):
+    server = runtime("--threads", "2", *flags)
+    first, = server.worker_pids
+    os.kill(first, signal.SIGKILL)
+    server.wait_workers(1, other_than={first})
+    second, = server.worker_pids
+    assert sorted(names_of(server, second)[-2:]) == ["start0", "start1"]
+    hup(server)
+    wait_for(lambda: "exit" in names_of(server, second), "the old worker's exit")
+    assert sorted(names_of(server, second)[-3:-1]) == ["end0", "end1"]
+    third, = server.worker_pids - {second}
+    assert sorted(names_of(server, third)[-2:]) == ["start0", "start1"]
+
+
 def test_sync_worker_has_no_threads(runtime):
     server = runtime()
     assert server.stop() == 0

@@ -51,7 +51,8 @@ void callback_enter(struct worker *w, const char *kind, const char *what, size_t
         return;
     w->serving = NULL;
     w->state_before = w->slot->state;
-    w->slot->state = SLOT_CALLING;
+    if (!w->calls || !w->draining) /* its threads' calls do not hide that it drains, either */
+        w->slot->state = SLOT_CALLING;
     callback_show(call, kind, what, len, w->now_ns / 1000000);
 }
 

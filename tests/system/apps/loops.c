@@ -4,10 +4,11 @@
  * the file said, one line each.
  *
  *   /ticks           how often a timer of 10 ms has been called
- *   /wait?ms=N       answers "woken" when a timer wakes it; the handler posts what sets the timer
+ *   /wait?ms=N       answers "woken" when a timer wakes it; next posts what sets the timer
  *   /thread          answers "woken" when the thread has posted the wake
  *   /do?what=F&in=K  has the loop call F in a timer or post: crash_now, block_now (until the file go
  *                    is there), late_wake
+ *   /until?ticks=N   answers "ticked" when there have been so many
  *   /stream          a line, then nothing until the worker drains and a post wakes it
  *   /fork            what timers, posts and threads say in a forked child
  *
@@ -157,41 +158,49 @@ static unsigned long number(struct gcorn_environ *env, const char *name)
     return value ? strtoul(value, NULL, 10) : 0;
 }
 
+struct wait {
+    unsigned turn;
+    bool by_thread;
+    uint64_t ms;
+};
+
+/* Within next, where no wake is lost. */
+static void begin_wait(struct gcorn_environ *env, const struct wait *w)
+{
+    struct alarm *a;
+
+    if (w->by_thread) {
+        for_thread = gcorn_ticket(env);
+        return;
+    }
+    a = malloc(sizeof(*a));
+    if (!a)
+        abort();
+    *a = (struct alarm){gcorn_ticket(env), w->ms};
+    if (gcorn_post(set_alarm, a) < 0)
+        abort();
+}
+
 /* Asked again, it is done. */
 static ssize_t next_woken(struct gcorn_environ *env, void *state, const void **chunk)
 {
-    unsigned *turn = state;
+    struct wait *w = state;
 
-    (void)env;
-    if ((*turn)++ == 0)
+    if (w->turn++ == 0) {
+        begin_wait(env, w);
         return GCORN_AGAIN;
+    }
     *chunk = "woken";
-    return *turn == 2 ? 5 : 0;
+    return w->turn == 2 ? 5 : 0;
 }
 
-static struct gcorn_body *wait_body(struct gcorn_environ *env)
+static struct gcorn_body *wait_body(struct gcorn_environ *env, bool by_thread)
 {
-    return gcorn_body_iter(env, next_woken, NULL, gcorn_alloc(env, sizeof(unsigned)));
-}
+    struct wait *w = gcorn_alloc(env, sizeof(*w));
 
-static struct gcorn_body *wait_for_timer(struct gcorn_environ *env)
-{
-    struct alarm *a = malloc(sizeof(*a));
-
-    if (!a)
-        abort();
-    *a = (struct alarm){gcorn_ticket(env), number(env, "ms")};
-    if (gcorn_post(set_alarm, a) < 0)
-        return NULL;
-    return wait_body(env);
-}
-
-static struct gcorn_body *wait_for_thread(struct gcorn_environ *env)
-{
-    struct gcorn_body *body = wait_body(env);
-
-    for_thread = gcorn_ticket(env);
-    return body;
+    w->by_thread = by_thread;
+    w->ms = number(env, "ms");
+    return gcorn_body_iter(env, next_woken, NULL, w);
 }
 
 static struct gcorn_body *have_called(struct gcorn_environ *env)
@@ -206,6 +215,19 @@ static struct gcorn_body *have_called(struct gcorn_environ *env)
     else
         gcorn_post(fn, NULL);
     return gcorn_body_text(env, "soon");
+}
+
+/* Also where nothing wakes it: the check of a reload, and --replay. */
+static ssize_t next_ticked(struct gcorn_environ *env, void *state, const void **chunk)
+{
+    unsigned *turn = state;
+
+    if (ticks < number(env, "ticks")) {
+        gcorn_wake_at(env, gcorn_now() + 5);
+        return GCORN_AGAIN;
+    }
+    *chunk = "ticked";
+    return (*turn)++ == 0 ? 6 : 0;
 }
 
 struct stream {
@@ -264,11 +286,13 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
 
     gcorn_start(start_response, "200 OK", NULL);
     if (strcmp(path, "/wait") == 0)
-        return wait_for_timer(env);
+        return wait_body(env, false);
     if (strcmp(path, "/thread") == 0)
-        return wait_for_thread(env);
+        return wait_body(env, true);
     if (strcmp(path, "/do") == 0)
         return have_called(env);
+    if (strcmp(path, "/until") == 0)
+        return gcorn_body_iter(env, next_ticked, NULL, gcorn_alloc(env, sizeof(unsigned)));
     if (strcmp(path, "/stream") == 0)
         return stream(env);
     if (strcmp(path, "/fork") == 0)
