@@ -134,7 +134,7 @@ static void test_round_trip_bodies(void **state)
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\na\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
         ("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-         "2;ext=1\r\nab\r\n10\r\n0123456789abcdef\r\n0\r\nTrailer: x\r\n\r\n"),
+         "2;ext=1\r\nab\r\n10\r\n0123456789abcdef\r\n0\r\nX-Sum: x\r\n\r\n"),
         "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     };
     static const char with_nul[] =

@@ -180,13 +180,13 @@ static void check_body(struct gcorn_environ *env)
 
 static void serve_an_upload(void *unused)
 {
-    static char body[100 * 1024];
+    static char body[2048 * 1024]; /* more than is kept in memory */
 
     (void)unused;
     become_worker();
     in_call = check_body;
     int client = worker_case_connect(&the_case);
-    worker_case_send(client, "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 102400\r\n\r\n");
+    worker_case_send(client, "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 2097152\r\n\r\n");
     memset(body, 'b', sizeof(body));
     for (size_t sent = 0; sent < sizeof(body);) {
         ssize_t n = send(client, body + sent, sizeof(body) - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
