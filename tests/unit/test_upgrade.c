@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "master/generation/listeners.h"
+#include "master/operator/control_client.h"
 #include "master/takeover.h"
 
 static int program_fd = -1;
@@ -35,8 +37,10 @@ static int teardown(void **state)
     ev_io_stop(m.loop, &m.upgrade.io);
     ev_timer_stop(m.loop, &m.upgrade.timer);
     upgrade_close(&m.upgrade);
+    control_close(&m.control);
     if (program_fd >= 0)
         (void)close(program_fd);
+    program_fd = -1;
     return master_teardown(state);
 }
 
@@ -212,7 +216,274 @@ static void test_upgrade_is_refused_while_something_else_goes_on(void **state)
     assert_string_equal(err.text, "the server is stopping");
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
+static void test_end_of_the_program_ends_what_watched_it(void **state)
+{
+    (void)state;
+    ev_timer_set(&m.upgrade.timer, 100, 0);
+    ev_timer_start(m.loop, &m.upgrade.timer);
+    m.upgrade.is_overdue = false;
+    end_program();
+    assert_false(ev_is_active(&m.upgrade.io) || ev_is_active(&m.upgrade.timer));
+    assert_false(m.upgrade.serves || m.upgrade.is_overdue);
+}
+
+/* Seconds until the deadline. */
+static double remaining(void)
+{
+    assert_true(ev_is_active(&m.upgrade.timer));
+    return ev_timer_remaining(m.loop, &m.upgrade.timer);
+}
+
+static void test_deadline_is_noted(void **state)
+{
+    (void)state;
+    ev_invoke(m.loop, &m.upgrade.timer, EV_TIMER);
+    assert_true(m.upgrade.is_overdue && m.upgrade.has_news);
+    assert_int_equal(m.upgrade.phase, UPGRADE_BOOTING);
+}
+
+static void test_program_that_is_given_up_has_two_seconds(void **state)
+{
+    (void)state;
+    upgrade_give_up(&m.upgrade, "why");
+    assert_true(remaining() > 1.5 && remaining() <= 2);
+    assert_int_equal(WTERMSIG(end_of_program()), SIGTERM);
+    assert_true(takeover_reaped(&m, m.upgrade.pid, SIGTERM));
+    assert_non_null(strstr(logged(), "Upgrade failed: why"));
+}
+
+static void test_program_that_serves_has_no_deadline(void **state)
+{
+    (void)state;
+    ev_timer_set(&m.upgrade.timer, 100, 0);
+    ev_timer_start(m.loop, &m.upgrade.timer);
+    says("+");
+    turn();
+    takeover_act(&m);
+    assert_false(ev_is_active(&m.upgrade.timer));
+}
+
+static void test_reload_that_waits_is_passed_on(void **state)
+{
+    (void)state;
+    m.reload_requested = m.upgrade.hands_over = true;
+    says("+");
+    turn();
+    takeover_act(&m);
+    assert_int_equal(WTERMSIG(end_of_program()), SIGHUP);
+    m.upgrade.pid = 0;
+}
+
+/* ---- leaving ------------------------------------------------------------------------------- */
+
+static int add_waiting_client(void)
+{
+    int ends[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+    control_add(&m.control, ends[0]);
+    control_client_wait(&m.control.clients[0], WAIT_UPGRADE);
+    return ends[1];
+}
+
+static void test_master_that_leaves_hands_over(void **state)
+{
+    struct proc *worker = add_worker(0, &current, PROC_READY);
+    struct proc *admin = add_worker(1, &current, PROC_READY);
+    int client = add_waiting_client();
+    char word = 0, answer[64] = "";
+
+    (void)state;
+    admin->w->number = plan_admin_number(&m.plan);
+    m.pidfile = (struct pidfile){
+        .fd = dup(STDERR_FILENO), .path = xstrdup("/nonexistent/pid"), .pid = getpid()};
+    m.upgrade.phase = UPGRADE_BESIDE;
+    m.last_generation = 1;
+    takeover_leave(&m);
+    assert_int_equal(recv(program_fd, &word, 1, 0), 1);
+    assert_int_equal(word, UPGRADE_TAKE_OVER);
+    assert_int_equal(last_order(admin, NULL), DOWN_RETIRE);
+    assert_int_equal(last_order(worker, NULL), 0);
+    assert_true(m.pidfile.fd < 0);
+    takeover_tell(&m); /* it does not stop yet */
+    assert_int_equal(read(client, answer, sizeof(answer) - 1), -1);
+    m.plan.stopping = true;
+    takeover_tell(&m); /* a worker accepts */
+    assert_int_equal(read(client, answer, sizeof(answer) - 1), -1);
+    proc_slot(&m.procs, worker)->state = proc_slot(&m.procs, admin)->state = SLOT_DRAINING;
+    takeover_tell(&m);
+    assert_true(read(client, answer, sizeof(answer) - 1) > 0);
+    assert_memory_equal(answer, "{\"ok\": true, \"pid\": ", 20);
+    (void)close(client);
+}
+
+static void test_stop_cancels_an_upgrade_that_boots(void **state)
+{
+    int client = add_waiting_client();
+    char answer[64] = "";
+
+    (void)state;
+    takeover_leave(&m);
+    assert_int_equal(m.upgrade.phase, UPGRADE_FAILED);
+    assert_true(read(client, answer, sizeof(answer) - 1) > 0);
+    assert_non_null(strstr(answer, "the server is stopping"));
+    assert_int_equal(WTERMSIG(end_of_program()), SIGTERM);
+    m.plan.stopping = true;
+    (void)logged();
+    assert_true(takeover_reaped(&m, m.upgrade.pid, SIGTERM));
+    assert_string_equal(logged(), ""); /* the stop is no failure */
+    (void)close(client);
+}
+
+static void test_roll_back_makes_the_files_this_masters_again(void **state)
+{
+    struct shared_listener shared = {.listener = {.fd = -1, .lent = true}, .refs = 1};
+    struct listener *listeners[] = {&shared.listener};
+
+    (void)state;
+    current.listeners = listeners;
+    current.listener_count = 1;
+    m.upgrade.phase = UPGRADE_BESIDE;
+    end_program();
+    assert_false(shared.listener.lent);
+    current.listener_count = 0;
+    current.listeners = NULL;
+}
+
+static void test_retired_workers_are_started_again(void **state)
+{
+    (void)state;
+    assert_false(takeover_resume(&m));
+    takeover_retire_workers(&m); /* a terminal's size */
+    assert_int_equal(m.plan.workers, 2);
+    m.upgrade.phase = UPGRADE_BESIDE;
+    m.plan.has_admin = true;
+    takeover_retire_workers(&m);
+    assert_true(m.plan.workers == 0 && !m.plan.has_admin);
+    current.config.workers = 3;
+    current.admin_listener = &(struct listener){.fd = -1};
+    assert_true(takeover_resume(&m));
+    assert_true(m.plan.workers == 3 && m.plan.has_admin);
+    current.admin_listener = NULL;
+}
+
+/* ---- starting a program --------------------------------------------------------------------- */
+
+static char program[64], word[] = "word", root[] = "/";
+static char *words[] = {word, NULL};
+static struct start program_start = {.argc = 1, .argv = words, .program = program};
+static const char *refusal;
+
+static int refuse(const void *arg, struct error *err)
+{
+    (void)arg;
+    return refusal ? error_set(err, EXIT_FAILED, "%s", refusal) : 0;
+}
+
+static struct upgrade_order order_of(const char *path)
+{
+    (void)snprintf(program, sizeof(program), "%s", path);
+    refusal = NULL;
+    program_start.dir = root;
+    return (struct upgrade_order){.start = &program_start,
+                                  .current = &current,
+                                  .control = &m.control.listener,
+                                  .bus = &m.bus,
+                                  .shared_memory = &m.shared_memory,
+                                  .boot_timeout_ms = 5000,
+                                  .hands_over = true,
+                                  .before = refuse};
+}
+
+static int setup_start(void **state)
+{
+    (void)master_setup(state);
+    m.bus.fd = m.bus.wake_fd = m.shared_memory.fd = -1;
+    upgrade_init(&m.upgrade, m.loop);
+    return 0;
+}
+
+static void start_it(const struct upgrade_order *order)
+{
+    struct error err;
+
+    assert_int_equal(upgrade_start(&m.upgrade, order, &err), 0);
+    assert_int_equal(m.upgrade.phase, UPGRADE_BOOTING);
+    assert_true(m.upgrade.pid > 0 && m.upgrade.fd >= 0 && m.upgrade.hands_over);
+    assert_true(ev_is_active(&m.upgrade.io));
+    assert_true(remaining() > 6.5 && remaining() <= 7); /* boot_timeout, and two seconds */
+}
+
+static void assert_fails(const char *why)
+{
+    int status = end_of_program();
+
+    assert_true(takeover_reaped(&m, m.upgrade.pid, status));
+    const char *log = logged();
+    if (!strstr(log, why))
+        print_error("%s: %s", why, log);
+    assert_non_null(strstr(log, why));
+}
+
+static void test_program_is_started_with_its_signals(void **state)
+{
+    struct upgrade_order order = order_of("/bin/sh");
+    static char shell[] = "sh", option[] = "-c", command[] = "kill -TERM $$; exit 3";
+    static char *shell_words[] = {shell, option, command, NULL};
+    sigset_t before, after;
+
+    (void)state;
+    (void)sigprocmask(SIG_SETMASK, NULL, &before);
+    program_start.argv = shell_words;
+    start_it(&order);
+    (void)sigprocmask(SIG_SETMASK, NULL, &after);
+    for (int number = 1; number < SIGRTMIN; number++)
+        assert_int_equal(sigismember(&after, number), sigismember(&before, number));
+    assert_fails("the new program was killed by SIGTERM");
+    program_start.argv = words;
+}
+
+static void test_program_that_cannot_be_executed_is_named(void **state)
+{
+    struct upgrade_order order = order_of("/nonexistent/gcorn");
+
+    (void)state;
+    start_it(&order);
+    assert_fails("Upgrade failed: cannot execute /nonexistent/gcorn: No such file");
+}
+
+static void test_hook_that_fails_starts_no_program(void **state)
+{
+    struct upgrade_order order = order_of("/bin/true");
+
+    (void)state;
+    refusal = "pre_exec says no";
+    start_it(&order);
+    assert_fails("Upgrade failed: pre_exec says no");
+}
+
+/* The variables of a service manager name the pid of the new master. */
+static void test_variables_of_the_manager_are_readdressed(void **state)
+{
+    struct upgrade_order order = order_of("/bin/sh");
+    static char shell[] = "sh", option[] = "-c",
+                command[] = "[ $LISTEN_PID = $$ ] && [ $WATCHDOG_PID = $$ ] && exit 5; exit 6";
+    static char *shell_words[] = {shell, option, command, NULL};
+
+    (void)state;
+    assert_int_equal(setenv("LISTEN_PID", "1", 1) | setenv("WATCHDOG_PID", "1", 1), 0);
+    program_start.argv = shell_words;
+    program_start.activation.count = 1;
+    order.has_watchdog = true;
+    start_it(&order);
+    assert_fails("exited with code 5");
+    program_start.argv = words;
+    program_start.activation.count = 0;
+    assert_int_equal(unsetenv("LISTEN_PID") | unsetenv("WATCHDOG_PID"), 0);
+}
+
+#define T(name)     cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
+#define START(name) cmocka_unit_test_setup_teardown(test_##name, setup_start, teardown)
 
 int main(void)
 {
@@ -230,6 +501,19 @@ int main(void)
         T(new_master_that_ends_is_rolled_back),
         T(other_children_are_not_the_program),
         T(upgrade_is_refused_while_something_else_goes_on),
+        T(end_of_the_program_ends_what_watched_it),
+        T(deadline_is_noted),
+        T(program_that_is_given_up_has_two_seconds),
+        T(program_that_serves_has_no_deadline),
+        T(reload_that_waits_is_passed_on),
+        T(master_that_leaves_hands_over),
+        T(stop_cancels_an_upgrade_that_boots),
+        T(roll_back_makes_the_files_this_masters_again),
+        T(retired_workers_are_started_again),
+        START(program_is_started_with_its_signals),
+        START(program_that_cannot_be_executed_is_named),
+        START(hook_that_fails_starts_no_program),
+        START(variables_of_the_manager_are_readdressed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
