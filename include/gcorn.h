@@ -203,21 +203,43 @@ ssize_t gcorn_body_next(struct gcorn_body *body, const void **chunk);
 void gcorn_body_close(struct gcorn_body *body);
 int64_t gcorn_body_len(const struct gcorn_body *body);
 
-/* ---- before the answer ----------------------------------------------------------------------- */
+/* ---- before the answer, and after its body --------------------------------------------------- */
 
-/* Sends an interim answer at once, before the answer itself: "103 Early Hints" (RFC 8297) with Link
- * fields has a browser fetch a style sheet while the handler still works. status may be any 1xx but
- * 100 and 101, which are the server's. status and headers (which may be NULL) are checked and copied
- * as by gcorn_start, and Content-Length is not allowed. The answer is not changed by it: what it is
- * to say, too, is given to gcorn_start again. To be called until the first byte of the body is
- * handed over, also from next, and after gcorn_start. It does not block: what the socket does not
- * take goes before the answer. A start_response of middleware is not called. Returns 0, or -1
- * with errno, and nothing is sent, which a handler may ignore. ENOTSUP: a client of HTTP/1.0 does
- * not understand it. EALREADY: a byte of the body has been handed over. EMSGSIZE: the interim
- * answers of the request would be longer than 64 KiB together. EINVAL: as gcorn_start, but the
- * answer stays as it is. */
+/* Sends an interim answer at once, before the answer itself: with "103 Early Hints" (RFC 8297) and
+ * Link fields, a browser fetches a style sheet while the handler still works. status may be any 1xx
+ * but 100 and 101, which are the server's. status and headers (NULL: none) are checked and copied as
+ * by gcorn_start; Content-Length is not allowed. The answer does not change: give gcorn_start the
+ * fields that it is to have, too.
+ *
+ * It may be called until the first byte of the body is handed over, also from next, and after
+ * gcorn_start. It does not block: bytes that the socket does not take go before the answer. A
+ * start_response of middleware does not see it.
+ *
+ * Returns 0, or -1 with errno; then nothing is sent, which a handler may ignore. ENOTSUP: the
+ * client speaks HTTP/1.0, which has no such answers. EALREADY: a byte of the body has been handed
+ * over. EMSGSIZE: the interim answers of this request would be longer than 64 KiB together. EINVAL:
+ * as gcorn_start, but the answer stays as it is. */
 int gcorn_interim(struct gcorn_environ *env, const char *status,
                   const struct gcorn_header *headers);
+
+/* Adds a trailer: a field that is sent after the body, for what is known only then, such as a
+ * checksum or a status. name and value are checked as by gcorn_start, and copied. It may be called
+ * in the handler and in next, also in the call that returns 0. A name that was added before the
+ * first byte of the body is announced in the field Trailer, which gcorn_start refuses.
+ *
+ * Trailers need a client that asks for them ("TE: trailers") in HTTP/1.1 and a body that is sent in
+ * chunks. An answer that has trailers before its first byte is sent in chunks, a file too, unless
+ * the application gives a Content-Length, with which no trailer is sent. A text, bytes or a file
+ * otherwise have a known length and take none after their first byte. The 500 of a failed handler
+ * has none.
+ *
+ * Returns 0, or -1 with errno, and the trailer is dropped, which a handler may ignore. ENOTSUP: the
+ * client does not ask for trailers, or the answer has no body or one of known length. EALREADY: the
+ * body has ended. EMSGSIZE: more than 100 trailers, or 64 KiB of them. EINVAL: not a valid field,
+ * or one that must stand before the body because it frames the message, says how to read the
+ * content, authenticates, or directs the client (RFC 9110 6.5.1: Content-Type, Set-Cookie,
+ * Location); the answer stays as it is. */
+int gcorn_trailer(struct gcorn_environ *env, const char *name, const char *value);
 
 /* ---- pushing --------------------------------------------------------------------------------- */
 

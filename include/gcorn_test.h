@@ -56,6 +56,7 @@ struct gcorn_test {
     const struct gcorn_header *headers; /* all that a client receives: for gcorn_headers_get */
     const char *body;                   /* without chunked framing; followed by a NUL */
     size_t len;
+    const struct gcorn_header *trailers; /* that came after it; an empty list before its end */
     bool waits;    /* next has returned GCORN_AGAIN, and nothing has woken it since */
     bool complete; /* the answer is whole; bodies are closed, deferred functions have run */
     bool broken;   /* the same, but the answer is cut, and the client can see that */

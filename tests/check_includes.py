@@ -27,7 +27,7 @@ TESTLIB_KNOWS = {"worker/call/app.h", "worker/call/app_metrics.h", "system/ipc/s
 LEVELS = [["src/http/request/", "src/http/answer/", "src/http/"]]
 # Programs, and what include/gcorn.h declares. (Files of testlib/ may have include/gcorn_test.h.)
 HEADERLESS = {"src/main.c", "src/gcornctl.c", "src/worker/call/api.c", "src/http/layer.c",
-              "src/http/answer/header_list.c"}
+              "src/http/answer/header_list.c", "src/http/answer/trailer.c"}
 # A class of workers has no other function than the one that call.h declares for its row.
 IS_WORKER_CLASS = re.compile(r"src/worker/call/call_\w+\.c")
 # Becoming a daemon is a fork too; a process that traces threads waits for their stops.

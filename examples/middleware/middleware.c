@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * middleware - applications around an application: how long it took, and gzip.
+ * middleware - applications around an application: how long it took, gzip, and a checksum.
  *
  *   gcorn middleware.so:handler
  *   curl --compressed -i http://127.0.0.1:8000/
+ *   curl -i -H 'TE: trailers' http://127.0.0.1:8000/numbers
  *
  * What it shows: a middleware is an application that calls another one, which it is given as a
  * third parameter; the handler at the end of this file names them, from the outside in. It gives
@@ -218,6 +219,60 @@ static struct gcorn_body *gzip(struct gcorn_environ *env, struct gcorn_start_res
     return gcorn_body_iter(env, next_gzip, close_gzip, g);
 }
 
+/* ---- checksum: of the bytes that were sent, in a trailer ------------------------------------ */
+
+struct checksum {
+    struct gcorn_start_response *outer;
+    struct gcorn_environ *env;
+    struct gcorn_body *inner;
+    uLong crc;
+};
+
+/* A body whose length is told before has no trailers. */
+static int start_checksum(void *state, const char *status, const struct gcorn_header *headers)
+{
+    struct checksum *c = state;
+    struct gcorn_header_list *list = gcorn_header_list_new(c->env, headers);
+
+    gcorn_header_remove(list, "Content-Length");
+    return gcorn_start(c->outer, status, gcorn_header_array(list));
+}
+
+static ssize_t next_checksum(struct gcorn_environ *env, void *state, const void **chunk)
+{
+    struct checksum *c = state;
+    ssize_t n = gcorn_body_next(c->inner, chunk);
+
+    if (n > 0)
+        c->crc = crc32_z(c->crc, *chunk, (size_t)n);
+    if (n == 0)
+        gcorn_trailer(env, "X-CRC32", gcorn_printf(env, "%08lx", c->crc));
+    return n;
+}
+
+static void close_checksum(struct gcorn_environ *env, void *state)
+{
+    struct checksum *c = state;
+
+    (void)env;
+    gcorn_body_close(c->inner);
+}
+
+/* Around a body only where the client asks for trailers: others keep their Content-Length. */
+static struct gcorn_body *checksum(struct gcorn_environ *env, struct gcorn_start_response *start,
+                                   gcorn_app *inner)
+{
+    const char *te = gcorn_get(env, "HTTP_TE");
+
+    if (!te || !strstr(te, "trailers"))
+        return inner(env, start);
+    struct checksum *c = gcorn_alloc(env, sizeof(*c));
+    c->env = env;
+    c->outer = start;
+    c->inner = inner(env, gcorn_start_wrap(env, start_checksum, c));
+    return c->inner ? gcorn_body_iter(env, next_checksum, close_checksum, c) : NULL;
+}
+
 /* ---- the application, and what is around it -------------------------------------------------- */
 
 struct numbers {
@@ -265,8 +320,13 @@ static struct gcorn_body *outer_gzip(struct gcorn_environ *env, struct gcorn_sta
     return gzip(env, start, inner_timing);
 }
 
+static struct gcorn_body *checked(struct gcorn_environ *env, struct gcorn_start_response *start)
+{
+    return checksum(env, start, outer_gzip);
+}
+
 GCORN_EXPORT
 struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_response *start_response)
 {
-    return timing(env, start_response, "all", outer_gzip);
+    return timing(env, start_response, "all", checked);
 }

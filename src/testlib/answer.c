@@ -11,8 +11,8 @@
 #include "base/util.h"
 #include "testlib/state.h"
 
-/* A head that is there whole, len bytes from text on. */
-static struct test_head read_head(const char *text, size_t len)
+/* A line and fields after it, which are there whole: len bytes from text on. */
+static struct test_head read_fields(const char *text, size_t len)
 {
     struct test_head head = {.text = xmalloc(len + 1)};
     size_t count = 0;
@@ -23,7 +23,6 @@ static struct test_head read_head(const char *text, size_t len)
     for (const char *p = head.text; (p = strstr(p, "\r\n")); p += 2)
         count++;
     head.fields = xcalloc(count + 1, sizeof(*head.fields));
-    head.status = atoi(head.text + strlen("HTTP/1.1 "));
     count = 0;
     line = strstr(head.text, "\r\n") + 2;
     for (char *end; (end = strstr(line, "\r\n")) && end > line; line = end + 2) {
@@ -44,8 +43,9 @@ static void read_heads(struct test *t)
 
     while (t->head.status == 0 && t->bytes.data && (from = t->bytes.data + t->decoded) &&
            (end = strstr(from, "\r\n\r\n"))) {
-        struct test_head head = read_head(from, (size_t)(end + 4 - from));
+        struct test_head head = read_fields(from, (size_t)(end + 4 - from));
 
+        head.status = atoi(head.text + strlen("HTTP/1.1 "));
         t->decoded = (size_t)(end + 4 - t->bytes.data);
         if (head.status >= 200) {
             t->head = head;
@@ -69,6 +69,7 @@ void answer_free(struct test *t)
     for (size_t i = 0; i < t->interim_count; i++)
         free_head(&t->interims[i]);
     free_head(&t->head);
+    free_head(&t->trailers);
     free(t->interims);
 }
 
@@ -83,7 +84,14 @@ int gcorn_test_interim(const struct gcorn_test *test, size_t i, const struct gco
     return t->interims[i].status;
 }
 
-/* One chunk that is there whole. */
+/* The last chunk is there: so are the trailers, for all leave at once. */
+static void read_trailers(struct test *t, const char *from, size_t len)
+{
+    t->trailers = read_fields(from, len);
+    t->decoded = t->bytes.len;
+}
+
+/* One chunk that is there whole, but for the last one. */
 static bool read_chunk(struct test *t)
 {
     if (t->bytes.len - t->decoded >= 2 && t->bytes.data[t->decoded] == '\r')
@@ -94,6 +102,8 @@ static bool read_chunk(struct test *t)
     if (!line_end)
         return false;
     size_t size = strtoul(from, NULL, 16), head = (size_t)(line_end + 1 - from);
+    if (size == 0)
+        read_trailers(t, from, left);
     if (left < head + size || size == 0)
         return false;
     strbuf_add(&t->body, from + head, size);
@@ -103,6 +113,7 @@ static bool read_chunk(struct test *t)
 
 void answer_read(struct test *t)
 {
+    static const struct gcorn_header none[] = {{NULL, NULL}};
     bool has_head;
 
     read_heads(t);
@@ -116,4 +127,5 @@ void answer_read(struct test *t)
     }
     t->public.body = t->body.data ? t->body.data : "";
     t->public.len = t->body.len;
+    t->public.trailers = t->trailers.fields ? t->trailers.fields : none;
 }

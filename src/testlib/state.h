@@ -43,7 +43,8 @@ struct test {
     struct strbuf bytes; /* as they leave for the client */
     struct strbuf body;
     size_t decoded;        /* of bytes */
-    struct test_head head; /* status 0: the answer has not begun */
+    struct test_head head;     /* status 0: the answer has not begun */
+    struct test_head trailers; /* fields NULL: its last chunk has not come */
     struct test_head *interims;
     size_t interim_count;
     bool ended;

@@ -125,6 +125,7 @@ static ssize_t next_letter(struct gcorn_environ *env, void *state, const void **
     case 's': fake_loop_advance_ns(SLOW_MS * UINT64_C(1000000)); return piece(chunk, 5);
     case 'g': return piece(chunk, gcorn_client_gone(env) ? 4 : 5);
     case 'd': fake_order(self.worker, DOWN_RETIRE, 0); return piece(chunk, 5);
+    case 't': (void)gcorn_trailer(env, "X-T", "1"); return next_letter(env, state, chunk);
     case 'i': send_hint(env); return next_letter(env, state, chunk);
     case 'x': return -1;
     default: return 0;

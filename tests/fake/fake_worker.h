@@ -7,8 +7,8 @@
  *               1.2 MB, a waits for a wake-up, w for an alarm of 50 ms, k wakes itself, W sets an
  *               alarm for which it does not wait, e asks for a longer deadline, s takes 20 ms, g
  *               asks whether the client is gone, d has the master tell the worker to retire, x
- *               fails, i sends a 103 and goes on with the next letter; at the end of the letters
- *               it ends
+ *               fails; i sends a 103, t adds a trailer, and both go on with the next letter; at the
+ *               end of the letters it ends
  *   /f          a file of 300,000 bytes; /t the same, which fake_truncate_file cuts
  *   /b          300,000 bytes; /e the request's body; /n nothing
  *   /h/LETTERS  as /i, from a handler that sends a 103 first

@@ -95,6 +95,13 @@ static const char *const requests[] = {
     "POST /u/ox HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
     "POST /u/ HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n",
     "GET /u/r HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /h/aip HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /i/iwip HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "HEAD /h/ip HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n",
+    "GET /h/x HTTP/1.0\r\n\r\n",
+    "GET /i/tpatl HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n",
+    "GET /i/itpx HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n",
+    "POST /e HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n",
 };
 
 static const char *const pushing[] = {
@@ -166,13 +173,16 @@ static size_t chunked_len(const struct fake_client *c, const char *body, size_t 
         if (digits_end != line_end)
             fail("a bad chunk", c);
         at = (size_t)(line_end + 2 - body);
+        if (size == 0) { /* perhaps with trailers after it */
+            const char *end = memmem(line_end, len - at + 2, "\r\n\r\n", 4);
+
+            return end ? (size_t)(end + 4 - body) : SIZE_MAX;
+        }
         if (len - at < size + 2)
             return SIZE_MAX;
         if (memcmp(body + at + size, "\r\n", 2) != 0)
             fail("a chunk without its end", c);
         at += size + 2;
-        if (size == 0)
-            return at;
     }
 }
 

@@ -464,6 +464,16 @@ def test_middleware_asks_what_the_client_takes(served, accepted, encoding):
     assert answer.header("Content-Encoding") == encoding
 
 
+@pytest.mark.parametrize("path", ["/", "/numbers", "/nothing"])
+@pytest.mark.parametrize("coding", ["", "Accept-Encoding: gzip\r\n"], ids=["plain", "gzip"])
+def test_middleware_adds_checksum_for_who_asks(served, path, coding):
+    server = served("middleware")
+    summed = server.get(path, fields=f"TE: trailers\r\n{coding}")
+    assert summed.trailers == [("X-CRC32", f"{zlib.crc32(summed.body):08x}")]
+    other = server.get(path, fields=coding)
+    assert (other.body, other.trailers) == (summed.body, [])
+
+
 # ---- notes --------------------------------------------------------------------------------------
 
 

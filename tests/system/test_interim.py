@@ -51,6 +51,14 @@ def test_interim_comes_from_next_that_waits(around, threads):
 
 
 @CLASSES
+def test_interim_precedes_pushed_answer(around, threads):
+    client = around(threads).connect()
+    for _ in range(20):
+        is_hint(client.get("/pushed"))
+        is_whole(client.response())
+
+
+@CLASSES
 def test_pipelined_interims_stay_in_order(around, threads):
     client = around(threads).connect()
     client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n" * 20)

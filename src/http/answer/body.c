@@ -112,6 +112,9 @@ bool body_take_file(struct gcorn_body *body, struct body_file *file)
 {
     if (!body->ops || !body->ops->fd || body->closed)
         return false;
+    const struct response *r = &body->env->response;
+    if (r->trailers && r->content_length < 0)
+        return false;     /* it is sent in chunks */
     assert(!body->chunk); /* it would have to come first */
     *file = body->ops->fd(body);
     return true;

@@ -65,7 +65,8 @@ static inline bool body_runs_app(const struct gcorn_body *body)
     return body->ops && body->ops->runs_app && !body->closed;
 }
 
-/* Takes over what is still to come of a body whose bytes lie in a file. False: they do not. */
+/* Takes over what is still to come of a body whose bytes lie in a file. False: they do not, or they
+ * are sent in chunks, because trailers follow. */
 bool body_take_file(struct gcorn_body *body, struct body_file *file);
 
 #endif

@@ -82,6 +82,17 @@ static void render_request_id(struct gcorn_environ *env, struct strbuf *out)
     ADD_LITERAL(out, "\r\n");
 }
 
+/* Trailer names those that are known by now (RFC 9110 6.6.2), each once. */
+static void announce_trailers(struct strbuf *out, const struct trailer *trailer)
+{
+    strbuf_addf(out, "Trailer: %s", trailer->name);
+    while ((trailer = trailer->next)) {
+        if (!trailer->is_repeated)
+            strbuf_addf(out, ", %s", trailer->name);
+    }
+    strbuf_addf(out, "\r\n");
+}
+
 /* The most that the server adds before the application's fields, and after them. */
 enum { HEAD_OWN_MAX = 160 };
 
@@ -107,6 +118,11 @@ static void render_head(struct gcorn_environ *env, struct strbuf *out)
         p = strbuf_grow(out, r->fields_len + HEAD_OWN_MAX);
     }
     p = strbuf_put(p, r->fields, r->fields_len);
+    if (env->h1.framing == FRAMING_CHUNKED && r->trailers) {
+        strbuf_set_end(out, p);
+        announce_trailers(out, r->trailers);
+        p = strbuf_grow(out, HEAD_OWN_MAX);
+    }
     if (env->h1.framing == FRAMING_CHUNKED) {
         p = STRBUF_PUT_LITERAL(p, "Transfer-Encoding: chunked\r\n");
     } else if (r->content_length >= 0) {
@@ -137,7 +153,7 @@ static void keep_head(struct gcorn_environ *env, const char *head, size_t len)
     struct h1_head *kept = &env->h1.kept;
 
     kept->serial = 0;
-    if (len > sizeof(kept->text))
+    if (len > sizeof(kept->text) || env->response.trailers)
         return;
     kept->serial = env->response.start_cache.serial;
     kept->date = env->context->date;
@@ -152,15 +168,9 @@ void framing_h1_interims(struct gcorn_environ *env, struct strbuf *out)
 {
     const struct interim *interim = env->response.interims;
 
-    for (; interim; interim = interim->next) {
-        ADD_LITERAL(out, "HTTP/1.1 ");
-        strbuf_add(out, interim->status, interim->status_len);
-        if (interim->status_len == 3)
-            strbuf_addch(out, ' ');
-        ADD_LITERAL(out, "\r\n");
-        strbuf_add(out, interim->fields, interim->fields_len);
-        ADD_LITERAL(out, "\r\n");
-    }
+    for (; interim; interim = interim->next)
+        strbuf_addf(out, "HTTP/1.1 %s%s\r\n%.*s\r\n", interim->status,
+                    interim->status_len == 3 ? " " : "", (int)interim->fields_len, interim->fields);
     env->response.interims = NULL;
 }
 
@@ -218,7 +228,15 @@ static void add_chunk_size(struct strbuf *out, size_t size)
     strbuf_add(out, p, (size_t)(line + sizeof(line) - p));
 }
 
-/* The piece as one chunk; without bytes it is the last one, which no trailer fields follow. */
+static void end_chunks(const struct response *r, struct strbuf *out)
+{
+    strbuf_addf(out, "0\r\n");
+    for (const struct trailer *t = r->trailers; t; t = t->next)
+        strbuf_addf(out, "%s: %s\r\n", t->name, t->value);
+    strbuf_addf(out, "\r\n");
+}
+
+/* The piece as one chunk; without bytes it is the last one, and trailers follow. */
 static void add_chunk(struct gcorn_environ *env, struct strbuf *out, const char **data, size_t *len)
 {
     const struct response *r = &env->response;
@@ -226,7 +244,7 @@ static void add_chunk(struct gcorn_environ *env, struct strbuf *out, const char 
     assert(r->piece || r->piece_len == 0); /* a file's length is known, and so counted */
     end_chunk(&env->h1, out);
     if (r->piece_len == 0) {
-        ADD_LITERAL(out, "0\r\n\r\n");
+        end_chunks(r, out);
         return;
     }
     add_chunk_size(out, r->piece_len);

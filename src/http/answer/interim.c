@@ -88,7 +88,7 @@ int gcorn_interim(struct gcorn_environ *env, const char *status, const struct gc
     int64_t fields_len = measure_fields(env, headers);
     if (fields_len < 0 || check_when(env, status_len + (size_t)fields_len) < 0)
         return -1;
-    r->interim_bytes += status_len + (size_t)fields_len;
+    r->interim_bytes += (uint32_t)status_len + (uint32_t)fields_len;
     while (*end)
         end = &(*end)->next;
     *end = new_interim(env, status, headers, (size_t)fields_len);

@@ -94,6 +94,7 @@ void response_refuse(struct gcorn_environ *env, int status, const char *reason)
         text = arena_printf(&env->arena, "%s: %s\n", line, reason);
     else
         text = arena_printf(&env->arena, "%s\n", line);
+    env->response.trailers = NULL; /* of what it replaces */
     /* cannot be refused: the server has made all of it */
     (void)start_own(env, line, status == 503 ? headers_503 : headers);
     env->response.body = gcorn_body_text(env, text);
@@ -186,7 +187,7 @@ static void settle_length(struct gcorn_environ *env, int64_t known)
 
     r->sends_body = !has_no_body(env);
     if (r->sends_body) {
-        if (r->content_length < 0)
+        if (r->content_length < 0 && !r->trailers)
             r->content_length = known;
         r->body_max = r->content_length < 0 ? 0 : (uint64_t)r->content_length;
     } else if (r->status == 204) {

@@ -35,6 +35,13 @@ enum head_step {
     HEAD_PASSED,
 };
 
+/* A field after the body; all is in the request's arena. */
+struct trailer {
+    struct trailer *next;
+    const char *name, *value;
+    bool is_repeated; /* an earlier one has the name */
+};
+
 struct response {
     struct gcorn_start_response start;
     enum response_phase phase;
@@ -62,7 +69,9 @@ struct response {
         bool reads;    /* the sender's: sendfile does not do for it */
     } file;
     struct interim *interims;  /* that have not been framed yet, in order */
-    size_t interim_bytes;      /* of all that were made */
+    struct trailer *trailers;  /* in order; where content_length is known they are not sent */
+    uint32_t interim_bytes;    /* of all that were made */
+    uint32_t trailer_bytes;
     struct gcorn_body *body;   /* what the application returned */
     struct gcorn_body *bodies; /* all that were made */
     uint64_t body_len;         /* bytes of the body handed over, framing not counted */

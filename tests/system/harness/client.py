@@ -13,6 +13,7 @@ class Response:
     def __init__(self, status, reason, headers, body, head):
         self.status, self.reason, self.headers, self.body, self.head = (
             status, reason, headers, body, head)
+        self.trailers = []
 
     def header(self, name):
         """The one value of a field, None when it is absent."""
@@ -30,6 +31,15 @@ class Response:
 
     def __repr__(self):
         return f"<{self.status} {self.reason} {self.headers} {self.body[:200]!r}>"
+
+
+def fields_of(lines):
+    headers = []
+    for line in lines:
+        field = re.fullmatch(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([^\x00-\x08\x0a-\x1f\x7f]*)", line)
+        assert field, f"field line {line!r}"
+        headers.append(field.groups())
+    return headers
 
 
 class Client:
@@ -91,11 +101,17 @@ class Client:
             line = self._take_until(b"\r\n")
             assert re.fullmatch(rb"[0-9a-f]+\r\n", line), f"chunk size line {line!r}"
             size = int(line, 16)
-            data = self._take(size + 2)
-            assert data.endswith(b"\r\n"), f"a chunk ends in {data[-2:]!r}"
             if size == 0:
                 return body
+            data = self._take(size + 2)
+            assert data.endswith(b"\r\n"), f"a chunk ends in {data[-2:]!r}"
             body += data[:-2]
+
+    def _trailers(self):
+        lines = []
+        while line := self._take_until(b"\r\n")[:-2]:
+            lines.append(line.decode("latin-1"))
+        return fields_of(lines)
 
     def response(self, method="GET"):
         head = self._take_until(b"\r\n\r\n")
@@ -103,13 +119,7 @@ class Client:
         status_line = re.fullmatch(r"HTTP/1\.1 ([1-5]\d\d) ([ -~]*)", lines[0])
         assert status_line, f"status line {lines[0]!r}"
         status = int(status_line.group(1))
-        headers = []
-        for line in lines[1:]:
-            field = re.fullmatch(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([^\x00-\x08\x0a-\x1f\x7f]*)",
-                                 line)
-            assert field, f"field line {line!r}"
-            headers.append(field.groups())
-        answer = Response(status, status_line.group(2), headers, b"", head)
+        answer = Response(status, status_line.group(2), fields_of(lines[1:]), b"", head)
         length, coding = answer.header("Content-Length"), answer.header("Transfer-Encoding")
         assert length is None or (length.isdigit() and coding is None), f"framing of {answer}"
         assert coding in (None, "chunked"), f"framing of {answer}"
@@ -117,6 +127,7 @@ class Client:
             return answer
         if coding:
             answer.body = self._chunks()
+            answer.trailers = self._trailers()
         elif length is not None:
             answer.body = self._take(int(length))
         else:
