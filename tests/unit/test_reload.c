@@ -6,6 +6,7 @@
 #include "master_case.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "master/reload.h"
@@ -145,6 +146,25 @@ static void test_process_that_cannot_be_started_is_tried_again(void **state)
     assert_string_equal(m.last_reload.why, "no process");
 }
 
+static void test_missing_descriptor_delays_the_preparation(void **state)
+{
+    struct rlimit limit, none = {.rlim_cur = 0};
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none.rlim_max = limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    m.reload_requested = true;
+    reload_begin(&m);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(m.prepare.state, PREPARE_WAITS);
+    assert_non_null(strstr(logged(), "Reload: no process can be started: Too many open files; "
+                                     "trying again in 1 s"));
+    reload_decide(&m, m.prepare.retry_ms);
+    assert_int_equal(m.prepare.state, PREPARE_RUNS);
+    assert_string_equal(logged(), "");
+}
+
 static void test_failed_preparation_fails_the_reload(void **state)
 {
     (void)state;
@@ -281,6 +301,62 @@ static void test_client_hears_that_the_roll_failed(void **state)
     assert_string_equal(answer(),
                         "{\"ok\": false, \"error\": \"generation 1 serves, but not all of "
                         "its workers booted: why\"}\n");
+}
+
+static void test_hook_runs_at_each_outcome(void **state)
+{
+    (void)state;
+    current.config.on_reload = ":";
+    m.rolling = true;
+    m.plan.workers = 0;
+    reload_decide(&m, now_ms());
+    pid_t pid = m.hooks.list[0].pid;
+    assert_true(pid > 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    m.hooks.list[0].pid = 0;
+    m.rolling = true;
+    m.roll_failure = xstrdup("why");
+    reload_decide(&m, now_ms());
+    pid = m.hooks.list[0].pid;
+    assert_true(pid > 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* ---- the commit ----------------------------------------------------------------------------- */
+
+static void commit(void)
+{
+    candidate.next = candidate.prev = &current;
+    current.next = current.prev = &candidate;
+    tries_a_candidate();
+    m.candidate_is_ready = true;
+    m.reloads_begun = 1;
+    reload_decide(&m, now_ms());
+    assert_ptr_equal(m.current, &candidate);
+    current.next = current.prev = &current;
+    candidate.next = candidate.prev = &candidate;
+}
+
+static void test_unchanged_application_is_said_so(void **state)
+{
+    (void)state;
+    commit();
+    const char *log = logged();
+    assert_non_null(strstr(log, "Reloaded: generation 1 -> 2, "));
+    assert_non_null(strstr(log, "Application: build-id none, unchanged"));
+    assert_null(strstr(log, "only a restart"));
+}
+
+static void test_changed_application_is_named(void **state)
+{
+    (void)state;
+    (void)snprintf(current.image.build_id, sizeof(current.image.build_id), "aa");
+    (void)snprintf(candidate.image.build_id, sizeof(candidate.image.build_id), "bb");
+    candidate.config.daemon = true;
+    commit();
+    const char *log = logged();
+    assert_non_null(strstr(log, "Application: build-id aa -> bb"));
+    assert_non_null(strstr(log, "daemon: only a restart can change it"));
 }
 
 /* ---- dropping ------------------------------------------------------------------------------- */
@@ -461,6 +537,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(preparation_has_boot_timeout),
         T(process_that_cannot_be_started_is_tried_again),
+        T(missing_descriptor_delays_the_preparation),
         T(failed_preparation_fails_the_reload),
         T(bad_record_fails_the_reload),
         T(stop_ends_the_preparation),
@@ -470,6 +547,9 @@ int main(void)
         T(client_of_the_next_reload_goes_on_waiting),
         T(client_hears_why_it_failed),
         T(client_hears_that_the_roll_failed),
+        T(hook_runs_at_each_outcome),
+        T(unchanged_application_is_said_so),
+        T(changed_application_is_named),
         T(dropped_reload_leaves_nothing_open),
         T(pid_file_changes_with_the_settings),
         T(control_socket_changes_with_the_settings),
