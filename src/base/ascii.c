@@ -4,6 +4,7 @@
  */
 #include "base/ascii.h"
 
+#include <endian.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -40,6 +41,28 @@ void ascii_put_hex(char out[2], char byte)
 {
     out[0] = ascii_hex_digits[(unsigned char)byte >> 4];
     out[1] = ascii_hex_digits[(unsigned char)byte & 15];
+}
+
+#define EACH_BYTE(n) (UINT64_C(0x0101010101010101) * (n))
+
+/* The eight digits of n, the first one in the highest byte: its halves, quarters and so on are moved
+ * apart until each has a byte of its own. From 10 on a digit is 'a' and more, which is 0x27 further. */
+static uint64_t eight_digits(uint64_t n)
+{
+    n = (n | n << 16) & UINT64_C(0x0000ffff0000ffff);
+    n = (n | n << 8) & UINT64_C(0x00ff00ff00ff00ff);
+    n = (n | n << 4) & EACH_BYTE(0x0f);
+    uint64_t is_letter = (n + EACH_BYTE(6)) >> 4 & EACH_BYTE(1);
+
+    return n + EACH_BYTE('0') + is_letter * ('a' - '9' - 1);
+}
+
+void ascii_put_hex_u64(char out[16], uint64_t n)
+{
+    const uint64_t digits[2] = {htobe64(eight_digits(n >> 32)),
+                                htobe64(eight_digits(n & UINT32_MAX))};
+
+    memcpy(out, digits, sizeof(digits));
 }
 
 void ascii_put_escape(char out[ASCII_ESCAPE_LEN], char byte)

@@ -51,6 +51,9 @@ static inline int ascii_hex_value(char c)
 /* Writes a byte as two hexadecimal digits; with \x in front of them. No NUL. */
 enum { ASCII_ESCAPE_LEN = 4 };
 void ascii_put_hex(char out[2], char byte);
+
+/* Writes n as 16 hexadecimal digits. No NUL. */
+void ascii_put_hex_u64(char out[16], uint64_t n);
 void ascii_put_escape(char out[ASCII_ESCAPE_LEN], char byte);
 
 /* The meaning of a value of errno, of a signal's number, in English; never NULL. Signals have

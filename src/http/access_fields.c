@@ -138,10 +138,12 @@ VALUE get_protocol(struct access_line *line)
     return plain(r->minor_version == 0 ? "HTTP/1.0" : "HTTP/1.1", 8);
 }
 
-/* A dead worker's may be any bytes. */
+/* A dead worker's may be any bytes, and has no length. */
 VALUE get_method(struct access_line *line)
 {
-    return text_of(line->env->request.method);
+    const struct request *r = &line->env->request;
+
+    return r->method && r->method_len > 0 ? text(r->method, r->method_len) : text_of(r->method);
 }
 
 VALUE get_path(struct access_line *line)
@@ -332,39 +334,58 @@ struct members {
  * each has its own code: a walk over a table at run time doubled the price of a line. */
 #define PRINTER static inline __attribute__((always_inline))
 
-/* The key is given as JSON has it, a literal: ,"name": */
-PRINTER void put_key(struct members *m, bool json, const char *key, size_t name_len)
+/* Copies what there is room for, as the caller has made sure. */
+PRINTER void copy(struct log_line *l, const char *text, size_t len)
 {
-    if (json) {
-        log_line_put(m->l, m->is_first ? "{" : ",", 1);
-        log_line_put(m->l, key + 1, name_len + 3);
+    memcpy(l->p, text, len); /* a few moves where len is a constant */
+    l->p += len;
+}
+
+/* The key is given as JSON has it before a text, a literal: ,"name":" */
+PRINTER void put_key(struct members *m, bool json, const char *key, size_t name_len, bool is_quoted)
+{
+    if (json && m->is_first) {
+        copy(m->l, "{", 1);
+        copy(m->l, key + 1, name_len + 3 + is_quoted);
+    } else if (json) {
+        copy(m->l, key, name_len + 4 + is_quoted);
     } else {
         if (!m->is_first)
-            log_line_put(m->l, " ", 1);
-        log_line_put(m->l, key + 2, name_len);
-        log_line_put(m->l, "=", 1);
+            copy(m->l, " ", 1);
+        copy(m->l, key + 2, name_len);
+        copy(m->l, "=", 1);
     }
     m->is_first = false;
 }
 
+/* In JSON after its key, which has the first quote. */
 PRINTER void put_plain(struct log_line *l, bool json, const struct bytes *text)
 {
+    copy(l, text->p, text->len);
     if (json)
-        log_line_put(l, "\"", 1);
-    log_line_put(l, text->p, text->len);
-    if (json)
-        log_line_put(l, "\"", 1);
+        copy(l, "\"", 1);
 }
 
 PRINTER void put_text(struct log_line *l, bool json, const struct bytes *text, size_t leave)
 {
-    if (json)
+    if (text->len == 0)
+        copy(l, "\"\"", 2);
+    else if (json)
         log_line_put_quoted(l, text->p, text->len, leave);
     else
         log_line_put_value(l, text->p, text->len, leave);
 }
 
-/* What is absent is null in JSON, and no pair in logfmt. */
+/* The room of a key with its marks, and of a value that is not a text. */
+PRINTER size_t fixed_len(size_t name_len, const struct access_value *value)
+{
+    enum { MARKS = 6, NUMBER_MAX = 20 };
+
+    return name_len + MARKS + (value->kind == ACCESS_PLAIN ? value->text.len : NUMBER_MAX);
+}
+
+/* What is absent is null in JSON, and no pair in logfmt. A member for which there is no room, not even
+ * cut, is left out. */
 PRINTER void put_member(struct members *m, bool json, const char *key, size_t name_len,
                         const struct access_value *value, int flags)
 {
@@ -372,9 +393,13 @@ PRINTER void put_member(struct members *m, bool json, const char *key, size_t na
         m->long_left--;
     if (value->kind == ACCESS_ABSENT && (!json || (flags & OPTIONAL)))
         return;
-    put_key(m, json, key, name_len);
+    if ((size_t)(m->l->end - m->l->p) < fixed_len(name_len, value) + m->long_left * SHARE) {
+        m->l->cut = true;
+        return;
+    }
+    put_key(m, json, key, name_len, value->kind == ACCESS_PLAIN);
     switch (value->kind) {
-    case ACCESS_ABSENT: log_line_put(m->l, "null", 4); break;
+    case ACCESS_ABSENT: copy(m->l, "null", 4); break;
     case ACCESS_NUMBER: log_line_put_u64(m->l, value->number); break;
     case ACCESS_PLAIN: put_plain(m->l, json, &value->text); break;
     case ACCESS_TEXT: put_text(m->l, json, &value->text, m->long_left * SHARE); break;
@@ -385,7 +410,7 @@ PRINTER void put_member(struct members *m, bool json, const char *key, size_t na
 #define COUNT_LONG_BOTH(letter, member, get, flags) COUNT_LONG(member, get, flags)
 #define PUT_MEMBER(member, get, flags)                                                             \
     value = get(line);                                                                             \
-    put_member(&m, json, ",\"" member "\":", sizeof(member) - 1, &value, flags);
+    put_member(&m, json, ",\"" member "\":\"", sizeof(member) - 1, &value, flags);
 #define PUT_BOTH(letter, member, get, flags) PUT_MEMBER(member, get, flags)
 
 PRINTER void put_members(struct log_line *l, bool json, struct access_line *line)
@@ -398,8 +423,8 @@ PRINTER void put_members(struct log_line *l, bool json, struct access_line *line
     assert(m.long_left == 0);
     l->end += TAIL;
     if (l->cut) {
-        put_key(&m, json, ",\"truncated\":", sizeof("truncated") - 1);
-        log_line_put(l, "true", 4);
+        put_key(&m, json, ",\"truncated\":", sizeof("truncated") - 1, false); /* within TAIL */
+        copy(l, "true", 4);
     }
 }
 

@@ -102,14 +102,12 @@ const char *environ_given_id(const struct gcorn_environ *env)
 
 const char *environ_request_id(struct gcorn_environ *env)
 {
-    static const char digits[] = "0123456789abcdef";
     const char *given = environ_given_id(env);
 
     if (given)
         return given;
     /* made each time, but in one place: an endless stream may log for days */
-    for (int i = 0; i < 16; i++)
-        env->id_text[i] = digits[env->id >> (60 - 4 * i) & 15];
+    ascii_put_hex_u64(env->id_text, env->id);
     env->id_text[16] = '\0';
     return env->id_text;
 }

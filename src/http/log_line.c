@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * See log_line.h. Nearly all text is plain, so plain runs are copied and checked by the word, eight
- * bytes at a time; what is not plain may take longer.
+ * See log_line.h. Nearly all text is plain, so plain runs are copied and checked sixteen bytes at a
+ * time; what is not plain may take longer.
  */
 #include "http/log_line.h"
 
@@ -20,18 +20,41 @@ static bool is_plain(char c)
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
-#define EACH_BYTE(n) (UINT64_C(0x0101010101010101) * (n))
-/* The top bit of each byte of w that is zero; above one, others may show too. */
-#define ZERO_BYTES(w) (((w)-EACH_BYTE(1)) & ~(w))
+/* Sixteen bytes: vectors of the compiler, which any target has. */
+typedef int8_t block __attribute__((vector_size(16)));
+typedef uint64_t block_halves __attribute__((vector_size(16)));
 
-/* Are all eight bytes plain? */
-static bool word_is_plain(uint64_t w)
+static inline bool block_is_plain(block b)
 {
-    uint64_t below_blank = (w - EACH_BYTE(0x20)) & ~w;
-    uint64_t special = ZERO_BYTES(w ^ EACH_BYTE('"')) | ZERO_BYTES(w ^ EACH_BYTE('\\')) |
-                       ZERO_BYTES(w ^ EACH_BYTE(0x7f));
+    /* beyond ASCII they are negative */
+    block_halves bad = (block_halves)((b < 0x20) | (b == 0x7f) | (b == '"') | (b == '\\'));
 
-    return ((w | below_blank | special) & EACH_BYTE(0x80)) == 0;
+    return (bad[0] | bad[1]) == 0;
+}
+
+static inline bool copy_block(char *out, const char *text)
+{
+    block b;
+
+    memcpy(&b, text, sizeof(b));
+    if (!block_is_plain(b))
+        return false;
+    memcpy(out, &b, sizeof(b));
+    return true;
+}
+
+/* 8 to 16 bytes as two halves that may overlap. */
+static inline bool copy_halves(char *out, const char *text, size_t len)
+{
+    uint64_t first, last;
+
+    memcpy(&first, text, 8);
+    memcpy(&last, text + len - 8, 8);
+    if (!block_is_plain((block)(block_halves){first, last}))
+        return false;
+    memcpy(out, &first, 8);
+    memcpy(out + len - 8, &last, 8);
+    return true;
 }
 
 /* Copies what is plain at the start of text, at most len bytes, of which out has room for all; how
@@ -39,21 +62,14 @@ static bool word_is_plain(uint64_t w)
 static inline size_t copy_plain(char *out, const char *text, size_t len)
 {
     size_t i = 0;
-    uint64_t w;
 
-    for (; i + sizeof(w) <= len; i += sizeof(w)) {
-        memcpy(&w, text + i, sizeof(w));
-        if (!word_is_plain(w))
-            break;
-        memcpy(out + i, &w, sizeof(w));
-    }
-    if (i > 0 && len - i < sizeof(w)) { /* the rest as part of a word, some of it a second time */
-        memcpy(&w, text + len - sizeof(w), sizeof(w));
-        if (word_is_plain(w)) {
-            memcpy(out + len - sizeof(w), &w, sizeof(w));
-            return len;
-        }
-    }
+    if (len >= 8 && len < 16 && copy_halves(out, text, len))
+        return len;
+    while (i + 16 <= len && copy_block(out + i, text + i))
+        i += 16;
+    /* the rest as the end of a block, some of it a second time */
+    if (i > 0 && len - i < 16 && copy_block(out + len - 16, text + len - 16))
+        return len;
     for (; i < len && is_plain(text[i]); i++)
         out[i] = text[i];
     return i;
@@ -69,6 +85,14 @@ void log_line_put_cut(struct log_line *l, const char *text)
 }
 
 /* ---- numbers ----------------------------------------------------------------------------- */
+
+#define TENS(n)                                                                                    \
+    {n, '0'}, {n, '1'}, {n, '2'}, {n, '3'}, {n, '4'}, {n, '5'}, {n, '6'}, {n, '7'}, {n, '8'},      \
+    {                                                                                              \
+        n, '9'                                                                                     \
+    }
+static const char digit_pairs[100][2] = {TENS('0'), TENS('1'), TENS('2'), TENS('3'), TENS('4'),
+                                         TENS('5'), TENS('6'), TENS('7'), TENS('8'), TENS('9')};
 
 /* Not inlined, as its array would cost every number a stack check. */
 static void __attribute__((noinline)) put_digits_cut(struct log_line *l, uint64_t n, size_t width)
@@ -87,17 +111,46 @@ void log_line_put_digits(struct log_line *l, uint64_t n, size_t width)
         put_digits_cut(l, n, width);
         return;
     }
-    for (size_t i = width; i > 0; n /= 10)
-        l->p[--i] = (char)('0' + n % 10);
+    size_t i = width;
+    for (; i >= 2; n /= 100)
+        memcpy(l->p + (i -= 2), digit_pairs[n % 100], 2);
+    if (i > 0)
+        l->p[0] = (char)('0' + n % 10);
     l->p += width;
+}
+
+static inline char *put_pair(char *p, uint32_t n)
+{
+    memcpy(p, digit_pairs[n], 2);
+    return p + 2;
+}
+
+/* Up to four digits, as most numbers have, without a loop. */
+static inline char *put_short(char *p, uint32_t n)
+{
+    if (n < 10) {
+        *p = (char)('0' + n);
+        return p + 1;
+    }
+    if (n >= 1000) {
+        p = put_pair(p, n / 100);
+    } else if (n >= 100) {
+        *p++ = (char)('0' + n / 100);
+    }
+    return put_pair(p, n % 100);
 }
 
 void log_line_put_u64(struct log_line *l, uint64_t n)
 {
     size_t width = 1;
 
-    for (uint64_t power = 10; width < DIGITS_MAX && n >= power; power *= 10)
-        width++;
+    if (n < 10000 && l->end - l->p >= 4) {
+        l->p = put_short(l->p, (uint32_t)n);
+        return;
+    }
+
+    for (uint64_t rest = n; rest >= 10; rest /= 1000)
+        width += rest < 100 ? 1 : rest < 1000 ? 2 : 3;
     log_line_put_digits(l, n, width);
 }
 
@@ -159,8 +212,9 @@ static size_t escape_char(char out[ESCAPE_MAX], const char *text, size_t len, si
 }
 
 /* The rest of a quoted text, which begins with something to be escaped, or does not fit before
- * end. */
-static void put_rest(struct log_line *l, const char *end, const char *text, size_t len)
+ * end, and the quote after it. */
+static void __attribute__((noinline))
+put_rest(struct log_line *l, const char *end, const char *text, size_t len)
 {
     while (len > 0) {
         char escape[ESCAPE_MAX];
@@ -168,7 +222,7 @@ static void put_rest(struct log_line *l, const char *end, const char *text, size
 
         if (size > (size_t)(end - l->p)) {
             l->cut = true;
-            return;
+            break;
         }
         memcpy(l->p, escape, size);
         l->p += size;
@@ -180,19 +234,25 @@ static void put_rest(struct log_line *l, const char *end, const char *text, size
         text += n;
         len -= n;
     }
+    *l->p++ = '"';
 }
 
 void log_line_put_quoted(struct log_line *l, const char *text, size_t len, size_t leave)
 {
-    assert((size_t)(l->end - l->p) >= leave + 2);
-    const char *end = l->end - leave - 1;
-    *l->p++ = '"';
-    size_t room = (size_t)(end - l->p);
-    size_t n = copy_plain(l->p, text, len < room ? len : room);
-    l->p += n;
-    if (n < len)
-        put_rest(l, end, text + n, len - n);
-    *l->p++ = '"';
+    char *p = l->p;
+    size_t room = (size_t)(l->end - p) - 2 - leave;
+
+    assert(l->end - p >= (ptrdiff_t)leave + 2);
+    *p++ = '"';
+    size_t n = copy_plain(p, text, len < room ? len : room);
+    p += n;
+    l->p = p;
+    if (n < len) {
+        put_rest(l, p + (room - n), text + n, len - n);
+        return;
+    }
+    *p = '"';
+    l->p = p + 1;
 }
 
 void log_line_put_value(struct log_line *l, const char *text, size_t len, size_t leave)

@@ -10,6 +10,8 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -95,6 +97,26 @@ static void test_numbers_have_words(void **state)
     assert_string_equal(ascii_signal(12345), "unknown signal");
 }
 
+static void test_hex_of_any_number_has_16_digits(void **state)
+{
+    uint64_t n = 1;
+
+    (void)state;
+    for (int i = 0; i < 10000; i++) {
+        char wanted[17], text[17] = {0};
+
+        n = i < 64    ? UINT64_C(1) << i
+            : i < 128 ? UINT64_MAX >> (i - 64)
+                      : n * 6364136223846793005 + i;
+        (void)snprintf(wanted, sizeof(wanted), "%016" PRIx64, n);
+        ascii_put_hex_u64(text, n);
+        assert_string_equal(text, wanted);
+    }
+    char zero[17] = {0};
+    ascii_put_hex_u64(zero, 0);
+    assert_string_equal(zero, "0000000000000000");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -102,6 +124,7 @@ int main(void)
         cmocka_unit_test(test_dates_are_those_of_the_c_library),
         cmocka_unit_test(test_times_in_each_form),
         cmocka_unit_test(test_numbers_have_words),
+        cmocka_unit_test(test_hex_of_any_number_has_16_digits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
