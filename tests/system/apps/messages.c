@@ -12,6 +12,8 @@
  *   /subscribe        to channel=C, in this call: what comes is counted as on "test"; text=T stands
  *                     in front of the answer of /later. /unsubscribe: the latest of these
  *   /rate             a thread publishes rate=N messages a second of size=N bytes, for ms=N
+ *   /latency          publishes count=N messages, one each ms=N: how long each took to reach the last of
+ *                     the other workers, in microseconds
  *   /shared           adds 1 to the counter name=N, of size=N bytes: "count fresh", or the error
  *   /child            forks: what gcorn_publish, gcorn_subscribe and gcorn_shared say in the child
  *   /lag              ms=N: the next message keeps its callback for so long
@@ -20,6 +22,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -255,6 +258,39 @@ static struct gcorn_body *begin_rate(struct gcorn_environ *env)
     return gcorn_body_text(env, "begun");
 }
 
+/* What the other workers have received. */
+static bool have_all(const unsigned long before[ROWS])
+{
+    for (int i = 0; i < ROWS; i++) {
+        if (rows[i].pid != 0 && &rows[i] != mine && rows[i].received == before[i])
+            return false;
+    }
+    return true;
+}
+
+static struct gcorn_body *measure_latency(struct gcorn_environ *env)
+{
+    struct gcorn_body *body = gcorn_body_buffer(env);
+    struct job j = job_of(env);
+    char buffer[256];
+
+    gcorn_extend_deadline(env, 600000);
+    for (; j.done < j.count; j.done++) {
+        unsigned long before[ROWS];
+
+        pause_us(j.ms * 1000);
+        for (int i = 0; i < ROWS; i++)
+            before[i] = rows[i].received;
+        uint64_t begun = now_us();
+        if (publish(j.channel, 100, buffer) < 0)
+            return NULL;
+        while (!have_all(before))
+            (void)sched_yield();
+        gcorn_buffer_printf(body, "%llu\n", (unsigned long long)(now_us() - begun));
+    }
+    return body;
+}
+
 static struct gcorn_body *show_rows(struct gcorn_environ *env)
 {
     struct gcorn_body *body = gcorn_body_buffer(env);
@@ -383,6 +419,7 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
                  {"/publish", publish_now},    {"/later", wait_for_message},
                  {"/subscribe", subscribe},    {"/unsubscribe", unsubscribe},
                  {"/rate", begin_rate},        {"/shared", count_shared},
+                 {"/latency", measure_latency},
                  {"/child", ask_child},        {"/lag", set_lag}};
     const char *path = gcorn_get(env, "PATH_INFO");
 
