@@ -141,9 +141,12 @@ static void reset_statement(void *statement)
     sqlite3_clear_bindings(statement);
 }
 
-/* Ready to be bound and stepped; reset when the request is over, whatever becomes of it. */
+/* Ready to be bound and stepped; reset when the request is over, whatever becomes of it. That may be
+ * long after the handler has returned, when a client reads slowly: a request before may still hold
+ * the statement, but needs it no more. */
 static sqlite3_stmt *use(struct notes *n, int which)
 {
+    reset_statement(statements[which]);
     gcorn_defer(n->env, reset_statement, statements[which]);
     return statements[which];
 }

@@ -491,6 +491,19 @@ def test_notes(served):
     assert server.get("/notes/2", method="HEAD").status == 200
 
 
+def test_notes_while_a_client_reads_slowly(served):
+    """Its request is not over, and the next one uses the same statement."""
+    server = served("notes", "--limit-request-body", "32MiB")
+    text = b"x" * (16 << 20)
+    assert exchange(server, "POST", "/notes", b'{"text": "%s"}' % text).status == 201
+    assert exchange(server, "POST", "/notes", b'{"text": "small"}').status == 201
+    slow = server.ask("/notes/1")
+    slow.wait_readable()
+    assert json.loads(server.get("/notes/2").body) == {"id": 2, "text": "small"}
+    assert json.loads(slow.response().body)["text"].encode() == text
+    assert json.loads(server.get("/notes/1").body)["id"] == 1
+
+
 def test_notes_that_are_wrong(served):
     server = served("notes")
     for body in (b"", b"{", b"{}", b'{"text": 1}', b'{"text": ""}', b'[{"text": "a"}, {}]', b"[1]"):
