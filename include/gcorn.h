@@ -449,7 +449,8 @@ int gcorn_limit_body(struct gcorn_environ *env, int64_t bytes);
  * timeouts. A body that is malformed, too long, late or cut short is answered by the server (400,
  * 413, 408) while the answer has not begun: bodies are closed, as when a client leaves. An answer
  * that has begun is cut where the client can see it. close and deferred functions learn why from
- * gcorn_input_read: -1 with EBADMSG, EMSGSIZE, ETIMEDOUT, or ECONNRESET when the client has left.
+ * gcorn_input_read: -1 with EBADMSG (malformed, or the client has closed its side before the end),
+ * EMSGSIZE, ETIMEDOUT, or ECONNRESET when the client has left otherwise.
  *
  * An answer may begin before the body has ended; what gcorn_on_head says about the connection holds
  * at that moment. next is called only as the socket drains: an application that answers more than
@@ -465,7 +466,10 @@ void *gcorn_alloc(struct gcorn_environ *env, size_t size);
 char *gcorn_printf(struct gcorn_environ *env, const char *fmt, ...) GCORN_PRINTF(2, 3);
 
 /* Has fn(arg) called when the request is over, after its body is closed; the last one deferred runs
- * first. */
+ * first. That is when the answer has been sent, as slowly as its client reads it, and in a gthread
+ * worker perhaps on another thread, which must be free first. So it is for what belongs to the
+ * answer, such as memory. A lock that is deferred stops the other requests, or all of them: release
+ * it, and end a transaction, before the handler returns. */
 void gcorn_defer(struct gcorn_environ *env, void (*fn)(void *arg), void *arg);
 
 /* Writes a line to the error log, with the worker's pid and the request's id (wsgi.errors). env

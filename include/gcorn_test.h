@@ -111,7 +111,8 @@ int gcorn_test_worker_start(void);
 /* Stops the worker, as a server does: gcorn_draining() is true, and every request that waits is
  * continued once. Those that still wait then are cut, and broken; gcorn_test_close frees them.
  * Threads are stopped (gcorn_test_stop_threads), gcorn_on_worker_exit runs, and at last no timer and
- * no subscription is left, and gcorn_draining() is false again. Without a worker that was started it does nothing. */
+ * no subscription is left, and gcorn_draining() is false again. Without a worker that was started it
+ * does nothing. */
 void gcorn_test_worker_stop(void);
 
 /* Tells every subscription that it has missed count messages, as in a worker that was too slow. */
@@ -132,9 +133,9 @@ void gcorn_test_close(struct gcorn_test *t);
 
 /* ---- clients of several requests ------------------------------------------------------------- */
 
-/* A client for a flow of requests, such as a login and what follows it. It keeps cookies, sends header
- * fields with every request, follows redirections if asked to, and keeps its last answer. Several
- * clients know nothing of each other.
+/* A client for a flow of requests, such as a login and what follows it. It keeps cookies, sends
+ * header fields with every request, follows redirections if asked to, and keeps its last answer.
+ * Several clients know nothing of each other.
  *
  * base_url is where its requests go: "https://shop.example:8443" sets wsgi.url_scheme, SERVER_PORT
  * and Host; a path is ignored. NULL: "http://localhost". Returns NULL with EINVAL when it is no URL
