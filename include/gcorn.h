@@ -79,7 +79,8 @@ struct gcorn_header {
 
 /* An application: the function after the colon of app.so:handler. Returns a body of this request;
  * NULL: it failed, and the client gets 500. Middleware is a function that calls an inner
- * application: it takes that as a third parameter, and a handler of three lines passes it. */
+ * application: it takes that as a third parameter, and a handler of three lines passes it; or it is
+ * a layer (gcorn_layer_new), which has data of its own. */
 typedef struct gcorn_body *gcorn_app(struct gcorn_environ *env,
                                      struct gcorn_start_response *start_response);
 
@@ -89,7 +90,7 @@ typedef struct gcorn_body *gcorn_app(struct gcorn_environ *env,
  * are copied, so they may lie on the stack. It may be called late, from next, until the first byte
  * of the body is handed over; a second call before that replaces the first (an error page). The
  * head is sent with the first byte of the body, or at its end: an event stream therefore starts
- * with an event or a comment. Returns 0, or -1 with errno. EINVAL: a status or field that is not
+ * with an event or a comment (or with gcorn_send, which can send the head alone). Returns 0, or -1 with errno. EINVAL: a status or field that is not
  * valid HTTP, a hop-by-hop field, a second Content-Length; the answer is then 500 unless a later
  * call succeeds, so a handler may ignore the result. EALREADY: a byte of the body has been handed
  * over; to break the connection let next return -1. */
@@ -211,8 +212,8 @@ int64_t gcorn_body_len(const struct gcorn_body *body);
  * by gcorn_start; Content-Length is not allowed. The answer does not change: give gcorn_start the
  * fields that it is to have, too.
  *
- * It may be called until the first byte of the body is handed over, also from next, and after
- * gcorn_start. It does not block: bytes that the socket does not take go before the answer. A
+ * It may be called until the first byte of the body is handed over: in gcorn_on_head, the handler
+ * and next, also after gcorn_start. It does not block: bytes that the socket does not take go before the answer. A
  * start_response of middleware does not see it.
  *
  * Returns 0, or -1 with errno; then nothing is sent, which a handler may ignore. ENOTSUP: the
@@ -230,8 +231,8 @@ int gcorn_interim(struct gcorn_environ *env, const char *status,
  * Trailers need a client that asks for them ("TE: trailers") in HTTP/1.1 and a body that is sent in
  * chunks. An answer that has trailers before its first byte is sent in chunks, a file too, unless
  * the application gives a Content-Length, with which no trailer is sent. A text, bytes or a file
- * otherwise have a known length and take none after their first byte. The 500 of a failed handler
- * has none.
+ * otherwise have a known length and take none after their first byte; an iterator, and an answer
+ * that gcorn_send has begun, take some until their end. The 500 of a failed handler has none.
  *
  * Returns 0, or -1 with errno, and the trailer is dropped, which a handler may ignore. ENOTSUP: the
  * client does not ask for trailers, or the answer has no body or one of known length. EALREADY: the
@@ -354,7 +355,9 @@ int gcorn_thread_start(const char *name, gcorn_call_fn *run, gcorn_call_fn *stop
  *   SERVER_SOFTWARE        gcorn/ and its version
  *   REMOTE_ADDR            the client's, by trusted proxies' word if any; "" on a unix socket
  *   REMOTE_PORT            "" where a proxy speaks for the client
- *   HTTP_*                 each field of the head, repeated ones joined by ", " (Cookie by "; ")
+ *   HTTP_X_Y               each field of the head, here X-Y; none for names with '_' or for
+ *                          Content-Type and Content-Length; repeated ones are joined by ", "
+ *                          (Cookie by "; ")
  *   wsgi.url_scheme        http or https
  *   wsgi.version           1.0
  *   wsgi.multithread       "1" in a gthread worker, else "0"
@@ -396,7 +399,8 @@ const char *gcorn_query(struct gcorn_environ *env, const char *name);
 int gcorn_query_value(struct gcorn_environ *env, const char *name, size_t i, const char **value);
 
 /* The body of the request (wsgi.input). It is complete before the handler is called, in memory or
- * in an unlinked file, so neither function waits for the client. gcorn_input_read copies the next
+ * in an unlinked file, unless gcorn_stream_body has asked for it as it comes; in either case neither
+ * function waits for the client. gcorn_input_read copies the next
  * bytes and returns how many, 0 at the end, or -1 with errno. gcorn_input_all returns the whole
  * body, followed by a NUL, "" for a request without body; it does not change where gcorn_input_read
  * reads. A body in a file is mapped; NULL with errno when that fails. len may be NULL. */
@@ -416,7 +420,9 @@ const char *gcorn_trailer_at(struct gcorn_environ *env, size_t i, size_t *name_l
 /* gcorn_on_head is a hook that an application may define; the server finds it by name. It is called
  * once for each request, before the handler: as soon as the head has come, before any byte of a body
  * is looked at, so that an upload can be refused before it is sent. It has the environ, the arena and
- * the thread rules of the handler; no byte of the body can be read in it (EINVAL).
+ * the thread rules of the handler; no byte of the body can be read in it (EINVAL). It runs outside
+ * all middleware: start_response is the server's, no layer sees its answer, and what a layer would
+ * check before the handler (who may upload) the hook checks itself.
  *
  * NULL: the request goes on, and the handler is called when the whole body is there; without a body,
  * at once. A body is the answer, as from a handler, which is then not called. If the rest of the

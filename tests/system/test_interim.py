@@ -51,6 +51,23 @@ def test_interim_comes_from_next_that_waits(around, threads):
 
 
 @CLASSES
+def test_interim_of_head_hook_precedes_continue(around, threads):
+    server = around(threads)
+    client = server.connect()
+    client.send("POST /head HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n"
+                "Expect: 100-continue\r\n\r\n")
+    is_hint(client.response())
+    assert client.response().status == 100
+    assert client.is_silent_for(0.05)
+    client.send("body")
+    is_hint(client.response())
+    is_whole(client.response())
+    is_hint(client.get("/head"))
+    is_hint(client.response())
+    is_whole(client.response())
+
+
+@CLASSES
 def test_interim_precedes_pushed_answer(around, threads):
     client = around(threads).connect()
     for _ in range(20):

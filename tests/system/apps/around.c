@@ -3,7 +3,7 @@
  * around - what goes before an answer and after its body. /late, /early, /file and /push add a
  * trailer, at the end of an iterator, before a text, before a file, after what was pushed
  * (gcorn_send); the result of gcorn_trailer is in the log.
- * Every other path sends a 103 with Link first, and then:
+ * /head sends a 103 from gcorn_on_head already. Every other path sends a 103 with Link first, and then:
  *
  *   /hold?name=F   makes F.running, and answers when F.go exists
  *   /wait          sends a second 103 from next, and answers after 50 ms
@@ -110,6 +110,16 @@ static struct gcorn_body *with_trailer(struct gcorn_environ *env, const char *pa
     if (is_early)
         return gcorn_body_text(env, "1\n2\n3\n");
     return gcorn_body_iter(env, next_number, NULL, gcorn_alloc(env, sizeof(int)));
+}
+
+GCORN_EXPORT
+struct gcorn_body *gcorn_on_head(struct gcorn_environ *env,
+                                 struct gcorn_start_response *start_response)
+{
+    (void)start_response;
+    if (strcmp(gcorn_get(env, "PATH_INFO"), "/head") == 0)
+        send_hint(env);
+    return NULL;
 }
 
 GCORN_EXPORT
