@@ -184,6 +184,7 @@ OBJS := $(SRCS:src/%.c=$(B)/%.o)
 # What an example needs beside gcorn.h: pkg-config's names. Where that is not there, it is left out.
 NEEDS_middleware := zlib
 NEEDS_notes := jansson sqlite3
+NEEDS_hash := libcrypto
 NEEDS_upload := libcrypto
 NEEDS_upstream := libcurl
 EXAMPLES_ALL := $(sort $(patsubst examples/%/,%,$(dir $(wildcard examples/*/*.c examples/*/*.cc))))

@@ -33,14 +33,16 @@
 #include "worker/single_request.h"
 #include "worker/worker.h"
 
-/* Adds the rest of a body that was cut when it was kept: zeros, because the application was promised
+/* Adds what was not kept of a body, its end or all of it: zeros, because the application was promised
  * that many bytes. The log says so, for the crash may depend on them. */
 static void fill_body(struct request *r, const char *file)
 {
     static const char zeros[4096];
     uint64_t framing = r->state == REQUEST_CHUNKS ? 2 : 0; /* the CRLF behind a chunk */
 
-    if (!request_in_body(r) || r->body.len < CRASH_FILE_BODY_MAX || r->body_left <= framing)
+    bool has_head_alone = r->state == REQUEST_COUNTED && r->body.len == 0;
+    if (!request_in_body(r) || r->body_left <= framing ||
+        (r->body.len < CRASH_FILE_BODY_MAX && !has_head_alone))
         return;
     uint64_t missing = r->body_left - framing;
     log_warnx(

@@ -37,7 +37,8 @@ def exchange(server, method, target, body=b"", fields=""):
         return client.send(body).response(method)
 
 
-FLAGS = {"middleware": "zlib", "notes": "jansson sqlite3", "upload": "libcrypto", "upstream": "libcurl"}
+FLAGS = {"hash": "libcrypto", "middleware": "zlib", "notes": "jansson sqlite3",
+         "upload": "libcrypto", "upstream": "libcurl"}
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])

@@ -415,6 +415,8 @@ void report_last_request(const struct proc *p, const struct slot *s)
         return;
     slot_file_name(s, crashed, name);
     log_about(LOG_LEVEL_INFO, report_request_id(crashed, id),
-              "Worker (pid:%d): its request is kept: gcorn --replay %s/%s %s", (int)p->w->pid,
+              "Worker (pid:%d): %s: gcorn --replay %s/%s %s", (int)p->w->pid,
+              s->crash.saved == SAVED_HEAD ? "the head of its request is kept, its body is not"
+                                           : "its request is kept",
               cfg->crash_dir, name, cfg->wsgi_app);
 }

@@ -155,6 +155,13 @@ enum slot_crash_client {
 };
 
 /* What the signal handler of a crashing worker stores for the master, which logs it. */
+/* How much of a crashed request is kept. */
+enum slot_saved {
+    SAVED_NOTHING,
+    SAVED_WHOLE,
+    SAVED_HEAD, /* its body was read as it came, or had not come */
+};
+
 struct slot_crash {
     _Atomic uint32_t stage; /* stored last, with release order */
     int32_t signal;         /* 0: exit() was called */
@@ -166,7 +173,7 @@ struct slot_crash {
     uint32_t client_status;
     uint32_t others_answered; /* connections that were told 503 */
     uint32_t others_cut;      /* connections whose answer could not be finished */
-    uint32_t saved;           /* the request is in crash_dir, in the file slot_file_name */
+    uint32_t saved;           /* enum slot_saved: what of it is in crash_dir (slot_file_name) */
     uint32_t stack_len;
     uint64_t address; /* of the fault */
     uint64_t ip, sp, fp;

@@ -212,10 +212,10 @@ static void save_request(const struct conn *crashed, int call)
 
     if (self.worker->crash_dir_fd < 0 || !crashed || !crashed->h1.env)
         return;
+    const struct request *r = &crashed->h1.env->request;
     slot_file_name(self.slot, &self.slot->calls[call], name);
-    self.slot->crash.saved =
-        crash_file_save(self.worker->crash_dir_fd, name, &crashed->h1.env->request,
-                        self.worker->config->crash_redact) == 0;
+    if (crash_file_save(self.worker->crash_dir_fd, name, r, self.worker->config->crash_redact) == 0)
+        self.slot->crash.saved = r->state == REQUEST_DONE && !r->ahead ? SAVED_WHOLE : SAVED_HEAD;
 }
 
 static void die(bool is_timeout)
