@@ -60,6 +60,7 @@ struct gcorn_test {
     bool waits;    /* next has returned GCORN_AGAIN, and nothing has woken it since */
     bool complete; /* the answer is whole; bodies are closed, deferred functions have run */
     bool broken;   /* the same, but the answer is cut, and the client can see that */
+    size_t pushed; /* bytes of body that gcorn_send had sent when the handler returned */
 };
 
 /* Runs a request. head is the request line and, each on a line, any header fields ("POST /notes
@@ -126,6 +127,13 @@ void gcorn_test_drain(bool draining);
  * there are not so many. headers, which may be NULL, gets its fields; they stay valid until
  * gcorn_test_close. */
 int gcorn_test_interim(const struct gcorn_test *t, size_t i, const struct gcorn_header **headers);
+
+/* Has the client of the next request leave when it has received len bytes of what the handler sends
+ * with gcorn_send, however they are cut: the call that sends the last of them still succeeds, further
+ * ones return -1 with ECONNRESET, and gcorn_client_gone() is true. Such a request is over when its
+ * handler has returned, neither complete nor broken. In a test gcorn_send never waits, and so never
+ * fails with ESHUTDOWN. */
+void gcorn_test_leave_after(size_t len);
 
 /* Ends and frees the request; NULL is allowed. If the answer has not ended, it is as if the client
  * had left: bodies are closed, and deferred functions run. */

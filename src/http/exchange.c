@@ -71,7 +71,9 @@ int exchange_push(struct gcorn_environ *env, const void *data, size_t len)
 static bool run_handler(struct gcorn_environ *env, gcorn_app *app, const struct exchange_sink *sink)
 {
     env->sink = sink;
+    body_note_stack(__builtin_frame_address(0));
     response_run(env, app);
+    body_note_stack(NULL);
     env->sink = NULL;
     if (env->response.phase == RESPONSE_OPEN)
         return false;
@@ -85,7 +87,6 @@ enum exchange_end exchange_run(struct gcorn_environ *env, gcorn_app *app,
     const struct request *r = &env->request;
 
     assert(env->response.phase == RESPONSE_OPEN);
-    body_note_stack(__builtin_frame_address(0));
     if (r->state == REQUEST_DONE && run_handler(env, app, sink))
         return EXCHANGE_GONE;
     if (r->state == REQUEST_DONE)
@@ -94,6 +95,5 @@ enum exchange_end exchange_run(struct gcorn_environ *env, gcorn_app *app,
         response_refuse(env, r->refusal, r->refusal_reason);
     else
         response_refuse(env, 400, "the connection ended within the request");
-    body_note_stack(NULL);
     return exchange_go_on(env, sink);
 }

@@ -5,6 +5,8 @@
  */
 #include "http/host.h"
 
+#include <errno.h>
+
 #include "testlib/messages.h"
 #include "testlib/metrics.h"
 #include "testlib/state.h"
@@ -29,6 +31,22 @@ static void test_wake(uint64_t ticket)
     (void)pthread_mutex_unlock(&testlib.lock);
     if (testlib.loop)
         ev_async_send(testlib.loop, &testlib.turn);
+}
+
+/* What a client that is still there receives of it is read when the call is over. */
+static int test_send(struct gcorn_environ *env, const void *data, size_t len)
+{
+    struct test *t = test_of(env);
+    uint64_t left = t->leave_after - env->response.body_len;
+
+    errno = ECONNRESET;
+    if (t->client_gone)
+        return -1;
+    bool leaves = len > 0 && len >= left;
+    bool fits = framing_h1_push(env, &t->bytes, data, leaves ? (size_t)left : len);
+    t->client_gone = leaves;
+    errno = EINVAL;
+    return fits ? 0 : -1;
 }
 
 static int test_publish_and_wake(const char *channel, const void *data, size_t len)
@@ -92,6 +110,7 @@ const struct host host = {
     .thread_start = test_thread_start,
     .client_gone = test_client_gone,
     .interim = test_interim,
+    .send = test_send,
     .counter = test_counter,
     .gauge = test_gauge,
     .histogram = test_histogram,

@@ -38,8 +38,17 @@ static void go_on(struct test *t)
 
 static void run_handler(struct test *t)
 {
+    struct response *r = &t->env.response;
+
     response_run(&t->env, t->app);
-    go_on(t);
+    if (r->phase != RESPONSE_OPEN) {
+        response_end_pushes(&t->env);
+        t->public.pushed = (size_t)r->body_len;
+    }
+    if (t->client_gone)
+        request_show(t, EXCHANGE_GONE);
+    else
+        go_on(t);
 }
 
 /* The head is there, and perhaps the body: hooks, then the handler unless the body comes first. */

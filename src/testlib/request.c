@@ -44,6 +44,10 @@ void request_show(struct test *t, enum exchange_end end)
     answer_read(t);
     if (t->public.broken)
         t->env.response.ended = "application";
+    if (end == EXCHANGE_GONE) {
+        t->env.response.ended = "client gone";
+        response_abandon(&t->env);
+    }
     if (!t->public.waits)
         end_request(t);
 }
@@ -137,6 +141,8 @@ static struct test *new_test(gcorn_app *app, bool is_https, const char *port)
     t->ticket = ++testlib.ticket_count;
     environ_init(&t->env, &testlib.context, &t->peer, t->ticket);
     t->app = app;
+    t->leave_after = testlib.leaves ? testlib.leave_after : UINT64_MAX;
+    testlib.leaves = false;
     t->public.body = "";
     (void)pthread_mutex_lock(&testlib.lock);
     t->next = testlib.tests;
@@ -265,6 +271,12 @@ void gcorn_test_lose(size_t count)
 {
     test_lose_messages(count);
     (void)testlib_run_due();
+}
+
+void gcorn_test_leave_after(size_t len)
+{
+    testlib.leaves = true;
+    testlib.leave_after = len;
 }
 
 void gcorn_test_close(struct gcorn_test *test)

@@ -48,7 +48,8 @@ struct test {
     struct test_head *interims;
     size_t interim_count;
     bool ended;
-    bool client_gone; /* before it ended */
+    bool client_gone;     /* before it ended */
+    uint64_t leave_after; /* bytes of the body, as gcorn_test_leave_after says */
     uint64_t ticket;
     uint64_t wake_at_ms;
     bool is_woken; /* under the lock */
@@ -64,6 +65,8 @@ struct testlib {
     _Atomic uint64_t now_ms;
     int64_t wall_offset_ms; /* of the wall clock, since 1970, to now_ms */
     _Atomic bool draining;
+    bool leaves; /* the client of the next request, after so many bytes of the body: */
+    uint64_t leave_after;
     bool has_worker; /* gcorn_test_worker_start */
     bool had_worker; /* one was started before, perhaps this one */
     bool was_loaded; /* gcorn_on_load has run */

@@ -59,6 +59,78 @@ def test_each_compiles_against_the_installed_header_alone(name, compiler, tmp_pa
                     "-fsyntax-only", f"-I{tmp_path}", *flags, source], check=True)
 
 
+# ---- report -------------------------------------------------------------------------------------
+
+CLASSES = [("-k", "sync"), ("--threads", "2")]
+ROW = re.compile(rb"(\d+),(\d+),(\d+),(\d+)\n")
+
+
+def read_rows(client, count):
+    """Reads until so many rows have come; all bytes, framed, are returned."""
+    got = client.unread
+    while len(ROW.findall(got)) < count:
+        data = client.socket.recv(1 << 18)
+        assert data, got[-200:]
+        got += data
+    client.unread = b""
+    return got
+
+
+@pytest.mark.parametrize("args", CLASSES)
+def test_report_is_whole_and_right(served, args):
+    server = served("report", *args)
+    with server.connect() as client:
+        for _ in range(2):
+            answer = client.get("/primes.csv?rows=10&step=100")
+            rows = [[int(n) for n in row] for row in ROW.findall(answer.body)]
+            assert [row[2] for row in rows] == [25, 21, 16, 16, 17, 14, 16, 14, 15, 14]
+            assert rows[-1] == [900, 999, 14, 168]
+        assert client.get("/?rows=0").status == 400
+
+
+@pytest.mark.parametrize("args", CLASSES)
+def test_first_rows_are_there_while_others_are_computed(served, args):
+    """The whole report would take minutes."""
+    server = served("report", *args, "--timeout", f"{10 * SLOWER}s")
+    client = server.ask("/?rows=100000&step=20000")
+    assert read_rows(client, 3).startswith(b"HTTP/1.1 200 OK\r\n")
+    client.close()
+    server.wait_log(r"the report ends after \d+ rows: its client has left")
+    assert server.get("/?rows=1").status == 200
+
+
+@pytest.mark.parametrize("args", CLASSES)
+def test_slow_reader_gets_the_whole_report(served, args):
+    """It takes nothing before the last row is computed: the rows wait in memory and in a file."""
+    server = served("report", *args, "--access-logfile", "access", "--access-logformat", "%(s)s %(B)s")
+    client = server.ask("/?rows=400000&step=1", fields="Connection: close\r\n")
+    client.wait_readable()
+    got, last = [], b""
+    while data := client.socket.recv(1 << 20):
+        got.append(data)
+        last = (last + data)[-100:]
+    assert last.endswith(b"399999,399999,0,33860\n\r\n0\r\n\r\n")
+    rows = ROW.findall(b"".join(got))
+    assert [int(row[0]) for row in rows] == list(range(400000))
+    sent = sum(len(b",".join(row)) + 1 for row in rows) + len("from,to,primes,total\n")
+    wait_for(lambda: (server.dir / "access").read_text() == f"200 {sent}\n", "its line")
+
+
+def test_slow_and_leaving_readers_do_not_hold_others(served):
+    server = served("report", "--threads", "4", "--stream-spool", "64KiB")
+    slow = [server.ask("/?rows=1000000&step=1") for _ in range(2)]
+    leaving = server.ask("/?rows=1000000&step=1")
+    for client in (*slow, leaving):
+        client.wait_readable()
+    leaving.close()
+    server.wait_log("its client has left")
+    for _ in range(3):
+        assert server.get("/?rows=10").status == 200
+    for client in slow:
+        client.close()
+    server.wait_log("its client has left", count=3)
+
+
 # ---- clock --------------------------------------------------------------------------------------
 
 

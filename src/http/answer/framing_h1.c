@@ -186,7 +186,8 @@ static void add_new_head(struct gcorn_environ *env, struct strbuf *out)
 }
 
 /* Appends the head: a copy of the last one, where it is the same. */
-static void add_head(struct gcorn_environ *env, struct strbuf *out)
+static inline void __attribute__((always_inline))
+add_head(struct gcorn_environ *env, struct strbuf *out)
 {
     choose_framing(env);
     if (head_is_ordinary(env) && head_is_kept(env))

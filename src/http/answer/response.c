@@ -181,7 +181,8 @@ static bool has_no_body(const struct gcorn_environ *env)
 }
 
 /* How long the answer is (RFC 9110 8.6). known: as far as its body knows; -1: it does not. */
-static void settle_length(struct gcorn_environ *env, int64_t known)
+static inline void __attribute__((always_inline))
+settle_length(struct gcorn_environ *env, int64_t known)
 {
     struct response *r = &env->response;
 
@@ -217,7 +218,8 @@ static ssize_t pull(struct gcorn_environ *env)
 
 /* A longer body than promised would be read as the next answer, so it is cut; a shorter one cannot
  * be mended, only broken off. */
-static size_t clip_counted(struct gcorn_environ *env, size_t n)
+static inline size_t __attribute__((always_inline))
+clip_counted(struct gcorn_environ *env, size_t n)
 {
     struct response *r = &env->response;
     assert(r->body_len <= r->body_max);
@@ -298,10 +300,7 @@ size_t response_push(struct gcorn_environ *env, size_t len)
 
 void response_end_pushes(struct gcorn_environ *env)
 {
-    struct response *r = &env->response;
-
-    r->pushed_len = r->body_len;
-    if (r->spoiled)
+    if (env->response.spoiled)
         fail_late(env);
 }
 

@@ -75,7 +75,6 @@ struct response {
     struct gcorn_body *body;   /* what the application returned */
     struct gcorn_body *bodies; /* all that were made */
     uint64_t body_len;         /* bytes of the body handed over, framing not counted */
-    uint64_t pushed_len;       /* those of them that the handler has pushed */
     uint64_t body_max;         /* the number there must be, where content_length is known */
 
     struct start_cache start_cache;
