@@ -217,6 +217,9 @@ int push_send(struct gcorn_environ *env, const void *data, size_t len)
     errno = ENOTSUP;
     if (!s)
         return -1;
+    errno = ESHUTDOWN;
+    if (!s->x->push && is_over(w, now)) /* nothing has left: the handler may still answer */
+        return -1;
     struct push *p = s->x->push ? s->x->push : begin(w, s);
     renew_timeout(w, s, now);
     p->asked_ms = now;
