@@ -216,17 +216,17 @@ static void end_chunk(struct framing_h1 *h1, struct strbuf *out)
     h1->owes_crlf = false;
 }
 
-static void add_chunk_size(struct strbuf *out, size_t size)
-{
-    char line[2 * sizeof(size) + 2], *p = line + sizeof(line);
+enum { CHUNK_SIZE_MAX = 2 * sizeof(size_t) + 2 }; /* a size line has */
 
-    *--p = '\n';
-    *--p = '\r';
-    do {
-        *--p = "0123456789abcdef"[size & 0xf];
-        size >>= 4;
-    } while (size > 0);
-    strbuf_add(out, p, (size_t)(line + sizeof(line) - p));
+static char *put_chunk_size(char *p, size_t size)
+{
+    int shift = 0;
+
+    while (shift + 4 < 64 && size >> (shift + 4) != 0)
+        shift += 4;
+    for (; shift >= 0; shift -= 4)
+        *p++ = "0123456789abcdef"[size >> shift & 0xf];
+    return STRBUF_PUT_LITERAL(p, "\r\n");
 }
 
 static void end_chunks(const struct response *r, struct strbuf *out)
@@ -248,7 +248,7 @@ static void add_chunk(struct gcorn_environ *env, struct strbuf *out, const char 
         end_chunks(r, out);
         return;
     }
-    add_chunk_size(out, r->piece_len);
+    strbuf_set_end(out, put_chunk_size(strbuf_grow(out, CHUNK_SIZE_MAX), r->piece_len));
     add_piece(out, r, data, len);
     if (*len == 0)
         ADD_LITERAL(out, "\r\n");
@@ -276,6 +276,20 @@ bool framing_h1_next(struct gcorn_environ *env, struct strbuf *out, const char *
     return more;
 }
 
+static void add_push(const struct gcorn_environ *env, struct strbuf *out, const void *data,
+                     size_t len)
+{
+    bool is_chunk = env->h1.framing == FRAMING_CHUNKED;
+    char *p = strbuf_grow(out, CHUNK_SIZE_MAX + len + 2);
+
+    if (is_chunk)
+        p = put_chunk_size(p, len);
+    p = strbuf_put(p, data, len);
+    if (is_chunk)
+        p = STRBUF_PUT_LITERAL(p, "\r\n");
+    strbuf_set_end(out, p);
+}
+
 bool framing_h1_push(struct gcorn_environ *env, struct strbuf *out, const void *data, size_t len)
 {
     bool has_head = env->response.phase != RESPONSE_OPEN;
@@ -283,10 +297,7 @@ bool framing_h1_push(struct gcorn_environ *env, struct strbuf *out, const void *
 
     if (!has_head)
         add_head(env, out);
-    if (sent > 0 && env->h1.framing == FRAMING_CHUNKED)
-        add_chunk_size(out, sent);
-    strbuf_add(out, data, sent);
-    if (sent > 0 && env->h1.framing == FRAMING_CHUNKED)
-        ADD_LITERAL(out, "\r\n");
+    if (sent > 0)
+        add_push(env, out, data, sent);
     return sent == len || !env->response.sends_body;
 }

@@ -259,6 +259,10 @@ static void __attribute__((noinline)) on_io_within(struct conn *c)
         read_ahead(c);
         return;
     }
+    if (s->phase == STREAM_PUSHING) {
+        stream_send_pushed(s);
+        return;
+    }
     receive_bytes(c);
     if (s->phase == STREAM_DUPLEX)
         go_on_in_turn(s);
@@ -277,8 +281,6 @@ static void on_io(struct ev_loop *loop, struct ev_io *io, int revents)
         on_io_within(c);
     else if (c->state == CONN_LINGER)
         read_lingering(c);
-    else if (c->h1.phase == STREAM_PUSHING)
-        stream_send_pushed(&c->h1);
     else
         read_requests(c);
 }

@@ -38,9 +38,9 @@ enum stream_phase {
     STREAM_READY,     /* it has unparsed bytes, or more to send, and waits in the run queue */
     STREAM_CALLING,   /* a thread has it, or it waits for one (stream_lend) */
     STREAM_SENDING,   /* the client does not take the answer fast enough */
-    STREAM_PUSHING,   /* the same, of what a thread pushes whose call goes on (call/push.h) */
     STREAM_BODY,      /* its body is coming */
     STREAM_DUPLEX,    /* as SENDING, while the body still comes that the application reads */
+    STREAM_PUSHING,   /* as SENDING, of what a call pushes that a thread still runs (call/push.h) */
     STREAM_WAITING,   /* the application has nothing to send yet */
     STREAM_PAUSED,    /* the same, and nothing more is read from the client meanwhile */
     STREAM_RECEIVING, /* the same, and the body comes that the application reads */
