@@ -4,9 +4,11 @@ before. `make soak` has the numbers that must hold, 100,000 requests; here they 
 sanitizers, whose memory says nothing, the worker looks for leaks when it ends."""
 import os
 import random
+import re
 import socket
 import struct
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -94,11 +96,18 @@ def run_clients(server, requests, seed):
     assert not wrong, wrong
 
 
+def buffers(worker):
+    """How many mappings may not be of huge pages (proc(5), VmFlags: nh): buffers of bodies, and stacks."""
+    return len(re.findall(r"^VmFlags:.* nh\b", Path(f"/proc/{worker.pid}/smaps").read_text(), re.M))
+
+
 def weigh(server):
-    """Kilobytes and descriptors of the worker, when all clients are gone."""
+    """Kilobytes and descriptors of the worker, when all clients are gone, and buffers of their bodies."""
     worker, = server.workers
     own = server.idle_sockets
     wait_for(lambda: worker.sockets == own, "the connections to end", 3 * PATIENCE)
+    wait_for(lambda: SANITIZED or buffers(worker) <= server.idle_buffers,
+             "the memory of bodies to go back")
     return int(Process(worker.pid).status("VmRSS").split()[0]), len(os.listdir(f"/proc/{worker.pid}/fd"))
 
 
@@ -106,7 +115,7 @@ def weigh(server):
 def test_nothing_grows(gcorn, app, threads):
     server = gcorn(f"{app('mixed')}:handler", "--access-logfile", "/dev/null", *threads)
     worker, = server.workers
-    server.idle_sockets = worker.sockets
+    server.idle_sockets, server.idle_buffers = worker.sockets, buffers(worker)
     run_clients(server, WARM, 1)
     before = weigh(server)
     run_clients(server, REQUESTS - WARM, 2)
