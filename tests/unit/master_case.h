@@ -127,6 +127,7 @@ static inline int master_teardown(void **state)
 
 static inline pid_t sleeping_child(void)
 {
+    (void)signal(SIGHUP, SIG_DFL); /* nohup ignores it */
     pid_t pid = fork();
 
     assert_true(pid >= 0);

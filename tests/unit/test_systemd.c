@@ -233,7 +233,9 @@ static void test_handover_is_owed_until_it_is_sent(void **state)
     serve();
     assert_false(systemd_owes_successor(&s, now_ms()));
     (void)fill();
+    uint64_t before = now_ms();
     systemd_hand_over(&s, 4711);
+    assert_in_range(s.successor_since_ms, before, now_ms());
     assert_true(systemd_owes_successor(&s, s.successor_since_ms + 4999));
     assert_false(systemd_owes_successor(&s, s.successor_since_ms + 5000));
     tell(SERVER_STOPPING);
