@@ -10,6 +10,8 @@
 #include "master/generation/listeners.h"
 #include "master/takeover.h"
 #include "master/upgrade/upgrade.h"
+#include "settings/config_set.h"
+#include "settings/setting.h"
 
 static struct generation *predecessor;
 static struct shared_listener shared;
@@ -219,6 +221,45 @@ static void test_files_are_taken_when_nothing_else_goes_on(void **state)
     assert_true(m.successor.control.fd < 0);
 }
 
+static void test_files_that_fail_are_tried_again_and_said_once(void **state)
+{
+    (void)state;
+    m.successor.is_promoted = m.successor.files_are_due = m.successor.has_reported = true;
+    current.config.control_socket = NULL;
+    current.config.pidfile = "/nonexistent/dir/pid";
+    takeover_proceed(&m);
+    assert_true(m.successor.files_are_due);
+    assert_non_null(strstr(logged(), "[WARNING] Upgrade: "));
+    takeover_proceed(&m);
+    assert_string_equal(logged(), "");
+    current.config.pidfile = NULL;
+    takeover_proceed(&m);
+    assert_false(m.successor.files_are_due);
+}
+
+/* The pid file could be had, but not the control socket: the one that is open is given back. */
+static void test_pid_file_is_given_back_without_the_control_socket(void **state)
+{
+    const struct config_origin origin = {SOURCE_COMMAND_LINE, "command line"};
+    char path[] = "/tmp/gcorn-test-XXXXXX";
+    struct error err;
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_true(fd >= 0);
+    (void)close(fd);
+    m.successor.is_promoted = m.successor.files_are_due = m.successor.has_reported = true;
+    current.config.pidfile = path;
+    assert_int_equal(config_set(&current.config, setting_find("control_socket"),
+                                "/nonexistent/dir/ctl", &origin, &err),
+                     0);
+    takeover_proceed(&m);
+    assert_true(m.successor.files_are_due);
+    assert_true(m.next_pidfile.fd < 0 && m.pidfile.fd < 0);
+    current.config.pidfile = NULL;
+    (void)unlink(path);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 int main(void)
@@ -235,6 +276,8 @@ int main(void)
         T(long_reason_is_cut),
         T(pid_file_is_the_second_until_the_promotion),
         T(files_are_taken_when_nothing_else_goes_on),
+        T(files_that_fail_are_tried_again_and_said_once),
+        T(pid_file_is_given_back_without_the_control_socket),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
