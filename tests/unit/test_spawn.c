@@ -241,6 +241,55 @@ static void test_master_keeps_two_descriptors_of_a_worker(void **state)
     assert_no_order();
 }
 
+/* ---- forked by the master: the children end at once, as their generation has no directory --------- */
+
+static void test_forked_worker_boots(void **state)
+{
+    const struct proc *p = &m.procs.list[0];
+    struct up_message message;
+    sigset_t before, after;
+    int open_before = open_count(), status;
+
+    (void)state;
+    current.template = NULL;
+    current.error_fd = log_fd();
+    (void)sigprocmask(SIG_SETMASK, NULL, &before);
+    assert_int_equal(spawn_worker(&spawner, 0, 0, &current), 0);
+    (void)sigprocmask(SIG_SETMASK, NULL, &after);
+    assert_int_equal(sigismember(&after, SIGTERM), sigismember(&before, SIGTERM));
+    assert_int_equal(p->w->phase, PROC_BOOTING);
+    assert_true(p->w->pid > 0 && !p->template);
+    assert_int_equal(open_count(), open_before + 2);
+    assert_int_equal(waitpid(p->w->pid, &status, 0), p->w->pid);
+    assert_int_equal(WEXITSTATUS(status), 1);
+    assert_non_null(strstr(logged(), "cannot change to the directory of generation 1"));
+    assert_int_equal(channel_recv_up(p->channel.up_read, &message),
+                     -1); /* the end of its channel */
+    places[0].pid = 0;
+    current.error_fd = -1;
+}
+
+static void test_template_is_forked(void **state)
+{
+    struct template_news news;
+    int open_before = open_count(), status;
+
+    (void)state;
+    candidate.template = NULL;
+    candidate.config.capture_output = true;
+    assert_int_equal(spawn_template(&spawner, &candidate), 0);
+    struct template *t = candidate.template;
+    assert_true(t && t->pid > 0 && t->output);
+    assert_int_equal(t->last_serial, 0);
+    assert_int_equal(open_count(), open_before + 2);
+    assert_int_equal(waitpid(t->pid, &status, 0), t->pid);
+    assert_int_equal(WEXITSTATUS(status), 1);
+    assert_int_equal(template_recv(t, &news), -1); /* the end of its socket */
+    output_end(t->output);
+    (void)close(t->fd);
+    free(t);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 int main(void)
@@ -254,6 +303,8 @@ int main(void)
         T(log_files_are_sent),
         T(failed_order_leaves_nothing),
         T(master_keeps_two_descriptors_of_a_worker),
+        T(forked_worker_boots),
+        T(template_is_forked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -209,6 +209,12 @@ static void test_upgrade_is_refused_while_something_else_goes_on(void **state)
     (void)state;
     assert_int_equal(takeover_begin(&m, true, &err), -1);
     assert_string_equal(err.text, "an upgrade is under way already");
+    m.upgrade.phase = UPGRADE_NONE;
+    m.successor.is_promoted = false;
+    m.successor.from.pid = 77;
+    assert_int_equal(takeover_begin(&m, true, &err), -1);
+    assert_string_equal(err.text, "the old master (pid:77) has not ended yet");
+    m.upgrade.phase = UPGRADE_BOOTING;
     m.rolling = true;
     assert_int_equal(takeover_begin(&m, true, &err), -1);
     assert_string_equal(err.text, "a reload is under way");
