@@ -112,8 +112,9 @@ static char *printed(void (*print)(FILE *out))
 static void test_table_names_unique(void **state)
 {
     (void)state;
-    static const char *const commands[] = {
-        "config", "init", "replay", "check-config", "print-config", "print-sample", "version", "help"};
+    static const char *const commands[] = {"config",       "init",         "replay",
+                                           "check-config", "print-config", "print-sample",
+                                           "version",      "help"};
     size_t count;
     const struct setting *table = setting_table(&count);
 
@@ -907,6 +908,56 @@ static int remove_temporary_directory(void **state)
     return result;
 }
 
+static void test_workers_follow_the_cores(void **state)
+{
+    struct config c;
+
+    (void)state;
+    config_init(&c);
+    c.workers = 0;
+    config_resolve_workers(&c, 2, NULL);
+    assert_int_equal(c.workers, 5);
+    assert_non_null(strstr(origin_of(&c, "workers"), ": 2 x 2 cores + 1"));
+    config_resolve_workers(&c, 3, NULL); /* a number stays */
+    assert_int_equal(c.workers, 5);
+    c.workers = 0;
+    config_resolve_workers(&c, 100000, "many cores");
+    assert_int_equal(c.workers, (int)setting_find("workers")->max);
+    assert_non_null(strstr(origin_of(&c, "workers"), ": 2 x many cores + 1"));
+    config_release(&c);
+}
+
+static void test_umask_is_that_of_the_start(void **state)
+{
+    struct config c;
+
+    (void)state;
+    config_init(&c);
+    config_resolve_umask(&c, 027);
+    assert_int_equal(c.umask, 027);
+    assert_non_null(strstr(origin_of(&c, "umask"), ": as gcorn was started"));
+    config_resolve_umask(&c, 077); /* a number stays */
+    assert_int_equal(c.umask, 027);
+    config_release(&c);
+}
+
+static void test_nearest_name_is_chosen(void **state)
+{
+    size_t best = SIZE_MAX;
+
+    (void)state;
+    assert_true(setting_is_near("worker", "workerss", &best));
+    assert_int_equal(best, 2);
+    assert_true(setting_is_near("worker", "workers", &best));
+    assert_int_equal(best, 1);
+    assert_false(setting_is_near("worker", "workerss", &best));
+    assert_false(setting_is_near("worker", "workerx", &best)); /* no nearer */
+    assert_int_equal(best, 1);
+    best = SIZE_MAX;
+    assert_false(setting_is_near("worker", "bind", &best));
+    assert_int_equal(best, SIZE_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -936,6 +987,9 @@ int main(void)
         cmocka_unit_test(test_sample_is_committed),
         cmocka_unit_test(test_sample_uncommented),
         cmocka_unit_test(test_help_has_every_flag),
+        cmocka_unit_test(test_workers_follow_the_cores),
+        cmocka_unit_test(test_umask_is_that_of_the_start),
+        cmocka_unit_test(test_nearest_name_is_chosen),
     };
 
     return cmocka_run_group_tests(tests, enter_temporary_directory, remove_temporary_directory);
