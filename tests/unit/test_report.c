@@ -96,6 +96,11 @@ static void test_hung_call_and_loop(void **state)
     report_slow(p, &s->calls[0], 3400);
     assert_logged("WARNING", "Slow request: worker (pid:%d) has spent 3.4 s so far in " REQUEST "",
                   pid);
+    report_late(p, &s->calls[0], 3450);
+    assert_logged("WARNING",
+                  "Late call: worker (pid:%d) has spent 3.4 s in " REQUEST
+                  "; gcorn_on_call_late is called",
+                  pid);
 }
 
 static void test_query_is_shown_only_without_redaction(void **state)
