@@ -338,7 +338,7 @@ def test_a_thread_of_the_application_crashes(gcorn, app):
     with server.connect() as client:
         assert client.get("/thread").status == 500
         client.assert_closed()
-    server.wait_log(r"was sent SIGSEGV!.* into GET /thread .*; in thread \d+$")
+    server.wait_log(r"was sent SIGSEGV!.* into GET /thread .*; in thread \d+ \(.+\)$")
     assert server.get("/").status == 200
 
 

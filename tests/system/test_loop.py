@@ -84,6 +84,16 @@ def test_crash_in_callback_names_it(looping, worker_class, kind):
 
 
 @WORKER_CLASSES
+def test_crash_in_thread_names_it(looping, worker_class):
+    server = looping(*worker_class)
+    mark = server.mark()
+    server.ask("/fault")
+    server.wait_log(r"was sent SIGSEGV!.*; in thread \d+ \(loops\)", mark)
+    wait_for(lambda: "init" in said(server)[1:], "the next worker")
+    is_woken(server.ask("/thread"))
+
+
+@WORKER_CLASSES
 @pytest.mark.parametrize("kind", ["timer", "post"])
 def test_timeout_counts_in_callback(looping, worker_class, kind):
     server = looping("--timeout", 1 * SLOWER, *worker_class)

@@ -234,6 +234,15 @@ enum log_level report_crash_level(const struct proc *p)
     return p->w->phase == PROC_BOOT_CRASHED ? LOG_LEVEL_ERROR : LOG_LEVEL_CRITICAL;
 }
 
+static void add_thread(struct strbuf *out, const struct slot_crash *c)
+{
+    char name[sizeof(c->thread)];
+
+    strbuf_addf(out, "; in thread %d", c->tid);
+    if (slot_get_text(c->thread, sizeof(c->thread), name, sizeof(name)) > 0)
+        strbuf_addf(out, " (%s)", name);
+}
+
 void report_crash(const struct proc *p, const struct slot *s)
 {
     struct slot_crash c = s->crash; /* a copy: read once */
@@ -251,7 +260,7 @@ void report_crash(const struct proc *p, const struct slot *s)
     add_memory(&text, p);
     add_client(&text, &c);
     if (c.tid != p->w->pid)
-        strbuf_addf(&text, "; in thread %d", c.tid);
+        add_thread(&text, &c);
     log_about(report_crash_level(p), report_request_id(call_of(s, c.call), id), "%s", text.data);
     strbuf_release(&text);
 }

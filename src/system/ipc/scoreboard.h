@@ -168,6 +168,7 @@ struct slot_crash {
     int32_t code;           /* si_code; of exit() its status */
     int32_t sender;         /* pid that sent the signal, if one did */
     int32_t tid;            /* the thread's */
+    char thread[16];        /* its name; empty: unknown */
     int32_t call;           /* which of the slot's calls it ran; -1: none of them */
     uint32_t client;        /* enum slot_crash_client */
     uint32_t client_status;

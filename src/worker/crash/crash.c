@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -226,6 +227,7 @@ static void die(bool is_timeout)
 
     crash->call = call;
     crash->tid = thread_id();
+    (void)prctl(PR_GET_NAME, crash->thread, 0, 0, 0); /* as long as the kernel has it */
     crash->at_ms = now_ms();
     crash->answered = slot_requests(&self.slot->counts);
     /* when it is counted, what runs comes behind its answer */

@@ -7,7 +7,8 @@
  *   /wait?ms=N       answers "woken" when a timer wakes it; next posts what sets the timer
  *   /thread          answers "woken" when the thread has posted the wake
  *   /do?what=F&in=K  has the loop call F in a timer or post: crash_now, block_now (until the file go
- *                    is there), late_wake
+ *                    is there)
+ *   /fault           has the thread crash
  *   /until?ticks=N   answers "ticked" when there have been so many
  *   /stream          a line, then nothing until the worker drains and a post wakes it
  *   /fork            what timers, posts and threads say in a forked child
@@ -27,7 +28,7 @@
 #include <gcorn.h>
 
 static _Atomic unsigned long ticks;
-static _Atomic bool is_to_stop;
+static _Atomic bool is_to_stop, is_to_crash;
 static _Atomic uint64_t for_thread; /* a ticket that the thread wakes */
 static struct gcorn_timer *ticker;
 
@@ -108,6 +109,8 @@ static void run(void *unused)
     while (!is_to_stop) {
         uint64_t ticket = atomic_exchange(&for_thread, 0);
 
+        if (is_to_crash)
+            crash_now(NULL);
         if (ticket != 0 && gcorn_post(wake, (void *)(uintptr_t)ticket) < 0)
             note("thread: post failed\n");
         usleep(1000);
@@ -295,6 +298,7 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
         return gcorn_body_iter(env, next_ticked, NULL, gcorn_alloc(env, sizeof(unsigned)));
     if (strcmp(path, "/stream") == 0)
         return stream(env);
+    is_to_crash = strcmp(path, "/fault") == 0;
     if (strcmp(path, "/fork") == 0)
         return in_child(env);
     return gcorn_body_printf(env, "%lu", (unsigned long)ticks);
