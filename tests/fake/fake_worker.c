@@ -378,6 +378,10 @@ void fake_worker_free(struct worker *w)
     buffer_pool_release(&w->bodies);
     strbuf_release(&w->out);
     free(w->acceptors);
+    free(w->callback_names);
+    free(w->app_timers);
+    free(w->app_threads);
+    free(w->posts);
     free(w->in);
     free(w);
     worker_set_this(NULL);
