@@ -24,8 +24,8 @@
  * test, so breakpoints, sanitizers and coverage work.
  *
  * Hooks that the application, or the test itself, defines are found by the linker, and called as a
- * server calls them: gcorn_on_pre_request, gcorn_on_head and gcorn_on_post_request for each request,
- * gcorn_on_load (once in the process), gcorn_on_worker_init and gcorn_on_worker_exit by
+ * server calls them: gcorn_on_pre_request, gcorn_on_head and gcorn_on_post_request for each
+ * request, gcorn_on_load (once in the process), gcorn_on_worker_init and gcorn_on_worker_exit by
  * gcorn_test_worker_start and gcorn_test_worker_stop. Requests run on the thread of the test, as in
  * a sync worker. gcorn_on_worker_abort, _fork, _thread_start, _thread_end and _call_late are for
  * the test to call.
@@ -71,11 +71,11 @@ struct gcorn_test *gcorn_test_request(gcorn_app *app, const char *head, const vo
                                       size_t len);
 
 /* Runs a request whose client sends the head first: gcorn_on_head is called, if the application has
- * it, and the handler if there is no body, or if it reads the body as it comes. A body must have its
- * length, or Transfer-Encoding, in the head. gcorn_test_send sends it, in pieces of any size, as they
- * are on the wire: with sizes of chunks, where it is chunked. Bytes that the server would not read
- * are dropped. data NULL: the client closes its side, so an incomplete body is answered 400. 100
- * Continue is an interim answer (gcorn_test_interim). body_timeout is not simulated. */
+ * it, and the handler if there is no body, or if it reads the body as it comes. A body must have
+ * its length, or Transfer-Encoding, in the head. gcorn_test_send sends it, in pieces of any size,
+ * as they are on the wire: with sizes of chunks, where it is chunked. Bytes that the server would
+ * not read are dropped. data NULL: the client closes its side, so an incomplete body is answered
+ * 400. 100 Continue is an interim answer (gcorn_test_interim). body_timeout is not simulated. */
 struct gcorn_test *gcorn_test_open(gcorn_app *app, const char *head);
 void gcorn_test_send(struct gcorn_test *t, const void *data, size_t len);
 
@@ -111,9 +111,9 @@ int gcorn_test_worker_start(void);
 
 /* Stops the worker, as a server does: gcorn_draining() is true, and every request that waits is
  * continued once. Those that still wait then are cut, and broken; gcorn_test_close frees them.
- * Threads are stopped (gcorn_test_stop_threads), gcorn_on_worker_exit runs, and at last no timer and
- * no subscription is left, and gcorn_draining() is false again. Without a worker that was started it
- * does nothing. */
+ * Threads are stopped (gcorn_test_stop_threads), gcorn_on_worker_exit runs, and at last no timer
+ * and no subscription is left, and gcorn_draining() is false again. Without a worker that was
+ * started it does nothing. */
 void gcorn_test_worker_stop(void);
 
 /* Tells every subscription that it has missed count messages, as in a worker that was too slow. */
@@ -159,33 +159,36 @@ void gcorn_test_client_free(struct gcorn_test_client *client);
  * copied. Fields that tell of a body (Content-Type) are sent with a body alone. */
 void gcorn_test_client_field(struct gcorn_test_client *client, const char *name, const char *value);
 
-/* Follows at most redirects_max redirections of one request, at first 0: a complete answer 301, 302,
- * 303, 307 or 308 with a Location of the same host, whatever its scheme and port. As in browsers, 303
- * makes any method but HEAD a GET without a body, 301 and 302 make a POST one, and the others repeat
- * method and body. The answer is the last one, which is a redirection when there are too many, or
- * when it leads to another host. */
+/* Follows at most redirects_max redirections of one request, at first 0: a complete answer 301,
+ * 302, 303, 307 or 308 with a Location of the same host, whatever its scheme and port. As in
+ * browsers, 303 makes any method but HEAD a GET without a body, 301 and 302 make a POST one, and
+ * the others repeat method and body. The answer is the last one, which is a redirection when there
+ * are too many, or when it leads to another host. */
 void gcorn_test_client_follow(struct gcorn_test_client *client, unsigned redirects_max);
 
 /* gcorn_test_request, by the client: closes its last answer, adds fields and cookies, and keeps the
  * cookies that the answer sets, also when its head comes late. A Cookie field in head is sent in
- * place of the kept cookies. The answer is the client's: it is valid until the client's next request
- * or its end. gcorn_test_wait continues it, and gcorn_test_close may close it earlier.
- * gcorn_test_client_take gives it to the caller, who closes it, so that it can wait while the client
- * sends more requests; NULL when there is none. */
+ * place of the kept cookies. The answer is the client's: it is valid until the client's next
+ * request or its end. gcorn_test_wait continues it, and gcorn_test_close may close it earlier.
+ * gcorn_test_client_open is gcorn_test_open by the client; it follows no redirection.
+ * gcorn_test_client_take gives the answer to the caller, who closes it, so that it can wait while
+ * the client sends more requests; NULL when there is none. */
 struct gcorn_test *gcorn_test_client_request(struct gcorn_test_client *client, const char *head,
                                              const void *body, size_t len);
+struct gcorn_test *gcorn_test_client_open(struct gcorn_test_client *client, const char *head);
 struct gcorn_test *gcorn_test_client_take(struct gcorn_test_client *client);
 
 /* The URL of the last request, after redirections; NULL before the first one. Valid until the next
  * request. */
 const char *gcorn_test_client_url(const struct gcorn_test_client *client);
 
-/* Cookies are kept as RFC 6265 says: Domain, Path, Secure (sent to https alone), Max-Age and Expires
- * by gcorn_test_time(); the prefixes __Secure- and __Host- are held to. HttpOnly and SameSite change
- * nothing for a client without pages and scripts. gcorn_test_client_cookie returns the value of the
- * cookie that a request for path would send, NULL when it would send none; it is valid until the
- * client is used again. gcorn_test_client_set_cookie does what a Set-Cookie field with this value
- * does, in an answer of "/": "id=7; Path=/shop", or "id=; Max-Age=0" to remove one. */
+/* Cookies are kept as RFC 6265 says: Domain, Path, Secure (sent to https alone), Max-Age and
+ * Expires by gcorn_test_time(); the prefixes __Secure- and __Host- are held to. HttpOnly and
+ * SameSite change nothing for a client without pages and scripts. gcorn_test_client_cookie returns
+ * the value of the cookie that a request for path would send, NULL when it would send none; it is
+ * valid until the client is used again. gcorn_test_client_set_cookie does what a Set-Cookie field
+ * with this value does, in an answer of "/": "id=7; Path=/shop", or "id=; Max-Age=0" to remove one.
+ */
 const char *gcorn_test_client_cookie(struct gcorn_test_client *client, const char *path,
                                      const char *name);
 void gcorn_test_client_set_cookie(struct gcorn_test_client *client, const char *set_cookie);

@@ -178,13 +178,18 @@ struct gcorn_test *gcorn_test_request(gcorn_app *app, const char *head, const vo
     return request_run(app, false, "80", head, body, len);
 }
 
-struct gcorn_test *gcorn_test_open(gcorn_app *app, const char *head)
+struct gcorn_test *request_open(gcorn_app *app, bool is_https, const char *port, const char *head)
 {
-    struct test *t = new_test(app, false, "80");
+    struct test *t = new_test(app, is_https, port);
 
     send_head(t, head, 0);
     receive_pause(t);
     return &t->public;
+}
+
+struct gcorn_test *gcorn_test_open(gcorn_app *app, const char *head)
+{
+    return request_open(app, false, "80", head);
 }
 
 void gcorn_test_send(struct gcorn_test *test, const void *data, size_t len)

@@ -23,6 +23,9 @@ void request_go_on_answer(struct test *t);
 void request_show(struct test *t, enum exchange_end end);
 void request_read_answer(struct test *t);
 
+/* gcorn_test_open, likewise. */
+struct gcorn_test *request_open(gcorn_app *app, bool is_https, const char *port, const char *head);
+
 /* *keeper is the request until it is closed, or kept elsewhere, and then NULL; keeper NULL: it is not
  * kept. */
 void request_set_keeper(struct gcorn_test *test, struct gcorn_test **keeper);

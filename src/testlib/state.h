@@ -42,7 +42,7 @@ struct test {
     struct strbuf kept;  /* of the body, for which there is no room yet */
     struct strbuf bytes; /* as they leave for the client */
     struct strbuf body;
-    size_t decoded;        /* of bytes */
+    size_t decoded;            /* of bytes */
     struct test_head head;     /* status 0: the answer has not begun */
     struct test_head trailers; /* fields NULL: its last chunk has not come */
     struct test_head *interims;

@@ -26,7 +26,7 @@ static void test_clock_ticks(void **state)
     struct gcorn_test *streams[3];
 
     (void)state;
-    assert_int_equal(gcorn_on_worker_init(), 0);
+    assert_int_equal(gcorn_test_worker_start(), 0);
     for (size_t i = 0; i < 3; i++) {
         streams[i] = gcorn_test_request(handler, "GET /events HTTP/1.1", NULL, 0);
         assert_true(streams[i]->waits);
@@ -41,11 +41,10 @@ static void test_clock_ticks(void **state)
     gcorn_test_advance(3000); /* the clock stops at each tick */
     assert_int_equal(events(streams[0]), 5);
     gcorn_test_close(streams[1]);
-    gcorn_test_drain(true);
+    gcorn_test_worker_stop();
     assert_true(streams[0]->complete && streams[2]->complete);
     gcorn_test_close(streams[0]);
     gcorn_test_close(streams[2]);
-    gcorn_test_drain(false);
 }
 
 static void test_clock_old_client(void **state)

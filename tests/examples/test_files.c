@@ -30,12 +30,13 @@ static int make_page(void **state)
         return -1;
     (void)setenv("FILES_ROOT", directory, 1);
     (void)setenv("FILES_PRELOAD", STYLE, 1);
-    return gcorn_on_worker_init();
+    return gcorn_test_worker_start();
 }
 
 static int remove_page(void **state)
 {
     (void)state;
+    gcorn_test_worker_stop();
     return unlink("page.html") == 0 && chdir("/") == 0 ? rmdir(directory) : -1;
 }
 

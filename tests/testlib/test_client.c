@@ -525,6 +525,23 @@ static void test_next_request_closes_the_answer_before(void **state)
     assert_int_equal(closed, 3);
 }
 
+static void test_open_request_has_the_clients_fields(void **state)
+{
+    struct gcorn_test *t;
+
+    (void)state;
+    begin("https://shop.example");
+    gcorn_test_client_set_cookie(client, "a=1");
+    gcorn_test_client_field(client, "Content-Type", "text/plain");
+    t = gcorn_test_client_open(client, "PUT /?set=b=2 HTTP/1.1\nContent-Length: 5");
+    assert_int_equal(t->status, 0);
+    gcorn_test_send(t, "he", 2);
+    assert_int_equal(t->status, 0);
+    gcorn_test_send(t, "llo", 3);
+    assert_string_equal(t->body, "PUT https shop.example:443 /?set=b=2|a=1|text/plain|hello");
+    expect_cookies("/", "a=1; b=2");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -543,6 +560,7 @@ int main(void)
         cmocka_unit_test_teardown(test_redirections_are_followed_on_request, end),
         cmocka_unit_test_teardown(test_redirection_changes_the_method, end),
         cmocka_unit_test_teardown(test_location_is_resolved_against_the_request, end),
+        cmocka_unit_test_teardown(test_open_request_has_the_clients_fields, end),
         cmocka_unit_test_teardown(test_late_head_sets_cookies_too, end),
         cmocka_unit_test_teardown(test_next_request_closes_the_answer_before, end),
     };

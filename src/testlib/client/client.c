@@ -43,6 +43,7 @@ struct outgoing {
     const void *body;
     size_t len;
     bool has_lost_body; /* and the fields that tell of it */
+    bool is_open;       /* its body is to follow */
 };
 
 /* ---- cookies ------------------------------------------------------------------------------ */
@@ -222,7 +223,7 @@ static void add_default_fields(struct strbuf *head, const struct gcorn_test_clie
                                const struct outgoing *out)
 {
     for (const struct default_field *f = client->fields; f; f = f->next) {
-        bool is_lost = out->len == 0 && tells_of_body(f->name, strlen(f->name));
+        bool is_lost = out->len == 0 && !out->is_open && tells_of_body(f->name, strlen(f->name));
 
         if (!is_lost && !has_field(out->fields, f->name))
             strbuf_addf(head, "\n%s: %s", f->name, f->value);
@@ -264,6 +265,16 @@ static void make_head(struct strbuf *head, const struct gcorn_test_client *clien
 
 /* ---- requests ----------------------------------------------------------------------------- */
 
+static struct gcorn_test *run(const struct gcorn_test_client *client, const struct outgoing *out,
+                              const char *head)
+{
+    bool is_https = out->to.is_https;
+
+    if (out->is_open)
+        return request_open(client->app, is_https, out->to.port, head);
+    return request_run(client->app, is_https, out->to.port, head, out->body, out->len);
+}
+
 /* Closes the answer before, and runs the request. */
 static void send_request(struct gcorn_test_client *client, const struct outgoing *out)
 {
@@ -276,9 +287,7 @@ static void send_request(struct gcorn_test_client *client, const struct outgoing
     client->url = xasprintf("%s://%s%s", out->to.is_https ? "https" : "http", out->to.authority,
                             is_path ? out->target.data : "/");
     client->is_read = false;
-    request_set_keeper(
-        request_run(client->app, out->to.is_https, out->to.port, head.data, out->body, out->len),
-        &client->last);
+    request_set_keeper(run(client, out, head.data), &client->last);
     strbuf_release(&head);
     read_cookies(client);
 }
@@ -344,26 +353,48 @@ static void take_word(struct strbuf *word, const char **at, const char *ends)
     *at += **at == ' ';
 }
 
+/* A request by what the test says of it. */
+static void outgoing_init(struct outgoing *out, struct gcorn_test_client *client, const char *head)
+{
+    size_t rest_len;
+
+    read_cookies(client);
+    (void)origin_parse(&out->to, client->base_url);
+    take_word(&out->method, &head, " \r\n");
+    take_word(&out->target, &head, " \r\n");
+    take_word(&out->version, &head, "\r\n");
+    (void)next_line(&head, &rest_len);
+    out->fields = head;
+}
+
+static void outgoing_release(struct outgoing *out)
+{
+    origin_release(&out->to);
+    strbuf_release(&out->method);
+    strbuf_release(&out->target);
+    strbuf_release(&out->version);
+}
+
 struct gcorn_test *gcorn_test_client_request(struct gcorn_test_client *client, const char *head,
                                              const void *body, size_t len)
 {
     struct outgoing out = {.body = body, .len = len};
-    size_t rest_len;
 
-    read_cookies(client);
-    (void)origin_parse(&out.to, client->base_url);
-    take_word(&out.method, &head, " \r\n");
-    take_word(&out.target, &head, " \r\n");
-    take_word(&out.version, &head, "\r\n");
-    (void)next_line(&head, &rest_len);
-    out.fields = head;
+    outgoing_init(&out, client, head);
     send_request(client, &out);
     for (unsigned left = client->redirects_max; left > 0 && follow(client, &out); left--)
         send_request(client, &out);
-    origin_release(&out.to);
-    strbuf_release(&out.method);
-    strbuf_release(&out.target);
-    strbuf_release(&out.version);
+    outgoing_release(&out);
+    return client->last;
+}
+
+struct gcorn_test *gcorn_test_client_open(struct gcorn_test_client *client, const char *head)
+{
+    struct outgoing out = {.is_open = true};
+
+    outgoing_init(&out, client, head);
+    send_request(client, &out);
+    outgoing_release(&out);
     return client->last;
 }
 
