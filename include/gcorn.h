@@ -26,18 +26,18 @@
  * Threads.  The handler of a request, the next and close of its body and its deferred functions
  *   never run at the same time. In a sync worker they run on the loop's thread, in a gthread worker
  *   each on any thread of the pool. Functions that take an environ, a start_response or a body may
- *   be called there only. Any thread may call gcorn_wake, gcorn_post, gcorn_thread_start, gcorn_now,
- *   gcorn_now_us, gcorn_worker_number, gcorn_threads, gcorn_draining, gcorn_log(NULL, ...),
- *   gcorn_metric_*, gcorn_publish, gcorn_subscribe, gcorn_unsubscribe and gcorn_shared. A thread
- *   that gcorn_thread_start has not started must block all signals but the fatal ones (SEGV, BUS,
- *   ILL, FPE, ABRT).
+ *   be called there only. Any thread may call gcorn_wake, gcorn_post, gcorn_thread_start,
+ *   gcorn_now, gcorn_now_us, gcorn_worker_number, gcorn_threads, gcorn_draining, gcorn_log(NULL,
+ *   ...), gcorn_metric_*, gcorn_publish, gcorn_subscribe, gcorn_unsubscribe and gcorn_shared. A
+ *   thread that gcorn_thread_start has not started must block all signals but the fatal ones (SEGV,
+ *   BUS, ILL, FPE, ABRT).
  * Signals.  No function here is async-signal-safe but gcorn_now, gcorn_now_us and
  *   gcorn_worker_number.
  * Children.  A child that the application forks keeps the application's descriptors, 0 to 2, the
  *   logs and the body of the request that is served; the server's other descriptors are closed in
  *   it. gcorn_wake, gcorn_loop, gcorn_timer_*, gcorn_post, gcorn_thread_start and gcorn_metric_* do
- *   nothing there; gcorn_publish, gcorn_subscribe and gcorn_shared fail. The child ends with _exit or
- *   exec; the server ends one that returns to it.
+ *   nothing there; gcorn_publish, gcorn_subscribe and gcorn_shared fail. The child ends with _exit
+ *   or exec; the server ends one that returns to it.
  * Errors.  int and ssize_t functions return -1 with errno set. A handler that returns NULL, or
  *   anything but a body of its own request, has failed: the client gets 500, whatever was started.
  *   So has a next that returns -1; after the first byte of the answer the connection is broken.
@@ -86,14 +86,15 @@ typedef struct gcorn_body *gcorn_app(struct gcorn_environ *env,
 
 /* ---- the answer ------------------------------------------------------------------------------ */
 
-/* Starts the answer with a status, "NNN Reason", and header fields; headers may be NULL. Both
- * are copied, so they may lie on the stack. It may be called late, from next, until the first byte
- * of the body is handed over; a second call before that replaces the first (an error page). The
- * head is sent with the first byte of the body, or at its end: an event stream therefore starts
- * with an event or a comment (or with gcorn_send, which can send the head alone). Returns 0, or -1 with errno. EINVAL: a status or field that is not
- * valid HTTP, a hop-by-hop field, a second Content-Length; the answer is then 500 unless a later
- * call succeeds, so a handler may ignore the result. EALREADY: a byte of the body has been handed
- * over; to break the connection let next return -1. */
+/* Starts the answer with a status, "NNN Reason", and header fields; headers may be NULL. Both are
+ * copied, so they may lie on the stack. It may be called late, from next, until the first byte of
+ * the body is handed over; a second call before that replaces the first (an error page). The head
+ * is sent with the first byte of the body, or at its end: an event stream therefore starts with an
+ * event or a comment (or with gcorn_send, which can send the head alone). Returns 0, or -1 with
+ * errno. EINVAL: a status or field that is not valid HTTP, a hop-by-hop field, a second
+ * Content-Length; the answer is then 500 unless a later call succeeds, so a handler may ignore the
+ * result. EALREADY: a byte of the body has been handed over; to break the connection let next
+ * return -1. */
 int gcorn_start(struct gcorn_start_response *start_response, const char *status,
                 const struct gcorn_header *headers);
 
@@ -110,11 +111,11 @@ struct gcorn_start_response *gcorn_start_wrap(struct gcorn_environ *env, gcorn_s
  * headers is NULL. The case of names makes no difference, here and in the next functions. */
 const char *gcorn_headers_get(const struct gcorn_header *headers, const char *name);
 
-/* A header list that middleware edits. gcorn_header_list_new makes one of a copy of headers, which may
- * be NULL. append adds a field at the end; set gives the field name this one value, in the
+/* A header list that middleware edits. gcorn_header_list_new makes one of a copy of headers, which
+ * may be NULL. append adds a field at the end; set gives the field name this one value, in the
  * place of the first field of that name, and drops the others; remove drops all of that name. Each
- * copies the strings that it is given. gcorn_header_array returns the list as gcorn_start takes it, valid
- * until the next edit. The list lives until the request is over. A name or value that is NULL
+ * copies the strings that it is given. gcorn_header_array returns the list as gcorn_start takes it,
+ * valid until the next edit. The list lives until the request is over. A name or value that is NULL
  * changes nothing and is logged. */
 struct gcorn_header_list;
 struct gcorn_header_list *gcorn_header_list_new(struct gcorn_environ *env,
@@ -127,11 +128,11 @@ const struct gcorn_header *gcorn_header_array(const struct gcorn_header_list *li
 /* ---- middleware with data of its own --------------------------------------------------------- */
 
 /* A layer is middleware with its data (its settings) around an inner layer; the innermost one is an
- * application. gcorn_layer_new and gcorn_layer_app make them, once, in gcorn_on_worker_init: a layer
- * lives as long as the worker, and so must data. gcorn_layer_call calls a layer: the outermost one
- * in the handler, the inner one in a layer's fn. A layer serves several requests at a time in a
- * gthread worker. fn, inner or app NULL gives NULL, and so does gcorn_layer_call on a layer that is
- * NULL: the request fails. */
+ * application. gcorn_layer_new and gcorn_layer_app make them, once, in gcorn_on_worker_init: a
+ * layer lives as long as the worker, and so must data. gcorn_layer_call calls a layer: the
+ * outermost one in the handler, the inner one in a layer's fn. A layer serves several requests at a
+ * time in a gthread worker. fn, inner or app NULL gives NULL, and so does gcorn_layer_call on a
+ * layer that is NULL: the request fails. */
 struct gcorn_layer;
 typedef struct gcorn_body *gcorn_layer_fn(struct gcorn_environ *env,
                                           struct gcorn_start_response *start_response,
@@ -208,13 +209,13 @@ int64_t gcorn_body_len(const struct gcorn_body *body);
 
 /* Sends an interim answer at once, before the answer itself: with "103 Early Hints" (RFC 8297) and
  * Link fields, a browser fetches a style sheet while the handler still works. status may be any 1xx
- * but 100 and 101, which are the server's. status and headers (NULL: none) are checked and copied as
- * by gcorn_start; Content-Length is not allowed. The answer does not change: give gcorn_start the
- * fields that it is to have, too.
+ * but 100 and 101, which are the server's. status and headers (NULL: none) are checked and copied
+ * as by gcorn_start; Content-Length is not allowed. The answer does not change: give gcorn_start
+ * the fields that it is to have, too.
  *
  * It may be called until the first byte of the body is handed over: in gcorn_on_head, the handler
- * and next, also after gcorn_start. It does not block: bytes that the socket does not take go before the answer. A
- * start_response of middleware does not see it.
+ * and next, also after gcorn_start. It does not block: bytes that the socket does not take go
+ * before the answer. A start_response of middleware does not see it.
  *
  * Returns 0, or -1 with errno; then nothing is sent, which a handler may ignore. ENOTSUP: the
  * client speaks HTTP/1.0, which has no such answers. EALREADY: a byte of the body has been handed
@@ -280,7 +281,8 @@ void gcorn_wake(uint64_t ticket);
  * replaces it. next may be called for other reasons, so it compares the clock itself. */
 void gcorn_wake_at(struct gcorn_environ *env, uint64_t when);
 
-/* The time of CLOCK_MONOTONIC in milliseconds, and in microseconds. Any thread; async-signal-safe. */
+/* The time of CLOCK_MONOTONIC in milliseconds, and in microseconds. Any thread; async-signal-safe.
+ */
 uint64_t gcorn_now(void);
 uint64_t gcorn_now_us(void);
 
@@ -399,11 +401,11 @@ const char *gcorn_query(struct gcorn_environ *env, const char *name);
 int gcorn_query_value(struct gcorn_environ *env, const char *name, size_t i, const char **value);
 
 /* The body of the request (wsgi.input). It is complete before the handler is called, in memory or
- * in an unlinked file, unless gcorn_stream_body has asked for it as it comes; in either case neither
- * function waits for the client. gcorn_input_read copies the next
- * bytes and returns how many, 0 at the end, or -1 with errno. gcorn_input_all returns the whole
- * body, followed by a NUL, "" for a request without body; it does not change where gcorn_input_read
- * reads. A body in a file is mapped; NULL with errno when that fails. len may be NULL. */
+ * in an unlinked file, unless gcorn_stream_body has asked for it as it comes; in either case
+ * neither function waits for the client. gcorn_input_read copies the next bytes and returns how
+ * many, 0 at the end, or -1 with errno. gcorn_input_all returns the whole body, followed by a NUL,
+ * "" for a request without body; it does not change where gcorn_input_read reads. A body in a file
+ * is mapped; NULL with errno when that fails. len may be NULL. */
 ssize_t gcorn_input_read(struct gcorn_environ *env, void *buf, size_t size);
 const char *gcorn_input_all(struct gcorn_environ *env, size_t *len);
 
@@ -415,18 +417,18 @@ const char *gcorn_input_all(struct gcorn_environ *env, size_t *len);
 const char *gcorn_trailer_at(struct gcorn_environ *env, size_t i, size_t *name_len,
                              const char **value, size_t *value_len);
 
-/* ---- before the body -------------------------------------------------------------------------- */
+/* ---- before the body ------------------------------------------------------------------------ */
 
 /* gcorn_on_head is a hook that an application may define; the server finds it by name. It is called
- * once for each request, before the handler: as soon as the head has come, before any byte of a body
- * is looked at, so that an upload can be refused before it is sent. It has the environ, the arena and
- * the thread rules of the handler; no byte of the body can be read in it (EINVAL). It runs outside
- * all middleware: start_response is the server's, no layer sees its answer, and what a layer would
- * check before the handler (who may upload) the hook checks itself.
+ * once for each request, before the handler: as soon as the head has come, before any byte of a
+ * body is looked at, so that an upload can be refused before it is sent. It has the environ, the
+ * arena and the thread rules of the handler; no byte of the body can be read in it (EINVAL). It
+ * runs outside all middleware: start_response is the server's, no layer sees its answer, and what a
+ * layer would check before the handler (who may upload) the hook checks itself.
  *
- * NULL: the request goes on, and the handler is called when the whole body is there; without a body,
- * at once. A body is the answer, as from a handler, which is then not called. If the rest of the
- * request's body is more than 64 KiB, of unknown length, or withheld by a client that expects
+ * NULL: the request goes on, and the handler is called when the whole body is there; without a
+ * body, at once. A body is the answer, as from a handler, which is then not called. If the rest of
+ * the request's body is more than 64 KiB, of unknown length, or withheld by a client that expects
  * "100 Continue" first, the connection closes with the answer; a shorter rest is dropped. 100
  * Continue is sent when the hook has let the request go on.
  *
@@ -441,15 +443,15 @@ struct gcorn_body *gcorn_on_head(struct gcorn_environ *env,
  * its length is announced. 0, or -1 with EINVAL: not in gcorn_on_head, or bytes below -1. */
 int gcorn_limit_body(struct gcorn_environ *env, int64_t bytes);
 
-/* In gcorn_on_head: this application reads the body as it comes, so an upload of any length costs 64
- * KiB. The handler is called with the head alone, right after gcorn_on_head. 0, or -1 with EINVAL:
- * not in gcorn_on_head.
+/* In gcorn_on_head: this application reads the body as it comes, so an upload of any length costs
+ * 64 KiB. The handler is called with the head alone, right after gcorn_on_head. 0, or -1 with
+ * EINVAL: not in gcorn_on_head.
  *
  * gcorn_input_read then returns GCORN_AGAIN where nothing has come yet. The handler may read, but
  * mostly next does: after it has returned GCORN_AGAIN it is called again when more has come, at the
- * end of the body, and for all the reasons that gcorn_body_iter has. 100 Continue is sent when a read
- * first finds nothing. CONTENT_LENGTH is there only if the client gave it; gcorn_input_all is refused
- * (EINVAL).
+ * end of the body, and for all the reasons that gcorn_body_iter has. 100 Continue is sent when a
+ * read first finds nothing. CONTENT_LENGTH is there only if the client gave it; gcorn_input_all is
+ * refused (EINVAL).
  *
  * At most 64 KiB are read ahead of the application; then the client has to wait, and so do its
  * timeouts. A body that is malformed, too long, late or cut short is answered by the server (400,
@@ -522,20 +524,20 @@ void gcorn_metric_observe(struct gcorn_metric *metric, double value);
 
 /* ---- workers together ------------------------------------------------------------------------ */
 
-/* Publishes a message of len bytes: the functions that have subscribed to the channel get a copy, in
- * all workers of this server, this one included. They are called later, on the loops of their
+/* Publishes a message of len bytes: the functions that have subscribed to the channel get a copy,
+ * in all workers of this server, this one included. They are called later, on the loops of their
  * workers, never from within gcorn_publish. Messages of one worker come in the order in which it
  * published them, those of several workers in any order. A channel is a text of 1 to 64 bytes; it
- * needs no declaration. Nothing is kept for a worker that starts later. The workers of a reload's two
- * generations reach each other, and so do those of an upgrade's two servers, unless the new one has
- * another publish_buffer or room for another number of workers.
+ * needs no declaration. Nothing is kept for a worker that starts later. The workers of a reload's
+ * two generations reach each other, and so do those of an upgrade's two servers, unless the new one
+ * has another publish_buffer or room for another number of workers.
  *
  * It never waits: each worker has a buffer of the setting publish_buffer, in which the oldest
  * messages are overwritten, and a subscriber that is too slow is told what it has missed. Any
- * thread. Returns 0, also when no function has subscribed; or -1 with errno. EINVAL: no such channel;
- * EMSGSIZE: the message does not fit into publish_buffer; ENOTSUP: there is no worker (constructors,
- * with preload_app; a child that the application has forked), or publish_buffer is 0; ENOMEM, ENOSPC
- * and others: the buffer cannot be had. */
+ * thread. Returns 0, also when no function has subscribed; or -1 with errno. EINVAL: no such
+ * channel; EMSGSIZE: the message does not fit into publish_buffer; ENOTSUP: there is no worker
+ * (constructors, with preload_app; a child that the application has forked), or publish_buffer is
+ * 0; ENOMEM, ENOSPC and others: the buffer cannot be had. */
 int gcorn_publish(const char *channel, const void *data, size_t len);
 
 /* Has fn(channel, data, len, arg) called for each message that is published on the channel from now
@@ -545,12 +547,12 @@ int gcorn_publish(const char *channel, const void *data, size_t len);
  *
  * fn is called on the loop's thread, and must not block: it does with the message what it has to,
  * and wakes requests (gcorn_wake). It counts as a call: after `timeout` the worker is killed, and
- * its log shows PUBLISH and the channel. In a gthread worker it runs at the same time as handlers, so
- * what they share needs a lock. fn may publish, subscribe and unsubscribe. A worker that drains still
- * gets messages.
+ * its log shows PUBLISH and the channel. In a gthread worker it runs at the same time as handlers,
+ * so what they share needs a lock. fn may publish, subscribe and unsubscribe. A worker that drains
+ * still gets messages.
  *
- * A worker has at most 1,024 subscriptions; the same function may have several, also to one channel.
- * To be called in gcorn_on_worker_init or later, on any thread. NULL with errno: those of
+ * A worker has at most 1,024 subscriptions; the same function may have several, also to one
+ * channel. To be called in gcorn_on_worker_init or later, on any thread. NULL with errno: those of
  * gcorn_publish; ENOSPC also when there are 1,024. */
 struct gcorn_subscription;
 typedef void gcorn_message_fn(const char *channel, const void *data, size_t len, void *arg);
@@ -569,8 +571,8 @@ void gcorn_unsubscribe(struct gcorn_subscription *subscription);
  * killed at any point: use atomic operations, and expect half of a change. A child that the
  * application forks keeps what its worker has.
  *
- * name is 1 to 64 bytes; all names together have the setting shared_memory. Any thread; may wait for
- * another worker that is in this function. NULL with errno. EINVAL: the name, or size 0, or the
+ * name is 1 to 64 bytes; all names together have the setting shared_memory. Any thread; may wait
+ * for another worker that is in this function. NULL with errno. EINVAL: the name, or size 0, or the
  * memory has another size; ENOSPC: shared_memory is used up, or there are 256 names; ENOTSUP: there
  * is no worker, or shared_memory is 0. */
 void *gcorn_shared(const char *name, size_t size, bool *fresh);
