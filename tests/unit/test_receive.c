@@ -187,6 +187,32 @@ static void test_silent_client_of_begun_answer_sees_it_cut(void **state)
     assert_int_equal(fake_app.close_errno, ETIMEDOUT);
 }
 
+static void test_begun_answer_without_length_ends_in_reset(void **state)
+{
+    const struct fake_client *c = client("POST /u/pr HTTP/1.0\r\nContent-Length: 100\r\n\r\n");
+
+    (void)state;
+    assert_true(was_sent("200 OK") && was_sent("Connection: close"));
+    wait_ms(BODY_MS + 200);
+    assert_true(c->is_reset && !c->is_open);
+    assert_int_equal(fake_app.close_errno, ETIMEDOUT);
+}
+
+static void test_request_that_queued_too_long_is_not_asked(void **state)
+{
+    (void)state;
+    config.queue_timeout_ms = 500;
+    assert_non_null(fake_connect(w, 0));
+    fake_client_sends(0, POST("/u/r", "100"));
+    fake_clients[0].queued_ms = 600;
+    if (calls_later)
+        fake_turn(w); /* it is read, and waits for its call */
+    fake_loop_advance_ns(UINT64_C(600000000));
+    turn();
+    assert_true(was_sent("503 Service Unavailable"));
+    assert_int_equal(fake_app.heads, 0);
+}
+
 static void test_client_that_sends_and_takes_nothing_is_closed(void **state)
 {
     struct fake_client *c = client("");
@@ -296,6 +322,8 @@ int main(void)
         TWICE(test_wakes_of_application_give_client_no_time),
         TWICE(test_trickle_is_answered_408),
         TWICE(test_silent_client_of_begun_answer_sees_it_cut),
+        TWICE(test_begun_answer_without_length_ends_in_reset),
+        TWICE(test_request_that_queued_too_long_is_not_asked),
         TWICE(test_client_that_sends_and_takes_nothing_is_closed),
         TWICE(test_body_is_read_while_answer_is_sent),
         TWICE(test_client_that_leaves_ends_request),
