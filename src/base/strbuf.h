@@ -46,7 +46,9 @@ static inline void strbuf_reset(struct strbuf *b)
     b->len = 0;
 }
 
-static inline void strbuf_add(struct strbuf *b, const void *data, size_t len)
+/* Inlined always: where the compiler counts its callers, another one would cost each answer a call. */
+static inline void __attribute__((always_inline))
+strbuf_add(struct strbuf *b, const void *data, size_t len)
 {
     if (b->cap - b->len <= len)
         (void)strbuf_grow(b, len);
