@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from harness import MIB, SLOWER, THREADS, pace, request, reset, wait_for
+from harness import MIB, PLAIN_ONLY, SLOWER, THREADS, pace, request, reset, wait_for
 
 CLASSES = [("sync",), ("gthread", "--threads", "2")]
 FIVE = "".join(f"{i:099d}\n" for i in range(5))
@@ -422,3 +422,25 @@ def test_the_access_log_counts_what_was_pushed(pushes):
     wait_for(lambda: (server.dir / "access").read_text() ==
              "GET 200 504\nHEAD 200 0\nGET 200 500\n", "three lines")
     assert not re.search("error|crit", server.log(), re.I)
+
+
+# ---- memory -------------------------------------------------------------------------------------
+
+
+def private_mib(pid):
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as lines:
+        return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty:")) / 1024
+
+
+@PLAIN_ONLY
+def test_many_slow_clients_hold_files_instead_of_memory(pushes):
+    """Each alone would have 1 MiB in memory; together they have 16 MiB, and 64 KiB each."""
+    server = pushes()
+    pid, = server.worker_pids
+    clients = [narrow(server, f"/s65000i?name=n{i}") for i in range(60)]
+    for i in range(60):
+        wait_said(server, f"n{i}", "returns")
+    assert private_mib(pid) < 40
+    for client in clients:
+        client.close()
+    assert server.get("/st").text == "tail"
