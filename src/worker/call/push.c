@@ -24,7 +24,7 @@ enum {
     MEMORY_MAX = 1024 * 1024,         /* of one answer; the rest is in its file */
     MEMORY_FREE = 64 * 1024,          /* the same while the worker has more than: */
     WORKER_MEMORY = 16 * 1024 * 1024, /* above MEMORY_FREE, of all answers together */
-    BUFFER_KEEP_MAX = 256 * 1024,     /* a larger buffer is not kept while it is empty */
+    BUFFER_KEEP_MAX = 128 * 1024,     /* a larger buffer is not kept while it is empty */
 };
 
 /* ---- beginning and end ------------------------------------------------------------------- */
@@ -286,12 +286,12 @@ bool push_take(struct stream *s)
     struct exchange *x = s->x;
 
     assert(x->out.len == 0);
+    if (x->out.cap > BUFFER_KEEP_MAX)
+        strbuf_release(&x->out); /* or the call would have it next, mostly empty */
     if (take_ready(worker_of(conn_of(s)), x->push, x))
         return true;
     if (overflow_len(&x->push->file) > 0)
         return push_ended(x->push) == PUSH_GOES_ON && take_from_file(x->push, x);
-    if (x->out.cap > BUFFER_KEEP_MAX)
-        strbuf_release(&x->out);
     return false;
 }
 
