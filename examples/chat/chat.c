@@ -4,7 +4,7 @@
  *
  *   gcorn --workers 4 chat.so:handler
  *   curl 'http://127.0.0.1:8000/?after=0'          waits for the next message, at most 25 s
- *   curl -d 'hello' http://127.0.0.1:8000/         says it to all who wait
+ *   curl -d 'hello' http://127.0.0.1:8000/         says it to all clients that wait
  *
  * What it shows: a client that waits is a ticket in the list of its worker. The messages are in
  * memory that all workers share (gcorn_shared), under a lock that survives the death of a worker
@@ -153,7 +153,7 @@ static struct gcorn_body *say(struct gcorn_environ *env, struct gcorn_start_resp
     return gcorn_body_printf(env, "%lu\n", number);
 }
 
-/* There is news, or (data NULL) this worker has missed that there was: all who wait look. */
+/* There is news, or (data NULL) this worker has missed that there was: all that wait look. */
 static void on_news(const char *channel, const void *data, size_t len, void *arg)
 {
     (void)channel;

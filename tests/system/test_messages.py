@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from harness import (GCORN, NOBODY, PRELOAD_OR_NOT, ROOT_ONLY, SLOWER, WORKER_CLASSES, ctl_output, hup,
-                     install, metrics, upgrade, wait_for, write_config)
+                     install, metrics, status_of, upgrade, wait_for, write_config)
 
 
 @dataclass
@@ -86,7 +86,7 @@ def test_order_holds_for_each_publisher(talkers):
     wait_received(server, 8000, 4)
 
 
-def test_publish_without_subscribers_costs_nothing_else(talkers):
+def test_publish_without_subscribers_succeeds(talkers):
     server = talkers("--workers", "2", env={"SUBSCRIBE": "none"})
     assert publish(server, "count=1000") == "1000"
     assert publish(server, "count=1&channel=another") == "1"
@@ -99,7 +99,7 @@ def test_wrong_messages_are_refused(talkers):
     assert publish(server, "channel=") == "EINVAL"
     assert publish(server, "channel=" + "c" * 64) == "1"
     assert publish(server, "size=65536") == "EMSGSIZE"
-    assert publish(server, f"size={65536 - 24}") == "1", "beside its head and its channel"
+    assert publish(server, f"size={65536 - 24}") == "1", "with its head and its channel"
     wait_received(server, 1, 2)
 
 
@@ -142,7 +142,7 @@ def test_subscriptions_come_and_go(talkers):
 
 def test_slow_subscriber_is_told_what_it_missed(talkers):
     server = talkers("--workers", "2", "--publish-buffer", "64KiB", "--admin-bind", "127.0.0.1:0",
-                     ready=3)
+                     "--control-socket", "ctl", ready=3)
     publish(server)
     wait_received(server, 1, 2)
     with server.connect() as client:
@@ -161,6 +161,10 @@ def test_slow_subscriber_is_told_what_it_missed(talkers):
     assert counts["gcorn_messages_published_total"] == 5002
     assert counts["gcorn_messages_lost_total"] == sum(row.lost for row in live_rows(server))
     assert counts["gcorn_messages_delivered_total"] == sum(row.received for row in live_rows(server))
+    workers = status_of(server.dir)["workers"]
+    assert sum(w["messages_published"] for w in workers) == 5002
+    assert {w["messages_lost"] for w in workers if w["pid"] == slow} == {late.lost}
+    assert {w["messages_delivered"] for w in workers if w["pid"] == slow} == {late.received}
 
 
 def other_worker(server, pid):
@@ -297,7 +301,7 @@ def test_upgrade_bridges_both_servers(upgradable):
     assert "do not pass" not in server.log()
 
 
-def test_upgrade_to_another_layout_begins_anew(upgradable, tmp_path):
+def test_upgrade_to_another_layout_is_not_bridged(upgradable, tmp_path):
     server = upgradable()
     assert server.get("/shared").text == "1 fresh"
     write_config(tmp_path, bind="127.0.0.1:0", workers=2, control_socket="ctl",
@@ -321,7 +325,7 @@ def test_upgrade_that_fails_changes_nothing(upgradable, app, tmp_path):
     wait_received(server, 1, 2)
 
 
-# ---- who may touch it ---------------------------------------------------------------------------
+# ---- rights -------------------------------------------------------------------------------------
 
 
 @ROOT_ONLY

@@ -675,6 +675,9 @@ static void test_status_text(void **state)
          .requests = UINT64_MAX,
          .connections = 3,
          .in_flight = 2,
+         .published = 9,
+         .delivered = 8,
+         .messages_lost = 7,
          .rates = {.requests_per_s = 1.25, .p50_ms = 0.0004, .p99_ms = 1234.5678},
          .cpu_percent = 99.96,
          .rss_bytes = 4096,
@@ -706,12 +709,14 @@ static void test_status_text(void **state)
         "\"last_reload\": {\"ok\": false, \"generation\": 1, \"error\": \"no \\ufffd\", "
         "\"at\": \"1970-01-02T00:00:00Z\"}, \"workers\": [{\"number\": 0, \"pid\": 8, "
         "\"generation\": 2, \"phase\": \"ready\", \"state\": \"idle\", \"requests\": 0, "
-        "\"connections\": 0, \"in_flight\": 0, \"requests_per_s\": 0.0, \"p50_ms\": null, "
+        "\"connections\": 0, \"in_flight\": 0, \"messages_published\": 0, "
+        "\"messages_delivered\": 0, \"messages_lost\": 0, \"requests_per_s\": 0.0, \"p50_ms\": null, "
         "\"p99_ms\": null, \"cpu_percent\": 0.0, \"rss_bytes\": null, \"request\": null, "
         "\"others\": []}, "
         "{\"number\": 1, \"pid\": 9, \"generation\": 2, "
         "\"phase\": \"ready\", \"state\": \"calling\", \"requests\": 9007199254740991, "
-        "\"connections\": 3, \"in_flight\": 2, \"requests_per_s\": 1.2, \"p50_ms\": 0.000, "
+        "\"connections\": 3, \"in_flight\": 2, \"messages_published\": 9, "
+        "\"messages_delivered\": 8, \"messages_lost\": 7, \"requests_per_s\": 1.2, \"p50_ms\": 0.000, "
         "\"p99_ms\": 1234.568, \"cpu_percent\": 100.0, \"rss_bytes\": 4096, \"request\": "
         "{\"method\": \"GET\", \"target\": \"/a\\u000a\", "
         "\"ms\": 12}, \"others\": [{\"method\": \"POST\", \"target\": \"/b\", \"ms\": 7}]}]}");

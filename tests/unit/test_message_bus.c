@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The rings of all workers: whose they are, which process can write what, who is woken, and what
- * another master takes over.
+ * The rings of all workers: which worker has which, which process can write what, which is woken,
+ * and what another master takes over.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -202,7 +202,7 @@ static int watch(void)
     return epoll_fd;
 }
 
-/* Nobody drains it, and every subscriber is woken each time. */
+/* No process drains it, and every subscriber is woken each time. */
 static void test_each_write_wakes_all(void **state)
 {
     int first = watch(), second = watch();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Memory that workers share by a name: who gets what, what fits, and what a killed or broken worker
- * leaves to the others.
+ * Memory that workers share by a name: which names give which, what fits, and what a killed or
+ * broken worker leaves to the others.
  */
 #include <setjmp.h>
 #include <stdarg.h>

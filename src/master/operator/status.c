@@ -57,6 +57,9 @@ static void read_slot(struct status_worker *w, const struct slot *slot, uint64_t
     w->requests = slot_requests(&slot->counts);
     w->connections = slot_get_number(&slot->connections_open);
     w->in_flight = slot_in_flight(&slot->counts);
+    w->published = slot_get_number(&slot->counts.published);
+    w->delivered = slot_get_number(&slot->counts.delivered);
+    w->messages_lost = slot_get_number(&slot->counts.messages_lost);
     read_calls(w, slot, now_ms);
 }
 
@@ -169,6 +172,9 @@ static void add_worker(struct strbuf *out, const struct status_worker *w)
     add_number(out, "requests", w->requests);
     add_number(out, "connections", w->connections);
     add_number(out, "in_flight", w->in_flight);
+    add_number(out, "messages_published", w->published);
+    add_number(out, "messages_delivered", w->delivered);
+    add_number(out, "messages_lost", w->messages_lost);
     add_rates(out, &w->rates);
     strbuf_addf(out, ", \"cpu_percent\": %.1f", w->cpu_percent);
     if (w->rss_bytes > 0)

@@ -10,6 +10,7 @@
  *    "last_reload": {"ok": false, "generation": 2, "error": "...", "at": "2026-11-22T12:34:56Z"},
  *    "workers": [{"number": 0, "pid": 4712, "generation": 2, "phase": "ready", "state": "calling",
  *                 "requests": 12, "connections": 3, "in_flight": 1,
+ *                 "messages_published": 7, "messages_delivered": 6, "messages_lost": 0,
  *                 "requests_per_s": 406.2, "p50_ms": 1.25, "p99_ms": 14.002,
  *                 "cpu_percent": 41.7, "rss_bytes": 5238784,
  *                 "request": {"method": "GET", "target": "/slow", "ms": 1200},
@@ -68,6 +69,7 @@ struct status_worker {
     uint64_t requests;
     uint64_t connections;
     uint64_t in_flight;
+    uint64_t published, delivered, messages_lost;
     struct status_rates rates;
     double cpu_percent;
     uint64_t rss_bytes;        /* 0: the process has ended */
