@@ -129,6 +129,52 @@ static void test_pidfile_is_locked(void **state)
     fd_close(&h.release[0]);
 }
 
+static void assert_probe(int result, bool held, pid_t by)
+{
+    bool is_held = !held;
+    pid_t holder = -1;
+    struct error err;
+
+    assert_int_equal(pidfile_probe(path, &own, &is_held, &holder, &err), result);
+    assert_int_equal(is_held, held);
+    assert_int_equal(holder, by);
+}
+
+/* It makes, locks and writes nothing. */
+static void test_pidfile_probe_finds_what_open_would(void **state)
+{
+    struct holder h;
+    char byte;
+
+    (void)state;
+    assert_probe(0, false, 0);
+    assert_gone();
+    write_file("17\n");
+    assert_probe(0, false, 0);
+    assert_file("17\n");
+    write_file("no pid file\n");
+    assert_probe(-1, false, 0);
+    assert_file("no pid file\n");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_probe(-1, false, 0);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(pipe2(h.ready, O_CLOEXEC) | pipe2(h.release, O_CLOEXEC), 0);
+    (void)fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0)
+        hold(&h);
+    assert_int_equal(read(h.ready[0], &byte, 1), 1);
+    assert_probe(0, true, pid);
+    fd_close(&h.release[1]);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_probe(0, false, 0);
+    assert_int_equal(unlink(path), 0);
+    fd_close(&h.ready[0]);
+    fd_close(&h.ready[1]);
+    fd_close(&h.release[0]);
+}
+
 static void close_in_child(void *arg)
 {
     pidfile_close(arg);
@@ -185,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pidfile_writes_and_removes),
         cmocka_unit_test(test_pidfile_is_locked),
+        cmocka_unit_test(test_pidfile_probe_finds_what_open_would),
         cmocka_unit_test(test_pidfile_child_removes_nothing),
         cmocka_unit_test(test_pidfile_successor_stays),
         cmocka_unit_test(test_pidfile_spares_other_files),
