@@ -68,9 +68,9 @@ struct response {
         uint64_t left; /* the sender counts it down, as they leave */
         bool reads;    /* the sender's: sendfile does not do for it */
     } file;
-    struct interim *interims;  /* that have not been framed yet, in order */
-    struct trailer *trailers;  /* in order; where content_length is known they are not sent */
-    uint32_t interim_bytes;    /* of all that were made */
+    struct interim *interims; /* that have not been framed yet, in order */
+    struct trailer *trailers; /* in order; where content_length is known they are not sent */
+    uint32_t interim_bytes;   /* of all that were made */
     uint32_t trailer_bytes;
     struct gcorn_body *body;   /* what the application returned */
     struct gcorn_body *bodies; /* all that were made */
