@@ -295,8 +295,10 @@ bool framing_h1_push(struct gcorn_environ *env, struct strbuf *out, const void *
     bool has_head = env->response.phase != RESPONSE_OPEN;
     size_t sent = response_push(env, len);
 
-    if (!has_head)
-        add_head(env, out);
+    if (!has_head) {
+        choose_framing(env);
+        add_new_head(env, out); /* add_head stays part of its one caller, which is faster */
+    }
     if (sent > 0)
         add_push(env, out, data, sent);
     return sent == len || !env->response.sends_body;

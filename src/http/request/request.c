@@ -47,6 +47,7 @@ void request_init(struct request *r, const struct request_limits *limits, struct
     scan_init(&r->scan, false);
     chunk_line_init(&r->chunk);
     strbuf_init(&r->trailers);
+    r->trailer_count = 0;
     spool_init(&r->body, &limits->body_place, limits->body_budget);
 }
 

@@ -89,8 +89,6 @@ struct request {
     struct span authority; /* of an absolute target: it stands for Host (RFC 9112 3.2.2) */
     struct field *fields;
     size_t field_count;
-    struct field *trailer_fields; /* valid once the request is done; id is not set */
-    size_t trailer_count;
     uint16_t seen[FIELD_ID_COUNT]; /* the number of each */
     bool keep_alive;               /* the client's wish, and else the version's default */
     bool asks_close;               /* the client will send nothing more */
@@ -111,6 +109,8 @@ struct request {
     struct scan scan;
     struct chunk_line chunk;
     struct strbuf trailers; /* that came in pieces */
+    size_t trailer_count;
+    struct field *trailer_fields; /* valid once the request is done; id is not set */
     struct spool body;
 
     /* The last valid Host; it outlives the request, for the next one mostly says the same. */
