@@ -82,7 +82,7 @@ def test_a_locale_changes_no_json_line(foreign, tmp_path):
 def test_a_locale_changes_no_error_text(foreign, tmp_path):
     uploads = tmp_path / "uploads"
     uploads.mkdir()
-    server = foreign("--tmp-upload-dir", str(uploads))
+    server = foreign("--tmp-upload-dir", str(uploads), "--body-memory", "0")
     uploads.rmdir()
     with server.connect() as client:
         client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n" + "x" * 200000)
