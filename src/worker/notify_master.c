@@ -19,7 +19,7 @@ static bool send_due(struct worker *w)
 {
     struct notify *t = &w->notify;
 
-    if (t->ready_is_due && send_up(w, UP_READY, NULL))
+    if (t->ready_is_due && send_up(w, UP_READY, w->takes_late_signal ? UP_TAKES_LATE_SIGNAL : NULL))
         t->ready_is_due = false;
     if (!t->ready_is_due && t->leave_is_due && send_up(w, UP_RECYCLE, t->leave_is_due))
         t->leave_is_due = NULL;

@@ -382,13 +382,16 @@ def test_reload_after_an_upgrade_that_fails(start, app, tmp_path):
     wait_for(lambda: server.get("/version").text == "two", "the reload that waited")
 
 
-def test_new_master_that_has_served_and_died_is_no_successor(start):
+def test_new_master_that_has_served_and_died_is_no_successor(start, app):
     """Both are news to the old one at the same time."""
     server = start()
+    install(server.dir / "app.so", app("gated"))
+    (server.dir / "closed").touch()  # so that it is not ready before the old one is stopped
     with subprocess.Popen([GCORNCTL, "-s", "ctl", "upgrade"], cwd=server.dir, text=True,
                           env=clean_environment(), stderr=subprocess.PIPE) as asking:
         new = int(server.wait_log(r"is started, pid (\d+)").group(1))
         server.kill(signal.SIGSTOP)
+        (server.dir / "closed").unlink()
         wait_for(lambda: len([p for p in children(new) if p.is_ready_worker]) == 2, "its workers")
         pace(0.2)
         os.kill(new, signal.SIGKILL)

@@ -75,7 +75,10 @@ static void note_text(char **noted, const char *text)
 static void note(struct proc *p, const struct up_message *message)
 {
     switch (message->type) {
-    case UP_READY: p->noted.is_ready = true; break;
+    case UP_READY:
+        p->noted.is_ready = true;
+        p->takes_late_signal = strcmp(message->text, UP_TAKES_LATE_SIGNAL) == 0;
+        break;
     case UP_HEARTBEAT: p->w->heard_ms = now_ms(); break;
     case UP_BOOTFAIL: note_text(&p->noted.boot_failure, message->text); break;
     case UP_RECYCLE: note_text(&p->noted.wish, message->text); break;

@@ -41,10 +41,11 @@ struct proc {
     uint64_t inherited_size;     /* bytes that it shared with its template when it was forked */
     struct channel channel;
     struct speech speech;
-    struct ev_io up;       /* its messages */
-    struct output *output; /* of the application; NULL: not captured */
-    pid_t tracer;          /* the debugger that traces it, already logged; 0: none */
-    uint64_t stack_log;    /* the stacks that it waits for (stack_log.h); 0: none */
+    struct ev_io up;        /* its messages */
+    bool takes_late_signal; /* as its UP_READY said; its slot may hold anything */
+    struct output *output;  /* of the application; NULL: not captured */
+    pid_t tracer;           /* the debugger that traces it, already logged; 0: none */
+    uint64_t stack_log;     /* the stacks that it waits for (stack_log.h); 0: none */
     struct noted noted;
 };
 

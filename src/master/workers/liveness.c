@@ -30,11 +30,6 @@ static const struct slot_call *loop_call(const struct master *m, const struct pr
     return plan_is_admin(&m->plan, p->w) ? &s->calls[0] : &s->calls[proc_calls(p) - 1];
 }
 
-static bool proc_takes_late(const struct master *m, const struct proc *p)
-{
-    return *(const volatile uint32_t *)&proc_slot(&m->procs, p)->takes_late_signal != 0;
-}
-
 /* A draining worker stops sending heartbeats; its retire deadline covers it. While the loop's thread
  * is in a call, only that call's own limits count. */
 static struct health_sample take_sample(const struct master *m, const struct proc *p,
@@ -53,7 +48,7 @@ static struct health_sample take_sample(const struct master *m, const struct pro
         .loop_ms = is_over ? 0 : loop_ms,
         .counted_from_ms = m->counted_from_ms,
         .timeout_ms = cfg->timeout_ms,
-        .late_ms = proc_takes_late(m, p) ? LATE_MS : 0,
+        .late_ms = p->takes_late_signal ? LATE_MS : 0,
         .heartbeat_ms = !beats || (is_over && p->w->phase != PROC_READY) ? 0 : cfg->heartbeat_ms,
     };
 }
@@ -183,7 +178,7 @@ static void tell_late_calls(struct master *m, struct proc *p)
     const struct slot *s = proc_slot(&m->procs, p);
     uint64_t told_ms = p->w->late_ms;
 
-    for (unsigned i = 0; i < proc_calls(p) && proc_takes_late(m, p); i++) {
+    for (unsigned i = 0; i < proc_calls(p) && p->takes_late_signal; i++) {
         const struct health_sample sample = take_sample(m, p, &s->calls[i]);
         uint64_t now = now_ms();
 

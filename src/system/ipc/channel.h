@@ -15,10 +15,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The text of UP_READY: the worker handles SLOT_LATE_SIGNAL, so the master may send it. */
+#define UP_TAKES_LATE_SIGNAL "late"
+
 enum { UP_TEXT_MAX = 1000, DOWN_FDS_MAX = 2 };
 
 enum up_type {
-    UP_READY = 1, /* booted, accepts connections */
+    UP_READY = 1, /* booted, accepts connections; the text may be UP_TAKES_LATE_SIGNAL */
     UP_HEARTBEAT, /* the event loop runs */
     UP_BOOTFAIL,  /* cannot serve; the text says why */
     UP_DYING,     /* of a fatal signal or exit(); its slot has the facts */

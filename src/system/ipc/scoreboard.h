@@ -206,7 +206,6 @@ struct slot {
     uint32_t worker_number;     /* 0 to workers - 1: gcorn_worker_number() */
     uint32_t state;             /* enum slot_state */
     _Atomic uint32_t boot_step; /* enum slot_boot_step */
-    uint32_t takes_late_signal; /* it handles SLOT_LATE_SIGNAL, so the master may send it */
 
     _Atomic uint64_t loop_ms; /* the last heartbeat between calls, or SLOT_LOOP_OVER */
 

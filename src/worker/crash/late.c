@@ -69,6 +69,5 @@ void late_init(struct worker *w)
 
     self.worker = w;
     self.hook = w->app.on_call_late;
-    if (self.hook && sigaction(SLOT_LATE_SIGNAL, &action, NULL) == 0)
-        w->slot->takes_late_signal = 1;
+    w->takes_late_signal = self.hook && sigaction(SLOT_LATE_SIGNAL, &action, NULL) == 0;
 }

@@ -156,6 +156,7 @@ struct worker {
     struct ev_check pass_begin;
     struct ev_async told_to_stop; /* by a signal */
     struct notify notify;
+    bool takes_late_signal;        /* gcorn_on_call_late is there; the master is told */
     _Atomic bool draining;         /* takes nothing new */
     bool answers_close;            /* every answer says Connection: close */
     bool quit_is_due;              /* the order came while a call waited for its client */
