@@ -324,8 +324,9 @@ void gcorn_timer_stop(struct gcorn_timer *timer);
 /* Has the loop call fn(arg) soon, in the order of the posts of each thread; never from within
  * gcorn_post. Any thread may post, also before the worker is ready and while it drains, but no
  * signal handler: it allocates. It does not block. Every post for which it returns 0 is called,
- * unless the worker dies: the last ones before gcorn_on_worker_exit. -1 with errno: ESHUTDOWN
- * (later than that), ENOTSUP (no worker runs in this process), EINVAL (fn NULL). */
+ * unless the worker dies: the last ones before gcorn_on_worker_exit. fn may post itself again, but
+ * a worker that exits runs posts of posts for a second at most. -1 with errno: ESHUTDOWN (later
+ * than that), ENOTSUP (no worker runs in this process), EINVAL (fn NULL). */
 int gcorn_post(gcorn_call_fn *fn, void *arg);
 
 /* Starts a thread that calls run(arg) once. All signals but the fatal ones are blocked in it, and a

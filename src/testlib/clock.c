@@ -29,12 +29,13 @@ static void set_now(uint64_t now)
 
 void gcorn_test_advance(uint64_t ms)
 {
-    uint64_t until_ms = gcorn_now() + ms;
+    uint64_t turn_ms = gcorn_now(), until_ms = turn_ms + ms;
 
     testlib_init();
-    while (test_timer_next_ms() <= until_ms) {
-        set_now(test_timer_next_ms());
+    while (turn_ms <= until_ms && test_timer_next_ms() <= until_ms) {
+        set_now(test_timer_next_ms() > turn_ms ? test_timer_next_ms() : turn_ms);
         (void)testlib_run_due();
+        turn_ms = gcorn_now() + 1; /* time passes also for a timer of 0 ms that sets itself again */
     }
     set_now(until_ms);
     (void)testlib_run_due();

@@ -89,9 +89,7 @@ bool testlib_run_due(void)
     bool any = test_run_posts();
 
     any = test_deliver_messages() || any;
-
-    for (; test_timer_next_ms() <= gcorn_now(); any = true)
-        test_timer_run_next();
+    any = test_run_timers() || any;
     for (struct test *t = testlib.tests; t; t = t->next) {
         if (t->public.waits && take_wake(t)) {
             go_on(t);

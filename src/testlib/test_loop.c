@@ -13,6 +13,8 @@
 
 #include "base/util.h"
 
+enum { LAST_POSTS_MAX = 1000 }; /* posts that posts make when the threads have ended */
+
 struct timer {
     struct timer *next;
     uintptr_t handle; /* never used again */
@@ -115,12 +117,13 @@ uint64_t test_timer_next_ms(void)
     return self.timers ? self.timers->due_ms : UINT64_MAX;
 }
 
-void test_timer_run_next(void)
+/* at: where the list holds it. */
+static void run_timer(struct timer **at)
 {
-    struct timer *t = self.timers;
+    struct timer *t = *at;
     const struct timer what = *t;
 
-    self.timers = t->next;
+    *at = t->next;
     if (t->every_ms > 0) { /* its next time stands before the call, which may stop it */
         t->due_ms = sum(t->due_ms, t->every_ms);
         insert(t);
@@ -128,6 +131,24 @@ void test_timer_run_next(void)
         free(t);
     }
     what.fn(what.arg);
+}
+
+/* Those that a call sets wait, as a timer of 0 ms may set itself again for ever. */
+bool test_run_timers(void)
+{
+    uintptr_t last = self.last_handle;
+    bool any = false;
+
+    for (;;) {
+        struct timer **at = &self.timers;
+
+        while (*at && (*at)->handle > last)
+            at = &(*at)->next;
+        if (!*at || (*at)->due_ms > gcorn_now())
+            return any;
+        run_timer(at);
+        any = true;
+    }
 }
 
 /* ---- posts ------------------------------------------------------------------------------- */
@@ -149,24 +170,19 @@ int test_post(gcorn_call_fn *fn, void *arg)
     return 0;
 }
 
-static struct post *take_post(void)
+/* Those that a call posts wait, as a post may post itself again for ever. */
+bool test_run_posts(void)
 {
     (void)pthread_mutex_lock(&self.lock);
     struct post *post = self.first;
-    if (post)
-        self.first = post->next;
+    self.first = NULL;
     (void)pthread_mutex_unlock(&self.lock);
-    return post;
-}
-
-bool test_run_posts(void)
-{
-    bool any = false;
-
-    for (struct post *post; (post = take_post()); any = true) {
+    bool any = post != NULL;
+    while (post) {
         const struct post what = *post;
 
         free(post);
+        post = what.next;
         what.fn(what.arg);
     }
     return any;
@@ -230,5 +246,6 @@ void test_stop_threads(void)
         (void)pthread_join(t->handle, NULL);
         free(t);
     }
-    (void)test_run_posts();
+    for (int i = 0; i < LAST_POSTS_MAX && test_run_posts(); i++)
+        continue;
 }

@@ -26,10 +26,10 @@ void test_stop_timers(void);
 /* When the next timer is due, on gcorn_now()'s clock; UINT64_MAX: none is set. */
 uint64_t test_timer_next_ms(void);
 
-/* Calls that timer. */
-void test_timer_run_next(void);
+/* Calls each timer that is due, but none that these calls set. True: there was one. */
+bool test_run_timers(void);
 
-/* Calls the posts that have come, also those of posts. True: there was one. */
+/* Calls the posts that have come, but none that these calls make. True: there was one. */
 bool test_run_posts(void);
 
 /* Has all threads end, runs posts meanwhile, and joins them. */

@@ -56,6 +56,7 @@
 
 enum {
     BODY_MEM_MAX = 64 * 1024,
+    POSTS_MS = 1000, /* for posts that posts have made, after the last thread */
     LEAVE_MS = 1000, /* for gcorn_on_worker_exit, when threads have taken their time */
 };
 
@@ -419,7 +420,8 @@ bool worker_end_threads(struct worker *w)
     app_threads_stop(w);
     atomic_store(&w->slot->loop_ms, SLOT_LOOP_OVER);
     bool have_ended = app_threads_join(w, threads_until_ms(w));
-    posts_close(w);
+    uint64_t until_ms = threads_until_ms(w), soon_ms = now_ms() + POSTS_MS;
+    posts_close(w, until_ms < soon_ms ? until_ms : soon_ms);
     return have_ended;
 }
 

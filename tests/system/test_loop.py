@@ -145,6 +145,15 @@ def test_last_posts_run_before_exit(looping, worker_class):
 
 
 @WORKER_CLASSES
+def test_endless_posts_do_not_hold_the_exit(looping, worker_class):
+    server = looping("--graceful-timeout", 20 * SLOWER, *worker_class)
+    assert server.get("/again").text == "posted\n"
+    server.kill(signal.SIGTERM)
+    assert server.wait_exit() == 0
+    assert said(server)[-2:] == ["refused", "exit"]
+
+
+@WORKER_CLASSES
 @PRELOAD_OR_NOT
 def test_reload_ends_and_starts_threads(looping, worker_class, flags):
     server = looping(*worker_class, *flags)

@@ -243,6 +243,41 @@ static void test_stopped_worker_leaves_no_timer_and_thread(void **state)
     assert_int_equal(ticks, 2);
 }
 
+static int again_calls;
+static bool goes_again;
+
+static void post_again(void *arg)
+{
+    again_calls++;
+    if (goes_again)
+        assert_int_equal(gcorn_post(post_again, arg), 0);
+}
+
+static void set_again(void *arg)
+{
+    again_calls++;
+    assert_non_null(gcorn_timer_once(0, set_again, arg));
+}
+
+/* As in the server, where other events have their turns between them. */
+static void test_endless_posts_and_timers_take_turns(void **state)
+{
+    (void)state;
+    again_calls = 0;
+    goes_again = true;
+    assert_int_equal(gcorn_test_worker_start(), 0);
+    assert_int_equal(gcorn_post(post_again, NULL), 0);
+    assert_non_null(gcorn_timer_once(0, set_again, NULL));
+    assert_true(gcorn_test_wait(NULL, 0));
+    assert_int_equal(again_calls, 2);
+    gcorn_test_advance(100);
+    assert_true(again_calls >= 200);
+    gcorn_test_worker_stop();
+    goes_again = false;
+    assert_true(gcorn_test_wait(NULL, 0));
+    assert_false(gcorn_test_wait(NULL, 0));
+}
+
 /* ---- time --------------------------------------------------------------------------------- */
 
 static void expect_date(const char *date)
@@ -331,6 +366,7 @@ int main(void)
         cmocka_unit_test_setup(test_second_start_stops_the_first_worker, clear),
         cmocka_unit_test_setup(test_stopped_worker_leaves_no_timer_and_thread, clear),
         cmocka_unit_test_setup(test_stopped_worker_leaves_no_subscription, clear),
+        cmocka_unit_test_setup(test_endless_posts_and_timers_take_turns, clear),
         cmocka_unit_test_setup(test_date_is_the_tests_wall_clock, clear),
         cmocka_unit_test_setup(test_late_head_has_the_date_of_then, clear),
     };

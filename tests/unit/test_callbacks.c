@@ -309,12 +309,33 @@ static void test_last_posts_run_and_others_fail(void **state)
 {
     (void)state;
     assert_int_equal(gcorn_post(post_again, TEXT("a")), 0);
-    posts_close(the_case->w);
+    posts_close(the_case->w, now_ms() + WORKER_CASE_PATIENCE_MS);
     assert_string_equal(order, "a-!");
     assert_int_equal(gcorn_post(append, TEXT("late")), -1);
     assert_int_equal(errno, ESHUTDOWN);
     posts_run(the_case->w);
     assert_string_equal(order, "a-!");
+}
+
+static int refusal; /* errno of the post that is refused */
+
+static void post_for_ever(void *arg)
+{
+    calls++;
+    if (gcorn_post(post_for_ever, arg) < 0)
+        refusal = errno;
+}
+
+static void test_endless_posts_are_refused_at_the_end(void **state)
+{
+    (void)state;
+    refusal = 0;
+    assert_int_equal(gcorn_post(post_for_ever, NULL), 0);
+    posts_run(the_case->w);
+    assert_true(calls == 1);
+    posts_close(the_case->w, now_ms());
+    assert_true(calls > 1);
+    assert_int_equal(refusal, ESHUTDOWN);
 }
 
 /* ---- threads ----------------------------------------------------------------------------- */
@@ -361,7 +382,7 @@ static void test_threads_are_stopped_and_joined(void **state)
     WORKER_CASE_UNTIL(*state, atomic_load(&is_running));
     app_threads_stop(the_case->w);
     assert_true(app_threads_join(the_case->w, now_ms() + WORKER_CASE_PATIENCE_MS));
-    posts_close(the_case->w);
+    posts_close(the_case->w, now_ms() + WORKER_CASE_PATIENCE_MS);
     assert_int_equal(atomic_load(&stops), 1);
     assert_string_equal(order, "x");
     assert_int_equal(gcorn_thread_start("late", run_until_stopped, stop, NULL), -1);
@@ -381,6 +402,33 @@ static void test_thread_may_end_by_itself(void **state)
     worker_case_turns(*state);
     app_threads_stop(the_case->w);
     assert_true(app_threads_join(the_case->w, now_ms() + WORKER_CASE_PATIENCE_MS));
+}
+
+static pthread_key_t at_thread_end;
+static _Atomic int started_at_end;
+
+static void start_at_end(void *arg)
+{
+    (void)arg;
+    (void)poll(NULL, 0, 20); /* until the loop joins this thread */
+    atomic_store(&started_at_end,
+                 gcorn_thread_start("late", end_at_once, NULL, NULL) == 0 ? 1 : -1);
+}
+
+static void leave_data(void *arg)
+{
+    assert_int_equal(pthread_setspecific(at_thread_end, arg), 0);
+}
+
+static void test_end_of_thread_may_start_another(void **state)
+{
+    atomic_store(&started_at_end, 0);
+    assert_int_equal(pthread_key_create(&at_thread_end, start_at_end), 0);
+    assert_int_equal(gcorn_thread_start("first", leave_data, NULL, TEXT("x")), 0);
+    WORKER_CASE_UNTIL(*state, atomic_load(&started_at_end) == 1);
+    app_threads_stop(the_case->w);
+    assert_true(app_threads_join(the_case->w, now_ms() + WORKER_CASE_PATIENCE_MS));
+    (void)pthread_key_delete(at_thread_end);
 }
 
 static void test_threads_that_go_on_are_left(void **state)
@@ -455,8 +503,10 @@ int main(void)
         IN_BOTH(test_post_refuses_misuse),
         IN_BOTH(test_threads_post_at_once),
         IN_BOTH(test_last_posts_run_and_others_fail),
+        IN_BOTH(test_endless_posts_are_refused_at_the_end),
         IN_BOTH(test_threads_are_stopped_and_joined),
         IN_BOTH(test_thread_may_end_by_itself),
+        IN_BOTH(test_end_of_thread_may_start_another),
         IN_BOTH(test_threads_that_go_on_are_left),
         IN_BOTH(test_posts_run_while_threads_end),
         IN_BOTH(test_thread_refuses_misuse),

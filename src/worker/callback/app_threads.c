@@ -58,22 +58,29 @@ static void *run_thread(void *arg)
     return NULL;
 }
 
-/* Takes the threads that have ended out of the list, joins and frees them. */
+/* Takes a thread that has ended out of the list. NULL: there is none. */
+static struct app_thread *take_ended(struct app_threads *all)
+{
+    (void)pthread_mutex_lock(&all->lock);
+    struct app_thread **link = &all->first, *t;
+    while ((t = *link) && !atomic_load(&t->has_ended))
+        link = &t->next;
+    if (t)
+        *link = t->next;
+    (void)pthread_mutex_unlock(&all->lock);
+    return t;
+}
+
+/* Joins and frees the threads that have ended. The lock is not held meanwhile: a destructor of
+ * thread-specific data, which runs now, may start another thread. */
 void app_threads_join_ended(struct worker *w)
 {
-    struct app_threads *all = w->app_threads;
+    struct app_thread *t;
 
-    (void)pthread_mutex_lock(&all->lock);
-    for (struct app_thread **link = &all->first, *t; (t = *link);) {
-        if (!atomic_load(&t->has_ended)) {
-            link = &t->next;
-            continue;
-        }
-        *link = t->next;
-        (void)pthread_join(t->handle, NULL); /* it has left the application's code */
+    while ((t = take_ended(w->app_threads))) {
+        (void)pthread_join(t->handle, NULL); /* run has returned */
         free(t);
     }
-    (void)pthread_mutex_unlock(&all->lock);
 }
 
 void app_threads_stop(struct worker *w)

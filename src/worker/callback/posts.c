@@ -29,14 +29,15 @@ struct posts {
 
 static struct post closed;
 
-/* Appends what has come, in order, to what is left over. */
-static void take(struct posts *p)
+/* Appends what has come, in order, to what is left over. What it leaves in its place is NULL, or
+ * &closed. */
+static void take(struct posts *p, struct post *left)
 {
     struct post *latest = atomic_load(&p->latest), *first = NULL, **end = &p->due;
 
     if (latest == &closed)
         return;
-    latest = atomic_exchange(&p->latest, NULL); /* only the loop's thread closes it */
+    latest = atomic_exchange(&p->latest, left); /* only the loop's thread closes it */
     while (latest) {
         struct post *next = latest->next;
 
@@ -66,7 +67,7 @@ static void on_turn(struct ev_loop *loop, struct ev_async *async, int revents)
 
     (void)revents;
     worker_look_at_clock(w);
-    take(w->posts);
+    take(w->posts, NULL);
     while (w->posts->due && !worker_pass_is_long(w))
         run_first(w);
     if (w->posts->due)
@@ -87,21 +88,30 @@ void posts_wake(struct worker *w)
     ev_async_send(w->loop, &w->posts->turn);
 }
 
-void posts_run(struct worker *w)
+static void run_taken(struct worker *w)
 {
-    worker_look_at_clock(w);
-    for (take(w->posts); w->posts->due; take(w->posts))
+    while (w->posts->due)
         run_first(w);
 }
 
-void posts_close(struct worker *w)
+void posts_run(struct worker *w)
+{
+    worker_look_at_clock(w);
+    take(w->posts, NULL);
+    run_taken(w);
+}
+
+void posts_close(struct worker *w, uint64_t until_ms)
 {
     struct post *none = NULL;
 
     do {
         posts_run(w);
         none = NULL;
-    } while (!atomic_compare_exchange_strong(&w->posts->latest, &none, &closed));
+    } while (!atomic_compare_exchange_strong(&w->posts->latest, &none, &closed) &&
+             now_ms() < until_ms);
+    take(w->posts, &closed);
+    run_taken(w);
 }
 
 int post_to_loop(gcorn_call_fn *fn, void *arg)

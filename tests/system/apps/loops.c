@@ -11,6 +11,7 @@
  *   /fault           has the thread crash
  *   /until?ticks=N   answers "ticked" when there have been so many
  *   /stream          a line, then nothing until the worker drains and a post wakes it
+ *   /again           posts a function that posts itself again, for ever
  *   /fork            what timers, posts and threads say in a forked child
  *
  * -DENDLESS: its thread does not end.
@@ -87,6 +88,12 @@ GCORN_EXPORT void block_now(void *unused)
     note("blocks\n");
     while (access("go", F_OK) < 0)
         usleep(1000);
+}
+
+static void post_again(void *unused)
+{
+    if (gcorn_post(post_again, unused) < 0)
+        note(errno == ESHUTDOWN ? "refused\n" : "refused?\n");
 }
 
 static void set_timer(void *fn)
@@ -299,6 +306,8 @@ struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_respons
     if (strcmp(path, "/stream") == 0)
         return stream(env);
     is_to_crash = strcmp(path, "/fault") == 0;
+    if (strcmp(path, "/again") == 0)
+        return gcorn_body_text(env, gcorn_post(post_again, NULL) == 0 ? "posted\n" : "refused\n");
     if (strcmp(path, "/fork") == 0)
         return in_child(env);
     return gcorn_body_printf(env, "%lu", (unsigned long)ticks);
