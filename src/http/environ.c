@@ -147,7 +147,7 @@ static ssize_t read_nothing(struct gcorn_environ *env)
         return 0;
     if (request_is_refused(r))
         errno = r->refusal == 413 ? EMSGSIZE : r->refusal == 408 ? ETIMEDOUT : EBADMSG;
-    else if (!r->ahead)
+    else if (!r->ahead || r->state == REQUEST_HELD)
         errno = EINVAL;
     else if (r->ahead->is_lost)
         errno = ECONNRESET;

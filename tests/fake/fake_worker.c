@@ -235,6 +235,7 @@ static struct gcorn_body *push_letters(struct gcorn_environ *env, const char *le
     switch (last) {
     case 't': return gcorn_body_text(env, "hello");
     case 'i': return letters_body(env, "pap");
+    case 'r': return letters_body(env, "r");
     case 'f': return file_body(env, false);
     case 'x': return NULL;
     default: return gcorn_body_text(env, "");
@@ -266,7 +267,7 @@ static struct gcorn_body *on_head(struct gcorn_environ *env, struct gcorn_start_
     const char *path = gcorn_get(env, "PATH_INFO");
 
     fake_app.heads++;
-    if (strncmp(path, "/u", 2) == 0)
+    if (strncmp(path, "/u", 2) == 0 || strncmp(path, "/w", 2) == 0)
         (void)gcorn_stream_body(env);
     for (const char *p = strncmp(path, "/a/", 3) == 0 ? path + 3 : ""; *p != '\0'; p++) {
         if (*p == 'd' || *p == 'w')
@@ -294,7 +295,8 @@ static struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_start_
     case 'h':                                                    /* fall through */
     case 'i': return letters_body(env, strlen(path) > 3 ? path + 3 : "");
     case 'p':
-    case 'P': return push_letters(env, strlen(path) > 3 ? path + 3 : "");
+    case 'P':
+    case 'w': return push_letters(env, strlen(path) > 3 ? path + 3 : "");
     case 'f': return file_body(env, false);
     case 't': return file_body(env, true);
     case 'b': return gcorn_body_borrow(env, self.bytes, FILE_LEN);

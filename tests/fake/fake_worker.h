@@ -15,8 +15,8 @@
  *   /p/LETTERS  the handler pushes: p, l, h as above, 0 nothing, N what is NULL, s takes 20 ms, d has
  *               the master tell the worker to retire, S to stop, e asks for a longer deadline, k
  *               wakes itself, a takes a ticket; it ends with t a text, i an iterator that waits, f a
- *               file, x nothing; else an empty text. /P/LETTERS the same, with a Content-Length of
- *               45
+ *               file, r an iterator that reads the body, x nothing; else an empty text. /P/LETTERS
+ *               the same, with a Content-Length of 45; /w/LETTERS, while the body comes
  *   /s/LETTERS  as /i, from a handler that takes 20 ms; /d/LETTERS the same, while the master tells
  *               the worker to retire
  *

@@ -143,8 +143,6 @@ static struct gcorn_body *on_head(struct gcorn_environ *env, struct gcorn_start_
         assert_int_equal(gcorn_limit_body(env, atoi(path + 9)), 0);
     if (strncmp(path, "/limit/", 7) == 0)
         assert_int_equal(gcorn_limit_body(env, atoi(path + 7)), 0);
-    if (strncmp(path, "/s", 2) == 0)
-        return NULL;
     if (gcorn_get(env, "CONTENT_LENGTH") || gcorn_get(env, "HTTP_TRANSFER_ENCODING")) {
         assert_int_equal(gcorn_input_read(env, &byte, 1), -1);
         assert_int_equal(errno, EINVAL);

@@ -273,6 +273,25 @@ static void test_half_close_within_body_is_answered_400(void **state)
     assert_int_equal(fake_app.close_errno, EBADMSG);
 }
 
+static void test_half_close_drops_what_was_pushed(void **state)
+{
+    struct fake_client *c = client("");
+
+    (void)state;
+    c->window = 1000;
+    fake_client_sends(0, POST("/w/hr", "100"));
+    turn();
+    sends(50);
+    assert_true(was_sent("200 OK") && w->pushed_bytes > 0);
+    c->has_ended = true;
+    turn();
+    assert_int_equal(w->pushed_bytes, 0);
+    c->window = SIZE_MAX / 2;
+    turn();
+    assert_true(!c->is_open && !is_whole());
+    assert_int_equal(fake_app.close_errno, EBADMSG);
+}
+
 static void test_drain_calls_next_once(void **state)
 {
     (void)state;
@@ -328,6 +347,7 @@ int main(void)
         TWICE(test_body_is_read_while_answer_is_sent),
         TWICE(test_client_that_leaves_ends_request),
         TWICE(test_half_close_within_body_is_answered_400),
+        TWICE(test_half_close_drops_what_was_pushed),
         TWICE(test_drain_calls_next_once),
         TWICE(test_expectation_is_met_when_read_finds_nothing),
         TWICE(test_expectation_is_not_met_after_answer_began),

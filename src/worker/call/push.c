@@ -304,3 +304,9 @@ void push_drop_unsent(struct stream *s)
     strbuf_reset(&x->out);
     x->out_sent = 0;
 }
+
+void push_cut(struct stream *s)
+{
+    response_unpush(s->env, s->x->push->ready.len + overflow_len(&s->x->push->file));
+    push_release(s);
+}

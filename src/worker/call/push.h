@@ -82,6 +82,10 @@ const char *push_end_name(enum push_end end);
 /* Drops what is not sent, in x->out, too, and does not count it as sent. The call is over. */
 void push_drop_unsent(struct stream *s);
 
+/* The answer ends with what is in x->out: drops the rest, does not count it as sent, and frees
+ * x->push. The call is over. */
+void push_cut(struct stream *s);
+
 /* Frees x->push, which is NULL from then on. The call is over. */
 void push_release(struct stream *s);
 

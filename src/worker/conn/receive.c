@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "worker/call/push.h"
 #include "worker/call/wake.h"
 #include "worker/conn/conn.h"
 #include "worker/conn/read.h"
@@ -45,6 +46,10 @@ static void cut_answer(struct stream *s)
     s->env->h1.close = true;
     if (!s->x->more)
         return;
+    if (s->x->push)
+        push_cut(s);
+    r->body_len -= r->file.left;
+    r->file.left = 0;
     r->broken = true;
     r->ended = "request body";
     r->phase = RESPONSE_ENDED;
