@@ -12,7 +12,7 @@ from harness import PATIENCE, SLOWER, Process, can_bind, wait_for
 CLASSES = [[], ["--preload"], ["-k", "gthread", "--threads", "4"]]
 FORMS = ["sync", "preload", "gthread"]
 
-UPLOAD = 300_000  # bytes: more than a body has in memory
+UPLOAD = 1_500_000  # bytes: more than a body has in memory
 
 
 @pytest.fixture
