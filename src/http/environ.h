@@ -72,7 +72,7 @@ struct gcorn_environ {
     const struct http_peer *peer;
     struct stream *stream; /* the worker's, which http/ does not look into; NULL: no client's */
     const struct exchange_sink *sink; /* takes what the handler pushes; NULL: the host does */
-    uint64_t id;           /* gcorn.request_id, in hex for the application and the logs */
+    uint64_t id; /* gcorn.request_id, in hex for the application and the logs */
     char id_text[17];
     bool was_run; /* handed to the application */
     uint64_t input_offset;

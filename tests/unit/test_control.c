@@ -628,7 +628,8 @@ static void test_control_socket(void **state)
     control_serve(&control, &l);
     assert_string_equal(control_path(&control), one);
     assert_int_equal(l.fd, -1);
-    assert_int_equal(control_listen(&l, one, &(struct file_notice){NULL, NULL}, &err), -1); /* it is alive */
+    assert_int_equal(control_listen(&l, one, &(struct file_notice){NULL, NULL}, &err),
+                     -1); /* it is alive */
     assert_int_equal(err.status, EXIT_BIND);
     assert_non_null(strstr(err.text, "control_socket: cannot bind unix:/tmp/test_control."));
     assert_int_equal(control_listen(&l, two, &(struct file_notice){NULL, NULL}, &err), 0);
@@ -710,13 +711,15 @@ static void test_status_text(void **state)
         "\"at\": \"1970-01-02T00:00:00Z\"}, \"workers\": [{\"number\": 0, \"pid\": 8, "
         "\"generation\": 2, \"phase\": \"ready\", \"state\": \"idle\", \"requests\": 0, "
         "\"connections\": 0, \"in_flight\": 0, \"messages_published\": 0, "
-        "\"messages_delivered\": 0, \"messages_lost\": 0, \"requests_per_s\": 0.0, \"p50_ms\": null, "
+        "\"messages_delivered\": 0, \"messages_lost\": 0, \"requests_per_s\": 0.0, \"p50_ms\": "
+        "null, "
         "\"p99_ms\": null, \"cpu_percent\": 0.0, \"rss_bytes\": null, \"request\": null, "
         "\"others\": []}, "
         "{\"number\": 1, \"pid\": 9, \"generation\": 2, "
         "\"phase\": \"ready\", \"state\": \"calling\", \"requests\": 9007199254740991, "
         "\"connections\": 3, \"in_flight\": 2, \"messages_published\": 9, "
-        "\"messages_delivered\": 8, \"messages_lost\": 7, \"requests_per_s\": 1.2, \"p50_ms\": 0.000, "
+        "\"messages_delivered\": 8, \"messages_lost\": 7, \"requests_per_s\": 1.2, \"p50_ms\": "
+        "0.000, "
         "\"p99_ms\": 1234.568, \"cpu_percent\": 100.0, \"rss_bytes\": 4096, \"request\": "
         "{\"method\": \"GET\", \"target\": \"/a\\u000a\", "
         "\"ms\": 12}, \"others\": [{\"method\": \"POST\", \"target\": \"/b\", \"ms\": 7}]}]}");

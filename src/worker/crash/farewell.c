@@ -194,8 +194,7 @@ static bool has_unrun(const struct conn *c)
 {
     if (c->h1.runs)
         return false;
-    return exchange_of(c)->in.len > 0 ||
-           (c->h1.env && !stream_is_lent(&c->h1) && !has_begun(c));
+    return exchange_of(c)->in.len > 0 || (c->h1.env && !stream_is_lent(&c->h1) && !has_begun(c));
 }
 
 static void begin_other(struct conn *c)

@@ -56,11 +56,11 @@ struct worker_args {
     size_t listener_count;
     struct channel channel; /* its own ends */
     struct slot *slot;
-    struct shared_hints *hints;    /* of all workers */
-    struct scoreboard *scoreboard; /* with the siblings' slots; NULL: it has none */
+    struct shared_hints *hints;         /* of all workers */
+    struct scoreboard *scoreboard;      /* with the siblings' slots; NULL: it has none */
     struct message_bus *bus;            /* of gcorn_publish; NULL, or its fd -1: none */
     struct named_memory *shared_memory; /* of gcorn_shared; NULL, or its fd -1: none */
-    unsigned number;               /* gcorn_worker_number() */
+    unsigned number;                    /* gcorn_worker_number() */
     unsigned generation;
     bool is_proven;         /* another worker of the generation has been ready */
     int access_fd;          /* -1: no access log */

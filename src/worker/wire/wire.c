@@ -106,8 +106,7 @@ bool wire_peer_gone(const struct wire *wire)
 
 void wire_wait_writable(const struct wire *wire, int other_fd, int timeout_ms)
 {
-    struct pollfd two[] = {{.fd = wire->fd, .events = POLLOUT},
-                           {.fd = other_fd, .events = POLLIN}};
+    struct pollfd two[] = {{.fd = wire->fd, .events = POLLOUT}, {.fd = other_fd, .events = POLLIN}};
 
     if (!wire_is_plain(wire))
         wire_other->wait_writable(wire, other_fd, timeout_ms);
