@@ -36,8 +36,8 @@
  * Children.  A child that the application forks keeps the application's descriptors, 0 to 2, the
  *   logs and the body of the request that is served; the server's other descriptors are closed in
  *   it. gcorn_wake, gcorn_loop, gcorn_timer_*, gcorn_post, gcorn_thread_start and gcorn_metric_* do
- *   nothing there; gcorn_publish, gcorn_subscribe and gcorn_shared fail. The child ends with _exit
- *   or exec; the server ends one that returns to it.
+ *   nothing there; gcorn_counter, gcorn_gauge, gcorn_histogram, gcorn_publish, gcorn_subscribe and
+ *   gcorn_shared fail. The child ends with _exit or exec; the server ends one that returns to it.
  * Errors.  int and ssize_t functions return -1 with errno set. A handler that returns NULL, or
  *   anything but a body of its own request, has failed: the client gets 500, whatever was started.
  *   So has a next that returns -1; after the first byte of the answer the connection is broken.
@@ -506,8 +506,8 @@ void gcorn_log(struct gcorn_environ *env, enum gcorn_level level, const char *fm
  * 1,024 metrics; names that differ in a label are several.
  *
  * They live as long as the worker. NULL with errno: EINVAL (name, bounds, kind, or a metric of
- * another type has the name), ENOSPC (1,024 metrics). The functions below ignore NULL, so the
- * result may go unchecked. */
+ * another type has the name), ENOSPC (1,024 metrics), ENOTSUP (a child that the application has
+ * forked). The functions below ignore NULL, so the result may go unchecked. */
 struct gcorn_metric;
 struct gcorn_metric *gcorn_counter(const char *name, const char *help);
 enum gcorn_gauge_kind { GCORN_GAUGE_SUM, GCORN_GAUGE_MAX, GCORN_GAUGE_LAST };

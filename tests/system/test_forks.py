@@ -80,6 +80,11 @@ def test_a_constructors_child_keeps_no_address(forker, tmp_path):
 
 
 @each_class
+def test_a_forked_child_waits_for_no_thread_of_metrics(forker, args):
+    assert forker(*args).get("/metrics").status == 200
+
+
+@each_class
 def test_a_forked_child_can_read_its_requests_body(forker, tmp_path, args):
     server = forker(*args)
     body = os.urandom(UPLOAD)

@@ -112,6 +112,23 @@ static void test_each_worker_has_a_ring_of_its_own(void **state)
     assert_int_equal(message_bus_claim(&worker, PID), 3);
 }
 
+static bool none_is_gone(pid_t pid)
+{
+    (void)pid;
+    return false;
+}
+
+/* kill(-1, 0) finds processes. */
+static void test_owner_that_is_no_process_is_swept(void **state)
+{
+    (void)state;
+    for (int i = 0; i < RINGS; i++)
+        assert_int_equal(message_bus_claim(&worker, i == 2 ? -1 : PID), i);
+    message_bus_sweep(&master, none_is_gone);
+    assert_int_equal(message_bus_claim(&worker, PID), 2);
+    assert_int_equal(message_bus_claim(&worker, PID), -1);
+}
+
 static void write_ring(void *arg)
 {
     const struct message_ring ring = message_bus_ring(&worker, *(unsigned *)arg);
@@ -315,6 +332,7 @@ int main(void)
         ROW(test_untouched_rings_take_no_memory),
         ROW(test_size_is_sealed),
         ROW(test_each_worker_has_a_ring_of_its_own),
+        ROW(test_owner_that_is_no_process_is_swept),
         ROW(test_only_the_own_ring_is_writable),
         ROW(test_used_is_bounded),
         ROW(test_forked_child_cannot_write),

@@ -218,6 +218,21 @@ static void test_greatest_survives_nan(void **state)
     expect_line("greatest 2");
 }
 
+/* A worker that has damaged its slot; no later value would count. */
+static void test_gauge_of_the_future_is_left_out(void **state)
+{
+    struct slot *broken = scoreboard_slot(scoreboard, 0);
+
+    (void)state;
+    set_gauges(0, true, 9);
+    for (uint32_t i = 0; i < atomic_load(&broken->metric_count); i++)
+        atomic_store(&broken->metrics[i].set_ns, UINT64_MAX);
+    assert_int_equal(bury(broken), 0);
+    set_proc(0, PROC_EMPTY, 0, false);
+    set_gauges(1, true, 2);
+    expect_line("last 2");
+}
+
 static void test_metrics_without_room(void **state)
 {
     struct slot *slot = scoreboard_slot(scoreboard, 0);
@@ -830,6 +845,7 @@ int main(void)
         TEST(test_metrics_of_the_gone),
         TEST(test_gauges_take_sum_greatest_or_last),
         TEST(test_greatest_survives_nan),
+        TEST(test_gauge_of_the_future_is_left_out),
         TEST(test_metrics_without_room),
         TEST(test_writer_is_noticed),
         TEST(test_sums_never_fall),

@@ -119,6 +119,7 @@ static bool read_metric(const struct slot_metric *from, struct slot_metric *to)
     return to->type < SLOT_METRIC_TYPES && to->bound_count <= SLOT_METRIC_BOUNDS &&
            metric_name_is_valid(to->name, (enum slot_metric_type)to->type) &&
            (to->type != SLOT_COUNTER || atomic_load(&to->value) >= 0) && /* false for NaN, too */
+           atomic_load(&to->set_ns) <= now_ns() && /* else no later value would count */
            metric_bounds_are_valid(to->bounds, to->bound_count);
 }
 

@@ -174,7 +174,8 @@ void message_bus_sweep(struct message_bus *bus, bool (*is_gone)(pid_t pid))
     for (unsigned i = 0; i < message_bus_used(bus); i++) {
         int32_t owner = atomic_load(owner_of(bus, i));
 
-        if (owner != 0 && is_gone(owner))
+        /* kill(2) takes a negative number, which only a broken worker leaves, for a group */
+        if (owner < 0 || (owner > 0 && is_gone(owner)))
             (void)atomic_compare_exchange_strong(owner_of(bus, i), &owner, 0);
     }
 }

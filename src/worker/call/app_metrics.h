@@ -13,8 +13,9 @@
 struct gcorn_metric;
 struct slot;
 
-/* Metrics are made in this slot from now on. Without a slot (--check-config) the application has no
- * metrics. */
+/* Metrics are made in this slot from now on. Without a slot (--check-config, a child that the
+ * application has forked) the application has no metrics, and no lock is taken: in a child another
+ * thread may have held it. */
 void metrics_init(struct slot *slot);
 
 /* gcorn_counter and its like (http/host.h). The metric of the last three is never NULL. */

@@ -31,6 +31,7 @@
 #include "base/util.h"
 #include "system/messages/message_bus.h"
 #include "system/process/loop.h"
+#include "worker/call/app_metrics.h"
 #include "worker/call/call.h"
 #include "worker/loop/state.h"
 #include "worker/loop/upward.h"
@@ -107,6 +108,7 @@ static void on_child(void)
         scoreboard_forget(self.args->scoreboard);
     if (self.args->bus)
         message_bus_forget(self.args->bus);
+    metrics_init(NULL);
     if (self.worker) {
         worker_set_this(NULL);
         set_traps(self.worker);

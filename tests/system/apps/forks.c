@@ -8,6 +8,8 @@
  *                      the loop's
  *   /storm             forks a child that looks whether the descriptors that the application has
  *                      are what they were, and waits for it; 500 when they are not
+ *   /metrics           forks children while a thread makes metrics; 500 when one of them hangs, or
+ *                      gets a metric
  *   /fds               answers how many descriptors the worker has
  *
  * FORK_IN_INIT: a child of gcorn_on_worker_init returns; FORK_IN_LOAD: one of a constructor lives
@@ -20,6 +22,7 @@
 #include <ev.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +110,47 @@ static bool storm(void)
     return status == 0;
 }
 
+/* ---- metrics ----------------------------------------------------------------------------- */
+
+static atomic_bool makes_metrics;
+
+static void *make_metrics(void *unused)
+{
+    (void)unused;
+    while (makes_metrics)
+        (void)gcorn_counter("made_total", "Made.");
+    return NULL;
+}
+
+static bool child_has_no_metric(void)
+{
+    int status = 1;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        alarm(5);
+        _exit(gcorn_counter("made_total", "Made.") ? 1 : 0);
+    }
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return status == 0;
+}
+
+static bool children_have_no_metrics(void)
+{
+    pthread_t thread;
+    bool is_right = true;
+
+    makes_metrics = true;
+    if (pthread_create(&thread, NULL, make_metrics, NULL) != 0)
+        return false;
+    for (int i = 0; i < 100 && is_right; i++)
+        is_right = child_has_no_metric();
+    makes_metrics = false;
+    pthread_join(thread, NULL);
+    return is_right;
+}
+
 /* ---- returning --------------------------------------------------------------------------- */
 
 static ssize_t next_once(struct gcorn_environ *env, void *state, const void **chunk)
@@ -160,6 +204,10 @@ GCORN_EXPORT struct gcorn_body *handler(struct gcorn_environ *env, struct gcorn_
 
     if (strcmp(path, "/storm") == 0) {
         gcorn_start(start, storm() ? "200 OK" : "500 A descriptor is lost", headers);
+        return gcorn_body_text(env, "");
+    }
+    if (strcmp(path, "/metrics") == 0) {
+        gcorn_start(start, children_have_no_metrics() ? "200 OK" : "500 Metrics", headers);
         return gcorn_body_text(env, "");
     }
     gcorn_start(start, "200 OK", headers);
