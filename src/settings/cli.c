@@ -186,11 +186,13 @@ static int refuse_no_value(const struct option *option, struct error *err)
 
 static void take_command(struct cli *w, const struct cli_command *command, const char *value)
 {
-    if (command->action > w->c->action)
+    bool is_outdone = command->action < w->c->action; /* its path must not become the other's */
+
+    if (!is_outdone)
         w->c->action = command->action;
     if (command->action == CONFIG_RUN) {
         w->file = value;
-    } else if (value) { /* chdir happens before it is read */
+    } else if (value && !is_outdone) { /* chdir happens before it is read */
         char *path = path_absolute(value);
 
         w->c->action_path = arena_strdup(&w->c->arena, path);
@@ -336,6 +338,8 @@ int cli_read(struct cli *w, bool applies, struct error *err)
             return w->origin.source == SOURCE_CMD_ARGS ? error_prefix(err, "%s", w->origin.text)
                                                        : -1;
     }
+    if (w->c->action == CONFIG_INIT && w->has_app && w->origin.source != SOURCE_CMD_ARGS)
+        return error_set(err, EXIT_USAGE, "--init: takes one argument, DIR");
     return 0;
 }
 

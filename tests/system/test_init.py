@@ -106,6 +106,18 @@ def test_init_reads_no_settings(tmp_path):
     assert run("--init", "new", cwd=tmp_path, env={"GCORN_WORKERS": "x"}).returncode == 0
 
 
+def test_init_with_another_argument_makes_nothing(tmp_path):
+    done = run("--init", "my", "notes", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "gcorn: --init: takes one argument, DIR\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_init_takes_no_path_of_another_command(tmp_path):
+    (tmp_path / "crash").write_text("x")
+    assert run("--init", "new", "--replay", "crash", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "new" / "handler.c").exists()
+
+
 # ---- the first steps -----------------------------------------------------------------------------
 
 
