@@ -246,6 +246,28 @@ static void test_body_is_read_while_answer_is_sent(void **state)
     assert_int_equal(c->read_len, c->sent.len);
 }
 
+static void test_slow_client_gives_way_where_worker_is_full(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_non_null(fake_connect(w, i));
+        fake_client_sends(i, i == 1 ? POST("/u/pr", "100") : POST("/u/r", "100"));
+        turn();
+        fake_client_sends(i, i == 2 ? "1" : "123");
+        turn();
+    }
+    assert_null(fake_connect(w, 3)); /* all have just begun */
+    wait_ms(100);
+    for (unsigned tries = 0; !fake_clients[3].is_open && tries < 3; tries++) {
+        (void)fake_connect(w, 3);
+        turn();
+    }
+    assert_true(fake_clients[3].is_open && fake_clients[0].is_open && fake_clients[1].is_open);
+    strbuf_add(&fake_clients[2].taken, "", 1);
+    assert_non_null(strstr(fake_clients[2].taken.data, "408 Request Timeout"));
+    fake_clients[2].taken.len--;
+}
+
 /* ---- the ends ---------------------------------------------------------------------------- */
 
 static void test_client_that_leaves_ends_request(void **state)
@@ -345,6 +367,7 @@ int main(void)
         TWICE(test_request_that_queued_too_long_is_not_asked),
         TWICE(test_client_that_sends_and_takes_nothing_is_closed),
         TWICE(test_body_is_read_while_answer_is_sent),
+        TWICE(test_slow_client_gives_way_where_worker_is_full),
         TWICE(test_client_that_leaves_ends_request),
         TWICE(test_half_close_within_body_is_answered_400),
         TWICE(test_half_close_drops_what_was_pushed),

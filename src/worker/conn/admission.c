@@ -15,6 +15,7 @@
 
 enum {
     ADMISSION_TRIES = 8,
+    ADMISSION_LOOKS = 64, /* at bodies that come */
     LOG_EVERY_MS = 10000,
 };
 
@@ -59,11 +60,26 @@ static struct conn *slowest_reader(struct worker *w)
     return w->args->builtin ? first_of(w, TIMER_WRITE) : NULL;
 }
 
+/* Of a body that is read as it comes, and may be refused: the next after it, or the first. */
+static struct conn *next_received(struct worker *w, const struct conn *after)
+{
+    struct timer *t =
+        after ? timers_after(&w->timers, &after->timer) : timers_first(&w->timers, TIMER_BODY);
+
+    for (int i = 0; t && i < ADMISSION_LOOKS; i++, t = timers_after(&w->timers, t)) {
+        struct conn *c = (struct conn *)(void *)t;
+
+        if (c->h1.phase == STREAM_RECEIVING && c->h1.env->response.phase == RESPONSE_OPEN)
+            return c;
+    }
+    return NULL;
+}
+
 bool admission_is_possible(struct worker *w)
 {
     return first_of(w, TIMER_LINGER) || first_of(w, TIMER_LINGER_WHOLE) ||
            first_of(w, TIMER_KEEPALIVE) || first_of(w, TIMER_HEADER) || w->admission.oldest ||
-           slowest_reader(w);
+           next_received(w, NULL) || slowest_reader(w);
 }
 
 static struct conn *oldest_head(struct worker *w)
@@ -74,6 +90,26 @@ static struct conn *oldest_head(struct worker *w)
         return NULL;
     uint64_t since_ms = c->timer.deadline_ms - w->timers.length_ms[TIMER_HEADER];
     return worker_client_ms(w) >= since_ms + ADMISSION_AGE_MS ? c : NULL;
+}
+
+/* Of the eight that have been silent for longest, the slowest, if it is slower than `least`. */
+static struct conn *slower_received(struct worker *w, uint64_t least)
+{
+    struct conn *c = NULL, *slowest = NULL;
+
+    for (int i = 0; i < ADMISSION_BODIES && (c = next_received(w, c)); i++) {
+        const struct body_pace *pace = &c->h1.x->pace;
+        uint64_t took_ms = pace->took_ms + worker_client_ms(w) - pace->since_ms;
+
+        if (took_ms < ADMISSION_AGE_MS)
+            continue;
+        uint64_t rate = request_body_len(&c->h1.env->request) * 1000 / took_ms;
+        if (rate < least) {
+            least = rate;
+            slowest = c;
+        }
+    }
+    return slowest;
 }
 
 static struct conn *slowest_body(struct worker *w)
@@ -92,7 +128,8 @@ static struct conn *slowest_body(struct worker *w)
             slowest = s;
         }
     }
-    return slowest ? conn_of(slowest) : NULL;
+    struct conn *received = slower_received(w, least);
+    return received || !slowest ? received : conn_of(slowest);
 }
 
 static struct conn *next_to_go(struct worker *w)

@@ -6,7 +6,8 @@
  *   1. one that lingers after its last answer, silent longest
  *   2. the one that is idle longest
  *   3. the oldest one whose request head is not complete
- *   4. of the eight oldest whose request body is not complete, the slowest
+ *   4. of the eight oldest whose request body is not complete, the slowest; or one whose body is
+ *      read as it comes, if it is slower, and its answer has not begun
  *
  *   5. in the admin process alone: the one whose client has taken nothing of its answer for longest
  *

@@ -349,12 +349,16 @@ void conn_timed_out(struct conn *c)
                                                               : "the head did not come in time");
 }
 
+static const char server_is_full[] = "the server is full, and the request was not complete";
+
 bool conn_give_way(struct conn *c)
 {
     const struct worker *w = worker_of(c);
     uint8_t state = c->state, phase = c->h1.phase;
     uint64_t requests = w->request_count;
 
+    if (phase == STREAM_RECEIVING)
+        return receive_give_way(c, server_is_full);
     if (!only_ends(c)) {
         read_requests(c);
         if (c->state != state || c->h1.phase != phase || w->request_count != requests)
@@ -364,7 +368,7 @@ bool conn_give_way(struct conn *c)
         conn_drop(c);
         return false;
     }
-    read_refuse_late(c, "the server is full, and the request was not complete");
+    read_refuse_late(c, server_is_full);
     return true;
 }
 

@@ -236,3 +236,18 @@ void receive_timed_out(struct conn *c)
     receive_pauses(&c->h1); /* receive_wait finds that it is late, unless bytes are found */
     receive_bytes(c);
 }
+
+bool receive_give_way(struct conn *c, const char *reason)
+{
+    struct stream *s = &c->h1;
+    uint64_t came = request_body_len(&s->env->request);
+
+    receive_bytes(c);
+    if (c->state != CONN_OPEN || s->phase != STREAM_RECEIVING ||
+        request_body_len(&s->env->request) != came || s->env->response.phase != RESPONSE_OPEN)
+        return false;
+    refuse_body(s, 408, reason);
+    wake_stop(s);
+    stream_resume(s);
+    return true;
+}

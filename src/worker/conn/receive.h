@@ -38,6 +38,10 @@ enum stream_phase receive_phase_sending(struct stream *s);
  * nothing. */
 void receive_timed_out(struct conn *c);
 
+/* The stream is in STREAM_RECEIVING: reads once more, and refuses the body, for that reason, if there
+ * is nothing and the answer has not begun. True: it is refused. */
+bool receive_give_way(struct conn *c, const char *reason);
+
 /* The stream enters a phase that reads, or leaves one. */
 void receive_begins(struct stream *s);
 void receive_pauses(struct stream *s);

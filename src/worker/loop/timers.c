@@ -47,6 +47,11 @@ struct timer *timers_first(struct timers *t, enum timer_kind kind)
     return head->next == head ? NULL : head->next;
 }
 
+struct timer *timers_after(struct timers *t, const struct timer *timer)
+{
+    return timer->next == &t->heads[timer->kind] ? NULL : timer->next;
+}
+
 struct timer *timers_late(struct timers *t, uint64_t now_ms)
 {
     for (int kind = 0; kind < TIMER_KINDS; kind++) {

@@ -51,6 +51,9 @@ void timer_clear(struct timer *timer);
 /* The first timer of a kind, the one that was set first; NULL: none is set. */
 struct timer *timers_first(struct timers *t, enum timer_kind kind);
 
+/* The one of its kind that was set next; NULL: it is the last. */
+struct timer *timers_after(struct timers *t, const struct timer *timer);
+
 /* The first timer whose deadline has passed, which is still set; NULL: none has. */
 struct timer *timers_late(struct timers *t, uint64_t now_ms);
 
