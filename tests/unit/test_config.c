@@ -377,7 +377,6 @@ static void test_cli_actions(void **state)
         {"-v", CONFIG_VERSION},
         {"--help", CONFIG_HELP},
         {"-h", CONFIG_USAGE},
-        {"--init=d", CONFIG_INIT},
     };
     struct config c;
 
@@ -393,6 +392,9 @@ static void test_cli_actions(void **state)
     assert_int_equal(c.action, CONFIG_USAGE);
     config_release(&c);
     load_ok(&c, ARGS("--print-config"), NO_ENV); /* needs no application */
+    config_release(&c);
+    load_ok(&c, ARGS("--init=d"), ENV("GCORN_CMD_ARGS=app")); /* takes none */
+    assert_int_equal(c.action, CONFIG_INIT);
     config_release(&c);
 }
 
