@@ -29,7 +29,7 @@
 enum { TIMEOUT_MS = 10000, TYPE_MAX = 128, LOOK_S = 1, LOOK_TIMEOUT_MS = 1000 };
 
 static const char *upstream;     /* without a '/' at its end */
-static _Thread_local CURL *curl; /* of this thread; lives as long as it does */
+static _Thread_local CURL *curl; /* of this thread; see gcorn_on_thread_end */
 
 /* ---- does the upstream answer? --------------------------------------------------------------- */
 
@@ -103,6 +103,12 @@ int gcorn_on_worker_init(void)
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return -1;
     return gcorn_thread_start("watch", watch_upstream, stop_watch, NULL);
+}
+
+void gcorn_on_thread_end(unsigned number)
+{
+    (void)number;
+    curl_easy_cleanup(curl); /* which takes NULL, too */
 }
 
 /* libcurl hands over what has come; the answer is gathered, in memory or in a file. */
