@@ -64,6 +64,21 @@ static void close_reader(struct gcorn_environ *env, void *state)
                                    : "close(?)");
 }
 
+/* ---- middleware that passes everything on ------------------------------------------------ */
+
+static ssize_t next_wrapped(struct gcorn_environ *env, void *state, const void **chunk)
+{
+    (void)env;
+    return gcorn_body_next((struct gcorn_body *)state, chunk);
+}
+
+static void close_wrapped(struct gcorn_environ *env, void *state)
+{
+    (void)env;
+    note("outer");
+    gcorn_body_close((struct gcorn_body *)state);
+}
+
 GCORN_EXPORT
 struct gcorn_body *gcorn_on_head(struct gcorn_environ *env,
                                  struct gcorn_start_response *start_response)
@@ -94,7 +109,9 @@ static struct gcorn_body *handler(struct gcorn_environ *env,
         note("stream");
         r->begins = strstr(path, "/begins") != NULL;
         r->counts = strstr(path, "/counts") != NULL;
-        return gcorn_body_iter(env, next_read, close_reader, r);
+        struct gcorn_body *body = gcorn_body_iter(env, next_read, close_reader, r);
+        return strstr(path, "/wrapped") ? gcorn_body_iter(env, next_wrapped, close_wrapped, body)
+                                        : body;
     }
     note(gcorn_printf(env, "handler(%s)", gcorn_input_all(env, NULL)));
     return gcorn_body_text(env, "handled");
@@ -121,6 +138,9 @@ static const struct row {
     {"POST /limit HTTP/1.1" FIVE, "hello", 413, false, true, "head"},
     {"POST /limit HTTP/1.1" CHUNKED, "5\r\nhello\r\n0\r\n\r\n", 413, false, true, "head"},
     {"POST /s HTTP/1.1" FIVE, "hello", 200, false, false, "head stream read(hello)"},
+    {"POST /s/wrapped HTTP/1.1" FIVE, "hello", 200, false, false, "head stream read(hello) outer"},
+    {"POST /s/wrapped HTTP/1.1" CHUNKED, "3\r\nabc\r\nzz\r\n", 400, false, true,
+     "head stream outer close(EBADMSG)"},
     {"GET /s HTTP/1.1", "", 200, false, false, "head stream read()"},
     {"POST /s HTTP/1.1" CHUNKED, "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", 200, false, false,
      "head stream read(abcde)"},

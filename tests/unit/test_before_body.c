@@ -110,6 +110,21 @@ static ssize_t next_read(struct gcorn_environ *env, void *state, const void **ch
     return 7;
 }
 
+/* ---- middleware that passes everything on ------------------------------------------------ */
+
+static ssize_t next_wrapped(struct gcorn_environ *env, void *state, const void **chunk)
+{
+    (void)env;
+    return gcorn_body_next((struct gcorn_body *)state, chunk);
+}
+
+static void close_wrapped(struct gcorn_environ *env, void *state)
+{
+    (void)env;
+    note("outer");
+    gcorn_body_close((struct gcorn_body *)state);
+}
+
 static struct gcorn_body *read_as_it_comes(struct gcorn_environ *env, const char *path)
 {
     struct reader *r = gcorn_alloc(env, sizeof(*r));
@@ -118,6 +133,9 @@ static struct gcorn_body *read_as_it_comes(struct gcorn_environ *env, const char
     assert_int_equal(errno, EINVAL);
     r->begins = strstr(path, "/begins") != NULL;
     note("stream");
+    if (strstr(path, "/wrapped"))
+        return gcorn_body_iter(env, next_wrapped, close_wrapped,
+                               gcorn_body_iter(env, next_read, close_reader, r));
     return strstr(path, "/early") ? counted(env, "handled")
                                   : gcorn_body_iter(env, next_read, close_reader, r);
 }
@@ -242,6 +260,15 @@ static const struct row {
     {"g: a chunked body as it comes",
      "POST /s HTTP/1.1\r\n" CHUNKED "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: 1\r\n\r\n" LAST, "200 200",
      "pre head stream read(abcde) close post" SAW_LAST},
+    {"k: middleware that passes AGAIN on, a counted body",
+     "POST /s/wrapped HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello" LAST, "200 200",
+     "pre head stream read(hello) outer close post" SAW_LAST},
+    {"k: the same, a chunked body",
+     "POST /s/wrapped HTTP/1.1\r\n" CHUNKED "3\r\nabc\r\n0\r\n\r\n" LAST, "200 200",
+     "pre head stream read(abc) outer close post" SAW_LAST},
+    {"k: the same, a body that is malformed",
+     "POST /s/wrapped HTTP/1.1\r\n" CHUNKED "3\r\nabc\r\nzz\r\n" LAST, "400",
+     "pre head stream outer close(EBADMSG) post"},
     {"g: no body", "GET /s HTTP/1.1\r\nHost: t\r\n\r\n" LAST, "200 200",
      "pre head stream read() close post" SAW_LAST},
     {"g: an answer that begins before the body has come, with a short rest",
