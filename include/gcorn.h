@@ -348,7 +348,7 @@ int gcorn_thread_start(const char *name, gcorn_call_fn *run, gcorn_call_fn *stop
  *   REQUEST_METHOD         a token of up to 32 bytes: GET, QUERY, X-Y
  *   SCRIPT_NAME            "", or what a trusted proxy says
  *   PATH_INFO              percent-decoded
- *   QUERY_STRING           as received, "" when there is none (gcorn_query decodes)
+ *   QUERY_STRING           as received, "" without a query (gcorn_query decodes)
  *   RAW_URI                the target as received
  *   CONTENT_TYPE           absent when the client sent none
  *   CONTENT_LENGTH         also of a chunked body, decoded

@@ -172,7 +172,7 @@ void gcorn_test_client_follow(struct gcorn_test_client *client, unsigned redirec
  * request or its end. gcorn_test_wait continues it, and gcorn_test_close may close it earlier.
  * gcorn_test_client_open is gcorn_test_open by the client; it follows no redirection.
  * gcorn_test_client_take gives the answer to the caller, who closes it, so that it can wait while
- * the client sends more requests; NULL when there is none. */
+ * the client sends more requests; NULL when the client holds no answer. */
 struct gcorn_test *gcorn_test_client_request(struct gcorn_test_client *client, const char *head,
                                              const void *body, size_t len);
 struct gcorn_test *gcorn_test_client_open(struct gcorn_test_client *client, const char *head);

@@ -11,7 +11,7 @@
  *
  * The price is that a report holds its worker, or with --threads its thread, from the first row to
  * the last. A slow client costs nothing before stream_spool is full. One that has left makes
- * gcorn_send fail, and the work ends with the row that nobody is waiting for.
+ * gcorn_send fail, and the work ends with that row.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -29,7 +29,7 @@ struct buffer {
 };
 
 struct buffer_pool {
-    size_t max;           /* bytes that all buffers may have together; 0: there are none */
+    size_t max;           /* bytes that all buffers may have together; 0: no buffers */
     size_t mapped;        /* that they have: the sum of theirs */
     struct buffer *first; /* the free ones, the one that was given back last first; */
     struct buffer *last;  /* then those in use */

@@ -34,7 +34,7 @@ void subscriptions_init(struct subscriptions *s);
 /* Frees all of them. */
 void subscriptions_release(struct subscriptions *s);
 
-/* Is it the name of a channel: 1 to CHANNEL_MAX bytes? NULL is none. */
+/* Is it the name of a channel: 1 to CHANNEL_MAX bytes? False for NULL. */
 bool channel_is_valid(const char *channel);
 
 /* 24 bits; of a channel with this length. */

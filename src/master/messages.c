@@ -21,7 +21,7 @@ static int take(int *fd)
     return taken;
 }
 
-/* The bus of the old master; false: there is none, or its rings are others. */
+/* Takes the bus of the old master; false: it passed no bus, or one with other rings. */
 static bool adopt_bus(struct master *m, unsigned rings, size_t size)
 {
     struct handover *from = &m->successor.from;

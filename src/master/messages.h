@@ -11,8 +11,8 @@ struct config;
 struct master;
 
 /* At the start: sets m->bus, with a ring for each of so many workers, and m->shared_memory, by the
- * settings publish_buffer and shared_memory. What cannot be had is none, with a line in the log: the
- * application's calls fail then. */
+ * settings publish_buffer and shared_memory. If one of them cannot be made, the log has a line, and
+ * the application's calls fail. */
 void messages_open(struct master *m, unsigned workers_max);
 
 /* Frees the rings of processes that are gone: after a worker has ended, and before one is started,

@@ -30,8 +30,8 @@ static bool says_trailers(const char *element, size_t len)
     return !weight;
 }
 
-/* RFC 9110 10.1.4. TE itself is enough: that Connection names it is for intermediaries, and whoever
- * has forwarded it unasked can pass over trailers (RFC 9112 7.1.2). */
+/* RFC 9110 10.1.4. TE itself is enough: that Connection names it is for intermediaries, and one
+ * that has forwarded it all the same can drop the trailers (RFC 9112 7.1.2). */
 static bool client_takes_trailers(const struct request *r)
 {
     if (r->minor_version == 0)

@@ -37,7 +37,7 @@ static inline size_t body_ahead_room(const struct body_ahead *b)
 /* Appends a copy of at most body_ahead_room bytes. */
 void body_ahead_add(struct body_ahead *b, const char *data, size_t len);
 
-/* Takes up to size bytes; returns how many, 0 when there are none. */
+/* Takes up to size bytes; returns how many, 0 when it is empty. */
 size_t body_ahead_read(struct body_ahead *b, void *buf, size_t size);
 
 /* Frees the buffer. */

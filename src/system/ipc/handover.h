@@ -81,8 +81,8 @@ int handover_take_socket(struct handover_socket *s, struct listener *l, struct e
 /* Closes the sockets that were not taken; the other members of *h stay. */
 void handover_close_rest(struct handover *h);
 
-/* For a reader: closes what was not taken, and frees; whoever takes a descriptor of memory sets it
- * to -1 there. For a writer handover_drop only frees. */
+/* For a reader: closes what was not taken, and frees; a caller that takes a descriptor of memory
+ * sets it to -1 there. For a writer handover_drop only frees. */
 void handover_release(struct handover *h);
 void handover_drop(struct handover *h);
 

@@ -15,8 +15,8 @@
  * desk and its own ring: a stray write ends the worker that makes it. The admin process has neither
  * mapping nor descriptor. Two masters, during an upgrade, share one bus.
  *
- * Whoever writes to the eventfd clears all bits first, so the others need not write again; it is
- * never drained, as each subscriber watches it edge-triggered. A publisher that is killed between
+ * The publisher that writes to the eventfd clears all bits first, so the others need not write; it
+ * is never drained, as each subscriber watches it edge-triggered. A publisher that is killed between
  * the two leaves subscribers asleep until the next message, or their loop's next heartbeat.
  */
 #ifndef GCORN_SYSTEM_MESSAGES_MESSAGE_BUS_H
@@ -41,11 +41,12 @@ struct message_bus {
 /* ---- the master -------------------------------------------------------------------------- */
 
 /* Makes a bus of so many rings of ring_size bytes, which is rounded up to a power of two. Returns
- * 0, or -1 with errno, and *bus is none. */
+ * 0, or -1 with errno, and *bus holds no bus. */
 int message_bus_new(struct message_bus *bus, unsigned ring_count, size_t ring_size);
 
 /* Takes both descriptors, which another master has passed on. Returns 0; or -1 with errno EPROTO:
- * its rings are others than message_bus_new would make; then they are closed, and *bus is none. */
+ * its rings are others than message_bus_new would make; then both are closed, and *bus holds no
+ * bus. */
 int message_bus_adopt(struct message_bus *bus, int fd, int wake_fd, unsigned ring_count,
                       size_t ring_size);
 

@@ -255,8 +255,8 @@ static void stop_watching(struct messages *m)
     (void)pthread_mutex_unlock(&m->lock);
 }
 
-/* Before the loop sleeps. Whoever publishes after the mark of sleep wakes it; what was published
- * before is seen here. */
+/* Before the loop sleeps. A publisher that comes after the mark of sleep wakes it; what was
+ * published before is seen here. */
 static void on_turn(struct ev_loop *loop, struct ev_prepare *turn, int revents)
 {
     struct messages *m = turn->data;
